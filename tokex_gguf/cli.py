@@ -1,0 +1,239 @@
+"""The command line: arguments, wiring, exit codes.
+
+Exit codes: 0 done; 1 something failed at run time; 2 wrong input, configuration or
+arguments; 130 interrupted before the start.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NoReturn
+
+import platformdirs
+
+from tokex_gguf import __version__, config, models
+from tokex_gguf.game import Game
+from tokex_gguf.session import Session, Settings
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+log = logging.getLogger("tokex_gguf")
+
+
+class Stop(Exception):
+    """Ends the program with a line and an exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    log_path: Path | None = None
+    try:
+        options = _parser().parse_args(arguments)
+        log_path = _log_path(options.log)
+        with _open_log(log_path) as log_file:
+            return _run(options, log_file)
+    except Stop as stop:
+        print(f"tokex-gguf: {stop}", file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt:
+        print("tokex-gguf: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except Exception as error:
+        log.exception("internal error")
+        print(f"tokex-gguf: internal error ({type(error).__name__}); details in {log_path}", file=sys.stderr)
+        return FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Stop(f"{message}; try --help", USAGE)
+
+
+def _whole(least: int) -> "type[int]":
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError
+        return value
+
+    parse.__name__ = f"number (a whole one from {least})"
+    return parse  # type: ignore[return-value]
+
+
+def _parser() -> argparse.ArgumentParser:
+    user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
+    parser = _Parser(
+        prog="tokex-gguf",
+        description="See what a language model would say next, token by token, and be its sampler.",
+        epilog=f"Configuration: config.toml in the current folder, else {user_config}. "
+        "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 130 interrupted.",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input")
+    source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
+    parser.add_argument("--model", metavar="MODEL", help="path of a GGUF file, its name in models/, or REPO/NAME:FILE")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    parser.add_argument("--context", metavar="N", type=_whole(1), help="tokens that the context holds (default: grows)")
+    parser.add_argument("--threads", metavar="N", type=_whole(1), help="threads to compute with")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
+    shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
+    parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
+    parser.add_argument("--version", action="version", version=f"tokex-gguf {__version__}")
+    return parser
+
+
+def _log_path(asked: Path | None) -> Path:
+    return asked or Path(platformdirs.user_state_dir(config.APP, appauthor=False)) / "tokex-gguf.log"
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    """The log file, open for this program and its engine; the system's sink where there can be none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError:
+        path = Path(os.devnull)
+        file = path.open("ab")
+    logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    return file
+
+
+def _run(options: argparse.Namespace, log_file: IO[bytes]) -> int:
+    settings = _configuration(options)
+    plain = options.plain or (not options.json and not sys.stdout.isatty())
+    text = _text(options, settings, keys_needed=not plain and not options.json)
+    model = _model(options.model or settings.model.name)
+    game = Game(
+        Session(
+            Settings(
+                text=text,
+                model=str(model),
+                context=options.context or settings.engine.context,
+                threads=options.threads or settings.engine.threads,
+                parse_special=settings.prompt.parse_special,
+                max_prompts=settings.prompt.max_prompts,
+                tokens_to_show=settings.display.tokens_to_show,
+            )
+        ),
+        engine_log=log_file,
+        folder=Path("prompts"),
+    )
+    log.info("tokex-gguf %s with %s", __version__, model)
+    try:
+        # The engine loads its model while this process imports what the screen needs.
+        game.start()
+        return _print(game, as_json=options.json) if plain or options.json else _play(game)
+    finally:
+        game.close()
+
+
+def _configuration(options: argparse.Namespace) -> config.Config:
+    try:
+        return config.load(options.config or config.find())
+    except config.ConfigError as error:
+        raise Stop(str(error), USAGE) from None
+
+
+def _model(name: str) -> Path:
+    def tell(line: str) -> None:
+        print(f"tokex-gguf: {line}", file=sys.stderr, flush=True)
+
+    try:
+        resolved = models.resolve(name, tell)
+    except models.UnknownModel as error:
+        raise Stop(str(error), USAGE) from None
+    except models.DownloadFailed as error:
+        raise Stop(str(error), FAILED) from None
+    if resolved.notice:
+        tell(resolved.notice)
+    return resolved.path
+
+
+def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: bool) -> str:
+    """The starting prompt. Raises Stop for what cannot be one."""
+    if keys_needed and not sys.stdin.isatty() and options.input != "-":
+        raise Stop(
+            "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
+            USAGE,
+        )
+    if options.input is not None:
+        name = "standard input" if options.input == "-" else options.input
+        text = _decode(name, _read(options.input))
+    else:
+        name = "--prompt" if options.prompt is not None else "example_prompt"
+        text = options.prompt if options.prompt is not None else settings.prompt.example_prompt
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise Stop(f"{name}: not UTF-8", USAGE)
+    if not text:
+        raise Stop(f"{name}: empty; there must be some text to go on from", USAGE)
+    return text
+
+
+def _read(source: str) -> bytes:
+    try:
+        if source == "-":
+            if sys.stdin is None or sys.stdin.closed:
+                raise Stop("standard input is closed", USAGE)
+            return sys.stdin.buffer.read()
+        path = Path(source)
+        if path.is_dir():
+            raise Stop(f"{source}: a folder; --input takes a text file", USAGE)
+        return path.read_bytes()
+    except OSError as error:
+        raise Stop(f"{source}: cannot be read: {error.strerror}", USAGE) from None
+    except ValueError:
+        raise Stop(f"{source!r}: not a file name", USAGE) from None
+
+
+def _decode(name: str, data: bytes) -> str:
+    """Text of a file, less one final line break."""
+    if b"\0" in data:
+        raise Stop(f"{name}: not text: a zero byte at offset {data.index(0)}", USAGE)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise Stop(f"{name}: not UTF-8 at byte offset {error.start}: save it as UTF-8", USAGE) from None
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _print(game: Game, *, as_json: bool) -> int:
+    import json
+
+    from tokex_gguf import report
+
+    try:
+        session = report.evaluate(game)
+    except report.EvaluationFailed as error:
+        raise Stop(str(error), USAGE if error.usage else FAILED) from None
+    if as_json:
+        print(json.dumps(report.as_json(session), ensure_ascii=False, indent=1))
+    else:
+        print(report.as_text(session))
+    return 0
+
+
+def _play(game: Game) -> int:
+    from prompt_toolkit.input import create_input
+
+    from tokex_gguf.ui.app import App
+
+    keys = None
+    if not sys.stdin.isatty():
+        # The prompt came through standard input: the keys come from the terminal all the same.
+        keys = create_input(always_prefer_tty=True)
+    App(game, input=keys).run()
+    if game.quit and game.quit.fault:
+        raise Stop(game.quit.fault, USAGE)
+    return 0

@@ -1,0 +1,127 @@
+"""Configuration: frozen values from a `config.toml`, every fault in one line.
+
+The file's tables and keys are the dataclasses' names and fields; the defaults stand here.
+"""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+APP = "tokex-gguf"
+DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: file, key and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """[model]"""
+
+    name: str = DEFAULT_MODEL
+    """A path, a file name in models/, or REPO/NAME:FILE on the hub."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """[prompt]"""
+
+    example_prompt: str = "Once upon a time, there was a"
+    """The starting prompt where none is given."""
+    max_prompts: int = field(default=9, metadata={"range": (1, 99)})
+    parse_special: bool = True
+    """Whether the name of a special token in a prompt becomes that token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """[display]"""
+
+    tokens_to_show: int = field(default=30, metadata={"range": (1, 1000)})
+    """Rows of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """[engine]"""
+
+    threads: int = field(default=0, metadata={"range": (0, 1024)})
+    """0: choose by the processor."""
+    context: int = field(default=0, metadata={"range": (0, 10_000_000)})
+    """Tokens; 0: grow as needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole configuration."""
+
+    model: Model = Model()
+    prompt: Prompt = Prompt()
+    display: Display = Display()
+    engine: Engine = Engine()
+
+
+def find() -> Path | None:
+    """The configuration file to use: in the current folder, else the user's; None without one."""
+    for folder in (Path(), Path(platformdirs.user_config_dir(APP, appauthor=False))):
+        path = folder / "config.toml"
+        if path.is_file():
+            return path
+    return None
+
+
+def load(path: Path | None) -> Config:
+    """Reads a configuration file; without one, the defaults. Raises ConfigError."""
+    if path is None:
+        return Config()
+    try:
+        tables = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not TOML: {str(error) or 'nested too deeply'}") from None
+    parts = {part.name: part.type for part in fields(Config)}
+    for name, value in tables.items():
+        if name not in parts:
+            raise ConfigError(f"{path}: [{name}]: unknown; expected one of {_list(parts)}")
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {name}: expected a table [{name}]")
+    return Config(**{name: _table(path, name, parts[name], tables.get(name, {})) for name in parts})
+
+
+def _table(path: Path, table: str, cls: Any, values: dict[str, Any]) -> Any:
+    known = {key.name: key for key in fields(cls)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{path}: {table}.{name}: unknown key; expected one of {_list(known)}")
+        expected = _expected(known[name], value)
+        if expected:
+            raise ConfigError(f"{path}: {table}.{name}: expected {expected}, got {_short(value)}")
+    return cls(**values)
+
+
+def _expected(key: Any, value: object) -> str | None:
+    """What a value should have been; None where it is right."""
+    if key.type is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if key.type is str:
+        return None if isinstance(value, str) and value else "a text that is not empty"
+    low, high = key.metadata["range"]
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return None
+    return f"a whole number from {low} to {high}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _list(names: dict[str, Any]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,31 @@
+"""The engine process: requests on standard input, replies on standard output, log on standard error."""
+
+import os
+import sys
+import threading
+
+
+def main() -> None:
+    """Serves one client until it closes the pipe."""
+    # Native code may print to descriptor 1: replies get a descriptor of their own.
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    # A key press that interrupts the terminal's whole process group is the client's to handle.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from tokex_gguf.engine.server import Inbox, Server
+
+    inbox = Inbox(sys.stdin.buffer)
+    threading.Thread(target=inbox.read, daemon=True).start()
+    try:
+        Server(inbox, sink).serve()
+    except BrokenPipeError:
+        pass
+    sys.stderr.flush()
+    # The reading thread may hold standard input's lock, which would stop an orderly exit.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

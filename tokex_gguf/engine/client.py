@@ -1,0 +1,107 @@
+"""The user interface's side of the engine: start it, talk to it, notice its end.
+
+Nothing here blocks the caller: one thread writes requests, one reads replies, and
+`deliver` is called from the reading one.
+"""
+
+import logging
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, BinaryIO, TypeAlias
+
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Message, ProtocolError, Reply, Request, decode, encode
+
+log = logging.getLogger(__name__)
+
+
+Delivery: TypeAlias = Reply | EngineDied
+
+
+def exit_reason(code: int) -> str:
+    """A process's exit code in words: a signal's name where the system gives one.
+
+    >>> exit_reason(3)
+    'exit code 3'
+    """
+    if code < 0:
+        import signal
+
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"
+
+
+class EngineClient:
+    """One engine process. After EngineDied, make another."""
+
+    def __init__(self, deliver: Callable[[Delivery], None], stderr: IO[bytes] | int) -> None:
+        """Starts the process. `deliver` gets each reply; `stderr` is where the engine logs."""
+        self._deliver = deliver
+        self._closing = False
+        self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tokex_gguf.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            # Keys that signal the terminal's foreground processes are not for the engine.
+            process_group=0 if sys.platform != "win32" else None,
+        )
+        assert self._process.stdin and self._process.stdout
+        for target, pipe in ((self._write, self._process.stdin), (self._read, self._process.stdout)):
+            threading.Thread(target=target, args=(pipe,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The engine's process id."""
+        return self._process.pid
+
+    def send(self, request: Request) -> None:
+        """Queues a request; returns at once."""
+        self._outbox.put(request)
+
+    def close(self) -> None:
+        """Ends the engine, whatever it is doing. No EngineDied follows."""
+        self._closing = True
+        self._outbox.put(None)
+        self._process.kill()
+        self._process.wait()
+
+    def _write(self, pipe: BinaryIO) -> None:
+        """Writes what is queued, leaving out evaluations that a newer one has replaced."""
+        try:
+            while request := self._outbox.get():
+                batch = [request]
+                while not self._outbox.empty() and (more := self._outbox.get()):
+                    batch.append(more)
+                newest = max((i for i, r in enumerate(batch) if isinstance(r, Evaluate)), default=-1)
+                for index, waiting in enumerate(batch):
+                    if not isinstance(waiting, Evaluate) or index == newest:
+                        pipe.write(encode(waiting))
+                pipe.flush()
+            pipe.close()
+        except (OSError, ValueError):
+            pass  # the engine is gone; the reading thread says so
+
+    def _read(self, pipe: BinaryIO) -> None:
+        reason = ""
+        failed = False
+        try:
+            for line in pipe:
+                message: Message = decode(line)
+                failed = failed or (isinstance(message, Failed) and message.request is None)
+                self._deliver(message)  # type: ignore[arg-type]
+        except (OSError, ProtocolError) as error:
+            reason = f"unreadable reply: {error}"
+            log.error("engine: %s", reason)
+            self._process.kill()
+        code = self._process.wait()
+        if not self._closing and not failed:
+            reason = reason or exit_reason(code)
+            log.error("engine process %d ended: %s", self._process.pid, reason)
+            self._deliver(EngineDied(reason))

@@ -1,0 +1,133 @@
+"""Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tokex_gguf.distribution import Distribution, Taken
+from tokex_gguf.engine import statistics
+from tokex_gguf.engine.kv import Sequences
+from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, OutOfCells
+
+
+class ContextFull(Exception):
+    """A path is longer than the context can be made."""
+
+    def __init__(self, needed: int, room: int) -> None:
+        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
+        self.room = room
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Distributions at consecutive positions from `start`, and what they cost."""
+
+    start: int
+    distributions: list[Distribution]
+    taken: list[Taken]
+    decoded: int
+    seconds: float
+
+
+class Evaluator:
+    """Answers for paths with one model; keeps the record of what its KV cache holds."""
+
+    def __init__(self, model: Llama) -> None:
+        self._model = model
+        self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
+        self._statistics = statistics.Statistics(model.vocabulary.size)
+
+    def evaluate(self, path: list[int], start: int, top: int, asked: int | None = None) -> Iterator[Chunk]:
+        """The distributions at positions `start` to the end of `path`, chunk by chunk.
+
+        `asked` is a token whose probability after the whole path is wanted too. Raises ContextFull after the part that fits, ModelError, and Interrupted.
+        What was decoded by then stays cached.
+        """
+        if not 0 <= start < len(path):
+            raise ModelError("nothing to evaluate")
+        began = time.perf_counter()
+        sequence, position = self._prepare(path, start)
+        while position < len(path):
+            room = self._model.context_limit
+            if position >= room:
+                raise ContextFull(len(path), room)
+            count = min(self._model.batch_size, len(path) - position, room - position)
+            sequence = self._make_room(path, sequence, position, count)
+            # A position before `start` needs its cells but no answer.
+            first_row = min(max(start - position, 0), count)
+            try:
+                logits = self._decode(path, sequence, position, count, first_row)
+            except OutOfCells:
+                raise ContextFull(len(path), position) from None
+            first = position + first_row
+            position += count
+            if first == position:
+                continue
+            following = [*path[first + 1 : position + 1], asked]
+            distributions, taken = self._read(logits, following, top)
+            ended = time.perf_counter()
+            yield Chunk(first, distributions, taken, count, ended - began)
+            began = ended
+
+    def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
+        """Makes a sequence hold as much of the path as is cached; returns it and how much."""
+        plan = self._sequences.plan(path, start)
+        if plan.source is not None:
+            self._model.cut(plan.sequence, 0)
+            self._model.copy(plan.source, plan.sequence, plan.keep)
+            self._sequences.hold(plan.source, self._sequences.held(plan.source))
+        held = self._model.cut(plan.sequence, plan.keep)
+        self._sequences.hold(plan.sequence, path[:held])
+        return plan.sequence, held
+
+    def _make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
+        """Grows the context when the path outgrows it. Returns the sequence to go on with."""
+        needed = position + count
+        if needed <= self._model.cells:
+            return sequence
+        # All of the path at once, and some to play: growing copies what is cached.
+        wanted = max(2 * self._model.cells, len(path) + self._model.batch_size)
+        cells = min(self._model.context_limit, wanted)
+        if not self._model.grow(cells, sequence):
+            raise ContextFull(len(path), self._model.cells)
+        self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+        self._sequences.hold(sequence, path[:position])
+        return sequence
+
+    def _decode(
+        self, path: list[int], sequence: int, position: int, count: int, first_row: int
+    ) -> statistics.Logits:
+        """Decodes `count` tokens, giving up other sequences while cells are short."""
+        tokens = path[position : position + count]
+        while True:
+            try:
+                logits = self._model.decode(tokens, sequence, position, first_row)
+            except OutOfCells:
+                victim = self._sequences.evictable(without=sequence)
+                if victim is None:
+                    raise
+                self._model.cut(victim, 0)
+                self._sequences.hold(victim, [])
+            except (Interrupted, ModelError):
+                held = min(self._model.count(sequence), position + count)
+                self._sequences.hold(sequence, path[:held])
+                raise
+            else:
+                self._sequences.hold(sequence, path[: position + count])
+                return logits
+
+    def _read(
+        self, logits: statistics.Logits, following: list[int | None], top: int
+    ) -> tuple[list[Distribution], list[Taken]]:
+        """The numbers of each row, and of the token in `following` beside it."""
+        distributions: list[Distribution] = []
+        taken: list[Taken] = []
+        for row, token in zip(logits, following, strict=False):
+            try:
+                distribution, log_sum = self._statistics.distribution(row, top)
+            except statistics.NotFinite as error:
+                raise ModelError(f"the model gives no numbers ({error}): its file is damaged") from None
+            distributions.append(distribution)
+            if token is not None:
+                taken.append(statistics.taken(row, log_sum, token))
+        return distributions, taken

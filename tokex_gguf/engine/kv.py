@@ -1,0 +1,87 @@
+"""Which of llama.cpp's KV sequences serves a path best: pure planning, no llama.cpp.
+
+llama.cpp's cache holds a few sequences, each a run of tokens from position 0.
+Sequences may share cells: copying a prefix costs nothing. So every path that is
+left stays cached as a sequence of its own until its place is needed.
+"""
+
+from dataclasses import dataclass
+
+
+def common_prefix(a: list[int], b: list[int]) -> int:
+    """The number of leading tokens that two paths share."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low < high:  # the slices compare at C speed, halving where the difference can be
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to make `sequence` hold the first `keep` tokens of a path."""
+
+    sequence: int
+    keep: int
+    """Tokens of the path that need no decode."""
+    source: int | None = None
+    """The sequence whose first `keep` cells `sequence` shares first; None: it has them itself."""
+
+
+class Sequences:
+    """What each of llama.cpp's sequences holds, and which was used last.
+
+    The caller carries plans out and says with `hold` what is really there afterwards.
+    """
+
+    def __init__(self, count: int, *, can_cut: bool) -> None:
+        self._held: list[list[int]] = [[] for _ in range(count)]
+        self._used = [0] * count
+        self._clock = 0
+        self._can_cut = can_cut
+        """Whether llama.cpp can drop a sequence's tail (not for recurrent models)."""
+
+    def held(self, sequence: int) -> list[int]:
+        """The tokens whose cells a sequence has."""
+        return self._held[sequence]
+
+    def hold(self, sequence: int, tokens: list[int]) -> None:
+        """Records what a sequence holds now."""
+        self._held[sequence] = tokens
+        self._clock += 1
+        self._used[sequence] = self._clock
+
+    def plan(self, path: list[int], limit: int) -> Plan:
+        """How to reuse the most of `path`, but no more than its first `limit` tokens.
+
+        A sequence that `path` only extends is used in place. One that holds more, or
+        goes another way, keeps what it has: its shared prefix is copied to the
+        sequence that was not used for longest. Where tails cannot be cut, only a
+        whole sequence can be used.
+        """
+        shared = [min(common_prefix(held, path), limit) for held in self._held]
+        if not self._can_cut:
+            shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
+        best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._used[s]))
+        keep = shared[best]
+        if keep and keep == len(self._held[best]):
+            return Plan(best, keep)
+        victim = self.oldest(without=best if keep else None)
+        if victim is None:
+            return Plan(best, keep)
+        return Plan(victim, keep, best if keep else None)
+
+    def oldest(self, without: int | None) -> int | None:
+        """The sequence to give up next: an empty one, else the one used least recently."""
+        others = [s for s in range(len(self._held)) if s != without]
+        return min(others, key=lambda s: (bool(self._held[s]), self._used[s]), default=None)
+
+    def evictable(self, without: int) -> int | None:
+        """The least recently used sequence that holds cells, other than `without`."""
+        others = [s for s in range(len(self._held)) if s != without and self._held[s]]
+        return min(others, key=lambda s: self._used[s], default=None)

@@ -1,0 +1,296 @@
+"""llama.cpp: a model, one context, and decoding. The only importer of llama_cpp.
+
+It uses the low-level binding: the high-level class keeps the logits of a whole
+context in memory, redirects the process's output while loading, and compiles chat
+templates that nobody asked for.
+
+Many mistakes abort the process instead of raising (an id out of range, a batch
+too large, a bad file), so every value is checked here before it goes down. What
+is missed is caught one floor up: the engine is a process of its own.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Without this, an abort runs a debugger over the process for its backtrace.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp
+import numpy as np
+
+from tokex_gguf.engine.statistics import Logits
+from tokex_gguf.tokens import Piece
+
+BATCH = 128
+"""Tokens decoded at once. Each costs a row of logits: 78 MB with Qwen's vocabulary."""
+SEQUENCES = 32
+"""KV sequences: prompts and branches whose cells stay."""
+FIRST_CONTEXT = 4096
+"""KV cells to begin with, where no size is asked for."""
+
+
+class ModelError(Exception):
+    """The model cannot be loaded or used; says why in one line."""
+
+
+class OutOfCells(Exception):
+    """The KV cache has no room for a batch."""
+
+
+class Interrupted(Exception):
+    """The interruption callback ended a decode."""
+
+
+@llama_cpp.llama_log_callback
+def _log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    # A broken stderr must not raise into C.
+    try:
+        sys.stderr.write(text.decode("utf-8", "replace"))
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+_FTYPES = {
+    value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
+    for name, value in vars(llama_cpp).items()
+    if name.startswith("LLAMA_FTYPE_")
+}
+
+
+def default_threads() -> int:
+    """The threads to decode with: the processors this process may use, two logical ones a core.
+
+    Decoding is bound by memory; a second thread on one core only takes turns with the first.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return available if available <= 4 else available // 2
+
+
+class Vocabulary:
+    """Text to token ids and back."""
+
+    def __init__(self, model: int) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        """Number of tokens."""
+        add_bos = llama_cpp.llama_vocab_get_add_bos(self._vocab)
+        bos = llama_cpp.llama_vocab_bos(self._vocab)
+        self.bos: int | None = bos if add_bos and 0 <= bos < self.size else None
+        """The token that begins every path, where the vocabulary asks for one."""
+
+    def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+        """The path of a text, with BOS where the vocabulary asks for it.
+
+        No closing token is added even where the vocabulary asks for one: what
+        follows the text is the question.
+        """
+        data = text.encode()
+        room = len(data) + 16
+        for _ in range(2):
+            ids = (llama_cpp.llama_token * room)()
+            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, parse_special)
+            if count >= 0:
+                path = list(ids[:count])
+                break
+            room = -count
+        else:
+            raise ModelError("the tokenizer does not answer")
+        if self.bos is not None and path[:1] != [self.bos]:
+            path.insert(0, self.bos)
+        return path
+
+    def space_prefix(self) -> bool:
+        """Whether `tokenize` puts a space before the text."""
+        first = next((token for token in self.tokenize("a", parse_special=False) if token != self.bos), None)
+        return first is not None and self.piece(first).data.startswith(b" ")
+
+    def piece(self, token: int) -> Piece:
+        """A token's bytes. Raises ModelError for an id outside the vocabulary."""
+        if not 0 <= token < self.size:
+            raise ModelError(f"token id {token} is not in the vocabulary of {self.size}")
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
+            if count >= 0:
+                return Piece(buffer.raw[:count], bool(llama_cpp.llama_vocab_is_control(self._vocab, token)))
+            room = -count
+
+
+class Llama:
+    """A loaded model and its context.
+
+    `should_stop` is asked again and again while a decode runs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int,
+        threads: int,
+        progress: Callable[[float], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Loads a GGUF. Raises ModelError."""
+        llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self._model = self._load(path, progress)
+        self.vocabulary = Vocabulary(self._model)
+        self._check()
+        self.name = self._meta("general.name") or path.stem
+        self.architecture = self._meta("general.architecture") or "unknown"
+        self.quantization = self._quantization()
+        self.can_cut = not (
+            llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
+        )
+        trained = llama_cpp.llama_model_n_ctx_train(self._model)
+        self.context_limit: int = context or max(trained, 1)
+        """KV cells there can be at the most: what was asked for, else what the model was trained for."""
+        self._threads = threads or default_threads()
+        self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
+        self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
+        if self._context is None:
+            raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
+
+    # --- loading
+
+    def _load(self, path: Path, progress: Callable[[float], None]) -> int:
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file")
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = 0
+        # With AMX, ggml repacks the weights for it and then crashes in the first decode
+        # (ggml-org/llama.cpp #20824); without its repacking the other kernels serve.
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+
+        @llama_cpp.llama_progress_callback
+        def report(fraction: float, user_data: ctypes.c_void_p) -> bool:
+            progress(fraction)
+            return True
+
+        params.progress_callback = report
+        model: int | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+        if not model:
+            raise ModelError(
+                f"{path}: llama.cpp cannot load this file: it is damaged, or of an architecture it does not know"
+            )
+        return model
+
+    def _check(self) -> None:
+        if self.vocabulary.size < 1:
+            raise ModelError("the model has no vocabulary")
+        encoder = llama_cpp.llama_model_has_encoder(self._model)
+        if encoder or not llama_cpp.llama_model_has_decoder(self._model):
+            raise ModelError("this model does not continue text (an encoder or embedding model)")
+
+    def _meta(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(512)
+        count = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if count > 0 else ""
+
+    def _quantization(self) -> str:
+        ftype = self._meta("general.file_type")
+        return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"
+
+    def _open(self, cells: int) -> int | None:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = min(BATCH, cells)
+        params.n_seq_max = SEQUENCES if self.can_cut else 4
+        params.kv_unified = True
+        params.no_perf = True
+        params.n_threads = params.n_threads_batch = self._threads
+        context: int | None = llama_cpp.llama_init_from_model(self._model, params)
+        if context:
+            llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
+            self._memory = llama_cpp.llama_get_memory(context)
+            self.sequences: int = params.n_seq_max
+            self.cells: int = llama_cpp.llama_n_ctx(context)
+            self._batch_size: int = params.n_batch
+        return context
+
+    # --- the context
+
+    def grow(self, cells: int, keep: int) -> bool:
+        """Opens a larger context and carries sequence `keep` over, cells and all.
+
+        Returns whether that worked; where memory is short, everything stays as it
+        was. The other sequences are lost.
+        """
+        assert self._context is not None
+        size = llama_cpp.llama_state_seq_get_size(self._context, keep)
+        state = (ctypes.c_uint8 * size)()
+        if llama_cpp.llama_state_seq_get_data(self._context, state, size, keep) != size:
+            return False
+        old, memory, held = self._context, self._memory, self.cells
+        new = self._open(cells)
+        if new is None:
+            return False
+        if size and llama_cpp.llama_state_seq_set_data(new, state, size, keep) == 0:
+            llama_cpp.llama_free(new)
+            self._memory, self.cells = memory, held
+            return False
+        llama_cpp.llama_free(old)
+        self._context = new
+        return True
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Lets `target` share the first `count` cells of `source`."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, count)
+
+    def cut(self, sequence: int, keep: int) -> int:
+        """Drops what a sequence holds from position `keep` on; returns how many tokens it then holds.
+
+        Where a tail cannot be cut, everything goes.
+        """
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1):
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return self.count(sequence)
+
+    def count(self, sequence: int) -> int:
+        """How many tokens a sequence really holds."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    @property
+    def batch_size(self) -> int:
+        """The most tokens that `decode` takes at once."""
+        return self._batch_size
+
+    def decode(self, tokens: list[int], sequence: int, position: int, first_row: int) -> Logits:
+        """Decodes tokens that stand at `position` and after; returns the logits of `tokens[first_row:]`.
+
+        Shape (len(tokens) - first_row, vocabulary size), a view that the next decode
+        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in
+        the cache, `count` tells.
+        """
+        size = self.vocabulary.size
+        if not 0 < len(tokens) <= self._batch_size or not all(0 <= token < size for token in tokens):
+            raise ModelError("tokens outside the vocabulary, or too many at once")
+        batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
+        try:
+            batch.n_tokens = len(tokens)
+            for index, token in enumerate(tokens):
+                batch.token[index] = token
+                batch.pos[index] = position + index
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = sequence
+                batch.logits[index] = index >= first_row
+            code = llama_cpp.llama_decode(self._context, batch)
+        finally:
+            llama_cpp.llama_batch_free(batch)
+        if code == 1:
+            raise OutOfCells
+        if code == 2:
+            raise Interrupted
+        if code:
+            raise ModelError(f"llama.cpp could not decode (code {code})")
+        rows = len(tokens) - first_row
+        if rows == 0:
+            return np.empty((0, size), np.float32)
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))

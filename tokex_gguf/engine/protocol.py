@@ -1,0 +1,192 @@
+r"""The messages between the user interface and the engine: the only thing both share.
+
+A message is one line of JSON, `[name, {field: value}]`. JSON and not pickle,
+because the engine runs native code over files from strangers, and nothing that
+it says may run code here. A request carries its whole path, so the engine has no
+state that matters, and a new one needs no history:
+
+>>> encode(Tokenize(1, "a\n", True))
+b'["Tokenize",{"request":1,"text":"a\\n","parse_special":true}]\n'
+>>> decode(encode(Tokenize(1, "a\n", True)))
+Tokenize(request=1, text='a\n', parse_special=True)
+"""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from tokex_gguf.distribution import Distribution, Taken
+from tokex_gguf.tokens import Piece
+
+
+class ProtocolError(Exception):
+    """A line that is no message."""
+
+
+# --- requests
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load a model; the first request. Answered by Loading…, then Loaded or Failed."""
+
+    path: str
+    context: int
+    """KV cells, fixed; 0: grow as needed, up to what the model was trained for."""
+    threads: int
+    """0: choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Turn text into a path, with a first BOS where the vocabulary asks for it."""
+
+    request: int
+    text: str
+    parse_special: bool
+    """Whether the name of a special token in the text becomes that token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Give the distributions at positions `start` to the end of a path.
+
+    Answered by one Evaluated for each chunk, in order, or by Failed. A newer
+    Evaluate or a Stop ends it after what has been sent.
+    """
+
+    request: int
+    path: list[int]
+    start: int
+    top: int
+    """How many candidates to give."""
+    asked: int | None = None
+    """A token whose probability after the whole path is wanted as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing is wanted any more of the evaluation under way."""
+
+
+Request: TypeAlias = Load | Tokenize | Evaluate | Stop
+
+# --- replies
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How much of the model is loaded, 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is ready."""
+
+    name: str
+    architecture: str
+    quantization: str
+    vocab_size: int
+    context: int
+    """KV cells there are now."""
+    context_limit: int
+    """KV cells there can be at the most."""
+    bos: int | None
+    """The token that Tokenize puts first, if any."""
+    space_prefix: bool
+    """Whether Tokenize puts a space before the text, as SentencePiece vocabularies do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """The path of a text."""
+
+    request: int
+    path: list[int]
+    pieces: dict[int, Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Distributions at consecutive positions of a path."""
+
+    request: int
+    start: int
+    """The position of the first."""
+    distributions: list[Distribution]
+    taken: list[Taken]
+    """What each said of the token after it; at the path's end, of the one asked for, if any."""
+    pieces: dict[int, Piece]
+    """Pieces of the tokens mentioned that this engine had not told before."""
+    decoded: int
+    """Tokens decoded for this chunk."""
+    seconds: float
+    context: int
+    """KV cells there are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request cannot be fulfilled."""
+
+    request: int | None
+    """None: the model could not be loaded."""
+    reason: str
+    """One line for the player."""
+    context: int | None = None
+    """KV cells there are, where they are what was too few."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDied:
+    """The engine's process ended by itself: said by the client in its place."""
+
+    reason: str
+
+
+Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Failed
+Message: TypeAlias = Request | Reply
+
+_MESSAGES: dict[str, type[Message]] = {
+    cls.__name__: cls
+    for cls in (Load, Tokenize, Evaluate, Stop, Loading, Loaded, Tokenized, Evaluated, Failed)
+}
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: distributions as [entropy, ids, logprobs]."""
+    if isinstance(value, Distribution):
+        return [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool]]:
+    # Latin-1 gives every byte a character of its own, and JSON carries those.
+    return [(token, piece.data.decode("latin-1"), piece.control) for token, piece in pieces.items()]
+
+
+def encode(message: Message) -> bytes:
+    """A message as a line of JSON, line break included."""
+    values: dict[str, Any] = {field.name: getattr(message, field.name) for field in fields(message)}
+    if "pieces" in values:
+        values["pieces"] = _pack_pieces(values["pieces"])
+    text = json.dumps([type(message).__name__, values], default=_plain, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """A line of JSON as a message. Raises ProtocolError."""
+    try:
+        name, values = json.loads(line)
+        if "pieces" in values:
+            values["pieces"] = {
+                token: Piece(data.encode("latin-1"), control) for token, data, control in values["pieces"]
+            }
+        if "distributions" in values:
+            values["distributions"] = [Distribution.of(*packed) for packed in values["distributions"]]
+            values["taken"] = [Taken(*pair) for pair in values["taken"]]
+        return _MESSAGES[name](**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ProtocolError(f"not a message: {line[:80]!r} ({error})") from error

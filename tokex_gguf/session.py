@@ -1,0 +1,175 @@
+"""The state of a game: an immutable value that `update` turns into the next one.
+
+What grows without changing what was (the tree of paths, the pieces of tokens seen)
+is shared between one value and the next.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tokex_gguf.distribution import Candidate
+from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.keymap import Mode
+from tokex_gguf.tokens import Piece
+from tokex_gguf.tree import Node
+
+
+class Layer(Enum):
+    """A colouring of the prompt."""
+
+    PLAIN = "plain"
+    PROBABILITY = "probability"
+    ENTROPY = "entropy"
+
+
+class Engine(Enum):
+    """How the engine is."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a game is started with."""
+
+    text: str
+    """The starting prompt."""
+    model: str
+    """Path of the GGUF file."""
+    context: int = 0
+    threads: int = 0
+    parse_special: bool = True
+    max_prompts: int = 9
+    tokens_to_show: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One open path, and what is selected in its table.
+
+    The selection is a token and not a row, so that it holds before its table is
+    computed. None selects the top.
+    """
+
+    tip: Node
+    selected: int | None = None
+    popped: int | None = None
+    """The token popped last, which has a row even when it is not among the likely ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An evaluation that was asked for: the nodes it gives answers for, in order."""
+
+    nodes: tuple[Node, ...]
+    start: int
+    """Position of the first."""
+    asked: int | None
+    """A token whose probability after the last one is asked for too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the last answer took."""
+
+    tokens: int = 0
+    """Tokens decoded."""
+    seconds: float = 0.0
+    """Time in the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything the screen shows and the keys change."""
+
+    settings: Settings
+    root: Node = field(default_factory=lambda: Node(None, -1))
+    pieces: dict[int, Piece] = field(default_factory=dict)
+    """Pieces of all tokens met so far; only ever added to."""
+    prompts: tuple[Prompt, ...] = ()
+    """The open prompts; empty until the starting text is tokenised."""
+    active: int = 0
+    layer: Layer = Layer.PLAIN
+    mode: Mode = Mode.PLAY
+    scroll: int = 0
+    """First line shown of the help."""
+    engine: Engine = Engine.LOADING
+    progress: float = 0.0
+    """Of loading the model, 0 to 1."""
+    model: Loaded | None = None
+    context: int = 0
+    """KV cells there are now."""
+    jobs: Mapping[int, Job] = field(default_factory=dict)
+    """Evaluations whose answers may still come, by request."""
+    pending: int | None = None
+    """The request that the active prompt waits for."""
+    ahead: bool = False
+    """Whether → was pressed while the table was still being computed."""
+    full: int | None = None
+    """Tokens that fit, where the active prompt is longer than the context can be."""
+    requests: int = 0
+    """Requests made so far."""
+    cost: Cost = Cost()
+    notice: str = ""
+    """One line for the player."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """The active prompt."""
+        return self.prompts[self.active]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the table belongs to the prompt and nothing asked for is pending."""
+        return bool(self.prompts) and self.pending is None and self.prompt.tip.distribution is not None
+
+    @property
+    def evaluated(self) -> int:
+        """How many of the active prompt's tokens have their distribution."""
+        tip = self.prompt.tip
+        return min(tip.first_unknown(), tip.depth)
+
+    def piece(self, token: int) -> Piece:
+        """The piece of a token met before."""
+        return self.pieces[token]
+
+
+def table(prompt: Prompt) -> tuple[Candidate, ...]:
+    """The rows of a prompt's table: the likely tokens, then the popped one if it is not among them.
+
+    Empty while the distribution is not known.
+    """
+    distribution = prompt.tip.distribution
+    if distribution is None:
+        return ()
+    rows = tuple(distribution.candidates())
+    popped = prompt.popped
+    if popped is not None and popped not in distribution.rows:
+        taken = prompt.tip.child(popped).taken
+        if taken is not None:
+            rows += (Candidate(taken.rank, popped, taken.logprob),)
+    return rows
+
+
+def selected_row(prompt: Prompt) -> int:
+    """The index of the selected row in `table(prompt)`."""
+    distribution = prompt.tip.distribution
+    if prompt.selected is None or distribution is None:
+        return 0
+    if prompt.selected in distribution.rows:
+        return distribution.rows[prompt.selected]
+    # Not among the likely ones: the popped token, in the row below them.
+    rows = table(prompt)
+    return len(rows) - 1 if rows[-1].token == prompt.selected else 0
+
+
+def text_of(session: Session, tip: Node) -> bytes:
+    """The text of a path as bytes: what tokenising gave it, without the BOS that it adds."""
+    path, model = tip.path(), session.model
+    if model and model.bos is not None and path[:1] == [model.bos]:
+        path = path[1:]
+    data = b"".join(session.piece(token).data for token in path)
+    return data.removeprefix(b" ") if model and model.space_prefix else data

@@ -1,0 +1,133 @@
+r"""How tokens look: from a piece's bytes to text that any terminal shows safely.
+
+A piece may hold anything: control characters, half of a UTF-8 character, marks
+that turn the writing direction. What comes out of here is printable, and what
+cannot be printed is spelled out:
+
+>>> label(b" caf\xc3\xa9\n")
+'␣café⏎'
+>>> label(b"\x1b[2J")
+'␛[2J'
+>>> spell([b"\xf0\x9f", b"\x99\x82"])   # one character across two tokens
+['', '🙂']
+>>> spell([b"a", b"\xf0\x9f"])          # ... that never was finished
+['a', '‹F0›‹9F›']
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Piece(NamedTuple):
+    """A token's bytes, as the vocabulary gives them."""
+
+    data: bytes
+    control: bool = False
+    """A special token such as <|im_start|>: `data` is its name, not text."""
+
+
+_NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\x7f": "␡", "\u00a0": "⍽", "\u3000": "\u3000"}
+# They change how the character before them is drawn, and terminals disagree on its
+# width. Alone they are spelled out; beside a character they are left out, which shows
+# a family of emoji as its members.
+_JOINERS = frozenset("\u200d\ufe0e\ufe0f")
+
+
+@lru_cache(maxsize=4096)
+def _visible(char: str) -> str:
+    if char in _NAMED:
+        return _NAMED[char]
+    if char in _JOINERS:
+        return f"‹U+{ord(char):04X}›"
+    if char.isprintable():
+        return char
+    if char < " ":
+        return chr(0x2400 + ord(char))
+    return f"‹U+{ord(char):04X}›"
+
+
+def visible(text: str) -> str:
+    """Printable text, in which control and format characters are spelled out.
+
+    Spaces stay spaces; a line break becomes ⏎ and a tab ⇥.
+    """
+    if any(char in text for char in _JOINERS):
+        text = "".join(char for char in text if char not in _JOINERS) or text
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _raw(data: Iterable[int]) -> str:
+    return "".join(f"‹{byte:02X}›" for byte in data)
+
+
+def starts_combining(text: str) -> bool:
+    """Whether the first character is a mark that needs another to stand on."""
+    return text != "" and unicodedata.category(text[0]) in ("Mn", "Me")
+
+
+def label(data: bytes) -> str:
+    """A token on its own, on one line: white space visible too.
+
+    >>> label(b"\xe0\xa4")
+    '‹E0›‹A4›'
+    """
+    (text,) = spell([data])
+    text = text.replace("\n", "").replace(" ", "␣")
+    return "◌" + text if starts_combining(text) else text
+
+
+def spell(pieces: Sequence[bytes]) -> list[str]:
+    """What each token of a path adds to the screen, in order; shape like `pieces`.
+
+    A character whose bytes span tokens belongs to the token that completes it, and
+    the tokens before show nothing. Bytes that are no UTF-8 are spelled out. A line
+    break is shown as ⏎ followed by a real one, so that a layout can break there.
+    """
+    spelled: list[str] = []
+    carry: list[tuple[int, int]] = []
+    for index, data in enumerate(pieces):
+        spelled.append("")
+        if not carry and (text := _whole(data)) is not None:
+            spelled[index] = text
+        else:
+            carry = _join(spelled, carry + [(index, byte) for byte in data])
+    for index, byte in carry:
+        spelled[index] += _raw([byte])
+    return spelled
+
+
+@lru_cache(maxsize=65536)
+def _whole(data: bytes) -> str | None:
+    """The look of a piece that is UTF-8 by itself, else None."""
+    try:
+        return _lines(data.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _lines(text: str) -> str:
+    return "⏎\n".join(map(visible, text.split("\n"))) if "\n" in text else visible(text)
+
+
+def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Adds the characters that `waiting` (owner, byte) completes; returns the unfinished rest."""
+    while waiting:
+        data = bytes(byte for _, byte in waiting)
+        try:
+            text, rest = data.decode(), None
+        except UnicodeDecodeError as error:
+            text, rest = data[: error.start].decode(), error
+        at = 0
+        for char in text:
+            at += len(char.encode())
+            spelled[waiting[at - 1][0]] += _lines(char)
+        if rest is None:
+            return []
+        if rest.reason == "unexpected end of data":
+            return waiting[rest.start :]
+        for owner, byte in waiting[rest.start : rest.end]:
+            spelled[owner] += _raw([byte])
+        waiting = waiting[rest.end :]
+    return []

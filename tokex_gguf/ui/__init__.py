@@ -1,0 +1,1 @@
+"""The screen: what is drawn (`view`, `wrap`, `theme`) and the application that draws it (`app`)."""

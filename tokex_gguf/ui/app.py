@@ -1,0 +1,176 @@
+"""The full-screen application: keys in, frames out. The only place that builds one.
+
+All it knows is how to bind the key table, hand messages to the game, and draw what
+`View` gives. Nothing here computes: a key that needs the engine returns at once.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+
+from prompt_toolkit.application import Application
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
+from prompt_toolkit.layout import Layout, UIContent, UIControl, Window
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.styles import Style
+
+from tokex_gguf.game import Game
+from tokex_gguf.keymap import BINDINGS, action
+from tokex_gguf.session import Session
+from tokex_gguf.ui.theme import STYLES
+from tokex_gguf.ui.view import View
+from tokex_gguf.update import Message
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.05
+"""Seconds that an answer may take before the screen says `working`.
+
+A frame drawn at once for every key would flicker, and take its time from the decode
+that runs beside it.
+"""
+
+
+class Screen(UIControl):
+    """All of the terminal, drawn by a View."""
+
+    def __init__(self, game: Game) -> None:
+        self._game = game
+        self._view = View()
+
+    def create_content(self, width: int, height: int) -> UIContent:
+        """Called by prompt_toolkit for each frame."""
+        try:
+            lines = self._view.screen(self._game.session, width, height)
+        except Exception:
+            log.exception("internal error while drawing")
+            lines = [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
+        return UIContent(get_line=lambda index: lines[index], line_count=len(lines), show_cursor=False)
+
+
+class App:
+    """A game on a terminal."""
+
+    def __init__(self, game: Game, input: Input | None = None, output: Output | None = None) -> None:
+        self._game = game
+        self._timer: asyncio.TimerHandle | None = None
+        self._application: Application[None] = Application(
+            layout=Layout(Window(Screen(game), always_hide_cursor=True)),
+            key_bindings=self._bindings(),
+            style=Style.from_dict(STYLES),
+            full_screen=True,
+            color_depth=colour_depth,
+            max_render_postpone_time=0,
+            input=input,
+            output=output,
+        )
+        # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
+        self._application.ttimeoutlen = 0.05
+        self._application.timeoutlen = 0.3
+
+    @property
+    def application(self) -> Application[None]:
+        """prompt_toolkit's application."""
+        return self._application
+
+    def run(self) -> None:
+        """Plays until the player quits; the terminal is then as it was."""
+        # Control characters typed before the first frame are keys, too.
+        self._application.run(pre_run=self._prepare, handle_sigint=False)
+
+    async def run_async(self) -> None:
+        """`run` inside a running event loop."""
+        await self._application.run_async(pre_run=self._prepare, handle_sigint=False)
+
+    def _prepare(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def notify() -> None:
+            try:
+                loop.call_soon_threadsafe(self._receive)
+            except RuntimeError:
+                pass  # the loop is closed: the game is over
+
+        self._game.notify = notify
+        loop.call_soon(self._receive)
+        for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+            if number := getattr(signal, name, None):
+                try:
+                    loop.add_signal_handler(number, self._leave)
+                except (NotImplementedError, RuntimeError, ValueError):
+                    pass  # not on this system, or not in this thread
+
+    def _bindings(self) -> KeyBindings:
+        bindings = KeyBindings()
+        for key in sorted({key for binding in BINDINGS for key in binding.keys}):
+            bindings.add(key, eager=True)(self._handler(key))
+        return bindings
+
+    def _handler(self, key: str) -> Callable[[KeyPressEvent], NotImplementedOrNone]:
+        def handle(event: KeyPressEvent) -> NotImplementedOrNone:
+            if meant := action(self._game.session.mode, key):
+                self._take(meant)
+            return NotImplemented  # `_take` draws where that is wanted
+
+        return handle
+
+    def _receive(self) -> None:
+        before = self._game.session
+        try:
+            self._game.receive()
+        except Exception:
+            self._confess()
+        self._draw(before)
+
+    def _take(self, message: Message) -> None:
+        before = self._game.session
+        try:
+            self._game.dispatch(message)
+        except Exception:
+            self._confess()
+        self._draw(before)
+
+    def _confess(self) -> None:
+        """A fault of this program: the log gets it, the player a line, the game goes on."""
+        log.exception("internal error")
+        self._game.session = replace(self._game.session, notice="internal error: the log file has the details")
+
+    def _draw(self, before: Session) -> None:
+        """Draws the next frame; where an answer is under way, not before it had its chance."""
+        session = self._game.session
+        if self._game.quit:
+            self._leave()
+        elif replace(before, ahead=session.ahead) == session:
+            return
+        elif session.pending is not None and session.pending != before.pending:
+            self._later()
+        else:
+            self._application.invalidate()
+
+    def _later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._impatient)
+
+    def _impatient(self) -> None:
+        self._timer = None
+        if self._game.session.pending is not None:
+            self._application.invalidate()
+
+    def _leave(self) -> None:
+        if self._application.is_running and not self._application.is_done:
+            self._application.exit()
+
+
+def colour_depth() -> ColorDepth | None:
+    """True colour where the terminal says it has it; None leaves the choice to prompt_toolkit."""
+    environ = os.environ
+    if "NO_COLOR" in environ or "PROMPT_TOOLKIT_COLOR_DEPTH" in environ:
+        return None
+    if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        return ColorDepth.DEPTH_24_BIT
+    return None

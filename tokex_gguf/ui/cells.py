@@ -1,0 +1,76 @@
+"""Lines of styled text, measured in the cells they paint."""
+
+from typing import TypeAlias
+
+from prompt_toolkit.utils import get_cwidth
+
+Fragment: TypeAlias = tuple[str, str]
+"""(style, text), as prompt_toolkit has it."""
+Line: TypeAlias = list[Fragment]
+
+
+def width_of(line: Line) -> int:
+    """Cells that a line paints."""
+    return sum(get_cwidth(text) for _, text in line)
+
+
+def clip(text: str, width: int) -> str:
+    """The text, or as much of it as fits into `width` cells with a … at the end.
+
+    >>> clip("every", 4), clip("every", 5)
+    ('eve…', 'every')
+    """
+    if get_cwidth(text) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += get_cwidth(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int) -> str:
+    """The text in exactly `width` cells, to the left."""
+    text = clip(text, width)
+    return text + " " * (width - get_cwidth(text))
+
+
+def fit(line: Line, width: int, fill: str = "") -> Line:
+    """The line in exactly `width` cells: cut off, or filled up with blanks of style `fill`."""
+    fitted: Line = []
+    left = width
+    for style, text in line:
+        cells = get_cwidth(text)
+        if cells > left:
+            text = clip(text, left)
+            cells = get_cwidth(text)
+        fitted.append((style, text))
+        left -= cells
+        if left == 0:
+            return fitted
+    fitted.append((fill, " " * left))
+    return fitted
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """One line with `left` at its left end and `right`, which goes first if room is short, at its right."""
+    space = width - width_of(right)
+    return [*fit(left, max(space, 0)), *right] if space > 0 else fit(right, width)
+
+
+def choose(parts: list[tuple[int, Line]], width: int, gap: str = "  ") -> Line:
+    """As many parts as fit, in their order, the ones of higher priority first to stay."""
+    room = width
+    stay: set[int] = set()
+    for index in sorted(range(len(parts)), key=lambda i: -parts[i][0]):
+        needed = width_of(parts[index][1]) + (len(gap) if stay else 0)
+        if needed <= room:
+            stay.add(index)
+            room -= needed
+    line: Line = []
+    for index, (_, part) in enumerate(parts):
+        if index in stay:
+            line += [("", gap), *part] if line else part
+    return line

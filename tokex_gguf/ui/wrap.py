@@ -1,0 +1,177 @@
+r"""Laying a prompt's tokens out in lines, by words and by the cells they paint.
+
+>>> [[span.text for span in line.spans] for line in wrap([" every", "body", " is"], 10).lines]
+[[' every', 'body', ' '], ['is']]
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from prompt_toolkit.utils import get_cwidth
+
+from tokex_gguf.tokens import starts_combining
+
+
+class Span(NamedTuple):
+    """A piece of one line that belongs to one token."""
+
+    token: int
+    """The token's position in the prompt."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, and where in the tokens' text it begins."""
+
+    token: int
+    offset: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A prompt laid out for a width."""
+
+    texts: list[str]
+    width: int
+    lines: list[Line]
+
+
+@lru_cache(maxsize=65536)
+def _atoms(text: str) -> tuple[tuple[str, int], ...]:
+    """Line breaks, single spaces and runs of other characters, each with its width in cells.
+
+    Text with wide characters is taken apart, as lines of CJK text break anywhere; a
+    combining mark at the beginning stands alone, as it may come to begin a line.
+    """
+    atoms: list[tuple[str, int]] = []
+    for part in re.findall(r"\n| |[^ \n]+", text):
+        widths = [get_cwidth(char) for char in part] if not part.isascii() else [1]
+        if 2 in widths:
+            atoms += zip(part, widths, strict=True)
+        elif widths[0] == 0:
+            atoms += [(part[0], 0), (part[1:], sum(widths[1:]))]
+        else:
+            atoms.append((part, get_cwidth(part)))
+    return tuple(atoms)
+
+
+def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[Line], int, int]:
+    """The lines of an earlier layout that stay as they are, and where to go on.
+
+    A change reaches back to the beginning of its word, which may stand on the line
+    before the one where it happens.
+    """
+    same = next(
+        (i for i, (a, b) in enumerate(zip(previous.texts, texts, strict=False)) if a is not b and a != b),
+        min(len(previous.texts), len(texts)),
+    )
+    low, high = 0, len(previous.lines)
+    while low < high:  # the first line that begins at the change or behind it
+        middle = (low + high) // 2
+        if previous.lines[middle].token < same:
+            low = middle + 1
+        else:
+            high = middle
+    kept = max(0, low - 2)
+    # A word longer than a line begins further up.
+    while kept and previous.lines[kept].spans and not _begins_word(previous, kept):
+        kept -= 1
+    if kept == 0:
+        return [], 0, 0
+    line = previous.lines[kept]
+    return previous.lines[:kept], line.token, line.offset
+
+
+def _begins_word(layout: Wrapped, index: int) -> bool:
+    before = layout.lines[index - 1].spans
+    return bool(before) and (before[-1].text[-1] in " \n" or get_cwidth(before[-1].text[-1]) == 2)
+
+
+def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapped:
+    """Lays `texts`, one for each token, out in lines of at most `width` cells.
+
+    Breaks after spaces where there is room for the next word on a line of its own,
+    inside a word only where there is not. An earlier layout of a similar prompt
+    saves work and changes nothing.
+    """
+    kept, token, offset = [], 0, 0
+    if previous is not None and previous.width == width:
+        kept, token, offset = _resume(previous, texts)
+    builder = _Builder(width, kept, token, offset)
+    for index in range(token, len(texts)):
+        text = texts[index]
+        at = offset if index == token else 0
+        for atom, cells in _atoms(text[at:] if at else text):
+            builder.add(index, at, atom, cells)
+            at += len(atom)
+    return Wrapped(texts, width, builder.finish())
+
+
+class _Builder:
+    """Collects atoms into words, and words into lines."""
+
+    def __init__(self, width: int, lines: list[Line], token: int, offset: int) -> None:
+        self._width = width
+        self._lines = list(lines)
+        self._begin = (token, offset)
+        self._spans: list[Span] = []
+        self._used = 0
+        self._word: list[tuple[int, int, str, int]] = []
+        self._word_width = 0
+
+    def add(self, token: int, offset: int, atom: str, cells: int) -> None:
+        if atom == "\n":
+            self._flush()
+            # The sign before it shows the line break; this one only ends the line.
+            self._spans.append(Span(token, "\n"))
+            self._end(token, offset + 1)
+        elif atom == " " or cells == 2:
+            self._flush()
+            self._place(token, offset, atom, cells)
+        else:
+            self._word.append((token, offset, atom, cells))
+            self._word_width += cells
+
+    def finish(self) -> list[Line]:
+        self._flush()
+        if self._spans or not self._lines:
+            self._end(0, 0)
+        return self._lines
+
+    def _flush(self) -> None:
+        """Puts the collected word down."""
+        if not self._word:
+            return
+        if self._used and self._used + self._word_width > self._width >= self._word_width:
+            self._end(*self._word[0][:2])
+        for token, offset, atom, cells in self._word:
+            if self._used + cells <= self._width:
+                self._put(token, atom, cells)
+            else:
+                for index, char in enumerate(atom):
+                    self._place(token, offset + index, char, get_cwidth(char))
+        self._word, self._word_width = [], 0
+
+    def _place(self, token: int, offset: int, char: str, cells: int) -> None:
+        """Puts one character down, on the next line if this one is full."""
+        if self._used and self._used + cells > self._width:
+            self._end(token, offset)
+        self._put(token, char, cells)
+
+    def _put(self, token: int, text: str, cells: int) -> None:
+        if self._used == 0 and not self._spans and starts_combining(text):
+            text, cells = "◌" + text, cells + 1
+        if self._spans and self._spans[-1].token == token:
+            self._spans[-1] = Span(token, self._spans[-1].text + text)
+        else:
+            self._spans.append(Span(token, text))
+        self._used += cells
+
+    def _end(self, token: int, offset: int) -> None:
+        self._lines.append(Line(*self._begin, tuple(self._spans)))
+        self._begin = (token, offset)
+        self._spans, self._used = [], 0

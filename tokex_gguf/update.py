@@ -1,0 +1,348 @@
+"""The one place where a session changes: `update(session, message) -> (session, effects)`.
+
+A message is a key's action, an engine's reply, or the outcome of an effect. An
+effect is something for the shell around this to do: ask the engine, save, quit.
+Nothing here waits, reads a clock or touches the world, so a game can be played in a
+test without model or terminal.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from tokex_gguf.engine.protocol import (
+    EngineDied,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Load,
+    Loaded,
+    Loading,
+    Reply,
+    Request,
+    Stop,
+    Tokenize,
+    Tokenized,
+)
+from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.session import Cost, Engine, Job, Layer, Prompt, Session, selected_row, table, text_of
+
+PAGE = 10
+"""Rows that page up and page down move by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A save is done."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """A save could not be done."""
+
+    reason: str
+
+
+Message: TypeAlias = Action | Reply | EngineDied | Saved | SaveFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give a request to the engine."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start an engine process, in place of any that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write a prompt's text to a new file; answer Saved or SaveFailed."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave the program."""
+
+    fault: str = ""
+    """Why, where it is not the player's wish."""
+
+
+Effect: TypeAlias = Send | Start | Save | Quit
+Outcome: TypeAlias = tuple[Session, list[Effect]]
+
+
+def begin(session: Session) -> list[Effect]:
+    """The effects that start a game, and that restart its engine."""
+    settings = session.settings
+    return [Start(), Send(Load(settings.model, settings.context, settings.threads))]
+
+
+def update(session: Session, message: Message) -> Outcome:
+    """The session after a message, and what is to be done."""
+    match message:
+        case Action():
+            return _ACTIONS[message](replace(session, notice=""))
+        case Loading():
+            return replace(session, progress=message.fraction), []
+        case Loaded():
+            return _loaded(session, message)
+        case Tokenized():
+            return _tokenized(session, message)
+        case Evaluated():
+            return _evaluated(session, message)
+        case Failed():
+            return _failed(session, message)
+        case EngineDied():
+            return _died(session, message)
+        case Saved():
+            return replace(session, notice=f"saved {message.path}"), []
+        case SaveFailed():
+            return replace(session, notice=f"not saved: {message.reason}"), []
+
+
+# --- asking the engine
+
+
+def _missing(prompt: Prompt) -> int | None:
+    """The first position whose distribution must be asked for; None when all is known."""
+    start = prompt.tip.first_unknown()
+    if prompt.popped is not None and prompt.tip.child(prompt.popped).taken is None:
+        start = min(start, prompt.tip.depth - 1)
+    return start if start < prompt.tip.depth else None
+
+
+def _ask(session: Session) -> Outcome:
+    """Asks for what the active prompt lacks, once; stops what it does not need."""
+    prompt, tip = session.prompt, session.prompt.tip
+    start = _missing(prompt)
+    if start is None:
+        effects: list[Effect] = [Send(Stop())] if session.pending is not None else []
+        return replace(session, pending=None, full=None), effects
+    if session.engine is not Engine.READY:
+        return session, []
+    if session.pending is not None and _covers(session.jobs[session.pending], prompt):
+        return session, []
+    request = session.requests + 1
+    job = Job(tuple(tip.nodes(start)), start, prompt.popped)
+    session = replace(
+        session,
+        requests=request,
+        pending=request,
+        full=None,
+        cost=Cost(),
+        jobs={**session.jobs, request: job},
+    )
+    return session, [Send(Evaluate(request, tip.path(), start, session.settings.tokens_to_show, prompt.popped))]
+
+
+def _covers(job: Job, prompt: Prompt) -> bool:
+    """Whether a job's answers will hold all that a prompt lacks."""
+    index = prompt.tip.depth - 1 - job.start
+    if not 0 <= index < len(job.nodes) or job.nodes[index] is not prompt.tip:
+        return False
+    following = job.nodes[index + 1].token if index + 1 < len(job.nodes) else job.asked
+    return prompt.popped in (None, following)
+
+
+def _loaded(session: Session, message: Loaded) -> Outcome:
+    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
+    if session.prompts:
+        return _ask(session)
+    request = session.requests + 1
+    settings = session.settings
+    tokenize = Tokenize(request, settings.text, settings.parse_special)
+    return replace(session, requests=request), [Send(tokenize)]
+
+
+def _tokenized(session: Session, message: Tokenized) -> Outcome:
+    session.pieces.update(message.pieces)
+    return _ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
+
+
+def _evaluated(session: Session, message: Evaluated) -> Outcome:
+    session.pieces.update(message.pieces)
+    job = session.jobs.get(message.request)
+    if job is None:
+        return session, []
+    offset = message.start - job.start
+    nodes = job.nodes[offset : offset + len(message.distributions)]
+    for node, distribution in zip(nodes, message.distributions, strict=True):
+        node.attach(distribution)
+    for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
+        node.attach_taken(taken)
+    complete = nodes[-1] is job.nodes[-1]
+    if complete and job.asked is not None:
+        nodes[-1].child(job.asked).attach_taken(message.taken[-1])
+    # The engine answers in order: what was asked before this will not be answered any more.
+    jobs = {request: job for request, job in session.jobs.items() if request >= message.request}
+    if complete:
+        del jobs[message.request]
+    session = replace(session, jobs=jobs, context=message.context)
+    if message.request != session.pending:
+        return session, []
+    cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
+    session = replace(session, cost=cost, pending=None if complete else session.pending)
+    session, effects = _ask(session)
+    if session.ahead and session.ready:
+        session, more = _append(session)
+        effects += more
+    return session, effects
+
+
+def _failed(session: Session, message: Failed) -> Outcome:
+    if not session.prompts:
+        return session, [Quit(message.reason)]
+    if message.request is None:
+        return _died(session, EngineDied(message.reason))
+    jobs = {request: job for request, job in session.jobs.items() if request > message.request}
+    session = replace(session, jobs=jobs)
+    if message.request != session.pending:
+        return session, []
+    return replace(session, pending=None, ahead=False, full=message.context, notice=message.reason), []
+
+
+def _died(session: Session, message: EngineDied) -> Outcome:
+    notice = f"the engine stopped ({message.reason}); your prompts are safe: press r to restart it"
+    mode = session.mode if session.mode is Mode.HELP else Mode.BROKEN
+    return replace(
+        session, engine=Engine.DEAD, mode=mode, pending=None, ahead=False, jobs={}, progress=0.0, notice=notice
+    ), []
+
+
+# --- keys
+
+
+def _with(session: Session, prompt: Prompt) -> Session:
+    """The session with another active prompt in the same place."""
+    prompts = (*session.prompts[: session.active], prompt, *session.prompts[session.active + 1 :])
+    return replace(session, prompts=prompts)
+
+
+def _show(session: Session) -> Outcome:
+    """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
+    session = replace(session, ahead=False, full=None)
+    if session.prompt.tip.known:
+        session = replace(session, cost=Cost())
+    return _ask(session)
+
+
+def _select(session: Session, row: Callable[[int, int], int]) -> Outcome:
+    """Moves the selection; `row` gives the new row from the old one and the last one."""
+    if session.mode is Mode.HELP:
+        return replace(session, scroll=max(0, row(session.scroll, 1_000))), []
+    if not session.prompts or not (rows := table(session.prompt)):
+        return session, []
+    last = len(rows) - 1
+    target = max(0, min(last, row(selected_row(session.prompt), last)))
+    return _with(session, replace(session.prompt, selected=rows[target].token)), []
+
+
+def _append(session: Session) -> Outcome:
+    if not session.prompts:
+        return session, []
+    if session.full is not None:
+        return replace(session, notice=f"context full ({session.full}/{session.full}): pop a token first"), []
+    if session.pending is None and not session.ready:
+        return _ask(session)  # the last attempt failed
+    rows = table(session.prompt)
+    if not session.ready or not rows:
+        # One press is kept for when the table is there. More would run on after the key is released.
+        return replace(session, ahead=session.pending is not None), []
+    tip = session.prompt.tip.child(rows[selected_row(session.prompt)].token)
+    return _show(_with(session, Prompt(tip)))
+
+
+def _pop(session: Session) -> Outcome:
+    if not session.prompts:
+        return session, []
+    tip = session.prompt.tip
+    if tip.parent is None or tip.parent.depth == 0:
+        return replace(session, ahead=False, notice="the first token stays: there is nothing before it"), []
+    return _show(_with(session, Prompt(tip.parent, selected=tip.token, popped=tip.token)))
+
+
+def _cycle(step: int) -> Callable[[Session], Outcome]:
+    def go(session: Session) -> Outcome:
+        if not session.prompts:
+            return session, []
+        return _show(replace(session, active=(session.active + step) % len(session.prompts)))
+
+    return go
+
+
+def _copy(session: Session) -> Outcome:
+    if not session.prompts:
+        return session, []
+    limit = session.settings.max_prompts
+    if len(session.prompts) >= limit:
+        return replace(session, notice=f"{limit} prompts are open, the most there can be: remove one with a"), []
+    place = session.active + 1
+    prompts = (*session.prompts[:place], session.prompt, *session.prompts[place:])
+    return _show(replace(session, prompts=prompts, active=place))
+
+
+def _remove(session: Session) -> Outcome:
+    if not session.prompts:
+        return session, []
+    if len(session.prompts) == 1:
+        return replace(session, notice="the last prompt stays"), []
+    prompts = session.prompts[: session.active] + session.prompts[session.active + 1 :]
+    return _show(replace(session, prompts=prompts, active=min(session.active, len(prompts) - 1)))
+
+
+def _layer(session: Session) -> Outcome:
+    layers = list(Layer)
+    return replace(session, layer=layers[(layers.index(session.layer) + 1) % len(layers)]), []
+
+
+def _save(session: Session) -> Outcome:
+    if not session.prompts:
+        return replace(session, notice="nothing to save yet"), []
+    return replace(session, notice="saving"), [Save(text_of(session, session.prompt.tip))]
+
+
+def _help(session: Session) -> Outcome:
+    return replace(session, mode=Mode.HELP, scroll=0), []
+
+
+def _close(session: Session) -> Outcome:
+    return replace(session, mode=Mode.BROKEN if session.engine is Engine.DEAD else Mode.PLAY), []
+
+
+def _restart(session: Session) -> Outcome:
+    session = replace(session, engine=Engine.LOADING, mode=Mode.PLAY, notice="")
+    return session, begin(session)
+
+
+def _quit(session: Session) -> Outcome:
+    return session, [Quit()]
+
+
+_ACTIONS: dict[Action, Callable[[Session], Outcome]] = {
+    Action.UP: lambda session: _select(session, lambda row, last: row - 1),
+    Action.DOWN: lambda session: _select(session, lambda row, last: row + 1),
+    Action.PAGE_UP: lambda session: _select(session, lambda row, last: row - PAGE),
+    Action.PAGE_DOWN: lambda session: _select(session, lambda row, last: row + PAGE),
+    Action.TOP: lambda session: _select(session, lambda row, last: 0),
+    Action.BOTTOM: lambda session: _select(session, lambda row, last: last),
+    Action.APPEND: _append,
+    Action.POP: _pop,
+    Action.NEXT: _cycle(1),
+    Action.PREVIOUS: _cycle(-1),
+    Action.COPY: _copy,
+    Action.REMOVE: _remove,
+    Action.LAYER: _layer,
+    Action.SAVE: _save,
+    Action.RESTART: _restart,
+    Action.HELP: _help,
+    Action.CLOSE: _close,
+    Action.QUIT: _quit,
+}
