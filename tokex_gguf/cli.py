@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 130 interrupted.",
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input")
+    source.add_argument(
+        "-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input"
+    )
     source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
     parser.add_argument("--model", metavar="MODEL", help="path of a GGUF file, its name in models/, or REPO/NAME:FILE")
     parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
@@ -233,7 +235,7 @@ def _play(game: Game) -> int:
     if not sys.stdin.isatty():
         # The prompt came through standard input: the keys come from the terminal all the same.
         keys = create_input(always_prefer_tty=True)
-    App(game, input=keys).run()
+    App(game, keys).run()
     if game.quit and game.quit.fault:
         raise Stop(game.quit.fault, USAGE)
     return 0

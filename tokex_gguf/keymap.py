@@ -153,7 +153,9 @@ def topics(mode: Mode) -> dict[str, list[Binding]]:
 def markdown() -> str:
     """The key table for the README."""
     rows = ["| key | does |", "|---|---|"]
-    for binding in BINDINGS:
-        if binding.modes != (Mode.HELP,):
-            rows.append(f"| {' '.join(f'`{shown(key)}`' for key in binding.keys)} | {binding.help} |")
+    rows += [
+        f"| {' '.join(f'`{shown(key)}`' for key in binding.keys)} | {binding.help} |"
+        for binding in BINDINGS
+        if binding.modes != (Mode.HELP,)
+    ]
     return "\n".join(rows)

@@ -133,8 +133,8 @@ def _download(repo: str, file: str, tell: Callable[[str], None]) -> Path:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise DownloadFailed(f"{repo}:{file} is not here, and HF_HUB_OFFLINE is set")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub import errors as hub
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     def reach() -> None:
         get_hf_file_metadata(hf_hub_url(repo, file), timeout=HUB_PATIENCE)

@@ -43,4 +43,4 @@ def _place(temporary: str, path: Path) -> None:
         # No hard links on this file system: take the name first, then put the file in its place.
         with path.open("xb"):
             pass
-        os.replace(temporary, path)
+        Path(temporary).replace(path)

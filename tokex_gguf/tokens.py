@@ -68,7 +68,7 @@ def starts_combining(text: str) -> bool:
 
 
 def label(data: bytes) -> str:
-    """A token on its own, on one line: white space visible too.
+    r"""A token on its own, on one line: white space visible too.
 
     >>> label(b"\xe0\xa4")
     '‹E0›‹A4›'

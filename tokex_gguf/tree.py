@@ -130,7 +130,7 @@ class Node:
 
     @property
     def perplexity(self) -> float | None:
-        """exp of the mean negative log-probability of the predicted tokens; None without any."""
+        """Exp of the mean negative log-probability of the predicted tokens; None without any."""
         if self.depth < 2 or (logprob := self.logprob) is None:
             return None
         try:

@@ -29,6 +29,8 @@ from tokex_gguf.session import Cost, Engine, Job, Layer, Prompt, Session, select
 
 PAGE = 10
 """Rows that page up and page down move by."""
+ALL = 1_000_000
+"""More rows than any table has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +236,18 @@ def _show(session: Session) -> Outcome:
     return _ask(session)
 
 
-def _select(session: Session, row: Callable[[int, int], int]) -> Outcome:
-    """Moves the selection; `row` gives the new row from the old one and the last one."""
-    if session.mode is Mode.HELP:
-        return replace(session, scroll=max(0, row(session.scroll, 1_000))), []
-    if not session.prompts or not (rows := table(session.prompt)):
-        return session, []
-    last = len(rows) - 1
-    target = max(0, min(last, row(selected_row(session.prompt), last)))
-    return _with(session, replace(session.prompt, selected=rows[target].token)), []
+def _move(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection, or scrolls the help, by so many rows; it stops at either end."""
+
+    def move(session: Session) -> Outcome:
+        if session.mode is Mode.HELP:
+            return replace(session, scroll=max(0, session.scroll + rows)), []
+        if not session.prompts or not (candidates := table(session.prompt)):
+            return session, []
+        row = max(0, min(len(candidates) - 1, selected_row(session.prompt) + rows))
+        return _with(session, replace(session.prompt, selected=candidates[row].token)), []
+
+    return move
 
 
 def _append(session: Session) -> Outcome:
@@ -327,12 +332,12 @@ def _quit(session: Session) -> Outcome:
 
 
 _ACTIONS: dict[Action, Callable[[Session], Outcome]] = {
-    Action.UP: lambda session: _select(session, lambda row, last: row - 1),
-    Action.DOWN: lambda session: _select(session, lambda row, last: row + 1),
-    Action.PAGE_UP: lambda session: _select(session, lambda row, last: row - PAGE),
-    Action.PAGE_DOWN: lambda session: _select(session, lambda row, last: row + PAGE),
-    Action.TOP: lambda session: _select(session, lambda row, last: 0),
-    Action.BOTTOM: lambda session: _select(session, lambda row, last: last),
+    Action.UP: _move(-1),
+    Action.DOWN: _move(1),
+    Action.PAGE_UP: _move(-PAGE),
+    Action.PAGE_DOWN: _move(PAGE),
+    Action.TOP: _move(-ALL),
+    Action.BOTTOM: _move(ALL),
     Action.APPEND: _append,
     Action.POP: _pop,
     Action.NEXT: _cycle(1),

@@ -12,7 +12,17 @@ import threading
 from collections.abc import Callable
 from typing import IO, BinaryIO, TypeAlias
 
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Message, ProtocolError, Reply, Request, decode, encode
+from tokex_gguf.engine.protocol import (
+    EngineDied,
+    Evaluate,
+    Failed,
+    Message,
+    ProtocolError,
+    Reply,
+    Request,
+    decode,
+    encode,
+)
 
 log = logging.getLogger(__name__)
 

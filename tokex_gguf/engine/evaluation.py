@@ -94,9 +94,7 @@ class Evaluator:
         self._sequences.hold(sequence, path[:position])
         return sequence
 
-    def _decode(
-        self, path: list[int], sequence: int, position: int, count: int, first_row: int
-    ) -> statistics.Logits:
+    def _decode(self, path: list[int], sequence: int, position: int, count: int, first_row: int) -> statistics.Logits:
         """Decodes `count` tokens, giving up other sequences while cells are short."""
         tokens = path[position : position + count]
         while True:

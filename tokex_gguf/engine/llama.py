@@ -24,8 +24,9 @@ import numpy as np
 from tokex_gguf.engine.statistics import Logits
 from tokex_gguf.tokens import Piece
 
-BATCH = 128
-"""Tokens decoded at once. Each costs a row of logits: 78 MB with Qwen's vocabulary."""
+BATCH = 64
+"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 78 MB with Qwen's
+vocabulary. Larger batches were no faster where the logits of every token are wanted."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
 FIRST_CONTEXT = 4096
@@ -44,8 +45,7 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
-@llama_cpp.llama_log_callback
-def _log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+def _log(_level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
     # A broken stderr must not raise into C.
     try:
         sys.stderr.write(text.decode("utf-8", "replace"))
@@ -53,6 +53,9 @@ def _log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
     except (OSError, ValueError):
         pass
 
+
+_LOG_CALLBACK = llama_cpp.llama_log_callback(_log)
+"""Kept for the process's life: llama.cpp keeps only the address."""
 
 _FTYPES = {
     value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
@@ -138,7 +141,7 @@ class Llama:
         should_stop: Callable[[], bool],
     ) -> None:
         """Loads a GGUF. Raises ModelError."""
-        llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
+        llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self._model = self._load(path, progress)
         self.vocabulary = Vocabulary(self._model)
@@ -169,13 +172,13 @@ class Llama:
         # (ggml-org/llama.cpp #20824); without its repacking the other kernels serve.
         params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
 
-        @llama_cpp.llama_progress_callback
-        def report(fraction: float, user_data: ctypes.c_void_p) -> bool:
+        def report(fraction: float, _user_data: ctypes.c_void_p) -> bool:
             progress(fraction)
             return True
 
-        params.progress_callback = report
+        params.progress_callback = callback = llama_cpp.llama_progress_callback(report)
         model: int | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+        del callback  # llama.cpp had only its address: it must live until here
         if not model:
             raise ModelError(
                 f"{path}: llama.cpp cannot load this file: it is damaged, or of an architecture it does not know"

@@ -150,8 +150,7 @@ Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Failed
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
-    cls.__name__: cls
-    for cls in (Load, Tokenize, Evaluate, Stop, Loading, Loaded, Tokenized, Evaluated, Failed)
+    cls.__name__: cls for cls in (Load, Tokenize, Evaluate, Stop, Loading, Loaded, Tokenized, Evaluated, Failed)
 }
 
 

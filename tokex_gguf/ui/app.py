@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from prompt_toolkit.application import Application
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.key_binding.key_bindings import NotImplementedOrNone
-from prompt_toolkit.layout import Layout, UIContent, UIControl, Window
+from prompt_toolkit.layout import Layout, Window
+from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.styles import Style
 
@@ -50,13 +51,17 @@ class Screen(UIControl):
         except Exception:
             log.exception("internal error while drawing")
             lines = [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
-        return UIContent(get_line=lambda index: lines[index], line_count=len(lines), show_cursor=False)
+
+        def get_line(index: int) -> StyleAndTextTuples:
+            return [*lines[index]]
+
+        return UIContent(get_line=get_line, line_count=len(lines), show_cursor=False)
 
 
 class App:
     """A game on a terminal."""
 
-    def __init__(self, game: Game, input: Input | None = None, output: Output | None = None) -> None:
+    def __init__(self, game: Game, keys: Input | None = None, output: Output | None = None) -> None:
         self._game = game
         self._timer: asyncio.TimerHandle | None = None
         self._application: Application[None] = Application(
@@ -66,7 +71,7 @@ class App:
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
-            input=input,
+            input=keys,
             output=output,
         )
         # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
@@ -111,8 +116,8 @@ class App:
             bindings.add(key, eager=True)(self._handler(key))
         return bindings
 
-    def _handler(self, key: str) -> Callable[[KeyPressEvent], NotImplementedOrNone]:
-        def handle(event: KeyPressEvent) -> NotImplementedOrNone:
+    def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
+        def handle(_event: KeyPressEvent) -> object:
             if meant := action(self._game.session.mode, key):
                 self._take(meant)
             return NotImplemented  # `_take` draws where that is wanted

@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from tokex_gguf.keymap import Mode, keys_of, topics
 from tokex_gguf.distribution import Candidate
+from tokex_gguf.keymap import Mode, keys_of, topics
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import label, spell
 from tokex_gguf.tree import Node

@@ -1,12 +1,12 @@
 """The whole screen as a function of the session and the terminal's size. Pure.
 
-    header                          header
-    prompt │ table                  prompt
-           │                        ───────
-    status                          table
-    legend, or what to tell         status, legend
-    keys                            keys
-    from 100 columns                below
+header                          header
+prompt │ table                  prompt
+       │                        ───────
+status                          table
+legend, or what to tell         status, legend
+keys                            keys
+from 100 columns                below
 """
 
 from pathlib import PurePath
@@ -49,9 +49,7 @@ class View:
         left = width - right - 3
         prompt = _filled(self._prompt.lines(session, left, height), height)
         table = _filled(table_lines(session, right, height), height)
-        return [
-            [*fit(a, left), ("class:rule", " │ "), *fit(b, right)] for a, b in zip(prompt, table, strict=True)
-        ]
+        return [[*fit(a, left), ("class:rule", " │ "), *fit(b, right)] for a, b in zip(prompt, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = max(6, (height - 1) * 3 // 5)

@@ -98,7 +98,8 @@ def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapp
     inside a word only where there is not. An earlier layout of a similar prompt
     saves work and changes nothing.
     """
-    kept, token, offset = [], 0, 0
+    kept: list[Line] = []
+    token = offset = 0
     if previous is not None and previous.width == width:
         kept, token, offset = _resume(previous, texts)
     builder = _Builder(width, kept, token, offset)
