@@ -48,7 +48,7 @@ class Binding:
     """As prompt_toolkit names them."""
     topic: str
     label: str
-    """One or two words for the footer."""
+    """A word for the footer; neighbours that share it stand there together."""
     help: str
     """A sentence for help screen and README."""
     modes: tuple[Mode, ...] = (Mode.PLAY, Mode.BROKEN)
@@ -59,8 +59,8 @@ class Binding:
 _ALL = (Mode.PLAY, Mode.BROKEN, Mode.HELP)
 
 BINDINGS: tuple[Binding, ...] = (
-    Binding(Action.UP, ("up", "k"), "Table", "up", "Select the token above.", footer=70),
-    Binding(Action.DOWN, ("down", "j"), "Table", "down", "Select the token below.", footer=70),
+    Binding(Action.UP, ("up", "k"), "Table", "select", "Select the token above.", footer=70),
+    Binding(Action.DOWN, ("down", "j"), "Table", "select", "Select the token below.", footer=70),
     Binding(Action.PAGE_UP, ("pageup",), "Table", "page up", "Select ten rows up."),
     Binding(Action.PAGE_DOWN, ("pagedown",), "Table", "page down", "Select ten rows down."),
     Binding(Action.TOP, ("home",), "Table", "top", "Select the most likely token."),
@@ -74,8 +74,8 @@ BINDINGS: tuple[Binding, ...] = (
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
     ),
-    Binding(Action.NEXT, ("w",), "Prompts", "next", "Go to the next prompt.", footer=50),
-    Binding(Action.PREVIOUS, ("s",), "Prompts", "previous", "Go to the previous prompt.", footer=50),
+    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
+    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
     Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
     Binding(Action.REMOVE, ("a",), "Prompts", "remove", "Remove the prompt (the last one stays).", footer=40),
     Binding(
@@ -97,9 +97,9 @@ BINDINGS: tuple[Binding, ...] = (
         footer=100,
     ),
     Binding(Action.HELP, ("?",), "Program", "help", "Show these keys.", footer=95),
-    Binding(Action.CLOSE, ("escape", "?"), "Program", "close help", "Close the help.", modes=(Mode.HELP,), footer=99),
-    Binding(Action.UP, ("up", "k"), "Program", "scroll up", "Scroll the help up.", modes=(Mode.HELP,)),
-    Binding(Action.DOWN, ("down", "j"), "Program", "scroll down", "Scroll the help down.", modes=(Mode.HELP,)),
+    Binding(Action.CLOSE, ("escape", "?"), "Program", "close", "Close the help.", modes=(Mode.HELP,), footer=99),
+    Binding(Action.UP, ("up", "k"), "Program", "scroll", "Scroll the help up.", modes=(Mode.HELP,), footer=70),
+    Binding(Action.DOWN, ("down", "j"), "Program", "scroll", "Scroll the help down.", modes=(Mode.HELP,), footer=70),
     Binding(Action.QUIT, ("c-q", "c-c"), "Program", "quit", "Quit.", modes=_ALL, footer=85),
 )
 
@@ -135,6 +135,21 @@ def keys_of(binding: Binding) -> str:
 def in_mode(mode: Mode) -> tuple[Binding, ...]:
     """The bindings that a mode has."""
     return tuple(binding for binding in BINDINGS if mode in binding.modes)
+
+
+def hints(mode: Mode) -> list[tuple[int, str, str]]:
+    """What the footer shows: importance, keys and label, neighbours of one label joined."""
+    shortest: list[tuple[int, str, str]] = []
+    for binding in in_mode(mode):
+        if not binding.footer:
+            continue
+        key = shown(binding.keys[0])
+        if shortest and shortest[-1][2] == binding.label:
+            importance, before, label = shortest[-1]
+            shortest[-1] = (importance, f"{before}/{key}", label)
+        else:
+            shortest.append((binding.footer, key, binding.label))
+    return shortest
 
 
 def action(mode: Mode, key: str) -> Action | None:

@@ -24,7 +24,7 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.keymap import BINDINGS, Action, Mode
 from tokex_gguf.session import Cost, Engine, Job, Layer, Prompt, Session, selected_row, table, text_of
 
 PAGE = 10
@@ -241,7 +241,8 @@ def _move(rows: int) -> Callable[[Session], Outcome]:
 
     def move(session: Session) -> Outcome:
         if session.mode is Mode.HELP:
-            return replace(session, scroll=max(0, session.scroll + rows)), []
+            # The screen's height is not known here: no further than the help has keys.
+            return replace(session, scroll=max(0, min(len(BINDINGS), session.scroll + rows))), []
         if not session.prompts or not (candidates := table(session.prompt)):
             return session, []
         row = max(0, min(len(candidates) - 1, selected_row(session.prompt) + rows))

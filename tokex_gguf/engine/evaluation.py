@@ -40,8 +40,9 @@ class Evaluator:
     def evaluate(self, path: list[int], start: int, top: int, asked: int | None = None) -> Iterator[Chunk]:
         """The distributions at positions `start` to the end of `path`, chunk by chunk.
 
-        `asked` is a token whose probability after the whole path is wanted too. Raises ContextFull after the part that fits, ModelError, and Interrupted.
-        What was decoded by then stays cached.
+        `asked` is a token whose probability after the whole path is wanted too. Raises
+        ContextFull after the part that fits, ModelError, and Interrupted. What was
+        decoded by then stays cached.
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")

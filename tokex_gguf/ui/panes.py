@@ -1,7 +1,6 @@
 """The three things that fill the screen: the prompt, the table, the help."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, keys_of, topics
@@ -158,11 +157,15 @@ class _Columns:
         return fit(line, self._width, style)
 
 
-def help_lines(modes: Iterable[Mode]) -> list[Line]:
-    """The keys by topic."""
+def help_lines(mode: Mode, width: int) -> list[Line]:
+    """The keys of a mode by topic, in lines of at most `width` cells."""
+    keys = 13
     lines: list[Line] = []
-    for mode in modes:
-        for topic, bindings in topics(mode).items():
-            lines += [[], [("class:title", topic)]]
-            lines += [[("class:key", "  " + pad(keys_of(b), 14)), ("", b.help)] for b in bindings]
+    for topic, bindings in topics(mode).items():
+        lines += [[], [("class:title", " " + topic)]]
+        for binding in bindings:
+            told = wrap([binding.help], width - keys - 4).lines
+            for index, line in enumerate(told):
+                name = keys_of(binding) if index == 0 else ""
+                lines.append([("class:key", "   " + pad(name, keys)), *(("", span.text) for span in line.spans)])
     return lines[1:]

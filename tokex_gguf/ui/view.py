@@ -11,7 +11,7 @@ from 100 columns                below
 
 from pathlib import PurePath
 
-from tokex_gguf.keymap import Mode, in_mode, keys_of
+from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.session import Engine, Layer, Session
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.ui import theme
@@ -46,17 +46,20 @@ class View:
 
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
         right = min(64, 30 + width // 6)
-        left = width - right - 3
+        left = width - right - 4
         prompt = _filled(self._prompt.lines(session, left, height), height)
-        table = _filled(table_lines(session, right, height), height)
-        return [[*fit(a, left), ("class:rule", " │ "), *fit(b, right)] for a, b in zip(prompt, table, strict=True)]
+        table = _filled(table_lines(session, right - 1, height), height)
+        return [
+            [("", " "), *fit(a, left), ("class:rule", " │ "), *fit(b, right)]
+            for a, b in zip(prompt, table, strict=True)
+        ]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = max(6, (height - 1) * 3 // 5)
         upper = height - 1 - lower
-        prompt = _filled(self._prompt.lines(session, width, upper), upper)
-        table = _filled(table_lines(session, width, lower), lower)
-        return [*prompt, [("class:rule", "─" * width)], *table]
+        prompt = _filled(self._prompt.lines(session, width - 2, upper), upper)
+        table = _filled(table_lines(session, width - 1, lower), lower)
+        return [*([("", " "), *line] for line in prompt), [("class:rule", "─" * width)], *table]
 
 
 def _filled(lines: list[Line], height: int) -> list[Line]:
@@ -69,9 +72,10 @@ def _too_small(width: int, height: int) -> list[Line]:
 
 
 def _help(session: Session, width: int, height: int) -> list[Line]:
-    lines = help_lines([Mode.BROKEN])
+    # The mode that has all keys of playing, the one that restarts the engine included.
+    lines = help_lines(Mode.BROKEN, width)
     first = min(session.scroll, max(0, len(lines) - height))
-    return _filled([fit(line, width) for line in lines[first : first + height]], height)
+    return _filled(lines[first : first + height], height)
 
 
 def header(session: Session, width: int) -> Line:
@@ -80,8 +84,7 @@ def header(session: Session, width: int) -> Line:
     if model is None:
         name = visible(PurePath(session.settings.model).name)
         return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
-    used = session.prompt.tip.depth if session.prompts else 0
-    right = f"context {used}/{session.context} "
+    right = f"context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
     left = f" {visible(model.name)} · {visible(model.architecture)} · {model.quantization}"
     return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
 
@@ -98,7 +101,7 @@ def status(session: Session, width: int) -> Line:
     ]
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
-        parts.append((7, [("", f"perplexity {_short(tip.perplexity)}")]))
+        parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
     room = width - sum(len(text) for _, text in right) - 1
     return spread(choose(parts, room), right, width)
 
@@ -155,9 +158,8 @@ def legend(layer: Layer, cells: int = 16) -> Line:
 
 def footer(session: Session, width: int) -> Line:
     """The keys that matter now, as many as fit."""
-    parts = [
-        (binding.footer, [("class:key", keys_of(binding).split()[0]), ("class:label", f" {binding.label}")])
-        for binding in in_mode(session.mode)
-        if binding.footer
+    parts: list[tuple[int, Line]] = [
+        (importance, [("class:key", keys), ("class:label", f" {label}")])
+        for importance, keys, label in hints(session.mode)
     ]
     return [("", " "), *choose(parts, width - 2)]

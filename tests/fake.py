@@ -1,0 +1,113 @@
+"""An engine made of arithmetic: answers requests as the real one would, at once and exactly."""
+
+import math
+
+from tokex_gguf.distribution import Distribution, Taken
+from tokex_gguf.engine.protocol import Evaluate, Evaluated, Load, Loaded, Reply, Request, Tokenize, Tokenized
+from tokex_gguf.session import Session, Settings
+from tokex_gguf.tokens import Piece
+from tokex_gguf.update import Effect, Message, Send, begin, update
+
+VOCAB = 64
+PIECES = {token: Piece(f" {chr(0x41 + token)}".encode()) for token in range(VOCAB)}
+
+
+def logits(path: list[int]) -> list[float]:
+    """Scores of all tokens after a path: any fixed function of it will do."""
+    seed = hash(tuple(path))
+    return [((seed * (token + 3) * 2654435761) % 1000003) / 100003 for token in range(VOCAB)]
+
+
+def logprobs(path: list[int]) -> list[float]:
+    scores = logits(path)
+    total = math.log(sum(map(math.exp, scores)))
+    return [score - total for score in scores]
+
+
+def ranked(path: list[int]) -> list[int]:
+    """All tokens, most likely after the path first."""
+    return sorted(range(VOCAB), key=lambda token: (-logits(path)[token], token))
+
+
+def distribution(path: list[int], top: int) -> Distribution:
+    values = logprobs(path)
+    ids = ranked(path)[:top]
+    entropy = -sum(math.exp(value) * value for value in values) / math.log(2)
+    return Distribution.of(entropy, ids, [values[token] for token in ids])
+
+
+def taken(path: list[int], token: int) -> Taken:
+    return Taken(logprobs(path)[token], ranked(path).index(token) + 1)
+
+
+def text_to_path(text: str) -> list[int]:
+    return [ord(char) % VOCAB for char in text]
+
+
+def evaluated(request: Evaluate, first: int | None = None, last: int | None = None) -> Evaluated:
+    """The answer to a request, or to its positions `first` to before `last`."""
+    path = request.path
+    first = request.start if first is None else first
+    last = len(path) if last is None else last
+    following = [*path[1:], request.asked]
+    return Evaluated(
+        request.request,
+        first,
+        [distribution(path[: index + 1], request.top) for index in range(first, last)],
+        [taken(path[: index + 1], token) for index in range(first, last) if (token := following[index]) is not None],
+        PIECES,
+        last - first,
+        0.001 * (last - first),
+        4096,
+    )
+
+
+class Play:
+    """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
+
+    def __init__(self, text: str = "hello", **settings: object) -> None:
+        self.session = Session(Settings(text=text, model="fake.gguf", **settings))  # type: ignore[arg-type]
+        self.asked: list[Request] = []
+        self.effects: list[Effect] = []
+        self.decoded = 0
+        self._collect(begin(self.session))
+
+    def _collect(self, effects: list[Effect]) -> None:
+        self.effects = effects
+        self.asked += [effect.request for effect in effects if isinstance(effect, Send)]
+
+    def take(self, message: Message) -> None:
+        self.session, effects = update(self.session, message)
+        self._collect(effects)
+
+    def press(self, *actions: Message) -> "Play":
+        """Presses keys, each answered before the next."""
+        for action in actions:
+            self.take(action)
+            self.answer()
+        return self
+
+    def answer(self) -> "Play":
+        """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
+        while self.asked:
+            request = self.asked.pop(0)
+            if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
+                continue
+            if reply := self.reply(request):
+                self.take(reply)
+        return self
+
+    def reply(self, request: Request) -> Reply | None:
+        if isinstance(request, Load):
+            return Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
+        if isinstance(request, Tokenize):
+            return Tokenized(request.request, text_to_path(request.text), PIECES)
+        if isinstance(request, Evaluate):
+            self.decoded += len(request.path) - request.start
+            return evaluated(request)
+        return None
+
+
+def started(text: str = "hello", **settings: object) -> Play:
+    """A game whose starting prompt is evaluated."""
+    return Play(text, **settings).answer()

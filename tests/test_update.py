@@ -1,0 +1,505 @@
+"""The rules of the game, played against an engine of arithmetic: no model, no terminal."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import fake
+from tests.fake import Play, started
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Load, Loading, Stop
+from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.session import Engine, Layer, selected_row, table
+from tokex_gguf.update import Quit, Save, Saved, SaveFailed, Send, Start
+
+
+def path(play: Play) -> list[int]:
+    return play.session.prompt.tip.path()
+
+
+def selected(play: Play) -> int:
+    return table(play.session.prompt)[selected_row(play.session.prompt)].token
+
+
+# --- starting
+
+
+def test_the_first_effects_start_the_engine_and_load_the_model() -> None:
+    play = Play()
+    assert [type(effect) for effect in play.effects] == [Start, Send]
+    assert play.asked == [Load("fake.gguf", 0, 0)]
+    assert not play.session.ready
+
+
+def test_loading_is_told() -> None:
+    play = Play()
+    play.take(Loading(0.5))
+    assert play.session.progress == 0.5
+    assert play.session.engine is Engine.LOADING
+
+
+def test_the_starting_text_is_tokenised_and_evaluated_once() -> None:
+    play = started("hello")
+    assert path(play) == fake.text_to_path("hello")
+    assert play.session.ready
+    assert play.decoded == 5
+    assert play.session.cost.tokens == 5
+
+
+def test_settings_reach_the_engine() -> None:
+    play = Play("hello", context=512, threads=3, parse_special=False, tokens_to_show=7)
+    assert play.asked == [Load("fake.gguf", 512, 3)]
+    play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (tokenize,) = play.asked
+    assert tokenize.parse_special is False  # type: ignore[union-attr]
+    play.answer()
+    assert len(table(play.session.prompt)) == 7
+
+
+def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
+    for action in Action:
+        play = Play()
+        play.take(action)
+        play.answer()
+        assert play.session.engine is Engine.READY
+
+
+# --- the table
+
+
+def test_the_selection_moves_and_stops_at_both_ends() -> None:
+    play = started()
+    expected = fake.ranked(path(play))[:30]
+    assert selected(play) == expected[0]
+    for action, row in [
+        (Action.UP, 0),
+        (Action.DOWN, 1),
+        (Action.DOWN, 2),
+        (Action.UP, 1),
+        (Action.PAGE_DOWN, 11),
+        (Action.BOTTOM, 29),
+        (Action.DOWN, 29),
+        (Action.PAGE_UP, 19),
+        (Action.TOP, 0),
+        (Action.PAGE_UP, 0),
+    ]:
+        play.press(action)
+        assert selected(play) == expected[row], action
+    assert play.decoded == 5
+
+
+# --- append and pop
+
+
+def test_append_takes_the_selected_token_and_decodes_one() -> None:
+    play = started()
+    before = path(play)
+    play.press(Action.DOWN, Action.DOWN)
+    token = selected(play)
+    play.press(Action.APPEND)
+    assert path(play) == [*before, token]
+    assert play.decoded == 6
+    assert play.session.cost.tokens == 1
+    assert selected_row(play.session.prompt) == 0
+    assert play.session.prompt.tip.taken == fake.taken(before, token)
+
+
+def test_a_popped_token_is_selected_and_append_takes_it_back_without_a_decode() -> None:
+    play = started()
+    play.press(Action.DOWN, Action.DOWN, Action.APPEND)
+    there = play.session.prompt.tip
+    play.press(Action.POP)
+    assert selected(play) == there.token
+    assert selected_row(play.session.prompt) == 2
+    play.press(Action.APPEND)
+    assert play.session.prompt.tip is there
+    assert play.decoded == 6
+    assert play.session.cost.tokens == 0
+
+
+def test_a_popped_token_below_the_table_has_a_row_with_its_true_rank() -> None:
+    play = started(tokens_to_show=3)
+    token, before = path(play)[-1], path(play)[:-1]
+    rank = fake.ranked(before).index(token) + 1
+    assert rank > 3, "choose another text: this one's last token is likely"
+    play.press(Action.POP)
+    rows = table(play.session.prompt)
+    assert len(rows) == 4
+    assert (rows[3].token, rows[3].rank) == (token, rank)
+    assert rows[3].logprob == pytest.approx(fake.logprobs(before)[token])
+    assert selected_row(play.session.prompt) == 3
+    play.press(Action.UP, Action.DOWN)
+    assert selected(play) == token
+    play.press(Action.APPEND)
+    assert path(play) == [*before, token]
+    assert play.decoded == 5
+
+
+def test_the_first_token_cannot_be_popped() -> None:
+    play = started("hi")
+    play.press(Action.POP, Action.POP)
+    assert len(path(play)) == 1
+    assert "first token" in play.session.notice
+
+
+def test_nothing_popped_is_lost() -> None:
+    play = started()
+    play.press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.POP)
+    play.press(Action.APPEND, Action.APPEND, Action.APPEND)
+    assert play.decoded == 7
+
+
+# --- prompts
+
+
+def test_copy_goes_after_the_prompt_and_to_it() -> None:
+    play = started()
+    play.press(Action.COPY, Action.APPEND, Action.PREVIOUS, Action.COPY)
+    first, second, third = play.session.prompts
+    assert play.session.active == 1
+    assert second.tip is first.tip
+    assert third.tip.depth == first.tip.depth + 1
+
+
+def test_next_and_previous_go_round_and_keep_each_prompts_selection() -> None:
+    play = started()
+    play.press(Action.COPY, Action.DOWN, Action.DOWN)
+    play.press(Action.NEXT)
+    assert (play.session.active, selected_row(play.session.prompt)) == (0, 0)
+    play.press(Action.PREVIOUS)
+    assert (play.session.active, selected_row(play.session.prompt)) == (1, 2)
+    play.press(Action.NEXT, Action.NEXT)
+    assert play.session.active == 1
+    assert play.decoded == 5
+
+
+def test_copy_stops_at_the_limit_and_says_so() -> None:
+    play = started(max_prompts=2)
+    play.press(Action.COPY, Action.COPY)
+    assert len(play.session.prompts) == 2
+    assert "2 prompts are open" in play.session.notice
+
+
+def test_remove_never_takes_the_last() -> None:
+    play = started()
+    play.press(Action.COPY, Action.APPEND, Action.REMOVE)
+    assert (len(play.session.prompts), play.session.active) == (1, 0)
+    play.press(Action.REMOVE)
+    assert len(play.session.prompts) == 1
+    assert "last prompt" in play.session.notice
+
+
+def test_going_back_to_a_removed_path_decodes_nothing() -> None:
+    play = started()
+    play.press(Action.COPY, Action.APPEND, Action.REMOVE, Action.APPEND)
+    assert play.decoded == 6
+
+
+# --- layers, help, save, quit
+
+
+def test_layers_cycle_and_decode_nothing() -> None:
+    play = started()
+    seen = []
+    for _ in range(3):
+        play.press(Action.LAYER)
+        seen.append(play.session.layer)
+    assert seen == [Layer.PROBABILITY, Layer.ENTROPY, Layer.PLAIN]
+    assert play.decoded == 5
+
+
+def test_help_opens_scrolls_and_closes() -> None:
+    play = started()
+    play.press(Action.HELP)
+    assert play.session.mode is Mode.HELP
+    play.press(Action.DOWN, Action.DOWN, Action.UP, Action.UP, Action.UP, Action.DOWN)
+    assert play.session.scroll == 1
+    play.press(Action.CLOSE)
+    assert play.session.mode is Mode.PLAY
+    assert selected_row(play.session.prompt) == 0
+
+
+def test_save_gives_the_text_and_tells_the_outcome() -> None:
+    play = started("hello")
+    play.press(Action.SAVE)
+    assert play.effects == [Save(b"".join(fake.PIECES[token].data for token in path(play)))]
+    play.take(Saved("prompts/prompt-1.txt"))
+    assert play.session.notice == "saved prompts/prompt-1.txt"
+    play.take(SaveFailed("disk full"))
+    assert play.session.notice == "not saved: disk full"
+
+
+def test_what_the_tokenizer_adds_is_not_saved() -> None:
+    play = started("hello")
+    model = play.session.model
+    assert model is not None
+    play.session = replace(play.session, model=replace(model, bos=path(play)[0], space_prefix=True))
+    play.press(Action.SAVE)
+    pieces = [fake.PIECES[token].data for token in path(play)[1:]]
+    assert play.effects == [Save(b"".join(pieces)[1:])]
+
+
+def test_quit() -> None:
+    play = started()
+    play.press(Action.QUIT)
+    assert play.effects == [Quit()]
+
+
+def test_a_notice_goes_with_the_next_key() -> None:
+    play = started()
+    play.press(Action.REMOVE, Action.DOWN)
+    assert play.session.notice == ""
+
+
+# --- while the engine works
+
+
+def test_one_append_is_kept_while_the_table_is_computed_and_no_more() -> None:
+    play = started()
+    for _ in range(300):
+        play.take(Action.APPEND)
+    assert len(play.asked) == 1
+    play.answer()
+    assert play.session.ready
+    assert len(path(play)) == 5 + 2
+
+
+def test_pop_wins_over_a_decode_under_way() -> None:
+    play = started()
+    tip = play.session.prompt.tip
+    play.take(Action.APPEND)
+    play.take(Action.APPEND)
+    play.take(Action.POP)
+    assert play.session.ready
+    assert play.session.prompt.tip is tip
+    assert isinstance(play.asked[-1], Stop)
+    play.answer()
+    assert play.session.prompt.tip is tip
+
+
+def test_an_answer_that_comes_late_is_kept() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    (request,) = play.asked
+    play.asked.clear()
+    play.take(Action.POP)
+    play.asked.clear()
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request))
+    decoded = play.decoded
+    play.press(Action.APPEND)
+    assert play.session.ready
+    assert play.decoded == decoded
+
+
+def test_chunks_come_one_by_one_and_progress_shows() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 0, 4))
+    assert not play.session.ready
+    assert play.session.evaluated == 4
+    play.take(fake.evaluated(request, 4, 11))
+    assert play.session.ready
+    assert play.session.evaluated == 11
+    assert play.session.cost.tokens == 11
+
+
+def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 0, 4))
+    play.take(Action.POP)
+    assert play.asked == [request]
+    play.take(fake.evaluated(request, 4, 10))
+    # The popped token's own distribution is not wanted any more, its rank is known.
+    assert play.session.ready
+    assert isinstance(play.asked[-1], Stop)
+    assert selected(play) == request.path[-1]
+
+
+def test_a_token_popped_before_anything_is_known_gets_its_rank() -> None:
+    play = started("hello", tokens_to_show=2)
+    play.take(EngineDied("SIGKILL"))
+    other = Play("hello", tokens_to_show=2)
+    for _ in range(2):
+        other.take(other.reply(other.asked.pop()))  # type: ignore[arg-type]
+    token = path(other)[-1]
+    other.take(EngineDied("SIGKILL"))
+    other.asked.clear()
+    other.take(Action.POP)
+    other.press(Action.RESTART)
+    assert other.session.ready
+    assert selected(other) == token
+    assert table(other.session.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
+
+
+def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
+    play = started()
+    play.press(Action.COPY)
+    play.take(Action.APPEND)
+    play.take(Action.NEXT)
+    assert play.session.ready
+
+
+# --- when things go wrong
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_program_with_the_reason() -> None:
+    play = Play()
+    play.take(Failed(None, "no such model"))
+    assert play.effects == [Quit("no such model")]
+
+
+def test_the_engines_death_keeps_everything_and_r_restarts() -> None:
+    play = started()
+    play.press(Action.APPEND, Action.COPY)
+    before = play.session
+    play.take(EngineDied("SIGSEGV"))
+    assert play.session.engine is Engine.DEAD
+    assert "SIGSEGV" in play.session.notice
+    assert (play.session.prompts, play.session.active) == (before.prompts, before.active)
+    play.press(Action.POP, Action.LAYER)
+    assert play.session.ready
+    play.press(Action.APPEND, Action.DOWN)
+    assert play.session.ready, "this path is known: no engine is needed"
+    play.take(Action.APPEND)
+    assert not play.session.ready
+    play.answer()
+    play.press(Action.RESTART)
+    assert play.session.ready
+    assert play.session.mode is Mode.PLAY
+
+
+def test_death_in_a_decode_is_made_up_for_after_the_restart() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    play.asked.clear()
+    play.take(EngineDied("SIGABRT"))
+    assert not play.session.ready
+    play.press(Action.RESTART)
+    assert play.session.ready
+    assert len(path(play)) == 6
+
+
+def test_a_restart_that_fails_keeps_the_prompts() -> None:
+    play = started()
+    play.take(EngineDied("SIGABRT"))
+    play.take(Action.RESTART)
+    play.take(Failed(None, "fake.gguf: no such file"))
+    assert play.session.engine is Engine.DEAD
+    assert play.effects == []
+    assert "no such file" in play.session.notice
+
+
+def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> None:
+    play = started()
+    play.press(Action.HELP)
+    play.take(EngineDied("SIGABRT"))
+    assert play.session.mode is Mode.HELP
+    play.press(Action.CLOSE)
+    assert play.session.mode is Mode.BROKEN
+
+
+def test_a_full_context_says_so_and_popping_helps() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    (request,) = play.asked
+    play.asked.clear()
+    assert isinstance(request, Evaluate)
+    play.take(Failed(request.request, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
+    assert not play.session.ready
+    assert play.session.full == 5
+    assert "5 fit" in play.session.notice
+    play.press(Action.APPEND)
+    assert "context full (5/5)" in play.session.notice
+    play.press(Action.POP)
+    assert play.session.ready
+    assert play.session.full is None
+
+
+def test_after_a_failed_evaluation_append_asks_again() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    (request,) = play.asked
+    play.asked.clear()
+    assert isinstance(request, Evaluate)
+    play.take(Failed(request.request, "llama.cpp could not decode (code -3)"))
+    assert not play.session.ready
+    play.press(Action.APPEND)
+    assert play.session.ready
+    assert len(path(play)) == 6
+
+
+# --- any keys at all
+
+KEYS = [a for a in Action if a not in (Action.QUIT, Action.HELP, Action.CLOSE, Action.RESTART, Action.SAVE)]
+
+
+class Oracle:
+    """The rules written down again, in the plainest way: lists, and no cleverness."""
+
+    def __init__(self, first: list[int], shown: int, limit: int) -> None:
+        self.prompts: list[tuple[list[int], int | None, int | None]] = [(first, None, None)]
+        self.active, self.shown, self.limit, self.layer = 0, shown, limit, 0
+
+    def rows(self) -> list[int]:
+        path, _, popped = self.prompts[self.active]
+        rows = fake.ranked(path)[: self.shown]
+        return rows if popped is None or popped in rows else [*rows, popped]
+
+    def selected(self) -> int:
+        chosen = self.prompts[self.active][1]
+        return self.rows().index(chosen) if chosen is not None else 0
+
+    def press(self, action: Action) -> None:
+        path, _, popped = self.prompts[self.active]
+        moves = {
+            Action.UP: -1, Action.DOWN: 1, Action.PAGE_UP: -10, Action.PAGE_DOWN: 10,
+            Action.TOP: -1000, Action.BOTTOM: 1000,
+        }  # fmt: skip
+        if action in moves:
+            rows = self.rows()
+            row = max(0, min(len(rows) - 1, self.selected() + moves[action]))
+            self.prompts[self.active] = (path, rows[row], popped)
+        elif action is Action.APPEND:
+            self.prompts[self.active] = ([*path, self.rows()[self.selected()]], None, None)
+        elif action is Action.POP and len(path) > 1:
+            self.prompts[self.active] = (path[:-1], path[-1], path[-1])
+        elif action is Action.NEXT:
+            self.active = (self.active + 1) % len(self.prompts)
+        elif action is Action.PREVIOUS:
+            self.active = (self.active - 1) % len(self.prompts)
+        elif action is Action.COPY and len(self.prompts) < self.limit:
+            self.prompts.insert(self.active + 1, self.prompts[self.active])
+            self.active += 1
+        elif action is Action.REMOVE and len(self.prompts) > 1:
+            del self.prompts[self.active]
+            self.active = min(self.active, len(self.prompts) - 1)
+        elif action is Action.LAYER:
+            self.layer = (self.layer + 1) % 3
+
+
+@given(st.lists(st.sampled_from(KEYS), max_size=60))
+def test_any_keys_do_what_the_plain_rules_say(keys: list[Action]) -> None:
+    play = started("hello", tokens_to_show=12, max_prompts=3)
+    oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
+    for key in keys:
+        play.press(key)
+        oracle.press(key)
+        session = play.session
+        assert session.ready
+        assert [prompt.tip.path() for prompt in session.prompts] == [p[0] for p in oracle.prompts]
+        assert session.active == oracle.active
+        assert [row.token for row in table(session.prompt)] == oracle.rows()
+        assert selected_row(session.prompt) == oracle.selected()
+        assert list(Layer).index(session.layer) == oracle.layer
+        for node in session.prompt.tip.nodes(1):
+            before = node.path()[:-1]
+            assert node.taken == fake.taken(before, node.token)
