@@ -125,10 +125,10 @@ D, T = "distribution", "taken"
         ([""], 0),
         ([D], 1),  # nothing is said of the first token, which is given
         (["", "", ""], 0),
-        ([D, D + T, ""], 2),
+        ([D, D + T, ""], 1),  # the token is not listed: its parent must answer again for it
         ([D, D + T, D + T], 3),
         ([D, D + T, T], 2),
-        ([D, D + T, D], 1),  # only what was said of the last: its parent must answer again
+        ([D, D + T, D], 1),
         ([D, "", ""], 0),
         ([D, T, ""], 1),
         ([D, D, ""], 0),

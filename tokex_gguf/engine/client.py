@@ -63,8 +63,12 @@ class EngineClient:
             process_group=0 if sys.platform != "win32" else None,
         )
         assert self._process.stdin and self._process.stdout
-        for target, pipe in ((self._write, self._process.stdin), (self._read, self._process.stdout)):
-            threading.Thread(target=target, args=(pipe,), daemon=True).start()
+        self._threads = [
+            threading.Thread(target=target, args=(pipe,), daemon=True)
+            for target, pipe in ((self._write, self._process.stdin), (self._read, self._process.stdout))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def pid(self) -> int:
@@ -81,6 +85,8 @@ class EngineClient:
         self._outbox.put(None)
         self._process.kill()
         self._process.wait()
+        for thread in self._threads:
+            thread.join()
 
     def _write(self, pipe: BinaryIO) -> None:
         """Writes what is queued, leaving out evaluations that a newer one has replaced."""
@@ -94,18 +100,23 @@ class EngineClient:
                     if not isinstance(waiting, Evaluate) or index == newest:
                         pipe.write(encode(waiting))
                 pipe.flush()
-            pipe.close()
-        except (OSError, ValueError):
+        except OSError:
             pass  # the engine is gone; the reading thread says so
+        finally:
+            try:
+                pipe.close()
+            except OSError:
+                pass
 
     def _read(self, pipe: BinaryIO) -> None:
         reason = ""
         failed = False
         try:
-            for line in pipe:
-                message: Message = decode(line)
-                failed = failed or (isinstance(message, Failed) and message.request is None)
-                self._deliver(message)  # type: ignore[arg-type]
+            with pipe:
+                for line in pipe:
+                    message: Message = decode(line)
+                    failed = failed or (isinstance(message, Failed) and message.request is None)
+                    self._deliver(message)  # type: ignore[arg-type]
         except (OSError, ProtocolError) as error:
             reason = f"unreadable reply: {error}"
             log.error("engine: %s", reason)

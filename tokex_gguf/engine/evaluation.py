@@ -46,7 +46,7 @@ class Evaluator:
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
-        began = time.perf_counter()
+        began, decoded = time.perf_counter(), 0
         sequence, position = self._prepare(path, start)
         while position < len(path):
             room = self._model.context_limit
@@ -62,13 +62,14 @@ class Evaluator:
                 raise ContextFull(len(path), position) from None
             first = position + first_row
             position += count
+            decoded += count
             if first == position:
                 continue
             following = [*path[first + 1 : position + 1], asked]
             distributions, taken = self._read(logits, following, top)
             ended = time.perf_counter()
-            yield Chunk(first, distributions, taken, count, ended - began)
-            began = ended
+            yield Chunk(first, distributions, taken, decoded, ended - began)
+            began, decoded = ended, 0
 
     def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
         """Makes a sequence hold as much of the path as is cached; returns it and how much."""

@@ -45,7 +45,16 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
-def _log(_level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+_DEBUG, _CONTINUED = 1, 5
+_last_level = _DEBUG
+
+
+def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    """Everything but debugging goes to standard error, which is the log file."""
+    global _last_level
+    _last_level = _last_level if level == _CONTINUED else level
+    if _last_level == _DEBUG:
+        return
     # A broken stderr must not raise into C.
     try:
         sys.stderr.write(text.decode("utf-8", "replace"))

@@ -1,0 +1,45 @@
+"""Fixtures shared by the tests: the real small model, loaded once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf.engine.evaluation import Evaluator
+from tokex_gguf.engine.llama import Llama
+from tokex_gguf.models import bundled_model
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The real SmolLM2-135M that the development dependencies bring."""
+    path = bundled_model()
+    assert path is not None, "install the dev group: it holds the model"
+    return path
+
+
+Loader = Callable[..., Llama]
+
+
+@pytest.fixture(scope="session")
+def load(model_path: Path) -> Loader:
+    """Loads the real model into a new context."""
+
+    def load_model(context: int = 0, should_stop: Callable[[], bool] = lambda: False) -> Llama:
+        return Llama(model_path, context=context, threads=0, progress=lambda _: None, should_stop=should_stop)
+
+    return load_model
+
+
+@pytest.fixture(scope="session")
+def llama(load: Loader) -> Llama:
+    """A context of the real model that tests share."""
+    return load()
+
+
+@pytest.fixture
+def evaluator(llama: Llama) -> Evaluator:
+    """An evaluator that knows of no cached path."""
+    for sequence in range(llama.sequences):
+        llama.cut(sequence, 0)
+    return Evaluator(llama)

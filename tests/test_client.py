@@ -1,0 +1,185 @@
+"""Both ends of the pipe: the real engine process, talked to as the program does."""
+
+import io
+import os
+import queue
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
+from tokex_gguf.engine.protocol import (
+    EngineDied,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Load,
+    Loaded,
+    Loading,
+    Stop,
+    Tokenize,
+    Tokenized,
+    encode,
+)
+from tokex_gguf.engine.server import Inbox
+
+LONG = list(range(1000, 2000)) * 5
+
+
+class Conversation:
+    """A client and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: queue.Queue[Delivery] = queue.Queue()
+        self.client = EngineClient(self.told.put, subprocess.DEVNULL)
+
+    def next(self) -> Delivery:
+        return self.told.get(timeout=60)
+
+    def load(self, path: Path) -> Loaded:
+        self.client.send(Load(str(path), 0, 0))
+        while isinstance(reply := self.next(), Loading):
+            assert 0 <= reply.fraction <= 1
+        assert isinstance(reply, Loaded)
+        return reply
+
+
+@pytest.fixture
+def conversation() -> Iterator[Conversation]:
+    conversation = Conversation()
+    yield conversation
+    conversation.client.close()
+
+
+def test_load_tokenise_evaluate(conversation: Conversation, model_path: Path) -> None:
+    assert conversation.load(model_path).vocab_size == 49152
+    conversation.client.send(Tokenize(1, "Once upon a time", True))
+    tokenized = conversation.next()
+    assert isinstance(tokenized, Tokenized)
+    assert b"".join(tokenized.pieces[token].data for token in tokenized.path) == b"Once upon a time"
+    conversation.client.send(Evaluate(2, tokenized.path, 0, 5))
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
+    assert first.decoded == len(first.distributions) == len(tokenized.path)
+    assert all(token in first.pieces for d in first.distributions for token in d.ids if token not in tokenized.pieces)
+    path = [*tokenized.path, first.distributions[-1].ids[0]]
+    conversation.client.send(Evaluate(3, path, len(path) - 1, 5))
+    second = conversation.next()
+    assert isinstance(second, Evaluated)
+    assert second.decoded == 1
+    assert not set(second.pieces) & (set(first.pieces) | set(tokenized.pieces)), "a piece is told once"
+
+
+def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    assert isinstance(first := conversation.next(), Evaluated)
+    conversation.client.send(Evaluate(2, LONG[:3], 0, 5))
+    while (reply := conversation.next()).request == 1:  # type: ignore[union-attr]
+        first = reply  # type: ignore[assignment]
+    assert isinstance(reply, Evaluated)
+    assert reply.request == 2
+    done = first.start + len(first.distributions)
+    assert done < len(LONG), "the older one was not finished"
+    conversation.client.send(Evaluate(3, LONG[:done], done - 1, 5))
+    assert isinstance(again := conversation.next(), Evaluated)
+    assert again.decoded == 1, "what it had decoded is kept"
+
+
+def test_stop_ends_an_evaluation(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Stop())
+    conversation.client.send(Tokenize(2, "a", True))
+    replies = [conversation.next()]
+    while not isinstance(replies[-1], Tokenized):
+        replies.append(conversation.next())
+    assert sum(len(r.distributions) for r in replies if isinstance(r, Evaluated)) < 1000
+
+
+def test_what_the_model_cannot_do_is_told_and_survived(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, [5, 10_000_000], 0, 5))
+    assert isinstance(reply := conversation.next(), Failed)
+    assert reply.request == 1
+    conversation.client.send(Tokenize(2, "", True))
+    assert isinstance(reply := conversation.next(), Failed)
+    assert "no tokens" in reply.reason
+    conversation.client.send(Tokenize(3, "a", True))
+    assert isinstance(conversation.next(), Tokenized)
+
+
+def test_a_file_that_is_no_model_is_told_in_one_line(conversation: Conversation, tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + b"\xff" * 100)
+    conversation.client.send(Load(str(path), 0, 0))
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
+    assert reply.request is None
+    assert "bad.gguf" in reply.reason
+    assert "\n" not in reply.reason
+    with pytest.raises(queue.Empty):
+        conversation.told.get(timeout=0.5)  # its orderly end is not told as a death
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    conversation.next()
+    os.kill(conversation.client.pid, signal.Signals[name])
+    while not isinstance(reply := conversation.next(), EngineDied):
+        assert isinstance(reply, Evaluated)
+    assert reply.reason == name
+
+
+def test_close_ends_the_process_at_once_and_silently(model_path: Path) -> None:
+    conversation = Conversation()
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    conversation.next()
+    conversation.client.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(conversation.client.pid, 0)
+    while not conversation.told.empty():
+        assert not isinstance(conversation.told.get(), EngineDied)
+
+
+def test_exit_reasons() -> None:
+    assert exit_reason(-9) == "SIGKILL"
+    assert exit_reason(-200) == "signal 200"
+    assert exit_reason(1) == "exit code 1"
+
+
+# --- the engine's inbox
+
+
+def inbox(*requests: Load | Tokenize | Evaluate | Stop) -> Inbox:
+    box = Inbox(io.BytesIO(b"".join(map(encode, requests))))
+    box.read()
+    box._closed = False  # the source ended, but the other side is still there
+    return box
+
+
+def test_only_the_newest_evaluation_is_answered() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5), Tokenize(2, "a", True), Evaluate(3, [1], 0, 5), Tokenize(4, "b", True))
+    assert [box.next(), box.next(), box.next()] == [
+        Tokenize(2, "a", True),
+        Evaluate(3, [1], 0, 5),
+        Tokenize(4, "b", True),
+    ]
+
+
+def test_stop_takes_back_an_evaluation_that_has_not_begun() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5), Stop(), Tokenize(2, "a", True))
+    assert box.next() == Tokenize(2, "a", True)
+
+
+def test_the_end_of_the_source_is_the_end() -> None:
+    box = Inbox(io.BytesIO(b""))
+    box.read()
+    assert box.next() is None

@@ -1,0 +1,283 @@
+"""The engine on a real model: its numbers, what it decodes, and what it reuses."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Loader
+from tokex_gguf.distribution import Distribution, Taken
+from tokex_gguf.engine import llama as llama_module
+from tokex_gguf.engine.evaluation import ContextFull, Evaluator
+from tokex_gguf.engine.llama import Interrupted, Llama, ModelError
+
+REFERENCE = json.loads((Path(__file__).parent / "reference-smollm2-135m-q4_1.json").read_text())
+TEXTS = REFERENCE["texts"]
+
+# llama.cpp's kernels differ with the batch: the same path decoded token by token or at once
+# gives probabilities this far apart at the most (measured 0.002 to 0.03), and entropies.
+PROBABILITY, ENTROPY_BITS = 0.05, 0.25
+
+
+def answers(evaluator: Evaluator, path: list[int], start: int = 0) -> tuple[list[Distribution], list[Taken], int]:
+    """Distributions, what they said of the path's tokens, and the number of tokens decoded."""
+    chunks = list(evaluator.evaluate(path, start, 30))
+    return (
+        [distribution for chunk in chunks for distribution in chunk.distributions],
+        [taken for chunk in chunks for taken in chunk.taken],
+        sum(chunk.decoded for chunk in chunks),
+    )
+
+
+def tip(evaluator: Evaluator, path: list[int]) -> tuple[Distribution, int]:
+    """The distribution after a path, and the number of tokens decoded for it."""
+    distributions, _, decoded = answers(evaluator, path, len(path) - 1)
+    return distributions[-1], decoded
+
+
+def assert_close(one: Distribution, other: Distribution) -> None:
+    """Equal within what llama.cpp's kernels allow."""
+    assert abs(one.entropy_bits - other.entropy_bits) < ENTROPY_BITS
+    for candidate in list(one.candidates())[:10]:
+        if candidate.token in other.rows:
+            twin = other.candidate(other.rows[candidate.token])
+            assert abs(candidate.prob - twin.prob) < PROBABILITY
+        else:
+            assert candidate.prob < PROBABILITY
+    assert len(set(one.ids) & set(other.ids)) >= 26
+
+
+@pytest.fixture
+def natalia(llama: Llama) -> list[int]:
+    return llama.vocabulary.tokenize(TEXTS["natalia"]["text"], parse_special=True)
+
+
+# --- the numbers
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_numbers_agree_with_an_independent_implementation(name: str, llama: Llama, evaluator: Evaluator) -> None:
+    text = TEXTS[name]
+    path = llama.vocabulary.tokenize(text["text"], parse_special=True)
+    assert path == [token["id"] for token in text["tokens"]]
+    distributions, taken, _ = answers(evaluator, path)
+    # llama.cpp quantises activations, the reference does not: see the figures beside it.
+    prob = [abs(t.prob - ref["prob"]) for t, ref in zip(taken, text["tokens"][1:], strict=True)]
+    bits = [
+        abs(d.entropy_bits - ref["entropy_bits"]) for d, ref in zip(distributions[:-1], text["tokens"][1:], strict=True)
+    ]
+    assert max(prob) < 0.12
+    assert np.mean(prob) < 0.02
+    assert max(bits) < 0.55
+    assert np.mean(bits) < 0.22
+    top = [row["id"] for row in text["next"]]
+    assert len(set(top) & set(distributions[-1].ids)) >= 28
+
+
+def test_a_distribution_sums_to_one(llama: Llama, evaluator: Evaluator, natalia: list[int]) -> None:
+    (chunk,) = evaluator.evaluate(natalia[:20], 19, llama.vocabulary.size)
+    (whole,) = chunk.distributions
+    assert len(whole) == llama.vocabulary.size
+    probs = np.exp(np.array(whole.logprobs))
+    assert probs.sum() == pytest.approx(1, abs=1e-6)
+    assert -(probs * np.log2(probs)).sum() == pytest.approx(whole.entropy_bits, abs=1e-4)
+    assert list(whole.logprobs) == sorted(whole.logprobs, reverse=True)
+
+
+def test_what_was_taken_agrees_with_the_table(evaluator: Evaluator, natalia: list[int]) -> None:
+    distributions, taken, _ = answers(evaluator, natalia)
+    for before, token, told in zip(distributions, natalia[1:], taken, strict=False):
+        if token in before.rows:
+            row = before.candidate(before.rows[token])
+            assert (told.logprob, told.rank) == (pytest.approx(row.logprob), row.rank)
+        else:
+            assert told.rank > len(before)
+
+
+def test_the_token_asked_for_gets_its_rank(evaluator: Evaluator, natalia: list[int]) -> None:
+    (chunk,) = evaluator.evaluate(natalia[:-1], len(natalia) - 2, 30, asked=natalia[-1])
+    (told,) = chunk.taken
+    row = chunk.distributions[0].rows[natalia[-1]]
+    assert told.rank == row + 1
+    assert told.logprob == pytest.approx(chunk.distributions[0].logprobs[row])
+
+
+# --- what is decoded
+
+
+def test_an_append_decodes_one_token(evaluator: Evaluator, natalia: list[int]) -> None:
+    distributions, _, decoded = answers(evaluator, natalia)
+    assert decoded == len(natalia)
+    path = natalia
+    for _ in range(5):
+        path = [*path, distributions[-1].ids[0]]
+        distributions, _, decoded = answers(evaluator, path, len(path) - 1)
+        assert decoded == 1
+
+
+def test_another_branch_decodes_one_token_and_leaves_the_first_cached(evaluator: Evaluator, natalia: list[int]) -> None:
+    answers(evaluator, natalia)
+    for token in (100, 200, 300):
+        assert tip(evaluator, [*natalia, token])[1] == 1
+    for token in (100, 200, 300):
+        assert tip(evaluator, [*natalia, token, 400])[1] == 1
+
+
+def test_prompts_of_different_beginnings_stay_cached(evaluator: Evaluator, natalia: list[int]) -> None:
+    backwards = natalia[::-1]
+    answers(evaluator, natalia)
+    answers(evaluator, backwards)
+    assert tip(evaluator, [*natalia, 100])[1] == 1
+    assert tip(evaluator, [*backwards, 100])[1] == 1
+
+
+def test_positions_before_the_start_are_decoded_without_an_answer(evaluator: Evaluator, natalia: list[int]) -> None:
+    distributions, _, decoded = answers(evaluator, natalia, 80)
+    assert len(distributions) == len(natalia) - 80
+    assert decoded == len(natalia)
+
+
+# --- equal to a fresh decode
+
+
+def test_random_walks_agree_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
+    chance = random.Random(1)
+    fresh = load()
+    path = natalia[:40]
+    answers(evaluator, path)
+    for _ in range(12):
+        for _ in range(chance.randint(1, 6)):
+            if chance.random() < 0.5 and len(path) > 5:
+                path = path[: -chance.randint(1, 3)]
+            else:
+                path = [*path, chance.choice(tip(evaluator, path)[0].ids[:10])]
+        cached, _ = tip(evaluator, path)
+        for sequence in range(fresh.sequences):
+            fresh.cut(sequence, 0)
+        assert_close(cached, tip(Evaluator(fresh), path)[0])
+
+
+def test_after_eviction_the_numbers_are_the_same(load: Loader, natalia: list[int]) -> None:
+    small = load(context=256)
+    evaluator = Evaluator(small)
+    first, decoded = tip(evaluator, natalia)
+    assert decoded == len(natalia)
+    tip(evaluator, natalia[::-1])
+    tip(evaluator, natalia[50:] + natalia[:50])
+    again, decoded = tip(evaluator, natalia)
+    assert decoded == len(natalia), "256 cells hold two of these, not three"
+    assert_close(again, first)
+
+
+def test_the_context_grows_and_nothing_is_decoded_twice(
+    load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
+    growing = load()
+    evaluator = Evaluator(growing)
+    path = (natalia * 4)[:250]
+    _, decoded = tip(evaluator, path)
+    assert (growing.cells, decoded) == (256, 250)
+    longer = (natalia * 4)[:300]
+    grown, decoded = tip(evaluator, longer)
+    assert growing.cells >= 512
+    assert decoded == 50
+    for sequence in range(growing.sequences):
+        growing.cut(sequence, 0)
+    assert_close(grown, tip(Evaluator(growing), longer)[0])
+
+
+def test_a_context_of_fixed_size_is_full_after_what_fits(load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(load(context=64))
+    chunks = evaluator.evaluate(natalia, 0, 30)
+    assert len(next(chunks).distributions) == 64
+    with pytest.raises(ContextFull, match=r"context full \(64/64\): the prompt has \d+ tokens, 64 fit"):
+        next(chunks)
+    assert tip(evaluator, natalia[:64])[1] == 1
+
+
+# --- interruption
+
+
+def test_an_interrupted_evaluation_keeps_what_it_had_and_the_numbers_stay_right(
+    load: Loader, natalia: list[int]
+) -> None:
+    stop = False
+    model = load(should_stop=lambda: stop)
+    evaluator = Evaluator(model)
+    path = natalia * 3
+    chunks = evaluator.evaluate(path, 0, 30)
+    first = next(chunks)
+    stop = True
+    with pytest.raises(Interrupted):
+        next(chunks)
+    stop = False
+    done = len(first.distributions)
+    after, decoded = tip(evaluator, path)
+    assert decoded <= len(path) - done
+    for sequence in range(model.sequences):
+        model.cut(sequence, 0)
+    assert_close(after, tip(Evaluator(model), path)[0])
+
+
+# --- bad files, bad ids
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 200, b"not a model at all" * 10])
+def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.gguf: llama\.cpp cannot load this file"):
+        Llama(path, context=0, threads=0, progress=lambda _: None, should_stop=lambda: False)
+
+
+def test_a_truncated_model_is_refused(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "truncated.gguf"
+    path.write_bytes(model_path.read_bytes()[:5_000_000])
+    with pytest.raises(ModelError, match="cannot load"):
+        Llama(path, context=0, threads=0, progress=lambda _: None, should_stop=lambda: False)
+
+
+def test_ids_outside_the_vocabulary_raise_instead_of_aborting(llama: Llama, evaluator: Evaluator) -> None:
+    for token in (-1, llama.vocabulary.size):
+        with pytest.raises(ModelError):
+            llama.vocabulary.piece(token)
+        with pytest.raises(ModelError):
+            tip(evaluator, [1, token])
+
+
+# --- the vocabulary
+
+
+def test_special_tokens_in_a_text_become_tokens_or_stay_text(llama: Llama) -> None:
+    text = "<|im_start|>user"
+    special = llama.vocabulary.tokenize(text, parse_special=True)
+    plain = llama.vocabulary.tokenize(text, parse_special=False)
+    assert llama.vocabulary.piece(special[0]).control
+    assert llama.vocabulary.piece(special[0]).data == b"<|im_start|>"
+    assert len(plain) > len(special)
+    assert not any(llama.vocabulary.piece(token).control for token in plain)
+
+
+@pytest.mark.parametrize("text", ["a", " two  spaces ", "naïve 🙂 日本語\n\n\ttab", "nul\0inside", "x" * 5000])
+def test_the_pieces_of_a_text_are_its_bytes(text: str, llama: Llama) -> None:
+    path = llama.vocabulary.tokenize(text, parse_special=False)
+    assert b"".join(llama.vocabulary.piece(token).data for token in path) == text.encode()
+
+
+def test_every_piece_can_be_had(llama: Llama) -> None:
+    pieces = [llama.vocabulary.piece(token) for token in range(llama.vocabulary.size)]
+    assert max(len(piece.data) for piece in pieces) > 32
+    assert 0 < sum(piece.control for piece in pieces) < 100
+
+
+def test_the_model_tells_what_it_is(llama: Llama) -> None:
+    assert (llama.architecture, llama.quantization) == ("llama", "Q4_1")
+    assert llama.vocabulary.size == 49152
+    assert llama.vocabulary.bos is None
+    assert not llama.vocabulary.space_prefix()
+    assert llama.context_limit == 8192
+    assert math.log2(llama.cells) == 12
