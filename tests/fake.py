@@ -9,7 +9,7 @@ from tokex_gguf.tokens import Piece
 from tokex_gguf.update import Effect, Message, Send, begin, update
 
 VOCAB = 64
-PIECES = {token: Piece(f" {chr(0x41 + token)}".encode()) for token in range(VOCAB)}
+PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}
 
 
 def logits(path: list[int]) -> list[float]:
@@ -26,7 +26,8 @@ def logprobs(path: list[int]) -> list[float]:
 
 def ranked(path: list[int]) -> list[int]:
     """All tokens, most likely after the path first."""
-    return sorted(range(VOCAB), key=lambda token: (-logits(path)[token], token))
+    scores = logits(path)
+    return sorted(range(VOCAB), key=lambda token: (-scores[token], token))
 
 
 def distribution(path: list[int], top: int) -> Distribution:

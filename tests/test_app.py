@@ -1,0 +1,314 @@
+"""The real application without a terminal: keys through a pipe, the screen read back."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import ColorDepth, DummyOutput
+
+from tests import fake
+from tokex_gguf import game as game_module
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
+from tokex_gguf.game import Game
+from tokex_gguf.session import Session, Settings
+from tokex_gguf.ui.app import App, colour_depth
+from tokex_gguf.update import Message
+
+KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
+
+
+class FakeEngine:
+    """Takes the place of the engine's process; answers at once, or when `held` is let go."""
+
+    latest: "FakeEngine"
+
+    def __init__(self, deliver: Callable[[Message], None], _stderr: object) -> None:
+        self.deliver, self.held, self.waiting, self.pid = deliver, False, [], 1  # type: ignore[var-annotated]
+        FakeEngine.latest = self
+
+    def send(self, request: Request) -> None:
+        if isinstance(request, Load):
+            self.deliver(Loaded("Fake", "fake", "Q4_0", fake.VOCAB, 4096, 8192, None, False))
+        elif isinstance(request, Tokenize):
+            self.deliver(Tokenized(request.request, fake.text_to_path(request.text), fake.PIECES))
+        elif isinstance(request, Evaluate):
+            self.waiting.append(request)
+            if not self.held:
+                self.release()
+
+    def release(self) -> None:
+        while self.waiting:
+            self.deliver(fake.evaluated(self.waiting.pop(0)))
+
+    def close(self) -> None:
+        pass
+
+
+class Screen(DummyOutput):
+    """A terminal of a size that the test chooses."""
+
+    size = Size(rows=40, columns=130)
+
+    def get_size(self) -> Size:
+        return self.size
+
+
+class Player:
+    """Presses keys and reads the screen of a running application."""
+
+    def __init__(self, app: App, keys: PipeInput, output: Screen, game: Game) -> None:
+        self.app, self.keys, self.output, self.game = app, keys, output, game
+        self.task = asyncio.create_task(app.run_async())
+
+    def text(self) -> str:
+        screen = self.app.application.renderer.last_rendered_screen
+        if screen is None:
+            return ""
+        return "\n".join(
+            "".join(screen.data_buffer[row][column].char for column in range(self.output.size.columns))
+            for row in range(self.output.size.rows)
+        )
+
+    async def until(self, holds: Callable[[str], object]) -> str:
+        for _ in range(2000):
+            if self.task.done():
+                self.task.result()
+            if holds(text := self.text()):
+                return text
+            await asyncio.sleep(0.002)
+        raise AssertionError("this never came to be on the screen:\n" + self.text())
+
+    async def press(self, *names: str) -> None:
+        for name in names:
+            self.keys.send_text(KEYS.get(name, name))
+
+    async def shows(self, pattern: str) -> str:
+        return await self.until(lambda text: re.search(pattern, text))
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Player], Awaitable[None]]], Game]:
+    """Runs a scenario against a running application; quits it afterwards."""
+    monkeypatch.setattr(game_module, "EngineClient", FakeEngine)
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[Player]:
+        with create_pipe_input() as keys, create_app_session(input=keys, output=Screen()):
+            output = Screen()
+            game = Game(Session(Settings("hello", "fake.gguf")), engine_log=0, folder=tmp_path / "prompts")
+            app = App(game, keys, output)
+            game.start()
+            player = Player(app, keys, output, game)
+            await player.shows(r"\bready\b")
+            yield player
+            if not player.task.done():
+                await player.press("ctrl-q")
+            await asyncio.wait_for(player.task, 5)
+
+    def play(scenario: Callable[[Player], Awaitable[None]]) -> Game:
+        async def main() -> Game:
+            async with running() as player:
+                await scenario(player)
+                return player.game
+
+        return asyncio.run(main())
+
+    return play
+
+
+Played = Callable[[Callable[[Player], Awaitable[None]]], Game]
+
+
+def test_arrows_append_and_pop(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("down", "down", "right")
+        await player.shows(r"tokens: 6 .*ready")
+        await player.press("left")
+        await player.shows(r"tokens: 5 .*ready")
+        await player.press("left", "left")
+        await player.shows(r"tokens: 3 .*ready")
+
+    played(scenario)
+
+
+def test_the_keys_beside_the_arrows_do_the_same(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("j", "j", "k", "l")
+        await player.shows(r"tokens: 6 .*ready")
+        await player.press("h")
+        await player.shows(r"tokens: 5 .*ready")
+
+    played(scenario)
+
+
+def test_wasd_handles_prompts(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("d", "right")
+        await player.shows(r"Prompt 2/2  tokens: 6 .*ready")
+        await player.press("w")
+        await player.shows(r"Prompt 1/2  tokens: 5 ")
+        await player.press("s", "a")
+        await player.shows(r"Prompt 1/1  tokens: 5 ")
+
+    played(scenario)
+
+
+def test_e_cycles_the_layers(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("e")
+        await player.shows("probability 0 ")
+        await player.press("e")
+        await player.shows("entropy 0 ")
+        await player.press("e")
+        await player.until(lambda text: "entropy 0 " not in text and "probability 0 " not in text)
+
+    played(scenario)
+
+
+def test_help_opens_and_closes(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("?")
+        await player.shows("Pop the prompt's last token")
+        await player.press("esc")
+        await player.until(lambda text: "Pop the prompt's last token" not in text)
+
+    played(scenario)
+
+
+def test_x_saves_and_tells_the_path(played: Played, tmp_path: Path) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("x")
+        await player.shows(r"saved .*prompt-\d{8}-\d{6}\.txt")
+
+    played(scenario)
+    (saved,) = (tmp_path / "prompts").iterdir()
+    assert saved.read_bytes() == b"".join(fake.PIECES[t].data for t in fake.text_to_path("hello")) + b"\n"
+
+
+def test_a_save_that_fails_is_told(played: Played, tmp_path: Path) -> None:
+    (tmp_path / "prompts").write_text("a file stands where the folder should be")
+
+    async def scenario(player: Player) -> None:
+        await player.press("x")
+        await player.shows("not saved: ")
+
+    played(scenario)
+
+
+def test_a_slow_answer_shows_working_and_a_quick_one_does_not(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        seen: list[str] = []
+        player.app.application.after_render += lambda _: seen.append(player.text())
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+        assert not any("working" in text for text in seen)
+        FakeEngine.latest.held = True
+        await player.press("right")
+        await player.shows("tokens: 7 .*working")
+        FakeEngine.latest.release()
+        await player.shows("tokens: 7 .*ready")
+
+    played(scenario)
+
+
+def test_ready_always_stands_with_the_right_table(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        wrong: list[str] = []
+
+        def check(_: object) -> None:
+            text = player.text()
+            if " ready" in text:
+                (count,) = re.findall(r"tokens: (\d+)", text)
+                tip = player.game.session.prompt.tip
+                first = fake.PIECES[fake.ranked(tip.path())[0]].data.decode().strip()
+                if tip.depth != int(count) or f"1 ␣{first} " not in text:
+                    wrong.append(text)
+
+        player.app.application.after_render += check
+        for keys in ("right", "down", "right", "left", "left", "d", "right", "w", "e", "right"):
+            await player.press(keys)
+            await player.shows("ready")
+        assert not wrong, wrong[0]
+
+    played(scenario)
+
+
+def test_three_hundred_held_keys_do_not_delay_quitting(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        FakeEngine.latest.held = True
+        await player.press(*["right"] * 300)
+        await player.press("ctrl-q")
+
+    assert played(scenario).session.requests < 10
+
+
+@pytest.mark.parametrize("key", ["\x11", "\x03"])
+def test_quitting(played: Played, key: str) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press(key)
+        await player.until(lambda _: player.app.application.is_done or not player.app.application.is_running)
+
+    assert played(scenario).quit is not None
+
+
+def test_resizing_redraws_for_the_new_size(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        for columns, rows in ((80, 24), (59, 10), (100, 30), (60, 16)):
+            player.output.size = Size(rows=rows, columns=columns)
+            player.app.application._on_resize()
+            text = await player.until(lambda text: len(text.splitlines()[0]) == columns)  # noqa: B023
+            assert ("needs 60x16" in text) == (columns < 60)
+
+    played(scenario)
+
+
+def test_the_engine_dies_and_r_restarts_it(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        first = FakeEngine.latest
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+        first.deliver(EngineDied("SIGSEGV"))
+        await player.shows(r"the engine stopped \(SIGSEGV\)")
+        await player.press("d", "r")
+        await player.shows("Prompt 2/2  tokens: 6 .*ready")
+        assert FakeEngine.latest is not first
+
+    played(scenario)
+
+
+def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(player: Player) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(game_module, "update", lambda *_: 1 / 0)
+            await player.press("right")
+            await player.shows("internal error: the log file has the details")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize(
+    ("environ", "depth"),
+    [
+        ({}, None),
+        ({"COLORTERM": "truecolor"}, ColorDepth.DEPTH_24_BIT),
+        ({"COLORTERM": "24bit"}, ColorDepth.DEPTH_24_BIT),
+        ({"COLORTERM": "truecolor", "NO_COLOR": "1"}, None),
+        ({"COLORTERM": "truecolor", "PROMPT_TOOLKIT_COLOR_DEPTH": "DEPTH_8_BIT"}, None),
+    ],
+)
+def test_colours_follow_the_terminal(
+    environ: dict[str, str], depth: ColorDepth | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLORTERM", "NO_COLOR", "PROMPT_TOOLKIT_COLOR_DEPTH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert colour_depth() == depth

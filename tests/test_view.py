@@ -1,0 +1,308 @@
+"""The screen as a function of session and size: drawings, without a terminal."""
+
+import pytest
+from prompt_toolkit.utils import get_cwidth
+
+from tests import fake
+from tests.fake import Play, started
+from tokex_gguf.distribution import Taken
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
+from tokex_gguf.keymap import BINDINGS, Action, Mode, hints, keys_of
+from tokex_gguf.session import Layer
+from tokex_gguf.tokens import Piece
+from tokex_gguf.ui import panes, theme
+from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.panes import bar, layer_value, number
+from tokex_gguf.ui.view import View
+from tokex_gguf.update import Message
+
+SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
+
+
+def draw(play: Play, width: int = 130, height: int = 40) -> list[Line]:
+    return View().screen(play.session, width, height)
+
+
+def text(play: Play, width: int = 130, height: int = 40) -> str:
+    return "\n".join("".join(part for _, part in line) for line in draw(play, width, height))
+
+
+def waiting(*keys: Message) -> Play:
+    """A game whose last key waits for the engine."""
+    play = started()
+    for key in keys:
+        play.take(key)
+    return play
+
+
+def dead() -> Play:
+    play = started()
+    play.take(EngineDied("SIGSEGV"))
+    return play
+
+
+def full() -> Play:
+    play = waiting(Action.APPEND)
+    play.take(Failed(play.session.requests, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
+    return play
+
+
+STATES = {
+    "loading": lambda: Play("some text\nof two lines"),
+    "ready": lambda: started("hello world " * 50),
+    "short": lambda: started("h"),
+    "probability": lambda: started("hello " * 50).press(Action.LAYER),
+    "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
+    "working": lambda: waiting(Action.APPEND),
+    "help": lambda: started().press(Action.HELP),
+    "dead": dead,
+    "full": full,
+    "nine prompts": lambda: started().press(*[Action.COPY] * 9),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (1, 1), (59, 40), (130, 15)])
+def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int) -> None:
+    lines = draw(STATES[name](), width, height)
+    assert len(lines) == height
+    for line in lines:
+        assert sum(get_cwidth(part) for _, part in line) == width
+        assert all(part.isprintable() for _, part in line)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_every_style_is_one_of_the_themes(name: str) -> None:
+    for layer in range(3):
+        play = STATES[name]().press(*[Action.LAYER] * layer)
+        for line in draw(play):
+            for style, _ in line:
+                for part in style.split():
+                    assert part.removeprefix("class:") in theme.STYLES, style
+
+
+# --- arrangement
+
+
+def test_from_100_columns_prompt_and_table_stand_side_by_side() -> None:
+    wide, narrow = text(started(), 100, 24).splitlines(), text(started(), 99, 24).splitlines()
+    assert "│" in wide[1]
+    assert "rank token" in wide[1]
+    assert not any("│" in line for line in narrow)
+    assert any(line == "─" * 99 for line in narrow)
+
+
+def test_below_60x16_one_line_says_so() -> None:
+    for width, height in ((59, 40), (80, 15)):
+        lines = text(started(), width, height).splitlines()
+        assert lines[0].startswith(f"tokex-gguf needs 60x16 cells; this terminal has {width}x{height}"[: width - 1])
+        assert not any(line.strip() for line in lines[1:])
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_selected_row_is_always_on_the_screen(width: int, height: int) -> None:
+    play = started()
+    for _ in range(30):
+        shown = [line for line in draw(play, width, height) if any(style == "class:selected" for style, _ in line)]
+        assert len(shown) == 1
+        play.press(Action.DOWN)
+
+
+def test_a_long_prompt_shows_its_tip() -> None:
+    play = started("x" * 1000)
+    play.session.pieces.update({token: Piece(b"word ") for token in range(64)})
+    play.session.pieces[play.session.prompt.tip.token] = Piece(b"TIP")
+    for width, height in SIZES:
+        assert "TIP" in text(play, width, height)
+
+
+def test_the_text_shows_while_the_model_loads() -> None:
+    play = Play("first line\nsecond line")
+    play.take(Loading(0.45))
+    drawn = text(play)
+    assert "first line⏎" in drawn
+    assert "second line" in drawn
+    assert "fake.gguf" in drawn
+    assert "working  loading the model  45%" in drawn
+
+
+# --- the table
+
+
+def test_the_table_has_rank_token_probability_bar_and_id() -> None:
+    play = started()
+    path = play.session.prompt.tip.path()
+    best = fake.ranked(path)[0]
+    row = text(play).splitlines()[2].split("│")[1].split()
+    assert row[0] == "1"
+    assert row[1] == fake.PIECES[best].data.decode().replace(" ", "␣")
+    assert float(row[2]) == pytest.approx(pow(2.718281828, fake.logprobs(path)[best]), abs=1e-4)
+    assert row[-1] == str(best)
+
+
+def test_white_space_is_visible_and_controls_never_raw() -> None:
+    play = started()
+    best = fake.ranked(play.session.prompt.tip.path())[:4]
+    for token, data in zip(best, (b" a\n\tb", b"\x1b[31m", b"", b"<|end|>"), strict=True):
+        play.session.pieces[token] = Piece(data, control=data == b"<|end|>")
+    drawn = text(play)
+    for expected in ("␣a⏎⇥b", "␛[31m", "‹empty›", "<|end|>"):
+        assert expected in drawn
+
+
+def test_while_an_answer_is_awaited_the_old_table_stays_dimmed() -> None:
+    play = waiting(Action.DOWN, Action.APPEND)
+    rows = [line for line in draw(play) if any("class:selected" in style for style, _ in line)]
+    assert len(rows) == 1
+    assert any("class:dim" in style for style, _ in rows[0])
+    assert "working  5/6 tokens" in text(play)
+    assert "ready" not in text(play)
+
+
+def test_numbers_and_bars() -> None:
+    assert [number(p) for p in (1.0, 0.97312, 0.0001, 0.0000999, 3.1e-20)] == [
+        "1.0000", "0.9731", "0.0001", "1.0e-04", "3.1e-20",
+    ]  # fmt: skip
+    assert bar(1, 4) == "████"
+    assert bar(0.5, 4) == "██  "
+    assert bar(0.03125, 4) == "▏   "
+    assert bar(0, 4) == "    "
+
+
+# --- status
+
+
+def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> None:
+    play = started().press(Action.COPY, Action.APPEND)
+    tip = play.session.prompt.tip
+    line = text(play).splitlines()[-3]
+    assert "Prompt 2/2  tokens: 6" in line
+    assert f"logprob {tip.logprob:.2f}" in line
+    assert f"ppl {tip.perplexity:.2f}" in line
+    assert "1 token, 1 ms  ready" in line
+    assert "logprob" in text(play, 80, 24).splitlines()[-3]
+
+
+def test_the_header_names_the_model_and_the_context() -> None:
+    line = text(started()).splitlines()[0]
+    assert "tokex-gguf" in line
+    assert "Fake · fake · Q4_0" in line
+    assert "context 5/4096" in line
+
+
+def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:
+    broken = dead()
+    assert "the engine stopped (SIGSEGV)" in text(broken)
+    assert "r restarts it" in text(broken.press(Action.DOWN))
+    assert "context full (5/5)" in text(full())
+    failed = waiting(Action.APPEND)
+    failed.take(Failed(failed.session.requests, "code -3"))
+    assert "no answer" in text(failed.press(Action.UP))
+
+
+def test_a_notice_stands_in_place_of_the_legend() -> None:
+    play = started().press(Action.LAYER, Action.REMOVE)
+    assert "the last prompt stays" in text(play)
+    assert "probability 0" not in text(play)
+
+
+# --- layers
+
+
+def styles_of(play: Play, layer: Layer) -> list[str]:
+    """The style of each token of a prompt that fits into the screen."""
+    while play.session.layer is not layer:
+        play.take(Action.LAYER)
+    spans = panes.PromptPane().lines(play.session, 100, 30)
+    return [style for line in spans for style, part in line if part.strip()]
+
+
+def test_the_first_token_is_never_coloured() -> None:
+    play = started("hello")
+    for layer in (Layer.PROBABILITY, Layer.ENTROPY):
+        assert styles_of(play, layer)[0].strip() == ""
+        assert layer_value(play.session, play.session.prompt.tip.nodes()[0]) is None
+
+
+def test_probability_colours_each_token_by_its_own_probability() -> None:
+    play = started("hello")
+    nodes = play.session.prompt.tip.nodes()
+    nodes[2].taken = Taken(0.0, 1)
+    nodes[3].taken = Taken(-50.0, 60)
+    styles = styles_of(play, Layer.PROBABILITY)
+    assert styles[2] == "class:probability.31"
+    assert styles[3] == "class:probability.0"
+
+
+def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> None:
+    play = started("hello")
+    nodes = play.session.prompt.tip.nodes()
+    expected = fake.distribution([nodes[0].token], 30).entropy_bits / 6
+    value = layer_value(play.press(Action.LAYER, Action.LAYER).session, nodes[1])
+    assert value == pytest.approx(expected)
+
+
+def test_plain_colours_nothing_and_dims_special_tokens() -> None:
+    play = started("hello")
+    first = play.session.prompt.tip.nodes()[0].token
+    play.session.pieces[first] = Piece(b"<s>", control=True)
+    styles = styles_of(play, Layer.PLAIN)
+    assert styles[0].strip() == "class:dim"
+    assert all(style.strip() in ("", "class:tip") for style in styles[1:])
+
+
+def test_each_layer_has_a_legend_with_its_scale() -> None:
+    play = started()
+    for name in ("probability", "entropy"):
+        play.press(Action.LAYER)
+        legend = draw(play)[-2]
+        assert f"{name} 0 " in "".join(part for _, part in legend)
+        shades = [style for style, _ in legend if style.startswith(f"class:{name}.")]
+        assert len(set(shades)) == 16
+
+
+def test_colours_come_chunk_by_chunk() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 0, 4))
+    styles = styles_of(play, Layer.PROBABILITY)
+    assert [style.startswith("class:probability") for style in styles[:7]] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+# --- keys on the screen
+
+
+def test_the_help_shows_every_key() -> None:
+    drawn = text(started().press(Action.HELP), 130, 50)
+    for binding in BINDINGS:
+        if Mode.BROKEN in binding.modes:
+            assert keys_of(binding) in drawn
+            assert binding.help in drawn
+
+
+def test_the_help_scrolls_to_its_end_on_a_small_terminal() -> None:
+    play = started().press(Action.HELP)
+    last = next(b for b in reversed(BINDINGS) if Mode.BROKEN in b.modes)
+    assert last.help not in text(play, 60, 16)
+    for _ in range(len(BINDINGS)):
+        play.press(Action.DOWN)
+    assert last.help in text(play, 60, 16)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
+    play = {"PLAY": started, "HELP": STATES["help"], "BROKEN": dead}[mode.name]()
+    line = text(play, 200, 40).splitlines()[-1]
+    for _, keys, label in hints(mode):
+        assert f"{keys} {label}" in line
