@@ -1,6 +1,7 @@
 """How tokens look: always printable, nothing lost, whatever the bytes are."""
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,7 @@ ordinary_text = st.text(
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     """The data in pieces, cut at these places."""
     places = [0, *sorted(place % (len(data) + 1) for place in at), len(data)]
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 # --- one token by itself
@@ -130,6 +131,7 @@ def test_starts_combining(text: str, combining: bool) -> None:
         ([b"a", DOG[:3]], ["a", "‹F0›‹9F›‹90›"]),
         ([DOG[:1], DOG[1:2]], ["‹F0›", "‹9F›"]),
         ([DOG[:2], b"x"], ["‹F0›‹9F›", "x"]),
+        ([DOG[:2], b"x", DOG[2:]], ["‹F0›‹9F›", "x", "‹90›‹95›"]),
         ([DOG[:1], DOG[1:2] + b"x"], ["‹F0›", "‹9F›x"]),
         ([DOG[:2], DOG], ["‹F0›‹9F›", "🐕"]),
         ([DOG[:2], b"\xc3", b"\xa9"], ["‹F0›‹9F›", "", "é"]),

@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -54,7 +55,7 @@ def test_nodes_from_a_position(start: int) -> None:
     nodes = node.nodes(start)
     assert [n.token for n in nodes] == [4, 5, 6, 7][start:]
     assert not nodes or nodes[-1] is node
-    assert all(b.parent is a for a, b in zip(nodes, nodes[1:], strict=False))
+    assert all(b.parent is a for a, b in pairwise(nodes))
 
 
 def test_going_back_loses_nothing() -> None:

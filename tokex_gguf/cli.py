@@ -20,6 +20,9 @@ from tokex_gguf.session import Session, Settings
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
+LARGEST = 16 * 2**20
+"""Bytes of a starting prompt, at the most."""
+
 log = logging.getLogger("tokex_gguf")
 
 
@@ -188,15 +191,20 @@ def _read(source: str) -> bytes:
         if source == "-":
             if sys.stdin is None or sys.stdin.closed:
                 raise Stop("standard input is closed", USAGE)
-            return sys.stdin.buffer.read()
-        path = Path(source)
-        if path.is_dir():
-            raise Stop(f"{source}: a folder; --input takes a text file", USAGE)
-        return path.read_bytes()
+            data = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            path = Path(source)
+            if path.is_dir():
+                raise Stop(f"{source}: a folder; --input takes a text file", USAGE)
+            with path.open("rb") as file:
+                data = file.read(LARGEST + 1)
     except OSError as error:
         raise Stop(f"{source}: cannot be read: {error.strerror}", USAGE) from None
     except ValueError:
         raise Stop(f"{source!r}: not a file name", USAGE) from None
+    if len(data) > LARGEST:
+        raise Stop(f"{source}: larger than 16 MiB: no model's context holds that", USAGE)
+    return data
 
 
 def _decode(name: str, data: bytes) -> str:

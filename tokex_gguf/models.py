@@ -78,7 +78,9 @@ def _on_disk(name: str) -> Path | None:
     path = Path(name).expanduser()
     if path.is_dir():
         raise UnknownModel(f"{path}: a folder; a model is one .gguf file")
-    if path.exists():
+    if path.exists() and not path.is_file():
+        raise UnknownModel(f"{path}: not a file; a model is one .gguf file")
+    if path.is_file():
         return path
     file = name.rpartition(":")[2] if name.endswith(".gguf") else name
     for folder in (Path("models"), Path(__file__).parent.parent / "models"):

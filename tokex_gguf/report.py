@@ -5,7 +5,7 @@ from typing import Any
 
 from tokex_gguf.game import Game
 from tokex_gguf.session import Engine, Session
-from tokex_gguf.tokens import label
+from tokex_gguf.tokens import label, visible
 
 
 class EvaluationFailed(Exception):
@@ -61,7 +61,7 @@ def as_json(session: Session) -> dict[str, Any]:
                 "id": node.token,
                 "text": text(node.token),
                 "prob": taken.prob if taken else None,
-                "logprob": taken.logprob if taken else None,
+                "logprob": _number(taken.logprob) if taken else None,
                 "rank": taken.rank if taken else None,
                 **entropies(node.parent),
             }
@@ -79,11 +79,11 @@ def as_json(session: Session) -> dict[str, Any]:
         "next": {
             **entropies(tip),
             "candidates": [
-                {"rank": c.rank, "id": c.token, "text": text(c.token), "prob": c.prob, "logprob": c.logprob}
+                {"rank": c.rank, "id": c.token, "text": text(c.token), "prob": c.prob, "logprob": _number(c.logprob)}
                 for c in tip.distribution.candidates()
             ],
         },
-        "logprob": tip.logprob,
+        "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
     }
 
@@ -92,7 +92,7 @@ def as_text(session: Session) -> str:
     """The same as lines to read."""
     model, tip = session.model, session.prompt.tip
     assert model is not None and tip.distribution is not None
-    lines = [f"model: {label(model.name.encode())} ({model.architecture}, {model.quantization})", ""]
+    lines = [f"model: {visible(model.name)} ({model.architecture}, {model.quantization})", ""]
     lines.append(f"{'prob':>10} {'rank':>7} {'entropy':>8} {'id':>7}  token")
     for node in tip.nodes():
         taken, before = node.taken, node.parent.distribution if node.parent else None

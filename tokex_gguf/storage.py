@@ -43,4 +43,8 @@ def _place(temporary: str, path: Path) -> None:
         # No hard links on this file system: take the name first, then put the file in its place.
         with path.open("xb"):
             pass
-        Path(temporary).replace(path)
+        try:
+            Path(temporary).replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise

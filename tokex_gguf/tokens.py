@@ -55,7 +55,7 @@ def visible(text: str) -> str:
     """
     if any(char in text for char in _JOINERS):
         text = "".join(char for char in text if char not in _JOINERS) or text
-    return text if text.isprintable() else "".join(map(_visible, text))
+    return text if text.isprintable() and text[:1] not in _JOINERS else "".join(map(_visible, text))
 
 
 def _raw(data: Iterable[int]) -> str:
@@ -120,9 +120,13 @@ def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int,
         except UnicodeDecodeError as error:
             text, rest = data[: error.start].decode(), error
         at = 0
+        completed: dict[int, str] = {}
         for char in text:
             at += len(char.encode())
-            spelled[waiting[at - 1][0]] += _lines(char)
+            owner = waiting[at - 1][0]
+            completed[owner] = completed.get(owner, "") + char
+        for owner, chars in completed.items():
+            spelled[owner] += _lines(chars)
         if rest is None:
             return []
         if rest.reason == "unexpected end of data":

@@ -171,7 +171,7 @@ def encode(message: Message) -> bytes:
     values: dict[str, Any] = {field.name: getattr(message, field.name) for field in fields(message)}
     if "pieces" in values:
         values["pieces"] = _pack_pieces(values["pieces"])
-    text = json.dumps([type(message).__name__, values], default=_plain, separators=(",", ":"), allow_nan=False)
+    text = json.dumps([type(message).__name__, values], default=_plain, separators=(",", ":"))
     return text.encode() + b"\n"
 
 
@@ -187,5 +187,5 @@ def decode(line: bytes) -> Message:
             values["distributions"] = [Distribution.of(*packed) for packed in values["distributions"]]
             values["taken"] = [Taken(*pair) for pair in values["taken"]]
         return _MESSAGES[name](**values)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"not a message: {line[:80]!r} ({error})") from error

@@ -13,6 +13,7 @@ from tokex_gguf.distribution import Distribution, Taken
 Logits = NDArray[np.float32]
 
 _BLOCK = 64
+_LOWEST = np.finfo(np.float32).min
 _LOG2_E = 1 / math.log(2)
 
 
@@ -40,9 +41,9 @@ class Statistics:
         np.exp(self._shifted, out=self._weights)
         total = float(self._weights.sum(dtype=np.float64))
         # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
+        # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
+        np.maximum(self._shifted, _LOWEST, out=self._shifted)
         moment = float(np.dot(self._weights, self._shifted))
-        if not math.isfinite(moment):  # a logit of minus infinity: 0 * inf, which counts as 0
-            moment = float(np.nansum(self._weights * self._shifted, dtype=np.float64))
         entropy = max(0.0, (math.log(total) - moment / total) * _LOG2_E)
         log_sum = peak + math.log(total)
         ids = top_ids(logits, top)

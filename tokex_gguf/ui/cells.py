@@ -45,13 +45,12 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
         cells = get_cwidth(text)
         if cells > left:
             text = clip(text, left)
-            cells = get_cwidth(text)
+            fitted.append((style, text))
+            left -= get_cwidth(text)
+            break
         fitted.append((style, text))
         left -= cells
-        if left == 0:
-            return fitted
-    fitted.append((fill, " " * left))
-    return fitted
+    return [*fitted, (fill, " " * left)] if left else fitted
 
 
 def spread(left: Line, right: Line, width: int) -> Line:

@@ -1,6 +1,6 @@
 r"""Laying a prompt's tokens out in lines, by words and by the cells they paint.
 
->>> [[span.text for span in line.spans] for line in wrap([" every", "body", " is"], 10).lines]
+>>> [[span.text for span in line.spans] for line in wrap([" every", "body", " is"], 11).lines]
 [[' every', 'body', ' '], ['is']]
 """
 
@@ -130,7 +130,7 @@ class _Builder:
             # The sign before it shows the line break; this one only ends the line.
             self._spans.append(Span(token, "\n"))
             self._end(token, offset + 1)
-        elif atom == " " or cells == 2:
+        elif atom == " " or (cells == 2 and len(atom) == 1) or (cells == 0 and not self._word):
             self._flush()
             self._place(token, offset, atom, cells)
         else:

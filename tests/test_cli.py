@@ -1,0 +1,283 @@
+"""The command line: what it prints, what it refuses, and its exit codes."""
+
+import errno
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf import __version__, cli
+from tokex_gguf.keymap import markdown
+
+ROOT = Path(__file__).parent.parent
+NATALIA = ROOT / "prompts" / "natalia.txt"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a folder of its own, away from the user's files and the hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """The program in a process of its own, with nothing connected to a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "tokex_gguf", *arguments], input=stdin, capture_output=True, timeout=120, check=False
+    )
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which the program refuses arguments with exit code 2."""
+    assert cli.main([*arguments, "--plain"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("tokex-gguf: ")
+    assert told.err.count("\n") == 1
+    return told.err
+
+
+# --- what it prints
+
+
+def test_json_has_all_the_numbers() -> None:
+    done = run("--json", "--input", str(NATALIA))
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told) == {"model", "tokens", "next", "logprob", "perplexity"}
+    assert told["model"].pop("path").endswith(".gguf")
+    assert told["model"] == {
+        "name": "Smollm2 135M 8k Lc100K Mix1 Ep2",
+        "architecture": "llama",
+        "quantization": "Q4_1",
+        "vocab_size": 49152,
+        "context": 4096,
+    }
+    first, *rest = told["tokens"]
+    assert first == {
+        "id": 17872, "text": "Question", "prob": None, "logprob": None, "rank": None, "entropy_bits": None,
+        "entropy": None,
+    }  # fmt: skip
+    assert "".join(token["text"] for token in told["tokens"]) == NATALIA.read_text().removesuffix("\n")
+    for token in rest:
+        assert token["prob"] == pytest.approx(math.exp(token["logprob"]))
+        assert token["rank"] >= 1
+        assert token["entropy"] == pytest.approx(token["entropy_bits"] / math.log2(49152))
+    assert told["logprob"] == pytest.approx(sum(token["logprob"] for token in rest))
+    assert told["perplexity"] == pytest.approx(math.exp(-told["logprob"] / len(rest)))
+    assert [row["rank"] for row in told["next"]["candidates"]] == list(range(1, 31))
+    assert 0 < told["next"]["entropy"] < 1
+
+
+def test_without_a_terminal_plain_text_is_printed() -> None:
+    done = run("--prompt", "Once upon a \x1b[31mtime")
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout
+    text = done.stdout.decode()
+    assert "␛" in text
+    assert "perplexity" in text
+    assert text.count("\n") > 35
+
+
+def test_a_prompt_from_standard_input() -> None:
+    done = run("--json", "--input", "-", stdin=b"Once upon\n")
+    assert "".join(token["text"] for token in json.loads(done.stdout)["tokens"]) == "Once upon"
+
+
+def test_special_tokens_and_how_to_turn_them_off(tmp_path: Path) -> None:
+    ids = [token["id"] for token in json.loads(run("--json", "--prompt", "<|im_start|>user").stdout)["tokens"]]
+    assert ids[0] == 1
+    (tmp_path / "config.toml").write_text("[prompt]\nparse_special = false\n")
+    ids = [token["id"] for token in json.loads(run("--json", "--prompt", "<|im_start|>user").stdout)["tokens"]]
+    assert ids[0] != 1
+
+
+def test_the_configuration_is_used(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[prompt]\nexample_prompt = "Two words"\n[display]\ntokens_to_show = 3\n[engine]\ncontext = 512\nthreads = 1\n'
+    )
+    told = json.loads(run("--json").stdout)
+    assert "".join(token["text"] for token in told["tokens"]) == "Two words"
+    assert len(told["next"]["candidates"]) == 3
+    assert told["model"]["context"] == 512
+    (tmp_path / "other.toml").write_text("[display]\ntokens_to_show = 2\n")
+    assert len(json.loads(run("--json", "--config", "other.toml").stdout)["next"]["candidates"]) == 2
+
+
+def test_the_example_prompt_is_the_default() -> None:
+    told = json.loads(run("--json").stdout)
+    assert "".join(token["text"] for token in told["tokens"]) == "Once upon a time, there was a"
+
+
+def test_the_bundled_model_stands_in_and_a_line_says_so() -> None:
+    done = run("--plain", "--prompt", "a")
+    assert done.returncode == 0
+    assert b"using the bundled SmolLM2-135M instead" in done.stderr
+    assert b"HF_HUB_OFFLINE" in done.stderr
+
+
+def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers() -> None:
+    done = run("--json", "--context", "256", "--prompt", "word " * 400)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert b"context full (256/256): the prompt has 40" in done.stderr
+    assert b"256 fit" in done.stderr
+
+
+def test_a_context_as_long_as_the_prompt_is_enough() -> None:
+    done = run("--json", "--context", "256", "--prompt", "word " * 255)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["tokens"]) <= 256
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--version", "--help"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([option])
+        assert stop.value.code == 0
+    assert f"tokex-gguf {__version__}" in capsys.readouterr().out
+
+
+def test_the_log_goes_where_it_is_asked_to(tmp_path: Path) -> None:
+    run("--plain", "--prompt", "secret words", "--log", "here.log")
+    log = (tmp_path / "here.log").read_text()
+    assert f"tokex-gguf {__version__}" in log
+    assert "secret words" not in log
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run("--plain", "--prompt", "a", "--log", "file/below").returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m tokex_gguf --plain --prompt a | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "prompt.txt: empty"),
+        (b"\n", "prompt.txt: empty"),
+        (b"caf\xe9 and more", "prompt.txt: not UTF-8 at byte offset 3"),
+        (b"\xff\xfeh\x00i\x00", "prompt.txt: not text: a zero byte at offset 3"),
+        (b"\x7fELF\x02\x01\x01\x00", "prompt.txt: not text: a zero byte at offset 7"),
+    ],
+)
+def test_input_files_that_are_no_text(
+    content: bytes, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prompt.txt").write_bytes(content)
+    assert expected in refused(capsys, "--input", "prompt.txt")
+
+
+def test_input_files_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.txt: cannot be read: No such file" in refused(capsys, "--input", "missing.txt")
+    assert f"{tmp_path}: a folder" in refused(capsys, "--input", str(tmp_path))
+    assert "not a file name" in refused(capsys, "--input", "a\0b")
+    assert "--prompt: empty" in refused(capsys, "--prompt", "")
+    assert "--prompt: not UTF-8" in refused(capsys, "--prompt", "\udcff")
+
+
+def test_an_unreadable_input_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def refuse(path: Path, *how: str) -> object:  # permissions would not stop a test that runs as root
+        if path.name == "secret.txt":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *how)
+
+    (tmp_path / "secret.txt").write_text("x")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "secret.txt: cannot be read: Permission denied" in refused(capsys, "--input", "secret.txt")
+
+
+def test_an_input_file_too_large_to_be_a_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "huge.txt").write_bytes(b"a" * (cli.LARGEST + 1))
+    assert "huge.txt: larger than 16 MiB" in refused(capsys, "--input", "huge.txt")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--context", "0"),
+        ("--context", "many"),
+        ("--threads", "-1"),
+        ("--nonsense",),
+        ("--input", "a", "--prompt", "b"),
+        ("--json",),
+        ("stray",),
+    ],
+)
+def test_wrong_arguments(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "try --help" in refused(capsys, *arguments)
+
+
+def test_a_wrong_configuration_names_file_key_and_what_was_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text("[prompt]\nmax_prompts = 'nine'\n")
+    assert "config.toml: prompt.max_prompts: expected a whole number from 1 to 99, got 'nine'" in refused(capsys)
+    assert "missing.toml: cannot be read" in refused(capsys, "--config", "missing.toml")
+
+
+def test_models_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.gguf").write_text("not a model")
+    assert "text.gguf: not a GGUF file" in refused(capsys, "--model", "text.gguf")
+    assert "missing.gguf: no such file" in refused(capsys, "--model", "missing.gguf")
+    assert f"{tmp_path}: a folder" in refused(capsys, "--model", str(tmp_path))
+    assert "which file?" in refused(capsys, "--model", "maker/model")
+
+
+def test_a_model_that_is_not_here_and_no_hub_is_a_failure_not_a_usage_error() -> None:
+    done = run("--plain", "--model", "maker/model:file.gguf")
+    assert done.returncode == 1
+    assert b"maker/model:file.gguf is not here, and HF_HUB_OFFLINE is set" in done.stderr
+
+
+@pytest.mark.parametrize("keep", [100, 5_000_000])
+def test_a_truncated_model_is_one_line(keep: int, model_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.gguf").write_bytes(model_path.read_bytes()[:keep])
+    done = run("--plain", "--model", "cut.gguf")
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "tokex-gguf: cut.gguf: llama.cpp cannot load this file: it is damaged, or of an architecture it does not know\n"
+    )
+
+
+def test_playing_needs_a_terminal_for_the_keys() -> None:
+    # Standard output looks like a terminal, standard input does not.
+    script = (
+        "import sys; sys.stdout.isatty = lambda: True\n"
+        "from tokex_gguf.cli import main; sys.exit(main(['--prompt', 'a']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=b"", capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"standard input is not a terminal" in done.stderr
+
+
+# --- the documents
+
+
+def test_the_readme_has_the_key_table() -> None:
+    readme = (ROOT / "README.md").read_text()
+    begin, end = "<!-- keys -->", "<!-- /keys -->"
+    assert readme.split(begin)[1].split(end)[0].strip() == markdown(), "run: uv run python scripts/readme.py"
+
+
+def test_natalia_has_the_text_of_the_reference() -> None:
+    reference = json.loads((Path(__file__).parent / "reference-smollm2-135m-q4_1.json").read_text())
+    assert NATALIA.read_text().removesuffix("\n") == reference["texts"]["natalia"]["text"]

@@ -1,0 +1,90 @@
+"""Colours: what their ends are, that text on them can be read, and that there are few of them."""
+
+import re
+
+import pytest
+
+from tokex_gguf.ui import theme
+
+SHADES = {name: rule for name, rule in theme.STYLES.items() if "." in name}
+
+
+def colours_of(rule: str) -> tuple[theme.RGB, theme.RGB]:
+    """Background and text of a shade's rule."""
+    match = re.fullmatch(r"bg:#(\w{2})(\w{2})(\w{2}) fg:#(\w{2})(\w{2})(\w{2})", rule)
+    assert match
+    red, green, blue, text_red, text_green, text_blue = (int(part, 16) for part in match.groups())
+    return (red, green, blue), (text_red, text_green, text_blue)
+
+
+def test_probability_goes_from_red_to_blue() -> None:
+    for value, strong, weak in ((0.0, 0, 2), (1.0, 2, 0)):
+        colour = theme.probability_colour(value)
+        assert colour[strong] > 200
+        assert colour[weak] < 60 and colour[1] < 60
+    reds, _, blues = zip(*(theme.probability_colour(i / 100) for i in range(101)), strict=True)
+    assert list(reds) == sorted(reds, reverse=True)
+    assert list(blues) == sorted(blues)
+
+
+def test_entropy_goes_from_black_to_white() -> None:
+    assert theme.entropy_colour(0.0) == (0, 0, 0)
+    assert theme.entropy_colour(1.0) == (255, 255, 255)
+    greys = [theme.entropy_colour(i / 100) for i in range(101)]
+    assert greys == sorted(greys)
+    assert all(len(set(grey)) == 1 for grey in greys)
+
+
+@pytest.mark.parametrize("layer", theme.LAYERS)
+def test_first_and_last_shade_are_the_ends(layer: str) -> None:
+    for value in (0.0, 1.0):
+        rule = theme.STYLES[theme.shade(layer, value).removeprefix("class:")]
+        assert colours_of(rule)[0] == theme.LAYERS[layer](value)
+
+
+@pytest.mark.parametrize("layer", theme.LAYERS)
+def test_every_value_has_a_style_and_there_are_few(layer: str) -> None:
+    used = [theme.shade(layer, i / 1000) for i in range(1001)]
+    assert {name.removeprefix("class:") for name in used} == {name for name in SHADES if name.startswith(layer + ".")}
+    assert len(set(used)) == theme.STEPS <= 64
+    # Neighbours stay in order: a larger value never has an earlier shade.
+    numbers = [int(name.rpartition(".")[2]) for name in used]
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0000001, 3.0])
+def test_rounding_beyond_the_ends_is_an_end(value: float) -> None:
+    assert theme.step(value) == (0 if value < 0 else theme.STEPS - 1)
+
+
+def test_layers_do_not_share_shades() -> None:
+    assert len(SHADES) == theme.STEPS * len(theme.LAYERS)
+    assert set(theme.LAYERS) == {"probability", "entropy"}
+
+
+@pytest.mark.parametrize("name", SHADES)
+def test_text_can_be_read_on_every_shade(name: str) -> None:
+    """4.5 is what WCAG 2 asks of ordinary text."""
+    background, text = colours_of(SHADES[name])
+    assert theme.contrast(background, text) >= 4.5
+    assert text in ((0, 0, 0), (255, 255, 255))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ratio"),
+    [
+        ((0, 0, 0), (255, 255, 255), 21.0),
+        ((255, 255, 255), (0, 0, 0), 21.0),
+        ((10, 20, 30), (10, 20, 30), 1.0),
+        ((255, 255, 255), (119, 119, 119), 4.48),  # published examples, to two places
+        ((255, 255, 255), (255, 0, 0), 4.0),
+        ((255, 255, 255), (0, 0, 255), 8.59),
+    ],
+)
+def test_contrast(a: theme.RGB, b: theme.RGB, ratio: float) -> None:
+    assert theme.contrast(a, b) == pytest.approx(ratio, abs=0.005)
+
+
+@pytest.mark.parametrize(("colour", "light"), [((0, 0, 0), True), ((255, 255, 255), False), ((255, 255, 0), False)])
+def test_text_is_the_one_that_reads_better(colour: theme.RGB, light: bool) -> None:
+    assert theme.text_on(colour) == ((255, 255, 255) if light else (0, 0, 0))
