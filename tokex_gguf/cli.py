@@ -26,7 +26,7 @@ LARGEST = 16 * 2**20
 log = logging.getLogger("tokex_gguf")
 
 
-class Stop(Exception):
+class Exit(Exception):
     """Ends the program with a line and an exit code."""
 
     def __init__(self, message: str, code: int) -> None:
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log_path = _log_path(options.log)
         with _open_log(log_path) as log_file:
             return _run(options, log_file)
-    except Stop as stop:
-        print(f"tokex-gguf: {stop}", file=sys.stderr)
-        return stop.code
+    except Exit as exit_:
+        print(f"tokex-gguf: {exit_}", file=sys.stderr)
+        return exit_.code
     except KeyboardInterrupt:
         print("tokex-gguf: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise Stop(f"{message}; try --help", USAGE)
+        raise Exit(f"{message}; try --help", USAGE)
 
 
 def _whole(least: int) -> "type[int]":
@@ -148,7 +148,7 @@ def _configuration(options: argparse.Namespace) -> config.Config:
     try:
         return config.load(options.config or config.find())
     except config.ConfigError as error:
-        raise Stop(str(error), USAGE) from None
+        raise Exit(str(error), USAGE) from None
 
 
 def _model(name: str) -> Path:
@@ -158,18 +158,18 @@ def _model(name: str) -> Path:
     try:
         resolved = models.resolve(name, tell)
     except models.UnknownModel as error:
-        raise Stop(str(error), USAGE) from None
+        raise Exit(str(error), USAGE) from None
     except models.DownloadFailed as error:
-        raise Stop(str(error), FAILED) from None
+        raise Exit(str(error), FAILED) from None
     if resolved.notice:
         tell(resolved.notice)
     return resolved.path
 
 
 def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: bool) -> str:
-    """The starting prompt. Raises Stop for what cannot be one."""
+    """The starting prompt. Raises Exit for what cannot be one."""
     if keys_needed and not sys.stdin.isatty() and options.input != "-":
-        raise Stop(
+        raise Exit(
             "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
             USAGE,
         )
@@ -180,9 +180,9 @@ def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: 
         name = "--prompt" if options.prompt is not None else "example_prompt"
         text = options.prompt if options.prompt is not None else settings.prompt.example_prompt
         if any("\ud800" <= char <= "\udfff" for char in text):
-            raise Stop(f"{name}: not UTF-8", USAGE)
+            raise Exit(f"{name}: not UTF-8", USAGE)
     if not text:
-        raise Stop(f"{name}: empty; there must be some text to go on from", USAGE)
+        raise Exit(f"{name}: empty; there must be some text to go on from", USAGE)
     return text
 
 
@@ -190,31 +190,31 @@ def _read(source: str) -> bytes:
     try:
         if source == "-":
             if sys.stdin is None or sys.stdin.closed:
-                raise Stop("standard input is closed", USAGE)
+                raise Exit("standard input is closed", USAGE)
             data = sys.stdin.buffer.read(LARGEST + 1)
         else:
             path = Path(source)
             if path.is_dir():
-                raise Stop(f"{source}: a folder; --input takes a text file", USAGE)
+                raise Exit(f"{source}: a folder; --input takes a text file", USAGE)
             with path.open("rb") as file:
                 data = file.read(LARGEST + 1)
     except OSError as error:
-        raise Stop(f"{source}: cannot be read: {error.strerror}", USAGE) from None
+        raise Exit(f"{source}: cannot be read: {error.strerror}", USAGE) from None
     except ValueError:
-        raise Stop(f"{source!r}: not a file name", USAGE) from None
+        raise Exit(f"{source!r}: not a file name", USAGE) from None
     if len(data) > LARGEST:
-        raise Stop(f"{source}: larger than 16 MiB: no model's context holds that", USAGE)
+        raise Exit(f"{source}: larger than 16 MiB: no model's context holds that", USAGE)
     return data
 
 
 def _decode(name: str, data: bytes) -> str:
     """Text of a file, less one final line break."""
     if b"\0" in data:
-        raise Stop(f"{name}: not text: a zero byte at offset {data.index(0)}", USAGE)
+        raise Exit(f"{name}: not text: a zero byte at offset {data.index(0)}", USAGE)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise Stop(f"{name}: not UTF-8 at byte offset {error.start}: save it as UTF-8", USAGE) from None
+        raise Exit(f"{name}: not UTF-8 at byte offset {error.start}: save it as UTF-8", USAGE) from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\r\n") else text.removesuffix("\n")
 
 
@@ -226,7 +226,7 @@ def _print(game: Game, *, as_json: bool) -> int:
     try:
         session = report.evaluate(game)
     except report.EvaluationFailed as error:
-        raise Stop(str(error), USAGE if error.usage else FAILED) from None
+        raise Exit(str(error), USAGE if error.usage else FAILED) from None
     if as_json:
         print(json.dumps(report.as_json(session), ensure_ascii=False, indent=1))
     else:
@@ -245,5 +245,5 @@ def _play(game: Game) -> int:
         keys = create_input(always_prefer_tty=True)
     App(game, keys).run()
     if game.quit and game.quit.fault:
-        raise Stop(game.quit.fault, USAGE)
+        raise Exit(game.quit.fault, USAGE)
     return 0

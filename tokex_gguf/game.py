@@ -85,6 +85,6 @@ class Game:
         try:
             path = save_prompt(self._folder, text, datetime.now())
         except OSError as error:
-            self._put(SaveFailed(f"{self._folder}: {error.strerror}"))
+            self._put(SaveFailed(f"{self._folder}: {error.strerror or error}"))
         else:
             self._put(Saved(str(path)))

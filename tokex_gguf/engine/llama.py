@@ -74,13 +74,23 @@ _FTYPES = {
 
 
 def default_threads() -> int:
-    """The threads to decode with: the processors this process may use, two logical ones a core.
+    """The threads to decode with: one for each core that this process may use.
 
-    Decoding is bound by memory; a second thread on one core only takes turns with the first.
+    Decoding is bound by memory; a second thread on one core only takes turns with the
+    first. Linux tells which processors share a core; elsewhere two are assumed to.
     """
     affinity = getattr(os, "sched_getaffinity", None)
-    available = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return available if available <= 4 else available // 2
+    if affinity is None:
+        return max(1, (os.cpu_count() or 1) // 2)
+    processors = affinity(0)
+    cores: set[str] = set()
+    for processor in processors:
+        shared = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        try:
+            cores.add(shared.read_text())
+        except OSError:
+            cores.add(str(processor))
+    return len(cores)
 
 
 class Vocabulary:

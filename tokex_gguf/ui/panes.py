@@ -151,7 +151,8 @@ class _Columns:
             (style, str(candidate.rank).rjust(self._rank) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
-            (style or "class:bar", bar(candidate.prob, self._bar)),
+            # Reversed, a bar would show what is not there.
+            ("class:dim" if "class:dim" in style else "class:bar", bar(candidate.prob, self._bar)),
             (style, " " + str(candidate.token).rjust(self._id)),
         ]
         return fit(line, self._width, style)
