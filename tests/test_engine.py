@@ -281,3 +281,11 @@ def test_the_model_tells_what_it_is(llama: Llama) -> None:
     assert not llama.vocabulary.space_prefix()
     assert llama.context_limit == 8192
     assert math.log2(llama.cells) == 12
+
+
+@pytest.mark.parametrize("context", [1, 2, 7, 31, 33])
+def test_the_smallest_contexts_hold_what_they_say(context: int, load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(load(context=context))
+    assert len(answers(evaluator, natalia[:context])[0]) == context
+    with pytest.raises(ContextFull, match=rf"\({context}/{context}\)"):
+        answers(evaluator, natalia)

@@ -131,6 +131,11 @@ def in_cache(home: Path, repo: str, file: str, model: Path) -> Path:
     return path
 
 
+def test_the_bundled_model_has_a_name(model_path: Path) -> None:
+    assert resolve("bundled", silent).path == model_path
+    assert resolve("SmolLM2-135M-Instruct.Q4_1.gguf", silent).path == model_path
+
+
 def test_the_hubs_cache_is_used_without_the_hub(model_path: Path, tmp_path: Path) -> None:
     path = in_cache(tmp_path / "hub", "maker/model", "file.gguf", model_path)
     assert resolve("maker/model:file.gguf", silent).path == path

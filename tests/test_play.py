@@ -126,7 +126,7 @@ def test_the_worked_example(terminal: Terminal) -> None:
 
     # Back up to the answer: the popped token is selected, with its rank, and nothing is decoded.
     terminal.press("left")
-    terminal.shows("tokens: 102 .* 0 tokens, 0 ms  ready")
+    terminal.shows("tokens: 102 .* known, 0 tokens  ready")
     assert terminal.selected()[:2] == ["1", "2"]
     assert float(terminal.selected()[2]) > 0.9
     terminal.press("left")
@@ -139,7 +139,7 @@ def test_the_worked_example(terminal: Terminal) -> None:
     terminal.press("d")
     terminal.shows("Prompt 2/2  tokens: 101 ")
     terminal.press(*["left"] * 34)
-    terminal.shows("Prompt 2/2  tokens: 67 .* 0 tokens, 0 ms  ready")
+    terminal.shows("Prompt 2/2  tokens: 67 .* known, 0 tokens  ready")
     before = terminal.text()
 
     # Another path: not the token that was there. One decode each.
@@ -156,11 +156,11 @@ def test_the_worked_example(terminal: Terminal) -> None:
 
     # The first prompt is as it was left.
     terminal.press("w")
-    terminal.shows("Prompt 1/2  tokens: 101 .* 0 tokens, 0 ms  ready")
+    terminal.shows("Prompt 1/2  tokens: 101 .* known, 0 tokens  ready")
     assert terminal.selected()[:2] == ["1", "7"]
     assert other
     terminal.press("right", "right")
-    terminal.shows("tokens: 103 .* 0 tokens, 0 ms  ready")
+    terminal.shows("tokens: 103 .* known, 0 tokens  ready")
     terminal.press("e", "ctrl-q")
     assert terminal.ends() == 0
 

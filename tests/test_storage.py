@@ -2,7 +2,6 @@
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -117,7 +116,7 @@ def test_file_cannot_be_put_in_its_place(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs this may write everywhere, so the refusal is acted."""
-    monkeypatch.setattr(tempfile, "mkstemp", refusing(errno.EACCES))
+    monkeypatch.setattr(Path, "open", refusing(errno.EACCES))
     with pytest.raises(PermissionError):
         save_prompt(tmp_path, b"x", NOW)
     assert list(tmp_path.iterdir()) == []

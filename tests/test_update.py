@@ -388,6 +388,15 @@ def test_death_in_a_decode_is_made_up_for_after_the_restart() -> None:
     assert len(path(play)) == 6
 
 
+def test_death_before_there_is_a_prompt_promises_nothing_and_r_begins_again() -> None:
+    play = Play()
+    play.take(EngineDied("SIGABRT"))
+    assert play.session.notice == "the engine stopped (SIGABRT): press r to restart it"
+    play.asked.clear()
+    play.press(Action.RESTART)
+    assert play.session.ready
+
+
 def test_a_restart_that_fails_keeps_the_prompts() -> None:
     play = started()
     play.take(EngineDied("SIGABRT"))

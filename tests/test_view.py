@@ -95,7 +95,7 @@ def test_from_100_columns_prompt_and_table_stand_side_by_side() -> None:
 def test_below_60x16_one_line_says_so() -> None:
     for width, height in ((59, 40), (80, 15)):
         lines = text(started(), width, height).splitlines()
-        assert lines[0].startswith(f"tokex-gguf needs 60x16 cells; this terminal has {width}x{height}"[: width - 1])
+        assert lines[0].startswith(f"tokex-gguf needs 60x16 cells, not {width}x{height}"[: width - 1])
         assert not any(line.strip() for line in lines[1:])
 
 

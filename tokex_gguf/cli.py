@@ -63,15 +63,10 @@ class _Parser(argparse.ArgumentParser):
         raise Exit(f"{message}; try --help", USAGE)
 
 
-def _whole(least: int) -> "type[int]":
-    def parse(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise ValueError
-        return value
-
-    parse.__name__ = f"number (a whole one from {least})"
-    return parse  # type: ignore[return-value]
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 10_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000000, got {text[:40]!r}")
+    return int(text[:10])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,10 +82,14 @@ def _parser() -> argparse.ArgumentParser:
         "-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input"
     )
     source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
-    parser.add_argument("--model", metavar="MODEL", help="path of a GGUF file, its name in models/, or REPO/NAME:FILE")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="path of a GGUF file, its name in models/, REPO/NAME:FILE on the hub, or bundled",
+    )
     parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
-    parser.add_argument("--context", metavar="N", type=_whole(1), help="tokens that the context holds (default: grows)")
-    parser.add_argument("--threads", metavar="N", type=_whole(1), help="threads to compute with")
+    parser.add_argument("--context", metavar="N", type=_count, help="tokens that the context holds (default: grows)")
+    parser.add_argument("--threads", metavar="N", type=_count, help="threads to compute with")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
     shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")

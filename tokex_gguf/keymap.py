@@ -59,8 +59,8 @@ class Binding:
 _ALL = (Mode.PLAY, Mode.BROKEN, Mode.HELP)
 
 BINDINGS: tuple[Binding, ...] = (
-    Binding(Action.UP, ("up", "k"), "Table", "select", "Select the token above.", footer=70),
-    Binding(Action.DOWN, ("down", "j"), "Table", "select", "Select the token below.", footer=70),
+    Binding(Action.UP, ("up", "k"), "Table", "row", "Select the token above.", footer=70),
+    Binding(Action.DOWN, ("down", "j"), "Table", "row", "Select the token below.", footer=70),
     Binding(Action.PAGE_UP, ("pageup",), "Table", "page up", "Select ten rows up."),
     Binding(Action.PAGE_DOWN, ("pagedown",), "Table", "page down", "Select ten rows down."),
     Binding(Action.TOP, ("home",), "Table", "top", "Select the most likely token."),
@@ -77,7 +77,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
     Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
     Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
-    Binding(Action.REMOVE, ("a",), "Prompts", "remove", "Remove the prompt (the last one stays).", footer=40),
+    Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
     Binding(
         Action.LAYER,
         ("e",),
@@ -143,7 +143,7 @@ def hints(mode: Mode) -> list[tuple[int, str, str]]:
     for binding in in_mode(mode):
         if not binding.footer:
             continue
-        key = shown(binding.keys[0])
+        key = shown(binding.keys[0]).replace("ctrl+", "^")
         if shortest and shortest[-1][2] == binding.label:
             importance, before, label = shortest[-1]
             shortest[-1] = (importance, f"{before}/{key}", label)

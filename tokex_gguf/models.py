@@ -74,7 +74,9 @@ def check_file(path: Path) -> None:
 
 
 def _on_disk(name: str) -> Path | None:
-    """A path that exists, or a file in a models/ folder: here, or beside this package."""
+    """The bundled model, a path that exists, or a file in a models/ folder: here, or beside this package."""
+    if name in ("bundled", BUNDLED_FILE) and (bundled := bundled_model()):
+        return bundled
     path = Path(name).expanduser()
     if path.is_dir():
         raise UnknownModel(f"{path}: a folder; a model is one .gguf file")

@@ -24,7 +24,7 @@ def evaluate(game: Game) -> Session:
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
         if session.engine is Engine.DEAD:
-            raise EvaluationFailed(session.notice, usage=False)
+            raise EvaluationFailed(f"the engine stopped ({session.fault})", usage=False)
         if session.prompts and session.pending is None and not session.ready:
             raise EvaluationFailed(session.notice, usage=session.full is not None)
     return game.session

@@ -115,6 +115,8 @@ class Session:
     cost: Cost = Cost()
     notice: str = ""
     """One line for the player."""
+    fault: str = ""
+    """Why the engine stopped, when it did last."""
 
     @property
     def prompt(self) -> Prompt:

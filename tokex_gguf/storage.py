@@ -1,7 +1,7 @@
 """Files that are written: prompts saved as text."""
 
 import os
-import tempfile
+import secrets
 from datetime import datetime
 from pathlib import Path
 
@@ -14,9 +14,9 @@ def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
     is seen half written. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".saving-", dir=folder)
+    temporary = folder / f".saving-{secrets.token_hex(8)}"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(text + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -30,10 +30,10 @@ def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
             except FileExistsError:
                 number += 1
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _place(temporary: str, path: Path) -> None:
+def _place(temporary: Path, path: Path) -> None:
     """Gives a finished file its name. Raises FileExistsError."""
     try:
         os.link(temporary, path)
@@ -44,7 +44,7 @@ def _place(temporary: str, path: Path) -> None:
         with path.open("xb"):
             pass
         try:
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except OSError:
             path.unlink(missing_ok=True)
             raise

@@ -212,10 +212,19 @@ def _failed(session: Session, message: Failed) -> Outcome:
 
 
 def _died(session: Session, message: EngineDied) -> Outcome:
-    notice = f"the engine stopped ({message.reason}); your prompts are safe: press r to restart it"
+    safe = "; your prompts are safe" if session.prompts else ""
+    notice = f"the engine stopped ({message.reason}){safe}: press r to restart it"
     mode = session.mode if session.mode is Mode.HELP else Mode.BROKEN
     return replace(
-        session, engine=Engine.DEAD, mode=mode, pending=None, ahead=False, jobs={}, progress=0.0, notice=notice
+        session,
+        engine=Engine.DEAD,
+        mode=mode,
+        pending=None,
+        ahead=False,
+        jobs={},
+        progress=0.0,
+        notice=notice,
+        fault=message.reason,
     ), []
 
 

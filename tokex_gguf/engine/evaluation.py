@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import statistics
 from tokex_gguf.engine.kv import Sequences
-from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.llama import BATCH, Interrupted, Llama, ModelError, OutOfCells
 
 
 class ContextFull(Exception):
@@ -52,7 +52,7 @@ class Evaluator:
             room = self._model.context_limit
             if position >= room:
                 raise ContextFull(len(path), room)
-            count = min(self._model.batch_size, len(path) - position, room - position)
+            count = min(BATCH, len(path) - position, room - position)
             sequence = self._make_room(path, sequence, position, count)
             # A position before `start` needs its cells but no answer.
             first_row = min(max(start - position, 0), count)
@@ -88,7 +88,7 @@ class Evaluator:
         if needed <= self._model.cells:
             return sequence
         # All of the path at once, and some to play: growing copies what is cached.
-        wanted = max(2 * self._model.cells, len(path) + self._model.batch_size)
+        wanted = max(2 * self._model.cells, len(path) + BATCH)
         cells = min(self._model.context_limit, wanted)
         if not self._model.grow(cells, sequence):
             raise ContextFull(len(path), self._model.cells)

@@ -29,6 +29,8 @@ BATCH = 64
 vocabulary. Larger batches were no faster where the logits of every token are wanted."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
+SMALLEST_CONTEXT = 256
+"""KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
 """KV cells to begin with, where no size is asked for."""
 
@@ -45,15 +47,15 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
-_DEBUG, _CONTINUED = 1, 5
-_last_level = _DEBUG
+_WARNING, _CONTINUED = 3, 5
+_last_level = 0
 
 
 def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
-    """Everything but debugging goes to standard error, which is the log file."""
+    """Warnings and errors go to standard error, which is the log file."""
     global _last_level
     _last_level = _last_level if level == _CONTINUED else level
-    if _last_level == _DEBUG:
+    if _last_level < _WARNING:
         return
     # A broken stderr must not raise into C.
     try:
@@ -222,8 +224,9 @@ class Llama:
 
     def _open(self, cells: int) -> int | None:
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = cells
-        params.n_batch = params.n_ubatch = min(BATCH, cells)
+        # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
+        params.n_ctx = max(cells, SMALLEST_CONTEXT)
+        params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
         params.no_perf = True
@@ -233,8 +236,7 @@ class Llama:
             llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
-            self.cells: int = llama_cpp.llama_n_ctx(context)
-            self._batch_size: int = params.n_batch
+            self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
         return context
 
     # --- the context
@@ -279,11 +281,6 @@ class Llama:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    @property
-    def batch_size(self) -> int:
-        """The most tokens that `decode` takes at once."""
-        return self._batch_size
-
     def decode(self, tokens: list[int], sequence: int, position: int, first_row: int) -> Logits:
         """Decodes tokens that stand at `position` and after; returns the logits of `tokens[first_row:]`.
 
@@ -292,7 +289,7 @@ class Llama:
         the cache, `count` tells.
         """
         size = self.vocabulary.size
-        if not 0 < len(tokens) <= self._batch_size or not all(0 <= token < size for token in tokens):
+        if not 0 < len(tokens) <= BATCH or not all(0 <= token < size for token in tokens):
             raise ModelError("tokens outside the vocabulary, or too many at once")
         batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
         try:

@@ -15,7 +15,7 @@ from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.session import Engine, Layer, Session
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.cells import Line, choose, clip, fit, spread
+from tokex_gguf.ui.cells import Line, choose, clip, fit, spread, width_of
 from tokex_gguf.ui.panes import PromptPane, help_lines, number, table_lines
 
 SMALLEST = (60, 16)
@@ -67,7 +67,7 @@ def _filled(lines: list[Line], height: int) -> list[Line]:
 
 
 def _too_small(width: int, height: int) -> list[Line]:
-    text = f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells; this terminal has {width}x{height}"
+    text = f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells, not {width}x{height}"
     return [fit([("", text if row == 0 else "")], width) for row in range(height)]
 
 
@@ -75,7 +75,10 @@ def _help(session: Session, width: int, height: int) -> list[Line]:
     # The mode that has all keys of playing, the one that restarts the engine included.
     lines = help_lines(Mode.BROKEN, width)
     first = min(session.scroll, max(0, len(lines) - height))
-    return _filled(lines[first : first + height], height)
+    shown = _filled(lines[first : first + height], height)
+    if first + height < len(lines):
+        shown[-1] = [("class:dim", "   ↓ more")]
+    return shown
 
 
 def header(session: Session, width: int) -> Line:
@@ -118,8 +121,9 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}")]
     if session.ready:
         cost = session.cost
-        tokens = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
-        return [("class:dim", f"{tokens}, {cost.seconds * 1000:.0f} ms  "), ("class:state", "ready")]
+        took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
+        took = f"{took}, {cost.seconds * 1000:.0f} ms" if cost.tokens else f"known, {took}"
+        return [("class:dim", f"{took}  "), ("class:state", "ready")]
     if session.prompts and session.full is not None:
         return [("class:fault", f"context full ({session.full}/{session.full})")]
     if session.prompts and session.pending is not None:
@@ -162,4 +166,5 @@ def footer(session: Session, width: int) -> Line:
         (importance, [("class:key", keys), ("class:label", f" {label}")])
         for importance, keys, label in hints(session.mode)
     ]
-    return [("", " "), *choose(parts, width - 2)]
+    everything = sum(width_of(line) + 2 for _, line in parts)
+    return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
