@@ -3,7 +3,20 @@
 import math
 
 from tokex_gguf.distribution import Distribution, Taken
-from tokex_gguf.engine.protocol import Evaluate, Evaluated, Load, Loaded, Reply, Request, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
+    Evaluate,
+    Evaluated,
+    Foresee,
+    Foreseen,
+    Load,
+    Loaded,
+    Reply,
+    Request,
+    Tokenize,
+    Tokenized,
+)
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.tokens import Piece
 from tokex_gguf.update import Effect, Message, Send, begin, update
@@ -70,7 +83,7 @@ class Play:
         self.session = Session(Settings(text=text, model="fake.gguf", **settings))  # type: ignore[arg-type]
         self.asked: list[Request] = []
         self.effects: list[Effect] = []
-        self.decoded = 0
+        self.decoded = self.foreseen = 0
         self._collect(begin(self.session))
 
     def _collect(self, effects: list[Effect]) -> None:
@@ -106,7 +119,16 @@ class Play:
         if isinstance(request, Evaluate):
             self.decoded += len(request.path) - request.start
             return evaluated(request)
+        if isinstance(request, Foresee):
+            self.foreseen += len(request.tokens)
+            answers = [distribution([*request.path, token], request.top) for token in request.tokens]
+            return Foreseen(request.request, request.tokens, answers, PIECES)
         return None
+
+
+def continued(request: Continue, path: list[int]) -> Continued:
+    """The answer for the last token of a path that a Continue has come to."""
+    return Continued(request.request, path[-1], [distribution(path, request.top)], PIECES, 0.01, 4096)
 
 
 def started(text: str = "hello", **settings: object) -> Play:

@@ -12,13 +12,18 @@ import pytest
 
 from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
 from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
     EngineDied,
     Evaluate,
     Evaluated,
     Failed,
+    Foresee,
+    Foreseen,
     Load,
     Loaded,
     Loading,
+    Request,
     Stop,
     Tokenize,
     Tokenized,
@@ -76,7 +81,8 @@ def test_load_tokenise_evaluate(conversation: Conversation, model_path: Path) ->
 def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_path: Path) -> None:
     conversation.load(model_path)
     conversation.client.send(Evaluate(1, LONG, 0, 5))
-    assert isinstance(first := conversation.next(), Evaluated)
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
     conversation.client.send(Evaluate(2, LONG[:3], 0, 5))
     while (reply := conversation.next()).request == 1:  # type: ignore[union-attr]
         first = reply  # type: ignore[assignment]
@@ -85,7 +91,8 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_
     done = first.start + len(first.distributions)
     assert done < len(LONG), "the older one was not finished"
     conversation.client.send(Evaluate(3, LONG[:done], done - 1, 5))
-    assert isinstance(again := conversation.next(), Evaluated)
+    again = conversation.next()
+    assert isinstance(again, Evaluated)
     assert again.decoded == 1, "what it had decoded is kept"
 
 
@@ -104,10 +111,12 @@ def test_stop_ends_an_evaluation(conversation: Conversation, model_path: Path) -
 def test_what_the_model_cannot_do_is_told_and_survived(conversation: Conversation, model_path: Path) -> None:
     conversation.load(model_path)
     conversation.client.send(Evaluate(1, [5, 10_000_000], 0, 5))
-    assert isinstance(reply := conversation.next(), Failed)
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
     assert reply.request == 1
     conversation.client.send(Tokenize(2, "", True))
-    assert isinstance(reply := conversation.next(), Failed)
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
     assert "no tokens" in reply.reason
     conversation.client.send(Tokenize(3, "a", True))
     assert isinstance(conversation.next(), Tokenized)
@@ -155,10 +164,66 @@ def test_exit_reasons() -> None:
     assert exit_reason(1) == "exit code 1"
 
 
+def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, [100, 200], 0, 5))
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
+    conversation.client.send(Continue(2, [100, 200, first.distributions[-1].ids[0]], 5))
+    path, expected = [100, 200], first.distributions[-1].ids[0]
+    for _ in range(10):
+        reply = conversation.next()
+        assert isinstance(reply, Continued)
+        assert reply.token == expected
+        path.append(reply.token)
+        expected = reply.distributions[0].ids[0]
+    conversation.client.send(Stop())
+    conversation.client.send(Tokenize(3, "a", True))
+    late = 0
+    while isinstance(conversation.next(), Continued):
+        late += 1
+    assert late <= 3
+
+
+def test_continue_ends_with_the_model(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    text = (Path(__file__).parent.parent / "prompts" / "natalia.txt").read_text()
+    conversation.client.send(Tokenize(1, text.partition("72 clips")[0] + "72", True))
+    tokenized = conversation.next()
+    assert isinstance(tokenized, Tokenized)
+    conversation.client.send(Continue(2, tokenized.path, 5))
+    conversation.client.send(Tokenize(3, "a", True))
+    replies = [conversation.next()]
+    while not isinstance(replies[-1], Tokenized):
+        replies.append(conversation.next())
+    told = {token: piece for reply in replies for token, piece in reply.pieces.items()}  # type: ignore[union-attr]
+    last = replies[-2]
+    assert isinstance(last, Continued)
+    assert told[last.distributions[0].ids[0]].ends
+
+
+def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
+    conversation: Conversation, model_path: Path
+) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG[:50], 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Foresee(2, LONG[:50], [5, 6, 7], 5))
+    first = conversation.next()
+    assert isinstance(first, Foreseen)
+    second = conversation.next()
+    assert isinstance(second, Foreseen)
+    assert (first.tokens, second.tokens) == ([5], [6, 7])
+    conversation.client.send(Evaluate(3, [*LONG[:50], 6, 8], 51, 5))
+    reply = conversation.next()
+    assert isinstance(reply, Evaluated)
+    assert reply.decoded == 1
+
+
 # --- the engine's inbox
 
 
-def inbox(*requests: Load | Tokenize | Evaluate | Stop) -> Inbox:
+def inbox(*requests: Request) -> Inbox:
     box = Inbox(io.BytesIO(b"".join(map(encode, requests))))
     box.read()
     box._closed = False  # the source ended, but the other side is still there
@@ -183,3 +248,26 @@ def test_the_end_of_the_source_is_the_end() -> None:
     box = Inbox(io.BytesIO(b""))
     box.read()
     assert box.next() is None
+
+
+def test_foresight_waits_for_everything_else() -> None:
+    box = inbox(Foresee(1, [1], [2], 5), Tokenize(2, "a", True), Foresee(3, [1], [3], 5))
+    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Foresee(3, [1], [3], 5)]
+
+
+@pytest.mark.parametrize("newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop()])
+@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Foresee(1, [1], [2], 5)])
+def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request) -> None:
+    box = inbox(older)
+    assert box.next() == older
+    assert not box.interrupted
+    box._take(newer)
+    assert box.interrupted
+
+
+def test_foresight_and_text_end_no_evaluation() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5))
+    box.next()
+    box._take(Foresee(2, [1], [2], 5))
+    box._take(Tokenize(3, "a", True))
+    assert not box.interrupted

@@ -289,3 +289,61 @@ def test_the_smallest_contexts_hold_what_they_say(context: int, load: Loader, na
     assert len(answers(evaluator, natalia[:context])[0]) == context
     with pytest.raises(ContextFull, match=rf"\({context}/{context}\)"):
         answers(evaluator, natalia)
+
+
+# --- look-ahead
+
+
+def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
+    evaluator: Evaluator, natalia: list[int]
+) -> None:
+    first, _ = tip(evaluator, natalia)
+    tokens = list(first.ids[:4])
+    foreseen = evaluator.foresee(natalia, tokens, 30)
+    for token, distribution in zip(tokens, foreseen, strict=True):
+        path = [*natalia, token, 100]
+        assert tip(evaluator, path)[1] == 1, "the foreseen token itself is cached"
+        assert_close(distribution, tip(evaluator, [*natalia, token])[0])
+
+
+def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
+    first, _ = tip(evaluator, natalia)
+    tokens = list(first.ids[:4])
+    foreseen = evaluator.foresee(natalia, tokens, 30)
+    fresh = Evaluator(load())
+    for token, distribution in zip(tokens, foreseen, strict=True):
+        assert_close(distribution, tip(fresh, [*natalia, token])[0])
+
+
+def test_looking_ahead_for_long_leaves_the_other_prompts_cached(evaluator: Evaluator, natalia: list[int]) -> None:
+    others = [natalia[::-1], natalia[30:] + natalia[:30]]
+    for other in others:
+        answers(evaluator, other)
+    path = natalia
+    distribution, _ = tip(evaluator, path)
+    for step in range(40):
+        tokens = list(distribution.ids[:4])
+        foreseen = evaluator.foresee(path, tokens[:1], 30) + evaluator.foresee(path, tokens[1:], 30)
+        distribution = foreseen[step % 4]
+        path = [*path, tokens[step % 4]]
+    assert tip(evaluator, [*path, 100])[1] == 1
+    for other in others:
+        assert tip(evaluator, [*other, 100])[1] == 1
+
+
+def test_foresight_at_the_end_of_the_context_is_refused(load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(load(context=64))
+    tip(evaluator, natalia[:64])
+    with pytest.raises(ContextFull):
+        evaluator.foresee(natalia[:64], [1], 30)
+
+
+def test_foresight_makes_up_for_what_was_given_up(evaluator: Evaluator, natalia: list[int]) -> None:
+    (distribution,) = evaluator.foresee(natalia, [5], 30)
+    assert_close(distribution, tip(evaluator, [*natalia, 5])[0])
+
+
+def test_tokens_that_end_the_generation_are_known(llama: Llama) -> None:
+    ends = [token for token in range(100) if llama.vocabulary.piece(token).ends]
+    assert llama.vocabulary.tokenize("<|im_end|>", parse_special=True) == [2]
+    assert 2 in ends

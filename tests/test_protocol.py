@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
     Evaluate,
     Evaluated,
     Failed,
+    Foresee,
+    Foreseen,
     Load,
     Loaded,
     Loading,
@@ -44,6 +48,10 @@ EXAMPLES: list[Message] = [
     Evaluated(10, 3, [], [], {}, 0, 0.0, 2048),
     Failed(11, "why\nnot"),
     Failed(None, "no such file", 512),
+    Foresee(5, [1, 2], [3, 4], 30),
+    Continue(6, [1, 2], 30),
+    Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
+    Continued(6, 2, [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
 ]
 
 
@@ -172,7 +180,7 @@ def test_no_message(bad: bytes) -> None:
         decode(bad)
 
 
-@pytest.mark.parametrize("pieces", [5, None, [5], [[]], [[1, "a"]], [[1, "a", False, 0]], [[1, "\u0100", False]]])
+@pytest.mark.parametrize("pieces", [5, None, [5], [[]], [[1, "a", False, 0, 0]], [[1, "\u0100", False]]])
 def test_no_pieces(pieces: Any) -> None:
     with pytest.raises(ProtocolError):
         decode(evaluated(pieces=pieces))

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Load, Loading, Stop
+from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, Foresee, Load, Loading, Stop
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.session import Engine, Layer, selected_row, table
+from tokex_gguf.tokens import Piece
 from tokex_gguf.update import Quit, Save, Saved, SaveFailed, Send, Start
 
 
@@ -348,6 +349,175 @@ def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
     assert play.session.ready
 
 
+# --- look-ahead
+
+
+def ahead(play: Play) -> Foresee:
+    """The look-ahead that the game asks for now."""
+    (request,) = play.asked
+    assert isinstance(request, Foresee)
+    return request
+
+
+def waiting(text: str = "hello", lookahead: int = 3) -> Play:
+    """A game that has asked for its look-ahead, which is not answered."""
+    play = Play(text, lookahead=lookahead)
+    for _ in range(3):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    return play
+
+
+def test_when_nothing_is_asked_the_likeliest_tokens_are_gone_on_from() -> None:
+    play = waiting()
+    assert play.session.ready
+    assert ahead(play).path == path(play)
+    assert ahead(play).tokens == fake.ranked(path(play))[:3]
+
+
+def test_a_foreseen_token_is_appended_without_a_decode() -> None:
+    play = waiting().answer()
+    play.press(Action.DOWN)
+    decoded = play.decoded
+    play.take(Action.APPEND)
+    assert play.session.ready
+    assert play.session.cost.tokens == 0
+    assert play.decoded == decoded
+
+
+def test_resting_on_a_row_asks_for_it_first_and_nothing_is_asked_twice() -> None:
+    play = waiting().answer()
+    foreseen = play.foreseen
+    play.take(Action.BOTTOM)
+    assert ahead(play).tokens == [selected(play)]
+    play.answer()
+    play.press(Action.TOP, Action.BOTTOM, Action.LAYER, Action.HELP, Action.CLOSE)
+    assert play.foreseen == foreseen + 1
+
+
+def test_an_answer_that_was_already_on_its_way_counts() -> None:
+    play = waiting()
+    request = ahead(play)
+    play.asked.clear()
+    play.take(Action.APPEND)
+    assert isinstance(play.asked.pop(), Evaluate)
+    assert not play.session.ready
+    play.take(play.reply(request))  # type: ignore[arg-type]
+    assert play.session.ready
+    assert isinstance(play.asked[0], Stop)
+
+
+def test_lookahead_can_be_turned_off() -> None:
+    play = started(lookahead=0)
+    assert play.asked == []
+    assert play.foreseen == 0
+
+
+def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
+    play = waiting()
+    play.asked.clear()
+    best = fake.ranked(path(play))[:3]
+    play.session = replace(play.session, foresight=None, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)})
+    play.take(Action.LAYER)
+    assert ahead(play).tokens == [best[0], best[2]]
+
+
+# --- autoplay
+
+
+def playing(steps: int = 0) -> tuple[Play, Continue]:
+    """A game in autoplay, with so many tokens played, and the request that plays it."""
+    play = started()
+    play.take(Action.AUTOPLAY)
+    (request,) = play.asked
+    assert isinstance(request, Continue)
+    play.asked.clear()
+    for _ in range(steps):
+        play.take(fake.continued(request, path(play)))
+    return play, request
+
+
+def test_space_appends_the_most_likely_token_again_and_again() -> None:
+    play, request = playing(3)
+    expected = fake.text_to_path("hello")
+    for _ in range(4):
+        expected = [*expected, fake.ranked(expected)[0]]
+    assert path(play) == expected
+    assert request.path == expected[:6]
+    assert play.session.autoplay
+    assert not play.session.ready
+
+
+@pytest.mark.parametrize("action", [Action.AUTOPLAY, Action.HALT, Action.DOWN, Action.LAYER])
+def test_any_key_stops_it_at_the_last_known_table(action: Action) -> None:
+    play, _ = playing(3)
+    play.take(action)
+    assert not play.session.autoplay
+    assert play.session.ready
+    assert len(path(play)) == 5 + 3
+    assert isinstance(play.asked[0], Stop)
+
+
+def test_a_key_that_stops_it_does_its_own_work_too() -> None:
+    play, _ = playing(3)
+    play.take(Action.POP)
+    assert len(path(play)) == 5 + 2
+    assert play.session.ready
+
+
+def test_what_was_played_is_known_when_popped_and_played_again() -> None:
+    play, request = playing(3)
+    late = fake.continued(request, path(play))
+    play.press(Action.HALT)
+    play.take(late)
+    play.press(*[Action.POP] * 3)
+    play.take(Action.AUTOPLAY)
+    (again,) = [asked for asked in play.asked if isinstance(asked, Continue)]
+    assert len(again.path) == 5 + 5, "it goes on where nothing is known yet"
+
+
+def test_it_stops_where_the_model_ends() -> None:
+    play, request = playing(1)
+    following = [*path(play)]
+    end = fake.ranked(following)[0]
+    play.session.pieces[end] = Piece(b"<end>", True, True)
+    answer = fake.continued(request, following)
+    play.take(replace(answer, pieces={}))
+    assert not play.session.autoplay
+    assert play.session.ready
+    assert path(play) == following
+    assert play.session.notice == "the model ends here: <end> is the most likely token"
+
+
+def test_it_stops_at_a_full_context() -> None:
+    play, request = playing(1)
+    model = play.session.model
+    assert model is not None
+    play.session = replace(play.session, model=replace(model, context_limit=len(path(play))))
+    play.take(fake.continued(request, path(play)))
+    assert not play.session.autoplay
+    assert play.session.ready
+    assert "context full (7/7)" in play.session.notice
+
+
+def test_it_begins_when_the_prompt_is_evaluated() -> None:
+    play = Play()
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    evaluate = play.asked.pop()
+    play.take(Action.AUTOPLAY)
+    assert play.asked == []
+    play.take(play.reply(evaluate))  # type: ignore[arg-type]
+    assert [type(asked) for asked in play.asked] == [Continue]
+
+
+def test_the_engines_death_ends_it() -> None:
+    play, _ = playing(2)
+    play.take(EngineDied("SIGKILL"))
+    assert not play.session.autoplay
+    play.press(Action.RESTART)
+    assert play.session.ready
+
+
 # --- when things go wrong
 
 
@@ -448,7 +618,8 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
 
 # --- any keys at all
 
-KEYS = [a for a in Action if a not in (Action.QUIT, Action.HELP, Action.CLOSE, Action.RESTART, Action.SAVE)]
+LEFT_OUT = (Action.QUIT, Action.HELP, Action.CLOSE, Action.RESTART, Action.SAVE, Action.AUTOPLAY)
+KEYS = [action for action in Action if action not in LEFT_OUT]
 
 
 class Oracle:
@@ -495,9 +666,9 @@ class Oracle:
             self.layer = (self.layer + 1) % 3
 
 
-@given(st.lists(st.sampled_from(KEYS), max_size=60))
-def test_any_keys_do_what_the_plain_rules_say(keys: list[Action]) -> None:
-    play = started("hello", tokens_to_show=12, max_prompts=3)
+@given(st.lists(st.sampled_from(KEYS), max_size=60), st.sampled_from([0, 4]))
+def test_any_keys_do_what_the_plain_rules_say(keys: list[Action], lookahead: int) -> None:
+    play = started("hello", tokens_to_show=12, max_prompts=3, lookahead=lookahead)
     oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
     for key in keys:
         play.press(key)

@@ -295,7 +295,7 @@ def test_the_help_scrolls_to_its_end_on_a_small_terminal() -> None:
     play = started().press(Action.HELP)
     last = next(b for b in reversed(BINDINGS) if Mode.BROKEN in b.modes)
     assert last.help not in text(play, 60, 16)
-    for _ in range(len(BINDINGS)):
+    for _ in range(2 * len(BINDINGS)):
         play.press(Action.DOWN)
     assert last.help in text(play, 60, 16)
 

@@ -129,6 +129,7 @@ def _run(options: argparse.Namespace, log_file: IO[bytes]) -> int:
                 parse_special=settings.prompt.parse_special,
                 max_prompts=settings.prompt.max_prompts,
                 tokens_to_show=settings.display.tokens_to_show,
+                lookahead=0 if plain or options.json else settings.engine.lookahead,
             )
         ),
         engine_log=log_file,

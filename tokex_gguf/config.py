@@ -53,6 +53,8 @@ class Engine:
     """0: choose by the processor."""
     context: int = field(default=0, metadata={"range": (0, 10_000_000)})
     """Tokens; 0: grow as needed."""
+    lookahead: int = field(default=4, metadata={"range": (0, 16)})
+    """Likely next tokens to go on from before they are chosen; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

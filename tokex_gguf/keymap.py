@@ -24,6 +24,9 @@ class Action(Enum):
     REMOVE = auto()
     LAYER = auto()
     SAVE = auto()
+    AUTOPLAY = auto()
+    HALT = auto()
+    """Any key without a meaning of its own: it only ends autoplay."""
     RESTART = auto()
     HELP = auto()
     CLOSE = auto()
@@ -79,6 +82,14 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
     Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
     Binding(
+        Action.AUTOPLAY,
+        (" ",),
+        "Tokens",
+        "play",
+        "Append the most likely token again and again, until any key is pressed or the model ends.",
+        footer=45,
+    ),
+    Binding(
         Action.LAYER,
         ("e",),
         "View",
@@ -113,6 +124,7 @@ _SHOWN = {
     "home": "Home",
     "end": "End",
     "escape": "Esc",
+    " ": "space",
 }
 
 

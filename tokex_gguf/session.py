@@ -44,6 +44,8 @@ class Settings:
     parse_special: bool = True
     max_prompts: int = 9
     tokens_to_show: int = 30
+    lookahead: int = 0
+    """Likely next tokens to go on from before they are chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,10 @@ class Session:
     """The request that the active prompt waits for."""
     ahead: bool = False
     """Whether → was pressed while the table was still being computed."""
+    autoplay: bool = False
+    """Whether the most likely token is appended again and again."""
+    foresight: tuple[Node, tuple[int, ...]] | None = None
+    """The tip and the next tokens that look-ahead was asked for last."""
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
     requests: int = 0
@@ -133,6 +139,11 @@ class Session:
         """How many of the active prompt's tokens have their distribution."""
         tip = self.prompt.tip
         return min(tip.first_unknown(), tip.depth)
+
+    def foresees(self, token: int) -> bool:
+        """Whether the active prompt's table after this token is known already."""
+        child = self.prompt.tip.children.get(token)
+        return child is not None and child.distribution is not None
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""

@@ -26,6 +26,8 @@ class Piece(NamedTuple):
     data: bytes
     control: bool = False
     """A special token such as <|im_start|>: `data` is its name, not text."""
+    ends: bool = False
+    """Whether generation ends with this token."""
 
 
 _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\x7f": "␡", "\u00a0": "⍽", "\u3000": "\u3000"}

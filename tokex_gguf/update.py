@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
     EngineDied,
     Evaluate,
     Evaluated,
     Failed,
+    Foresee,
+    Foreseen,
     Load,
     Loaded,
     Loading,
@@ -26,6 +30,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.keymap import BINDINGS, Action, Mode
 from tokex_gguf.session import Cost, Engine, Job, Layer, Prompt, Session, selected_row, table, text_of
+from tokex_gguf.tokens import label
 
 PAGE = 10
 """Rows that page up and page down move by."""
@@ -89,9 +94,26 @@ def begin(session: Session) -> list[Effect]:
 
 def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
+    session, effects = _act(session, message) if isinstance(message, Action) else _hear(session, message)
+    session, more = _foresee(session)
+    return session, effects + more
+
+
+def _act(session: Session, action: Action) -> Outcome:
+    """What a key does. Any key ends autoplay; space does nothing else then."""
+    session = replace(session, notice="")
+    if not session.autoplay:
+        return _ACTIONS[action](session)
+    session, effects = _halt(session)
+    if action is not Action.AUTOPLAY:
+        session, more = _ACTIONS[action](session)
+        effects += more
+    return session, effects
+
+
+def _hear(session: Session, message: Reply | EngineDied | Saved | SaveFailed) -> Outcome:
+    """What a reply of the engine, or the outcome of an effect, does."""
     match message:
-        case Action():
-            return _ACTIONS[message](replace(session, notice=""))
         case Loading():
             return replace(session, progress=message.fraction), []
         case Loaded():
@@ -100,6 +122,10 @@ def update(session: Session, message: Message) -> Outcome:
             return _tokenized(session, message)
         case Evaluated():
             return _evaluated(session, message)
+        case Foreseen():
+            return _foreseen(session, message)
+        case Continued():
+            return _continued(session, message)
         case Failed():
             return _failed(session, message)
         case EngineDied():
@@ -138,11 +164,35 @@ def _ask(session: Session) -> Outcome:
         session,
         requests=request,
         pending=request,
+        foresight=None,
         full=None,
         cost=Cost(),
         jobs={**session.jobs, request: job},
     )
     return session, [Send(Evaluate(request, tip.path(), start, session.settings.tokens_to_show, prompt.popped))]
+
+
+def _foresee(session: Session) -> Outcome:
+    """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
+    budget = session.settings.lookahead
+    if not budget or not session.ready or session.autoplay or session.engine is not Engine.READY:
+        return session, []
+    prompt = session.prompt
+    rows = table(prompt)
+    chosen = rows[selected_row(prompt)].token
+    likely = [row.token for row in rows[:budget]]
+    # Where a token ends the generation nobody goes on, unless it is chosen.
+    likely = [token for token in likely if token != chosen and not session.piece(token).ends]
+    wanted = tuple(token for token in (chosen, *likely) if not session.foresees(token))
+    if not wanted or prompt.tip.depth >= (session.model.context_limit if session.model else 0):
+        return session, []
+    if session.foresight and session.foresight[0] is prompt.tip and set(wanted) <= set(session.foresight[1]):
+        return session, []
+    request = session.requests + 1
+    job = Job((prompt.tip,), prompt.tip.depth, None)
+    session = replace(session, requests=request, foresight=(prompt.tip, wanted), jobs={**session.jobs, request: job})
+    foresee = Foresee(request, prompt.tip.path(), list(wanted), session.settings.tokens_to_show)
+    return session, [Send(foresee)]
 
 
 def _covers(job: Job, prompt: Prompt) -> bool:
@@ -183,8 +233,7 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     complete = nodes[-1] is job.nodes[-1]
     if complete and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
-    # The engine answers in order: what was asked before this will not be answered any more.
-    jobs = {request: job for request, job in session.jobs.items() if request >= message.request}
+    jobs = _from(session, message.request)
     if complete:
         del jobs[message.request]
     session = replace(session, jobs=jobs, context=message.context)
@@ -193,10 +242,42 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
     session = replace(session, cost=cost, pending=None if complete else session.pending)
     session, effects = _ask(session)
-    if session.ahead and session.ready:
-        session, more = _append(session)
+    if session.ready and (session.autoplay or session.ahead):
+        session, more = _play_on(session) if session.autoplay else _append(session)
         effects += more
     return session, effects
+
+
+def _foreseen(session: Session, message: Foreseen) -> Outcome:
+    session.pieces.update(message.pieces)
+    if (job := session.jobs.get(message.request)) is None:
+        return session, []
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        job.nodes[0].child(token).attach(distribution)
+    # A new value, though only the tree has changed: there is something new to draw.
+    session = replace(session, jobs=_from(session, message.request))
+    if session.pending is None or session.prompt.tip.distribution is None:
+        return session, []
+    return _ask(session)  # the token was chosen while its answer was on the way
+
+
+def _continued(session: Session, message: Continued) -> Outcome:
+    session.pieces.update(message.pieces)
+    if (job := session.jobs.get(message.request)) is None:
+        return session, []
+    node = job.nodes[0].child(message.token)
+    node.attach(message.distributions[0])
+    jobs = {**_from(session, message.request), message.request: replace(job, nodes=(node,))}
+    session = replace(session, jobs=jobs, context=message.context)
+    if message.request != session.pending or node is not session.prompt.tip:
+        return session, []
+    session = replace(session, cost=Cost(session.cost.tokens + 1, session.cost.seconds + message.seconds))
+    return _step(session)
+
+
+def _from(session: Session, request: int) -> dict[int, Job]:
+    """The jobs that may still be answered: the engine answers in order."""
+    return {number: job for number, job in session.jobs.items() if number >= request}
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
@@ -204,11 +285,11 @@ def _failed(session: Session, message: Failed) -> Outcome:
         return session, [Quit(message.reason)]
     if message.request is None:
         return _died(session, EngineDied(message.reason))
-    jobs = {request: job for request, job in session.jobs.items() if request > message.request}
-    session = replace(session, jobs=jobs)
+    session = replace(session, jobs=_from(session, message.request + 1))
     if message.request != session.pending:
         return session, []
-    return replace(session, pending=None, ahead=False, full=message.context, notice=message.reason), []
+    session = replace(session, pending=None, ahead=False, autoplay=False, full=message.context)
+    return replace(session, notice=message.reason), []
 
 
 def _died(session: Session, message: EngineDied) -> Outcome:
@@ -221,6 +302,8 @@ def _died(session: Session, message: EngineDied) -> Outcome:
         mode=mode,
         pending=None,
         ahead=False,
+        autoplay=False,
+        foresight=None,
         jobs={},
         progress=0.0,
         notice=notice,
@@ -250,8 +333,8 @@ def _move(rows: int) -> Callable[[Session], Outcome]:
 
     def move(session: Session) -> Outcome:
         if session.mode is Mode.HELP:
-            # The screen's height is not known here: no further than the help has keys.
-            return replace(session, scroll=max(0, min(len(BINDINGS), session.scroll + rows))), []
+            # The screen's size is not known here: no further than the help can have lines.
+            return replace(session, scroll=max(0, min(2 * len(BINDINGS), session.scroll + rows))), []
         if not session.prompts or not (candidates := table(session.prompt)):
             return session, []
         row = max(0, min(len(candidates) - 1, selected_row(session.prompt) + rows))
@@ -273,6 +356,55 @@ def _append(session: Session) -> Outcome:
         return replace(session, ahead=session.pending is not None), []
     tip = session.prompt.tip.child(rows[selected_row(session.prompt)].token)
     return _show(_with(session, Prompt(tip)))
+
+
+def _autoplay(session: Session) -> Outcome:
+    if not session.prompts or session.engine is not Engine.READY or session.full is not None:
+        return session, []
+    session = replace(session, autoplay=True, cost=Cost())
+    return _play_on(session) if session.ready else (session, [])
+
+
+def _step(session: Session) -> Outcome:
+    """Appends the most likely token, or ends autoplay where there is none to append."""
+    tip = session.prompt.tip
+    assert tip.distribution is not None
+    assert session.model is not None
+    token = tip.distribution.ids[0]
+    name = label(session.piece(token).data)
+    reason = ""
+    if session.piece(token).ends:
+        reason = f"the model ends here: {name} is the most likely token"
+    elif tip.depth >= session.model.context_limit:
+        reason = f"context full ({tip.depth}/{session.model.context_limit})"
+    if reason:
+        return replace(session, autoplay=False, pending=None, notice=reason), [Send(Stop())]
+    return _with(session, Prompt(tip.child(token))), []
+
+
+def _play_on(session: Session) -> Outcome:
+    """Autoplay from a known tip: through what is known, then on with the engine."""
+    while session.autoplay and session.prompt.tip.distribution is not None:
+        session, effects = _step(session)
+        if effects:
+            return session, effects
+    tip = session.prompt.tip
+    assert tip.parent is not None
+    request = session.requests + 1
+    job = Job((tip.parent,), tip.depth - 1, None)
+    jobs = {**session.jobs, request: job}
+    session = replace(session, requests=request, pending=request, foresight=None, jobs=jobs)
+    return session, [Send(Continue(request, tip.path(), session.settings.tokens_to_show))]
+
+
+def _halt(session: Session) -> Outcome:
+    """Ends autoplay at the last token whose table is known."""
+    tip = session.prompt.tip
+    while tip.distribution is None and tip.parent is not None and tip.parent.depth:
+        tip = tip.parent
+    if tip.distribution is None:  # nothing was played yet: the prompt itself is still being evaluated
+        return replace(session, autoplay=False), []
+    return _ask(_with(replace(session, autoplay=False), Prompt(tip)))
 
 
 def _pop(session: Session) -> Outcome:
@@ -349,6 +481,8 @@ _ACTIONS: dict[Action, Callable[[Session], Outcome]] = {
     Action.TOP: _move(-ALL),
     Action.BOTTOM: _move(ALL),
     Action.APPEND: _append,
+    Action.AUTOPLAY: _autoplay,
+    Action.HALT: lambda session: (session, []),
     Action.POP: _pop,
     Action.NEXT: _cycle(1),
     Action.PREVIOUS: _cycle(-1),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import statistics
 from tokex_gguf.engine.kv import Sequences
-from tokex_gguf.engine.llama import BATCH, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
 
 
 class ContextFull(Exception):
@@ -36,6 +36,10 @@ class Evaluator:
         self._model = model
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = statistics.Statistics(model.vocabulary.size)
+        self._trunk: list[int] = []
+        """The path whose next tokens were foreseen last."""
+        self._branches: list[int] = []
+        """The sequences that hold it and one of those tokens."""
 
     def evaluate(self, path: list[int], start: int, top: int, asked: int | None = None) -> Iterator[Chunk]:
         """The distributions at positions `start` to the end of `path`, chunk by chunk.
@@ -71,9 +75,57 @@ class Evaluator:
             yield Chunk(first, distributions, taken, decoded, ended - began)
             began, decoded = ended, 0
 
+    def foresee(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
+        """The distributions after `path` and each of `tokens`, decoded in one batch.
+
+        They share the path's cells, and each token keeps a sequence of its own until
+        another path is foreseen, so that going on with it finds it cached. Raises as
+        `evaluate` does.
+        """
+        if path != self._trunk:
+            self._forget(self._branches)
+            self._branches, self._trunk = [], path
+        if len(path) >= self._model.context_limit:
+            raise ContextFull(len(path) + 1, self._model.context_limit)
+        base, position = self._prepare(path, len(path))
+        if position < len(path):  # given up meanwhile
+            for _ in self.evaluate(path, len(path) - 1, 1):
+                pass
+            base, position = self._prepare(path, len(path))
+        branches: list[int] = []
+        for token in tokens[: self._model.sequences - 2]:
+            branch = self._sequences.victim(without=base)
+            assert branch is not None
+            self._model.cut(branch, 0)
+            self._model.copy(base, branch, len(path))
+            self._sequences.hold(branch, [*path, token])
+            branches.append(branch)
+        self._sequences.hold(base, path)
+        try:
+            logits = self._model.decode(
+                [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
+            )
+        except OutOfCells:
+            self._forget(branches)
+            raise ContextFull(len(path) + 1, self._model.cells) from None
+        except (Interrupted, ModelError):
+            self._forget(branches)
+            raise
+        self._branches += branches
+        return self._read(logits, [None] * len(branches), top)[0]
+
+    def _forget(self, sequences: list[int]) -> None:
+        for sequence in sequences:
+            self._model.cut(sequence, 0)
+            self._sequences.hold(sequence, [])
+
     def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
         """Makes a sequence hold as much of the path as is cached; returns it and how much."""
         plan = self._sequences.plan(path, start)
+        if plan.source is None and plan.sequence in self._branches:
+            # Going on with a token that was foreseen: its sequence has all that the trunk's has.
+            self._branches.remove(plan.sequence)
+            self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
         if plan.source is not None:
             self._model.cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
@@ -94,20 +146,23 @@ class Evaluator:
             raise ContextFull(len(path), self._model.cells)
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
         self._sequences.hold(sequence, path[:position])
+        self._trunk, self._branches = [], []
         return sequence
 
     def _decode(self, path: list[int], sequence: int, position: int, count: int, first_row: int) -> statistics.Logits:
         """Decodes `count` tokens, giving up other sequences while cells are short."""
-        tokens = path[position : position + count]
+        entries = [
+            Entry(token, sequence, position + index, index >= first_row)
+            for index, token in enumerate(path[position : position + count])
+        ]
         while True:
             try:
-                logits = self._model.decode(tokens, sequence, position, first_row)
+                logits = self._model.decode(entries)
             except OutOfCells:
                 victim = self._sequences.evictable(without=sequence)
                 if victim is None:
                     raise
-                self._model.cut(victim, 0)
-                self._sequences.hold(victim, [])
+                self._forget([victim])
             except (Interrupted, ModelError):
                 held = min(self._model.count(sequence), position + count)
                 self._sequences.hold(sequence, path[:held])

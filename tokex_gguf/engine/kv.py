@@ -6,6 +6,7 @@ left stays cached as a sequence of its own until its place is needed.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 def common_prefix(a: list[int], b: list[int]) -> int:
@@ -64,6 +65,9 @@ class Sequences:
         sequence that was not used for longest. Where tails cannot be cut, only a
         whole sequence can be used.
         """
+        latest = max(range(len(self._held)), key=self._used.__getitem__)
+        if len(self._held[latest]) == limit and self._held[latest] == path[:limit]:
+            return Plan(latest, limit)  # as when a prompt goes on token by token
         shared = [min(common_prefix(held, path), limit) for held in self._held]
         if not self._can_cut:
             shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
@@ -71,15 +75,36 @@ class Sequences:
         keep = shared[best]
         if keep and keep == len(self._held[best]):
             return Plan(best, keep)
-        victim = self.oldest(without=best if keep else None)
+        victim = self.victim(without=best if keep else None)
         if victim is None:
             return Plan(best, keep)
         return Plan(victim, keep, best if keep else None)
 
-    def oldest(self, without: int | None) -> int | None:
-        """The sequence to give up next: an empty one, else the one used least recently."""
+    def victim(self, without: int | None) -> int | None:
+        """The sequence to give up next: an empty one, else the one that is cheapest to decode again.
+
+        What it would cost is the part that no other sequence holds; in sorted order a
+        path's nearest relatives are its neighbours. Among equals, the one used longest ago.
+        """
         others = [s for s in range(len(self._held)) if s != without]
-        return min(others, key=lambda s: (bool(self._held[s]), self._used[s]), default=None)
+        for sequence in others:
+            if not self._held[sequence]:
+                return sequence
+        ordered = sorted(range(len(self._held)), key=self._held.__getitem__)
+        shared = [common_prefix(self._held[a], self._held[b]) for a, b in pairwise(ordered)]
+        loss = {
+            sequence: len(self._held[sequence]) - max(before, after)
+            for sequence, before, after in zip(ordered, [0, *shared], [*shared, 0], strict=True)
+        }
+        return min(others, key=lambda s: (loss[s], self._used[s]), default=None)
+
+    def prefixes_of(self, path: list[int], without: int) -> list[int]:
+        """The sequences, other than `without`, that hold a part of `path` from its start and nothing else."""
+        return [
+            sequence
+            for sequence, held in enumerate(self._held)
+            if held and sequence != without and held == path[: len(held)]
+        ]
 
     def evictable(self, without: int) -> int | None:
         """The least recently used sequence that holds cells, other than `without`."""

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 # Without this, an abort runs a debugger over the process for its backtrace.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
@@ -95,6 +96,16 @@ def default_threads() -> int:
     return len(cores)
 
 
+class Entry(NamedTuple):
+    """One token of a batch."""
+
+    token: int
+    sequence: int
+    position: int
+    wanted: bool
+    """Whether its logits are wanted."""
+
+
 class Vocabulary:
     """Text to token ids and back."""
 
@@ -142,7 +153,11 @@ class Vocabulary:
             buffer = ctypes.create_string_buffer(room)
             count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
             if count >= 0:
-                return Piece(buffer.raw[:count], bool(llama_cpp.llama_vocab_is_control(self._vocab, token)))
+                return Piece(
+                    buffer.raw[:count],
+                    bool(llama_cpp.llama_vocab_is_control(self._vocab, token)),
+                    bool(llama_cpp.llama_vocab_is_eog(self._vocab, token)),
+                )
             room = -count
 
 
@@ -178,6 +193,7 @@ class Llama:
         """KV cells there can be at the most: what was asked for, else what the model was trained for."""
         self._threads = threads or default_threads()
         self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
             raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
@@ -281,35 +297,33 @@ class Llama:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def decode(self, tokens: list[int], sequence: int, position: int, first_row: int) -> Logits:
-        """Decodes tokens that stand at `position` and after; returns the logits of `tokens[first_row:]`.
+    def decode(self, entries: list[Entry]) -> Logits:
+        """Decodes a batch of at most BATCH tokens; returns the logits of the entries that want them, in order.
 
-        Shape (len(tokens) - first_row, vocabulary size), a view that the next decode
-        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in
-        the cache, `count` tells.
+        Shape (entries that want logits, vocabulary size), a view that the next decode
+        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in the
+        cache, `count` tells.
         """
         size = self.vocabulary.size
-        if not 0 < len(tokens) <= BATCH or not all(0 <= token < size for token in tokens):
+        if not 0 < len(entries) <= BATCH or not all(0 <= entry.token < size for entry in entries):
             raise ModelError("tokens outside the vocabulary, or too many at once")
-        batch = llama_cpp.llama_batch_init(len(tokens), 0, 1)
-        try:
-            batch.n_tokens = len(tokens)
-            for index, token in enumerate(tokens):
-                batch.token[index] = token
-                batch.pos[index] = position + index
-                batch.n_seq_id[index] = 1
-                batch.seq_id[index][0] = sequence
-                batch.logits[index] = index >= first_row
-            code = llama_cpp.llama_decode(self._context, batch)
-        finally:
-            llama_cpp.llama_batch_free(batch)
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        rows = 0
+        for index, (token, sequence, position, wanted) in enumerate(entries):
+            batch.token[index] = token
+            batch.pos[index] = position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = sequence
+            batch.logits[index] = wanted
+            rows += wanted
+        code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
             raise OutOfCells
         if code == 2:
             raise Interrupted
         if code:
             raise ModelError(f"llama.cpp could not decode (code {code})")
-        rows = len(tokens) - first_row
         if rows == 0:
             return np.empty((0, size), np.float32)
         return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))

@@ -65,11 +65,39 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
+class Foresee:
+    """Give the distributions after a path and each of some next tokens, while nothing else is asked.
+
+    Answered by Foreseen, one or several. Any other request but Tokenize ends it.
+    """
+
+    request: int
+    path: list[int]
+    tokens: list[int]
+    """Most wanted first."""
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Go on from a path by the most likely token, again and again.
+
+    Answered by one Continued for each token, until the most likely one would end the
+    generation, the context is full (Failed), or another request ends it.
+    """
+
+    request: int
+    path: list[int]
+    """Ends with the first token to go on with."""
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing is wanted any more of the evaluation under way."""
+    """Nothing is wanted any more of what is under way."""
 
 
-Request: TypeAlias = Load | Tokenize | Evaluate | Stop
+Request: TypeAlias = Load | Tokenize | Evaluate | Foresee | Continue | Stop
 
 # --- replies
 
@@ -128,6 +156,30 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """Distributions after a path and each of `tokens`."""
+
+    request: int
+    tokens: list[int]
+    distributions: list[Distribution]
+    pieces: dict[int, Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The path is one token longer; the distribution after it."""
+
+    request: int
+    token: int
+    distributions: list[Distribution]
+    """One."""
+    pieces: dict[int, Piece]
+    seconds: float
+    context: int
+    """KV cells there are now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A request cannot be fulfilled."""
 
@@ -146,11 +198,15 @@ class EngineDied:
     reason: str
 
 
-Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Failed
+Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Failed
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
-    cls.__name__: cls for cls in (Load, Tokenize, Evaluate, Stop, Loading, Loaded, Tokenized, Evaluated, Failed)
+    cls.__name__: cls
+    for cls in (
+        *(Load, Tokenize, Evaluate, Foresee, Continue, Stop),
+        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Failed),
+    )
 }
 
 
@@ -161,9 +217,9 @@ def _plain(value: object) -> object:
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
-def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool]]:
+def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool, bool]]:
     # Latin-1 gives every byte a character of its own, and JSON carries those.
-    return [(token, piece.data.decode("latin-1"), piece.control) for token, piece in pieces.items()]
+    return [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in pieces.items()]
 
 
 def encode(message: Message) -> bytes:
@@ -181,10 +237,11 @@ def decode(line: bytes) -> Message:
         name, values = json.loads(line)
         if "pieces" in values:
             values["pieces"] = {
-                token: Piece(data.encode("latin-1"), control) for token, data, control in values["pieces"]
+                token: Piece(data.encode("latin-1"), *flags) for token, data, *flags in values["pieces"]
             }
         if "distributions" in values:
             values["distributions"] = [Distribution.of(*packed) for packed in values["distributions"]]
+        if "taken" in values:
             values["taken"] = [Taken(*pair) for pair in values["taken"]]
         return _MESSAGES[name](**values)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:

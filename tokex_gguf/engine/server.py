@@ -12,9 +12,13 @@ from typing import BinaryIO
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary
 from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
     Evaluate,
     Evaluated,
     Failed,
+    Foresee,
+    Foreseen,
     Load,
     Loaded,
     Loading,
@@ -36,34 +40,49 @@ class Inbox:
         self._source = source
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
+        self._current: Request | None = None
         self._closed = False
         self.interrupted = False
-        """Whether something came in that ends the evaluation under way."""
+        """Whether something came in that ends what is under way."""
 
     def read(self) -> None:
         """Reads to the end of the source."""
         for line in self._source:
             request = decode(line)
             with self._changed:
-                if isinstance(request, Evaluate | Stop):
-                    # Only the newest evaluation is worth anything.
-                    self._waiting = deque(r for r in self._waiting if not isinstance(r, Evaluate))
-                    self.interrupted = True
-                if not isinstance(request, Stop):
-                    self._waiting.append(request)  # type: ignore[arg-type]
+                self._take(request)  # type: ignore[arg-type]
                 self._changed.notify()
         with self._changed:
             self._closed = self.interrupted = True
             self._changed.notify()
 
+    def _take(self, request: Request) -> None:
+        """Queues a request, and drops and interrupts those that it makes worthless."""
+        if isinstance(request, Load | Tokenize):
+            self._waiting.append(request)
+            return
+        # Only the newest of what takes long is worth anything; foresight waits for all else.
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Foresee)
+        if isinstance(request, Foresee):
+            replaced = (Foresee, Continue)
+        self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
+        if isinstance(self._current, replaced):
+            self.interrupted = True
+        if not isinstance(request, Stop):
+            self._waiting.append(request)
+
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
         with self._changed:
+            self._current = None
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return None
             self.interrupted = False
-            return self._waiting.popleft()
+            foresight = [r for r in self._waiting if isinstance(r, Foresee)]
+            self._current = next((r for r in self._waiting if r not in foresight), None) or foresight[0]
+            self._waiting.remove(self._current)
+            return self._current
 
 
 class Server:
@@ -96,6 +115,10 @@ class Server:
                     self._evaluate(request, model, evaluator)
                 elif isinstance(request, Tokenize):
                     self._tokenize(request, model.vocabulary)
+                elif isinstance(request, Continue):
+                    self._continue(request, model, evaluator)
+                elif isinstance(request, Foresee):
+                    self._foresee(request, model, evaluator)
             except Interrupted:
                 continue
             except ContextFull as error:
@@ -158,3 +181,36 @@ class Server:
             )
             if self._inbox.interrupted:
                 raise Interrupted
+
+    def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
+        path = request.path
+        while not self._inbox.interrupted:
+            (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
+            distribution = chunk.distributions[-1]
+            self._send(
+                Continued(
+                    request.request,
+                    path[-1],
+                    [distribution],
+                    self._pieces(model.vocabulary, set(distribution.ids)),
+                    chunk.seconds,
+                    model.cells,
+                )
+            )
+            following = distribution.ids[0]
+            if model.vocabulary.piece(following).ends:
+                return
+            path = [*path, following]
+
+    def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
+        # The most wanted one first and alone: it is there after one token's decode.
+        for tokens in (request.tokens[:1], request.tokens[1:]):
+            if not tokens or self._inbox.interrupted:
+                continue
+            try:
+                distributions = evaluator.foresee(request.path, tokens, request.top)
+            except (ContextFull, ModelError):
+                return  # nobody asked: who goes there will be told
+            mentioned = {token for distribution in distributions for token in distribution.ids}
+            pieces = self._pieces(model.vocabulary, mentioned)
+            self._send(Foreseen(request.request, tokens, distributions, pieces))

@@ -15,13 +15,14 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Layout, Window
 from prompt_toolkit.layout.controls import UIContent, UIControl
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.styles import Style
 
 from tokex_gguf.game import Game
-from tokex_gguf.keymap import BINDINGS, action
+from tokex_gguf.keymap import BINDINGS, Action, action
 from tokex_gguf.session import Session
 from tokex_gguf.ui.theme import STYLES
 from tokex_gguf.ui.view import View
@@ -35,6 +36,10 @@ PATIENCE = 0.05
 A frame drawn at once for every key would flicker, and take its time from the decode
 that runs beside it.
 """
+
+
+PLAYING = 0.15
+"""Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
 
 class Screen(UIControl):
@@ -112,6 +117,7 @@ class App:
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
+        bindings.add(Keys.Any)(self._any_key)
         for key in sorted({key for binding in BINDINGS for key in binding.keys}):
             bindings.add(key, eager=True)(self._handler(key))
         return bindings
@@ -123,6 +129,10 @@ class App:
             return NotImplemented  # `_take` draws where that is wanted
 
         return handle
+
+    def _any_key(self, _event: KeyPressEvent) -> object:
+        self._take(Action.HALT)
+        return NotImplemented
 
     def _receive(self) -> None:
         before = self._game.session
@@ -152,14 +162,16 @@ class App:
             self._leave()
         elif replace(before, ahead=session.ahead) == session:
             return
+        elif session.autoplay and before.autoplay:
+            self._later(PLAYING)
         elif session.pending is not None and session.pending != before.pending:
-            self._later()
+            self._later(PATIENCE)
         else:
             self._application.invalidate()
 
-    def _later(self) -> None:
+    def _later(self, seconds: float) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._impatient)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._impatient)
 
     def _impatient(self) -> None:
         self._timer = None

@@ -144,11 +144,13 @@ class _Columns:
         return fit([("class:head", text)], self._width)
 
     def row(self, session: Session, candidate: Candidate, style: str) -> Line:
+        """One candidate; a dot stands where the table after it is known."""
+        known = not style.startswith("class:dim") and session.foresees(candidate.token)
         piece = session.piece(candidate.token)
         token = label(piece.data) or "‹empty›"
         special = "class:special" if piece.control and not style else style
         line = [
-            (style, str(candidate.rank).rjust(self._rank) + " "),
+            (style, str(candidate.rank).rjust(self._rank) + ("·" if known else " ")),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
             # Reversed, a bar would show what is not there.

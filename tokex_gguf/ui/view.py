@@ -126,6 +126,10 @@ def _state(session: Session) -> Line:
         return [("class:dim", f"{took}  "), ("class:state", "ready")]
     if session.prompts and session.full is not None:
         return [("class:fault", f"context full ({session.full}/{session.full})")]
+    if session.prompts and session.autoplay:
+        cost = session.cost
+        speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
+        return [("class:busy", "working"), ("class:dim", f"  autoplay, any key stops it{speed}")]
     if session.prompts and session.pending is not None:
         progress = f"  {session.evaluated}/{session.prompt.tip.depth} tokens"
         return [("class:busy", "working"), ("class:dim", progress)]
