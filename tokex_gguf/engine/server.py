@@ -32,6 +32,9 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.tokens import Piece
 
+QUIET = 0.02
+"""Seconds without a request before the engine looks ahead."""
+
 
 class Inbox:
     """Requests as they come in, from a thread that only reads."""
@@ -71,11 +74,17 @@ class Inbox:
         if not isinstance(request, Stop):
             self._waiting.append(request)
 
+    def _foresight_alone(self) -> bool:
+        return not self._closed and all(isinstance(request, Foresee) for request in self._waiting)
+
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
         with self._changed:
             self._current = None
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._foresight_alone():
+                # Looking ahead must not take the processor from the frame that is drawn just now.
+                self._changed.wait_for(lambda: not self._foresight_alone(), QUIET)
             if self._closed:
                 return None
             self.interrupted = False

@@ -126,7 +126,7 @@ class _Columns:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._rank, self._prob, self._id = 6, 7, 7
+        self._rank, self._prob, self._id = 7, 7, 7
         rest = width - self._rank - self._prob - self._id - 4
         self._token = max(10, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
@@ -150,7 +150,7 @@ class _Columns:
         token = label(piece.data) or "‹empty›"
         special = "class:special" if piece.control and not style else style
         line = [
-            (style, str(candidate.rank).rjust(self._rank) + ("·" if known else " ")),
+            (style, ("·" if known else " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
             # Reversed, a bar would show what is not there.

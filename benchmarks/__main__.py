@@ -1,0 +1,382 @@
+"""Key to screen, prompt evaluation, autoplay, start and memory, each against its baseline.
+
+uv run python -m benchmarks [--model PATH ...] [--depths 100,1000,3000] [--rounds 3] [--short] [--json FILE]
+
+Baselines run as programs of their own (`bare.py`), alternating with the measured
+program, which runs in a real pseudo-terminal. Figures are medians. Times differ from
+machine to machine and from hour to hour; ratios within one run do much less.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bare import text_of
+from tests.terminal import Terminal
+from tokex_gguf.models import bundled_model
+
+BARE = Path(__file__).with_name("bare.py")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    model: str
+    what: str
+    measured: float
+    unit: str
+    baseline: float | None = None
+    """The limit of the machine, in the same unit."""
+    goal: str = ""
+    met: bool | None = None
+
+    def cells(self) -> list[str]:
+        """The row as text."""
+        ratio = f"{self.measured / self.baseline:.2f}" if self.baseline else ""
+        base = f"{self.baseline:.4g}" if self.baseline else ""
+        met = {True: "yes", False: "no", None: ""}[self.met]
+        return [self.model, self.what, f"{self.measured:.4g} {self.unit}", base, ratio, self.goal, met]
+
+
+def bare(model: Path, *arguments: object) -> Any:
+    """A baseline's figure."""
+    command = [sys.executable, str(BARE), str(model), *map(str, arguments)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def alternating(rounds: int, *measures: Callable[[], Any]) -> list[list[Any]]:
+    """The results of each measure, taken in turns."""
+    results: list[list[Any]] = [[] for _ in measures]
+    for _ in range(rounds):
+        for index, measure in enumerate(measures):
+            results[index].append(measure())
+    return results
+
+
+class Bench:
+    """The measurements on one model."""
+
+    def __init__(self, model: Path, name: str, rounds: int, steps: int) -> None:
+        self.model, self.name, self.rounds, self.steps = model, name, rounds, steps
+        self.rows: list[Row] = []
+
+    def row(self, what: str, measured: float, unit: str, **more: Any) -> None:
+        """Keeps a row and shows it at once."""
+        self.rows.append(Row(self.name, what, measured, unit, **more))
+        print("  ".join(self.rows[-1].cells()), file=sys.stderr, flush=True)
+
+    def play(self, folder: Path, depth: int, *, lookahead: int) -> Terminal:
+        """The program on a prompt of about `depth` tokens, ready."""
+        (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\n")
+        (folder / "prompt.txt").write_text(text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))])
+        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt")
+        terminal.shows(" ready", timeout=600)
+        return terminal
+
+    def keys(self, depth: int) -> None:
+        """What each key costs at a depth, from writing it to the last byte of its frame."""
+
+        def program(lookahead: int, act: Callable[[Terminal], list[float]]) -> Callable[[], list[float]]:
+            def measure() -> list[float]:
+                with tempfile.TemporaryDirectory() as name:
+                    before = Path.cwd()
+                    os.chdir(name)
+                    try:
+                        terminal = self.play(Path(name), depth, lookahead=lookahead)
+                        times = act(terminal)
+                        terminal.press("ctrl-q")
+                        terminal.ends()
+                        return times
+                    finally:
+                        os.chdir(before)
+
+            return measure
+
+        def appends(terminal: Terminal) -> list[float]:
+            count = tokens(terminal)
+            return [terminal.timed(rf"tokens: {count + step} .* ready", "right") for step in range(1, self.steps + 1)]
+
+        def foreseen(terminal: Terminal) -> list[float]:
+            count, times = tokens(terminal), []
+            for step in range(1, self.steps + 1):
+                quiet(terminal, 0.5)
+                times.append(terminal.timed(rf"tokens: {count + step} .* known, 0 tokens  ready", "right"))
+            return times
+
+        def known(terminal: Terminal) -> list[float]:
+            count, times = tokens(terminal), []
+            for step in range(1, self.steps + 1):
+                times.append(terminal.timed(rf"tokens: {count - step} .* ready", "left"))
+                times.append(terminal.timed("2 /2|2/2", "d"))
+                times.append(terminal.timed("1/2", "w"))
+                times.append(terminal.timed("2/2", "w"))
+                times.append(terminal.timed("1/1", "a"))
+                times.append(terminal.timed("probability 0 ", "e"))
+                times.append(terminal.timed("entropy 0 ", "e"))
+                times.append(terminal.timed("(?s)^(?!.*entropy 0 )", "e"))
+            return times
+
+        decodes, unforeseen = alternating(
+            self.rounds, lambda: bare(self.model, "decode", depth, self.steps), program(0, appends)
+        )
+        limit = median(decodes)
+        seconds = median(unforeseen) * 1000
+        self.row(
+            f"append at {depth}, not foreseen",
+            seconds,
+            "ms",
+            baseline=limit,
+            goal="≤ 1.25 x, or 8 ms above",
+            met=seconds <= max(1.25 * limit, limit + 8),
+        )
+        value = median([program(4, foreseen)() for _ in range(self.rounds)]) * 1000
+        self.row(f"append at {depth}, foreseen", value, "ms", goal="≤ 20 ms", met=value <= 20)
+        value = median([program(0, known)() for _ in range(self.rounds)]) * 1000
+        self.row(f"pop, copy, switch, remove, layer at {depth}", value, "ms", goal="≤ 16 ms", met=value <= 16)
+        whole = bare(self.model, "uncached", depth)
+        self.row(f"append at {depth} with no KV reuse (the seed's design)", whole, "ms", baseline=limit)
+
+    def evaluation(self, length: int) -> None:
+        """Tokens/s of a prompt with probability, rank and entropy of every token."""
+
+        def ours() -> float:
+            text = text_of(length)[: int(len(text_of(length)) * length / (length + 15))]
+            log = Path(tempfile.mkdtemp()) / "log"
+            script = (
+                "import sys, time; from pathlib import Path\n"
+                "from tokex_gguf.engine.llama import Llama; from tokex_gguf.engine.evaluation import Evaluator\n"
+                "m = Llama(Path(sys.argv[1]), context=0, threads=0, progress=lambda f: None,"
+                " should_stop=lambda: False)\n"
+                "path = m.vocabulary.tokenize(sys.argv[2], parse_special=True); e = Evaluator(m)\n"
+                "t = time.perf_counter(); n = sum(len(c.distributions) for c in e.evaluate(path, 0, 30))\n"
+                "print(n / (time.perf_counter() - t))"
+            )
+            with log.open("wb") as errors:
+                done = subprocess.run(
+                    [sys.executable, "-c", script, str(self.model), text], stdout=-1, stderr=errors, check=True
+                )
+            return float(done.stdout)
+
+        limits, speeds = alternating(self.rounds, lambda: bare(self.model, "evaluate", length, 64), ours)
+        limit, speed = statistics.median(limits), statistics.median(speeds)
+        self.row(f"evaluate {length}", speed, "tokens/s", baseline=limit, goal="≥ 0.95 x", met=speed >= 0.95 * limit)
+
+    def autoplay(self, depth: int, seconds: float) -> None:
+        """Tokens/s of autoplay, in the terminal, against a greedy loop."""
+
+        def ours() -> float:
+            with tempfile.TemporaryDirectory() as name:
+                before = Path.cwd()
+                os.chdir(name)
+                try:
+                    terminal = self.play(Path(name), depth, lookahead=0)
+                    count = tokens(terminal)
+                    began = time.perf_counter()
+                    terminal.press(" ")
+                    quiet(terminal, seconds)
+                    terminal.press(" ")
+                    took = time.perf_counter() - began
+                    terminal.shows(" ready")
+                    played = tokens(terminal) - count
+                    terminal.press("ctrl-q")
+                    terminal.ends()
+                    return played / took
+                finally:
+                    os.chdir(before)
+
+        limits, speeds = alternating(self.rounds, lambda: bare(self.model, "greedy", depth, 60), ours)
+        limit, speed = statistics.median(limits), statistics.median(speeds)
+        self.row(f"autoplay at {depth}", speed, "tokens/s", baseline=limit, goal="≥ 0.95 x", met=speed >= 0.95 * limit)
+
+    def start(self) -> None:
+        """Process start to first frame, and to the first table of a short prompt."""
+        text = "Once upon a time, there was a"
+
+        def limit() -> float:
+            began = time.perf_counter()
+            bare(self.model, "first", text)
+            return time.perf_counter() - began
+
+        def ours(pattern: str) -> Callable[[], float]:
+            def measure() -> float:
+                began = time.perf_counter()
+                terminal = Terminal("--model", str(self.model), "--prompt", text)
+                terminal.shows(pattern)
+                took = time.perf_counter() - began
+                terminal.shows(" ready")
+                terminal.press("ctrl-q")
+                terminal.ends()
+                return took
+
+            return measure
+
+        limits, frames, tables = alternating(self.rounds + 2, limit, ours("tokex-gguf"), ours(" ready"))
+        frame, table, bare_time = map(statistics.median, (frames, tables, limits))
+        self.row("start to first frame", frame, "s", goal="≤ 0.30 s", met=frame <= 0.30)
+        self.row("start to first table", table, "s", baseline=bare_time, goal="≤ 1.25 x", met=table <= 1.25 * bare_time)
+
+    def memory(self, depth: int) -> None:
+        """Peak memory of both processes, beyond the model's file and the KV cells."""
+        with tempfile.TemporaryDirectory() as name:
+            before = Path.cwd()
+            os.chdir(name)
+            try:
+                terminal = self.play(Path(name), depth, lookahead=4)
+                for _ in range(5):
+                    terminal.press("right")
+                    quiet(terminal, 0.3)
+                processes = (terminal.child.pid, terminal.engine())
+                peak = sum(peak_memory(pid) for pid in processes) / 2**20
+                terminal.press("ctrl-q")
+                terminal.ends()
+            finally:
+                os.chdir(before)
+        file = self.model.stat().st_size / 2**20
+        cells = 4096 * kv_bytes(self.model) / 2**20
+        extra = peak - file - cells
+        self.row(f"peak memory beyond file and KV cells, at {depth}", extra, "MiB", goal="≤ 200 MB", met=extra <= 191)
+
+    def quit_after_held_keys(self) -> None:
+        """300 queued → keys, then ctrl+q, to the program's end."""
+        times = []
+        for _ in range(self.rounds):
+            terminal = Terminal("--model", str(self.model), "--prompt", "Once upon a time")
+            terminal.shows(" ready")
+            terminal.press(*["right"] * 300)
+            began = time.perf_counter()
+            terminal.press("ctrl-q")
+            terminal.ends()
+            times.append(time.perf_counter() - began)
+        value = statistics.median(times) * 1000
+        self.row("300 queued →, then ctrl+q", value, "ms", goal="≤ 200 ms", met=value <= 200)
+
+
+def redraw() -> Row:
+    """One frame of a prompt of 8,000 tokens with a layer on, in this process: layout kept, cells painted."""
+    from prompt_toolkit.data_structures import Size
+    from prompt_toolkit.input import DummyInput
+    from prompt_toolkit.output import DummyOutput
+
+    from tests.fake import Play
+    from tokex_gguf.game import Game
+    from tokex_gguf.session import Layer, Prompt
+    from tokex_gguf.ui.app import App
+
+    class Output(DummyOutput):
+        def get_size(self) -> Size:
+            return Size(rows=40, columns=130)
+
+    play = Play("hi").answer()
+    tip = play.session.prompt.tip.descend([index * 7919 % 64 for index in range(8000)])
+    first = play.session.prompt.tip
+    for node in tip.nodes(2):
+        node.attach_taken(first.taken)  # type: ignore[arg-type]
+        node.attach(first.distribution)  # type: ignore[arg-type]
+    from dataclasses import replace
+
+    game = Game(replace(play.session, prompts=(Prompt(tip),), layer=Layer.PROBABILITY), engine_log=-3, folder=Path())
+    app = App(game, DummyInput(), Output()).application
+    times = []
+    for index in range(25):
+        game.session = replace(game.session, prompts=(Prompt(tip if index % 2 else tip.parent),))  # type: ignore[arg-type]
+        began = time.perf_counter()
+        app.renderer.render(app, app.layout)
+        times.append(time.perf_counter() - began)
+    value = statistics.median(times[3:]) * 1000
+    return Row("", "redraw at 8,000 tokens, layer on", value, "ms", goal="≤ 10 ms", met=value <= 10)
+
+
+def tokens(terminal: Terminal) -> int:
+    """The prompt's length, from the status line."""
+    found = re.search(r"tokens: (\d+)", terminal.text())
+    assert found, terminal.text()
+    return int(found.group(1))
+
+
+def quiet(terminal: Terminal, seconds: float) -> None:
+    """Lets the program run while its output is read."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        terminal.pump()
+
+
+def median(rounds: list[list[float]]) -> float:
+    """The median of all values of all rounds."""
+    return statistics.median(value for values in rounds for value in values)
+
+
+def peak_memory(pid: int) -> int:
+    """Peak resident bytes of a process (Linux)."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found.group(1)) * 1024
+
+
+def kv_bytes(model: Path) -> int:
+    """Bytes of a KV cell: two f16 values for each layer, KV head and dimension."""
+    from llama_cpp import llama_cpp
+
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), None)
+    loaded = llama_cpp.llama_model_load_from_file(str(model).encode(), llama_cpp.llama_model_default_params())
+    layers, heads = llama_cpp.llama_model_n_layer(loaded), llama_cpp.llama_model_n_head(loaded)
+    size = llama_cpp.llama_model_n_embd(loaded) // heads * llama_cpp.llama_model_n_head_kv(loaded)
+    return int(2 * 2 * layers * size)
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as Markdown."""
+    head = ["model", "what", "measured", "limit", "ratio", "goal", "met"]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * 7, *(row.cells() for row in rows)])
+
+
+def machine() -> str:
+    """The processor and the cores that may be used."""
+    info = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return f"{name.group(1) if name else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def main() -> None:
+    """Runs what is asked for and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", action="append", type=Path, help="a GGUF file; default: the bundled model")
+    parser.add_argument("--depths", default="100,1000,3000")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--short", action="store_true", help="one quick round, so that the benchmark cannot rot")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    bundled = bundled_model()
+    models = [path.resolve() for path in options.model or [bundled] if path]
+    depths = [100] if options.short else [int(depth) for depth in options.depths.split(",")]
+    rounds, steps = (1, 3) if options.short else (options.rounds, 10)
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+    rows = [redraw()]
+    for model in models:
+        bench = Bench(model, model.stem.split(".")[0][:20], rounds, steps)
+        bench.start()
+        bench.quit_after_held_keys()
+        for depth in depths:
+            bench.keys(depth)
+        bench.evaluation(200 if options.short else 1000)
+        bench.autoplay(100, 2 if options.short else 5)
+        bench.memory(depths[-1])
+        rows += bench.rows
+    print(f"{machine()}; medians of {rounds} alternating rounds\n\n{table(rows)}")
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A program in a pseudo-terminal, played by keys and read from its screen."""
+
+import os
+import re
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+
+import pexpect
+import pyte
+
+KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11",
+        "ctrl-c": "\x03", "end": "\x1b[F"}  # fmt: skip
+
+
+class Terminal:
+    """A program in a terminal of its own; what it writes is interpreted into a screen."""
+
+    def __init__(self, *arguments: str, rows: int = 40, columns: int = 130, command: list[str] | None = None) -> None:
+        command = command or [sys.executable, "-m", "tokex_gguf", *arguments]
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment.pop("NO_COLOR", None)
+        self.child = pexpect.spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
+        self.child.delaybeforesend = None
+        self.before = termios.tcgetattr(self.child.child_fd)
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+
+    def pump(self) -> None:
+        """Reads what has come."""
+        try:
+            data = self.child.read_nonblocking(1 << 16, timeout=0.01)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return
+        self.raw += data
+        self._stream.feed(data)
+
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def until(self, holds: Callable[[str], object], timeout: float = 60) -> str:
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.pump()
+            if holds(text := self.text()):
+                return text
+        raise AssertionError("this never came to be on the screen:\n" + self.text())
+
+    def shows(self, pattern: str, timeout: float = 60) -> str:
+        return self.until(lambda text: re.search(pattern, text), timeout)
+
+    def timed(self, pattern: str, *names: str, quiet: float = 0.15) -> float:
+        """Seconds from writing keys to the arrival of the bytes after which the screen shows a pattern.
+
+        Bytes are only time-stamped while they come, and interpreted afterwards: reading
+        the screen meanwhile would take the processor from the program.
+        """
+        self.press(*names)
+        began = last = time.perf_counter()
+        answer: float | None = None
+        for _ in range(100):
+            came: list[tuple[float, bytes]] = []
+            while time.perf_counter() - last < quiet:
+                try:
+                    data = self.child.read_nonblocking(1 << 16, timeout=0.01)
+                except (pexpect.TIMEOUT, pexpect.EOF):
+                    continue
+                last = time.perf_counter()
+                came.append((last - began, data))
+            for moment, data in came:
+                self.raw += data
+                self._stream.feed(data)
+                if answer is None and re.search(pattern, self.text()):
+                    answer = moment
+            if answer is not None:
+                return answer
+            last = time.perf_counter()
+        raise AssertionError(f"{pattern!r} never came to be on the screen:\n" + self.text())
+
+    def press(self, *names: str) -> None:
+        for name in names:
+            self.child.send(KEYS.get(name, name))
+
+    def ends(self) -> int:
+        """Waits for the program's end; its exit code."""
+        end = time.monotonic() + 20
+        while self.child.isalive() and time.monotonic() < end:
+            self.pump()
+        for _ in range(5):
+            self.pump()
+        assert not self.child.isalive(), "still running:\n" + self.text()
+        self.child.close()
+        return -self.child.signalstatus if self.child.signalstatus else self.child.exitstatus or 0
+
+    def engine(self) -> int:
+        """The engine's process id."""
+        children = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.child.pid)], capture_output=True, text=True
+        )
+        (line,) = [line for line in children.stdout.splitlines() if "tokex_gguf.engine" in line]
+        return int(line.split()[0])
+
+    def selected(self) -> list[str]:
+        """The columns of the selected row: rank, token, probability, bar (if any), id."""
+        for row in range(self.screen.lines):
+            cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
+            if any(cell.reverse for cell in cells):
+                # The dot of a row whose table is known already is not one of them.
+                return "".join(cell.data for cell in cells if cell.reverse).replace("·", " ").split()
+        raise AssertionError("no row is selected:\n" + self.text())
+
+    def colour_of(self, word: str, offset: int = 0) -> str:
+        """The background of a cell of a word, its first occurrence on the screen."""
+        for row, line in enumerate(self.screen.display):
+            if (column := line.find(word)) >= 0:
+                return str(self.screen.buffer[row][column + offset].bg)
+        raise AssertionError(f"{word!r} is not on the screen")
