@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 FLOORS = {
     5: ["cli", "__main__"],
     4: ["ui.app", "report"],
-    3: ["ui.view", "ui.panes", "ui.wrap", "ui.cells", "ui.theme"],
+    3: ["ui.view", "ui.panes", "ui.paint", "ui.wrap", "ui.cells", "ui.theme"],
     2: ["game", "session", "update", "keymap", "engine.client"],
     1: ["tree", "distribution", "tokens", "engine.protocol", "config", "models", "storage"],
     0: ["", "ui", "engine"],  # the packages themselves: a docstring, no imports

@@ -109,6 +109,11 @@ def _whole(data: bytes) -> str | None:
         return None
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether a piece is text by itself, so that no character reaches from before it to behind it."""
+    return data != b"" and _whole(data) is not None
+
+
 def _lines(text: str) -> str:
     return "⏎\n".join(map(visible, text.split("\n"))) if "\n" in text else visible(text)
 

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from prompt_toolkit.application import Application
-from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.layout import Layout, Window
-from prompt_toolkit.layout.controls import UIContent, UIControl
+from prompt_toolkit.layout import Layout
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.styles import Style
 
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action
 from tokex_gguf.session import Session
+from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.theme import STYLES
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import Message
@@ -42,35 +42,15 @@ PLAYING = 0.15
 """Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
 
-class Screen(UIControl):
-    """All of the terminal, drawn by a View."""
-
-    def __init__(self, game: Game) -> None:
-        self._game = game
-        self._view = View()
-
-    def create_content(self, width: int, height: int) -> UIContent:
-        """Called by prompt_toolkit for each frame."""
-        try:
-            lines = self._view.screen(self._game.session, width, height)
-        except Exception:
-            log.exception("internal error while drawing")
-            lines = [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
-
-        def get_line(index: int) -> StyleAndTextTuples:
-            return [*lines[index]]
-
-        return UIContent(get_line=get_line, line_count=len(lines), show_cursor=False)
-
-
 class App:
     """A game on a terminal."""
 
     def __init__(self, game: Game, keys: Input | None = None, output: Output | None = None) -> None:
         self._game = game
+        self._view = View()
         self._timer: asyncio.TimerHandle | None = None
         self._application: Application[None] = Application(
-            layout=Layout(Window(Screen(game), always_hide_cursor=True)),
+            layout=Layout(Painting(self._screen)),
             key_bindings=self._bindings(),
             style=Style.from_dict(STYLES),
             full_screen=True,
@@ -96,6 +76,14 @@ class App:
     async def run_async(self) -> None:
         """`run` inside a running event loop."""
         await self._application.run_async(pre_run=self._prepare, handle_sigint=False)
+
+    def _screen(self, width: int, height: int) -> list[Line]:
+        """The present frame."""
+        try:
+            return self._view.screen(self._game.session, width, height)
+        except Exception:
+            log.exception("internal error while drawing")
+            return [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
 
     def _prepare(self) -> None:
         loop = asyncio.get_running_loop()

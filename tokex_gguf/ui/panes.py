@@ -1,13 +1,15 @@
 """The three things that fill the screen: the prompt, the table, the help."""
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, keys_of, topics
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
-from tokex_gguf.tokens import label, spell
+from tokex_gguf.tokens import is_whole, label, spell
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
+from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, fit, pad
 from tokex_gguf.ui.wrap import Wrapped, wrap
 
@@ -16,11 +18,23 @@ _UNREAD = 20_000
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
+class Laid(NamedTuple):
+    """A prompt, laid out."""
+
+    nodes: list[Node]
+    wrapped: Wrapped
+
+
 class PromptPane:
-    """The prompt's tokens, laid out and coloured; keeps layouts, as they cost more than all else."""
+    """The prompt's tokens, laid out and coloured.
+
+    It keeps layouts, and the fragments of lines whose tokens are all known: one token
+    more changes a line or two.
+    """
 
     def __init__(self) -> None:
-        self._layouts: OrderedDict[tuple[Node, int], Wrapped] = OrderedDict()
+        self._laid: OrderedDict[tuple[Node, int], Laid] = OrderedDict()
+        self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.Line, Line]] = OrderedDict()
 
     def lines(self, session: Session, width: int, height: int) -> list[Line]:
         """The lines with the tip, at most `height`, none wider than `width` cells."""
@@ -30,23 +44,54 @@ class PromptPane:
                 [("class:dim", span.text.rstrip("\n")) for span in line.spans]
                 for line in wrap(text, width).lines[-height:]
             ]
-        nodes = session.prompt.tip.nodes()
-        layout = self._layout(session, nodes, width)
-        return [
-            [(_token_style(session, nodes, span.token), span.text.rstrip("\n")) for span in line.spans]
-            for line in layout.lines[-height:]
-        ]
+        laid = self._lay(session, session.prompt.tip, width)
+        return [self._line(session, laid.nodes, line) for line in laid.wrapped.lines[-height:]]
 
-    def _layout(self, session: Session, nodes: list[Node], width: int) -> Wrapped:
-        key = (nodes[-1], width)
-        if (layout := self._layouts.get(key)) is None:
-            texts = spell([session.piece(node.token).data for node in nodes])
-            previous = next((old for (_, w), old in reversed(self._layouts.items()) if w == width), None)
-            layout = self._layouts[key] = wrap(texts, width, previous)
-            if len(self._layouts) > 16:
-                self._layouts.popitem(last=False)
-        self._layouts.move_to_end(key)
-        return layout
+    def _line(self, session: Session, nodes: list[Node], line: wrap_module.Line) -> Line:
+        if not line.spans:
+            return []
+        last = line.spans[-1].token
+        # What is known before a node is known with it; the tip is underlined and goes on changing.
+        lasting = last < len(nodes) - 1 and nodes[last].known
+        key = (id(line), nodes[last], session.layer)
+        if lasting and key in self._lines:
+            self._lines.move_to_end(key)
+            return self._lines[key][1]
+        drawn: Line = [(_token_style(session, nodes, span.token), span.text.rstrip("\n")) for span in line.spans]
+        if lasting:
+            self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
+            if len(self._lines) > 1024:
+                self._lines.popitem(last=False)
+        return drawn
+
+    def _lay(self, session: Session, tip: Node, width: int) -> Laid:
+        key = (tip, width)
+        if (laid := self._laid.get(key)) is None:
+            nodes, texts, previous = self._neighbour(session, tip, width)
+            laid = self._laid[key] = Laid(nodes, wrap(texts, width, previous))
+            if len(self._laid) > 16:
+                self._laid.popitem(last=False)
+        self._laid.move_to_end(key)
+        return laid
+
+    def _neighbour(self, session: Session, tip: Node, width: int) -> tuple[list[Node], list[str], Wrapped | None]:
+        """The nodes and texts of a prompt, and a layout to begin with.
+
+        A prompt one token shorter or longer has nearly all of it: only the pieces after
+        the last one that is whole by itself can look different.
+        """
+        near = self._laid.get((tip.parent, width)) if tip.parent else None
+        nodes = [*near.nodes, tip] if near else []
+        if near is None:
+            near = next((laid for (node, w), laid in self._laid.items() if node.parent is tip and w == width), None)
+            nodes = near.nodes[:-1] if near else tip.nodes()
+        start = len(nodes) - 1 if near else 0
+        while start and not is_whole(session.piece(nodes[start - 1].token).data):
+            start -= 1
+        texts = spell([session.piece(node.token).data for node in nodes[start:]])
+        if near:
+            return nodes, near.wrapped.texts[:start] + texts, near.wrapped
+        return nodes, texts, next((laid.wrapped for (_, w), laid in reversed(self._laid.items()) if w == width), None)
 
 
 def _token_style(session: Session, nodes: list[Node], position: int) -> str:

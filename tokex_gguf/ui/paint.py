@@ -1,0 +1,66 @@
+"""Lines onto prompt_toolkit's screen.
+
+prompt_toolkit's own Window paints every cell of every line again for each frame, which
+takes longer than all of the rest. Most lines of two frames are the same: here a line
+is turned into cells once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+
+from prompt_toolkit.layout.containers import Window
+from prompt_toolkit.layout.controls import DummyControl
+from prompt_toolkit.layout.mouse_handlers import MouseHandlers
+from prompt_toolkit.layout.screen import Char, Screen, WritePosition
+
+from tokex_gguf.ui.cells import Fragment, Line
+
+Row = defaultdict[int, Char]
+
+_cell = lru_cache(maxsize=8192)(Char)
+_EMPTY = Char()
+
+
+class Painting(Window):
+    """A window that shows the lines that `draw(width, height)` gives."""
+
+    def __init__(self, draw: Callable[[int, int], list[Line]]) -> None:
+        super().__init__(DummyControl(), always_hide_cursor=True)
+        self._draw = draw
+
+    def write_to_screen(
+        self,
+        screen: Screen,
+        mouse_handlers: MouseHandlers,
+        write_position: WritePosition,
+        parent_style: str,
+        erase_bg: bool,
+        z_index: int | None,
+    ) -> None:
+        """Called by prompt_toolkit for each frame. The window has the whole screen."""
+        del mouse_handlers, parent_style, erase_bg, z_index  # the screen is all ours, and in our own styles
+        screen.show_cursor = False
+        screen.width, screen.height = write_position.width, write_position.height
+        for y, line in enumerate(self._draw(write_position.width, write_position.height)):
+            screen.data_buffer[y] = _row(tuple(line))
+
+
+@lru_cache(maxsize=512)
+def _row(line: tuple[Fragment, ...]) -> Row:
+    """The cells of a line. Rows are shared between frames: nobody writes into them afterwards."""
+    row: Row = defaultdict(lambda: _EMPTY)
+    x = 0
+    for style, text in line:
+        for char in text:
+            cell = _cell(char, style)
+            if cell.width == 0 and x > 0:
+                # A mark belongs to the cell before it, which for a wide character is two back.
+                base = x - 1 if row[x - 1].char else x - 2
+                row[base] = _cell(row[base].char + char, row[base].style)
+                continue
+            row[x] = cell
+            for behind in range(1, cell.width):
+                row[x + behind] = _cell("", "")
+            x += cell.width
+    return row
