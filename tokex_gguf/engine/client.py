@@ -26,6 +26,8 @@ from tokex_gguf.engine.protocol import (
 
 log = logging.getLogger(__name__)
 
+Delivery: TypeAlias = Reply | EngineDied
+
 
 def exit_reason(code: int) -> str:
     """A process's exit code in words: a signal's name where the system gives one.
