@@ -138,9 +138,7 @@ def test_a_context_as_long_as_the_prompt_is_enough() -> None:
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     for option in ("--version", "--help"):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([option])
-        assert stop.value.code == 0
+        assert cli.main([option]) == 0
     assert f"tokex-gguf {__version__}" in capsys.readouterr().out
 
 
@@ -151,9 +149,58 @@ def test_the_log_goes_where_it_is_asked_to(tmp_path: Path) -> None:
     assert "secret words" not in log
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    assert run("--plain", "--prompt", "a", "--log", "file/below").returncode == 0
+    assert "the log cannot be written there" in refused(capsys, "--log", "file/below")
+    (tmp_path / "xdg_state_home").touch()
+    assert run("--plain", "--prompt", "a").returncode == 0, "nobody asked for a log"
+    assert b"Traceback" not in run("--plain", "--prompt", "a", "--log", "/dev/full").stderr
+
+
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1() -> None:
+    command = f"{sys.executable} -m tokex_gguf --plain --prompt a > /dev/full"
+    for more in ("", " --version"):
+        done = subprocess.run(["sh", "-c", command.replace(" >", more + " >")], capture_output=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.endswith(b"tokex-gguf: the output cannot be written: No space left on device\n")
+        assert b"Exception" not in done.stderr
+    done = subprocess.run(["sh", "-c", f"{command.split('>')[0]} >&-"], capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+
+
+def test_an_output_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for shape in ("--plain", "--json"):
+        done = run(shape, "--prompt", "caf\u00e9")
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tokens"]
+
+
+def test_the_engine_runs_no_code_from_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("open('owned', 'w')")
+    script = Path(sys.executable).with_name("tokex-gguf")
+    done = subprocess.run([script, "--plain", "--prompt", "a"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "owned").exists()
+
+
+def test_errors_carry_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.toml").write_text('"\\u001b[2Jx" = 1')
+    for told in (refused(capsys), refused(capsys, "--config", "a\x1bb"), refused(capsys, "--model", "\x1b[2J")):
+        assert "\x1b" not in told
+        assert "␛" in told
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nosuchuser/x.gguf", "a\0b.gguf"])
+def test_names_that_no_file_can_have(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.toml").write_text("")
+    assert len(refused(capsys, "--model", name)) < 400
+
+
+def test_a_number_of_too_many_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("9" * 5000, "0x" + "f" * 5000):
+        (tmp_path / "config.toml").write_text(f"[prompt]\nmax_prompts = {number}")
+        assert "config.toml: " in refused(capsys)
 
 
 def test_a_reader_that_goes_away_is_no_traceback() -> None:

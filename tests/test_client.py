@@ -5,6 +5,8 @@ import os
 import queue
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,6 +158,19 @@ def test_close_ends_the_process_at_once_and_silently(model_path: Path) -> None:
         os.kill(conversation.client.pid, 0)
     while not conversation.told.empty():
         assert not isinstance(conversation.told.get(), EngineDied)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_close_never_waits_for_what_was_queued(pause: float) -> None:
+    for _ in range(5):
+        conversation = Conversation()
+        time.sleep(pause)  # lets the writing thread come to different places
+        conversation.client.send(Stop())
+        conversation.client.send(Stop())
+        closing = threading.Thread(target=conversation.client.close)
+        closing.start()
+        closing.join(10)
+        assert not closing.is_alive()
 
 
 def test_exit_reasons() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
-from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, Foresee, Load, Loading, Stop
+from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, Foresee, Load, Loaded, Loading, Stop
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.session import Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
@@ -565,6 +565,16 @@ def test_death_before_there_is_a_prompt_promises_nothing_and_r_begins_again() ->
     play.asked.clear()
     play.press(Action.RESTART)
     assert play.session.ready
+
+
+def test_another_model_under_the_same_name_is_not_mixed_in() -> None:
+    play = started()
+    play.take(EngineDied("SIGKILL"))
+    play.take(Action.RESTART)
+    play.take(Loaded("Other", "fake", "Q4_0", 99, 4096, 8192, None, False))
+    assert play.session.engine is Engine.DEAD
+    assert "another model" in play.session.notice
+    assert len(play.session.prompts) == 1
 
 
 def test_a_restart_that_fails_keeps_the_prompts() -> None:

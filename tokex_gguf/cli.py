@@ -5,6 +5,7 @@ arguments; 130 interrupted before the start.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ import platformdirs
 from tokex_gguf import __version__, config, models
 from tokex_gguf.game import Game
 from tokex_gguf.session import Session, Settings
+from tokex_gguf.tokens import visible
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -36,26 +38,56 @@ class Exit(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
+    logging.raiseExceptions = False  # a log that cannot be written is nothing for the screen
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = _guarded(arguments)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer cannot be written at the exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            _say(f"the output cannot be written: {error.strerror}")
+        return FAILED
+    return code
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
     log_path: Path | None = None
     try:
         options = _parser().parse_args(arguments)
         log_path = _log_path(options.log)
-        with _open_log(log_path) as log_file:
+        with _open_log(log_path, asked=options.log is not None) as log_file:
             return _run(options, log_file)
     except Exit as exit_:
-        print(f"tokex-gguf: {exit_}", file=sys.stderr)
+        _say(str(exit_))
         return exit_.code
+    except SystemExit:
+        return 0  # --help and --version have printed what was asked for
     except KeyboardInterrupt:
-        print("tokex-gguf: interrupted", file=sys.stderr)
+        _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing more to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED  # whoever read our output has gone
+    except OSError as error:
+        log.exception("the system refused something")
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}; details in {log_path}")
         return FAILED
     except Exception as error:
         log.exception("internal error")
-        print(f"tokex-gguf: internal error ({type(error).__name__}); details in {log_path}", file=sys.stderr)
+        _say(f"internal error ({type(error).__name__}); details in {log_path}")
         return FAILED
+
+
+def _say(line: str) -> None:
+    """One line on standard error, with nothing in it that a terminal would obey."""
+    try:
+        print(f"tokex-gguf: {visible(line)}", file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,12 +134,17 @@ def _log_path(asked: Path | None) -> Path:
     return asked or Path(platformdirs.user_state_dir(config.APP, appauthor=False)) / "tokex-gguf.log"
 
 
-def _open_log(path: Path) -> IO[bytes]:
-    """The log file, open for this program and its engine; the system's sink where there can be none."""
+def _open_log(path: Path, *, asked: bool) -> IO[bytes]:
+    """The log file, open for this program and its engine.
+
+    Where there can be none, the system's sink, unless it was asked for by name.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
-    except OSError:
+    except OSError as error:
+        if asked:
+            raise Exit(f"{path}: the log cannot be written there: {error.strerror}", USAGE) from None
         path = Path(os.devnull)
         file = path.open("ab")
     logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
@@ -116,6 +153,8 @@ def _open_log(path: Path) -> IO[bytes]:
 
 def _run(options: argparse.Namespace, log_file: IO[bytes]) -> int:
     settings = _configuration(options)
+    if sys.stdout is None:
+        raise Exit("standard output is closed", FAILED)
     plain = options.plain or (not options.json and not sys.stdout.isatty())
     text = _text(options, settings, keys_needed=not plain and not options.json)
     model = _model(options.model or settings.model.name)
@@ -152,23 +191,20 @@ def _configuration(options: argparse.Namespace) -> config.Config:
 
 
 def _model(name: str) -> Path:
-    def tell(line: str) -> None:
-        print(f"tokex-gguf: {line}", file=sys.stderr, flush=True)
-
     try:
-        resolved = models.resolve(name, tell)
+        resolved = models.resolve(name, _say)
     except models.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     except models.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
-        tell(resolved.notice)
+        _say(resolved.notice)
     return resolved.path
 
 
 def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: bool) -> str:
     """The starting prompt. Raises Exit for what cannot be one."""
-    if keys_needed and not sys.stdin.isatty() and options.input != "-":
+    if keys_needed and (sys.stdin is None or not sys.stdin.isatty()) and options.input != "-":
         raise Exit(
             "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
             USAGE,
@@ -228,7 +264,11 @@ def _print(game: Game, *, as_json: bool) -> int:
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     if as_json:
-        print(json.dumps(report.as_json(session), ensure_ascii=False, indent=1))
+        print(
+            json.dumps(
+                report.as_json(session), ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=1
+            )
+        )
     else:
         print(report.as_text(session))
     return 0

@@ -86,7 +86,7 @@ def load(path: Path | None) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number may have too many digits to be read
         raise ConfigError(f"{path}: not TOML: {str(error) or 'nested too deeply'}") from None
     parts = {part.name: part.type for part in fields(Config)}
     for name, value in tables.items():
@@ -121,7 +121,10 @@ def _expected(key: Any, value: object) -> str | None:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of too many digits"
     return text if len(text) <= 40 else text[:37] + "..."
 
 

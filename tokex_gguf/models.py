@@ -43,7 +43,11 @@ def resolve(name: str, tell: Callable[[str], None]) -> Resolved:
     Raises UnknownModel or DownloadFailed. Where the default model cannot be had and
     the bundled one is installed, that is used instead.
     """
-    if (path := _on_disk(name)) is not None:
+    try:
+        path = _on_disk(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnknownModel(f"{_short(name)}: cannot be a file's name ({_reason(error)})") from None
+    if path is not None:
         check_file(path)
         return Resolved(path)
     repo, file = _split(name)
@@ -113,14 +117,14 @@ def cached(repo: str, file: str) -> Path | None:
     What `huggingface_hub.try_to_load_from_cache` does, without its import.
     """
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    cache = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # noqa: PTH111
     folder = cache / f"models--{repo.replace('/', '--')}"
     try:
         revision = (folder / "refs" / "main").read_text().strip()
-    except (OSError, UnicodeDecodeError):
+        path = folder / "snapshots" / revision / file
+        return path if path.is_file() else None
+    except (OSError, ValueError):
         return None
-    path = folder / "snapshots" / revision / file
-    return path if path.is_file() else None
 
 
 def bundled_model() -> Path | None:
@@ -181,5 +185,8 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+    return _short(lines[0] if lines else type(error).__name__)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 100 else text[:99] + "…"

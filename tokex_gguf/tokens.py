@@ -14,6 +14,7 @@ cannot be printed is spelled out:
 ['a', '‹F0›‹9F›']
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -35,6 +36,7 @@ _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\x7f": "␡", "\u00a0": "⍽",
 # width. Alone they are spelled out; beside a character they are left out, which shows
 # a family of emoji as its members.
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
+_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]")
 
 
 @lru_cache(maxsize=4096)
@@ -43,6 +45,9 @@ def _visible(char: str) -> str:
         return _NAMED[char]
     if char in _JOINERS:
         return f"‹U+{ord(char):04X}›"
+    if "\U0001f1e6" <= char <= "\U0001f1ff":
+        # Halves of flags: terminals disagree on the width of two of them.
+        return f"‹{chr(ord(char) - 0x1F1E6 + ord('A'))}›"
     if char.isprintable():
         return char
     if char < " ":
@@ -57,7 +62,9 @@ def visible(text: str) -> str:
     """
     if any(char in text for char in _JOINERS):
         text = "".join(char for char in text if char not in _JOINERS) or text
-    return text if text.isprintable() and text[:1] not in _JOINERS else "".join(map(_visible, text))
+    if text.isprintable() and text[:1] not in _JOINERS and not _FLAGS.search(text):
+        return text
+    return "".join(map(_visible, text))
 
 
 def _raw(data: Iterable[int]) -> str:

@@ -205,6 +205,9 @@ def _covers(job: Job, prompt: Prompt) -> bool:
 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
+    if session.model and replace(message, context=0) != replace(session.model, context=0):
+        # Token ids of one vocabulary mean nothing in another.
+        return _died(session, EngineDied("the file holds another model now; put the first one back"))
     session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
     if session.prompts:
         return _ask(session)

@@ -54,7 +54,8 @@ class EngineClient:
         self._closing = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tokex_gguf.engine"],
+            # -P: whatever lies in the current folder is not code of ours.
+            [sys.executable, "-P", "-m", "tokex_gguf.engine"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -90,13 +91,14 @@ class EngineClient:
     def _write(self, pipe: BinaryIO) -> None:
         """Writes what is queued, leaving out evaluations that a newer one has replaced."""
         try:
-            while request := self._outbox.get():
-                batch = [request]
-                while not self._outbox.empty() and (more := self._outbox.get()):
-                    batch.append(more)
+            batch: list[Request | None] = []
+            while None not in batch:
+                batch = [self._outbox.get()]
+                while not self._outbox.empty():
+                    batch.append(self._outbox.get())
                 newest = max((i for i, r in enumerate(batch) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(batch):
-                    if not isinstance(waiting, Evaluate) or index == newest:
+                    if waiting and (not isinstance(waiting, Evaluate) or index == newest):
                         pipe.write(encode(waiting))
                 pipe.flush()
         except OSError:
