@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # What is left in the buffer cannot be written at the exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
+        if code == 0 and not isinstance(error, BrokenPipeError):
             _say(f"the output cannot be written: {error.strerror}")
         return FAILED
     return code
@@ -264,13 +264,16 @@ def _print(game: Game, *, as_json: bool) -> int:
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     if as_json:
-        print(
-            json.dumps(
-                report.as_json(session), ensure_ascii=not sys.stdout.encoding.lower().startswith("utf"), indent=1
-            )
-        )
+        plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
+        text = json.dumps(report.as_json(session), ensure_ascii=plain_ascii, indent=1)
     else:
-        print(report.as_text(session))
+        text = report.as_text(session)
+    try:
+        print(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Exit(f"the output cannot be written: {error.strerror}", FAILED) from None
     return 0
 
 
