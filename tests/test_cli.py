@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tokex_gguf import __version__, cli
+from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.keymap import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -206,6 +207,19 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     command = f"{sys.executable} -m tokex_gguf --plain --prompt a | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
     assert b"Traceback" not in done.stderr
+
+
+def test_an_interruption_before_the_start_is_exit_code_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.models, "resolve", interrupted)
+    assert cli.main(["--plain", "--prompt", "a"]) == 130
+    assert capsys.readouterr().err == "tokex-gguf: interrupted\n"
+    monkeypatch.setattr(cli, "main", interrupted)
+    assert run_program() == 130
 
 
 # --- what it refuses
