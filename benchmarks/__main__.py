@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bare import text_of
+from benchmarks.bare import silent, text_of
 from tests.terminal import Terminal
 from tokex_gguf.models import bundled_model
 
@@ -328,7 +328,7 @@ def kv_bytes(model: Path) -> int:
     """Bytes of a KV cell: two f16 values for each layer, KV head and dimension."""
     from llama_cpp import llama_cpp
 
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), None)
+    llama_cpp.llama_log_set(silent, None)  # a lasting one: llama.cpp keeps only its address
     loaded = llama_cpp.llama_model_load_from_file(str(model).encode(), llama_cpp.llama_model_default_params())
     layers, heads = llama_cpp.llama_model_n_layer(loaded), llama_cpp.llama_model_n_head(loaded)
     size = llama_cpp.llama_model_n_embd(loaded) // heads * llama_cpp.llama_model_n_head_kv(loaded)
