@@ -24,8 +24,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    """The Natalia prompt, loaded and evaluated."""
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """The Natalia prompt, loaded and evaluated. Without look-ahead, so that each cost is known."""
+    (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
     terminal = Terminal("--input", str(NATALIA))
     terminal.shows(r"tokens: 103 .* ready")
     yield terminal
@@ -82,6 +83,20 @@ def test_the_worked_example(terminal: Terminal) -> None:
     terminal.press("right", "right")
     terminal.shows("tokens: 103 .* known, 0 tokens  ready")
     terminal.press("e", "ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_what_was_foreseen_costs_nothing_and_space_plays() -> None:
+    terminal = Terminal("--prompt", "Once upon a time, there was a")
+    terminal.shows("tokens: 8 .* ready")
+    terminal.shows(r"· +1 ", timeout=20)
+    terminal.press("right")
+    terminal.shows("tokens: 9 .* known, 0 tokens  ready", timeout=20)
+    terminal.press(" ")
+    terminal.shows(r"tokens: [1-9]\d ", timeout=20)
+    terminal.press(" ")
+    terminal.shows(" ready")
+    terminal.press("ctrl-q")
     assert terminal.ends() == 0
 
 

@@ -114,6 +114,8 @@ class Session:
     """Whether the most likely token is appended again and again."""
     foresight: tuple[Node, tuple[int, ...]] | None = None
     """The tip and the next tokens that look-ahead was asked for last."""
+    foreseen: int = 0
+    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
     requests: int = 0

@@ -257,8 +257,7 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
         return session, []
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         job.nodes[0].child(token).attach(distribution)
-    # A new value, though only the tree has changed: there is something new to draw.
-    session = replace(session, jobs=_from(session, message.request))
+    session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
     if session.pending is None or session.prompt.tip.distribution is None:
         return session, []
     return _ask(session)  # the token was chosen while its answer was on the way
