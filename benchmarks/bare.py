@@ -1,6 +1,7 @@
 """The baselines: plain scripts over llama_cpp, as short as they can be. Run as a program of its own.
 
 python benchmarks/bare.py MODEL decode DEPTH STEPS    milliseconds of each of STEPS single-token decodes
+python benchmarks/bare.py MODEL paused DEPTH STEPS    the same, with a pause before each, as between two keys
 python benchmarks/bare.py MODEL evaluate LENGTH CHUNK tokens/s with the logits of every token, nothing done with them
 python benchmarks/bare.py MODEL greedy DEPTH STEPS    tokens/s of a greedy loop
 python benchmarks/bare.py MODEL first TEXT            imports, loads, tokenises, decodes, and ends
@@ -67,6 +68,10 @@ class Bare:
         return int(np.ctypeslib.as_array(logits, shape=(self.size,)).argmax())
 
 
+PAUSE = 0.15
+"""Seconds between two decodes that wait for a player."""
+
+
 def text_of(length: int) -> str:
     """A text of about `length` tokens that no model finds strange."""
     return "The quick brown fox jumps over the lazy dog, and then it sleeps. " * (length // 15 + 1)
@@ -98,6 +103,8 @@ def main() -> None:
     steps = int(rest[1])
     times = []
     for step in range(steps):
+        if what == "paused":
+            time.sleep(PAUSE)
         began = time.perf_counter()
         token = bare.likeliest() if what == "greedy" else tokens[step]
         bare.decode([token], length + step, every=True)

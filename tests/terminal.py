@@ -65,9 +65,9 @@ class Terminal:
             came: list[tuple[float, bytes]] = []
             while time.perf_counter() - last < quiet:
                 try:
-                    data = self.child.read_nonblocking(1 << 16, timeout=0.01)
+                    data = self.child.read_nonblocking(1 << 16, timeout=quiet)
                 except (pexpect.TIMEOUT, pexpect.EOF):
-                    continue
+                    break
                 last = time.perf_counter()
                 came.append((last - began, data))
             for moment, data in came:
@@ -79,6 +79,27 @@ class Terminal:
                 return answer
             last = time.perf_counter()
         raise AssertionError(f"{pattern!r} never came to be on the screen:\n" + self.text())
+
+    def ended(self) -> float:
+        """The moment at which the program closes the terminal, by `time.perf_counter`."""
+        while True:
+            try:
+                self.raw += self.child.read_nonblocking(1 << 16, timeout=20)
+            except pexpect.EOF:
+                return time.perf_counter()
+
+    def collect(self, seconds: float) -> None:
+        """Lets the program run undisturbed: what it writes is interpreted afterwards."""
+        end = time.perf_counter() + seconds
+        came: list[bytes] = []
+        while (left := end - time.perf_counter()) > 0:
+            try:
+                came.append(self.child.read_nonblocking(1 << 16, timeout=left))
+            except (pexpect.TIMEOUT, pexpect.EOF):
+                break
+        for data in came:
+            self.raw += data
+            self._stream.feed(data)
 
     def press(self, *names: str) -> None:
         for name in names:

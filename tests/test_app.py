@@ -101,7 +101,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
     async def running() -> AsyncIterator[Player]:
         with create_pipe_input() as keys, create_app_session(input=keys, output=Screen()):
             output = Screen()
-            game = Game(Session(Settings("hello", "fake.gguf")), engine_log=0, folder=tmp_path / "prompts")
+            game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts")
             app = App(game, keys, output)
             game.start()
             player = Player(app, keys, output, game)

@@ -212,7 +212,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 def test_an_interruption_before_the_start_is_exit_code_130(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.models, "resolve", interrupted)

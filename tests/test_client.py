@@ -4,7 +4,6 @@ import io
 import os
 import queue
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tokex_gguf.engine import process
 from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
 from tokex_gguf.engine.protocol import (
     Continue,
@@ -41,7 +41,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self.told: queue.Queue[Delivery] = queue.Queue()
-        self.client = EngineClient(self.told.put, subprocess.DEVNULL)
+        self.client = EngineClient(self.told.put)
 
     def next(self) -> Delivery:
         return self.told.get(timeout=60)
@@ -286,3 +286,44 @@ def test_foresight_and_text_end_no_evaluation() -> None:
     box._take(Foresee(2, [1], [2], 5))
     box._take(Tokenize(3, "a", True))
     assert not box.interrupted
+
+
+def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "llama_cpp.py").write_text("raise OSError('libllama.so: cannot open')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    conversation = Conversation()
+    conversation.client.send(Load("any.gguf", 0, 0))
+    reply = conversation.next()
+    assert isinstance(reply, Failed) and reply.request is None
+    assert "libllama.so: cannot open" in reply.reason
+    conversation.client.close()
+
+
+def test_the_engine_writes_its_log_where_load_says(tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
+    conversation = Conversation()
+    conversation.client.send(Load(str(tmp_path / "bad.gguf"), 0, 0, str(tmp_path / "log")))
+    while not isinstance(conversation.next(), Failed | EngineDied):
+        pass
+    conversation.client.close()
+    assert "gguf" in (tmp_path / "log").read_text()
+
+
+def test_an_engine_started_early_serves_and_goes_with_the_client(model_path: Path) -> None:
+    engine = process.start()
+    told: queue.Queue[Delivery] = queue.Queue()
+    client = EngineClient(told.put, engine)
+    assert client.pid == engine.pid
+    client.send(Load(str(model_path), 0, 0))
+    while not isinstance(told.get(timeout=60), Loaded):
+        pass
+    client.close()
+    assert engine.poll() is not None
+
+
+def test_an_engine_that_nobody_wants_ends_with_its_input() -> None:
+    engine = process.start()
+    assert engine.stdin and engine.stdout
+    engine.stdin.close()
+    assert engine.wait(timeout=60) == 0
+    engine.stdout.close()

@@ -11,11 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import platformdirs
 
 from tokex_gguf import __version__, config, models
+from tokex_gguf.engine.process import Engine
 from tokex_gguf.game import Game
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.tokens import visible
@@ -36,13 +37,13 @@ class Exit(Exception):
         self.code = code
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -> int:
+    """Runs the program, with an engine that was started already if there is one; returns its exit code."""
     logging.raiseExceptions = False  # a log that cannot be written is nothing for the screen
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    code = _guarded(arguments)
+    code = _guarded(arguments, engine)
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -55,13 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _guarded(arguments: Sequence[str] | None) -> int:
+def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
     log_path: Path | None = None
     try:
         options = _parser().parse_args(arguments)
-        log_path = _log_path(options.log)
-        with _open_log(log_path, asked=options.log is not None) as log_file:
-            return _run(options, log_file)
+        log_path = _open_log(_log_path(options.log), asked=options.log is not None)
+        return _run(options, log_path, engine)
     except Exit as exit_:
         _say(str(exit_))
         return exit_.code
@@ -134,24 +134,23 @@ def _log_path(asked: Path | None) -> Path:
     return asked or Path(platformdirs.user_state_dir(config.APP, appauthor=False)) / "tokex-gguf.log"
 
 
-def _open_log(path: Path, *, asked: bool) -> IO[bytes]:
-    """The log file, open for this program and its engine.
+def _open_log(path: Path, *, asked: bool) -> Path:
+    """Begins to log there.
 
-    Where there can be none, the system's sink, unless it was asked for by name.
+    Where that cannot be done, to the system's sink, unless the place was asked for by name. Returns which.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        path.open("ab").close()
     except OSError as error:
         if asked:
             raise Exit(f"{path}: the log cannot be written there: {error.strerror}", USAGE) from None
         path = Path(os.devnull)
-        file = path.open("ab")
     logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    return file
+    return path.absolute()
 
 
-def _run(options: argparse.Namespace, log_file: IO[bytes]) -> int:
+def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> int:
     settings = _configuration(options)
     if sys.stdout is None:
         raise Exit("standard output is closed", FAILED)
@@ -165,13 +164,14 @@ def _run(options: argparse.Namespace, log_file: IO[bytes]) -> int:
                 model=str(model),
                 context=options.context or settings.engine.context,
                 threads=options.threads or settings.engine.threads,
+                log=str(log_path),
                 parse_special=settings.prompt.parse_special,
                 max_prompts=settings.prompt.max_prompts,
                 tokens_to_show=settings.display.tokens_to_show,
                 lookahead=0 if plain or options.json else settings.engine.lookahead,
             )
         ),
-        engine_log=log_file,
+        engine=engine,
         folder=Path("prompts"),
     )
     log.info("tokex-gguf %s with %s", __version__, model)

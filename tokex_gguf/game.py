@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from tokex_gguf.engine.client import EngineClient
+from tokex_gguf.engine.process import Engine
 from tokex_gguf.session import Session
 from tokex_gguf.storage import save_prompt
 from tokex_gguf.update import Effect, Message, Quit, Save, Saved, SaveFailed, Send, Start, begin, update
@@ -19,14 +19,14 @@ from tokex_gguf.update import Effect, Message, Quit, Save, Saved, SaveFailed, Se
 class Game:
     """One game. `session` is its present state; only `dispatch` changes it."""
 
-    def __init__(self, session: Session, *, engine_log: IO[bytes] | int, folder: Path) -> None:
-        """`engine_log` is where the engine writes its log, `folder` where prompts are saved."""
+    def __init__(self, session: Session, *, folder: Path, engine: Engine | None = None) -> None:
+        """`folder` is where prompts are saved; `engine`, a process that was started already."""
         self.session = session
         self.quit: Quit | None = None
         """Set once the game is over."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
-        self._engine_log = engine_log
+        self._engine = engine
         self._folder = folder
         self._client: EngineClient | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -71,7 +71,8 @@ class Game:
             match effect:
                 case Start():
                     self.close()
-                    self._client = EngineClient(self._put, self._engine_log)
+                    self._client = EngineClient(self._put, self._engine)
+                    self._engine = None
                 case Send():
                     if self._client:
                         self._client.send(effect.request)

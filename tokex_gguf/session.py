@@ -41,6 +41,8 @@ class Settings:
     """Path of the GGUF file."""
     context: int = 0
     threads: int = 0
+    log: str = ""
+    """Path of the engine's log; none if empty."""
     parse_special: bool = True
     max_prompts: int = 9
     tokens_to_show: int = 30

@@ -89,7 +89,7 @@ Outcome: TypeAlias = tuple[Session, list[Effect]]
 def begin(session: Session) -> list[Effect]:
     """The effects that start a game, and that restart its engine."""
     settings = session.settings
-    return [Start(), Send(Load(settings.model, settings.context, settings.threads))]
+    return [Start(), Send(Load(settings.model, settings.context, settings.threads, settings.log))]
 
 
 def update(session: Session, message: Message) -> Outcome:

@@ -14,8 +14,14 @@ def main() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tokex_gguf.engine.server import Inbox, Server
+    try:
+        from tokex_gguf.engine.server import Inbox, Server
+    except Exception as error:  # llama-cpp-python is a native library: much can be wrong with it
+        from tokex_gguf.engine.protocol import Failed, encode
 
+        sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
+        sink.flush()
+        return
     inbox = Inbox(sys.stdin.buffer)
     threading.Thread(target=inbox.read, daemon=True).start()
     try:

@@ -6,12 +6,11 @@ Nothing here blocks the caller: one thread writes requests, one reads replies, a
 
 import logging
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from typing import IO, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
+from tokex_gguf.engine.process import Engine, start
 from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
@@ -48,20 +47,12 @@ def exit_reason(code: int) -> str:
 class EngineClient:
     """One engine process. After EngineDied, make another."""
 
-    def __init__(self, deliver: Callable[[Delivery], None], stderr: IO[bytes] | int) -> None:
-        """Starts the process. `deliver` gets each reply; `stderr` is where the engine logs."""
+    def __init__(self, deliver: Callable[[Delivery], None], engine: Engine | None = None) -> None:
+        """Talks to `engine`, or starts one. `deliver` gets each reply."""
         self._deliver = deliver
         self._closing = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            # -P: whatever lies in the current folder is not code of ours.
-            [sys.executable, "-P", "-m", "tokex_gguf.engine"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            # Keys that signal the terminal's foreground processes are not for the engine.
-            process_group=0 if sys.platform != "win32" else None,
-        )
+        self._process = engine or start()
         assert self._process.stdin and self._process.stdout
         self._threads = [
             threading.Thread(target=target, args=(pipe,), daemon=True)

@@ -35,6 +35,8 @@ class Load:
     """KV cells, fixed; 0: grow as needed, up to what the model was trained for."""
     threads: int
     """0: choose."""
+    log: str = ""
+    """Path of the file that the engine's log is appended to; none if empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ One thread reads requests, so that a newer one can end a decode that has become
 unnecessary; the other answers them.
 """
 
+import os
 import threading
 from collections import deque
 from pathlib import Path
@@ -94,6 +95,19 @@ class Inbox:
             return self._current
 
 
+def _log_to(path: str) -> None:
+    """Appends what this process and its libraries print to a file; native code prints to descriptor 1, too."""
+    if not path:
+        return
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:
+        return  # no log, then
+    for descriptor in (1, 2):
+        os.dup2(file, descriptor)
+    os.close(file)
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -112,6 +126,7 @@ class Server:
         load = self._inbox.next()
         if not isinstance(load, Load):
             return
+        _log_to(load.log)
         try:
             model = self._load(load)
         except ModelError as error:

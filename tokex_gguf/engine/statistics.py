@@ -41,9 +41,12 @@ class Statistics:
         np.exp(self._shifted, out=self._weights)
         total = float(self._weights.sum(dtype=np.float64))
         # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
-        # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
-        np.maximum(self._shifted, _LOWEST, out=self._shifted)
-        moment = float(np.dot(self._weights, self._shifted))
+        with np.errstate(invalid="ignore"):
+            moment = float(np.dot(self._weights, self._shifted))
+        if math.isnan(moment):
+            # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
+            np.maximum(self._shifted, _LOWEST, out=self._shifted)
+            moment = float(np.dot(self._weights, self._shifted))
         entropy = max(0.0, (math.log(total) - moment / total) * _LOG2_E)
         log_sum = peak + math.log(total)
         ids = top_ids(logits, top)
@@ -61,7 +64,8 @@ def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
     top = min(top, size)
     blocks = size // _BLOCK
     if blocks > top:
-        maxima = logits[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        # A block is a column: its members lie apart, so that whole rows are compared at once.
+        maxima = logits[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
         threshold = np.partition(maxima, blocks - top)[blocks - top]
         survivors = np.flatnonzero(logits >= threshold)
     else:
