@@ -22,8 +22,8 @@ def run() -> int:
         return 130
     finally:
         if engine:
-            engine.kill()
-            engine.wait()
+            with engine:  # closes its pipes, waits
+                engine.kill()
 
 
 if __name__ == "__main__":
