@@ -1,4 +1,4 @@
-"""Brings the key table in README.md up to date with the program's own.
+"""Brings the key table in README.md, and docs/keys.md, up to date with the program's own.
 
 uv run python scripts/readme.py [--check]
 """
@@ -8,9 +8,10 @@ import re
 import sys
 from pathlib import Path
 
-from tokex_gguf.keymap import markdown
+from tokex_gguf.keymap import manual, markdown
 
 README = Path(__file__).parent.parent / "README.md"
+MANUAL = README.parent / "docs" / "keys.md"
 BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
 
 
@@ -28,19 +29,20 @@ def with_keys(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrites the README, or only compares."""
+    """Rewrites both, or only compares."""
     parser = argparse.ArgumentParser(description="Bring the key table in README.md up to date.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 where it is out of date")
     check = parser.parse_args().check
-    before = README.read_text(encoding="utf-8")
-    after = with_keys(before)
-    if after == before:
-        return 0
-    if check:
-        print("the key table in README.md is out of date: uv run python scripts/readme.py", file=sys.stderr)
-        return 1
-    README.write_text(after, encoding="utf-8")
-    return 0
+    outdated = False
+    for path, after in ((README, with_keys(README.read_text(encoding="utf-8"))), (MANUAL, manual())):
+        if path.exists() and path.read_text(encoding="utf-8") == after:
+            continue
+        if check:
+            print(f"the keys in {path.name} are out of date: uv run python scripts/readme.py", file=sys.stderr)
+            outdated = True
+        else:
+            path.write_text(after, encoding="utf-8")
+    return int(outdated)
 
 
 if __name__ == "__main__":

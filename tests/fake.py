@@ -4,16 +4,20 @@ import math
 
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import (
+    Check,
+    Checked,
     Continue,
     Continued,
     Evaluate,
     Evaluated,
     Foresee,
     Foreseen,
+    Found,
     Load,
     Loaded,
     Reply,
     Request,
+    Search,
     Tokenize,
     Tokenized,
 )
@@ -83,12 +87,18 @@ class Play:
         self.session = Session(Settings(text=text, model="fake.gguf", **settings))  # type: ignore[arg-type]
         self.asked: list[Request] = []
         self.effects: list[Effect] = []
+        self.checks: list[Check] = []
+        """Comparisons with the tokenizer's own tokens; nothing else waits for them."""
         self.decoded = self.foreseen = 0
         self._collect(begin(self.session))
 
     def _collect(self, effects: list[Effect]) -> None:
-        self.effects = effects
-        self.asked += [effect.request for effect in effects if isinstance(effect, Send)]
+        self.effects = [
+            effect for effect in effects if not (isinstance(effect, Send) and isinstance(effect.request, Check))
+        ]
+        requests = [effect.request for effect in effects if isinstance(effect, Send)]
+        self.asked += [request for request in requests if not isinstance(request, Check)]
+        self.checks += [request for request in requests if isinstance(request, Check)]
 
     def take(self, message: Message) -> None:
         self.session, effects = update(self.session, message)
@@ -109,6 +119,8 @@ class Play:
                 continue
             if reply := self.reply(request):
                 self.take(reply)
+        while self.checks:
+            self.take(Checked(self.checks.pop(0).request, None))
         return self
 
     def reply(self, request: Request) -> Reply | None:
@@ -119,6 +131,12 @@ class Play:
         if isinstance(request, Evaluate):
             self.decoded += len(request.path) - request.start
             return evaluated(request)
+        if isinstance(request, Search):
+            texts = {token: PIECES[token].data.decode().lower() for token in ranked(request.path)}
+            tokens = [token for token, text in texts.items() if request.query.strip().lower() in text]
+            shown = tokens[: request.top]
+            values = [taken(request.path, token) for token in shown]
+            return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
         if isinstance(request, Foresee):
             self.foreseen += len(request.tokens)
             answers = [distribution([*request.path, token], request.top) for token in request.tokens]

@@ -48,7 +48,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
     values = {
         "model": {"name": "ü.gguf"},
         "prompt": {"example_prompt": "Hi", "max_prompts": 2, "parse_special": False},
-        "display": {"tokens_to_show": 3},
+        "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},
         "engine": {"threads": 4, "context": 5, "lookahead": 0},
     }
     assert {table: set(keys) for table, keys in values.items()} == {t: set(k) for t, k in asdict(Config()).items()}
@@ -70,6 +70,7 @@ def test_what_is_not_given_keeps_its_default(tmp_path: Path) -> None:
 RANGES = [
     ("prompt", "max_prompts", 1, 99),
     ("display", "tokens_to_show", 1, 1000),
+    ("display", "surprise_bits", 0, 50),
     ("engine", "threads", 0, 1024),
     ("engine", "context", 0, 10_000_000),
 ]
@@ -123,7 +124,7 @@ def test_unknown_table(tmp_path: Path, text: str) -> None:
     [
         ("[model]\nnmae = 'x'", "model.nmae", "name"),
         ("[prompt]\nmax_prompt = 3", "prompt.max_prompt", "example_prompt, max_prompts, parse_special"),
-        ("[display]\nname = 3", "display.name", "tokens_to_show"),
+        ("[display]\nname = 3", "display.name", "tokens_to_show, theme, palette, surprise_bits"),
         ("engine.thread = 3", "engine.thread", "threads, context, lookahead"),
         ("[engine.threads.deep]\n[engine.x]", "engine.threads", None),
     ],
@@ -210,3 +211,9 @@ def test_folder_of_that_name_is_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
     assert config.find() is None
+
+
+@pytest.mark.parametrize("value", ['"dim"', "3", "true", '""'])
+def test_a_choice_names_what_can_be_chosen(value: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"display\.theme: expected 'auto' or 'dark' or 'light', got "):
+        load(write(tmp_path, f"[display]\ntheme = {value}"))

@@ -11,8 +11,10 @@ import pytest
 from tests.conftest import Loader
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import llama as llama_module
+from tokex_gguf.engine import rows, statistics
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError
+from tokex_gguf.engine.search import Index, likeliest
 
 REFERENCE = json.loads((Path(__file__).parent / "reference-smollm2-135m-q4_1.json").read_text())
 TEXTS = REFERENCE["texts"]
@@ -160,7 +162,10 @@ def test_random_walks_agree_with_a_fresh_decode(load: Loader, evaluator: Evaluat
         assert_close(cached, tip(Evaluator(fresh), path)[0])
 
 
-def test_after_eviction_the_numbers_are_the_same(load: Loader, natalia: list[int]) -> None:
+def test_after_eviction_the_numbers_are_the_same(
+    load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ROWS", 0)  # else the answer would be kept
     small = load(context=256)
     evaluator = Evaluator(small)
     first, decoded = tip(evaluator, natalia)
@@ -347,3 +352,57 @@ def test_tokens_that_end_the_generation_are_known(llama: Llama) -> None:
     ends = [token for token in range(100) if llama.vocabulary.piece(token).ends]
     assert llama.vocabulary.tokenize("<|im_end|>", parse_special=True) == [2]
     assert 2 in ends
+
+
+# --- logits that are kept, and searching the vocabulary
+
+
+def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(load())
+    first, _ = tip(evaluator, natalia)
+    tip(evaluator, natalia[:50])
+    (chunk,) = evaluator.evaluate(natalia, len(natalia) - 1, 30, asked=7)
+    assert chunk.decoded == 0
+    assert chunk.distributions[0].logprobs == first.logprobs
+    assert chunk.taken[0].logprob < 0
+    # One token more: what was said of it comes from the row, and only it is decoded.
+    chunks = list(evaluator.evaluate([*natalia, 7], len(natalia) - 1, 30))
+    assert sum(chunk.decoded for chunk in chunks) == 1
+    assert chunks[0].taken == chunk.taken
+
+
+def test_logits_of_a_path_that_is_not_kept_cost_one_token(load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(load())
+    tip(evaluator, natalia)
+    row, decoded = evaluator.logits(natalia)
+    assert decoded == 0 and row.shape == (49152,)
+    row, decoded = evaluator.logits(natalia[:60])
+    assert decoded == 1
+    again, decoded = evaluator.logits(natalia[:60])
+    assert decoded == 0 and np.array_equal(row, again)
+
+
+def test_what_goes_on_from_a_text_is_tokenised_as_it_stands(load: Loader) -> None:
+    vocabulary = load().vocabulary
+    for text in ("and then", " and then", "\n", "<|im_end|>", "é 漢字"):
+        tokens = vocabulary.continuation(text, parse_special=False)
+        assert b"".join(vocabulary.piece(token).data for token in tokens) == text.encode()
+
+
+def test_a_search_finds_every_token_with_the_text_and_the_id(load: Loader) -> None:
+    vocabulary = load().vocabulary
+    index = Index(vocabulary.size, lambda token: vocabulary.piece(token).data)
+    texts = [vocabulary.piece(token).data.decode("utf-8", "replace").lower() for token in range(vocabulary.size)]
+    for query, wanted in [("Nat", "nat"), ('" the"', " the"), ("a", "a"), ("ab", "ab"), ("zzzzzz", "zzzzzz")]:
+        assert index.matching(query).tolist() == [token for token, text in enumerate(texts) if wanted in text]
+    assert 1234 in index.matching("1234")
+    assert len(index.matching("")) == len(index.matching("  ")) == vocabulary.size
+
+
+def test_a_search_gives_true_ranks(load: Loader, natalia: list[int]) -> None:
+    row, _ = Evaluator(load()).logits(natalia)
+    among = np.arange(0, 49152, 7)
+    best = likeliest(row, among, 12).tolist()
+    assert best == sorted(among.tolist(), key=lambda token: (-row[token], token))[:12]
+    assert likeliest(row, np.arange(49152), 30).tolist() == statistics.top_ids(row, 30).tolist()
+    assert likeliest(row, np.array([], np.intp), 5).tolist() == []

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    Check,
+    Checked,
     Continue,
     Continued,
     Evaluate,
@@ -19,11 +21,13 @@ from tokex_gguf.engine.protocol import (
     Failed,
     Foresee,
     Foreseen,
+    Found,
     Load,
     Loaded,
     Loading,
     Message,
     ProtocolError,
+    Search,
     Stop,
     Tokenize,
     Tokenized,
@@ -50,6 +54,12 @@ EXAMPLES: list[Message] = [
     Failed(None, "no such file", 512),
     Foresee(5, [1, 2], [3, 4], 30),
     Continue(6, [1, 2], 30),
+    Tokenize(7, " and", True, True),
+    Search(7, [1, 2], '" thé"', 30),
+    Check(8, [1, 2], True),
+    Found(7, [3], [Taken(-1.5, 20)], 40_000, {3: Piece(b" the")}, 1, 0.01),
+    Checked(8, 5),
+    Checked(8, None),
     Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
     Continued(6, 2, [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
 ]

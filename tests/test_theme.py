@@ -5,8 +5,11 @@ import re
 import pytest
 
 from tokex_gguf.ui import theme
+from tokex_gguf.ui.layers import LAYERS
 
-SHADES = {name: rule for name, rule in theme.STYLES.items() if "." in name}
+RULES = theme.styles("standard")
+SHADES = {name: rule for name, rule in RULES.items() if "." in name}
+SAFE = {name: rule for name, rule in theme.styles("colour-blind").items() if "." in name}
 
 
 def colours_of(rule: str) -> tuple[theme.RGB, theme.RGB]:
@@ -35,14 +38,14 @@ def test_entropy_goes_from_black_to_white() -> None:
     assert all(len(set(grey)) == 1 for grey in greys)
 
 
-@pytest.mark.parametrize("layer", theme.LAYERS)
+@pytest.mark.parametrize("layer", theme.STANDARD)
 def test_first_and_last_shade_are_the_ends(layer: str) -> None:
     for value in (0.0, 1.0):
-        rule = theme.STYLES[theme.shade(layer, value).removeprefix("class:")]
-        assert colours_of(rule)[0] == theme.LAYERS[layer](value)
+        rule = RULES[theme.shade(layer, value).removeprefix("class:")]
+        assert colours_of(rule)[0] == theme.STANDARD[layer](value)
 
 
-@pytest.mark.parametrize("layer", theme.LAYERS)
+@pytest.mark.parametrize("layer", theme.STANDARD)
 def test_every_value_has_a_style_and_there_are_few(layer: str) -> None:
     used = [theme.shade(layer, i / 1000) for i in range(1001)]
     assert {name.removeprefix("class:") for name in used} == {name for name in SHADES if name.startswith(layer + ".")}
@@ -58,14 +61,15 @@ def test_rounding_beyond_the_ends_is_an_end(value: float) -> None:
 
 
 def test_layers_do_not_share_shades() -> None:
-    assert len(SHADES) == theme.STEPS * len(theme.LAYERS)
-    assert set(theme.LAYERS) == {"probability", "entropy"}
+    assert len(SHADES) == theme.STEPS * len(theme.STANDARD)
+    assert set(theme.STANDARD) == {layer.value for layer in LAYERS}
 
 
 @pytest.mark.parametrize("name", SHADES)
-def test_text_can_be_read_on_every_shade(name: str) -> None:
+@pytest.mark.parametrize("shades", [SHADES, SAFE], ids=["standard", "colour-blind"])
+def test_text_can_be_read_on_every_shade(name: str, shades: dict[str, str]) -> None:
     """4.5 is what WCAG 2 asks of ordinary text."""
-    background, text = colours_of(SHADES[name])
+    background, text = colours_of(shades[name])
     assert theme.contrast(background, text) >= 4.5
     assert text in ((0, 0, 0), (255, 255, 255))
 
@@ -88,3 +92,32 @@ def test_contrast(a: theme.RGB, b: theme.RGB, ratio: float) -> None:
 @pytest.mark.parametrize(("colour", "light"), [((0, 0, 0), True), ((255, 255, 255), False), ((255, 255, 0), False)])
 def test_text_is_the_one_that_reads_better(colour: theme.RGB, light: bool) -> None:
     assert theme.text_on(colour) == ((255, 255, 255) if light else (0, 0, 0))
+
+
+def test_the_colour_blind_palette_grows_brighter_all_along() -> None:
+    """Brightness is seen by everybody, so it alone tells a larger value."""
+    values = [theme.luminance(theme.safe_colour(index / 31)) for index in range(32)]
+    assert values == sorted(values)
+    assert theme.contrast(theme.safe_colour(0.0), theme.safe_colour(1.0)) > 10
+
+
+def test_monochrome_has_no_colours_and_the_striking_end_stands_out() -> None:
+    rules = theme.styles("monochrome")
+    assert not any("fg:" in rule or "bg:" in rule for rule in rules.values())
+    assert "reverse" in rules["probability.0"] and rules["probability.31"] == ""
+    for layer in ("entropy", "surprisal", "rank"):
+        assert "reverse" in rules[f"{layer}.31"] and rules[f"{layer}.0"] == ""
+    assert rules["boundaries.0"] != rules["boundaries.31"]
+    # The four buckets of ranks look different.
+    assert len({rules[theme.shade("rank", bucket / 3).removeprefix("class:")] for bucket in range(4)}) == 4
+
+
+def test_all_palettes_have_the_same_classes() -> None:
+    names = set(RULES)
+    for palette in ("standard", "colour-blind", "monochrome"):
+        for light in (False, True):
+            assert set(theme.styles(palette, light=light)) == names
+
+
+def test_nothing_is_yellow_on_a_light_background() -> None:
+    assert not any("yellow" in rule for rule in theme.styles("standard", light=True).values())

@@ -1,6 +1,7 @@
 """The rules of the game, played against an engine of arithmetic: no model, no terminal."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, F
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.session import Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
-from tokex_gguf.update import Quit, Save, Saved, SaveFailed, Send, Start
+from tokex_gguf.update import Go, Quit, Save, Saved, SaveFailed, Send, Start
 
 
 def path(play: Play) -> list[int]:
@@ -628,68 +629,117 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
 
 # --- any keys at all
 
-LEFT_OUT = (Action.QUIT, Action.HELP, Action.CLOSE, Action.RESTART, Action.SAVE, Action.AUTOPLAY)
-KEYS = [action for action in Action if action not in LEFT_OUT]
+KEYS = [
+    *(Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM, Action.APPEND, Action.POP),
+    *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.UNDO, Action.LAYER, Action.MORE_LAYERS),
+    *(Action.CURSOR_BACK, Action.CURSOR_ON, Action.CURSOR_FAR_BACK, Action.CURSOR_FAR_ON, Action.CURSOR_FIRST),
+    *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Action.HALT, Go(0), Go(1), Go(5)),
+]
 
 
 class Oracle:
     """The rules written down again, in the plainest way: lists, and no cleverness."""
 
     def __init__(self, first: list[int], shown: int, limit: int) -> None:
-        self.prompts: list[tuple[list[int], int | None, int | None]] = [(first, None, None)]
-        self.active, self.shown, self.limit, self.layer = 0, shown, limit, 0
+        self.prompts: list[dict[str, Any]] = [
+            {"path": first, "selected": None, "popped": None, "cursor": None, "chosen": None}
+        ]
+        self.removed: list[tuple[int, dict[str, Any]]] = []
+        self.active, self.shown, self.limit, self.layer = 0, shown, limit, "plain"
 
     def rows(self) -> list[int]:
-        path, _, popped = self.prompts[self.active]
+        prompt = self.prompts[self.active]
+        path, extra = prompt["path"], prompt["popped"]
+        if prompt["cursor"] is not None:
+            path, extra = path[: prompt["cursor"]], path[prompt["cursor"]]
+            if not path:
+                return []
         rows = fake.ranked(path)[: self.shown]
-        return rows if popped is None or popped in rows else [*rows, popped]
+        return rows if extra is None or extra in rows else [*rows, extra]
 
     def selected(self) -> int:
-        chosen = self.prompts[self.active][1]
-        return self.rows().index(chosen) if chosen is not None else 0
+        prompt = self.prompts[self.active]
+        token = prompt["selected"]
+        if prompt["cursor"] is not None:
+            token = prompt["path"][prompt["cursor"]] if prompt["chosen"] is None else prompt["chosen"]
+        rows = self.rows()
+        return rows.index(token) if token in rows else 0
 
-    def press(self, action: Action) -> None:
-        path, _, popped = self.prompts[self.active]
+    def insert(self, place: int, prompt: dict[str, Any]) -> bool:
+        if len(self.prompts) >= self.limit:
+            return False
+        self.prompts.insert(place, prompt)
+        self.active = place
+        return True
+
+    def press(self, action: Action | Go) -> None:
+        prompt = self.prompts[self.active] = dict(self.prompts[self.active])
+        path, cursor = prompt["path"], prompt["cursor"]
         moves = {
             Action.UP: -1, Action.DOWN: 1, Action.PAGE_UP: -10, Action.PAGE_DOWN: 10,
             Action.TOP: -1000, Action.BOTTOM: 1000,
         }  # fmt: skip
-        if action in moves:
+        looks = {
+            Action.CURSOR_BACK: -1, Action.CURSOR_ON: 1, Action.CURSOR_FAR_BACK: -10, Action.CURSOR_FAR_ON: 10,
+        }  # fmt: skip
+        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None}
+        if isinstance(action, Go):
+            self.active = action.index if action.index < len(self.prompts) else self.active
+        elif action in moves:
             rows = self.rows()
-            row = max(0, min(len(rows) - 1, self.selected() + moves[action]))
-            self.prompts[self.active] = (path, rows[row], popped)
-        elif action is Action.APPEND:
-            self.prompts[self.active] = ([*path, self.rows()[self.selected()]], None, None)
-        elif action is Action.POP and len(path) > 1:
-            self.prompts[self.active] = (path[:-1], path[-1], path[-1])
+            if rows:
+                row = max(0, min(len(rows) - 1, self.selected() + moves[action]))
+                prompt["selected" if cursor is None else "chosen"] = rows[row]
+        elif action in looks:
+            there = max(0, (len(path) if cursor is None else cursor) + looks[action])
+            prompt |= {"cursor": there if there < len(path) else None, "chosen": None}
+        elif action is Action.CURSOR_FIRST:
+            prompt |= {"cursor": 0, "chosen": None}
+        elif action is Action.CURSOR_TIP:
+            prompt |= {"cursor": None, "chosen": None}
+        elif action is Action.APPEND and cursor is None:
+            self.prompts[self.active] = {"path": [*path, self.rows()[self.selected()]], **fresh}
+        elif action is Action.APPEND and self.rows() and self.rows()[self.selected()] != path[cursor]:
+            self.insert(self.active + 1, {"path": [*path[:cursor], self.rows()[self.selected()]], **fresh})
+        elif action is Action.POP and len(path) > 1 and cursor is None:
+            self.prompts[self.active] = {**fresh, "path": path[:-1], "selected": path[-1], "popped": path[-1]}
         elif action is Action.NEXT:
             self.active = (self.active + 1) % len(self.prompts)
         elif action is Action.PREVIOUS:
             self.active = (self.active - 1) % len(self.prompts)
-        elif action is Action.COPY and len(self.prompts) < self.limit:
-            self.prompts.insert(self.active + 1, self.prompts[self.active])
-            self.active += 1
+        elif action is Action.COPY:
+            self.insert(self.active + 1, prompt)
         elif action is Action.REMOVE and len(self.prompts) > 1:
-            del self.prompts[self.active]
+            self.removed.append((self.active, self.prompts.pop(self.active)))
             self.active = min(self.active, len(self.prompts) - 1)
-        elif action is Action.LAYER:
-            self.layer = (self.layer + 1) % 3
+        elif action is Action.UNDO and self.removed:
+            place, removed = self.removed[-1]
+            if self.insert(min(place, len(self.prompts)), removed):
+                self.removed.pop()
+        elif action in (Action.LAYER, Action.MORE_LAYERS):
+            names = ["plain", "probability", "entropy"]
+            if action is Action.MORE_LAYERS:
+                names = ["plain", "rank", "surprisal", "boundaries"]
+            here = names.index(self.layer) if self.layer in names else 0
+            self.layer = names[(here + 1) % len(names)]
 
 
 @given(st.lists(st.sampled_from(KEYS), max_size=60), st.sampled_from([0, 4]))
-def test_any_keys_do_what_the_plain_rules_say(keys: list[Action], lookahead: int) -> None:
+def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead: int) -> None:
     play = started("hello", tokens_to_show=12, max_prompts=3, lookahead=lookahead)
     oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
     for key in keys:
         play.press(key)
         oracle.press(key)
         session = play.session
+        place = session.prompt.place
         assert session.ready
-        assert [prompt.tip.path() for prompt in session.prompts] == [p[0] for p in oracle.prompts]
+        assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
+        assert [p.cursor and p.cursor.depth - 1 for p in session.prompts] == [p["cursor"] for p in oracle.prompts]
         assert session.active == oracle.active
-        assert [row.token for row in table(session.prompt)] == oracle.rows()
-        assert selected_row(session.prompt) == oracle.selected()
-        assert list(Layer).index(session.layer) == oracle.layer
+        assert [row.token for row in table(place)] == oracle.rows()
+        assert selected_row(place) == oracle.selected()
+        assert session.layer.value == oracle.layer
         for node in session.prompt.tip.nodes(1):
             before = node.path()[:-1]
             assert node.taken == fake.taken(before, node.token)

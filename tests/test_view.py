@@ -8,15 +8,19 @@ from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.keymap import BINDINGS, Action, Mode, hints, keys_of
-from tokex_gguf.session import Layer
+from tokex_gguf.session import Layer, Starter
 from tokex_gguf.tokens import Piece
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line
-from tokex_gguf.ui.panes import bar, layer_value, number
+from tokex_gguf.ui.layers import layer_value
+from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Message
+from tokex_gguf.update import Listed, Message, Typed
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
+
+
+KNOWN = {*theme.styles("standard"), "reverse", "bold"}
 
 
 def draw(play: Play, width: int = 130, height: int = 40) -> list[Line]:
@@ -47,6 +51,12 @@ def full() -> Play:
     return play
 
 
+def listed() -> Play:
+    play = started().press(Action.PROMPTS)
+    play.take(Listed((Starter("a\nb.txt", "some text\n" * 30), Starter("c.txt", "more"))))
+    return play
+
+
 STATES = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -57,6 +67,18 @@ STATES = {
     "help": lambda: started().press(Action.HELP),
     "dead": dead,
     "full": full,
+    "looking back": lambda: started("hello world " * 60).press(Action.CURSOR_FAR_BACK, Action.CURSOR_BACK, Action.UP),
+    "at the first token": lambda: started().press(Action.CURSOR_FIRST),
+    "rank": lambda: started("hello " * 50).press(Action.MORE_LAYERS),
+    "surprisal": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 2),
+    "boundaries": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 3),
+    "searching": lambda: started().press(Action.SEARCH, Typed("a")),
+    "nothing found": lambda: started().press(Action.SEARCH, Typed("no such text")),
+    "typing": lambda: started().press(Action.INPUT, Typed("x\ty\n" * 60)),
+    "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
+    "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
+    "prompts": lambda: listed(),
+    "a starter": lambda: listed().press(Action.DOWN),
     "nine prompts": lambda: started().press(*[Action.COPY] * 9),
 }
 
@@ -78,7 +100,7 @@ def test_every_style_is_one_of_the_themes(name: str) -> None:
         for line in draw(play):
             for style, _ in line:
                 for part in style.split():
-                    assert part.removeprefix("class:") in theme.STYLES, style
+                    assert part.removeprefix("class:") in KNOWN, style
 
 
 # --- arrangement
@@ -221,7 +243,7 @@ def test_the_first_token_is_never_coloured() -> None:
     play = started("hello")
     for layer in (Layer.PROBABILITY, Layer.ENTROPY):
         assert styles_of(play, layer)[0].strip() == ""
-        assert layer_value(play.session, play.session.prompt.tip.nodes()[0]) is None
+        assert layer_value(layer, play.session.prompt.tip.nodes()[0], fake.VOCAB) is None
 
 
 def test_probability_colours_each_token_by_its_own_probability() -> None:
@@ -238,7 +260,7 @@ def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> N
     play = started("hello")
     nodes = play.session.prompt.tip.nodes()
     expected = fake.distribution([nodes[0].token], 30).entropy_bits / 6
-    value = layer_value(play.press(Action.LAYER, Action.LAYER).session, nodes[1])
+    value = layer_value(Layer.ENTROPY, nodes[1], fake.VOCAB)
     assert value == pytest.approx(expected)
 
 
@@ -284,7 +306,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 
 def test_the_help_shows_every_key() -> None:
-    drawn = text(started().press(Action.HELP), 130, 50)
+    drawn = text(started().press(Action.HELP), 160, 70)
     for binding in BINDINGS:
         if Mode.BROKEN in binding.modes:
             assert keys_of(binding) in drawn
@@ -302,7 +324,9 @@ def test_the_help_scrolls_to_its_end_on_a_small_terminal() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
-    play = {"PLAY": started, "HELP": STATES["help"], "BROKEN": dead}[mode.name]()
-    line = text(play, 200, 40).splitlines()[-1]
+    names = {"HELP": "help", "SEARCH": "searching", "INPUT": "typing", "TREE": "tree", "PROMPTS": "prompts"}
+    play = STATES[names.get(mode.name, "dead" if mode is Mode.BROKEN else "ready")]()
+    assert play.session.mode is mode
+    line = text(play, 300, 40).splitlines()[-1]
     for _, keys, label in hints(mode):
         assert f"{keys} {label}" in line

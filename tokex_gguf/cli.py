@@ -18,7 +18,7 @@ import platformdirs
 from tokex_gguf import __version__, config, models
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.game import Game
-from tokex_gguf.session import Session, Settings
+from tokex_gguf.session import Palette, Session, Settings
 from tokex_gguf.tokens import visible
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -169,7 +169,11 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
                 max_prompts=settings.prompt.max_prompts,
                 tokens_to_show=settings.display.tokens_to_show,
                 lookahead=0 if plain or options.json else settings.engine.lookahead,
-            )
+                example=settings.prompt.example_prompt,
+                light=_light(settings.display.theme),
+                surprise=settings.display.surprise_bits,
+            ),
+            palette=Palette.MONOCHROME if os.environ.get("NO_COLOR") else Palette(settings.display.palette),
         ),
         engine=engine,
         folder=Path("prompts"),
@@ -181,6 +185,12 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         return _print(game, as_json=options.json) if plain or options.json else _play(game)
     finally:
         game.close()
+
+
+def _light(theme: str) -> bool:
+    """Whether the terminal's background is light, as far as one can know."""
+    # Some terminals say "foreground;background" in colours of 16; 7 and 15 are the light ones.
+    return theme == "light" or (theme == "auto" and os.environ.get("COLORFGBG", "").split(";")[-1] in ("7", "15"))
 
 
 def _configuration(options: argparse.Namespace) -> config.Config:

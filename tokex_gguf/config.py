@@ -43,6 +43,12 @@ class Display:
 
     tokens_to_show: int = field(default=30, metadata={"range": (1, 1000)})
     """Rows of the table."""
+    theme: str = field(default="auto", metadata={"choices": ("auto", "dark", "light")})
+    """The terminal's background; auto: dark, unless the terminal says otherwise in COLORFGBG."""
+    palette: str = field(default="standard", metadata={"choices": ("standard", "colour-blind", "monochrome")})
+    """Colours of the layers. With NO_COLOR in the environment, monochrome."""
+    surprise_bits: int = field(default=0, metadata={"range": (0, 50)})
+    """Surprisal from which n and N stop at a token; 0: the most surprising tenth of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,8 @@ def _expected(key: Any, value: object) -> str | None:
     """What a value should have been; None where it is right."""
     if key.type is bool:
         return None if isinstance(value, bool) else "true or false"
+    if choices := key.metadata.get("choices"):
+        return None if value in choices else " or ".join(map(repr, choices))
     if key.type is str:
         return None if isinstance(value, str) and value else "a text that is not empty"
     low, high = key.metadata["range"]

@@ -12,8 +12,23 @@ from pathlib import Path
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.session import Session
+from tokex_gguf.starters import starters
 from tokex_gguf.storage import save_prompt
-from tokex_gguf.update import Effect, Message, Quit, Save, Saved, SaveFailed, Send, Start, begin, update
+from tokex_gguf.update import (
+    Edit,
+    Effect,
+    Listed,
+    ListStarters,
+    Message,
+    Quit,
+    Save,
+    Saved,
+    SaveFailed,
+    Send,
+    Start,
+    begin,
+    update,
+)
 
 
 class Game:
@@ -24,6 +39,8 @@ class Game:
         self.session = session
         self.quit: Quit | None = None
         """Set once the game is over."""
+        self.edit: str | None = None
+        """A text that is to be edited, until the caller takes it."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
         self._engine = engine
@@ -79,8 +96,15 @@ class Game:
                 case Save():
                     # Not a daemon: a save that has begun is finished before the program ends.
                     threading.Thread(target=self._save, args=(effect.text,)).start()
+                case Edit():
+                    self.edit = effect.text
+                case ListStarters():
+                    threading.Thread(target=self._list, daemon=True).start()
                 case Quit():
                     self.quit = effect
+
+    def _list(self) -> None:
+        self._put(Listed(starters(self._folder, self.session.settings.example)))
 
     def _save(self, text: bytes) -> None:
         try:

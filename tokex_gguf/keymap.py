@@ -27,6 +27,43 @@ class Action(Enum):
     AUTOPLAY = auto()
     HALT = auto()
     """Any key without a meaning of its own: it only ends autoplay."""
+    CURSOR_BACK = auto()
+    CURSOR_ON = auto()
+    CURSOR_FAR_BACK = auto()
+    CURSOR_FAR_ON = auto()
+    CURSOR_FIRST = auto()
+    CURSOR_TIP = auto()
+    NEXT_SURPRISE = auto()
+    LAST_SURPRISE = auto()
+    NEXT_DOUBT = auto()
+    LAST_DOUBT = auto()
+    MORE_LAYERS = auto()
+    PALETTE = auto()
+    MOUSE = auto()
+    SEARCH = auto()
+    INPUT = auto()
+    PASTE = auto()
+    """Text that is pasted while nothing is typed."""
+    EDIT = auto()
+    TREE = auto()
+    PROMPTS = auto()
+    GO = auto()
+    """A digit: the open prompt of that number."""
+    UNDO = auto()
+    ENTER = auto()
+    SCORE = auto()
+    CLEAR_SCORES = auto()
+    LINE_BREAK = auto()
+    ERASE = auto()
+    DELETE = auto()
+    ERASE_WORD = auto()
+    ERASE_LINE = auto()
+    CARET_LEFT = auto()
+    CARET_RIGHT = auto()
+    CARET_START = auto()
+    CARET_END = auto()
+    OPEN = auto()
+    """Open the selected line of a list as a prompt of its own."""
     RESTART = auto()
     HELP = auto()
     CLOSE = auto()
@@ -40,6 +77,19 @@ class Mode(Enum):
     HELP = auto()
     BROKEN = auto()
     """The engine is gone: everything of PLAY, and a key that restarts it."""
+    SEARCH = auto()
+    """A part of a token is typed; the table shows what has it."""
+    INPUT = auto()
+    """Text to go on with, or to score, is typed."""
+    TREE = auto()
+    """All paths that were visited."""
+    PROMPTS = auto()
+    """Open prompts, and texts to start others with."""
+
+    @property
+    def typing(self) -> bool:
+        """Whether keys that print are text here."""
+        return self in (Mode.SEARCH, Mode.INPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +109,9 @@ class Binding:
     """Larger is shown first when the footer is short of room; 0 never."""
 
 
-_ALL = (Mode.PLAY, Mode.BROKEN, Mode.HELP)
+_ALL = tuple(Mode)
+_LISTS = (Mode.TREE, Mode.PROMPTS)
+_TYPING = (Mode.SEARCH, Mode.INPUT)
 
 BINDINGS: tuple[Binding, ...] = (
     Binding(Action.UP, ("up", "k"), "Table", "row", "Select the token above.", footer=70),
@@ -68,7 +120,14 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.PAGE_DOWN, ("pagedown",), "Table", "page down", "Select ten rows down."),
     Binding(Action.TOP, ("home",), "Table", "top", "Select the most likely token."),
     Binding(Action.BOTTOM, ("end",), "Table", "bottom", "Select the last token of the table."),
-    Binding(Action.APPEND, ("right", "l"), "Tokens", "append", "Append the selected token to the prompt.", footer=90),
+    Binding(
+        Action.APPEND,
+        ("right", "l"),
+        "Tokens",
+        "append",
+        "Append the selected token to the prompt; at an inner place, open a new prompt that goes another way there.",
+        footer=90,
+    ),
     Binding(
         Action.POP,
         ("left", "h"),
@@ -77,10 +136,6 @@ BINDINGS: tuple[Binding, ...] = (
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
     ),
-    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
-    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
-    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
-    Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
     Binding(
         Action.AUTOPLAY,
         (" ",),
@@ -89,6 +144,67 @@ BINDINGS: tuple[Binding, ...] = (
         "Append the most likely token again and again, until any key is pressed or the model ends.",
         footer=45,
     ),
+    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
+    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
+    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
+    Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
+    Binding(Action.UNDO, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
+    Binding(
+        Action.GO,
+        tuple("123456789"),
+        "Prompts",
+        "go to",
+        "Go to the prompt of that number.",
+        modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
+    ),
+    Binding(Action.PROMPTS, ("p",), "Prompts", "prompts", "List the open prompts, and texts to start with.", footer=28),
+    Binding(Action.TREE, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
+    Binding(Action.CURSOR_BACK, (",", "s-left"), "Look back", "look", "Look at the token before.", footer=65),
+    Binding(Action.CURSOR_ON, (".", "s-right"), "Look back", "look", "Look at the token after.", footer=65),
+    Binding(Action.CURSOR_FAR_BACK, ("<", "c-s-left"), "Look back", "far", "Look ten tokens back."),
+    Binding(Action.CURSOR_FAR_ON, (">", "c-s-right"), "Look back", "far", "Look ten tokens on."),
+    Binding(Action.CURSOR_FIRST, ("s-home", "["), "Look back", "first", "Look at the first token."),
+    Binding(Action.CURSOR_TIP, ("escape", "s-end", "]"), "Look back", "tip", "Go back to the prompt's end."),
+    Binding(
+        Action.NEXT_SURPRISE,
+        ("n",),
+        "Look back",
+        "surprise",
+        "Look at the next token that surprised the model.",
+        footer=55,
+    ),
+    Binding(
+        Action.LAST_SURPRISE,
+        ("N",),
+        "Look back",
+        "surprise",
+        "Look at the token before that surprised it.",
+        footer=55,
+    ),
+    Binding(
+        Action.NEXT_DOUBT, ("m",), "Look back", "doubt", "Look at the next place where the model was unsure.", footer=42
+    ),
+    Binding(
+        Action.LAST_DOUBT, ("M",), "Look back", "doubt", "Look at the place before where it was unsure.", footer=42
+    ),
+    Binding(
+        Action.SEARCH,
+        ("/",),
+        "Any token",
+        "search",
+        "Search the whole vocabulary, sorted by probability here.",
+        footer=56,
+    ),
+    Binding(
+        Action.INPUT,
+        ("i",),
+        "Any token",
+        "type",
+        "Type text to go on with; see how likely it is; score it against other phrases.",
+        footer=58,
+    ),
+    Binding(Action.EDIT, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
+    Binding(Action.CLEAR_SCORES, ("c-l",), "Any token", "clear scores", "Forget the phrases that were scored."),
     Binding(
         Action.LAYER,
         ("e",),
@@ -97,6 +213,11 @@ BINDINGS: tuple[Binding, ...] = (
         "Colour the prompt: plain, by probability, by entropy, and plain again.",
         footer=80,
     ),
+    Binding(
+        Action.MORE_LAYERS, ("E",), "View", "more layers", "Colour it by rank, by surprisal, or by token boundaries."
+    ),
+    Binding(Action.PALETTE, ("c",), "View", "colours", "Other colours: standard, colour-blind safe, none."),
+    Binding(Action.MOUSE, ("z",), "View", "mouse", "Let clicks and the wheel choose tokens, or stop it."),
     Binding(Action.SAVE, ("x",), "Files", "save", "Save the prompt as text into prompts/.", footer=30),
     Binding(
         Action.RESTART,
@@ -107,10 +228,76 @@ BINDINGS: tuple[Binding, ...] = (
         modes=(Mode.BROKEN,),
         footer=100,
     ),
-    Binding(Action.HELP, ("?",), "Program", "help", "Show these keys.", footer=95),
-    Binding(Action.CLOSE, ("escape", "?"), "Program", "close", "Close the help.", modes=(Mode.HELP,), footer=99),
-    Binding(Action.UP, ("up", "k"), "Program", "scroll", "Scroll the help up.", modes=(Mode.HELP,), footer=70),
-    Binding(Action.DOWN, ("down", "j"), "Program", "scroll", "Scroll the help down.", modes=(Mode.HELP,), footer=70),
+    # Searching.
+    Binding(Action.UP, ("up",), "Search", "row", "Select the token above.", modes=(Mode.SEARCH,), footer=70),
+    Binding(Action.DOWN, ("down",), "Search", "row", "Select the token below.", modes=(Mode.SEARCH,), footer=70),
+    Binding(Action.PAGE_UP, ("pageup",), "Search", "page up", "Select ten rows up.", modes=(Mode.SEARCH,)),
+    Binding(Action.PAGE_DOWN, ("pagedown",), "Search", "page down", "Select ten rows down.", modes=(Mode.SEARCH,)),
+    Binding(
+        Action.APPEND,
+        ("right", "enter"),
+        "Search",
+        "append",
+        "Append the selected token.",
+        modes=(Mode.SEARCH,),
+        footer=90,
+    ),
+    # Typing.
+    Binding(Action.ENTER, ("enter",), "Typing", "append", "Append what is typed.", modes=(Mode.INPUT,), footer=90),
+    Binding(
+        Action.SCORE,
+        ("c-p",),
+        "Typing",
+        "score",
+        "Score it instead: it becomes a row among the phrases that are compared.",
+        modes=(Mode.INPUT,),
+        footer=88,
+    ),
+    Binding(
+        Action.CLEAR_SCORES, ("c-l",), "Typing", "clear scores", "Forget the phrases.", modes=(Mode.INPUT,), footer=40
+    ),
+    Binding(Action.LINE_BREAK, ("c-j",), "Typing", "line break", "Add a line break.", modes=(Mode.INPUT,), footer=35),
+    Binding(Action.CARET_LEFT, ("left",), "Typing", "left", "One character left.", modes=(Mode.INPUT,)),
+    Binding(Action.CARET_RIGHT, ("right",), "Typing", "right", "One character right.", modes=(Mode.INPUT,)),
+    Binding(Action.CARET_START, ("home", "c-a"), "Typing", "start", "To the start of the text.", modes=(Mode.INPUT,)),
+    Binding(Action.CARET_END, ("end",), "Typing", "end", "To the end of the text.", modes=(Mode.INPUT,)),
+    Binding(Action.DELETE, ("delete",), "Typing", "delete", "Remove the character here.", modes=(Mode.INPUT,)),
+    Binding(Action.ERASE, ("backspace",), "Typing", "erase", "Remove the character before.", modes=_TYPING),
+    Binding(Action.ERASE_WORD, ("c-w",), "Typing", "erase word", "Remove the word before.", modes=_TYPING),
+    Binding(Action.ERASE_LINE, ("c-u",), "Typing", "erase all", "Remove all that is before.", modes=_TYPING),
+    # Lists.
+    Binding(Action.UP, ("up", "k"), "List", "row", "Select the line above.", modes=_LISTS, footer=70),
+    Binding(Action.DOWN, ("down", "j"), "List", "row", "Select the line below.", modes=_LISTS, footer=70),
+    Binding(Action.PAGE_UP, ("pageup",), "List", "page up", "Select ten lines up.", modes=_LISTS),
+    Binding(Action.PAGE_DOWN, ("pagedown",), "List", "page down", "Select ten lines down.", modes=_LISTS),
+    Binding(Action.TOP, ("home",), "List", "top", "Select the first line.", modes=_LISTS),
+    Binding(Action.BOTTOM, ("end",), "List", "bottom", "Select the last line.", modes=_LISTS),
+    Binding(Action.ENTER, ("enter",), "List", "go there", "Let the prompt go there.", modes=(Mode.TREE,), footer=90),
+    Binding(
+        Action.OPEN, ("d",), "List", "open a copy", "Open the place as a new prompt.", modes=(Mode.TREE,), footer=88
+    ),
+    Binding(
+        Action.ENTER,
+        ("enter",),
+        "List",
+        "open",
+        "Go to the open prompt, or open the text as a new one.",
+        modes=(Mode.PROMPTS,),
+        footer=90,
+    ),
+    # The help.
+    Binding(Action.UP, ("up", "k"), "Help", "scroll", "Scroll the help up.", modes=(Mode.HELP,), footer=70),
+    Binding(Action.DOWN, ("down", "j"), "Help", "scroll", "Scroll the help down.", modes=(Mode.HELP,), footer=70),
+    Binding(Action.PAGE_UP, ("pageup",), "Help", "page up", "Scroll ten lines up.", modes=(Mode.HELP,)),
+    Binding(Action.PAGE_DOWN, ("pagedown",), "Help", "page down", "Scroll ten lines down.", modes=(Mode.HELP,)),
+    # Everywhere.
+    Binding(Action.HELP, ("?", "f1"), "Program", "help", "Show these keys.", footer=95),
+    Binding(Action.HELP, ("f1",), "Program", "help", "Show these keys.", modes=_TYPING, footer=60),
+    Binding(Action.HELP, ("?", "f1"), "Program", "help", "Show these keys.", modes=_LISTS, footer=60),
+    Binding(Action.CLOSE, ("escape",), "Program", "back", "Go back; nothing is changed.", modes=_TYPING, footer=99),
+    Binding(Action.CLOSE, ("escape", "t"), "Program", "back", "Go back.", modes=(Mode.TREE,), footer=99),
+    Binding(Action.CLOSE, ("escape", "p"), "Program", "back", "Go back.", modes=(Mode.PROMPTS,), footer=99),
+    Binding(Action.CLOSE, ("escape", "?", "f1"), "Program", "close", "Close the help.", modes=(Mode.HELP,), footer=99),
     Binding(Action.QUIT, ("c-q", "c-c"), "Program", "quit", "Quit.", modes=_ALL, footer=85),
 )
 
@@ -124,6 +311,10 @@ _SHOWN = {
     "home": "Home",
     "end": "End",
     "escape": "Esc",
+    "enter": "Enter",
+    "backspace": "Backspace",
+    "delete": "Del",
+    "f1": "F1",
     " ": "space",
 }
 
@@ -134,13 +325,20 @@ def shown(key: str) -> str:
     >>> shown("c-q"), shown("right"), shown("w")
     ('ctrl+q', '→', 'w')
     """
-    if key.startswith("c-"):
-        return "ctrl+" + key[2:]
+    for prefix, name in (("c-", "ctrl+"), ("s-", "shift+")):
+        if key.startswith(prefix) and len(key) > 2:
+            return name + shown(key[2:])
     return _SHOWN.get(key, key)
 
 
 def keys_of(binding: Binding) -> str:
-    """All keys of a binding, as on a keyboard."""
+    """All keys of a binding, as on a keyboard.
+
+    >>> keys_of(next(binding for binding in BINDINGS if binding.action is Action.GO))
+    '1…9'
+    """
+    if len(binding.keys) > 3:
+        return f"{shown(binding.keys[0])}…{shown(binding.keys[-1])}"
     return " ".join(map(shown, binding.keys))
 
 
@@ -177,12 +375,26 @@ def topics(mode: Mode) -> dict[str, list[Binding]]:
     return by_topic
 
 
-def markdown() -> str:
-    """The key table for the README."""
+def markdown(mode: Mode = Mode.BROKEN) -> str:
+    """The keys of a mode as a table for the README; BROKEN has all that PLAY has."""
     rows = ["| key | does |", "|---|---|"]
-    rows += [
-        f"| {' '.join(f'`{shown(key)}`' for key in binding.keys)} | {binding.help} |"
-        for binding in BINDINGS
-        if binding.modes != (Mode.HELP,)
-    ]
+    for binding in in_mode(mode):
+        keys = [keys_of(binding)] if len(binding.keys) > 3 else map(shown, binding.keys)
+        rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {binding.help} |")
     return "\n".join(rows)
+
+
+_TITLES = {
+    Mode.BROKEN: "Playing",
+    Mode.SEARCH: "Searching the vocabulary (`/`)",
+    Mode.INPUT: "Typing (`i`)",
+    Mode.TREE: "The tree (`t`)",
+    Mode.PROMPTS: "The list of prompts (`p`)",
+    Mode.HELP: "The help (`?`)",
+}
+
+
+def manual() -> str:
+    """All keys of all modes, for docs/keys.md."""
+    parts = [f"## {title}\n\n{markdown(mode)}\n" for mode, title in _TITLES.items()]
+    return "# Keys\n\nWritten by `scripts/readme.py` from the program's own key table.\n\n" + "\n".join(parts)

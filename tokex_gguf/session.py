@@ -4,13 +4,16 @@ What grows without changing what was (the tree of paths, the pieces of tokens se
 is shared between one value and the next.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.keymap import Mode
+from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 
@@ -21,6 +24,19 @@ class Layer(Enum):
     PLAIN = "plain"
     PROBABILITY = "probability"
     ENTROPY = "entropy"
+    RANK = "rank"
+    SURPRISAL = "surprisal"
+    BOUNDARIES = "boundaries"
+
+
+class Palette(Enum):
+    """The colours of the layers."""
+
+    STANDARD = "standard"
+    COLOUR_BLIND = "colour-blind"
+    """Shades that differ in brightness and along blue and yellow only."""
+    MONOCHROME = "monochrome"
+    """No colours: bold, underlined and reversed text."""
 
 
 class Engine(Enum):
@@ -48,6 +64,12 @@ class Settings:
     tokens_to_show: int = 30
     lookahead: int = 0
     """Likely next tokens to go on from before they are chosen."""
+    example: str = ""
+    """The configuration's own starting text."""
+    light: bool = False
+    """Whether the terminal's background is light."""
+    surprise: float = 0.0
+    """Bits from which a token is a surprise; 0: the most surprising tenth of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +84,19 @@ class Prompt:
     selected: int | None = None
     popped: int | None = None
     """The token popped last, which has a row even when it is not among the likely ones."""
+    cursor: Node | None = None
+    """The token of this path that is looked at; None at the tip."""
+    chosen: int | None = None
+    """The token selected in the cursor's table; None: the one that was taken there."""
+
+    @property
+    def place(self) -> "Prompt":
+        """The prompt whose table is shown: before the cursor's token, else after the tip."""
+        if self.cursor is None:
+            return self
+        assert self.cursor.parent is not None
+        taken = self.cursor.token
+        return Prompt(self.cursor.parent, taken if self.chosen is None else self.chosen, popped=taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +121,80 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Hunt:
+    """A search of the vocabulary."""
+
+    tip: Node
+    """After this path."""
+    request: int = 0
+    rows: tuple[Candidate, ...] | None = None
+    """What was found, the most likely first; None before the first answer."""
+    total: int = 0
+    """How many tokens there are with this text."""
+    row: int = 0
+    """The selected one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Text that is typed, and what it would make of a prompt."""
+
+    base: Node
+    """The path it goes on from."""
+    tip: Node
+    """The path with the typed tokens."""
+    request: int | None = None
+    """The Tokenize request whose answer is awaited."""
+    then: Mode | None = None
+    """What follows that answer: PLAY, the text is appended; INPUT, it is scored and the next one typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A phrase that was scored: `tip` is `base` and the phrase."""
+
+    base: Node
+    tip: Node
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The phrase's tokens."""
+        return self.tip.nodes(self.base.depth)
+
+    @property
+    def logprob(self) -> float | None:
+        """Log-probability (natural) of the phrase after its base; None until computed."""
+        values = [node.taken.logprob for node in self.nodes if node.taken]
+        return math.fsum(values) if len(values) == self.tip.depth - self.base.depth else None
+
+    @property
+    def weakest(self) -> Node:
+        """The token with the lowest probability."""
+        return min(self.nodes, key=lambda node: node.taken.logprob if node.taken else 0.0)
+
+
+def shares(scores: "tuple[Score, ...]") -> list[float | None]:
+    """Each phrase's part of the probability of all of them together.
+
+    Phrases after different paths are compared all the same: what each says is its own.
+    """
+    values = [score.logprob for score in scores]
+    known = [value for value in values if value is not None]
+    if not known:
+        return [None] * len(values)
+    top = max(known)
+    total = math.fsum(math.exp(value - top) for value in known)
+    return [None if value is None else math.exp(value - top) / total for value in values]
+
+
+class Starter(NamedTuple):
+    """A text to start a prompt with."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """Everything the screen shows and the keys change."""
 
@@ -96,8 +205,29 @@ class Session:
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
+    removed: tuple[tuple[int, Prompt], ...] = ()
+    """Prompts that were removed and where they stood, the latest last."""
     layer: Layer = Layer.PLAIN
+    palette: Palette = Palette.STANDARD
+    mouse: bool = False
+    """Whether clicks and the wheel are for this program."""
     mode: Mode = Mode.PLAY
+    explained: Mode = Mode.PLAY
+    """The mode whose keys the help shows."""
+    line: Line = EMPTY
+    """The text that is typed in SEARCH and INPUT."""
+    hunt: Hunt | None = None
+    draft: Draft | None = None
+    scores: tuple[Score, ...] = ()
+    """Phrases scored so far, until they are cleared."""
+    starters: tuple[Starter, ...] = ()
+    """Texts to choose from in PROMPTS."""
+    row: int = 0
+    """The selected line of TREE and PROMPTS."""
+    opening: tuple[int, bool] | None = None
+    """The Tokenize request of a text that becomes a prompt, and whether the active one's text was edited."""
+    check: tuple[int, Node] | None = None
+    """The Check request under way and its path."""
     scroll: int = 0
     """First line shown of the help."""
     engine: Engine = Engine.LOADING
@@ -132,6 +262,15 @@ class Session:
     def prompt(self) -> Prompt:
         """The active prompt."""
         return self.prompts[self.active]
+
+    @property
+    def goal(self) -> Prompt:
+        """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
+        if self.draft is not None and self.draft.tip is not self.draft.base:
+            return Prompt(self.draft.tip)
+        if self.prompt.tip.known:
+            return next((Prompt(score.tip) for score in self.scores if score.logprob is None), self.prompt)
+        return self.prompt
 
     @property
     def ready(self) -> bool:

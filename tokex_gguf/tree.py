@@ -18,7 +18,10 @@ class Node:
     of this path's last token before it; both are None until computed.
     """
 
-    __slots__ = ("_total", "children", "depth", "distribution", "parent", "taken", "token")
+    __slots__ = (
+        *("parent", "token", "depth", "children", "distribution", "taken"),
+        *("visited", "checked", "differs", "_total"),
+    )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
         self.parent = parent
@@ -28,7 +31,20 @@ class Node:
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
         self.taken: Taken | None = None
+        self.visited = False
+        """Whether a prompt has been here, or passed through."""
+        self.checked = False
+        """Whether `differs` is known."""
+        self.differs: int | None = None
+        """The first position where this path is not what the tokenizer makes of its text."""
         self._total: float | None = None
+
+    def visit(self) -> None:
+        """Notes that a prompt is here, and has passed through all of the path."""
+        node: Node | None = self
+        while node and not node.visited:
+            node.visited = True
+            node = node.parent
 
     def child(self, token: int) -> "Node":
         """The path one token longer. The same call always gives the same node.
@@ -94,6 +110,11 @@ class Node:
                 start = min(start, node.depth - 2)
             node = node.parent
         return start
+
+    @property
+    def surprisal(self) -> float | None:
+        """Bits of this node's token after the path before it; None until computed."""
+        return None if self.taken is None else max(0.0, -self.taken.logprob / math.log(2))
 
     def attach(self, distribution: Distribution) -> None:
         """Keeps a distribution. The first one stays: a path never shows two answers."""

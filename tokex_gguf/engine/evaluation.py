@@ -8,6 +8,7 @@ from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import statistics
 from tokex_gguf.engine.kv import Sequences
 from tokex_gguf.engine.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.rows import Rows
 
 
 class ContextFull(Exception):
@@ -36,6 +37,7 @@ class Evaluator:
         self._model = model
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = statistics.Statistics(model.vocabulary.size)
+        self._rows = Rows()
         self._trunk: list[int] = []
         """The path whose next tokens were foreseen last."""
         self._branches: list[int] = []
@@ -51,6 +53,13 @@ class Evaluator:
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
         began, decoded = time.perf_counter(), 0
+        following = [*path[1:], asked]
+        while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
+            distributions, taken = self._read(row[None, :], following[start : start + 1], top)
+            yield Chunk(start, distributions, taken, 0, time.perf_counter() - began)
+            began, start = time.perf_counter(), start + 1
+        if start == len(path):
+            return
         sequence, position = self._prepare(path, start)
         while position < len(path):
             room = self._model.context_limit
@@ -69,8 +78,9 @@ class Evaluator:
             decoded += count
             if first == position:
                 continue
-            following = [*path[first + 1 : position + 1], asked]
-            distributions, taken = self._read(logits, following, top)
+            distributions, taken = self._read(logits, following[first:position], top)
+            if position == len(path):
+                self._rows.keep(path, logits[-1])
             ended = time.perf_counter()
             yield Chunk(first, distributions, taken, decoded, ended - began)
             began, decoded = ended, 0
@@ -112,7 +122,24 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
+        for token, row in zip(tokens, logits, strict=False):
+            self._rows.keep([*path, token], row)
         return self._read(logits, [None] * len(branches), top)[0]
+
+    def logits(self, path: list[int]) -> tuple[statistics.Logits, int]:
+        """The logits after a path, shape (vocabulary size,), and how many tokens were decoded for them.
+
+        Raises as `evaluate` does.
+        """
+        decoded = 0
+        while (row := self._rows.of(path)) is None:
+            decoded += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))
+        return row, decoded
+
+    def candidates(self, row: statistics.Logits, ids: list[int]) -> list[Taken]:
+        """Log-probabilities and true ranks of some tokens of a row."""
+        _, log_sum = self._statistics.distribution(row, 1)
+        return [statistics.taken(row, log_sum, token) for token in ids]
 
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:

@@ -124,20 +124,38 @@ class Vocabulary:
         No closing token is added even where the vocabulary asks for one: what
         follows the text is the question.
         """
+        path = self._plain(text, parse_special)
+        if self.bos is not None and path[:1] != [self.bos]:
+            path.insert(0, self.bos)
+        return path
+
+    def _plain(self, text: str, parse_special: bool) -> list[int]:
+        """The tokens that the tokenizer makes of a text."""
         data = text.encode()
         room = len(data) + 16
         for _ in range(2):
             ids = (llama_cpp.llama_token * room)()
             count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, parse_special)
             if count >= 0:
-                path = list(ids[:count])
-                break
+                return list(ids[:count])
             room = -count
-        else:
-            raise ModelError("the tokenizer does not answer")
-        if self.bos is not None and path[:1] != [self.bos]:
-            path.insert(0, self.bos)
-        return path
+        raise ModelError("the tokenizer does not answer")
+
+    def continuation(self, text: str, *, parse_special: bool) -> list[int]:
+        """The tokens of a text that goes on from another: no BOS, and no space before it."""
+        path = self._plain(text, parse_special)
+        if not self.space_prefix():
+            return path
+        # Such a vocabulary puts its space only where a text begins.
+        before = self._plain("\n", False)
+        whole = self._plain("\n" + text, parse_special)
+        return whole[len(before) :] if whole[: len(before)] == before else path
+
+    def text(self, path: list[int]) -> str:
+        """The text that `tokenize` would have to be given for a path. Raises UnicodeDecodeError."""
+        tokens = path[1:] if self.bos is not None and path[:1] == [self.bos] else path
+        data = b"".join(self.piece(token).data for token in tokens)
+        return (data.removeprefix(b" ") if self.space_prefix() else data).decode()
 
     def space_prefix(self) -> bool:
         """Whether `tokenize` puts a space before the text."""

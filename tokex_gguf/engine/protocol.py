@@ -47,6 +47,8 @@ class Tokenize:
     text: str
     parse_special: bool
     """Whether the name of a special token in the text becomes that token."""
+    continues: bool = False
+    """Whether the text goes on from another: nothing is put before it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,28 @@ class Stop:
     """Nothing is wanted any more of what is under way."""
 
 
-Request: TypeAlias = Load | Tokenize | Evaluate | Foresee | Continue | Stop
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Find tokens by their text, the most likely after a path first. Answered by Found; a newer one ends it."""
+
+    request: int
+    path: list[int]
+    query: str
+    """Part of a token's text, in any case, or its id; in double quotes, white space around it counts."""
+    top: int
+    """How many to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Compare a path with what the tokenizer makes of its text. Answered by Checked."""
+
+    request: int
+    path: list[int]
+    parse_special: bool
+
+
+Request: TypeAlias = Load | Tokenize | Evaluate | Foresee | Continue | Search | Check | Stop
 
 # --- replies
 
@@ -182,6 +205,30 @@ class Continued:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Tokens that a search found, the most likely first."""
+
+    request: int
+    tokens: list[int]
+    taken: list[Taken]
+    """Log-probability and rank of each."""
+    total: int
+    """How many there are in the vocabulary."""
+    pieces: dict[int, Piece]
+    decoded: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Where a path leaves what the tokenizer makes of its text."""
+
+    request: int
+    place: int | None
+    """The first position that differs; None where none does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A request cannot be fulfilled."""
 
@@ -200,14 +247,14 @@ class EngineDied:
     reason: str
 
 
-Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Failed
+Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Found | Checked | Failed
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Tokenize, Evaluate, Foresee, Continue, Stop),
-        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Failed),
+        *(Load, Tokenize, Evaluate, Foresee, Continue, Search, Check, Stop),
+        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Found, Checked, Failed),
     )
 }
 

@@ -6,13 +6,17 @@ unnecessary; the other answers them.
 
 import os
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
+from tokex_gguf.engine.kv import common_prefix
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary
 from tokex_gguf.engine.protocol import (
+    Check,
+    Checked,
     Continue,
     Continued,
     Evaluate,
@@ -20,17 +24,20 @@ from tokex_gguf.engine.protocol import (
     Failed,
     Foresee,
     Foreseen,
+    Found,
     Load,
     Loaded,
     Loading,
     Reply,
     Request,
+    Search,
     Stop,
     Tokenize,
     Tokenized,
     decode,
     encode,
 )
+from tokex_gguf.engine.search import Index, likeliest
 from tokex_gguf.tokens import Piece
 
 QUIET = 0.02
@@ -62,13 +69,15 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize):
+        if isinstance(request, Load | Tokenize | Check):
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; foresight waits for all else.
         replaced: tuple[type[Request], ...] = (Evaluate, Continue, Foresee)
         if isinstance(request, Foresee):
             replaced = (Foresee, Continue)
+        elif isinstance(request, Search):
+            replaced = (Foresee, Search)
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
         if isinstance(self._current, replaced):
             self.interrupted = True
@@ -77,6 +86,11 @@ class Inbox:
 
     def _foresight_alone(self) -> bool:
         return not self._closed and all(isinstance(request, Foresee) for request in self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked for."""
+        return not self._waiting and not self._closed
 
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
@@ -115,6 +129,7 @@ class Server:
         self._inbox = inbox
         self._sink = sink
         self._told: set[int] = set()
+        self._answered = False
         self._progress = -1.0
 
     def _send(self, reply: Reply) -> None:
@@ -133,7 +148,8 @@ class Server:
             self._send(Failed(None, str(error)))
             return
         evaluator = Evaluator(model)
-        while request := self._inbox.next():
+        index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
+        while request := self._next(index):
             try:
                 if isinstance(request, Evaluate):
                     self._evaluate(request, model, evaluator)
@@ -143,12 +159,26 @@ class Server:
                     self._continue(request, model, evaluator)
                 elif isinstance(request, Foresee):
                     self._foresee(request, model, evaluator)
+                elif isinstance(request, Search):
+                    self._search(request, model, evaluator, index)
+                elif isinstance(request, Check):
+                    self._check(request, model.vocabulary)
             except Interrupted:
                 continue
             except ContextFull as error:
                 self._send(Failed(request.request, str(error), error.room))  # type: ignore[union-attr]
             except ModelError as error:
                 self._send(Failed(request.request, str(error)))  # type: ignore[union-attr]
+
+    def _next(self, index: Index) -> Request | None:
+        """The next request. While there is none, the vocabulary is made ready for searching."""
+        if self._answered and not index.complete:
+            time.sleep(QUIET)  # not beside the frame that is drawn just now
+            while self._inbox.idle and not index.complete:
+                index.extend()
+                time.sleep(0)
+        self._answered = True
+        return self._inbox.next()
 
     def _load(self, load: Load) -> Llama:
         model = Llama(
@@ -183,7 +213,10 @@ class Server:
         return {token: vocabulary.piece(token) for token in new}
 
     def _tokenize(self, request: Tokenize, vocabulary: Vocabulary) -> None:
-        path = vocabulary.tokenize(request.text, parse_special=request.parse_special)
+        if request.continues:
+            path = vocabulary.continuation(request.text, parse_special=request.parse_special)
+        else:
+            path = vocabulary.tokenize(request.text, parse_special=request.parse_special)
         if not path:
             raise ModelError("this text has no tokens in the model's vocabulary")
         self._send(Tokenized(request.request, path, self._pieces(vocabulary, set(path))))
@@ -205,6 +238,24 @@ class Server:
             )
             if self._inbox.interrupted:
                 raise Interrupted
+
+    def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        began = time.perf_counter()
+        matching = index.matching(request.query)
+        row, decoded = evaluator.logits(request.path)
+        tokens = likeliest(row, matching, request.top).tolist()
+        taken = evaluator.candidates(row, tokens)
+        pieces = self._pieces(model.vocabulary, set(tokens))
+        seconds = time.perf_counter() - began
+        self._send(Found(request.request, tokens, taken, len(matching), pieces, decoded, seconds))
+
+    def _check(self, request: Check, vocabulary: Vocabulary) -> None:
+        try:
+            text = vocabulary.text(request.path)
+        except UnicodeDecodeError:
+            return  # a path that ends inside a character has no text yet
+        path = vocabulary.tokenize(text, parse_special=request.parse_special)
+        self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
         path = request.path

@@ -10,23 +10,27 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Layout
+from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, Output
-from prompt_toolkit.styles import Style
+from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
+from tokex_gguf.editor import edit_text
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action
 from tokex_gguf.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.theme import STYLES
+from tokex_gguf.ui.theme import styles
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Message
+from tokex_gguf.update import Go, Message, Typed
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +54,10 @@ class App:
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None
         self._application: Application[None] = Application(
-            layout=Layout(Painting(self._screen)),
+            layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse)),
             key_bindings=self._bindings(),
-            style=Style.from_dict(STYLES),
+            style=DynamicStyle(self._style),
+            mouse_support=Condition(lambda: self._game.session.mouse),
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
@@ -62,6 +67,10 @@ class App:
         # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
         self._application.ttimeoutlen = 0.05
         self._application.timeoutlen = 0.3
+
+    def _style(self) -> BaseStyle:
+        session = self._game.session
+        return palette_style(session.palette.value, session.settings.light)
 
     @property
     def application(self) -> Application[None]:
@@ -106,20 +115,48 @@ class App:
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
         bindings.add(Keys.Any)(self._any_key)
+        bindings.add(Keys.BracketedPaste)(self._paste)
         for key in sorted({key for binding in BINDINGS for key in binding.keys}):
             bindings.add(key, eager=True)(self._handler(key))
         return bindings
 
-    def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
-        def handle(_event: KeyPressEvent) -> object:
-            if meant := action(self._game.session.mode, key):
+    def _point(self, event: MouseEvent) -> None:
+        """A click, or a turn of the wheel."""
+        size = self._application.output.get_size()
+        if event.event_type is MouseEventType.SCROLL_UP:
+            self._take(Action.UP)
+        elif event.event_type is MouseEventType.SCROLL_DOWN:
+            self._take(Action.DOWN)
+        elif event.event_type is MouseEventType.MOUSE_UP:
+            place = event.position
+            if meant := self._view.hit(self._game.session, size.columns, size.rows, place.x, place.y):
                 self._take(meant)
+
+    def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
+        def handle(event: KeyPressEvent) -> object:
+            mode = self._game.session.mode
+            meant = action(mode, key)
+            if meant is Action.GO:
+                self._take(Go(int(key) - 1))
+            elif meant:
+                self._take(meant)
+            elif mode.typing and event.data.isprintable():
+                self._take(Typed(event.data))
             return NotImplemented  # `_take` draws where that is wanted
 
         return handle
 
-    def _any_key(self, _event: KeyPressEvent) -> object:
-        self._take(Action.HALT)
+    def _any_key(self, event: KeyPressEvent) -> object:
+        if self._game.session.mode.typing and event.data == "\t":
+            self._take(Typed("\t"))
+        elif self._game.session.mode.typing and event.data.isprintable():
+            self._take(Typed(event.data))
+        else:
+            self._take(Action.HALT)
+        return NotImplemented
+
+    def _paste(self, event: KeyPressEvent) -> object:
+        self._take(Typed(event.data.replace("\r\n", "\n").replace("\r", "\n")))
         return NotImplemented
 
     def _receive(self) -> None:
@@ -148,6 +185,9 @@ class App:
         session = self._game.session
         if self._game.quit:
             self._leave()
+        elif (text := self._game.edit) is not None:
+            self._game.edit = None
+            self._application.create_background_task(self._edit(text))
         elif replace(before, ahead=session.ahead) == session:
             return
         elif session.autoplay and before.autoplay:
@@ -156,6 +196,12 @@ class App:
             self._later(PATIENCE)
         else:
             self._application.invalidate()
+
+    async def _edit(self, text: str) -> None:
+        """Gives the terminal to an editor, and takes what it leaves."""
+        edited = await run_in_terminal(lambda: edit_text(text), in_executor=True)
+        self._take(edited)
+        self._application.invalidate()
 
     def _later(self, seconds: float) -> None:
         if self._timer is None:
@@ -169,6 +215,12 @@ class App:
     def _leave(self) -> None:
         if self._application.is_running and not self._application.is_done:
             self._application.exit()
+
+
+@lru_cache(maxsize=8)
+def palette_style(palette: str, light: bool) -> Style:
+    """prompt_toolkit's form of a palette's styles."""
+    return Style.from_dict(styles(palette, light=light))
 
 
 def colour_depth() -> ColorDepth | None:

@@ -13,6 +13,7 @@ from prompt_toolkit.layout.containers import Window
 from prompt_toolkit.layout.controls import DummyControl
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
 from prompt_toolkit.layout.screen import Char, Screen, WritePosition
+from prompt_toolkit.mouse_events import MouseEvent
 
 from tokex_gguf.ui.cells import Fragment, Line
 
@@ -25,9 +26,14 @@ _EMPTY = Char()
 class Painting(Window):
     """A window that shows the lines that `draw(width, height)` gives."""
 
-    def __init__(self, draw: Callable[[int, int], list[Line]]) -> None:
+    def __init__(
+        self, draw: Callable[[int, int], list[Line]], point: Callable[[MouseEvent], None], pointing: Callable[[], bool]
+    ) -> None:
+        """`point` gets clicks and turns of the wheel while `pointing` says so."""
         super().__init__(DummyControl(), always_hide_cursor=True)
         self._draw = draw
+        self._point = point
+        self._pointing = pointing
 
     def write_to_screen(
         self,
@@ -39,11 +45,16 @@ class Painting(Window):
         z_index: int | None,
     ) -> None:
         """Called by prompt_toolkit for each frame. The window has the whole screen."""
-        del mouse_handlers, parent_style, erase_bg, z_index  # the screen is all ours, and in our own styles
+        del parent_style, erase_bg, z_index  # the screen is all ours, and in our own styles
+        if self._pointing():
+            mouse_handlers.set_mouse_handler_for_range(0, write_position.width, 0, write_position.height, self._pointed)
         screen.show_cursor = False
         screen.width, screen.height = write_position.width, write_position.height
         for y, line in enumerate(self._draw(write_position.width, write_position.height)):
             screen.data_buffer[y] = _row(tuple(line))
+
+    def _pointed(self, event: MouseEvent) -> None:
+        self._point(event)
 
 
 @lru_cache(maxsize=512)

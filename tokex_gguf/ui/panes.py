@@ -1,8 +1,12 @@
 """The three things that fill the screen: the prompt, the table, the help."""
 
+from bisect import bisect_right
 from collections import OrderedDict
 from typing import NamedTuple
 
+from prompt_toolkit.utils import get_cwidth
+
+from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, keys_of, topics
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
@@ -11,6 +15,7 @@ from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, fit, pad
+from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.wrap import Wrapped, wrap
 
 _UNREAD = 20_000
@@ -34,34 +39,89 @@ class PromptPane:
 
     def __init__(self) -> None:
         self._laid: OrderedDict[tuple[Node, int], Laid] = OrderedDict()
+        self._first = 0
+        """The first line shown."""
         self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.Line, Line]] = OrderedDict()
 
     def lines(self, session: Session, width: int, height: int) -> list[Line]:
-        """The lines with the tip, at most `height`, none wider than `width` cells."""
-        if not session.prompts:
-            text = spell([session.settings.text[-_UNREAD:].encode()])
+        """The lines with the tip or the cursor, at most `height`, none wider than `width` cells."""
+        unread = _unread(session)
+        if unread is not None:
+            text = spell([unread.encode()])
             return [
                 [("class:dim", span.text.rstrip("\n")) for span in line.spans]
                 for line in wrap(text, width).lines[-height:]
             ]
-        laid = self._lay(session, session.prompt.tip, width)
-        return [self._line(session, laid.nodes, line) for line in laid.wrapped.lines[-height:]]
+        tip, cursor, base = self._shown(session)
+        laid = self._lay(session, tip, width)
+        lines = laid.wrapped.lines
+        first = max(0, len(lines) - height)
+        if cursor is not None:
+            # The cursor's line is somewhere in the middle, but no place is left free below the last.
+            first = max(0, min(first, _line_of(lines, cursor.depth - 1) - height // 2))
+        self._first = first
+        return [self._line(session, laid.nodes, line, cursor, base) for line in lines[first : first + height]]
 
-    def _line(self, session: Session, nodes: list[Node], line: wrap_module.Line) -> Line:
+    def token_at(self, session: Session, width: int, x: int, y: int) -> int | None:
+        """The position of the token in a cell of what `lines` gave last."""
+        if not session.prompts:
+            return None
+        lines = self._lay(session, self._shown(session)[0], width).wrapped.lines
+        if not 0 <= self._first + y < len(lines):
+            return None
+        for span in lines[self._first + y].spans:
+            x -= get_cwidth(span.text.rstrip("\n"))
+            if x < 0:
+                return span.token
+        return None
+
+    def _shown(self, session: Session) -> tuple[Node, Node | None, Node]:
+        """The path to show, the cursor in it, and the part of it that is not only tried."""
+        prompt = session.prompt
+        if session.mode is Mode.TREE:
+            shown = branches(prompt.tip, {one.tip for one in session.prompts})
+            end = shown[min(session.row, len(shown) - 1)].end
+            return end, None, end
+        if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
+            prompt = session.prompts[session.row]
+        if session.draft is not None:
+            return session.draft.tip, None, session.draft.base
+        if session.hunt is not None:
+            return session.hunt.tip, None, session.hunt.tip
+        return prompt.tip, prompt.cursor, prompt.tip
+
+    def _line(
+        self, session: Session, nodes: list[Node], line: wrap_module.Line, cursor: Node | None, base: Node
+    ) -> Line:
         if not line.spans:
             return []
         last = line.spans[-1].token
+        if base.depth <= last or (cursor and line.spans[0].token < cursor.depth <= last + 1):
+            return self._draw(session, nodes, line, cursor, base)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
         lasting = last < len(nodes) - 1 and nodes[last].known
         key = (id(line), nodes[last], session.layer)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
-        drawn: Line = [(_token_style(session, nodes, span.token), span.text.rstrip("\n")) for span in line.spans]
+        drawn = self._draw(session, nodes, line, None, base)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
             if len(self._lines) > 1024:
                 self._lines.popitem(last=False)
+        return drawn
+
+    def _draw(
+        self, session: Session, nodes: list[Node], line: wrap_module.Line, cursor: Node | None, base: Node
+    ) -> Line:
+        drawn: Line = []
+        for span in line.spans:
+            style = _token_style(session, nodes, span.token)
+            if span.token >= base.depth:
+                style = "class:draft"
+            elif nodes[span.token] is cursor:
+                style = "class:cursor"
+            drawn.append((style, span.text.rstrip("\n")))
         return drawn
 
     def _lay(self, session: Session, tip: Node, width: int) -> Laid:
@@ -99,24 +159,25 @@ def _token_style(session: Session, nodes: list[Node], position: int) -> str:
     style = ""
     if session.piece(node.token).control:
         style = "class:dim"
-    if (value := layer_value(session, node)) is not None:
+    size = session.model.vocab_size if session.model else 0
+    if (value := layer_value(session.layer, node, size)) is not None:
         style = theme.shade(session.layer.value, value)
     return f"{style} class:tip" if position == len(nodes) - 1 else style
 
 
-def layer_value(session: Session, node: Node) -> float | None:
-    """What colours a token in the session's layer, 0 to 1.
+def _unread(session: Session) -> str | None:
+    """The text to show where it has no tokens yet."""
+    if not session.prompts:
+        return session.settings.text[-_UNREAD:]
+    index = session.row - len(session.prompts)
+    if session.mode is Mode.PROMPTS and 0 <= index < len(session.starters):
+        return session.starters[index].text[:_UNREAD]
+    return None
 
-    The first token has none: no distribution precedes it. A token's entropy is that
-    of the distribution it was drawn from.
-    """
-    if session.layer is Layer.PLAIN or node.taken is None or node.parent is None:
-        return None
-    if session.layer is Layer.PROBABILITY:
-        return node.taken.prob
-    if node.parent.distribution is None or session.model is None:
-        return None
-    return node.parent.distribution.normalised_entropy(session.model.vocab_size)
+
+def _line_of(lines: list[wrap_module.Line], token: int) -> int:
+    """The line on which a token begins."""
+    return max(0, bisect_right(lines, token, key=lambda line: line.spans[0].token if line.spans else line.token) - 1)
 
 
 def number(value: float) -> str:
@@ -135,17 +196,38 @@ def bar(value: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
+def first_row(session: Session, height: int) -> int:
+    """The first row shown of the table, where `height` lines hold its heading and rows."""
+    rows, chosen, _ = _rows(session)
+    shown = max(1, height - 1)
+    return max(0, min(chosen - shown // 2, len(rows) - shown))
+
+
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
     """The table's heading and the rows around the selected one, at most `height` lines."""
     columns = _Columns(width)
     rows, chosen, style = _rows(session)
-    shown = max(1, height - 1)
-    first = max(0, min(chosen - shown // 2, len(rows) - shown))
+    first = first_row(session, height)
+    node = session.prompt.place.tip if session.prompts else None
+    taken = session.prompt.cursor.token if session.prompts and session.prompt.cursor else None
     lines = [columns.heading()]
-    for index in range(first, min(first + shown, len(rows))):
+    for index in range(first, min(first + max(1, height - 1), len(rows))):
         selected = "class:selected" if index == chosen else ""
-        lines.append(columns.row(session, rows[index], f"{style} {selected}".strip()))
+        mark = "" if style or node is None else _mark(node, rows[index].token, taken)
+        lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
+    if len(lines) == 1 and session.prompts and session.prompt.cursor is not None:
+        lines.append([("class:dim", " the first token is given: nothing comes before it")])
     return lines
+
+
+def _mark(node: Node, token: int, taken: int | None) -> str:
+    """› the token taken here, • one that was visited, · one whose table is known."""
+    if token == taken:
+        return "›"
+    child = node.children.get(token)
+    if child is None:
+        return ""
+    return "•" if child.visited else "·" if child.distribution is not None else ""
 
 
 def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
@@ -156,8 +238,10 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     """
     if not session.prompts:
         return (), 0, ""
-    prompt = session.prompt
-    if prompt.tip.distribution is None:
+    if session.hunt is not None:
+        return session.hunt.rows or (), session.hunt.row, "" if session.hunt.rows is not None else "class:dim"
+    prompt = session.prompt.place
+    if prompt.tip.distribution is None and session.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
             return (), 0, ""
         token = prompt.tip.token
@@ -188,14 +272,13 @@ class _Columns:
         )
         return fit([("class:head", text)], self._width)
 
-    def row(self, session: Session, candidate: Candidate, style: str) -> Line:
-        """One candidate; a dot stands where the table after it is known."""
-        known = not style.startswith("class:dim") and session.foresees(candidate.token)
+    def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
+        """One candidate, with a mark before it."""
         piece = session.piece(candidate.token)
         token = label(piece.data) or "‹empty›"
         special = "class:special" if piece.control and not style else style
         line = [
-            (style, ("·" if known else " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
+            (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
             # Reversed, a bar would show what is not there.
@@ -207,7 +290,7 @@ class _Columns:
 
 def help_lines(mode: Mode, width: int) -> list[Line]:
     """The keys of a mode by topic, in lines of at most `width` cells."""
-    keys = 13
+    keys = 15
     lines: list[Line] = []
     for topic, bindings in topics(mode).items():
         lines += [[], [("class:title", " " + topic)]]

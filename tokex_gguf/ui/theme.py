@@ -1,5 +1,6 @@
 """From values to styles. Pure: colours are computed once, into a few dozen classes."""
 
+import re
 from collections.abc import Callable
 
 STEPS = 32
@@ -19,10 +20,41 @@ def entropy_colour(value: float) -> RGB:
     return (grey, grey, grey)
 
 
-LAYERS: dict[str, Callable[[float], RGB]] = {
+def rank_colour(value: float) -> RGB:
+    """Green, yellow, red and violet for the four buckets."""
+    return ((60, 150, 70), (205, 175, 40), (200, 60, 50), (125, 60, 175))[round(value * 3)]
+
+
+def surprisal_colour(value: float) -> RGB:
+    """Black over red to yellow."""
+    return (round(min(1.0, value * 1.6) * 235), round(max(0.0, value - 0.35) / 0.65 * 215), 30)
+
+
+def boundary_colour(value: float) -> RGB:
+    """Two tints in turns."""
+    return (38, 62, 92) if value else (92, 70, 38)
+
+
+def safe_colour(value: float) -> RGB:
+    """Dark blue over grey to yellow: differs in brightness and along blue and yellow only, as cividis does."""
+    stops = ((0, 34, 78), (74, 85, 108), (125, 124, 120), (188, 175, 111), (253, 231, 55))
+    place = max(0.0, min(1.0, value)) * (len(stops) - 1)
+    index = min(int(place), len(stops) - 2)
+    low, high = stops[index], stops[index + 1]
+    red, green, blue = (round(a + (b - a) * (place - index)) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+STANDARD: dict[str, Callable[[float], RGB]] = {
     "probability": probability_colour,
     "entropy": entropy_colour,
+    "rank": rank_colour,
+    "surprisal": surprisal_colour,
+    "boundaries": boundary_colour,
 }
+"""The colours of each layer by its name."""
+
+COLOUR_BLIND: dict[str, Callable[[float], RGB]] = dict.fromkeys(STANDARD, safe_colour)
 
 
 def luminance(colour: RGB) -> float:
@@ -62,16 +94,30 @@ def shade(layer: str, value: float) -> str:
     return f"class:{layer}.{step(value)}"
 
 
-def _shades() -> dict[str, str]:
+def _coloured(colours: dict[str, Callable[[float], RGB]]) -> dict[str, str]:
     styles = {}
-    for layer, colour_of in LAYERS.items():
+    for layer, colour_of in colours.items():
         for index in range(STEPS):
             colour = colour_of(index / (STEPS - 1))
             styles[f"{layer}.{index}"] = f"bg:{_hex(colour)} fg:{_hex(text_on(colour))}"
     return styles
 
 
-STYLES: dict[str, str] = {
+def _plain() -> dict[str, str]:
+    """Without colours, the striking end of a scale stands out all the same, in four steps."""
+    looks = ("", "underline", "bold underline", "reverse bold")
+    styles = {}
+    for layer in STANDARD:
+        for index in range(STEPS):
+            value = index / (STEPS - 1)
+            striking = 1 - value if layer == "probability" else value
+            styles[f"{layer}.{index}"] = looks[min(3, int(striking * 4))]
+            if layer == "boundaries":
+                styles[f"{layer}.{index}"] = "underline" if value > 0.5 else ""
+    return styles
+
+
+_DARK = {
     "title": "bold",
     "header": "fg:ansibrightblack",
     "rule": "fg:ansibrightblack",
@@ -81,12 +127,30 @@ STYLES: dict[str, str] = {
     "bar": "fg:ansicyan",
     "special": "fg:ansimagenta",
     "tip": "underline",
+    "cursor": "reverse bold",
+    "draft": "italic underline",
+    "taken": "bold",
     "state": "fg:ansigreen bold",
     "busy": "fg:ansiyellow bold",
     "fault": "fg:ansired bold",
     "notice": "fg:ansiyellow",
     "key": "bold",
     "label": "fg:ansibrightblack",
-    **_shades(),
+    "input": "bold",
 }
-"""Style rules by class, in prompt_toolkit's notation."""
+
+# Bright black is a mid grey on most light terminals as well; yellow cannot be read there.
+_LIGHT = {**_DARK, "busy": "fg:ansiblue bold", "notice": "fg:ansiblue", "bar": "fg:ansiblue"}
+
+_MONOCHROME = {name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()}
+
+
+def styles(palette: str, *, light: bool = False) -> dict[str, str]:
+    """Style rules by class, in prompt_toolkit's notation.
+
+    `palette`: "standard", "colour-blind" or "monochrome"; `light`: for a terminal with a light background.
+    """
+    if palette == "monochrome":
+        return {**_MONOCHROME, **_plain()}
+    colours = COLOUR_BLIND if palette == "colour-blind" else STANDARD
+    return {**(_LIGHT if light else _DARK), **_coloured(colours)}

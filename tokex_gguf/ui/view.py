@@ -11,12 +11,18 @@ from 100 columns                below
 
 from pathlib import PurePath
 
+from prompt_toolkit.utils import get_cwidth
+
 from tokex_gguf.keymap import Mode, hints
-from tokex_gguf.session import Engine, Layer, Session
+from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
+from tokex_gguf.session import Draft, Engine, Layer, Score, Session
 from tokex_gguf.tokens import label, visible
+from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, choose, clip, fit, spread, width_of
-from tokex_gguf.ui.panes import PromptPane, help_lines, number, table_lines
+from tokex_gguf.ui.layers import LAYERS
+from tokex_gguf.ui.lists import logarithmic, prompt_lines, score_lines, tree_lines
+from tokex_gguf.ui.panes import PromptPane, first_row, help_lines, number, table_lines
 
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
@@ -44,22 +50,59 @@ class View:
         lines = [header(session, width), *lines, status(session, width), second_line(session, width)]
         return [fit(line, width) for line in [*lines, footer(session, width)]]
 
+    def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
+        """What stands in a cell of the screen that was drawn last for this session and size."""
+        body = height - 4
+        if session.mode is Mode.HELP or width < SMALLEST[0] or not 1 <= y <= body:
+            return None
+        y -= 1
+        if width >= WIDE:
+            left, over, upper, rows = width - _right_width(width) - 4, x > width - _right_width(width) - 3, body, body
+            below = y
+        else:
+            rows = _lower(body)
+            upper = body - 1 - rows
+            left, over, below = width - 2, y > upper, y - upper - 1
+        if not over:
+            token = self._prompt.token_at(session, left, x - 1, y) if y < upper else None
+            return None if token is None else PointedAtToken(token)
+        return None if below < 1 else PointedAtRow(first_row(session, rows) + below - 1)
+
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
-        right = min(64, 30 + width // 6)
+        right = _right_width(width)
         left = width - right - 4
         prompt = _filled(self._prompt.lines(session, left, height), height)
-        table = _filled(table_lines(session, right - 1, height), height)
+        table = _filled(_beside(session, right - 1, height), height)
         return [
             [("", " "), *fit(a, left), ("class:rule", " │ "), *fit(b, right)]
             for a, b in zip(prompt, table, strict=True)
         ]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
-        lower = max(6, (height - 1) * 3 // 5)
+        lower = _lower(height)
         upper = height - 1 - lower
         prompt = _filled(self._prompt.lines(session, width - 2, upper), upper)
-        table = _filled(table_lines(session, width - 1, lower), lower)
+        table = _filled(_beside(session, width - 1, lower), lower)
         return [*([("", " "), *line] for line in prompt), [("class:rule", "─" * width)], *table]
+
+
+def _right_width(width: int) -> int:
+    return min(64, 30 + width // 6)
+
+
+def _lower(height: int) -> int:
+    return max(6, (height - 1) * 3 // 5)
+
+
+def _beside(session: Session, width: int, height: int) -> list[Line]:
+    """What stands beside the prompt."""
+    if session.mode is Mode.INPUT:
+        return score_lines(session, width, height)
+    if session.mode is Mode.TREE:
+        return tree_lines(session, width, height)
+    if session.mode is Mode.PROMPTS:
+        return prompt_lines(session, width, height)
+    return table_lines(session, width, height)
 
 
 def _filled(lines: list[Line], height: int) -> list[Line]:
@@ -72,8 +115,9 @@ def _too_small(width: int, height: int) -> list[Line]:
 
 
 def _help(session: Session, width: int, height: int) -> list[Line]:
-    # The mode that has all keys of playing, the one that restarts the engine included.
-    lines = help_lines(Mode.BROKEN, width)
+    # Of the two modes of playing, the one that has all keys.
+    mode = Mode.BROKEN if session.explained is Mode.PLAY else session.explained
+    lines = help_lines(mode, width)
     first = min(session.scroll, max(0, len(lines) - height))
     shown = _filled(lines[first : first + height], height)
     if first + height < len(lines):
@@ -102,11 +146,27 @@ def status(session: Session, width: int) -> Line:
         (9, [("", f" Prompt {session.active + 1}/{len(session.prompts)}")]),
         (8, [("", f"tokens: {tip.depth}")]),
     ]
+    if session.draft is not None:
+        parts += _joint(session.draft)
+    elif session.prompt.cursor is not None:
+        parts.append((8, [("class:notice", f"looking at {session.prompt.cursor.depth}")]))
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
     room = width - sum(len(text) for _, text in right) - 1
     return spread(choose(parts, room), right, width)
+
+
+def _joint(draft: Draft) -> list[tuple[int, Line]]:
+    """How many tokens are typed, and how likely they are together."""
+    count = draft.tip.depth - draft.base.depth
+    if count == 0:
+        return []
+    parts: list[tuple[int, Line]] = [(8, [("class:notice", f"+{count}")])]
+    logprob = Score(draft.base, draft.tip).logprob
+    if logprob is not None:
+        parts.append((8, [("", f"joint p {logarithmic(logprob)}, log {logprob:.2f}")]))
+    return parts
 
 
 def _short(value: float) -> str:
@@ -139,7 +199,9 @@ def _state(session: Session) -> Line:
 
 
 def second_line(session: Session, width: int) -> Line:
-    """What there is to tell, else the layer's legend and the tip's numbers."""
+    """What is typed, or what there is to tell, else the layer's legend and the numbers of the token looked at."""
+    if session.mode.typing:
+        return _input(session, width)
     if session.notice:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
@@ -147,6 +209,11 @@ def second_line(session: Session, width: int) -> Line:
         parts.append((9, legend(session.layer)))
     if session.prompts and session.model:
         tip = session.prompt.tip
+        if session.prompt.cursor is not None:
+            parts += _of_token(session, session.prompt.cursor)
+            return [("", " "), *choose(parts, width - 1, gap="  ")]
+        if tip.differs is not None:
+            parts.append((8, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
         if tip.taken is not None:
             name = clip(label(session.piece(tip.token).data), 20)
             parts.append((7, [("class:dim", "tip "), ("", name), ("class:dim", f" p {number(tip.taken.prob)}")]))
@@ -158,10 +225,50 @@ def second_line(session: Session, width: int) -> Line:
     return [("", " "), *choose(parts, width - 1, gap="   ")]
 
 
+def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
+    """All numbers of a token of the prompt."""
+    piece = session.piece(node.token)
+    parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(piece.data), 20))])]
+    if node.taken is not None:
+        parts.append((8, [("class:dim", "p "), ("", number(node.taken.prob))]))
+        parts.append((7, [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        parts.append((6, [("class:dim", "surprisal "), ("", f"{node.surprisal:.2f} bits")]))
+    if node.parent and node.parent.distribution:
+        parts.append((5, [("class:dim", "entropy "), ("", f"{node.parent.distribution.entropy_bits:.2f} bits")]))
+    parts.append((4, [("class:dim", f"id {node.token}")]))
+    parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
+    return parts
+
+
+def _input(session: Session, width: int) -> Line:
+    """The text that is typed, with its caret."""
+    search = session.mode is Mode.SEARCH
+    right: Line = []
+    if session.notice:
+        right = [("class:notice", visible(session.notice) + " ")]
+    elif search and session.hunt and session.hunt.rows is not None:
+        right = [("class:dim", f"{session.hunt.total} found ")]
+    head = " search: " if search else " go on with: "
+    text, caret = session.line.text, session.line.caret
+    room = max(10, width - len(head) - width_of(right) - 2)
+    before, here, after = visible(text[:caret]), visible(text[caret : caret + 1]) or " ", visible(text[caret + 1 :])
+    while get_cwidth(before) > room * 2 // 3 and get_cwidth(before + here + after) > room:
+        before = "…" + before[2 if before.startswith("…") else 1 :]
+    line: Line = [("class:label", head), ("class:input", before), ("reverse", here), ("class:input", after)]
+    return spread(line, right, width)
+
+
 def legend(layer: Layer, cells: int = 16) -> Line:
-    """The layer's name and its scale from 0 to 1."""
+    """The layer's name and its scale."""
+    row = LAYERS[layer]
+    if row.steps:
+        last = len(row.steps) - 1
+        line: Line = [("class:label", f"{layer.value} ")]
+        for index, name in enumerate(row.steps):
+            line += [(theme.shade(layer.value, index / last), f" {name} "), ("", " ")]
+        return line[:-1]
     shades = [(theme.shade(layer.value, (index + 0.5) / cells), " ") for index in range(cells)]
-    return [("class:label", f"{layer.value} 0 "), *shades, ("class:label", " 1")]
+    return [("class:label", f"{layer.value} {row.low} "), *shades, ("class:label", f" {row.high}")]
 
 
 def footer(session: Session, width: int) -> Line:

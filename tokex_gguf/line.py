@@ -1,0 +1,53 @@
+"""A line of text that is being typed. Pure."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Text, and where the next character goes."""
+
+    text: str = ""
+    caret: int = 0
+
+    def typed(self, text: str) -> "Line":
+        """With more text at the caret.
+
+        >>> Line("ac", 1).typed("b")
+        Line(text='abc', caret=2)
+        """
+        return Line(self.text[: self.caret] + text + self.text[self.caret :], self.caret + len(text))
+
+    def moved(self, step: int) -> "Line":
+        """With the caret so many characters further, within the text."""
+        return replace(self, caret=max(0, min(len(self.text), self.caret + step)))
+
+    def erased(self) -> "Line":
+        """Without the character before the caret."""
+        return self._without(max(0, self.caret - 1))
+
+    def deleted(self) -> "Line":
+        """Without the character at the caret."""
+        return Line(self.text[: self.caret] + self.text[self.caret + 1 :], self.caret)
+
+    def word_erased(self) -> "Line":
+        """Without the word before the caret, and the white space behind it.
+
+        >>> Line("one two  ", 9).word_erased()
+        Line(text='one ', caret=4)
+        """
+        before = self.text[: self.caret].rstrip()
+        while before and not before[-1].isspace():
+            before = before[:-1]
+        return self._without(len(before))
+
+    def cleared(self) -> "Line":
+        """Without all that is before the caret."""
+        return self._without(0)
+
+    def _without(self, start: int) -> "Line":
+        return Line(self.text[:start] + self.text[self.caret :], start)
+
+
+EMPTY = Line()
+"""Nothing typed."""

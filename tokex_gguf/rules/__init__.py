@@ -1,0 +1,1 @@
+"""The rules of the game: what each message changes. `update` is their only way in."""

@@ -1,0 +1,232 @@
+"""Text that is typed: searching the vocabulary, going on with words of one's own, scoring phrases, the editor."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.distribution import Candidate, Taken
+from tokex_gguf.engine.protocol import Found, Search, Tokenized
+from tokex_gguf.keymap import Mode
+from tokex_gguf.line import Line
+from tokex_gguf.rules.asking import ask, tokenize
+from tokex_gguf.rules.effects import Edit, Effect, Outcome, Send
+from tokex_gguf.rules.playing import insert, show, with_prompt
+from tokex_gguf.rules.program import base_mode
+from tokex_gguf.session import Draft, Engine, Hunt, Prompt, Score, Session, text_of
+from tokex_gguf.tree import Node
+
+
+def _place(session: Session) -> Node | None:
+    """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
+    tip = session.prompt.place.tip
+    return tip if tip.depth else None
+
+
+def _unavailable(session: Session) -> str:
+    if session.engine is not Engine.READY:
+        return "the engine is not there: r restarts it" if session.engine is Engine.DEAD else "still loading"
+    if _place(session) is None:
+        return "nothing comes before the first token"
+    return ""
+
+
+def close(session: Session) -> Outcome:
+    """Leaves what is typed; nothing is changed."""
+    return ask(replace(session, mode=base_mode(session), line=Line(), draft=None, hunt=None))
+
+
+def go_on(session: Session, base: Node, tip: Node) -> Outcome:
+    """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
+    session = replace(session, mode=base_mode(session), line=Line(), draft=None, hunt=None)
+    if session.prompt.cursor is None and base is session.prompt.tip:
+        return show(with_prompt(session, Prompt(tip)))
+    return insert(session, Prompt(tip))
+
+
+# --- the line
+
+
+def typed(session: Session, text: str) -> Outcome:
+    """Text from the keyboard."""
+    return _changed(replace(session, line=session.line.typed(text)))
+
+
+def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
+    """A key that changes the line, or moves in it."""
+
+    def go(session: Session) -> Outcome:
+        line = change(session.line)
+        if line.text == session.line.text:
+            return replace(session, line=line), []
+        return _changed(replace(session, line=line))
+
+    return go
+
+
+def _changed(session: Session) -> Outcome:
+    return _search(session) if session.mode is Mode.SEARCH else _draft(session)
+
+
+# --- searching
+
+
+def search(session: Session) -> Outcome:
+    """Begins a search."""
+    if reason := _unavailable(session):
+        return replace(session, notice=reason), []
+    place = session.prompt.place.tip
+    return _search(replace(session, mode=Mode.SEARCH, line=Line(), hunt=Hunt(place)))
+
+
+def _search(session: Session) -> Outcome:
+    hunt = session.hunt
+    assert hunt is not None
+    request = session.requests + 1
+    session = replace(session, requests=request, hunt=replace(hunt, request=request))
+    query = session.line.text
+    return session, [Send(Search(request, hunt.tip.path(), query, max(100, session.settings.tokens_to_show)))]
+
+
+def found(session: Session, message: Found) -> Outcome:
+    """Shows what a search found."""
+    session.pieces.update(message.pieces)
+    hunt = session.hunt
+    if hunt is None or message.request != hunt.request:
+        return session, []
+    rows = tuple(
+        Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
+    )
+    return replace(session, hunt=replace(hunt, rows=rows, total=message.total, row=0)), []
+
+
+def select_found(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection among what was found."""
+
+    def go(session: Session) -> Outcome:
+        hunt = session.hunt
+        if hunt is None or not hunt.rows:
+            return session, []
+        return replace(session, hunt=replace(hunt, row=max(0, min(len(hunt.rows) - 1, hunt.row + rows)))), []
+
+    return go
+
+
+def append_found(session: Session) -> Outcome:
+    """Goes on with the token selected among what was found."""
+    hunt = session.hunt
+    if hunt is None or not hunt.rows:
+        return replace(session, notice="no token has this text"), []
+    row = hunt.rows[hunt.row]
+    node = hunt.tip.child(row.token)
+    node.attach_taken(Taken(row.logprob, row.rank))
+    return go_on(session, hunt.tip, node)
+
+
+# --- typing
+
+
+def compose(session: Session) -> Outcome:
+    """Begins to type."""
+    if reason := _unavailable(session):
+        return replace(session, notice=reason), []
+    base = session.prompt.place.tip
+    return replace(session, mode=Mode.INPUT, line=Line(), draft=Draft(base, base)), []
+
+
+def paste(session: Session, text: str) -> Outcome:
+    """Pasted text is typed text."""
+    session, effects = compose(session)
+    if session.draft is None:
+        return session, effects
+    return typed(session, text)
+
+
+def _draft(session: Session) -> Outcome:
+    draft = session.draft
+    assert draft is not None
+    if not session.line.text:
+        return ask(replace(session, draft=Draft(draft.base, draft.base)))
+    session, request, effects = tokenize(session, session.line.text, continues=True)
+    return replace(session, draft=replace(draft, request=request)), effects
+
+
+def drafted(session: Session, message: Tokenized) -> Outcome:
+    """The tokens of what is typed are there."""
+    draft = session.draft
+    assert draft is not None
+    draft = replace(draft, tip=draft.base.descend(message.path), request=None, then=None)
+    then = session.draft.then if session.draft else None
+    session = replace(session, draft=draft)
+    if then is None:
+        return ask(session)
+    return enter(session) if then is Mode.PLAY else score(session)
+
+
+def enter(session: Session) -> Outcome:
+    """Appends what is typed."""
+    draft = session.draft
+    if draft is None or not session.line.text:
+        return close(session)
+    if draft.request is not None:
+        return replace(session, draft=replace(draft, then=Mode.PLAY)), []
+    return go_on(session, draft.base, draft.tip)
+
+
+def score(session: Session) -> Outcome:
+    """Keeps what is typed as a phrase to compare, and makes room for the next."""
+    draft = session.draft
+    if draft is None or not session.line.text:
+        return replace(session, notice="type a phrase first"), []
+    if draft.request is not None:
+        return replace(session, draft=replace(draft, then=Mode.INPUT)), []
+    scored = Score(draft.base, draft.tip)
+    scores = session.scores if scored in session.scores else (*session.scores, scored)
+    session = replace(session, scores=scores[-50:], line=Line(), draft=Draft(draft.base, draft.base))
+    return ask(session)
+
+
+def clear_scores(session: Session) -> Outcome:
+    """Forgets all phrases."""
+    notice = "" if session.scores else "no phrases were scored"
+    return ask(replace(session, scores=(), notice=notice))
+
+
+# --- the editor
+
+
+def edit(session: Session) -> Outcome:
+    """Opens the prompt's text in an editor."""
+    try:
+        text = text_of(session, session.prompt.tip).decode()
+    except UnicodeDecodeError:
+        return replace(session, notice="the prompt ends inside a character: append or pop a token first"), []
+    return session, [Edit(text)]
+
+
+def edited(session: Session, text: str) -> Outcome:
+    """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
+    before = text_of(session, session.prompt.tip).decode("utf-8", "replace")
+    if text.endswith("\n") and not before.endswith("\n"):
+        text = text[:-1]  # editors put it there
+    if text == before:
+        return replace(session, notice="the text is unchanged"), []
+    if not text:
+        return replace(session, notice="an empty text cannot be gone on from: the prompt stays"), []
+    if session.engine is not Engine.READY:
+        return replace(session, notice="the engine is not there: the text is lost; r restarts it"), []
+    return open_text(session, text, replacing=True)
+
+
+def open_text(session: Session, text: str, *, replacing: bool = False) -> Outcome:
+    """Opens a text as a new prompt, or in place of the active one."""
+    effects: list[Effect]
+    session, request, effects = tokenize(session, text)
+    return replace(session, opening=(request, replacing)), effects
+
+
+def opened(session: Session, path: list[int]) -> Outcome:
+    """The tokens of a text that becomes a prompt are there."""
+    assert session.opening is not None
+    replacing = session.opening[1]
+    session = replace(session, opening=None)
+    prompt = Prompt(session.root.descend(path))
+    return show(with_prompt(session, prompt)) if replacing else insert(session, prompt)

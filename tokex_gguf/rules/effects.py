@@ -1,0 +1,121 @@
+"""What comes in besides keys, and what is to be done about it outside."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokex_gguf.engine.protocol import EngineDied, Reply, Request
+from tokex_gguf.keymap import Action
+from tokex_gguf.session import Session, Starter
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A save is done."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """A save could not be done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Text from the keyboard, or pasted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """To the open prompt of this index."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAtToken:
+    """A click on the prompt's token at this position."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAtRow:
+    """A click on this row of the table or list."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The text that an editor left."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditFailed:
+    """There is no editor, or it failed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The texts that prompts can start with."""
+
+    starters: tuple[Starter, ...]
+
+
+Event: TypeAlias = Typed | Go | PointedAtToken | PointedAtRow | Edited
+"""What the player does besides pressing a key of the table."""
+News: TypeAlias = Reply | EngineDied | Saved | SaveFailed | EditFailed | Listed
+"""What comes in without the player."""
+Message: TypeAlias = Action | Event | News
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give a request to the engine."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start an engine process, in place of any that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write a prompt's text to a new file; answer Saved or SaveFailed."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Let the player edit a text in an editor; answer Edited or EditFailed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListStarters:
+    """Read the texts that prompts can start with; answer Listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave the program."""
+
+    fault: str = ""
+    """Why, where it is not the player's wish."""
+
+
+Effect: TypeAlias = Send | Start | Save | Edit | ListStarters | Quit
+Outcome: TypeAlias = tuple[Session, list[Effect]]

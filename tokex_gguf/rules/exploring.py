@@ -1,0 +1,100 @@
+"""Looking at a prompt's inner places without popping, and jumping to the interesting ones."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.rules.effects import Outcome
+from tokex_gguf.rules.playing import with_prompt
+from tokex_gguf.session import Prompt, Session
+from tokex_gguf.tree import Node
+
+FAR = 10
+"""Tokens that the far steps move by."""
+
+
+def look(session: Session, cursor: Node | None) -> Outcome:
+    """Looks at a token of the active prompt; None: at its end."""
+    return with_prompt(session, replace(session.prompt, cursor=cursor, chosen=None)), []
+
+
+def step(tokens: int) -> Callable[[Session], Outcome]:
+    """Looks so many tokens further; from the last token on, at the tip."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        # The tip is the place behind the last token.
+        here = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
+        there = max(0, here + tokens)
+        if there >= prompt.tip.depth:
+            if prompt.cursor is None:
+                return replace(session, notice="this is the tip: → appends"), []
+            return look(session, None)
+        return look(session, prompt.tip.nodes(there)[0])
+
+    return go
+
+
+def first(session: Session) -> Outcome:
+    """Looks at the first token."""
+    return look(session, session.prompt.tip.nodes()[0])
+
+
+def back_to_tip(session: Session) -> Outcome:
+    """Looks at the tip again."""
+    return look(session, None)
+
+
+def point(session: Session, position: int) -> Outcome:
+    """Looks at the token at a position."""
+    nodes = session.prompt.tip.nodes()
+    return look(session, nodes[position] if position < len(nodes) else None)
+
+
+def notable(values: list[tuple[Node, float]], threshold: float) -> list[Node]:
+    """The nodes with a value from a threshold on; threshold 0: with the highest tenth of the values."""
+    if not values:
+        return []
+    if threshold <= 0:
+        ordered = sorted((value for _, value in values), reverse=True)
+        threshold = ordered[math.ceil(len(ordered) / 10) - 1]
+    return [node for node, value in values if value >= threshold]
+
+
+def surprisals(prompt: Prompt) -> list[tuple[Node, float]]:
+    """Each token's surprisal in bits, as far as known."""
+    return [(node, bits) for node in prompt.tip.nodes(1) if (bits := node.surprisal) is not None]
+
+
+def doubts(prompt: Prompt) -> list[tuple[Node, float]]:
+    """The entropy in bits of the distribution that each token was drawn from, as far as known."""
+    return [
+        (node, node.parent.distribution.entropy_bits)
+        for node in prompt.tip.nodes(1)
+        if node.parent and node.parent.distribution
+    ]
+
+
+def jump(
+    values: Callable[[Prompt], list[tuple[Node, float]]], direction: int, threshold: Callable[[Session], float]
+) -> Callable[[Session], Outcome]:
+    """Looks at the next notable token in a direction; behind the last comes the first."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        places = notable(values(prompt), threshold(session))
+        if not places:
+            return replace(session, notice="no such token here (or not computed yet)"), []
+        here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
+        if direction > 0:
+            further = [node for node in places if node.depth > here]
+            node = further[0] if further else places[0]
+        else:
+            further = [node for node in places if node.depth < here]
+            node = further[-1] if further else places[-1]
+        session, effects = look(session, node)
+        number = f"{places.index(node) + 1} of {len(places)}"
+        around = "" if further or prompt.cursor is None else ", from the other end again"
+        return replace(session, notice=f"{number}{around}" if around else session.notice), effects
+
+    return go

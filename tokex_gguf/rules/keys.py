@@ -1,0 +1,170 @@
+"""What the player does, by mode: the table from actions to functions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.line import Line
+from tokex_gguf.rules import browsing, composing, exploring, playing, program
+from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed
+from tokex_gguf.session import Session
+
+PLAYERS = (Action, Typed, Go, PointedAtToken, PointedAtRow, Edited)
+"""The messages that come from the player."""
+
+Key: TypeAlias = Callable[[Session], Outcome]
+
+
+def act(session: Session, message: Action | Event) -> Outcome:
+    """What the player does. Any key ends autoplay; space does nothing else then."""
+    session = replace(session, notice="")
+    if not session.autoplay:
+        return _take(session, message)
+    session, effects = playing.halt(session)
+    if message is not Action.AUTOPLAY:
+        session, more = _take(session, message)
+        effects = effects + more
+    return session, effects
+
+
+def _take(session: Session, message: Action | Event) -> Outcome:
+    if isinstance(message, Action):
+        key = _KEYS[session.mode].get(message)
+        possible = session.prompts or session.mode is Mode.HELP or message in _ALWAYS
+        if key is None or not possible:
+            return session, []
+        return key(session)
+    return _event(session, message) if session.prompts else (session, [])
+
+
+def _event(session: Session, message: Event) -> Outcome:
+    match message:
+        case Typed():
+            if session.mode.typing:
+                return composing.typed(session, message.text)
+            return composing.paste(session, message.text) if session.mode is Mode.PLAY else (session, [])
+        case Go():
+            if session.mode not in (Mode.PLAY, Mode.BROKEN, Mode.PROMPTS):
+                return session, []
+            return playing.go_to(replace(session, mode=program.base_mode(session)), message.index)
+        case PointedAtToken():
+            return exploring.point(session, message.position) if session.mode is Mode.PLAY else (session, [])
+        case PointedAtRow():
+            return _point_at_row(session, message.row)
+        case Edited():
+            return composing.edited(session, message.text)
+
+
+def _point_at_row(session: Session, row: int) -> Outcome:
+    if session.mode in (Mode.TREE, Mode.PROMPTS):
+        return browsing.move(row - session.row)(session)
+    if session.mode is Mode.SEARCH and session.hunt:
+        return composing.select_found(row - session.hunt.row)(session)
+    if session.mode in (Mode.PLAY, Mode.BROKEN):
+        return playing.select_row(session, row)
+    return session, []
+
+
+def _moves(move: Callable[[int], Key]) -> Mapping[Action, Key]:
+    """The keys that move a selection."""
+    steps = {
+        Action.UP: -1,
+        Action.DOWN: 1,
+        Action.PAGE_UP: -playing.PAGE,
+        Action.PAGE_DOWN: playing.PAGE,
+        Action.TOP: -playing.ALL,
+        Action.BOTTOM: playing.ALL,
+    }
+    return {action: move(rows) for action, rows in steps.items()}
+
+
+_ALWAYS = frozenset(
+    {
+        *(
+            Action.QUIT,
+            Action.HELP,
+            Action.LAYER,
+            Action.MORE_LAYERS,
+            Action.PALETTE,
+            Action.MOUSE,
+            Action.SAVE,
+            Action.RESTART,
+            Action.HALT,
+        ),
+    }
+)
+"""What can be done before the starting prompt is there."""
+
+_PLAY: dict[Action, Key] = {
+    **_moves(playing.select),
+    Action.APPEND: playing.append,
+    Action.POP: playing.pop,
+    Action.AUTOPLAY: playing.autoplay,
+    Action.HALT: lambda session: (session, []),
+    Action.NEXT: playing.cycle(1),
+    Action.PREVIOUS: playing.cycle(-1),
+    Action.COPY: playing.copy,
+    Action.REMOVE: playing.remove,
+    Action.UNDO: playing.undo,
+    Action.CURSOR_BACK: exploring.step(-1),
+    Action.CURSOR_ON: exploring.step(1),
+    Action.CURSOR_FAR_BACK: exploring.step(-exploring.FAR),
+    Action.CURSOR_FAR_ON: exploring.step(exploring.FAR),
+    Action.CURSOR_FIRST: exploring.first,
+    Action.CURSOR_TIP: exploring.back_to_tip,
+    Action.NEXT_SURPRISE: exploring.jump(exploring.surprisals, 1, lambda session: session.settings.surprise),
+    Action.LAST_SURPRISE: exploring.jump(exploring.surprisals, -1, lambda session: session.settings.surprise),
+    Action.NEXT_DOUBT: exploring.jump(exploring.doubts, 1, lambda _: 0.0),
+    Action.LAST_DOUBT: exploring.jump(exploring.doubts, -1, lambda _: 0.0),
+    Action.SEARCH: composing.search,
+    Action.INPUT: composing.compose,
+    Action.EDIT: composing.edit,
+    Action.CLEAR_SCORES: composing.clear_scores,
+    Action.TREE: browsing.tree,
+    Action.PROMPTS: browsing.prompts,
+    Action.LAYER: program.layer(program.LAYERS),
+    Action.MORE_LAYERS: program.layer(program.MORE_LAYERS),
+    Action.PALETTE: program.palette,
+    Action.MOUSE: program.mouse,
+    Action.SAVE: program.save,
+    Action.HELP: program.open_help,
+    Action.QUIT: program.leave,
+}
+
+_TYPING: dict[Action, Key] = {
+    Action.ERASE: composing.edit_line(Line.erased),
+    Action.ERASE_WORD: composing.edit_line(Line.word_erased),
+    Action.ERASE_LINE: composing.edit_line(Line.cleared),
+    Action.CLOSE: composing.close,
+    Action.HELP: program.open_help,
+    Action.QUIT: program.leave,
+}
+
+_LIST: dict[Action, Key] = {
+    **_moves(browsing.move),
+    Action.CLOSE: browsing.close,
+    Action.HELP: program.open_help,
+    Action.QUIT: program.leave,
+}
+
+_KEYS: dict[Mode, dict[Action, Key]] = {
+    Mode.PLAY: _PLAY,
+    Mode.BROKEN: {**_PLAY, Action.RESTART: program.restart},
+    Mode.HELP: {**_moves(program.scroll), Action.CLOSE: program.close_help, Action.QUIT: program.leave},
+    Mode.SEARCH: {**_TYPING, **_moves(composing.select_found), Action.APPEND: composing.append_found},
+    Mode.INPUT: {
+        **_TYPING,
+        Action.ENTER: composing.enter,
+        Action.SCORE: composing.score,
+        Action.CLEAR_SCORES: composing.clear_scores,
+        Action.LINE_BREAK: lambda session: composing.typed(session, "\n"),
+        Action.DELETE: composing.edit_line(Line.deleted),
+        Action.CARET_LEFT: composing.edit_line(lambda line: line.moved(-1)),
+        Action.CARET_RIGHT: composing.edit_line(lambda line: line.moved(1)),
+        Action.CARET_START: composing.edit_line(lambda line: line.moved(-len(line.text))),
+        Action.CARET_END: composing.edit_line(lambda line: line.moved(len(line.text))),
+    },
+    Mode.TREE: {**_LIST, Action.ENTER: browsing.go_there, Action.OPEN: browsing.open_there},
+    Mode.PROMPTS: {**_LIST, Action.ENTER: browsing.choose},
+}

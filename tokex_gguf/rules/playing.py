@@ -1,0 +1,199 @@
+"""Choosing, appending and popping tokens; autoplay; the list of open prompts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Continue, Stop
+from tokex_gguf.rules.asking import ask
+from tokex_gguf.rules.effects import Outcome, Send
+from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row, table
+from tokex_gguf.tokens import label
+
+PAGE = 10
+"""Rows that page up and page down move by."""
+ALL = 1_000_000
+"""More rows than any table has."""
+
+
+def with_prompt(session: Session, prompt: Prompt) -> Session:
+    """The session with another active prompt in the same place."""
+    prompts = (*session.prompts[: session.active], prompt, *session.prompts[session.active + 1 :])
+    return replace(session, prompts=prompts)
+
+
+def show(session: Session) -> Outcome:
+    """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
+    session = replace(session, ahead=False, full=None)
+    if session.prompt.tip.known:
+        session = replace(session, cost=Cost())
+    return ask(session)
+
+
+def turned(session: Session, rows: int) -> Prompt:
+    """The active prompt with the selection so many rows further down; it stops at either end."""
+    prompt = session.prompt
+    candidates = table(prompt.place)
+    if not candidates:
+        return prompt
+    row = max(0, min(len(candidates) - 1, selected_row(prompt.place) + rows))
+    return chosen(prompt, candidates[row].token)
+
+
+def chosen(prompt: Prompt, token: int) -> Prompt:
+    """The prompt with another token selected."""
+    return replace(prompt, selected=token) if prompt.cursor is None else replace(prompt, chosen=token)
+
+
+def select(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection by so many rows."""
+
+    def go(session: Session) -> Outcome:
+        return with_prompt(session, turned(session, rows)), []
+
+    return go
+
+
+def select_row(session: Session, row: int) -> Outcome:
+    """Selects a row of the table."""
+    return with_prompt(session, turned(session, row - selected_row(session.prompt.place))), []
+
+
+def insert(session: Session, prompt: Prompt) -> Outcome:
+    """Opens a prompt behind the active one and goes to it."""
+    limit = session.settings.max_prompts
+    if len(session.prompts) >= limit:
+        return replace(session, notice=f"{limit} prompts are open, the most there can be: remove one with a"), []
+    place = session.active + 1
+    prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
+    return show(replace(session, prompts=prompts, active=place))
+
+
+def append(session: Session) -> Outcome:
+    """Appends the selected token; at an inner place, opens a prompt that goes that way."""
+    if session.prompt.cursor is not None:
+        return _branch(session)
+    if session.full is not None:
+        return replace(session, notice=f"context full ({session.full}/{session.full}): pop a token first"), []
+    if session.pending is None and not session.ready:
+        return ask(session)  # the last attempt failed
+    rows = table(session.prompt)
+    if not session.ready or not rows:
+        # One press is kept for when the table is there. More would run on after the key is released.
+        return replace(session, ahead=session.pending is not None), []
+    tip = session.prompt.tip.child(rows[selected_row(session.prompt)].token)
+    return show(with_prompt(session, Prompt(tip)))
+
+
+def _branch(session: Session) -> Outcome:
+    place = session.prompt.place
+    rows = table(place)
+    if not rows:
+        return replace(session, notice="nothing comes before the first token: no other can be chosen here"), []
+    token = rows[selected_row(place)].token
+    assert session.prompt.cursor is not None
+    if token == session.prompt.cursor.token:
+        return replace(session, notice="this is the token that was taken here: select another to go its way"), []
+    return insert(session, Prompt(place.tip.child(token)))
+
+
+def pop(session: Session) -> Outcome:
+    """Pops the last token."""
+    if session.prompt.cursor is not None:
+        return replace(session, notice="the tip's token is popped at the tip: Esc goes there"), []
+    tip = session.prompt.tip
+    if tip.parent is None or tip.parent.depth == 0:
+        return replace(session, ahead=False, notice="the first token stays: there is nothing before it"), []
+    return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token)))
+
+
+def autoplay(session: Session) -> Outcome:
+    """Begins to append the most likely token again and again."""
+    if session.engine is not Engine.READY or session.full is not None:
+        return session, []
+    session = replace(with_prompt(session, replace(session.prompt, cursor=None)), autoplay=True, cost=Cost())
+    return play_on(session) if session.ready else (session, [])
+
+
+def play_step(session: Session) -> Outcome:
+    """Appends the most likely token, or ends autoplay where there is none to append."""
+    tip = session.prompt.tip
+    assert tip.distribution is not None
+    assert session.model is not None
+    token = tip.distribution.ids[0]
+    name = label(session.piece(token).data)
+    reason = ""
+    if session.piece(token).ends:
+        reason = f"the model ends here: {name} is the most likely token"
+    elif tip.depth >= session.model.context_limit:
+        reason = f"context full ({tip.depth}/{session.model.context_limit})"
+    if reason:
+        return replace(session, autoplay=False, pending=None, notice=reason), [Send(Stop())]
+    return with_prompt(session, Prompt(tip.child(token))), []
+
+
+def play_on(session: Session) -> Outcome:
+    """Autoplay from a known tip: through what is known, then on with the engine."""
+    while session.autoplay and session.prompt.tip.distribution is not None:
+        session, effects = play_step(session)
+        if effects:
+            return session, effects
+    tip = session.prompt.tip
+    assert tip.parent is not None
+    request = session.requests + 1
+    job = Job((tip.parent,), tip.depth - 1, None)
+    jobs = {**session.jobs, request: job}
+    session = replace(session, requests=request, pending=request, foresight=None, jobs=jobs)
+    return session, [Send(Continue(request, tip.path(), session.settings.tokens_to_show))]
+
+
+def halt(session: Session) -> Outcome:
+    """Ends autoplay at the last token whose table is known."""
+    tip = session.prompt.tip
+    while tip.distribution is None and tip.parent is not None and tip.parent.depth:
+        tip = tip.parent
+    if tip.distribution is None:  # nothing was played yet: the prompt itself is still being evaluated
+        return replace(session, autoplay=False), []
+    return ask(with_prompt(replace(session, autoplay=False), Prompt(tip)))
+
+
+def cycle(step: int) -> Callable[[Session], Outcome]:
+    """To another open prompt, round and round."""
+
+    def go(session: Session) -> Outcome:
+        return show(replace(session, active=(session.active + step) % len(session.prompts)))
+
+    return go
+
+
+def copy(session: Session) -> Outcome:
+    """Opens a copy of the prompt."""
+    return insert(session, session.prompt)
+
+
+def remove(session: Session) -> Outcome:
+    """Removes the prompt."""
+    if len(session.prompts) == 1:
+        return replace(session, notice="the last prompt stays"), []
+    prompts = session.prompts[: session.active] + session.prompts[session.active + 1 :]
+    removed = (*session.removed, (session.active, session.prompt))[-100:]
+    session = replace(session, prompts=prompts, active=min(session.active, len(prompts) - 1), removed=removed)
+    return show(replace(session, notice="A brings it back"))
+
+
+def undo(session: Session) -> Outcome:
+    """Brings the prompt back that was removed last, where it stood."""
+    if not session.removed:
+        return replace(session, notice="no prompt was removed"), []
+    if len(session.prompts) >= session.settings.max_prompts:
+        return insert(session, session.prompt)  # says why not
+    place, prompt = session.removed[-1]
+    place = min(place, len(session.prompts))
+    prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
+    return show(replace(session, prompts=prompts, active=place, removed=session.removed[:-1]))
+
+
+def go_to(session: Session, index: int) -> Outcome:
+    """To the open prompt of an index."""
+    if index >= len(session.prompts):
+        return replace(session, notice=f"there is no prompt {index + 1}"), []
+    return show(replace(session, active=index))

@@ -1,0 +1,192 @@
+"""What the engine's replies, and the outcomes of effects, change."""
+
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import (
+    Checked,
+    Continued,
+    EngineDied,
+    Evaluated,
+    Failed,
+    Foreseen,
+    Found,
+    Loaded,
+    Loading,
+    Tokenized,
+)
+from tokex_gguf.keymap import Mode
+from tokex_gguf.line import Line
+from tokex_gguf.rules import composing
+from tokex_gguf.rules.asking import ask, tokenize
+from tokex_gguf.rules.effects import EditFailed, Listed, News, Outcome, Quit, Saved, SaveFailed
+from tokex_gguf.rules.playing import append, play_on, play_step
+from tokex_gguf.session import Cost, Engine, Job, Prompt, Session
+
+
+def hear(session: Session, message: News) -> Outcome:
+    """What a reply of the engine, or the outcome of an effect, does."""
+    match message:
+        case Loading():
+            return replace(session, progress=message.fraction), []
+        case Loaded():
+            return _loaded(session, message)
+        case Tokenized():
+            return _tokenized(session, message)
+        case Evaluated():
+            return _evaluated(session, message)
+        case Foreseen():
+            return _foreseen(session, message)
+        case Continued():
+            return _continued(session, message)
+        case Found():
+            return composing.found(session, message)
+        case Checked():
+            return _checked(session, message), []
+        case Failed():
+            return _failed(session, message)
+        case EngineDied():
+            return died(session, message)
+        case Saved():
+            return replace(session, notice=f"saved {message.path}"), []
+        case SaveFailed():
+            return replace(session, notice=f"not saved: {message.reason}"), []
+        case EditFailed():
+            return replace(session, notice=message.reason), []
+        case Listed():
+            return replace(session, starters=message.starters), []
+
+
+def _checked(session: Session, message: Checked) -> Session:
+    if session.check is None or message.request != session.check[0]:
+        return session
+    node = session.check[1]
+    node.checked, node.differs = True, message.place
+    return replace(session, check=None)
+
+
+def _loaded(session: Session, message: Loaded) -> Outcome:
+    if session.model and replace(message, context=0) != replace(session.model, context=0):
+        # Token ids of one vocabulary mean nothing in another.
+        return died(session, EngineDied("the file holds another model now; put the first one back"))
+    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
+    if session.prompts:
+        return ask(session)
+    session, _, effects = tokenize(session, session.settings.text)
+    return session, effects
+
+
+def _tokenized(session: Session, message: Tokenized) -> Outcome:
+    session.pieces.update(message.pieces)
+    if not session.prompts:
+        return ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
+    if session.draft is not None and message.request == session.draft.request:
+        return composing.drafted(session, message)
+    if session.opening is not None and message.request == session.opening[0]:
+        return composing.opened(session, message.path)
+    return session, []
+
+
+def _evaluated(session: Session, message: Evaluated) -> Outcome:
+    session.pieces.update(message.pieces)
+    job = session.jobs.get(message.request)
+    if job is None:
+        return session, []
+    offset = message.start - job.start
+    nodes = job.nodes[offset : offset + len(message.distributions)]
+    for node, distribution in zip(nodes, message.distributions, strict=True):
+        node.attach(distribution)
+    for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
+        node.attach_taken(taken)
+    complete = nodes[-1] is job.nodes[-1]
+    if complete and job.asked is not None:
+        nodes[-1].child(job.asked).attach_taken(message.taken[-1])
+    jobs = _from(session, message.request)
+    if complete:
+        del jobs[message.request]
+    session = replace(session, jobs=jobs, context=message.context)
+    if message.request != session.pending:
+        return session, []
+    cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
+    session = replace(session, cost=cost, pending=None if complete else session.pending)
+    session, effects = ask(session)
+    if session.ready and (session.autoplay or session.ahead):
+        session, more = play_on(session) if session.autoplay else append(session)
+        effects += more
+    return session, effects
+
+
+def _foreseen(session: Session, message: Foreseen) -> Outcome:
+    session.pieces.update(message.pieces)
+    if (job := session.jobs.get(message.request)) is None:
+        return session, []
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        job.nodes[0].child(token).attach(distribution)
+    session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
+    if session.pending is None or session.prompt.tip.distribution is None:
+        return session, []
+    return ask(session)  # the token was chosen while its answer was on the way
+
+
+def _continued(session: Session, message: Continued) -> Outcome:
+    session.pieces.update(message.pieces)
+    if (job := session.jobs.get(message.request)) is None:
+        return session, []
+    node = job.nodes[0].child(message.token)
+    node.attach(message.distributions[0])
+    jobs = {**_from(session, message.request), message.request: replace(job, nodes=(node,))}
+    session = replace(session, jobs=jobs, context=message.context)
+    if message.request != session.pending or node is not session.prompt.tip:
+        return session, []
+    session = replace(session, cost=Cost(session.cost.tokens + 1, session.cost.seconds + message.seconds))
+    return play_step(session)
+
+
+def _from(session: Session, request: int) -> dict[int, Job]:
+    """The jobs that may still be answered: the engine answers in order."""
+    return {number: job for number, job in session.jobs.items() if number >= request}
+
+
+def _failed(session: Session, message: Failed) -> Outcome:
+    if not session.prompts:
+        return session, [Quit(message.reason)]
+    if message.request is None:
+        return died(session, EngineDied(message.reason))
+    session = replace(session, jobs=_from(session, message.request + 1))
+    if session.opening is not None and message.request == session.opening[0]:
+        return replace(session, opening=None, notice=message.reason), []
+    if session.draft is not None and message.request == session.draft.request:
+        return replace(session, draft=replace(session.draft, request=None, then=None), notice=message.reason), []
+    if message.request != session.pending:
+        return session, []
+    if session.goal.tip is not session.prompt.tip:
+        # A phrase that does not fit must not be asked for again and again.
+        scores = tuple(score for score in session.scores if score.logprob is not None)
+        return replace(session, pending=None, scores=scores, notice=message.reason), []
+    session = replace(session, pending=None, ahead=False, autoplay=False, full=message.context)
+    return replace(session, notice=message.reason), []
+
+
+def died(session: Session, message: EngineDied) -> Outcome:
+    """The engine is gone: what was computed and all prompts stay."""
+    safe = "; your prompts are safe" if session.prompts else ""
+    notice = f"the engine stopped ({message.reason}){safe}: press r to restart it"
+    mode = session.mode if session.mode is Mode.HELP else Mode.BROKEN
+    return replace(
+        session,
+        engine=Engine.DEAD,
+        mode=mode,
+        explained=Mode.BROKEN,
+        pending=None,
+        ahead=False,
+        autoplay=False,
+        foresight=None,
+        check=None,
+        opening=None,
+        draft=None,
+        hunt=None,
+        line=Line(),
+        jobs={},
+        progress=0.0,
+        notice=notice,
+        fault=message.reason,
+    ), []

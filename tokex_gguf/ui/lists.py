@@ -1,0 +1,105 @@
+"""What stands in the table's place in other modes: phrases scored, the tree, the prompts."""
+
+import math
+
+from tokex_gguf.branches import branches
+from tokex_gguf.session import Score, Session, shares
+from tokex_gguf.tokens import label, visible
+from tokex_gguf.tree import Node
+from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.panes import bar, number
+
+
+def text(session: Session, nodes: list[Node]) -> str:
+    """Tokens as one line."""
+    return label(b"".join(session.piece(node.token).data for node in nodes))
+
+
+def logarithmic(logprob: float) -> str:
+    """A probability, given by its natural logarithm, in at most seven characters, however small.
+
+    >>> logarithmic(math.log(0.25)), logarithmic(-3000.0)
+    ('0.2500', '1e-1303')
+    """
+    if logprob > -690:
+        return number(math.exp(logprob))
+    return f"1e{math.floor(logprob / math.log(10)):d}"
+
+
+def score_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The phrases and how they compare; of the one scored last, every token."""
+    if not session.scores:
+        hints = ("ctrl+p scores what is typed,", "Enter appends it.", "Several phrases are compared.")
+        return [[("class:dim", f" {hint}")] for hint in hints]
+    wide = max(8, width - 36)
+    head = f" {pad('phrase', wide)} {'joint p':>8} {'log p':>8} {'share':>7}"
+    lines: list[Line] = [fit([("class:head", head)], width)]
+    for score, share in zip(session.scores, shares(session.scores), strict=True):
+        name = pad(text(session, score.nodes), wide)
+        if score.logprob is None or share is None:
+            lines.append([("class:dim", f" {name}  working")])
+            continue
+        figures = f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} "
+        lines.append(fit([("", f" {name}{figures}"), ("class:bar", bar(share, 8))], width))
+    return [*lines, [], *_tokens(session, session.scores[-1], width)][:height]
+
+
+def _tokens(session: Session, score: Score, width: int) -> list[Line]:
+    """Every token of a phrase, the least likely marked."""
+    if score.logprob is None:
+        return []
+    lines: list[Line] = [fit([("class:head", f" {pad('token', width - 34)} {'prob':>8} {'rank':>7}")], width)]
+    for node in score.nodes:
+        assert node.taken is not None
+        weakest = node is score.weakest and len(score.nodes) > 1
+        figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
+        name = pad(text(session, [node]), width - 34)
+        note = "  ← weakest" if weakest else ""
+        lines.append(fit([("class:taken" if weakest else "", f" {name}{figures}{note}")], width))
+    return lines
+
+
+def tree_lines(session: Session, width: int, height: int) -> list[Line]:
+    """All paths visited, a line for each run of tokens without a choice."""
+    tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
+    shown = branches(session.prompt.tip, tips)
+    row = min(session.row, len(shown) - 1)
+    first = max(0, min(row - height // 2, len(shown) - height))
+    lines: list[Line] = []
+    for index in range(first, min(first + height, len(shown))):
+        branch = shown[index]
+        taken = branch.nodes[0].taken
+        prob = number(taken.prob) if taken else ""
+        number_of = tips.get(branch.end)
+        mark = f"{number_of} " if number_of else "  "
+        indent = "  " * min(branch.depth, 12)
+        style = "class:selected" if index == row else ""
+        room = width - len(indent) - 15
+        name = _ends(text(session, list(branch.nodes)), room)
+        lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8}")], width, style))
+    return lines
+
+
+def _ends(name: str, room: int) -> str:
+    """A long text by its beginning and its end."""
+    if len(name) <= room or room < 12:
+        return name
+    half = (room - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
+def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The open prompts by number, then the texts to start with."""
+    entries: list[tuple[str, str]] = []
+    for index, prompt in enumerate(session.prompts):
+        tip = prompt.tip
+        figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
+        entries.append((f"{index + 1:>2} {text(session, tip.nodes()[:60])}", figures))
+    entries += [(f" + {visible(starter.name)}", f"{len(starter.text):>6} chars") for starter in session.starters]
+    first = max(0, min(session.row - (height - 2) // 2, len(entries) - (height - 2)))
+    lines: list[Line] = [fit([("class:head", " open prompts (by number) and texts to start with (+)")], width)]
+    for index in range(first, min(first + height - 1, len(entries))):
+        name, figures = entries[index]
+        style = "class:selected" if index == session.row else ""
+        lines.append(fit([(style, f" {pad(clip(name, width - 22), width - 22)} {figures}")], width, style))
+    return lines
