@@ -12,16 +12,24 @@ import pexpect
 import pyte
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11",
-        "ctrl-c": "\x03", "end": "\x1b[F"}  # fmt: skip
+        "ctrl-c": "\x03", "ctrl-e": "\x05", "end": "\x1b[F"}  # fmt: skip
 
 
 class Terminal:
     """A program in a terminal of its own; what it writes is interpreted into a screen."""
 
-    def __init__(self, *arguments: str, rows: int = 40, columns: int = 130, command: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        rows: int = 40,
+        columns: int = 130,
+        command: list[str] | None = None,
+        keep: tuple[str, ...] = (),
+    ) -> None:
         command = command or [sys.executable, "-m", "tokex_gguf", *arguments]
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        environment.pop("NO_COLOR", None)
+        for name in {"NO_COLOR"} - set(keep):
+            environment.pop(name, None)
         self.child = pexpect.spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
         self.child.delaybeforesend = None
         self.before = termios.tcgetattr(self.child.child_fd)
@@ -129,8 +137,10 @@ class Terminal:
         for row in range(self.screen.lines):
             cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
             if any(cell.reverse for cell in cells):
-                # The dot of a row whose table is known already is not one of them.
-                return "".join(cell.data for cell in cells if cell.reverse).replace("·", " ").split()
+                # The mark before a row is not one of them.
+                return (
+                    "".join(cell.data for cell in cells if cell.reverse).translate(str.maketrans("·•›", "   ")).split()
+                )
         return []
 
     def colour_of(self, word: str, offset: int = 0) -> str:

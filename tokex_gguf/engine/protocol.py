@@ -5,10 +5,10 @@ because the engine runs native code over files from strangers, and nothing that
 it says may run code here. A request carries its whole path, so the engine has no
 state that matters, and a new one needs no history:
 
->>> encode(Tokenize(1, "a\n", True))
-b'["Tokenize",{"request":1,"text":"a\\n","parse_special":true}]\n'
->>> decode(encode(Tokenize(1, "a\n", True)))
-Tokenize(request=1, text='a\n', parse_special=True)
+>>> encode(Continue(1, [7, 9], 30))
+b'["Continue",{"request":1,"path":[7,9],"top":30}]\n'
+>>> decode(encode(Continue(1, [7, 9], 30)))
+Continue(request=1, path=[7, 9], top=30)
 """
 
 import json

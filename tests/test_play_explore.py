@@ -1,0 +1,156 @@
+"""The real program in a real pseudo-terminal: finding what is interesting, and knowing what it is."""
+
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import Terminal
+from tests.test_play import NATALIA, elsewhere, terminal
+
+__all__ = ["elsewhere", "terminal"]
+
+
+def test_which_token_was_the_model_least_sure_of(terminal: Terminal) -> None:
+    """`m` walks the places of highest entropy; the table there needs no decode."""
+    terminal.press("m")
+    screen = terminal.shows(r"looking at \d+ .* ready")
+    first = float(re.search(r"entropy ([\d.]+) bits", screen).group(1))  # type: ignore[union-attr]
+    terminal.press("]", "e", "e")
+    terminal.shows(r"entropy 0 .*next: entropy")
+    assert first > 5.0
+    terminal.press("n")
+    screen = terminal.shows(r"surprisal [\d.]+ bits")
+    assert float(re.search(r"surprisal ([\d.]+) bits", screen).group(1)) > 8.0  # type: ignore[union-attr]
+    terminal.press("esc")
+    terminal.until(lambda text: "looking at" not in text)
+    assert "tokens: 103" in terminal.text()
+
+
+def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
+    """The table at the cursor, another token there, and a new prompt that goes its way."""
+    terminal.press("[", ".", ".")
+    terminal.shows(r"looking at 3 ")
+    assert terminal.selected()[1:2] == ["␣Natal"]
+    assert int(terminal.selected()[0]) > 30, "its rank is told, far below the table"
+    terminal.press("home")
+    terminal.until(lambda _: terminal.selected()[:1] == ["1"])
+    terminal.press("right")
+    terminal.shows(r"Prompt 2/2  tokens: 3 .* ready")
+    terminal.press("1")
+    terminal.shows(r"Prompt 1/2  tokens: 103  looking at 3 ")
+
+
+def test_which_answer_scores_higher(terminal: Terminal) -> None:
+    """Popped back to `Answer:`, both answers are scored as wholes, and the prompt stays."""
+    terminal.press("left", "left", "left")
+    terminal.shows(r"tokens: 100 .* ready")
+    terminal.press("i", " 72")
+    terminal.shows(r"\+3  joint p 0\.\d+, log -\d")
+    terminal.press("\x10", " 96", "\x10")
+    screen = terminal.until(lambda text: len(re.findall(r"␣(?:72|96) .*%", text)) == 2)
+    shares = {answer: float(share) for answer, share in re.findall(r"␣(72|96) .* ([\d.]+)%", screen)}
+    assert shares["72"] > shares["96"]
+    assert sum(shares.values()) == pytest.approx(100, abs=0.11)
+    assert "← weakest" in screen
+    terminal.press("esc")
+    terminal.shows(r"tokens: 100 .* ready")
+    terminal.press("i")
+    terminal.shows(r"␣96 .*%")
+
+
+def test_searching_the_vocabulary(terminal: Terminal) -> None:
+    terminal.press("/", '" seven"')
+    screen = terminal.shows(r"\d+ found")
+    assert re.search(r"search: \" seven\"", screen)
+    token = terminal.selected()[1]
+    assert token.lower().startswith("␣seven")
+    terminal.press("right")
+    terminal.shows(r"tokens: 104 .*1 token, .* ready")
+    terminal.press("/", "17872")
+    terminal.until(lambda _: terminal.selected()[-1:] == ["17872"])
+
+
+def test_the_tree_and_the_list_of_prompts(terminal: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "story.txt").write_text("A story that starts here\n")
+    (folder / "bad.txt").write_bytes(b"\xff\xfe")
+    terminal.press("left", "down", "right")
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("t")
+    screen = terminal.shows("go there")
+    assert re.search(r"Answer:␣7 .*\n.*\n?.* 2 +0\.9", screen), screen
+    terminal.press("up", "down", "\r")
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("p")
+    terminal.shows(r"\+ story\.txt")
+    assert "bad.txt" not in terminal.text()
+    terminal.press("end")
+    terminal.shows("A story that starts here")
+    terminal.press("\r")
+    terminal.shows(r"Prompt 2/2  tokens: 5 .* ready")
+    terminal.press("a")
+    terminal.shows("A brings it back")
+    terminal.press("A")
+    terminal.shows(r"Prompt 2/2 ")
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "editor"
+    script.write_text('#!/bin/sh\nprintf " clips" >> "$1"\n')
+    script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("VISUAL", str(script))
+
+
+@pytest.mark.usefixtures("editor")
+def test_the_editor(tmp_path: Path) -> None:
+    """Only what the editor changed is computed."""
+    (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
+    terminal = Terminal("--input", str(NATALIA))
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("ctrl-e")
+    terminal.shows(r"tokens: 104 .* ready")
+    assert "Answer: 72 clips" in terminal.text()
+    assert "1 token, " in terminal.text()
+
+
+def test_an_editor_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", str(tmp_path / "no such editor"))
+    terminal = Terminal("--prompt", "Once upon a time")
+    terminal.shows(" ready")
+    terminal.press("ctrl-e")
+    terminal.shows(r"set \$EDITOR to one")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_the_mouse_is_off_until_it_is_wanted(terminal: Terminal) -> None:
+    assert b"\x1b[?1000h" not in terminal.raw
+    terminal.press("z")
+    terminal.shows("mouse on")
+    assert b"\x1b[?1000h" in terminal.raw
+    # A press and a release on the eleventh column of the second line: in " Natalia sold".
+    terminal.press("\x1b[<0;14;2M", "\x1b[<0;14;2m")
+    terminal.shows(r"looking at \d")
+    terminal.press("\x1b[<65;100;10M")
+    terminal.press("z")
+    terminal.shows("mouse off")
+    terminal.press("ctrl-q")
+    terminal.ends()
+    assert terminal.raw.rfind(b"\x1b[?1000l") > terminal.raw.rfind(b"\x1b[?1000h")
+
+
+def test_without_colours_the_layers_still_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal("--input", str(NATALIA), keep=("NO_COLOR",))
+    terminal.shows(" ready")
+    terminal.press("e")
+    terminal.shows("probability 0 ")
+    row = terminal.screen.buffer[1]
+    assert any(row[column].reverse for column in range(80)), "what was unlikely stands out"
+    assert all(row[column].bg == "default" for column in range(80))
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
