@@ -32,7 +32,7 @@ def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
     """The table at the cursor, another token there, and a new prompt that goes its way."""
     terminal.press("[", ".", ".")
     terminal.shows(r"looking at 3 ")
-    assert terminal.selected()[1:2] == ["␣Natal"]
+    terminal.until(lambda _: terminal.selected()[1:2] == ["␣Natal"])
     assert int(terminal.selected()[0]) > 30, "its rank is told, far below the table"
     terminal.press("home")
     terminal.until(lambda _: terminal.selected()[:1] == ["1"])

@@ -59,12 +59,24 @@ def _tokens(session: Session, score: Score, width: int) -> list[Line]:
     return lines
 
 
+def tree_row(session: Session, height: int) -> int:
+    """The tree's first line shown."""
+    shown = branches(session.prompt.tip, {prompt.tip for prompt in session.prompts})
+    return max(0, min(min(session.row, len(shown) - 1) - height // 2, len(shown) - height))
+
+
+def prompt_row(session: Session, height: int) -> int:
+    """The list's first entry shown."""
+    entries = len(session.prompts) + len(session.starters)
+    return max(0, min(session.row - (height - 2) // 2, entries - (height - 2)))
+
+
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice."""
     tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
     shown = branches(session.prompt.tip, tips)
     row = min(session.row, len(shown) - 1)
-    first = max(0, min(row - height // 2, len(shown) - height))
+    first = tree_row(session, height)
     lines: list[Line] = []
     for index in range(first, min(first + height, len(shown))):
         branch = shown[index]
@@ -96,7 +108,7 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
         figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
         entries.append((f"{index + 1:>2} {text(session, tip.nodes()[:60])}", figures))
     entries += [(f" + {visible(starter.name)}", f"{len(starter.text):>6} chars") for starter in session.starters]
-    first = max(0, min(session.row - (height - 2) // 2, len(entries) - (height - 2)))
+    first = prompt_row(session, height)
     lines: list[Line] = [fit([("class:head", " open prompts (by number) and texts to start with (+)")], width)]
     for index in range(first, min(first + height - 1, len(entries))):
         name, figures = entries[index]

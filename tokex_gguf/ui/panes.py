@@ -196,22 +196,35 @@ def bar(value: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def first_row(session: Session, height: int) -> int:
-    """The first row shown of the table, where `height` lines hold its heading and rows."""
+def row_at(session: Session, height: int, line: int) -> int:
+    """The row of the table on a line below its heading, where `height` lines hold all of it."""
+    shown = _window(session, height)
+    return shown[line] if line < len(shown) else -1
+
+
+def _window(session: Session, height: int) -> list[int]:
+    """The rows shown: those around the selected one.
+
+    A row far below the others, of a token that is not among the likely ones, is always
+    the last: looking at it does not take the likely ones out of sight.
+    """
     rows, chosen, _ = _rows(session)
-    shown = max(1, height - 1)
-    return max(0, min(chosen - shown // 2, len(rows) - shown))
+    room = max(1, height - 1)
+    pinned = len(rows) > 1 and room > 1 and session.hunt is None and rows[-1].rank > len(rows)
+    count, room = len(rows) - pinned, room - pinned
+    middle = 0 if pinned and chosen == count else chosen
+    first = max(0, min(middle - room // 2, count - room))
+    return [*range(first, min(first + room, count)), *([count] if pinned else [])]
 
 
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
     """The table's heading and the rows around the selected one, at most `height` lines."""
     columns = _Columns(width)
     rows, chosen, style = _rows(session)
-    first = first_row(session, height)
     node = session.prompt.place.tip if session.prompts else None
     taken = session.prompt.cursor.token if session.prompts and session.prompt.cursor else None
     lines = [columns.heading()]
-    for index in range(first, min(first + max(1, height - 1), len(rows))):
+    for index in _window(session, height):
         selected = "class:selected" if index == chosen else ""
         mark = "" if style or node is None else _mark(node, rows[index].token, taken)
         lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))

@@ -21,8 +21,8 @@ from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, choose, clip, fit, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
-from tokex_gguf.ui.lists import logarithmic, prompt_lines, score_lines, tree_lines
-from tokex_gguf.ui.panes import PromptPane, first_row, help_lines, number, table_lines
+from tokex_gguf.ui.lists import logarithmic, prompt_lines, prompt_row, score_lines, tree_lines, tree_row
+from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, table_lines
 
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
@@ -66,7 +66,8 @@ class View:
         if not over:
             token = self._prompt.token_at(session, left, x - 1, y) if y < upper else None
             return None if token is None else PointedAtToken(token)
-        return None if below < 1 else PointedAtRow(first_row(session, rows) + below - 1)
+        row = _row_at(session, rows, below)
+        return None if row < 0 else PointedAtRow(row)
 
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
         right = _right_width(width)
@@ -84,6 +85,15 @@ class View:
         prompt = _filled(self._prompt.lines(session, width - 2, upper), upper)
         table = _filled(_beside(session, width - 1, lower), lower)
         return [*([("", " "), *line] for line in prompt), [("class:rule", "─" * width)], *table]
+
+
+def _row_at(session: Session, height: int, line: int) -> int:
+    """The row of the table or list on a line of its pane; -1 where there is none."""
+    if session.mode is Mode.TREE:
+        return tree_row(session, height) + line
+    if session.mode is Mode.PROMPTS:
+        return prompt_row(session, height) + line - 1 if line else -1
+    return row_at(session, height, line - 1) if line else -1
 
 
 def _right_width(width: int) -> int:
