@@ -136,11 +136,10 @@ class Terminal:
         """The columns of the selected row: rank, token, probability, id. Empty while a frame is half there."""
         for row in range(self.screen.lines):
             cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
-            if any(cell.reverse for cell in cells):
-                # The mark before a row is not one of them.
-                return (
-                    "".join(cell.data for cell in cells if cell.reverse).translate(str.maketrans("·•›", "   ")).split()
-                )
+            selected = "".join(cell.data for cell in cells if cell.reverse)
+            if len(selected) > 20:  # less is the cursor in the prompt, or the caret
+                # The mark before a row is not one of the columns.
+                return selected.translate(str.maketrans("·•›", "   ")).split()
         return []
 
     def colour_of(self, word: str, offset: int = 0) -> str:
