@@ -38,6 +38,7 @@ def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
     terminal.until(lambda _: terminal.selected()[:1] == ["1"])
     terminal.press("right")
     terminal.shows(r"Prompt 2/2  tokens: 3 .* ready")
+    assert "looking at" not in terminal.text()
     terminal.press("1")
     terminal.shows(r"Prompt 1/2  tokens: 103  looking at 3 ")
 
