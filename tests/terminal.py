@@ -12,7 +12,7 @@ import pexpect
 import pyte
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11",
-        "ctrl-c": "\x03", "ctrl-e": "\x05", "end": "\x1b[F"}  # fmt: skip
+        "home": "\x1b[H", "ctrl-c": "\x03", "ctrl-e": "\x05", "end": "\x1b[F"}  # fmt: skip
 
 
 class Terminal:
