@@ -48,6 +48,8 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
+NO_CONTINUATION = "this model does not continue text (an encoder, embedding or diffusion model)"
+
 _WARNING, _CONTINUED = 3, 5
 _last_level = 0
 
@@ -197,6 +199,8 @@ class Llama:
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
             raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
+        if not self._memory:
+            raise ModelError(NO_CONTINUATION)
 
     # --- loading
 
@@ -227,7 +231,7 @@ class Llama:
             raise ModelError("the model has no vocabulary")
         encoder = llama_cpp.llama_model_has_encoder(self._model)
         if encoder or not llama_cpp.llama_model_has_decoder(self._model):
-            raise ModelError("this model does not continue text (an encoder or embedding model)")
+            raise ModelError(NO_CONTINUATION)
 
     def _meta(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(512)
