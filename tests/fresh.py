@@ -66,3 +66,16 @@ def tip(evaluator: Evaluator, path: list[int], top: int) -> tuple[Distribution, 
 
 def open_model(path: Path, context: int = 0, stop: Callable[[], bool] = lambda: False, threads: int = 1) -> Llama:
     return Llama(path, context=context, threads=threads, progress=lambda _: None, should_stop=stop)
+
+
+class Stopper:
+    """Asks a decode to end after so many questions."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def __call__(self) -> bool:
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left < 0

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fresh import Fresh, difference, open_model, tip
+from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.evaluation import Evaluator
-from tokex_gguf.engine.llama import Llama
+from tokex_gguf.engine.llama import Interrupted, Llama
 
 EQUAL = 0.01
 """Wrong numbers differ by far more; see test_walks.py for what the kernels allow."""
@@ -68,6 +68,44 @@ def test_the_last_distribution_depends_on_every_token(name: str, tiny: dict[str,
     for position in range(1, len(path)):
         other = [*path[:position], (path[position] + 1) % model.vocabulary.size, *path[position + 1 :]]
         assert np.abs(alone.probabilities(other) - before).max() > 1e-4, position
+
+
+# --- tails that cannot be cut
+
+
+def test_going_back_in_a_recurrent_model_decodes_the_whole_path(tiny: dict[str, Path], fresh: Compare) -> None:
+    for name in ("mamba", "jamba"):
+        model, alone = open_model(tiny[name]), fresh(name)
+        evaluator, path = Evaluator(model), tokens(model, 1, 90)
+        assert not model.can_cut
+        assert tip(evaluator, path, 30)[1] == 90
+        popped, decoded = tip(evaluator, path[:-1], 30)
+        assert decoded == 89
+        assert difference(popped, alone.probabilities(path[:-1])) < EQUAL
+        again, decoded = tip(evaluator, [*path, 5], 30)
+        assert decoded == 1, "the longer path kept its state"
+        assert difference(again, alone.probabilities([*path, 5])) < EQUAL
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_after_an_interruption_the_numbers_are_right(name: str, tiny: dict[str, Path], fresh: Compare) -> None:
+    stop, alone = Stopper(), fresh(name)
+    model = open_model(tiny[name], stop=stop)
+    evaluator, path = Evaluator(model), tokens(model, 1, 20)
+    longer = [*path, *tokens(model, 2, 30)]
+    interruptions = 0
+    for asked in range(0, 90, 10):
+        tip(evaluator, path, 1)
+        stop.left = asked
+        try:
+            tip(evaluator, longer, 1)
+        except Interrupted:
+            interruptions += 1
+        stop.left = None
+        for after in ([*longer, 6], longer, [*path, 5]):
+            assert difference(tip(evaluator, after, 30)[0], alone.probabilities(after)) < EQUAL
+        longer = [*longer[:-1], asked]
+    assert interruptions
 
 
 # --- look-ahead

@@ -166,7 +166,8 @@ class Vocabulary:
 class Llama:
     """A loaded model and its context.
 
-    `should_stop` is asked again and again while a decode runs.
+    `should_stop` is asked again and again while a decode runs, and only before it
+    where tails cannot be cut.
     """
 
     def __init__(
@@ -194,6 +195,7 @@ class Llama:
         self.context_limit: int = context or max(trained, 1)
         """KV cells there can be at the most: what was asked for, else what the model was trained for."""
         self._threads = threads or default_threads()
+        self._should_stop = should_stop
         self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -253,7 +255,10 @@ class Llama:
         params.n_threads = params.n_threads_batch = self._threads
         context: int | None = llama_cpp.llama_init_from_model(self._model, params)
         if context:
-            llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
+            # Ended in the middle, a recurrent state would be half changed, and those of the other
+            # sequences half moved: nothing could be kept. So there a batch is finished.
+            if self.can_cut:
+                llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
             self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
@@ -321,6 +326,8 @@ class Llama:
             batch.seq_id[index][0] = sequence
             batch.logits[index] = wanted
             rows += wanted
+        if not self.can_cut and self._should_stop():
+            raise Interrupted
         code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
             raise OutOfCells
