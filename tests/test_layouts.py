@@ -8,6 +8,7 @@ import pytest
 
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.tiny_models import MODELS
+from tokex_gguf.engine import llama as llama_module
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama
 
@@ -85,6 +86,23 @@ def test_going_back_in_a_recurrent_model_decodes_the_whole_path(tiny: dict[str, 
         again, decoded = tip(evaluator, [*path, 5], 30)
         assert decoded == 1, "the longer path kept its state"
         assert difference(again, alone.probabilities([*path, 5])) < EQUAL
+
+
+def test_going_back_to_where_a_sliding_window_has_lost_cells_decodes_them_again(
+    tiny: dict[str, Path], fresh: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_module, "SEQUENCES", 3)
+    model, alone = open_model(tiny["gemma3"]), fresh("gemma3")
+    evaluator, path = Evaluator(model), tokens(model, 1, 100)
+    tip(evaluator, tokens(model, 2, 10), 1)
+    tip(evaluator, path, 1)
+    tip(evaluator, tokens(model, 3, 5), 1)
+    # It gets the cells of the first, and goes on into those that the second looks back at no more.
+    tip(evaluator, tokens(model, 4, 60), 1)
+    for count, cost in ((96, 1), (12, 12), (35, 35)):
+        back, decoded = tip(evaluator, path[:count], 30)
+        assert difference(back, alone.probabilities(path[:count])) < EQUAL, count
+        assert decoded == cost
 
 
 @pytest.mark.parametrize("name", MODELS)

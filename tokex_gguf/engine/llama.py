@@ -191,6 +191,8 @@ class Llama:
         self.can_cut = not (
             llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         )
+        self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
+        """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.context_limit: int = context or max(trained, 1)
         """KV cells there can be at the most: what was asked for, else what the model was trained for."""
@@ -296,11 +298,22 @@ class Llama:
     def cut(self, sequence: int, keep: int) -> int:
         """Drops what a sequence holds from position `keep` on; returns how many tokens it then holds.
 
-        Where a tail cannot be cut, everything goes.
+        Where a tail cannot be cut, or lacks cells that it would look back at, everything goes.
         """
-        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1):
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1) or self._lacks(sequence):
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return self.count(sequence)
+
+    def _lacks(self, sequence: int) -> bool:
+        """Whether cells are gone that a sliding window at a sequence's end looks back at.
+
+        llama.cpp gives cells that are out of the window of a sequence's end to others;
+        once the end is cut, the window reaches them again.
+        """
+        if not self._window:
+            return False
+        held = self.count(sequence)
+        return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
 
     def count(self, sequence: int) -> int:
         """How many tokens a sequence really holds."""
