@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_models import MODELS
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
@@ -43,3 +44,10 @@ def evaluator(llama: Llama) -> Evaluator:
     for sequence in range(llama.sequences):
         llama.cut(sequence, 0)
     return Evaluator(llama)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A file of each layout that the engine plays with."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return {name: write(folder) for name, write in MODELS.items()}

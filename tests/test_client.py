@@ -235,6 +235,19 @@ def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
     assert reply.decoded == 1
 
 
+def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
+    conversation: Conversation, tiny: dict[str, Path]
+) -> None:
+    conversation.load(tiny["mamba"])
+    conversation.client.send(Evaluate(1, [5, 6, 7], 2, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Foresee(2, [5, 6, 7], [1, 2, 3, 4], 5))
+    for _ in range(2):
+        reply = conversation.next()
+        assert isinstance(reply, Foreseen)
+        assert len(reply.tokens) == len(reply.distributions) == 1
+
+
 # --- the engine's inbox
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Loader
+from tests.tiny_models import REFUSED
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import llama as llama_module
 from tokex_gguf.engine import rows, statistics
@@ -252,6 +253,12 @@ def test_ids_outside_the_vocabulary_raise_instead_of_aborting(llama: Llama, eval
             llama.vocabulary.piece(token)
         with pytest.raises(ModelError):
             tip(evaluator, [1, token])
+
+
+@pytest.mark.parametrize(("name", "why"), [("encoder", "does not continue text"), ("vocabulary", "cannot load")])
+def test_a_file_that_continues_no_text_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=why):
+        Llama(REFUSED[name](tmp_path), context=0, threads=1, progress=lambda _: None, should_stop=lambda: False)
 
 
 # --- the vocabulary

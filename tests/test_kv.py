@@ -100,19 +100,19 @@ def test_plan_where_tails_cannot_be_cut(held: list[list[int]], path: list[int], 
 def test_among_equals_the_least_recently_used_goes_first() -> None:
     sequences = holding([1], [2], [3])
     sequences.hold(0, [4])
-    assert sequences.victim(without=None) == 1
-    assert sequences.victim(without=1) == 2
+    assert sequences.victim(without=[]) == 1
+    assert sequences.victim(without=[1]) == 2
     assert sequences.evictable(without=1) == 2
     sequences.hold(1, [])
-    assert sequences.victim(without=None) == 1, "an empty one before all others"
+    assert sequences.victim(without=[]) == 1, "an empty one before all others"
     assert sequences.evictable(without=0) == 2, "an empty one frees nothing"
 
 
 def test_what_is_cheapest_to_decode_again_goes_first() -> None:
     long = list(range(100))
-    assert holding(long, [200, 201], [*long, 5]).victim(without=None) == 0, "the third has all of it"
-    assert holding([200, 201], long, [*long[:90], 5]).victim(without=None) == 2, "one token of its own"
-    assert holding(long, [200, 201], [*long, 5]).victim(without=0) == 2
+    assert holding(long, [200, 201], [*long, 5]).victim(without=[]) == 0, "the third has all of it"
+    assert holding([200, 201], long, [*long[:90], 5]).victim(without=[]) == 2, "one token of its own"
+    assert holding(long, [200, 201], [*long, 5]).victim(without=[0]) == 2
 
 
 @given(st.lists(paths, min_size=2, max_size=5))
@@ -125,7 +125,7 @@ def test_no_other_victim_would_cost_less(held: list[list[int]]) -> None:
     def naive(a: list[int], b: list[int]) -> int:
         return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
-    victim = holding(*held).victim(without=None)
+    victim = holding(*held).victim(without=[])
     assert victim is not None
     assert loss(victim) == min(map(loss, range(len(held))))
 
@@ -137,7 +137,7 @@ def test_prefixes() -> None:
 
 
 def test_nobody_is_left_to_go() -> None:
-    assert holding([1]).victim(without=0) is None
+    assert holding([1]).victim(without=[0]) is None
     assert holding([1], [], []).evictable(without=0) is None
 
 

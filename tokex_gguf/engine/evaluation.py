@@ -89,10 +89,12 @@ class Evaluator:
         """The distributions after `path` and each of `tokens`, decoded in one batch.
 
         They share the path's cells, and each token keeps a sequence of its own until
-        another path is foreseen, so that going on with it finds it cached. Raises as
+        another path is foreseen, so that going on with it finds it cached. Where there
+        are not enough sequences, only the first tokens are answered for. Raises as
         `evaluate` does.
         """
-        if path != self._trunk:
+        most = self._model.sequences - 2
+        if path != self._trunk or len(self._branches) >= most:
             self._forget(self._branches)
             self._branches, self._trunk = [], path
         if len(path) >= self._model.context_limit:
@@ -103,8 +105,9 @@ class Evaluator:
                 pass
             base, position = self._prepare(path, len(path))
         branches: list[int] = []
-        for token in tokens[: self._model.sequences - 2]:
-            branch = self._sequences.victim(without=base)
+        for token in tokens[: most - len(self._branches)]:
+            # One just made would be the next to go: nothing is cheaper to decode again.
+            branch = self._sequences.victim(without=[base, *self._branches, *branches])
             assert branch is not None
             self._model.cut(branch, 0)
             self._model.copy(base, branch, len(path))
@@ -148,11 +151,16 @@ class Evaluator:
 
     def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
         """Makes a sequence hold as much of the path as is cached; returns it and how much."""
+        if path[: len(self._trunk)] != self._trunk:
+            # Else the trunk would go before them, as they hold all of it, and they go next.
+            self._forget(self._branches)
+            self._branches = []
         plan = self._sequences.plan(path, start)
-        if plan.source is None and plan.sequence in self._branches:
-            # Going on with a token that was foreseen: its sequence has all that the trunk's has.
+        if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
-            self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
+            if plan.source is None and plan.keep > len(self._trunk):
+                # Going on with a token that was foreseen: its sequence has all that the trunk's has.
+                self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
         if plan.source is not None:
             self._model.cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)

@@ -5,6 +5,7 @@ Sequences may share cells: copying a prefix costs nothing. So every path that is
 left stays cached as a sequence of its own until its place is needed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -75,18 +76,18 @@ class Sequences:
         keep = shared[best]
         if keep and keep == len(self._held[best]):
             return Plan(best, keep)
-        victim = self.victim(without=best if keep else None)
+        victim = self.victim(without=[best] if keep else [])
         if victim is None:
             return Plan(best, keep)
         return Plan(victim, keep, best if keep else None)
 
-    def victim(self, without: int | None) -> int | None:
+    def victim(self, without: Collection[int]) -> int | None:
         """The sequence to give up next: an empty one, else the one that is cheapest to decode again.
 
         What it would cost is the part that no other sequence holds; in sorted order a
         path's nearest relatives are its neighbours. Among equals, the one used longest ago.
         """
-        others = [s for s in range(len(self._held)) if s != without]
+        others = [s for s in range(len(self._held)) if s not in without]
         for sequence in others:
             if not self._held[sequence]:
                 return sequence

@@ -48,6 +48,8 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
+NO_CONTINUATION = "this model does not continue text (an encoder, embedding or diffusion model)"
+
 _WARNING, _CONTINUED = 3, 5
 _last_level = 0
 
@@ -182,7 +184,8 @@ class Vocabulary:
 class Llama:
     """A loaded model and its context.
 
-    `should_stop` is asked again and again while a decode runs.
+    `should_stop` is asked again and again while a decode runs, and only before it
+    where tails cannot be cut.
     """
 
     def __init__(
@@ -206,15 +209,20 @@ class Llama:
         self.can_cut = not (
             llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         )
+        self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
+        """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.context_limit: int = context or max(trained, 1)
         """KV cells there can be at the most: what was asked for, else what the model was trained for."""
         self._threads = threads or default_threads()
+        self._should_stop = should_stop
         self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
             raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
+        if not self._memory:
+            raise ModelError(NO_CONTINUATION)
 
     # --- loading
 
@@ -245,7 +253,7 @@ class Llama:
             raise ModelError("the model has no vocabulary")
         encoder = llama_cpp.llama_model_has_encoder(self._model)
         if encoder or not llama_cpp.llama_model_has_decoder(self._model):
-            raise ModelError("this model does not continue text (an encoder or embedding model)")
+            raise ModelError(NO_CONTINUATION)
 
     def _meta(self, key: str) -> str:
         buffer = ctypes.create_string_buffer(512)
@@ -267,7 +275,10 @@ class Llama:
         params.n_threads = params.n_threads_batch = self._threads
         context: int | None = llama_cpp.llama_init_from_model(self._model, params)
         if context:
-            llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
+            # Ended in the middle, a recurrent state would be half changed, and those of the other
+            # sequences half moved: nothing could be kept. So there a batch is finished.
+            if self.can_cut:
+                llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
             self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
@@ -305,11 +316,22 @@ class Llama:
     def cut(self, sequence: int, keep: int) -> int:
         """Drops what a sequence holds from position `keep` on; returns how many tokens it then holds.
 
-        Where a tail cannot be cut, everything goes.
+        Where a tail cannot be cut, or lacks cells that it would look back at, everything goes.
         """
-        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1):
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1) or self._lacks(sequence):
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return self.count(sequence)
+
+    def _lacks(self, sequence: int) -> bool:
+        """Whether cells are gone that a sliding window at a sequence's end looks back at.
+
+        llama.cpp gives cells that are out of the window of a sequence's end to others;
+        once the end is cut, the window reaches them again.
+        """
+        if not self._window:
+            return False
+        held = self.count(sequence)
+        return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
 
     def count(self, sequence: int) -> int:
         """How many tokens a sequence really holds."""
@@ -335,6 +357,8 @@ class Llama:
             batch.seq_id[index][0] = sequence
             batch.logits[index] = wanted
             rows += wanted
+        if not self.can_cut and self._should_stop():
+            raise Interrupted
         code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
             raise OutOfCells

@@ -288,4 +288,4 @@ class Server:
                 return  # nobody asked: who goes there will be told
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(Foreseen(request.request, tokens, distributions, pieces))
+            self._send(Foreseen(request.request, tokens[: len(distributions)], distributions, pieces))

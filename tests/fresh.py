@@ -1,0 +1,81 @@
+"""What the engine's numbers are compared with: llama.cpp alone, and models to do it with."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.distribution import Distribution
+from tokex_gguf.engine.evaluation import Evaluator
+from tokex_gguf.engine.llama import Llama
+
+Probabilities = NDArray[np.float64]
+
+
+class Fresh:
+    """llama.cpp without the engine: every path into an empty cache, in batches of one size."""
+
+    def __init__(self, path: Path, *, size: int = 64, cells: int = 1024, threads: int = 1, flash: int = -1) -> None:
+        llama_cpp.llama_backend_init()
+        model = llama_cpp.llama_model_default_params()
+        model.n_gpu_layers = 0
+        model.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model)
+        assert self._model
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = max(size, 32)
+        params.n_threads = params.n_threads_batch = threads
+        params.flash_attn_type = flash
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        assert self._context
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self.size = size
+
+    def close(self) -> None:
+        llama_cpp.llama_free(self._context)
+        llama_cpp.llama_model_free(self._model)
+
+    def probabilities(self, path: list[int]) -> Probabilities:
+        """The probability of every token after a path."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        for start in range(0, len(path), self.size):
+            tokens = path[start : start + self.size]
+            array = (llama_cpp.llama_token * len(tokens))(*tokens)
+            assert llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(tokens))) == 0
+        row = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self._context, -1), (self._vocabulary,))
+        logits = row.astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        return np.asarray(weights / weights.sum())
+
+
+def difference(distribution: Distribution, fresh: Probabilities) -> float:
+    """The largest difference of a candidate's probability."""
+    return float(np.abs(np.exp(np.array(distribution.logprobs)) - fresh[list(distribution.ids)]).max())
+
+
+def tip(evaluator: Evaluator, path: list[int], top: int) -> tuple[Distribution, int]:
+    """The distribution after a path, and the number of tokens decoded for it."""
+    chunks = list(evaluator.evaluate(path, len(path) - 1, top))
+    return chunks[-1].distributions[-1], sum(chunk.decoded for chunk in chunks)
+
+
+def open_model(path: Path, context: int = 0, stop: Callable[[], bool] = lambda: False, threads: int = 1) -> Llama:
+    return Llama(path, context=context, threads=threads, progress=lambda _: None, should_stop=stop)
+
+
+class Stopper:
+    """Asks a decode to end after so many questions."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def __call__(self) -> bool:
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left < 0

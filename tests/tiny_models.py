@@ -1,0 +1,373 @@
+"""Small GGUF files with random weights, one for each kind of layout that the engine must cope with.
+
+Seeded, so that a file is the same on every machine. Weights are scaled so that a distribution is
+neither flat nor one-hot and depends on every token before it: `tests/test_walks.py` holds that.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, FEED, LAYERS = 64, 128, 3
+HEADS, KV_HEADS = 4, 2
+HEAD = WIDTH // HEADS
+TRAINED = 1024
+"""Tokens that every model says it was trained for."""
+WINDOW = 8
+"""Positions that a sliding-window layer sees, its own included."""
+EXPERTS, EXPERTS_USED = 4, 2
+INNER, STATE, KERNEL, RANK = 2 * WIDTH, 16, 4, 4
+LOGIT_SPREAD = 2.5
+"""Standard deviation of the logits."""
+
+WORDS = [
+    *("the", "there", "then", "and", "answer", "in", "into", "of", "on", "to", "two", "that", "it", "is", "was"),
+    *("for", "one", "once", "upon", "a", "time", "cat", "café", "日本", "🙂"),
+]
+END = "<|endoftext|>"
+
+
+class _File:
+    """A GGUF file in the making."""
+
+    def __init__(self, path: Path, architecture: str, layers: int = LAYERS) -> None:
+        self.path = path
+        self.layers = layers
+        self.writer = writer = gguf.GGUFWriter(path, architecture)
+        self._random = np.random.default_rng(list(architecture.encode()))
+        writer.add_name(f"tiny {architecture}")
+        writer.add_context_length(TRAINED)
+        writer.add_embedding_length(WIDTH)
+        writer.add_block_count(layers)
+        writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+
+    # --- hyperparameters
+
+    def attention(self, heads_kv: int | list[int] = KV_HEADS, *, rms: bool = True) -> None:
+        """The keys of layers with attention and a feed-forward part."""
+        self.writer.add_feed_forward_length(FEED)
+        self.writer.add_head_count(HEADS)
+        self.writer.add_head_count_kv(heads_kv)
+        if rms:
+            self.writer.add_layer_norm_rms_eps(1e-6)
+        else:
+            self.writer.add_layer_norm_eps(1e-5)
+
+    def recurrence(self) -> None:
+        """The keys of Mamba layers."""
+        self.writer.add_ssm_conv_kernel(KERNEL)
+        self.writer.add_ssm_inner_size(INNER)
+        self.writer.add_ssm_state_size(STATE)
+        self.writer.add_ssm_time_step_rank(RANK)
+        self.writer.add_layer_norm_rms_eps(1e-6)
+
+    # --- tensors
+
+    def normal(self, name: str, *shape: int, spread: float = 1.0) -> None:
+        """A random matrix (outputs, inputs): unit inputs give outputs of standard deviation `spread`."""
+        values = self._random.standard_normal(shape) * spread / math.sqrt(shape[-1])
+        self.tensor(name, values)
+
+    def norm(self, name: str, size: int = WIDTH, *, bias: bool = False) -> None:
+        """A normalisation's weights, about 1, and biases, about 0."""
+        self.tensor(f"{name}.weight", 1 + 0.2 * self._random.standard_normal(size))
+        if bias:
+            self.bias(name, size)
+
+    def bias(self, name: str, size: int) -> None:
+        self.tensor(f"{name}.bias", 0.2 * self._random.standard_normal(size))
+
+    def tensor(self, name: str, values: NDArray[np.float64]) -> None:
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def ends(self, vocabulary: int, *, norm_bias: bool = False) -> None:
+        """The embedding, and from the last layer to logits."""
+        # A small embedding leaves more to what attention brings from other positions.
+        self.normal("token_embd.weight", vocabulary, WIDTH, spread=0.5 * math.sqrt(WIDTH))
+        self.norm("output_norm", bias=norm_bias)
+        self.normal("output.weight", vocabulary, WIDTH, spread=LOGIT_SPREAD)
+
+    def heads(self, block: str, *, bias: bool = False) -> None:
+        """Queries, keys, values and their way out."""
+        for name, size in (("q", WIDTH), ("k", KV_HEADS * HEAD), ("v", KV_HEADS * HEAD)):
+            self.normal(f"{block}.attn_{name}.weight", size, WIDTH)
+            if bias:
+                self.bias(f"{block}.attn_{name}", size)
+        self.normal(f"{block}.attn_output.weight", WIDTH, WIDTH, spread=3)
+
+    def feed(self, block: str) -> None:
+        """A gated feed-forward part."""
+        self.normal(f"{block}.ffn_gate.weight", FEED, WIDTH)
+        self.normal(f"{block}.ffn_up.weight", FEED, WIDTH)
+        self.normal(f"{block}.ffn_down.weight", WIDTH, FEED)
+
+    def mamba(self, block: str, *, norms: bool = False) -> None:
+        """A Mamba layer that forgets slowly: its state still holds a token after a hundred others."""
+        self.normal(f"{block}.ssm_in.weight", 2 * INNER, WIDTH)
+        self.normal(f"{block}.ssm_conv1d.weight", INNER, KERNEL)
+        self.bias(f"{block}.ssm_conv1d", INNER)
+        self.normal(f"{block}.ssm_x.weight", RANK + 2 * STATE, INNER, spread=2)
+        self.normal(f"{block}.ssm_dt.weight", INNER, RANK)
+        self.tensor(f"{block}.ssm_dt.bias", np.full(INNER, -1.0))
+        self.tensor(f"{block}.ssm_a", -np.tile(np.geomspace(0.003, 0.3, STATE), (INNER, 1)))
+        self.tensor(f"{block}.ssm_d", np.ones(INNER))
+        self.normal(f"{block}.ssm_out.weight", WIDTH, INNER)
+        if norms:
+            self.norm(f"{block}.ssm_dt_norm", RANK)
+            self.norm(f"{block}.ssm_b_norm", STATE)
+            self.norm(f"{block}.ssm_c_norm", STATE)
+
+    def blocks(self) -> list[str]:
+        return [f"blk.{layer}" for layer in range(self.layers)]
+
+    def close(self) -> Path:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+        return self.path
+
+
+# --- vocabularies
+
+
+def _byte_letters() -> list[str]:
+    """The letter that stands for each byte in a byte-level vocabulary, as GPT-2 has it."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return [chr(byte) if byte in plain else chr(256 + others.index(byte)) for byte in range(256)]
+
+
+def _prefixes(words: Sequence[str]) -> list[str]:
+    """Every beginning of two letters and more, each once: what grows letter by letter into the words."""
+    return list(dict.fromkeys(word[:end] for word in words for end in range(2, len(word) + 1)))
+
+
+def _add_bpe(file: _File) -> int:
+    """A byte-level vocabulary; returns its size."""
+    letters = _byte_letters()
+    spelled = ["".join(letters[byte] for byte in text.encode()) for word in WORDS for text in (word, f" {word}")]
+    merged = _prefixes(spelled)
+    tokens = [*letters, *merged, END, "<|im_start|>", "<|im_end|>"]
+    normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
+    writer = file.writer
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([*[normal] * (len(tokens) - 3), *[control] * 3])
+    writer.add_token_merges([f"{token[:-1]} {token[-1]}" for token in merged])
+    writer.add_bos_token_id(tokens.index(END))
+    writer.add_eos_token_id(tokens.index(END))
+    writer.add_add_bos_token(False)
+    return len(tokens)
+
+
+def _add_spm(file: _File) -> int:
+    """A SentencePiece vocabulary with BOS and a token for each byte; returns its size."""
+    alphabet = [*dict.fromkeys("▁" + "".join(map(chr, range(33, 127))) + "".join(WORDS))]
+    pieces = [*_prefixes([text for word in WORDS for text in (word, f"▁{word}")]), *alphabet]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 2]
+    kinds += [*[gguf.TokenType.BYTE] * 256, *[gguf.TokenType.NORMAL] * len(pieces)]
+    writer = file.writer
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * 259 + [-float(rank) for rank in range(len(pieces))])
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
+    return len(tokens)
+
+
+# --- models that continue text
+
+
+def qwen2(folder: Path) -> Path:
+    """A byte-level vocabulary without BOS; attention with biases."""
+    file = _File(folder / "qwen2.gguf", "qwen2")
+    file.attention()
+    file.ends(_add_bpe(file))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.heads(block, bias=True)
+        file.norm(f"{block}.ffn_norm")
+        file.feed(block)
+    return file.close()
+
+
+def llama(folder: Path) -> Path:
+    """A SentencePiece vocabulary with BOS, a space before the text, and tokens for bytes."""
+    file = _File(folder / "llama.gguf", "llama")
+    file.attention()
+    file.writer.add_rope_dimension_count(HEAD)
+    file.ends(_add_spm(file))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.heads(block)
+        file.norm(f"{block}.ffn_norm")
+        file.feed(block)
+    return file.close()
+
+
+def gpt2(folder: Path) -> Path:
+    """Learned positions, so none beyond those trained."""
+    file = _File(folder / "gpt2.gguf", "gpt2")
+    file.attention(HEADS, rms=False)
+    file.ends(_add_bpe(file), norm_bias=True)
+    file.normal("position_embd.weight", TRAINED, WIDTH, spread=0.3 * math.sqrt(WIDTH))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm", bias=True)
+        file.normal(f"{block}.attn_qkv.weight", 3 * WIDTH, WIDTH)
+        file.bias(f"{block}.attn_qkv", 3 * WIDTH)
+        file.normal(f"{block}.attn_output.weight", WIDTH, WIDTH, spread=3)
+        file.bias(f"{block}.attn_output", WIDTH)
+        file.norm(f"{block}.ffn_norm", bias=True)
+        file.normal(f"{block}.ffn_up.weight", FEED, WIDTH)
+        file.bias(f"{block}.ffn_up", FEED)
+        file.normal(f"{block}.ffn_down.weight", WIDTH, FEED)
+        file.bias(f"{block}.ffn_down", WIDTH)
+    return file.close()
+
+
+def gemma3(folder: Path) -> Path:
+    """Two layers that see WINDOW positions for each one that sees all: a cache of its own for each kind."""
+    file = _File(folder / "gemma3.gguf", "gemma3")
+    file.attention()
+    file.writer.add_key_length(HEAD)
+    file.writer.add_value_length(HEAD)
+    file.writer.add_sliding_window(WINDOW)
+    file.writer.add_sliding_window_pattern([True, True, False])
+    file.ends(_add_spm(file))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.heads(block)
+        file.norm(f"{block}.attn_q_norm", HEAD)
+        file.norm(f"{block}.attn_k_norm", HEAD)
+        file.norm(f"{block}.post_attention_norm")
+        file.norm(f"{block}.ffn_norm")
+        file.feed(block)
+        file.norm(f"{block}.post_ffw_norm")
+    return file.close()
+
+
+def mamba(folder: Path) -> Path:
+    """Recurrent: a state that takes tokens in and never gives one back."""
+    file = _File(folder / "mamba.gguf", "mamba")
+    file.writer.add_head_count(0)
+    file.writer.add_feed_forward_length(0)
+    file.recurrence()
+    file.ends(_add_bpe(file))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.mamba(block)
+    return file.close()
+
+
+def mixture(folder: Path) -> Path:
+    """A few experts of many for each token."""
+    file = _File(folder / "mixture.gguf", "llama")
+    file.attention()
+    file.writer.add_rope_dimension_count(HEAD)
+    file.writer.add_expert_count(EXPERTS)
+    file.writer.add_expert_used_count(EXPERTS_USED)
+    file.ends(_add_bpe(file))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.heads(block)
+        file.norm(f"{block}.ffn_norm")
+        file.normal(f"{block}.ffn_gate_inp.weight", EXPERTS, WIDTH)
+        file.normal(f"{block}.ffn_gate_exps.weight", EXPERTS, FEED, WIDTH)
+        file.normal(f"{block}.ffn_up_exps.weight", EXPERTS, FEED, WIDTH)
+        file.normal(f"{block}.ffn_down_exps.weight", EXPERTS, WIDTH, FEED)
+    return file.close()
+
+
+def jamba(folder: Path) -> Path:
+    """Hybrid: Mamba layers and one with attention."""
+    heads_kv = [0, KV_HEADS, 0, 0]
+    file = _File(folder / "jamba.gguf", "jamba", len(heads_kv))
+    file.writer.add_feed_forward_length(FEED)
+    file.writer.add_head_count(HEADS)
+    file.writer.add_head_count_kv(heads_kv)
+    file.recurrence()
+    file.ends(_add_spm(file))
+    for block, heads in zip(file.blocks(), heads_kv, strict=True):
+        file.norm(f"{block}.attn_norm")
+        if heads:
+            file.heads(block)
+        else:
+            file.mamba(block, norms=True)
+        file.norm(f"{block}.ffn_norm")
+        file.feed(block)
+    return file.close()
+
+
+# --- files that are no such model
+
+
+def encoder(folder: Path) -> Path:
+    """A BERT: it embeds text and does not continue it."""
+    file = _File(folder / "encoder.gguf", "bert")
+    file.attention(HEADS, rms=False)
+    writer = file.writer
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens = [*special, *(f"▁{chr(letter)}" for letter in range(33, 127)), *map(chr, range(33, 127))]
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(tokens)
+    writer.add_token_types([*[gguf.TokenType.CONTROL] * 5, *[gguf.TokenType.NORMAL] * (len(tokens) - 5)])
+    writer.add_token_type_count(2)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_sep_token_id(3)
+    writer.add_mask_token_id(4)
+    file.normal("token_embd.weight", len(tokens), WIDTH)
+    file.normal("token_types.weight", 2, WIDTH)
+    file.normal("position_embd.weight", TRAINED, WIDTH)
+    file.norm("token_embd_norm", bias=True)
+    for block in file.blocks():
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            file.normal(f"{block}.{name}.weight", WIDTH, WIDTH)
+            file.bias(f"{block}.{name}", WIDTH)
+        file.norm(f"{block}.attn_output_norm", bias=True)
+        file.normal(f"{block}.ffn_up.weight", FEED, WIDTH)
+        file.bias(f"{block}.ffn_up", FEED)
+        file.normal(f"{block}.ffn_down.weight", WIDTH, FEED)
+        file.bias(f"{block}.ffn_down", WIDTH)
+        file.norm(f"{block}.layer_output_norm", bias=True)
+    return file.close()
+
+
+def vocabulary(folder: Path) -> Path:
+    """A vocabulary and hyperparameters without any tensor, as llama.cpp tests its tokenizers with."""
+    file = _File(folder / "vocabulary.gguf", "llama")
+    file.attention()
+    file.writer.add_rope_dimension_count(HEAD)
+    _add_spm(file)
+    return file.close()
+
+
+Writer = Callable[[Path], Path]
+
+MODELS: dict[str, Writer] = {
+    "qwen2": qwen2,
+    "llama": llama,
+    "gpt2": gpt2,
+    "gemma3": gemma3,
+    "mamba": mamba,
+    "mixture": mixture,
+    "jamba": jamba,
+}
+"""Files that the engine plays with."""
+
+REFUSED: dict[str, Writer] = {"encoder": encoder, "vocabulary": vocabulary}
+"""Files that it must refuse."""
