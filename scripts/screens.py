@@ -32,7 +32,15 @@ PROMPT = "prompts/natalia.txt"
 PATIENCE = 120.0
 """Seconds that a step may take."""
 
-KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "quit": "\x11"}
+KEYS = {
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "right": "\x1b[C",
+    "left": "\x1b[D",
+    "quit": "\x11",
+    "space": " ",
+    "score": "\x10",
+}
 """What a terminal sends for the keys that are no characters."""
 
 
@@ -82,6 +90,30 @@ SCREENS = (
     Screen("entropy", "The Natalia prompt, each token coloured by entropy", 120, 24, (START, ENTROPY)),
     Screen("fork", "A copy of the prompt, popped back to an uncertain token", 120, 24, FORK),
     Screen("detour", "The copy after another path: its answer is 24", 120, 24, DETOUR),
+    Screen(
+        "look",
+        "Looking back at the place where the model was least sure, without popping",
+        120,
+        24,
+        (START, ENTROPY, Step("m m", "#1 "), Step("up", "#1 ")),
+    ),
+    Screen(
+        "search",
+        "Searching the vocabulary for seven, after the word Answer",
+        120,
+        24,
+        (START, Step("left*3", "tokens: 100 "), Step("/ space s e v e n", "found")),
+    ),
+    Screen(
+        "score",
+        "Three answers scored against each other",
+        120,
+        24,
+        (
+            *(START, Step("left*3", "tokens: 100 ")),
+            *(Step("i space 7 2 score", "␣72"), Step("space 9 6 score", "␣96"), Step("space 1 0 4 score", "% ")),
+        ),
+    ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
 )
 

@@ -8,7 +8,7 @@ from tests import fake
 from tests.fake import PIECES, Play, started
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Distribution, Taken
-from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Tokenize
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.rules.exploring import notable
 from tokex_gguf.session import Palette, Score, Starter, selected_row, shares, table
@@ -277,6 +277,36 @@ def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
     play.take(Action.SCORE)
     play.answer()
     assert [score.logprob is not None for score in play.session.scores] == [True]
+
+
+def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
+    play = started("hello").press(Action.INPUT)
+    for text in ("ab", "c", "de"):
+        for char in text:
+            play.take(Typed(char))
+        play.take(Action.SCORE)
+    play.answer()
+    path = fake.text_to_path("hello")
+    assert [score.tip.path()[5:] for score in play.session.scores] == [fake.text_to_path(t) for t in ("ab", "c", "de")]
+    assert all(score.logprob is not None for score in play.session.scores)
+    assert play.session.prompt.tip.path() == path and play.session.line.text == ""
+
+
+def test_what_is_typed_after_enter_is_not_part_of_the_text() -> None:
+    play = started("hello").press(Action.INPUT)
+    for message in (Typed("a"), Action.ENTER, Typed("e")):
+        play.take(message)
+    play.answer()
+    assert paths(play) == [fake.text_to_path("helloa")]
+
+
+def test_a_text_that_changes_stops_what_was_computed_for_it() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed("a"))
+    play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    assert isinstance(play.asked[0], Evaluate)
+    play.take(Typed("b"))
+    assert [type(request) for request in play.asked[1:]] == [Stop, Tokenize]
 
 
 def test_shares_of_very_unlikely_phrases() -> None:

@@ -145,8 +145,8 @@ class Draft:
     """The path with the typed tokens."""
     request: int | None = None
     """The Tokenize request whose answer is awaited."""
-    then: Mode | None = None
-    """What follows that answer: PLAY, the text is appended; INPUT, it is scored and the next one typed."""
+    entered: bool = False
+    """Whether the text is appended once that answer is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,8 @@ class Session:
     """The text that is typed in SEARCH and INPUT."""
     hunt: Hunt | None = None
     draft: Draft | None = None
+    scoring: Mapping[int, Node] = field(default_factory=dict)
+    """The base of each phrase that is scored once its Tokenize request is answered."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()

@@ -47,6 +47,8 @@ def go_on(session: Session, base: Node, tip: Node) -> Outcome:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
+    if session.draft is not None and session.draft.entered:
+        return session, []  # Enter was pressed: what comes after it is not part of the text
     return _changed(replace(session, line=session.line.typed(text)))
 
 
@@ -143,22 +145,33 @@ def paste(session: Session, text: str) -> Outcome:
 def _draft(session: Session) -> Outcome:
     draft = session.draft
     assert draft is not None
+    fresh = Draft(draft.base, draft.base)
     if not session.line.text:
-        return ask(replace(session, draft=Draft(draft.base, draft.base)))
-    session, request, effects = tokenize(session, session.line.text, continues=True)
-    return replace(session, draft=replace(draft, request=request)), effects
+        return ask(replace(session, draft=fresh))
+    # What is computed for the text before is not wanted any more; what is finished of it, stays.
+    session, effects = ask(replace(session, draft=fresh))
+    session, request, more = tokenize(session, session.line.text, continues=True)
+    return replace(session, draft=replace(draft, request=request)), effects + more
 
 
 def drafted(session: Session, message: Tokenized) -> Outcome:
     """The tokens of what is typed are there."""
     draft = session.draft
     assert draft is not None
-    draft = replace(draft, tip=draft.base.descend(message.path), request=None, then=None)
-    then = session.draft.then if session.draft else None
-    session = replace(session, draft=draft)
-    if then is None:
-        return ask(session)
-    return enter(session) if then is Mode.PLAY else score(session)
+    session = replace(session, draft=replace(draft, tip=draft.base.descend(message.path), request=None))
+    return enter(session) if draft.entered else ask(session)
+
+
+def scored(session: Session, message: Tokenized) -> Outcome:
+    """The tokens of a phrase that is to be scored are there."""
+    base = session.scoring[message.request]
+    scoring = {request: node for request, node in session.scoring.items() if request != message.request}
+    return _keep(replace(session, scoring=scoring), Score(base, base.descend(message.path)))
+
+
+def _keep(session: Session, score: Score) -> Outcome:
+    scores = session.scores if score in session.scores else (*session.scores, score)
+    return ask(replace(session, scores=scores[-50:]))
 
 
 def enter(session: Session) -> Outcome:
@@ -167,7 +180,7 @@ def enter(session: Session) -> Outcome:
     if draft is None or not session.line.text:
         return close(session)
     if draft.request is not None:
-        return replace(session, draft=replace(draft, then=Mode.PLAY)), []
+        return replace(session, draft=replace(draft, entered=True)), []
     return go_on(session, draft.base, draft.tip)
 
 
@@ -176,12 +189,10 @@ def score(session: Session) -> Outcome:
     draft = session.draft
     if draft is None or not session.line.text:
         return replace(session, notice="type a phrase first"), []
+    session = replace(session, line=Line(), draft=Draft(draft.base, draft.base))
     if draft.request is not None:
-        return replace(session, draft=replace(draft, then=Mode.INPUT)), []
-    scored = Score(draft.base, draft.tip)
-    scores = session.scores if scored in session.scores else (*session.scores, scored)
-    session = replace(session, scores=scores[-50:], line=Line(), draft=Draft(draft.base, draft.base))
-    return ask(session)
+        return ask(replace(session, scoring={**session.scoring, draft.request: draft.base}))
+    return _keep(session, Score(draft.base, draft.tip))
 
 
 def clear_scores(session: Session) -> Outcome:

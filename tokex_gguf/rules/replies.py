@@ -81,6 +81,8 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
         return ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
     if session.draft is not None and message.request == session.draft.request:
         return composing.drafted(session, message)
+    if message.request in session.scoring:
+        return composing.scored(session, message)
     if session.opening is not None and message.request == session.opening[0]:
         return composing.opened(session, message.path)
     return session, []
@@ -155,7 +157,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
     if session.opening is not None and message.request == session.opening[0]:
         return replace(session, opening=None, notice=message.reason), []
     if session.draft is not None and message.request == session.draft.request:
-        return replace(session, draft=replace(session.draft, request=None, then=None), notice=message.reason), []
+        return replace(session, draft=replace(session.draft, request=None, entered=False), notice=message.reason), []
     if message.request != session.pending:
         return session, []
     if session.goal.tip is not session.prompt.tip:
@@ -183,6 +185,7 @@ def died(session: Session, message: EngineDied) -> Outcome:
         check=None,
         opening=None,
         draft=None,
+        scoring={},
         hunt=None,
         line=Line(),
         jobs={},

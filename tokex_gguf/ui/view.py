@@ -15,6 +15,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
+from tokex_gguf.rules.exploring import doubts, surprisals
 from tokex_gguf.session import Draft, Engine, Layer, Score, Session
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
@@ -236,18 +237,23 @@ def second_line(session: Session, width: int) -> Line:
 
 
 def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
-    """All numbers of a token of the prompt."""
+    """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.piece(node.token)
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(piece.data), 20))])]
-    if node.taken is not None:
+    if node.taken is not None and node.surprisal is not None:
         parts.append((8, [("class:dim", "p "), ("", number(node.taken.prob))]))
-        parts.append((7, [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((6, [("class:dim", "surprisal "), ("", f"{node.surprisal:.2f} bits")]))
+        parts.append((5, [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        parts.append((6, _bits("surprisal", node.surprisal, surprisals(session.prompt))))
     if node.parent and node.parent.distribution:
-        parts.append((5, [("class:dim", "entropy "), ("", f"{node.parent.distribution.entropy_bits:.2f} bits")]))
+        parts.append((7, _bits("entropy", node.parent.distribution.entropy_bits, doubts(session.prompt))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
+
+
+def _bits(name: str, bits: float, others: list[tuple[Node, float]]) -> Line:
+    place = 1 + sum(value > bits for _, value in others)
+    return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{place}")]
 
 
 def _input(session: Session, width: int) -> Line:
