@@ -3,7 +3,7 @@
 python benchmarks/bare.py MODEL decode DEPTH STEPS    milliseconds of each of STEPS single-token decodes
 python benchmarks/bare.py MODEL paused DEPTH STEPS    the same, with a pause before each, as between two keys
 python benchmarks/bare.py MODEL evaluate LENGTH CHUNK tokens/s with the logits of every token, nothing done with them
-python benchmarks/bare.py MODEL greedy DEPTH STEPS    tokens/s of a greedy loop
+python benchmarks/bare.py MODEL greedy DEPTH STEPS [THREADS]    tokens/s of a greedy loop
 python benchmarks/bare.py MODEL first TEXT            imports, loads, tokenises, decodes, and ends
 python benchmarks/bare.py MODEL uncached LENGTH       milliseconds of the whole prompt again, for one token's logits
 """
@@ -24,7 +24,7 @@ def silent(*_: object) -> None:
 class Bare:
     """A model and a context with the program's own settings, and nothing around them."""
 
-    def __init__(self, path: str, cells: int, batch: int) -> None:
+    def __init__(self, path: str, cells: int, batch: int, threads: int = 0) -> None:
         from tokex_gguf.engine.llama import default_threads
 
         llama_cpp.llama_log_set(silent, None)
@@ -36,7 +36,7 @@ class Bare:
         self.size = llama_cpp.llama_vocab_n_tokens(self.vocab)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = cells, batch, batch
-        settings.n_threads = settings.n_threads_batch = default_threads()
+        settings.n_threads = settings.n_threads_batch = threads or default_threads()
         self.context = llama_cpp.llama_init_from_model(self.model, settings)
         self.batch = llama_cpp.llama_batch_init(batch, 0, 1)
 
@@ -87,7 +87,7 @@ def main() -> None:
         return
     length = int(rest[0])
     chunk = int(rest[1]) if what == "evaluate" else 64
-    bare = Bare(path, length + 512, chunk)
+    bare = Bare(path, length + 512, chunk, int(rest[2]) if len(rest) > 2 else 0)
     tokens = bare.tokenize(text_of(length))[:length]
     if what == "uncached":
         began = time.perf_counter()
