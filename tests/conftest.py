@@ -63,7 +63,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     default = llama_cpp.llama_context_default_params
 
     def params() -> llama_cpp.llama_context_params:
-        params = default()
+        params: llama_cpp.llama_context_params = default()
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
         return params
