@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import llama_cpp
 import pytest
 
 from tests.tiny_models import MODELS
@@ -51,3 +52,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A file of each layout that the engine plays with."""
     folder = tmp_path_factory.mktemp("tiny")
     return {name: write(folder) for name, write in MODELS.items()}
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts that compute in float32, so that only wrong numbers differ by more than a little.
+
+    Flash attention adds up in half precision, in the cells' order.
+    """
+    default = llama_cpp.llama_context_default_params
+
+    def params() -> llama_cpp.llama_context_params:
+        params: llama_cpp.llama_context_params = default()
+        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+        return params
+
+    monkeypatch.setattr(llama_cpp, "llama_context_default_params", params)

@@ -29,7 +29,8 @@ class Fresh:
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = max(size, 32)
         params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = flash
+        if flash >= 0:
+            params.flash_attn_type = flash
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         assert self._context
         self._memory = llama_cpp.llama_get_memory(self._context)
