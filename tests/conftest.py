@@ -7,6 +7,7 @@ import llama_cpp
 import pytest
 
 from tests.tiny_models import MODELS
+from tokex_gguf.engine import rows
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
@@ -69,3 +70,9 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
         return params
 
     monkeypatch.setattr(llama_cpp, "llama_context_default_params", params)
+
+
+@pytest.fixture
+def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is answered from logits that were kept: every answer is decoded."""
+    monkeypatch.setattr(rows, "ROWS", 0)

@@ -15,7 +15,7 @@ from tokex_gguf.engine.llama import Interrupted, Llama
 EQUAL = 1e-4
 """Differences of probabilities: see test_walks.py for what was measured. Wrong numbers differ by far more."""
 
-pytestmark = pytest.mark.usefixtures("exact")
+pytestmark = pytest.mark.usefixtures("exact", "no_rows")
 
 Compare = Callable[[str], Fresh]
 

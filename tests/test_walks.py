@@ -21,6 +21,8 @@ from tokex_gguf.engine import llama as llama_module
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama
 
+pytestmark = pytest.mark.usefixtures("no_rows")
+
 SEED = int(os.environ.get("WALK_SEED", "1"))
 EXACT = 1e-3
 PLAYED = 0.02
