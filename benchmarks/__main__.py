@@ -190,6 +190,7 @@ class Bench:
                     began = time.perf_counter()
                     terminal.press(" ")
                     terminal.collect(seconds)
+                    assert "autoplay" in terminal.text(), "the model ended its text: choose another prompt"
                     terminal.press(" ")
                     took = time.perf_counter() - began
                     terminal.shows(" ready")
@@ -369,7 +370,7 @@ def main() -> None:
         for depth in depths:
             bench.keys(depth)
         bench.evaluation(200 if options.short else 1000)
-        bench.autoplay(100, 2 if options.short else 5)
+        bench.autoplay(100, 1.0)
         bench.memory(depths[-1])
         rows += bench.rows
     print(f"{machine()}; medians of {rounds} alternating rounds\n\n{table(rows)}")

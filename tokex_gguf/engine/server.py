@@ -44,6 +44,10 @@ QUIET = 0.02
 """Seconds without a request before the engine looks ahead."""
 
 
+TOGETHER = 0.05
+"""Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
 class Inbox:
     """Requests as they come in, from a thread that only reads."""
 
@@ -259,23 +263,23 @@ class Server:
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
         path = request.path
-        while not self._inbox.interrupted:
-            (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
-            distribution = chunk.distributions[-1]
-            self._send(
-                Continued(
-                    request.request,
-                    path[-1],
-                    [distribution],
-                    self._pieces(model.vocabulary, set(distribution.ids)),
-                    chunk.seconds,
-                    model.cells,
-                )
-            )
-            following = distribution.ids[0]
-            if model.vocabulary.piece(following).ends:
-                return
-            path = [*path, following]
+        told = 0.0
+        try:
+            while not self._inbox.interrupted:
+                (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
+                distribution = chunk.distributions[-1]
+                pieces = self._pieces(model.vocabulary, set(distribution.ids))
+                reply = Continued(request.request, path[-1], [distribution], pieces, chunk.seconds, model.cells)
+                self._sink.write(encode(reply))
+                if (now := time.monotonic()) - told > TOGETHER:
+                    self._sink.flush()
+                    told = now
+                following = distribution.ids[0]
+                if model.vocabulary.piece(following).ends:
+                    return
+                path = [*path, following]
+        finally:
+            self._sink.flush()
 
     def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.
