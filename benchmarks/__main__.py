@@ -108,11 +108,14 @@ class Bench:
             count = tokens(terminal)
             return [terminal.timed(rf"tokens: {count + step} .* ready", "right") for step in range(1, self.steps + 1)]
 
+        late: list[bool] = []
+
         def foreseen(terminal: Terminal) -> list[float]:
             count, times = tokens(terminal), []
             for step in range(1, self.steps + 1):
                 terminal.collect(0.5)
-                times.append(terminal.timed(rf"tokens: {count + step} .* known, 0 tokens  ready", "right"))
+                times.append(terminal.timed(rf"tokens: {count + step} .* ready", "right"))
+                late.append("known, 0 tokens" not in terminal.text())
             return times
 
         def known(terminal: Terminal) -> list[float]:
@@ -146,7 +149,8 @@ class Bench:
             met=seconds <= max(1.25 * limit, limit + 8),
         )
         value = median([program(4, foreseen)() for _ in range(self.rounds)]) * 1000
-        self.row(f"append at {depth}, foreseen", value, "ms", goal="≤ 20 ms", met=value <= 20)
+        what = f"append at {depth}, foreseen" + (f" ({sum(late)} of {len(late)} not in time)" if any(late) else "")
+        self.row(what, value, "ms", goal="≤ 20 ms", met=value <= 20)
         value = median([program(0, known)() for _ in range(self.rounds)]) * 1000
         self.row(f"pop, copy, switch, remove, layer at {depth}", value, "ms", goal="≤ 16 ms", met=value <= 16)
         whole = bare(self.model, "uncached", depth)
