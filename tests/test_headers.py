@@ -1,0 +1,85 @@
+"""Headers are read once, and again when their file has changed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf import header
+from tokex_gguf.header import BadHeader, Header
+from tokex_gguf.headers import Headers
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is really read."""
+    made: list[str] = []
+
+    def watch(name: str) -> None:
+        real = getattr(header, name)
+
+        def counted(path: Path) -> Header:
+            made.append(name)
+            about: Header = real(path)
+            return about
+
+        monkeypatch.setattr(header, name, counted)
+
+    watch("read")
+    watch("glance")
+    return made
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path, tiny: dict[str, Path], reads: list[str]) -> None:
+    for path in tiny.values():
+        reads.clear()
+        headers = Headers(tmp_path / "headers.json")
+        about = headers.read(path)
+        assert headers.read(path) == headers.glance(path) == about
+        headers.save()
+        again = Headers(tmp_path / "headers.json")
+        assert again.read(path) == about and again.glance(path) == about
+        assert reads == ["read"]
+
+
+def test_a_glance_is_not_enough_for_a_check(tmp_path: Path, tiny: dict[str, Path], reads: list[str]) -> None:
+    headers = Headers(tmp_path / "headers.json")
+    headers.glance(tiny["qwen2"])
+    headers.read(tiny["qwen2"])
+    assert reads == ["glance", "read"]
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path, tiny: dict[str, Path], reads: list[str]) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny["qwen2"].read_bytes())
+    headers = Headers(tmp_path / "headers.json")
+    headers.read(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-10])
+    with pytest.raises(BadHeader):
+        headers.read(path)
+    path.write_bytes(data)
+    os.utime(path, ns=(1, 1))
+    headers.read(path)
+    assert reads == ["read"] * 3
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", "[" * 100_000, '{"PATH": 3}', '{"PATH": {"stamp": STAMP}}',
+                                    '{"PATH": {"stamp": STAMP, "checked": true, "header": {}}}',
+                                    '{"PATH": {"stamp": STAMP, "checked": true, "header": []}}'])  # fmt: skip
+def test_what_is_remembered_wrongly_is_forgotten(
+    damage: str, tmp_path: Path, tiny: dict[str, Path], reads: list[str]
+) -> None:
+    path, file = tiny["qwen2"], tmp_path / "headers.json"
+    stamp = json.dumps([path.stat().st_size, path.stat().st_mtime_ns])
+    file.write_text(damage.replace("PATH", str(path)).replace("STAMP", stamp))
+    assert Headers(file).read(path).architecture == "qwen2"
+    assert reads == ["read"]
+
+
+def test_where_nothing_can_be_kept_nothing_is_lost(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    (tmp_path / "file").write_text("")
+    headers = Headers(tmp_path / "file" / "headers.json")
+    headers.read(tiny["qwen2"])
+    headers.save()

@@ -1,0 +1,82 @@
+"""Headers that were read before: a file that has not changed since is not read again.
+
+Reading a header of 150,000 tokens takes 75 ms, which is a third of the time to the first frame.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokex_gguf import config, header
+from tokex_gguf.header import Header
+
+MOST = 4096
+"""Files that are remembered."""
+
+
+class Headers:
+    """The headers of files, by path, size and time of change. `save` keeps what was new for the next start."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """`file`: where they are kept; None: in the user's state folder."""
+        self._file = file or config.state_folder() / "headers.json"
+        self._known = self._load()
+        self._changed = False
+
+    def glance(self, path: Path) -> Header:
+        """As `header.glance`."""
+        return self._header(path, checked=False)
+
+    def read(self, path: Path) -> Header:
+        """As `header.read`; a file that was found sound and has not changed is taken to be so still."""
+        return self._header(path, checked=True)
+
+    def save(self) -> None:
+        """Writes what was new; where that fails, it is read again the next time."""
+        if not self._changed:
+            return
+        temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(dict(list(self._known.items())[-MOST:])), encoding="utf-8")
+            temporary.replace(self._file)
+        except OSError:
+            pass
+
+    def _header(self, path: Path, *, checked: bool) -> Header:
+        status = path.stat()
+        name, stamp = str(path.absolute()), [status.st_size, status.st_mtime_ns]
+        entry = self._known.get(name)
+        if entry is not None and (found := _unpacked(entry, stamp, checked)) is not None:
+            return found
+        about = header.read(path) if checked else header.glance(path)
+        self._known[name] = {"stamp": stamp, "checked": checked, "header": asdict(about)}
+        self._changed = True
+        return about
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self._file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+
+def _unpacked(entry: object, stamp: list[int], checked: bool) -> Header | None:
+    """The header that was remembered, if the file is the same and what was looked at is enough."""
+    try:
+        if entry["stamp"] != stamp or (checked and entry["checked"] is not True):  # type: ignore[index]
+            return None
+        values = dict(entry["header"])  # type: ignore[index]
+        heads = values["heads_kv"]
+        values["heads_kv"] = heads if isinstance(heads, int) else tuple(map(int, heads))
+        no, count = map(int, values["split"])
+        values["split"] = (no, count)
+        about = Header(**values)
+        about.kv_bytes_per_token()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    else:
+        return about
