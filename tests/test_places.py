@@ -1,0 +1,145 @@
+"""Models that other programs have on this machine."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf import places
+from tokex_gguf.models import UnknownModel, find
+from tokex_gguf.places import on_disk
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing on it but the bundled model."""
+    for name in ("HF_HOME", "HF_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def gguf(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"GGUF" + path.name.encode())
+    return path
+
+
+def hub_file(home: Path, repo: str, file: str) -> Path:
+    folder = home / ".cache" / "huggingface" / "hub" / f"models--{repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text("b" * 40)
+    return gguf(folder / "snapshots" / ("b" * 40) / file)
+
+
+def ollama(home: Path, owner: str, model: str, tag: str) -> Path:
+    digest = hashlib.sha256(f"{owner}/{model}:{tag}".encode()).hexdigest()
+    manifest = home / ".ollama" / "models" / "manifests" / "registry.ollama.ai" / owner / model / tag
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:0"},
+        {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"},
+    ]
+    manifest.write_text(json.dumps({"layers": layers}))
+    return gguf(home / ".ollama" / "models" / "blobs" / f"sha256-{digest}")
+
+
+def everywhere(home: Path) -> dict[str, tuple[str, Path]]:
+    """A model in each of the places, by its name."""
+    return {
+        "mine.gguf": ("models/", gguf(home / "work" / "models" / "mine.gguf")),
+        "maker/model-GGUF:model.Q4_K_M.gguf": (
+            "Hugging Face",
+            hub_file(home, "maker/model-GGUF", "model.Q4_K_M.gguf"),
+        ),
+        "ggml_cached.gguf": ("llama.cpp", gguf(Path(home / ".cache" / "llama.cpp" / "ggml_cached.gguf"))),
+        "pub/repo:studio.Q8_0.gguf": (
+            "LM Studio",
+            gguf(home / ".lmstudio" / "models" / "pub" / "repo" / "studio.Q8_0.gguf"),
+        ),
+        "llama3.2:1b": ("Ollama", ollama(home, "library", "llama3.2", "1b")),
+        "someone/tune:latest": ("Ollama", ollama(home, "someone", "tune", "latest")),
+    }
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the folders' names are those of Linux")
+def test_models_of_all_programs_are_found_by_name(home: Path) -> None:
+    expected = everywhere(home)
+    found = {place.name: (place.source, place.path.resolve()) for place in on_disk() if place.source != "bundled"}
+    assert found == expected
+    for name, (_, path) in expected.items():
+        resolved = find(name)
+        assert resolved is not None and resolved.path.resolve() == path
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the folders' names are those of Linux")
+def test_a_part_of_a_name_is_enough_where_it_means_one_model(home: Path) -> None:
+    expected = everywhere(home)
+    for part, name in (("llama3", "llama3.2:1b"), ("STUDIO", "pub/repo:studio.Q8_0.gguf"), ("mine", "mine.gguf")):
+        resolved = find(part)
+        assert resolved is not None and resolved.path.resolve() == expected[name][1]
+        assert name == part or part == "mine" or name in resolved.notice
+    tune = find("someone/tune")
+    assert tune is not None and tune.path.resolve() == expected["someone/tune:latest"][1]
+    with pytest.raises(UnknownModel, match=r"several models have this name: .*maker/model-GGUF.*llama3.2:1b \(Ollama"):
+        find("m")
+    with pytest.raises(UnknownModel, match="no such file, and no model here"):
+        find("nothing of the kind")
+
+
+def test_a_repository_without_a_file_takes_what_is_in_the_cache(home: Path) -> None:
+    assert find("maker/model") is None
+    path = hub_file(home, "maker/model", "m.Q8_0.gguf")
+    resolved = find("maker/model")
+    assert resolved is not None
+    assert (resolved.path, resolved.notice) == (path, "maker/model: using m.Q8_0.gguf")
+    assert find("maker/model:Q4_0") is None, "that one may be on the hub"
+    better = hub_file(home, "maker/model", "m.Q4_K_M.gguf")
+    assert (found := find("hf:maker/model")) and found.path == better
+    assert (found := find("maker/model:q8_0")) and found.path == path
+
+
+def test_split_models_are_one_model_and_must_be_whole(home: Path) -> None:
+    folder = home / "work" / "models"
+    first, second = (gguf(folder / f"big-0000{i}-of-00002.gguf") for i in (1, 2))
+    (place,) = (place for place in on_disk() if place.source == "models/")
+    assert place.path.name == first.name and len(place.parts) == 2 and not place.missing
+    assert place.size == first.stat().st_size + second.stat().st_size
+    for name in ("big", first.name, second.name, str(second)):
+        resolved = find(name)
+        assert resolved is not None and resolved.path.resolve() == first
+    second.unlink()
+    with pytest.raises(UnknownModel, match=r"of its 2 parts, big-00002-of-00002\.gguf is missing"):
+        find(first.name)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"{}", b"[]", b'{"layers": 3}', b'{"layers": [{"mediaType": 1}]}', b"[" * 100_000, b"\xff",
+     b'{"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": "sha256:../../etc/passwd"}]}'],
+)  # fmt: skip
+def test_manifests_that_say_nothing_are_passed_over(home: Path, manifest: bytes) -> None:
+    ollama(home, "library", "good", "latest")
+    path = home / ".ollama" / "models" / "manifests" / "registry.ollama.ai" / "library" / "bad" / "latest"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(manifest)
+    assert [place.name for place in on_disk() if place.source == "Ollama"] == ["good:latest"]
+
+
+def test_one_file_in_two_places_is_listed_once(home: Path) -> None:
+    path = hub_file(home, "maker/model", "m.Q8_0.gguf")
+    (home / "work" / "models").mkdir()
+    (home / "work" / "models" / "mine.gguf").symlink_to(path)
+    assert [place.name for place in on_disk() if place.source != "bundled"] == ["mine.gguf"]
+
+
+def test_the_other_programs_own_settings_count(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_CACHE", str(home / "elsewhere"))
+    gguf(home / "elsewhere" / "a.gguf")
+    monkeypatch.setenv("HF_HUB_CACHE", str(home / "cache"))
+    assert places.hub_cache() == home / "cache"
+    assert [place.name for place in on_disk() if place.source == "llama.cpp"] == ["a.gguf"]

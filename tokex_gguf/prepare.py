@@ -1,0 +1,30 @@
+"""Before a model is given to llama.cpp: whether its file is sound, and whether it fits into memory."""
+
+from pathlib import Path
+
+from tokex_gguf import machine
+from tokex_gguf.fit import Fit, TooLarge, fit
+from tokex_gguf.header import BadHeader
+from tokex_gguf.headers import Headers
+from tokex_gguf.places import Place
+
+
+class Unusable(Exception):
+    """The file cannot be played; says why in one line."""
+
+
+def prepare(path: Path, *, context: int, kv: str) -> Fit:
+    """How to load a model. Reads its header, no weights. Raises Unusable."""
+    place = Place(path.name, "", path)
+    headers = Headers()
+    try:
+        about = headers.read(path)
+        for part in place.parts[1:]:
+            headers.read(part)
+        headers.save()
+        free, total = machine.memory()
+        return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
+    except (BadHeader, TooLarge) as error:
+        raise Unusable(f"{path}: {error}") from None
+    except OSError as error:
+        raise Unusable(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,21 @@
+"""Sizes and errors in words. Pure."""
+
+
+def size_of(count: float) -> str:
+    """Bytes for people.
+
+    >>> size_of(397_808_192), size_of(1_234_567_890_123)
+    ('398 MB', '1,234.6 GB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return short(lines[0] if lines else type(error).__name__)
+
+
+def short(text: str) -> str:
+    """A text of at most 100 characters."""
+    return text if len(text) <= 100 else text[:99] + "…"
