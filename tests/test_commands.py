@@ -1,0 +1,130 @@
+"""`models` and `doctor`; `pull` is in test_hub.py."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf import header
+from tokex_gguf.engine.llama import default_threads
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "work" / "models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tokex_gguf", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_models_lists_what_is_here(home: Path, tiny: dict[str, Path]) -> None:
+    (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
+    done = run("models")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines["name"].split() == ["name", "from", "architecture", "quantization", "parameters", "size", "context"]
+    assert lines["bundled"].split() == ["bundled", "bundled", "llama", "Q4_1", "135M", "98", "MB", "8,192"]
+    assert lines["mine.gguf"].split()[1:4] == ["models/", "qwen2", "F32"]
+    assert "unusable: " in lines["broken.gguf"]
+
+
+def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
+    (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"no GGUF")
+    told = {model["name"]: model for model in json.loads(run("models", "--json").stdout)}
+    about = header.read(tiny["qwen2"])
+    assert told["mine.gguf"]["parameters"] == about.parameters
+    assert told["mine.gguf"]["bytes"] == tiny["qwen2"].stat().st_size
+    assert told["bundled"]["architecture"] == "llama"
+    assert "unusable" in told["broken.gguf"]
+
+
+def test_a_thousand_models_are_listed_in_a_second(home: Path, tiny: dict[str, Path]) -> None:
+    """Headers alone are read: the weights of these are longer by far."""
+    data = tiny["qwen2"].read_bytes()
+    for index in range(1000):
+        (home / "work" / "models" / f"{index}.gguf").write_bytes(data)
+    began = time.perf_counter()
+    done = run("models")
+    took = time.perf_counter() - began
+    assert len(done.stdout.splitlines()) == 1002
+    print(f"1,000 models listed in {took:.2f} s")
+    assert took < 10, "a noisy machine; one second on a quiet one"
+
+
+def test_no_models_at_all_say_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokex_gguf import places
+    from tokex_gguf.commands import run as command
+
+    monkeypatch.setattr(places, "on_disk", list)
+    assert command("models", []) == 0
+    assert "tokex-gguf pull NAME fetches one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("models", "--nonsense"), ("pull", "a", "b"), ("doctor", "x")])
+def test_wrong_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "try --help" in done.stderr
+
+
+def test_doctor_on_a_sound_machine() -> None:
+    done = run("doctor", "--model", "bundled", PYTHONUTF8="1", LINES="40", COLUMNS="130")
+    assert done.returncode == 0, done.stdout
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line and not line.startswith(" "))
+    assert told["threads"].startswith(f"{default_threads()} of {os.cpu_count()} processors")
+    assert "llama-cpp-python 0.3.36" in told["packages"]
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in told["model"]
+    assert done.stdout.endswith("nothing wrong found\n")
+    assert len(done.stdout.splitlines()) <= 24, "one screen"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (("--model", "none.gguf"), {}, "no such file"),
+        (("--model", "broken.gguf"), {}, "broken.gguf: "),
+        ((), {"XDG_STATE_HOME": "/dev/null"}, "cannot be written: there will be no log"),
+        ((), {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}, "encoding is not UTF-8: set LANG"),
+        ((), {"COLUMNS": "40", "LINES": "10"}, "smaller than 60x16"),
+    ],
+)
+def test_doctor_names_what_is_wrong(
+    arguments: tuple[str, ...], environment: dict[str, str], expected: str, home: Path
+) -> None:
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
+    done = run("doctor", *arguments, **environment)
+    assert done.returncode == 1
+    assert any(line.startswith("! ") and expected in line for line in done.stdout.splitlines()), done.stdout
+
+
+def test_doctor_sees_a_broken_llama_cpp(home: Path) -> None:
+    (home / "llama_cpp.py").write_text("raise OSError('libllama.so: cannot open')")
+    done = run("doctor", PYTHONPATH=str(home))
+    assert done.returncode == 1
+    assert "! llama-cpp-python cannot be used (OSError: libllama.so: cannot open): install it anew" in done.stdout
+
+
+def test_doctor_sees_a_broken_configuration(home: Path) -> None:
+    (home / "work" / "config.toml").write_text("[engine]\nthreads = 'two'\n")
+    done = run("doctor")
+    assert done.returncode == 1 and "! config.toml: engine.threads: expected" in done.stdout

@@ -1,0 +1,148 @@
+"""What this program runs on, and what is wrong with it: one screen to paste into a bug report."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokex_gguf import __version__, config, header, machine, models, places
+from tokex_gguf.engine import process
+from tokex_gguf.header import BadHeader
+from tokex_gguf.tokens import visible
+from tokex_gguf.words import size_of
+
+PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
+_FEATURES = ("AVX2", "AVX512", "AMX_INT8", "FMA", "NEON", "SVE", "OPENMP", "CUDA", "METAL", "VULKAN", "REPACK")
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, line by line."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def tell(self, name: str, value: str) -> None:
+        """Adds a line."""
+        self.lines.append((name, visible(value)))
+
+    def wrong(self, problem: str) -> None:
+        """Adds something that is wrong, and what to do about it."""
+        self.problems.append(visible(problem))
+
+    def text(self) -> str:
+        """All of it."""
+        lines = [f"{name:<16} {value}" for name, value in self.lines]
+        lines += ["", *(f"! {problem}" for problem in self.problems)] if self.problems else ["", "nothing wrong found"]
+        return "\n".join(lines) + "\n"
+
+
+def examine(model: str | None) -> Report:
+    """Looks at everything that the program needs. Nothing is downloaded, no weights are loaded."""
+    report = Report()
+    _versions(report)
+    _engine(report)
+    _memory(report)
+    _model(report, model)
+    _terminal(report)
+    _folders(report)
+    return report
+
+
+def _versions(report: Report) -> None:
+    report.tell("tokex-gguf", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            report.wrong(f"{package} is not installed: install tokex-gguf anew")
+    report.tell("packages", ", ".join(found))
+
+
+def _engine(report: Report) -> None:
+    """What the engine's process says of itself; llama.cpp is loaded there and not here."""
+    done = process.about()
+    try:
+        about = json.loads(done.stdout)
+    except ValueError:
+        lines = done.stderr.strip().splitlines()
+        report.wrong(f"llama-cpp-python cannot be used ({lines[-1] if lines else 'no answer'}): install it anew")
+        return
+    features = {name for name in _FEATURES if f"{name} = 1" in about["system"]}
+    report.tell("processor", f"{machine.processor()}; built for {', '.join(sorted(features)) or 'no special features'}")
+    gpu = "can be used: --gpu-layers" if about["gpu"] else "not built in"
+    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors; GPU {gpu}")
+
+
+def _memory(report: Report) -> None:
+    free, total = machine.memory()
+    report.tell("memory", f"{size_of(free)} available of {size_of(total)}" if total else "unknown on this system")
+
+
+def _model(report: Report, name: str | None) -> None:
+    try:
+        path = config.find()
+        settings = config.load(path)
+        report.tell("configuration", str(path) if path else "none: defaults")
+    except config.ConfigError as error:
+        report.wrong(str(error))
+        settings = config.Config()
+    name = name or settings.model.name
+    found = places.on_disk()
+    report.tell("models", f"{len(found)} on this machine" + (": tokex-gguf models lists them" if found else ""))
+    try:
+        resolved = models.find(name)
+    except models.UnknownModel as error:
+        report.wrong(str(error))
+        return
+    if resolved is None:
+        instead = "; until then the bundled SmolLM2-135M" if places.bundled_model() else ""
+        report.tell("model", f"{name}: not here yet, fetched at the first start{instead}")
+        return
+    path = resolved.path
+    try:
+        about = header.read(path)
+    except (BadHeader, OSError) as error:
+        report.wrong(f"{path}: {error}")
+        return
+    cells = size_of(4096 * about.kv_bytes_per_token())
+    report.tell("model", f"{path}")
+    report.tell("", f"{about.architecture} {about.quantization}, {size_of(about.weight_bytes)}, 4,096 tokens: {cells}")
+
+
+def _terminal(report: Report) -> None:
+    size = shutil.get_terminal_size()
+    environ = os.environ
+    colours = "256 colours or fewer"
+    if environ.get("NO_COLOR"):
+        colours = "none (NO_COLOR)"
+    elif environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        colours = "true colour"
+    kind = environ.get("TERM", "unknown")
+    report.tell("terminal", f"{kind}, {size.columns}x{size.lines}, {colours}, {sys.stdout.encoding}")
+    if size.columns < 60 or size.lines < 16:
+        report.wrong("the terminal is smaller than 60x16: make it larger")
+    if not sys.stdout.encoding.lower().startswith("utf"):
+        report.wrong("the terminal's encoding is not UTF-8: set LANG to one that ends in UTF-8")
+
+
+def _folders(report: Report) -> None:
+    state = config.state_folder()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        writable = os.access(state, os.W_OK)
+    except OSError:
+        writable = False
+    report.tell("state, log", str(state))
+    if not writable:
+        report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
+    cache = places.hub_cache()
+    room: Path = cache
+    while not room.exists() and room != room.parent:
+        room = room.parent
+    report.tell("hub's cache", f"{cache}, {size_of(shutil.disk_usage(room).free)} free on its disk")
