@@ -1,0 +1,232 @@
+"""Another model in the app: the texts come along, what was played stays, loading can be broken off."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fake import PIECES, Play, started, text_to_path
+from tests.terminal import Terminal
+from tokex_gguf.catalogue import Entry
+from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loaded, Loading, Tokenize, Tokenized
+from tokex_gguf.header import Header
+from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.places import Place
+from tokex_gguf.session import Engine, Layer
+from tokex_gguf.ui.view import View
+from tokex_gguf.update import ListedModels, ListModels, NotPrepared, Prepare, Prepared, Quit, Unbound
+
+OTHER = Loaded("Other", "other", "Q8_0", 64, 4096, 8192, None, False)
+
+
+HEADER = Header(
+    version=3,
+    architecture="qwen2",
+    name="",
+    quantization="Q8_0",
+    parameters=5,
+    tensors=1,
+    weight_bytes=5,
+    context_trained=7,
+    layers=1,
+    heads_kv=1,
+    key_length=1,
+    value_length=1,
+    vocab_size=64,
+    chat_template="",
+    split=(0, 1),
+)
+
+
+def entry(name: str, about: str | None = None) -> Entry:
+    return Entry(Place(name, "models/", Path(name)), 500_000_000, about or HEADER)
+
+
+ENTRIES = (entry("fake.gguf"), entry("other.gguf"), entry("bad.gguf", "it ends too early"))
+
+
+def listed(text: str = "hello") -> Play:
+    """A game with the list of models open."""
+    play = started(text)
+    play.take(Action.MODELS)
+    assert ListModels() in play.effects
+    play.take(ListedModels(ENTRIES))
+    return play
+
+
+def chosen(play: Play) -> Play:
+    """Asks for the other model, whose file is fine."""
+    play.take(Action.DOWN)
+    play.take(Action.ENTER)
+    assert play.effects == [Prepare("other.gguf")]
+    play.take(Prepared("other.gguf", 0, 5000, ""))
+    return play
+
+
+def other(play: Play) -> Play:
+    """Plays the other model."""
+    chosen(play)
+    (load,) = play.asked
+    assert isinstance(load, Load) and (load.path, load.most) == ("other.gguf", 5000)
+    play.asked.clear()
+    play.take(OTHER)
+    return play.answer()
+
+
+def paths(play: Play) -> list[list[int]]:
+    return [prompt.tip.path() for prompt in play.session.prompts]
+
+
+def test_the_list_shows_the_models_and_which_is_played() -> None:
+    play = listed()
+    assert play.session.mode is Mode.MODELS and play.session.row == 0
+    lines = ["".join(text for _, text in line) for line in View().screen(play.session, 130, 40)]
+    assert any("› fake.gguf" in line and "Q8_0" in line and "500 MB" in line for line in lines)
+    assert any("bad.gguf" in line and "unusable" in line for line in lines)
+    play.take(Action.CLOSE)
+    assert play.session.mode is Mode.PLAY
+
+
+def test_what_cannot_be_chosen_says_why() -> None:
+    assert "this is the model" in listed().press(Action.ENTER).session.notice
+    play = listed().press(Action.BOTTOM, Action.ENTER)
+    assert play.session.notice == "bad.gguf cannot be used: it ends too early"
+    play = listed().press(Action.DOWN, Action.ENTER)
+    play.take(NotPrepared("other.gguf: it needs 9 GB"))
+    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.settings.model == "fake.gguf"
+
+
+def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
+    play = listed("ab").press(Action.CLOSE, Action.COPY, Action.APPEND, Action.COPY, Action.APPEND, Action.PREVIOUS)
+    play.press(Action.LAYER)
+    texts = [bytes(byte for token in path for byte in PIECES[token].data).decode() for path in paths(play)]
+    other(_relisted(play))
+    assert paths(play) == [text_to_path(text) for text in texts]
+    assert (play.session.active, len(paths(play))) == (1, 3)
+    assert play.session.layer is Layer.PROBABILITY and play.session.ready
+    assert play.session.model == OTHER
+
+
+def _relisted(play: Play) -> Play:
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    return play
+
+
+def test_a_new_listing_moves_no_selection() -> None:
+    play = listed().press(Action.CLOSE)
+    play.take(Action.MODELS)
+    play.take(Action.DOWN)
+    play.take(ListedModels((entry("a-new-one.gguf"), *ENTRIES)))
+    assert str(play.session.models[play.session.row].place.path) == "other.gguf"
+    # One that is gone gives the present model's line.
+    play.take(ListedModels(ENTRIES[:1]))
+    assert play.session.row == 0
+
+
+def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
+    play = listed().press(Action.CLOSE, Action.APPEND, Action.COPY, Action.POP)
+    before, prompts = play.session, paths(play)
+    other(_relisted(play)).press(Action.APPEND, Action.APPEND)
+    decoded = play.decoded
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(Action.UP)
+    play.take(Action.ENTER)
+    play.take(Prepared("fake.gguf", 0, 0, ""))
+    play.answer()
+    assert paths(play) == prompts and play.decoded == decoded
+    assert play.session.prompts == before.prompts and play.session.root is before.root
+    assert play.session.ready and list(play.session.shelf) == ["other.gguf"]
+    # And to the other one again: as that was left.
+    other_paths = [prompt.tip.path() for prompt in play.session.shelf["other.gguf"].prompts]
+    other(_relisted(play))
+    assert paths(play) == other_paths and play.decoded == decoded
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it loads"])
+def test_escape_while_loading_goes_back(moment: str) -> None:
+    play = listed()
+    before = play.session.prompts
+    chosen(play)
+    if moment == "while it loads":
+        play.take(Loading(0.5))
+        assert "Esc goes back" in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    assert isinstance(play.asked[0], Load) and play.asked[0].path == "fake.gguf"
+    play.answer()
+    assert play.session.prompts == before and play.session.ready and not play.session.origin
+    assert play.session.notice == "loading was broken off"
+
+
+@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV")])
+def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) -> None:
+    play = chosen(listed())
+    play.asked.clear()
+    play.take(fault)
+    assert not any(isinstance(effect, Quit) for effect in play.effects)
+    play.answer()
+    assert play.session.ready and play.session.settings.model == "fake.gguf"
+    assert "back to the model before" in play.session.notice
+    # If that one fails as well, nothing goes round in circles.
+    play.take(EngineDied("SIGSEGV"))
+    assert play.session.engine is Engine.DEAD and play.session.mode is Mode.BROKEN
+
+
+def test_a_text_without_tokens_there_is_left_out() -> None:
+    play = chosen(_relisted(started("ab").press(Action.COPY)))
+    play.asked.clear()
+    play.take(OTHER)
+    first = play.asked.pop(0)
+    assert isinstance(first, Tokenize)
+    play.take(Tokenized(first.request, [1, 2], PIECES))
+    (second,) = [request for request in play.asked if isinstance(request, Tokenize)]
+    play.asked.remove(second)
+    play.take(Failed(second.request, "this text has no tokens"))
+    play.answer()
+    assert paths(play) == [[1, 2]] and not play.session.carried
+
+
+def test_a_dead_engine_is_no_obstacle() -> None:
+    play = started()
+    play.take(EngineDied("SIGKILL"))
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    other(play)
+    assert play.session.ready
+
+
+def test_late_answers_of_the_engine_before_change_nothing() -> None:
+    play = listed()
+    requests = play.session.requests
+    chosen(play)
+    assert play.session.requests == requests
+    before = replace(play.session, notice="")
+    play.take(Tokenized(requests, [9, 9], {}))
+    play.take(Unbound("q"))
+    assert replace(play.session, notice="", prompts=()) == replace(before, prompts=()) or not play.session.prompts
+
+
+def test_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny.gguf").symlink_to(tiny["llama"])
+    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time")
+    terminal.shows(r"tokens: 4 .* ready")
+    terminal.press("right")
+    terminal.shows(r"tokens: 5 .* ready")
+    terminal.press("o")
+    terminal.shows(r"tiny\.gguf .*F32")
+    terminal.press("up", "\r")
+    terminal.shows("tiny llama .* F32")
+    terminal.shows(" ready")
+    assert "Once upon a time," in terminal.text()
+    terminal.press("o")
+    terminal.shows(r"bundled .*Q4_1")
+    terminal.press("down", "\r")
+    terminal.shows(r"(?s)Smollm2.*tokens: 5 .* ready")
+    assert "known, 0 tokens" in terminal.text()
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
