@@ -87,7 +87,8 @@ def main() -> None:
         return
     length = int(rest[0])
     chunk = int(rest[1]) if what == "evaluate" else 64
-    bare = Bare(path, length + 512, chunk, int(rest[2]) if len(rest) > 2 else 0)
+    steps = int(rest[1]) if len(rest) > 1 else 0
+    bare = Bare(path, length + max(steps, 512), chunk, int(rest[2]) if len(rest) > 2 else 0)
     tokens = bare.tokenize(text_of(length))[:length]
     if what == "uncached":
         began = time.perf_counter()
@@ -100,7 +101,6 @@ def main() -> None:
         print(json.dumps(length / (time.perf_counter() - began)))
         return
     bare.fill(tokens, chunk)
-    steps = int(rest[1])
     times = []
     for step in range(steps):
         if what == "paused":

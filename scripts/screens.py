@@ -72,7 +72,7 @@ START = Step("", "tokens: 103 ")
 PROBABILITY = Step("e", " probability 0  ")
 ENTROPY = Step("e e", " entropy 0  ")
 FORK = (START, ENTROPY, Step("d", "Prompt 2/2"), Step("left*42", "tokens: 61 "))
-DETOUR = (*FORK, Step("down", "tokens: 61 "), *take(62, 73), Step("e e", " probability 0  "))
+DETOUR = (*FORK, Step("down down", "tokens: 61 "), *take(62, 73), Step("e e", " probability 0  "))
 SUM = (
     *(START, PROBABILITY, Step("d", "Prompt 2/2"), Step("left*18", "tokens: 85 ")),
     *(Step("up up", "tokens: 85 "), *take(86, 107)),

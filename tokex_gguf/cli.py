@@ -1,40 +1,45 @@
 """The command line: arguments, wiring, exit codes.
 
 Exit codes: 0 done; 1 something failed at run time; 2 wrong input, configuration or
-arguments; 130 interrupted before the start.
+arguments; 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 hung up.
 """
 
 import argparse
+import errno
 import io
 import logging
 import os
+import re
+import stat
 import sys
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple
 
 import platformdirs
 
-from tokex_gguf import __version__, config, models
+from tokex_gguf import COMMANDS, __version__, config, keep, models, signals
+from tokex_gguf.chat import BadChat, messages
 from tokex_gguf.engine.process import Engine
+from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, Parser, say
+from tokex_gguf.fit import Fit
 from tokex_gguf.game import Game
+from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Palette, Session, Settings
-from tokex_gguf.tokens import visible
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+LARGEST_LOG = 1 << 20
+"""Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
 
 LARGEST = 16 * 2**20
 """Bytes of a starting prompt, at the most."""
 
+_SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
+"""What a shell puts in the place of <(command): a pipe with a writer."""
+
 log = logging.getLogger("tokex_gguf")
-
-
-class Exit(Exception):
-    """Ends the program with a line and an exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -> int:
@@ -51,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -
         # What is left in the buffer cannot be written at the exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if code == 0 and not isinstance(error, BrokenPipeError):
-            _say(f"the output cannot be written: {error.strerror}")
+            say(f"the output cannot be written: {error.strerror}")
         return FAILED
     return code
 
@@ -59,40 +64,32 @@ def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -
 def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
     log_path: Path | None = None
     try:
-        options = _parser().parse_args(arguments)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if given and given[0] in COMMANDS:
+            from tokex_gguf import commands  # not on the way to the first frame
+
+            return commands.run(given[0], given[1:])
+        options = _parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
         return _run(options, log_path, engine)
     except Exit as exit_:
-        _say(str(exit_))
+        say(str(exit_))
         return exit_.code
     except SystemExit:
         return 0  # --help and --version have printed what was asked for
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        say("interrupted")
+        return getattr(error, "code", INTERRUPTED)
     except BrokenPipeError:
         return FAILED  # whoever read our output has gone
     except OSError as error:
         log.exception("the system refused something")
-        _say(f"{error.filename or 'the system'}: {error.strerror or error}; details in {log_path}")
+        say(f"{error.filename or 'the system'}: {error.strerror or error}; details in {log_path}")
         return FAILED
     except Exception as error:
         log.exception("internal error")
-        _say(f"internal error ({type(error).__name__}); details in {log_path}")
+        say(f"internal error ({type(error).__name__}); details in {log_path}")
         return FAILED
-
-
-def _say(line: str) -> None:
-    """One line on standard error, with nothing in it that a terminal would obey."""
-    try:
-        print(f"tokex-gguf: {visible(line)}", file=sys.stderr, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Exit(f"{message}; try --help", USAGE)
 
 
 def _count(text: str) -> int:
@@ -103,25 +100,35 @@ def _count(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
-    parser = _Parser(
+    parser = Parser(
         prog="tokex-gguf",
         description="See what a language model would say next, token by token, and be its sampler.",
-        epilog=f"Configuration: config.toml in the current folder, else {user_config}. "
-        "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 130 interrupted.",
+        epilog="Commands: tokex-gguf models, pull NAME, sessions, doctor (each has --help). "
+        f"Configuration: config.toml in the current folder, else {user_config}. "
+        "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted).",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input"
     )
     source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
+    source.add_argument("--resume", action="store_true", help="go on with the session that was played last")
+    parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="path of a GGUF file, its name in models/, REPO/NAME:FILE on the hub, or bundled",
+        help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
     parser.add_argument("--context", metavar="N", type=_count, help="tokens that the context holds (default: grows)")
     parser.add_argument("--threads", metavar="N", type=_count, help="threads to compute with")
+    parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
+    parser.add_argument("--gpu-layers", metavar="N", type=_count, help="layers to compute on a graphics processor")
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="the input is a turn of the user's, or a JSON list of messages, for the model's own chat template",
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
     shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
@@ -131,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _log_path(asked: Path | None) -> Path:
-    return asked or Path(platformdirs.user_state_dir(config.APP, appauthor=False)) / "tokex-gguf.log"
+    return asked or config.state_folder() / "tokex-gguf.log"
 
 
 def _open_log(path: Path, *, asked: bool) -> Path:
@@ -141,13 +148,25 @@ def _open_log(path: Path, *, asked: bool) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
         path.open("ab").close()
-    except OSError as error:
+        if path.is_file() and path.stat().st_size > LARGEST_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+    except (OSError, ValueError) as error:
         if asked:
-            raise Exit(f"{path}: the log cannot be written there: {error.strerror}", USAGE) from None
+            reason = error.strerror if isinstance(error, OSError) else "not a file name"
+            raise Exit(f"{path}: the log cannot be written there: {reason}", USAGE) from None
         path = Path(os.devnull)
     logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    # Tracebacks are for the log, whoever has them to tell.
+    threading.excepthook = lambda fault: _blame(fault.exc_value, "in a thread")
+    sys.unraisablehook = lambda fault: _blame(fault.exc_value, f"ignored in {fault.object!r}")
     return path.absolute()
+
+
+def _blame(error: BaseException | None, where: str) -> None:
+    log.error("internal error %s", where, exc_info=error)
 
 
 def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> int:
@@ -155,36 +174,93 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     if sys.stdout is None:
         raise Exit("standard output is closed", FAILED)
     plain = options.plain or (not options.json and not sys.stdout.isatty())
-    text = _text(options, settings, keys_needed=not plain and not options.json)
-    model = _model(options.model or settings.model.name)
+    screen = not plain and not options.json
+    if (options.resume or options.session) and not screen:
+        raise Exit("--resume and --session need the screen: leave --plain and --json out, and do not redirect", USAGE)
+    kept = _kept(options)
+    text = "" if kept.session else _text(options, settings, keys_needed=screen)
+    chat = _chat(text) if options.chat else ()
+    named = kept.session.settings.model if kept.session else settings.model.name
+    model = _model(named if options.model is None else options.model)
+    kv = options.kv or settings.engine.kv
+    fit = _prepared(model, options.context or settings.engine.context, kv)
+    started = Settings(
+        text=text,
+        model=str(model),
+        context=fit.context,
+        most=fit.most,
+        kv=kv,
+        gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+        threads=options.threads or settings.engine.threads,
+        log=str(log_path),
+        chat=chat,
+        # A chat's special tokens are tokens, whatever is typed later.
+        parse_special=settings.prompt.parse_special or bool(chat),
+        max_prompts=settings.prompt.max_prompts,
+        tokens_to_show=settings.display.tokens_to_show,
+        lookahead=settings.engine.lookahead if screen else 0,
+        example=settings.prompt.example_prompt,
+        light=_light(settings.display.theme),
+        surprise=settings.display.surprise_bits,
+    )
+    palette = Palette.MONOCHROME if os.environ.get("NO_COLOR") else Palette(settings.display.palette)
+    session = replace(kept.session, settings=started) if kept.session else Session(started, palette=palette)
+    session = replace(session, name=options.session or "", notice=kept.notice or fit.notice)
     game = Game(
-        Session(
-            Settings(
-                text=text,
-                model=str(model),
-                context=options.context or settings.engine.context,
-                threads=options.threads or settings.engine.threads,
-                log=str(log_path),
-                parse_special=settings.prompt.parse_special,
-                max_prompts=settings.prompt.max_prompts,
-                tokens_to_show=settings.display.tokens_to_show,
-                lookahead=0 if plain or options.json else settings.engine.lookahead,
-                example=settings.prompt.example_prompt,
-                light=_light(settings.display.theme),
-                surprise=settings.display.surprise_bits,
-            ),
-            palette=Palette.MONOCHROME if os.environ.get("NO_COLOR") else Palette(settings.display.palette),
-        ),
+        session,
         engine=engine,
         folder=Path("prompts"),
+        sessions=(_sessions(), kept.name) if screen else None,
     )
-    log.info("tokex-gguf %s with %s", __version__, model)
+    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
     try:
         # The engine loads its model while this process imports what the screen needs.
         game.start()
         return _print(game, as_json=options.json) if plain or options.json else _play(game)
     finally:
+        signals.hold()
         game.close()
+
+
+class _Kept(NamedTuple):
+    """A session that is gone on with."""
+
+    name: str
+    """What it is kept as from now on."""
+    session: Session | None = None
+    notice: str = ""
+
+
+def _sessions() -> Path:
+    return config.state_folder() / "sessions"
+
+
+def _kept(options: argparse.Namespace) -> _Kept:
+    """The session that was asked for. Raises Exit where there is none, or it cannot be read."""
+    folder, name = _sessions(), options.session
+    fresh = keep.autosave_name(datetime.now())
+    if not options.resume and name is None:
+        return _Kept(fresh)
+    from tokex_gguf import archive  # not on the way to the first frame of a new session
+
+    if name is not None and not keep.valid_name(name):
+        raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
+    known = [kept.name for kept in keep.names(folder)]
+    if options.resume:
+        if name is not None:
+            raise Exit("--resume is for the session that was played last: leave it or --session out", USAGE)
+        if not known:
+            raise Exit("there is no session to go on with yet: start without --resume", USAGE)
+        name = known[0]
+    elif name not in known:
+        return _Kept(name)
+    if options.input is not None or options.prompt is not None:
+        raise Exit(f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE)
+    try:
+        session, notice = keep.read(folder, name, lambda data: archive.load(data, Settings("", "")))
+    except keep.NoSession as error:
+        raise Exit(str(error), FAILED) from None
+    return _Kept(fresh if keep.is_autosave(name) else name, session, notice)
 
 
 def _light(theme: str) -> bool:
@@ -202,14 +278,31 @@ def _configuration(options: argparse.Namespace) -> config.Config:
 
 def _model(name: str) -> Path:
     try:
-        resolved = models.resolve(name, _say)
+        resolved = models.resolve(name, say)
     except models.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     except models.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
-        _say(resolved.notice)
+        say(resolved.notice)
     return resolved.path
+
+
+def _prepared(model: Path, context: int, kv: str) -> Fit:
+    try:
+        fit = prepare(model, context=context, kv=kv)
+    except Unusable as error:
+        raise Exit(str(error), USAGE) from None
+    if fit.notice:
+        say(fit.notice)
+    return fit
+
+
+def _chat(text: str) -> tuple[tuple[str, str], ...]:
+    try:
+        return messages(text)
+    except BadChat as error:
+        raise Exit(f"--chat: {error}", USAGE) from None
 
 
 def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: bool) -> str:
@@ -242,6 +335,9 @@ def _read(source: str) -> bytes:
             path = Path(source)
             if path.is_dir():
                 raise Exit(f"{source}: a folder; --input takes a text file", USAGE)
+            if not _SUBSTITUTED.fullmatch(source) and not stat.S_ISREG(path.stat().st_mode):
+                # Whoever opens a pipe waits for its other end, and devices may have none.
+                raise Exit(f"{source}: not a plain file; - reads standard input", USAGE)
             with path.open("rb") as file:
                 data = file.read(LARGEST + 1)
     except OSError as error:
@@ -288,15 +384,11 @@ def _print(game: Game, *, as_json: bool) -> int:
 
 
 def _play(game: Game) -> int:
-    from prompt_toolkit.input import create_input
-
     from tokex_gguf.ui.app import App
+    from tokex_gguf.ui.keyboard import keyboard
 
-    keys = None
-    if not sys.stdin.isatty():
-        # The prompt came through standard input: the keys come from the terminal all the same.
-        keys = create_input(always_prefer_tty=True)
-    App(game, keys).run()
+    # The prompt may have come through standard input: the keys come from the terminal all the same.
+    code = App(game, keyboard()).run()
     if game.quit and game.quit.fault:
         raise Exit(game.quit.fault, USAGE)
-    return 0
+    return code

@@ -3,6 +3,8 @@
 The file's tables and keys are the dataclasses' names and fields; the defaults stand here.
 """
 
+import re
+import stat
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +14,18 @@ import platformdirs
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
+
+
+LARGEST = 2**18
+"""Bytes of a configuration file, at the most."""
+_PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_DEEP = re.compile(rf"(?:{_PART}\.[ \t]*+){{32}}")
+"""A key of many parts: the time to read one grows with the square of their number, and ours have two."""
+
+
+def state_folder() -> Path:
+    """Where the log and the sessions are kept."""
+    return Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
 class ConfigError(Exception):
@@ -59,6 +73,10 @@ class Engine:
     """0: choose by the processor."""
     context: int = field(default=0, metadata={"range": (0, 10_000_000)})
     """Tokens; 0: grow as needed."""
+    kv: str = field(default="f16", metadata={"choices": ("f16", "q8_0")})
+    """Type of the KV cells; q8_0 takes half of the memory and a little of the precision."""
+    gpu_layers: int = field(default=0, metadata={"range": (0, 1000)})
+    """Layers to compute on a graphics processor, where llama.cpp was built for one."""
     lookahead: int = field(default=4, metadata={"range": (0, 16)})
     """Likely next tokens to go on from before they are chosen; 0: none."""
 
@@ -87,12 +105,24 @@ def load(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        tables = tomllib.loads(path.read_bytes().decode())
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            # Whoever opens a pipe waits for its other end.
+            raise ConfigError(f"{path}: cannot be read: not a plain file")
+        if about.st_size > LARGEST:
+            raise ConfigError(f"{path}: larger than {LARGEST // 1024} KiB: no configuration is")
+        text = path.read_bytes().decode()
+        if _DEEP.search(text):
+            raise ConfigError(f"{path}: not TOML of ours: a key of more than 32 parts")
+        tables = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:  # a number may have too many digits to be read
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a name may hold what no file's can; a number may have too many digits to be read
         raise ConfigError(f"{path}: not TOML: {str(error) or 'nested too deeply'}") from None
     parts = {part.name: part.type for part in fields(Config)}
     for name, value in tables.items():

@@ -3,59 +3,106 @@
 The full-screen application and the plain output both play through it.
 """
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tokex_gguf.catalogue import catalogue
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.process import Engine
+from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
+from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Session
 from tokex_gguf.starters import starters
 from tokex_gguf.storage import save_prompt
 from tokex_gguf.update import (
     Edit,
     Effect,
+    Keep,
+    Kept,
     Listed,
+    ListedModels,
+    ListModels,
     ListStarters,
     Message,
+    NotPrepared,
+    Prepare,
+    Prepared,
     Quit,
     Save,
     Saved,
     SaveFailed,
     Send,
     Start,
+    Suspend,
     begin,
     update,
 )
+
+if TYPE_CHECKING:
+    from tokex_gguf.autosave import Autosave
+
+log = logging.getLogger(__name__)
+
+ANY = -1
+"""In place of an engine's number: the message is from none."""
+
+
+def _identity(model: Loaded) -> tuple[str, str, str, str]:
+    return model.name, model.architecture, model.quantization, model.fingerprint
 
 
 class Game:
     """One game. `session` is its present state; only `dispatch` changes it."""
 
-    def __init__(self, session: Session, *, folder: Path, engine: Engine | None = None) -> None:
-        """`folder` is where prompts are saved; `engine`, a process that was started already."""
+    def __init__(
+        self, session: Session, *, folder: Path, engine: Engine | None = None, sessions: tuple[Path, str] | None = None
+    ) -> None:
+        """`folder` is where prompts are saved; `engine`, a process that was started already.
+
+        `sessions`: the folder in which the session is kept while it is played, and its name there; None: it is not.
+        """
         self.session = session
+        self._asked = session.settings
+        """What the game was started with."""
         self.quit: Quit | None = None
         """Set once the game is over."""
         self.edit: str | None = None
         """A text that is to be edited, until the caller takes it."""
+        self.suspend = False
+        """Whether the terminal is to be given to the shell, until the caller does it."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
         self._engine = engine
         self._folder = folder
         self._client: EngineClient | None = None
-        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._sessions = sessions
+        self._autosave: Autosave | None = None
+        self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
+        """Messages, each with the number of the engine that it is from."""
+        self._engines = 0
 
     def start(self) -> None:
         """Starts the engine, which loads the model while the caller goes on."""
         self._carry_out(begin(self.session))
 
     def close(self) -> None:
-        """Ends the engine."""
+        """Ends the engine, and saves what is unsaved."""
+        self._stop()
+        if self._autosave:
+            self._autosave.close()
+
+    def _stop(self) -> None:
         if self._client:
             self._client.close()
+
+    def _trouble(self, reason: str) -> None:
+        self._put(SaveFailed(reason))
 
     @property
     def engine_pid(self) -> int | None:
@@ -64,31 +111,58 @@ class Game:
 
     def dispatch(self, message: Message) -> None:
         """Takes one message in."""
-        self.session, effects = update(self.session, message)
+        before = self.session
+        self.session, effects = update(before, message)
+        if self._sessions and self.session.prompts and self.session is not before:
+            self._follow(*self._sessions)
         self._carry_out(effects)
+
+    def _follow(self, folder: Path, name: str) -> None:
+        """Lets the session be saved as it is now."""
+        if self._autosave is None:
+            from tokex_gguf.autosave import Autosave  # not on the way to the first frame
+
+            self._autosave = Autosave(folder, name, self._trouble)
+        self._autosave.follow(self.session)
 
     def receive(self) -> bool:
         """Takes in all messages that wait; returns whether there were any. Never blocks."""
         received = False
         while not self._inbox.empty():
-            self.dispatch(self._inbox.get())
+            self._hear(*self._inbox.get())
             received = True
         return received
 
     def wait(self) -> None:
         """Waits for a message and takes it in."""
-        self.dispatch(self._inbox.get())
+        self._hear(*self._inbox.get())
 
-    def _put(self, message: Message) -> None:
-        self._inbox.put(message)
+    def _hear(self, engine: int, message: Message) -> None:
+        if engine not in (self._engines, ANY):
+            return  # what an engine said before it was replaced means nothing now
+        if isinstance(message, Loaded):
+            log.info("engine %s: %s, %s, %s, fingerprint %s", self.engine_pid, *_identity(message))
+        try:
+            self.dispatch(message)
+        except Exception:
+            if not isinstance(message, Reply):
+                raise
+            # An engine whose reply makes no sense is no more to be trusted: it ends.
+            log.exception("the engine's reply makes no sense")
+            self._stop()
+            self.dispatch(EngineDied("its reply makes no sense"))
+
+    def _put(self, message: Message, engine: int = ANY) -> None:
+        self._inbox.put((engine, message))
         self.notify()
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Start():
-                    self.close()
-                    self._client = EngineClient(self._put, self._engine)
+                    self._stop()
+                    self._engines += 1
+                    self._client = EngineClient(partial(self._put, engine=self._engines), self._engine)
                     self._engine = None
                 case Send():
                     if self._client:
@@ -98,13 +172,37 @@ class Game:
                     threading.Thread(target=self._save, args=(effect.text,)).start()
                 case Edit():
                     self.edit = effect.text
+                case Suspend():
+                    self.suspend = True
                 case ListStarters():
                     threading.Thread(target=self._list, daemon=True).start()
+                case Keep():
+                    threading.Thread(target=self._keep, args=(effect.name, self.session), daemon=True).start()
+                case ListModels():
+                    threading.Thread(target=self._list_models, daemon=True).start()
+                case Prepare():
+                    threading.Thread(target=self._prepare, args=(effect.path,), daemon=True).start()
                 case Quit():
                     self.quit = effect
 
     def _list(self) -> None:
         self._put(Listed(starters(self._folder, self.session.settings.example)))
+
+    def _list_models(self) -> None:
+        self._put(ListedModels(catalogue()))
+
+    def _prepare(self, path: str) -> None:
+        settings = self._asked
+        try:
+            fit = prepare(Path(path), context=settings.context, kv=settings.kv)
+        except Unusable as error:
+            self._put(NotPrepared(str(error)))
+        else:
+            self._put(Prepared(path, fit.context, fit.most, fit.notice))
+
+    def _keep(self, name: str, session: Session) -> None:
+        reason = self._autosave.rename(name, session) if self._autosave else "sessions are not kept here"
+        self._put(SaveFailed(reason) if reason else Kept(name))
 
     def _save(self, text: bytes) -> None:
         try:

@@ -25,8 +25,6 @@ class Action(Enum):
     LAYER = auto()
     SAVE = auto()
     AUTOPLAY = auto()
-    HALT = auto()
-    """Any key without a meaning of its own: it only ends autoplay."""
     CURSOR_BACK = auto()
     CURSOR_ON = auto()
     CURSOR_FAR_BACK = auto()
@@ -47,9 +45,11 @@ class Action(Enum):
     EDIT = auto()
     TREE = auto()
     PROMPTS = auto()
+    MODELS = auto()
     GO = auto()
     """A digit: the open prompt of that number."""
     UNDO = auto()
+    NAME = auto()
     ENTER = auto()
     SCORE = auto()
     CLEAR_SCORES = auto()
@@ -67,6 +67,7 @@ class Action(Enum):
     RESTART = auto()
     HELP = auto()
     CLOSE = auto()
+    SUSPEND = auto()
     QUIT = auto()
 
 
@@ -85,11 +86,15 @@ class Mode(Enum):
     """All paths that were visited."""
     PROMPTS = auto()
     """Open prompts, and texts to start others with."""
+    MODELS = auto()
+    """Models on this machine."""
+    NAME = auto()
+    """A name for the session is typed."""
 
     @property
     def typing(self) -> bool:
         """Whether keys that print are text here."""
-        return self in (Mode.SEARCH, Mode.INPUT)
+        return self in (Mode.SEARCH, Mode.INPUT, Mode.NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +115,8 @@ class Binding:
 
 
 _ALL = tuple(Mode)
-_LISTS = (Mode.TREE, Mode.PROMPTS)
-_TYPING = (Mode.SEARCH, Mode.INPUT)
+_LISTS = (Mode.TREE, Mode.PROMPTS, Mode.MODELS)
+_TYPING = (Mode.SEARCH, Mode.INPUT, Mode.NAME)
 
 BINDINGS: tuple[Binding, ...] = (
     Binding(Action.UP, ("up", "k"), "Table", "row", "Select the token above.", footer=70),
@@ -146,7 +151,7 @@ BINDINGS: tuple[Binding, ...] = (
     ),
     Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
     Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
-    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=60),
+    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
     Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
     Binding(Action.UNDO, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
     Binding(
@@ -158,6 +163,7 @@ BINDINGS: tuple[Binding, ...] = (
         modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
     ),
     Binding(Action.PROMPTS, ("p",), "Prompts", "prompts", "List the open prompts, and texts to start with.", footer=28),
+    Binding(Action.MODELS, ("o",), "Program", "model", "Play with another model on this machine.", footer=26),
     Binding(Action.TREE, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Binding(Action.CURSOR_BACK, (",", "s-left"), "Look back", "look", "Look at the token before.", footer=65),
     Binding(Action.CURSOR_ON, (".", "s-right"), "Look back", "look", "Look at the token after.", footer=65),
@@ -170,8 +176,8 @@ BINDINGS: tuple[Binding, ...] = (
         ("n",),
         "Look back",
         "surprise",
-        "Look at the next token that surprised the model.",
-        footer=55,
+        "Look at the next token that surprised the model; #1 surprised it most.",
+        footer=67,
     ),
     Binding(
         Action.LAST_SURPRISE,
@@ -179,13 +185,18 @@ BINDINGS: tuple[Binding, ...] = (
         "Look back",
         "surprise",
         "Look at the token before that surprised it.",
-        footer=55,
+        footer=67,
     ),
     Binding(
-        Action.NEXT_DOUBT, ("m",), "Look back", "doubt", "Look at the next place where the model was unsure.", footer=42
+        Action.NEXT_DOUBT,
+        ("m",),
+        "Look back",
+        "doubt",
+        "Look at the next place where the model was unsure of what comes; #1 is the place of highest entropy.",
+        footer=64,
     ),
     Binding(
-        Action.LAST_DOUBT, ("M",), "Look back", "doubt", "Look at the place before where it was unsure.", footer=42
+        Action.LAST_DOUBT, ("M",), "Look back", "doubt", "Look at the place before where it was unsure.", footer=64
     ),
     Binding(
         Action.SEARCH,
@@ -220,13 +231,24 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.MOUSE, ("z",), "View", "mouse", "Let clicks and the wheel choose tokens, or stop it."),
     Binding(Action.SAVE, ("x",), "Files", "save", "Save the prompt as text into prompts/.", footer=30),
     Binding(
+        Action.NAME, ("c-s",), "Files", "name", "Give this session a name, to come back to it with --session NAME."
+    ),
+    Binding(
         Action.RESTART,
         ("r",),
         "Program",
         "restart engine",
-        "Start the engine again after it has stopped.",
+        "Start the engine again after it has stopped; pressed twice, also one that does not answer.",
         modes=(Mode.BROKEN,),
         footer=100,
+    ),
+    Binding(
+        Action.RESTART,
+        ("r",),
+        "Program",
+        "restart engine",
+        "Pressed twice while the engine does not answer: start it again.",
+        modes=(Mode.PLAY,),
     ),
     # Searching.
     Binding(Action.UP, ("up",), "Search", "row", "Select the token above.", modes=(Mode.SEARCH,), footer=70),
@@ -241,6 +263,10 @@ BINDINGS: tuple[Binding, ...] = (
         "Append the selected token.",
         modes=(Mode.SEARCH,),
         footer=90,
+    ),
+    # Naming.
+    Binding(
+        Action.ENTER, ("enter",), "Name", "keep", "Keep the session under this name.", modes=(Mode.NAME,), footer=90
     ),
     # Typing.
     Binding(Action.ENTER, ("enter",), "Typing", "append", "Append what is typed.", modes=(Mode.INPUT,), footer=90),
@@ -285,11 +311,22 @@ BINDINGS: tuple[Binding, ...] = (
         modes=(Mode.PROMPTS,),
         footer=90,
     ),
+    Binding(
+        Action.ENTER,
+        ("enter",),
+        "List",
+        "load",
+        "Load the model; the prompts' texts come along. Esc while it loads goes back.",
+        modes=(Mode.MODELS,),
+        footer=90,
+    ),
     # The help.
     Binding(Action.UP, ("up", "k"), "Help", "scroll", "Scroll the help up.", modes=(Mode.HELP,), footer=70),
     Binding(Action.DOWN, ("down", "j"), "Help", "scroll", "Scroll the help down.", modes=(Mode.HELP,), footer=70),
     Binding(Action.PAGE_UP, ("pageup",), "Help", "page up", "Scroll ten lines up.", modes=(Mode.HELP,)),
     Binding(Action.PAGE_DOWN, ("pagedown",), "Help", "page down", "Scroll ten lines down.", modes=(Mode.HELP,)),
+    Binding(Action.TOP, ("home",), "Help", "top", "To the beginning of the help.", modes=(Mode.HELP,)),
+    Binding(Action.BOTTOM, ("end",), "Help", "end", "To the end of the help.", modes=(Mode.HELP,)),
     # Everywhere.
     Binding(Action.HELP, ("?", "f1"), "Program", "help", "Show these keys.", footer=95),
     Binding(Action.HELP, ("f1",), "Program", "help", "Show these keys.", modes=_TYPING, footer=60),
@@ -297,9 +334,24 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.CLOSE, ("escape",), "Program", "back", "Go back; nothing is changed.", modes=_TYPING, footer=99),
     Binding(Action.CLOSE, ("escape", "t"), "Program", "back", "Go back.", modes=(Mode.TREE,), footer=99),
     Binding(Action.CLOSE, ("escape", "p"), "Program", "back", "Go back.", modes=(Mode.PROMPTS,), footer=99),
+    Binding(Action.CLOSE, ("escape", "o"), "Program", "back", "Go back.", modes=(Mode.MODELS,), footer=99),
     Binding(Action.CLOSE, ("escape", "?", "f1"), "Program", "close", "Close the help.", modes=(Mode.HELP,), footer=99),
+    Binding(Action.SUSPEND, ("c-z",), "Program", "suspend", "Go to the shell; `fg` there comes back.", modes=_ALL),
     Binding(Action.QUIT, ("c-q", "c-c"), "Program", "quit", "Quit.", modes=_ALL, footer=85),
 )
+
+SIGNS: tuple[tuple[str, str], ...] = (
+    ("· before a row", "The table after this token is known already: → shows it at once."),
+    ("• before a row", "You were there: the tree has this path."),
+    ("› before a row", "The token that was taken here."),
+    ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
+    ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
+    ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
+    ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
+    ("#3", "The third largest of its kind in this prompt."),
+    ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
+)
+"""What stands on the screen, for the help."""
 
 _SHOWN = {
     "up": "↑",
@@ -388,8 +440,10 @@ _TITLES = {
     Mode.BROKEN: "Playing",
     Mode.SEARCH: "Searching the vocabulary (`/`)",
     Mode.INPUT: "Typing (`i`)",
+    Mode.NAME: "Naming the session (`ctrl+s`)",
     Mode.TREE: "The tree (`t`)",
     Mode.PROMPTS: "The list of prompts (`p`)",
+    Mode.MODELS: "The list of models (`o`)",
     Mode.HELP: "The help (`?`)",
 }
 

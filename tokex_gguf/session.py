@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.keymap import Mode
@@ -57,8 +58,14 @@ class Settings:
     """Path of the GGUF file."""
     context: int = 0
     threads: int = 0
+    most: int = 0
+    """KV cells that the context may grow to; 0: no limit of this machine's."""
+    kv: str = "f16"
+    gpu_layers: int = 0
     log: str = ""
     """Path of the engine's log; none if empty."""
+    chat: tuple[tuple[str, str], ...] = ()
+    """Roles and texts of the messages that the starting prompt is made of; empty: it is `text` as it is."""
     parse_special: bool = True
     max_prompts: int = 9
     tokens_to_show: int = 30
@@ -215,7 +222,7 @@ class Session:
     explained: Mode = Mode.PLAY
     """The mode whose keys the help shows."""
     line: Line = EMPTY
-    """The text that is typed in SEARCH and INPUT."""
+    """The text that is typed in SEARCH, INPUT and NAME."""
     hunt: Hunt | None = None
     draft: Draft | None = None
     scoring: Mapping[int, Node] = field(default_factory=dict)
@@ -224,8 +231,18 @@ class Session:
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in PROMPTS."""
+    models: tuple[Entry, ...] = ()
+    """Models to choose from in MODELS."""
+    shelf: Mapping[str, "Session"] = field(default_factory=dict)
+    """What was played with other models, by their files."""
+    origin: str = ""
+    """The file of the model to go back to, while another is loaded in its place."""
+    carried: tuple[tuple[int, str], ...] = ()
+    """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
+    carrying: int | None = None
+    """The Tokenize request of the first of them."""
     row: int = 0
-    """The selected line of TREE and PROMPTS."""
+    """The selected line of TREE, PROMPTS and MODELS."""
     opening: tuple[int, bool] | None = None
     """The Tokenize request of a text that becomes a prompt, and whether the active one's text was edited."""
     check: tuple[int, Node] | None = None
@@ -255,6 +272,8 @@ class Session:
     requests: int = 0
     """Requests made so far."""
     cost: Cost = Cost()
+    name: str = ""
+    """What the player called this session."""
     notice: str = ""
     """One line for the player."""
     fault: str = ""

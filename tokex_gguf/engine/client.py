@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Delivery: TypeAlias = Reply | EngineDied
 
+LONGEST = 2**29
+"""Bytes of a reply, at the most: a path of 16 MiB of text has a quarter of it."""
+
 
 def exit_reason(code: int) -> str:
     """A process's exit code in words: a signal's name where the system gives one.
@@ -105,13 +108,15 @@ class EngineClient:
         failed = False
         try:
             with pipe:
-                for line in pipe:
+                while line := pipe.readline(LONGEST):
                     message: Message = decode(line)
+                    if not isinstance(message, Reply):
+                        raise ProtocolError(f"not a reply: {line[:80]!r}")
                     failed = failed or (isinstance(message, Failed) and message.request is None)
-                    self._deliver(message)  # type: ignore[arg-type]
+                    self._deliver(message)
         except (OSError, ProtocolError) as error:
-            reason = f"unreadable reply: {error}"
-            log.error("engine: %s", reason)
+            reason = "unreadable reply"
+            log.error("engine: %s: %s", reason, error)
             self._process.kill()
         code = self._process.wait()
         if not self._closing and not failed:

@@ -19,6 +19,10 @@ class ContextFull(Exception):
         self.room = room
 
 
+class Damaged(ModelError):
+    """The model gives no numbers. What it decoded before may be as wrong, and so may be the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Distributions at consecutive positions from `start`, and what they cost."""
@@ -47,19 +51,23 @@ class Evaluator:
         """The distributions at positions `start` to the end of `path`, chunk by chunk.
 
         `asked` is a token whose probability after the whole path is wanted too. Raises
-        ContextFull after the part that fits, ModelError, and Interrupted. What was
+        ContextFull after the part that fits, ModelError, Damaged, and Interrupted. What was
         decoded by then stays cached.
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
-        began, decoded = time.perf_counter(), 0
+        began = time.perf_counter()
         following = [*path[1:], asked]
         while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
             distributions, taken = self._read(row[None, :], following[start : start + 1], top)
             yield Chunk(start, distributions, taken, 0, time.perf_counter() - began)
             began, start = time.perf_counter(), start + 1
-        if start == len(path):
-            return
+        if start < len(path):
+            yield from self._decoded(path, start, top, following)
+
+    def _decoded(self, path: list[int], start: int, top: int, following: list[int | None]) -> Iterator[Chunk]:
+        """`evaluate`, by decoding alone: the path's cells are there afterwards."""
+        began, decoded = time.perf_counter(), 0
         sequence, position = self._prepare(path, start)
         while position < len(path):
             room = self._model.context_limit
@@ -100,10 +108,12 @@ class Evaluator:
         if len(path) >= self._model.context_limit:
             raise ContextFull(len(path) + 1, self._model.context_limit)
         base, position = self._prepare(path, len(path))
-        if position < len(path):  # given up meanwhile
-            for _ in self.evaluate(path, len(path) - 1, 1):
+        if position < len(path):  # given up meanwhile, even where the row is kept
+            for _ in self._decoded(path, len(path) - 1, 1, [None] * len(path)):
                 pass
             base, position = self._prepare(path, len(path))
+            if position < len(path):
+                raise ModelError("this path cannot be kept")
         branches: list[int] = []
         for token in tokens[: most - len(self._branches)]:
             # One just made would be the next to go: nothing is cheaper to decode again.
@@ -125,9 +135,10 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
+        distributions, _ = self._read(logits, [None] * len(branches), top)
         for token, row in zip(tokens, logits, strict=False):
             self._rows.keep([*path, token], row)
-        return self._read(logits, [None] * len(branches), top)[0]
+        return distributions
 
     def logits(self, path: list[int]) -> tuple[statistics.Logits, int]:
         """The logits after a path, shape (vocabulary size,), and how many tokens were decoded for them.
@@ -215,8 +226,8 @@ class Evaluator:
         for row, token in zip(logits, following, strict=False):
             try:
                 distribution, log_sum = self._statistics.distribution(row, top)
-            except statistics.NotFinite as error:
-                raise ModelError(f"the model gives no numbers ({error}): its file is damaged") from None
+            except statistics.NotFinite:
+                raise Damaged("the model gives no numbers: its file is damaged") from None
             distributions.append(distribution)
             if token is not None:
                 taken.append(statistics.taken(row, log_sum, token))

@@ -10,26 +10,52 @@ is missed is caught one floor up: the engine is a process of its own.
 """
 
 import ctypes
+import hashlib
+import importlib.util
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 # Without this, an abort runs a debugger over the process for its backtrace.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
-import llama_cpp
 import numpy as np
 
+from tokex_gguf.engine.pace import Pace
 from tokex_gguf.engine.statistics import Logits
 from tokex_gguf.tokens import Piece
 
-BATCH = 63
-"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 78 MB with Qwen's
+
+@contextmanager
+def _alone(package: str) -> Iterator[None]:
+    """Lets a package's modules be imported without the package's own imports.
+
+    llama_cpp's chat formats, template engine and disk cache take a tenth of the time to the
+    first table. So an empty package stands in for it meanwhile.
+    """
+    spec = importlib.util.find_spec(package)
+    if package in sys.modules or spec is None or not spec.submodule_search_locations:
+        yield
+        return
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+with _alone("llama_cpp"):
+    from llama_cpp import llama_cpp
+
+BATCH = 48
+"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
 vocabulary. Larger batches were no faster where the logits of every token are wanted.
 
-One below 64, where ggml's flash attention changes to a kernel that rounds differently: so a path gives the
+Below 64, where ggml's flash attention changes to a kernel that rounds differently: so a path gives the
 same numbers token by token and at once, as long as its cells lie in the same order."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
@@ -101,6 +127,27 @@ def default_threads() -> int:
     return len(cores)
 
 
+def built_for() -> str:
+    """What the processor offers and llama.cpp was built to use, in its own words."""
+    return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def fingerprint(path: Path) -> str:
+    """16 hexadecimal digits of a file's size, beginning and end: cheap, and enough to notice another model."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(b"%d " % size)
+        digest.update(file.read(1 << 16))
+        file.seek(max(0, size - (1 << 16)))
+        digest.update(file.read(1 << 16))
+    return digest.hexdigest()[:16]
+
+
+def has_gpu() -> bool:
+    """Whether llama.cpp was built to use a graphics processor, and there is one."""
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
 class Entry(NamedTuple):
     """One token of a batch."""
 
@@ -122,6 +169,11 @@ class Vocabulary:
         bos = llama_cpp.llama_vocab_bos(self._vocab)
         self.bos: int | None = bos if add_bos and 0 <= bos < self.size else None
         """The token that begins every path, where the vocabulary asks for one."""
+        self.bos_text, self.eos_text = (
+            self.piece(token).data.decode("utf-8", "replace") if 0 <= token < self.size else ""
+            for token in (bos, llama_cpp.llama_vocab_eos(self._vocab))
+        )
+        """What chat templates write for the first and the last token."""
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """The path of a text, with BOS where the vocabulary asks for it.
@@ -199,14 +251,21 @@ class Llama:
         threads: int,
         progress: Callable[[float], None],
         should_stop: Callable[[], bool],
+        most: int = 0,
+        kv: str = "f16",
+        gpu_layers: int = 0,
     ) -> None:
-        """Loads a GGUF. Raises ModelError."""
+        """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError."""
+        if gpu_layers and not has_gpu():
+            raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
         llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
-        self._model = self._load(path, progress)
+        self._model = self._load(path, progress, gpu_layers)
         self.vocabulary = Vocabulary(self._model)
         self._check()
         self.name = self._meta("general.name") or path.stem
+        self.chat_template = self._meta("tokenizer.chat_template")
+        """Jinja source; empty if the file has none."""
         self.architecture = self._meta("general.architecture") or "unknown"
         self.quantization = self._quantization()
         self.can_cut = not (
@@ -215,9 +274,11 @@ class Llama:
         self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
         """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
-        self.context_limit: int = context or max(trained, 1)
-        """KV cells there can be at the most: what was asked for, else what the model was trained for."""
+        self.context_limit: int = context or min(max(trained, 1), most or trained)
+        """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
+        self._kv_type = llama_cpp.GGML_TYPE_Q8_0 if kv == "q8_0" else llama_cpp.GGML_TYPE_F16
         self._threads = threads or default_threads()
+        self._pace = Pace(self._threads)
         self._should_stop = should_stop
         self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
@@ -229,14 +290,14 @@ class Llama:
 
     # --- loading
 
-    def _load(self, path: Path, progress: Callable[[float], None]) -> int:
+    def _load(self, path: Path, progress: Callable[[float], None], gpu_layers: int) -> int:
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = 0
+        params.n_gpu_layers = gpu_layers
         # With AMX, ggml repacks the weights for it and then crashes in the first decode
         # (ggml-org/llama.cpp #20824); without its repacking the other kernels serve.
-        params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+        params.use_extra_bufts = "AMX_INT8 = 1" not in built_for()
 
         def report(fraction: float, _user_data: ctypes.c_void_p) -> bool:
             progress(fraction)
@@ -259,9 +320,13 @@ class Llama:
             raise ModelError(NO_CONTINUATION)
 
     def _meta(self, key: str) -> str:
-        buffer = ctypes.create_string_buffer(512)
-        count = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace") if count > 0 else ""
+        room = 512
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, room)
+            if count < room:
+                return buffer.value.decode("utf-8", "replace") if count > 0 else ""
+            room = count + 1
 
     def _quantization(self) -> str:
         ftype = self._meta("general.file_type")
@@ -274,6 +339,7 @@ class Llama:
         params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
+        params.type_k = params.type_v = self._kv_type
         params.no_perf = True
         params.n_threads = params.n_threads_batch = self._threads
         context: int | None = llama_cpp.llama_init_from_model(self._model, params)
@@ -362,6 +428,8 @@ class Llama:
             rows += wanted
         if not self.can_cut and self._should_stop():
             raise Interrupted
+        threads, began, processor = self._pace.threads, time.perf_counter(), time.process_time()
+        llama_cpp.llama_set_n_threads(self._context, threads, threads)
         code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
             raise OutOfCells
@@ -371,4 +439,6 @@ class Llama:
             raise ModelError(f"llama.cpp could not decode (code {code})")
         if rows == 0:
             return np.empty((0, size), np.float32)
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
+        logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
+        self._pace.took(time.perf_counter() - began, time.process_time() - processor)
+        return logits

@@ -21,3 +21,10 @@ def start() -> Engine:
         # Keys that signal the terminal's foreground processes are not for the engine.
         process_group=0 if sys.platform != "win32" else None,
     )
+
+
+def about() -> "subprocess.CompletedProcess[str]":
+    """What an engine says of itself, as JSON on its standard output; see `engine/__main__.py`."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "tokex_gguf.engine", "--about"], capture_output=True, text=True, check=False
+    )

@@ -12,6 +12,7 @@ Continue(request=1, path=[7, 9], top=30)
 """
 
 import json
+import math
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -37,6 +38,12 @@ class Load:
     """0: choose."""
     log: str = ""
     """Path of the file that the engine's log is appended to; none if empty."""
+    most: int = 0
+    """KV cells to grow to at the most; 0: as many as the model was trained for."""
+    kv: str = "f16"
+    """Type of the KV cells' values: f16 or q8_0."""
+    gpu_layers: int = 0
+    """Layers to compute on a graphics processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,15 @@ class Tokenize:
     """Whether the name of a special token in the text becomes that token."""
     continues: bool = False
     """Whether the text goes on from another: nothing is put before it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Turn messages into a path, by the model's own chat template. Answered as Tokenize is."""
+
+    request: int
+    messages: list[dict[str, str]]
+    """Each with `role` and `content`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +138,7 @@ class Check:
     parse_special: bool
 
 
-Request: TypeAlias = Load | Tokenize | Evaluate | Foresee | Continue | Search | Check | Stop
+Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check | Stop
 
 # --- replies
 
@@ -150,6 +166,8 @@ class Loaded:
     """The token that Tokenize puts first, if any."""
     space_prefix: bool
     """Whether Tokenize puts a space before the text, as SentencePiece vocabularies do."""
+    fingerprint: str = ""
+    """Of the file: two that differ belong to different models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +251,7 @@ class Failed:
     """A request cannot be fulfilled."""
 
     request: int | None
-    """None: the model could not be loaded."""
+    """None: the model could not be loaded, or nothing it says can be believed any more: the engine ends."""
     reason: str
     """One line for the player."""
     context: int | None = None
@@ -253,7 +271,7 @@ Message: TypeAlias = Request | Reply
 _MESSAGES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Tokenize, Evaluate, Foresee, Continue, Search, Check, Stop),
+        *(Load, Tokenize, Chat, Evaluate, Foresee, Continue, Search, Check, Stop),
         *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Found, Checked, Failed),
     )
 }
@@ -280,18 +298,52 @@ def encode(message: Message) -> bytes:
     return text.encode() + b"\n"
 
 
+def _unpack_piece(token: int, data: str, control: bool, ends: bool) -> tuple[int, Piece]:
+    if not (type(token) is int and type(control) is type(ends) is bool):
+        raise TypeError("a piece of the wrong types")
+    return token, Piece(data.encode("latin-1"), control, ends)
+
+
+def _unpack_distribution(entropy_bits: float, ids: list[int], logprobs: list[float]) -> Distribution:
+    distribution = Distribution.of(entropy_bits, ids, logprobs)
+    # What is not a number compares as false.
+    if not (ids and len(ids) == len(logprobs) and math.isfinite(entropy_bits) and all(v <= 1 for v in logprobs)):
+        raise ValueError("a distribution of the wrong numbers")
+    return distribution
+
+
+def _unpack_taken(logprob: float, rank: int) -> Taken:
+    if not (type(rank) is int and logprob <= 1):
+        raise ValueError("a probability of the wrong numbers")
+    return Taken(logprob, rank)
+
+
+def _fits(value: object, kind: object) -> bool:
+    """Whether a field's value is of its type, where the type is a plain one."""
+    if kind in (int, str, bool):
+        return type(value) is kind
+    if kind is float:
+        return type(value) in (int, float)
+    if kind == int | None:
+        return value is None or type(value) is int
+    if kind == list[int]:
+        return type(value) is list and all(type(token) is int for token in value)
+    return True
+
+
 def decode(line: bytes) -> Message:
-    """A line of JSON as a message. Raises ProtocolError."""
+    """A line of JSON as a message. Raises ProtocolError: what comes from native code gone wrong may be anything."""
     try:
         name, values = json.loads(line)
         if "pieces" in values:
-            values["pieces"] = {
-                token: Piece(data.encode("latin-1"), *flags) for token, data, *flags in values["pieces"]
-            }
+            values["pieces"] = dict(_unpack_piece(*packed) for packed in values["pieces"])
         if "distributions" in values:
-            values["distributions"] = [Distribution.of(*packed) for packed in values["distributions"]]
+            values["distributions"] = [_unpack_distribution(*packed) for packed in values["distributions"]]
         if "taken" in values:
-            values["taken"] = [Taken(*pair) for pair in values["taken"]]
-        return _MESSAGES[name](**values)
+            values["taken"] = [_unpack_taken(*packed) for packed in values["taken"]]
+        message = _MESSAGES[name](**values)
+        if not all(_fits(getattr(message, field.name), field.type) for field in fields(message)):
+            raise TypeError("values of the wrong types")
+        return message
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ProtocolError(f"not a message: {line[:80]!r} ({error})") from error

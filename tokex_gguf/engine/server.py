@@ -11,10 +11,12 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
-from tokex_gguf.engine.evaluation import ContextFull, Evaluator
+from tokex_gguf.engine.chat import TemplateFailed, render
+from tokex_gguf.engine.evaluation import ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.kv import common_prefix
-from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary
+from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, fingerprint
 from tokex_gguf.engine.protocol import (
+    Chat,
     Check,
     Checked,
     Continue,
@@ -44,7 +46,7 @@ QUIET = 0.02
 """Seconds without a request before the engine looks ahead."""
 
 
-TOGETHER = 0.05
+TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
 
@@ -73,7 +75,7 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize | Check):
+        if isinstance(request, Load | Tokenize | Chat | Check):
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; foresight waits for all else.
@@ -159,6 +161,8 @@ class Server:
                     self._evaluate(request, model, evaluator)
                 elif isinstance(request, Tokenize):
                     self._tokenize(request, model.vocabulary)
+                elif isinstance(request, Chat):
+                    self._chat(request, model)
                 elif isinstance(request, Continue):
                     self._continue(request, model, evaluator)
                 elif isinstance(request, Foresee):
@@ -169,6 +173,9 @@ class Server:
                     self._check(request, model.vocabulary)
             except Interrupted:
                 continue
+            except Damaged as error:
+                self._send(Failed(None, str(error)))
+                return  # one that loads the file anew may do better
             except ContextFull as error:
                 self._send(Failed(request.request, str(error), error.room))  # type: ignore[union-attr]
             except ModelError as error:
@@ -189,6 +196,9 @@ class Server:
             Path(load.path),
             context=load.context,
             threads=load.threads,
+            most=load.most,
+            kv=load.kv,
+            gpu_layers=load.gpu_layers,
             progress=self._report,
             should_stop=lambda: self._inbox.interrupted,
         )
@@ -202,6 +212,7 @@ class Server:
                 model.context_limit,
                 model.vocabulary.bos,
                 model.vocabulary.space_prefix(),
+                fingerprint(Path(load.path)),
             )
         )
         return model
@@ -224,6 +235,16 @@ class Server:
         if not path:
             raise ModelError("this text has no tokens in the model's vocabulary")
         self._send(Tokenized(request.request, path, self._pieces(vocabulary, set(path))))
+
+    def _chat(self, request: Chat, model: Llama) -> None:
+        try:
+            text = render(
+                model.chat_template, request.messages, bos=model.vocabulary.bos_text, eos=model.vocabulary.eos_text
+            )
+        except TemplateFailed as error:
+            raise ModelError(str(error)) from None
+        path = model.vocabulary.tokenize(text, parse_special=True)
+        self._send(Tokenized(request.request, path, self._pieces(model.vocabulary, set(path))))
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
         for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked):
@@ -288,6 +309,8 @@ class Server:
                 continue
             try:
                 distributions = evaluator.foresee(request.path, tokens, request.top)
+            except Damaged:
+                raise
             except (ContextFull, ModelError):
                 return  # nobody asked: who goes there will be told
             mentioned = {token for distribution in distributions for token in distribution.ids}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Check, Evaluate, Foresee, Load, Stop, Tokenize
+from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Foresee, Load, Stop, Tokenize
 from tokex_gguf.rules.effects import Effect, Outcome, Send, Start
 from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row, table
 
@@ -10,7 +10,16 @@ from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row,
 def begin(session: Session) -> list[Effect]:
     """The effects that start a game, and that restart its engine."""
     settings = session.settings
-    return [Start(), Send(Load(settings.model, settings.context, settings.threads, settings.log))]
+    load = Load(
+        settings.model,
+        settings.context,
+        settings.threads,
+        settings.log,
+        settings.most,
+        settings.kv,
+        settings.gpu_layers,
+    )
+    return [Start(), Send(load)]
 
 
 def missing(prompt: Prompt) -> int | None:
@@ -90,6 +99,16 @@ def check(session: Session) -> Outcome:
     request = session.requests + 1
     session = replace(session, requests=request, check=(request, tip))
     return session, [Send(Check(request, tip.path(), session.settings.parse_special))]
+
+
+def read_prompt(session: Session) -> Outcome:
+    """Asks for the tokens of the starting prompt."""
+    if not session.settings.chat:
+        session, _, effects = tokenize(session, session.settings.text)
+        return session, effects
+    request = session.requests + 1
+    messages = [{"role": role, "content": content} for role, content in session.settings.chat]
+    return replace(session, requests=request), [Send(Chat(request, messages))]
 
 
 def tokenize(session: Session, text: str, *, continues: bool = False) -> tuple[Session, int, list[Effect]]:

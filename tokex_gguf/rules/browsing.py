@@ -22,6 +22,8 @@ def lines(session: Session) -> int:
     """How many lines the present list has."""
     if session.mode is Mode.TREE:
         return len(tree_lines(session))
+    if session.mode is Mode.MODELS:
+        return len(session.models)
     return len(session.prompts) + len(session.starters)
 
 

@@ -65,6 +65,8 @@ def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
 
 
 def _changed(session: Session) -> Outcome:
+    if session.mode is Mode.NAME:
+        return session, []
     return _search(session) if session.mode is Mode.SEARCH else _draft(session)
 
 
@@ -171,7 +173,12 @@ def scored(session: Session, message: Tokenized) -> Outcome:
 
 def _keep(session: Session, score: Score) -> Outcome:
     scores = session.scores if score in session.scores else (*session.scores, score)
-    return ask(replace(session, scores=scores[-50:]))
+    scores = scores[-50:]
+    spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
+    told = "scored; type another phrase, or Esc"
+    if len(spaced) > 1:
+        told = "scored; mind that only some of the phrases begin with a space"
+    return ask(replace(session, scores=scores, notice=told))
 
 
 def enter(session: Session) -> Outcome:

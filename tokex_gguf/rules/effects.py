@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
 from tokex_gguf.keymap import Action
 from tokex_gguf.session import Session, Starter
@@ -27,6 +28,14 @@ class Typed:
     """Text from the keyboard, or pasted."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A key that has no meaning in the present mode: it only ends autoplay."""
+
+    key: str
+    """As it stands on the keyboard; empty where it has no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,65 @@ class EditFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotSuspended:
+    """There is nothing to go to."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """The texts that prompts can start with."""
 
     starters: tuple[Starter, ...]
 
 
-Event: TypeAlias = Typed | Go | PointedAtToken | PointedAtRow | Edited
+@dataclass(frozen=True, slots=True)
+class ListedModels:
+    """The models on this machine."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model's file can be loaded."""
+
+    path: str
+    context: int
+    most: int
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotPrepared:
+    """A model's file cannot be loaded."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The session is on the disk under this name."""
+
+    name: str
+
+
+Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
-News: TypeAlias = Reply | EngineDied | Saved | SaveFailed | EditFailed | Listed
+News: TypeAlias = (
+    Reply
+    | EngineDied
+    | Saved
+    | Kept
+    | SaveFailed
+    | EditFailed
+    | NotSuspended
+    | Listed
+    | ListedModels
+    | Prepared
+    | NotPrepared
+)
 """What comes in without the player."""
 Message: TypeAlias = Action | Event | News
 
@@ -105,8 +164,32 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """Give the terminal to the shell until the player comes back; answer NotSuspended where that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListStarters:
     """Read the texts that prompts can start with; answer Listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListModels:
+    """Look for models; answer ListedModels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Look at a model's file; answer Prepared or NotPrepared."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep the session under this name from now on; answer Kept or SaveFailed."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +200,5 @@ class Quit:
     """Why, where it is not the player's wish."""
 
 
-Effect: TypeAlias = Send | Start | Save | Edit | ListStarters | Quit
+Effect: TypeAlias = Send | Start | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Keep | Quit
 Outcome: TypeAlias = tuple[Session, list[Effect]]

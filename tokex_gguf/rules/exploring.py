@@ -25,6 +25,8 @@ def step(tokens: int) -> Callable[[Session], Outcome]:
         prompt = session.prompt
         # The tip is the place behind the last token.
         here = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
+        if here == 0 and tokens < 0:
+            return replace(session, notice="this is the first token"), []
         there = max(0, here + tokens)
         if there >= prompt.tip.depth:
             if prompt.cursor is None:

@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
-from tokex_gguf.rules import browsing, composing, exploring, playing, program
-from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed
+from tokex_gguf.rules import browsing, composing, exploring, playing, program, switching
+from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
 from tokex_gguf.session import Session
 
-PLAYERS = (Action, Typed, Go, PointedAtToken, PointedAtRow, Edited)
+PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
 
 Key: TypeAlias = Callable[[Session], Outcome]
@@ -18,11 +18,13 @@ Key: TypeAlias = Callable[[Session], Outcome]
 
 def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
+    if message is Action.RESTART and session.mode is Mode.PLAY and not session.autoplay:
+        return program.insist(session)  # before the notice is taken away: it may ask for the second press
     session = replace(session, notice="")
     if not session.autoplay:
         return _take(session, message)
     session, effects = playing.halt(session)
-    if message is not Action.AUTOPLAY:
+    if message is not Action.AUTOPLAY and not isinstance(message, Unbound):
         session, more = _take(session, message)
         effects = effects + more
     return session, effects
@@ -31,19 +33,31 @@ def act(session: Session, message: Action | Event) -> Outcome:
 def _take(session: Session, message: Action | Event) -> Outcome:
     if isinstance(message, Action):
         key = _KEYS[session.mode].get(message)
-        possible = session.prompts or session.mode is Mode.HELP or message in _ALWAYS
+        possible = session.prompts or session.mode in (Mode.HELP, Mode.MODELS) or message in _ALWAYS
         if key is None or not possible:
             return session, []
         return key(session)
-    return _event(session, message) if session.prompts else (session, [])
+    if not session.prompts and not isinstance(message, Unbound):
+        return session, []
+    return _event(session, message)
+
+
+def _explain(session: Session, key: str) -> Session:
+    """Why nothing happens."""
+    way = "Esc goes back" if session.mode not in (Mode.PLAY, Mode.BROKEN) else "? shows the keys, ctrl+q quits"
+    return replace(session, notice=f"{key or 'this key'} does nothing here: {way}")
 
 
 def _event(session: Session, message: Event) -> Outcome:
     match message:
+        case Unbound():
+            return _explain(session, message.key), []
         case Typed():
             if session.mode.typing:
                 return composing.typed(session, message.text)
-            return composing.paste(session, message.text) if session.mode is Mode.PLAY else (session, [])
+            if session.mode is Mode.PLAY:
+                return composing.paste(session, message.text)
+            return replace(session, notice="text is not wanted here: Esc goes back"), []
         case Go():
             if session.mode not in (Mode.PLAY, Mode.BROKEN, Mode.PROMPTS):
                 return session, []
@@ -57,13 +71,20 @@ def _event(session: Session, message: Event) -> Outcome:
 
 
 def _point_at_row(session: Session, row: int) -> Outcome:
-    if session.mode in (Mode.TREE, Mode.PROMPTS):
+    if session.mode in (Mode.TREE, Mode.PROMPTS, Mode.MODELS):
         return browsing.move(row - session.row)(session)
     if session.mode is Mode.SEARCH and session.hunt:
         return composing.select_found(row - session.hunt.row)(session)
     if session.mode in (Mode.PLAY, Mode.BROKEN):
         return playing.select_row(session, row)
     return session, []
+
+
+def _escape(session: Session) -> Outcome:
+    """Back to the model before, while another is loaded; else to the tip."""
+    if session.origin:
+        return switching.back(session, "loading was broken off")
+    return exploring.back_to_tip(session) if session.prompts else (session, [])
 
 
 def _moves(move: Callable[[int], Key]) -> Mapping[Action, Key]:
@@ -81,17 +102,17 @@ def _moves(move: Callable[[int], Key]) -> Mapping[Action, Key]:
 
 _ALWAYS = frozenset(
     {
-        *(
-            Action.QUIT,
-            Action.HELP,
-            Action.LAYER,
-            Action.MORE_LAYERS,
-            Action.PALETTE,
-            Action.MOUSE,
-            Action.SAVE,
-            Action.RESTART,
-            Action.HALT,
-        ),
+        Action.QUIT,
+        Action.SUSPEND,
+        Action.HELP,
+        Action.LAYER,
+        Action.MORE_LAYERS,
+        Action.PALETTE,
+        Action.MOUSE,
+        Action.SAVE,
+        Action.RESTART,
+        Action.CURSOR_TIP,
+        Action.MODELS,
     }
 )
 """What can be done before the starting prompt is there."""
@@ -101,7 +122,6 @@ _PLAY: dict[Action, Key] = {
     Action.APPEND: playing.append,
     Action.POP: playing.pop,
     Action.AUTOPLAY: playing.autoplay,
-    Action.HALT: lambda session: (session, []),
     Action.NEXT: playing.cycle(1),
     Action.PREVIOUS: playing.cycle(-1),
     Action.COPY: playing.copy,
@@ -112,7 +132,7 @@ _PLAY: dict[Action, Key] = {
     Action.CURSOR_FAR_BACK: exploring.step(-exploring.FAR),
     Action.CURSOR_FAR_ON: exploring.step(exploring.FAR),
     Action.CURSOR_FIRST: exploring.first,
-    Action.CURSOR_TIP: exploring.back_to_tip,
+    Action.CURSOR_TIP: _escape,
     Action.NEXT_SURPRISE: exploring.jump(exploring.surprisals, 1, lambda session: session.settings.surprise),
     Action.LAST_SURPRISE: exploring.jump(exploring.surprisals, -1, lambda session: session.settings.surprise),
     Action.NEXT_DOUBT: exploring.jump(exploring.doubts, 1, lambda _: 0.0),
@@ -123,12 +143,15 @@ _PLAY: dict[Action, Key] = {
     Action.CLEAR_SCORES: composing.clear_scores,
     Action.TREE: browsing.tree,
     Action.PROMPTS: browsing.prompts,
+    Action.MODELS: switching.models,
     Action.LAYER: program.layer(program.LAYERS),
     Action.MORE_LAYERS: program.layer(program.MORE_LAYERS),
     Action.PALETTE: program.palette,
     Action.MOUSE: program.mouse,
     Action.SAVE: program.save,
+    Action.NAME: program.name,
     Action.HELP: program.open_help,
+    Action.SUSPEND: program.suspend,
     Action.QUIT: program.leave,
 }
 
@@ -138,6 +161,7 @@ _TYPING: dict[Action, Key] = {
     Action.ERASE_LINE: composing.edit_line(Line.cleared),
     Action.CLOSE: composing.close,
     Action.HELP: program.open_help,
+    Action.SUSPEND: program.suspend,
     Action.QUIT: program.leave,
 }
 
@@ -145,14 +169,21 @@ _LIST: dict[Action, Key] = {
     **_moves(browsing.move),
     Action.CLOSE: browsing.close,
     Action.HELP: program.open_help,
+    Action.SUSPEND: program.suspend,
     Action.QUIT: program.leave,
 }
 
 _KEYS: dict[Mode, dict[Action, Key]] = {
     Mode.PLAY: _PLAY,
     Mode.BROKEN: {**_PLAY, Action.RESTART: program.restart},
-    Mode.HELP: {**_moves(program.scroll), Action.CLOSE: program.close_help, Action.QUIT: program.leave},
+    Mode.HELP: {
+        **_moves(program.scroll),
+        Action.CLOSE: program.close_help,
+        Action.SUSPEND: program.suspend,
+        Action.QUIT: program.leave,
+    },
     Mode.SEARCH: {**_TYPING, **_moves(composing.select_found), Action.APPEND: composing.append_found},
+    Mode.NAME: {**_TYPING, Action.ENTER: program.keep},
     Mode.INPUT: {
         **_TYPING,
         Action.ENTER: composing.enter,
@@ -167,4 +198,5 @@ _KEYS: dict[Mode, dict[Action, Key]] = {
     },
     Mode.TREE: {**_LIST, Action.ENTER: browsing.go_there, Action.OPEN: browsing.open_there},
     Mode.PROMPTS: {**_LIST, Action.ENTER: browsing.choose},
+    Mode.MODELS: {**_LIST, Action.ENTER: switching.choose},
 }

@@ -108,9 +108,13 @@ def pop(session: Session) -> Outcome:
 
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
-    if session.engine is not Engine.READY or session.full is not None:
-        return session, []
-    session = replace(with_prompt(session, replace(session.prompt, cursor=None)), autoplay=True, cost=Cost())
+    if session.engine is not Engine.READY:
+        return replace(session, notice="the engine is not there: r restarts it"), []
+    if session.full is not None:
+        return replace(session, notice="the context is full: ← makes room"), []
+    if session.prompt.cursor is not None:
+        return replace(session, notice="space plays on from the prompt's end: Esc goes there"), []
+    session = replace(session, autoplay=True, cost=Cost())
     return play_on(session) if session.ready else (session, [])
 
 
@@ -160,6 +164,8 @@ def cycle(step: int) -> Callable[[Session], Outcome]:
     """To another open prompt, round and round."""
 
     def go(session: Session) -> Outcome:
+        if len(session.prompts) == 1:
+            return replace(session, notice="one prompt is open: d copies it"), []
         return show(replace(session, active=(session.active + step) % len(session.prompts)))
 
     return go

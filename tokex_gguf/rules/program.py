@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from tokex_gguf.keep import valid_name
 from tokex_gguf.keymap import BINDINGS, Mode
+from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.rules.asking import begin
-from tokex_gguf.rules.effects import Outcome, Quit, Save
+from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Suspend
 from tokex_gguf.session import Engine, Layer, Palette, Session, text_of
+
+SURE = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
 LAYERS = (Layer.PLAIN, Layer.PROBABILITY, Layer.ENTROPY)
 MORE_LAYERS = (Layer.PLAIN, Layer.RANK, Layer.SURPRISAL, Layer.BOUNDARIES)
@@ -40,7 +44,7 @@ def scroll(rows: int) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         # The screen's size is not known here: no further than the help can have lines.
-        return replace(session, scroll=max(0, min(2 * len(BINDINGS), session.scroll + rows))), []
+        return replace(session, scroll=max(0, min(3 * len(BINDINGS), session.scroll + rows))), []
 
     return go
 
@@ -50,6 +54,20 @@ def save(session: Session) -> Outcome:
     if not session.prompts:
         return replace(session, notice="nothing to save yet"), []
     return replace(session, notice="saving"), [Save(text_of(session, session.prompt.tip))]
+
+
+def name(session: Session) -> Outcome:
+    """Asks for a name for the session."""
+    line = EMPTY.typed(session.name)
+    return replace(session, mode=Mode.NAME, line=line), []
+
+
+def keep(session: Session) -> Outcome:
+    """Keeps the session under the name that is typed."""
+    wanted = session.line.text.strip()
+    if not valid_name(wanted):
+        return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
+    return replace(session, mode=base_mode(session), line=EMPTY, notice="keeping"), [Keep(wanted)]
 
 
 def open_help(session: Session) -> Outcome:
@@ -74,6 +92,40 @@ def restart(session: Session) -> Outcome:
     """Starts the engine again."""
     session = replace(session, engine=Engine.LOADING, mode=Mode.PLAY, notice="")
     return session, begin(session)
+
+
+def insist(session: Session) -> Outcome:
+    """Restarts an engine that does not answer. Asks first: a long answer may be near its end."""
+    if session.engine is Engine.READY and session.pending is None:
+        return replace(session, notice="the engine answers: there is nothing to restart"), []
+    if session.notice != SURE:
+        return replace(session, notice=SURE), []
+    return restart(lost(session))
+
+
+def lost(session: Session) -> Session:
+    """A session whose engine is gone: nothing is asked for any more."""
+    return replace(
+        session,
+        pending=None,
+        ahead=False,
+        autoplay=False,
+        foresight=None,
+        check=None,
+        opening=None,
+        draft=None,
+        scoring={},
+        carrying=None,
+        hunt=None,
+        line=Line(),
+        jobs={},
+        progress=0.0,
+    )
+
+
+def suspend(session: Session) -> Outcome:
+    """To the shell, for a while."""
+    return session, [Suspend()]
 
 
 def leave(session: Session) -> Outcome:

@@ -1,6 +1,7 @@
 """What the engine's replies, and the outcomes of effects, change."""
 
 from dataclasses import replace
+from shlex import quote as shell_word
 
 from tokex_gguf.engine.protocol import (
     Checked,
@@ -15,10 +16,22 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.keymap import Mode
-from tokex_gguf.line import Line
-from tokex_gguf.rules import composing
-from tokex_gguf.rules.asking import ask, tokenize
-from tokex_gguf.rules.effects import EditFailed, Listed, News, Outcome, Quit, Saved, SaveFailed
+from tokex_gguf.rules import composing, program, switching
+from tokex_gguf.rules.asking import ask, read_prompt
+from tokex_gguf.rules.effects import (
+    EditFailed,
+    Kept,
+    Listed,
+    ListedModels,
+    News,
+    NotPrepared,
+    NotSuspended,
+    Outcome,
+    Prepared,
+    Quit,
+    Saved,
+    SaveFailed,
+)
 from tokex_gguf.rules.playing import append, play_on, play_step
 from tokex_gguf.session import Cost, Engine, Job, Prompt, Session
 
@@ -48,37 +61,56 @@ def hear(session: Session, message: News) -> Outcome:
             return died(session, message)
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
+        case Kept():
+            told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
+            return replace(session, name=message.name, notice=told), []
         case SaveFailed():
             return replace(session, notice=f"not saved: {message.reason}"), []
-        case EditFailed():
+        case EditFailed() | NotSuspended():
             return replace(session, notice=message.reason), []
         case Listed():
             return replace(session, starters=message.starters), []
+        case ListedModels():
+            return switching.listed(session, message.entries), []
+        case Prepared():
+            return switching.prepared(session, message)
+        case NotPrepared():
+            return replace(session, notice=message.reason), []
 
 
 def _checked(session: Session, message: Checked) -> Session:
     if session.check is None or message.request != session.check[0]:
         return session
     node = session.check[1]
-    node.checked, node.differs = True, message.place
+    # In this order: the tree may be saved between the two.
+    node.differs = message.place
+    node.checked = True
     return replace(session, check=None)
 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
-    if session.model and replace(message, context=0) != replace(session.model, context=0):
+    # The contexts are this run's own: a resumed session may have been played with a larger one.
+    if session.model and replace(message, context=0, context_limit=0) != replace(
+        session.model, context=0, context_limit=0
+    ):
         # Token ids of one vocabulary mean nothing in another.
         return died(session, EngineDied("the file holds another model now; put the first one back"))
-    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
-    if session.prompts:
-        return ask(session)
-    session, _, effects = tokenize(session, session.settings.text)
-    return session, effects
+    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0, origin="")
+    if not session.prompts:
+        return read_prompt(session)
+    session, effects = ask(session)
+    session, more = switching.carry(session)
+    return session, effects + more
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
     session.pieces.update(message.pieces)
     if not session.prompts:
-        return ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
+        session, effects = ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
+        session, more = switching.carry(session)
+        return session, effects + more
+    if message.request == session.carrying:
+        return switching.arrived(session, message)
     if session.draft is not None and message.request == session.draft.request:
         return composing.drafted(session, message)
     if message.request in session.scoring:
@@ -149,8 +181,12 @@ def _from(session: Session, request: int) -> dict[int, Job]:
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
+    if session.origin and (message.request is None or not session.prompts):
+        return switching.back(session, f"{message.reason}: back to the model before")
     if not session.prompts:
         return session, [Quit(message.reason)]
+    if message.request is not None and message.request == session.carrying:
+        return switching.dropped(session)
     if message.request is None:
         return died(session, EngineDied(message.reason))
     session = replace(session, jobs=_from(session, message.request + 1))
@@ -170,26 +206,11 @@ def _failed(session: Session, message: Failed) -> Outcome:
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
+    if session.origin:
+        return switching.back(session, f"the engine stopped ({message.reason}): back to the model before")
     safe = "; your prompts are safe" if session.prompts else ""
     notice = f"the engine stopped ({message.reason}){safe}: press r to restart it"
     mode = session.mode if session.mode is Mode.HELP else Mode.BROKEN
-    return replace(
-        session,
-        engine=Engine.DEAD,
-        mode=mode,
-        explained=Mode.BROKEN,
-        pending=None,
-        ahead=False,
-        autoplay=False,
-        foresight=None,
-        check=None,
-        opening=None,
-        draft=None,
-        scoring={},
-        hunt=None,
-        line=Line(),
-        jobs={},
-        progress=0.0,
-        notice=notice,
-        fault=message.reason,
-    ), []
+    session = program.lost(session)
+    session = replace(session, engine=Engine.DEAD, mode=mode, explained=Mode.BROKEN)
+    return replace(session, notice=notice, fault=message.reason), []

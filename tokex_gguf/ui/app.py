@@ -8,9 +8,12 @@ import asyncio
 import logging
 import os
 import signal
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.filters import Condition
@@ -22,15 +25,17 @@ from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
-from tokex_gguf.editor import edit_text
+from tokex_gguf import signals
+from tokex_gguf.editor import Editor
 from tokex_gguf.game import Game
-from tokex_gguf.keymap import BINDINGS, Action, action
+from tokex_gguf.keymap import BINDINGS, Action, action, shown
 from tokex_gguf.session import Session
 from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.keyboard import Keyboard
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Go, Message, Typed
+from tokex_gguf.update import Go, Message, NotSuspended, Typed, Unbound
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +51,10 @@ PLAYING = 0.15
 """Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
 
+FOR_THE_EDITOR = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
+"""Signals that keys send to everybody in the foreground. While an editor runs, they are meant for it."""
+
+
 class App:
     """A game on a terminal."""
 
@@ -53,6 +62,12 @@ class App:
         self._game = game
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._editor: Editor | None = None
+        self._signals: deque[int] = deque()
+        self._ended_by = 0
+        self._away = False
+        self._cut_short = False
         self._application: Application[None] = Application(
             layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse)),
             key_bindings=self._bindings(),
@@ -70,21 +85,46 @@ class App:
 
     def _style(self) -> BaseStyle:
         session = self._game.session
-        return palette_style(session.palette.value, session.settings.light)
+        return palette_style(session.palette.value, session.settings.light, self._application.color_depth)
 
     @property
     def application(self) -> Application[None]:
         """prompt_toolkit's application."""
         return self._application
 
-    def run(self) -> None:
-        """Plays until the player quits; the terminal is then as it was."""
-        # Control characters typed before the first frame are keys, too.
-        self._application.run(pre_run=self._prepare, handle_sigint=False)
+    def run(self) -> int:
+        """Plays until the player quits, or a signal does; the terminal is then as it was. Returns the exit code."""
+        signals.listen(self._signal)
+        if isinstance(keys := self._application.input, Keyboard):
+            keys.ending = lambda: bool(self._ended_by) or any(number in signals.ENDING for number in self._signals)
+        before, threading.excepthook = threading.excepthook, self._thread_failed
+        try:
+            asyncio.run(self.run_async())
+        except (EOFError, OSError) as error:
+            # A terminal that is gone takes the program with it; whether its signal came first is chance.
+            if not self._ended_by and not isinstance(error, EOFError):
+                raise
+            self._ended_by = self._ended_by or getattr(signal, "SIGHUP", 1)
+        finally:
+            threading.excepthook = before
+            self._restore()
+        return 128 + self._ended_by if self._ended_by else 0
 
     async def run_async(self) -> None:
-        """`run` inside a running event loop."""
-        await self._application.run_async(pre_run=self._prepare, handle_sigint=False)
+        """`run` inside a running event loop, without listening to signals."""
+        # Control characters typed before the first frame are keys, too.
+        await self._application.run_async(pre_run=self._prepare, handle_sigint=False, set_exception_handler=False)
+
+    def _restore(self) -> None:
+        """Leaves the terminal also where prompt_toolkit had no chance to, or an editor was killed."""
+        try:
+            if self._cut_short:
+                self._application.output.quit_alternate_screen()
+                self._application.output.disable_mouse_support()
+                self._application.output.disable_bracketed_paste()
+            self._application.renderer.reset()
+        except OSError:
+            pass  # there is no terminal any more
 
     def _screen(self, width: int, height: int) -> list[Line]:
         """The present frame."""
@@ -95,7 +135,8 @@ class App:
             return [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
 
     def _prepare(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
 
         def notify() -> None:
             try:
@@ -105,12 +146,64 @@ class App:
 
         self._game.notify = notify
         loop.call_soon(self._receive)
-        for name in ("SIGTERM", "SIGHUP", "SIGINT"):
-            if number := getattr(signal, name, None):
-                try:
-                    loop.add_signal_handler(number, self._leave)
-                except (NotImplementedError, RuntimeError, ValueError):
-                    pass  # not on this system, or not in this thread
+        loop.call_soon(self._heed)
+
+    def _signal(self, number: int) -> None:
+        """A signal came: in the main thread, but in the middle of anything."""
+        if number == signals.CONTINUE and self._away:
+            return  # who went away comes back by itself
+        self._signals.append(number)
+        try:
+            if self._loop:
+                self._loop.call_soon_threadsafe(self._heed)
+        except RuntimeError:
+            pass  # the game is over
+
+    def _heed(self) -> None:
+        while self._signals:
+            number = self._signals.popleft()
+            if number == signals.STOP:
+                self._go_away(job=False)
+            elif number == signals.CONTINUE:
+                self._come_back()
+            elif self._editor is None or number not in FOR_THE_EDITOR:
+                self._ended_by = self._ended_by or number
+                self._leave()
+
+    def _go_away(self, *, job: bool) -> None:
+        """Stops, with the terminal as it was before the program; returns when it goes on."""
+        if self._editor is not None:
+            signals.stop(job=False)  # the editor has the terminal, and got the signal itself
+            return
+        self._application.renderer.erase()
+        with self._application.input.cooked_mode():
+            self._away = True
+            signals.stop(job=job)
+            self._away = False
+        self._draw_anew()
+
+    def _come_back(self) -> None:
+        """Takes the terminal as one that others have used."""
+        if self._editor is not None or self._ended_by or self._application.is_done:
+            return
+        if isinstance(keys := self._application.input, Keyboard):
+            keys.again()
+        self._draw_anew()
+
+    def _draw_anew(self) -> None:
+        self._application.renderer.erase()
+        self._application.invalidate()
+
+    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something failed outside of all keys and messages: whether it can go on is unknown."""
+        error = context.get("exception")
+        log.error("internal error: %s", context.get("message"), exc_info=error)
+        if isinstance(error, Exception):
+            self._leave(error)
+
+    def _thread_failed(self, fault: threading.ExceptHookArgs) -> None:
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._failed, self._loop, {"exception": fault.exc_value})
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
@@ -142,6 +235,8 @@ class App:
                 self._take(meant)
             elif mode.typing and event.data.isprintable():
                 self._take(Typed(event.data))
+            else:
+                self._take(Unbound(shown(key)))
             return NotImplemented  # `_take` draws where that is wanted
 
         return handle
@@ -152,11 +247,12 @@ class App:
         elif self._game.session.mode.typing and event.data.isprintable():
             self._take(Typed(event.data))
         else:
-            self._take(Action.HALT)
+            self._take(Unbound(event.data if event.data.isprintable() and len(event.data) == 1 else ""))
         return NotImplemented
 
     def _paste(self, event: KeyPressEvent) -> object:
-        self._take(Typed(event.data.replace("\r\n", "\n").replace("\r", "\n")))
+        if event.data:
+            self._take(Typed(event.data.replace("\r\n", "\n").replace("\r", "\n")))
         return NotImplemented
 
     def _receive(self) -> None:
@@ -185,6 +281,9 @@ class App:
         session = self._game.session
         if self._game.quit:
             self._leave()
+        elif self._game.suspend:
+            self._game.suspend = False
+            self._suspend()
         elif (text := self._game.edit) is not None:
             self._game.edit = None
             self._application.create_background_task(self._edit(text))
@@ -197,10 +296,24 @@ class App:
         else:
             self._application.invalidate()
 
+    def _suspend(self) -> None:
+        """Gives the terminal to the shell until the player comes back."""
+        if reason := signals.why_not_stop():
+            self._take(NotSuspended(reason))
+        else:
+            self._go_away(job=True)
+
     async def _edit(self, text: str) -> None:
         """Gives the terminal to an editor, and takes what it leaves."""
-        edited = await run_in_terminal(lambda: edit_text(text), in_executor=True)
-        self._take(edited)
+        editor = self._editor = Editor()
+        try:
+            edited = await run_in_terminal(lambda: editor.edit(text), in_executor=True)
+        except Exception:
+            self._confess()
+        else:
+            self._take(edited)
+        finally:
+            self._editor = None
         self._application.invalidate()
 
     def _later(self, seconds: float) -> None:
@@ -212,15 +325,29 @@ class App:
         if self._game.session.pending is not None:
             self._application.invalidate()
 
-    def _leave(self) -> None:
+    def _leave(self, error: Exception | None = None) -> None:
+        if self._editor:
+            self._cut_short = True
+            self._editor.end()
         if self._application.is_running and not self._application.is_done:
-            self._application.exit()
+            if error:
+                self._application.exit(exception=error)
+            else:
+                self._application.exit()
 
 
 @lru_cache(maxsize=8)
-def palette_style(palette: str, light: bool) -> Style:
-    """prompt_toolkit's form of a palette's styles."""
-    return Style.from_dict(styles(palette, light=light))
+def palette_style(palette: str, light: bool, depth: ColorDepth) -> Style:
+    """prompt_toolkit's form of a palette's styles, for as many colours as the terminal has."""
+    return Style.from_dict(styles(palette, light=light, colours=COLOURS[depth]))
+
+
+COLOURS = {
+    ColorDepth.DEPTH_1_BIT: 2,
+    ColorDepth.DEPTH_4_BIT: 16,
+    ColorDepth.DEPTH_8_BIT: 256,
+    ColorDepth.DEPTH_24_BIT: 1 << 24,
+}
 
 
 def colour_depth() -> ColorDepth | None:

@@ -3,6 +3,7 @@
 import math
 
 from tokex_gguf.branches import branches
+from tokex_gguf.catalogue import row
 from tokex_gguf.session import Score, Session, shares
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
@@ -31,20 +32,41 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     if not session.scores:
         hints = ("ctrl+p scores what is typed,", "Enter appends it.", "Several phrases are compared.")
         return [[("class:dim", f" {hint}")] for hint in hints]
-    wide = max(8, width - 36)
-    head = f" {pad('phrase', wide)} {'joint p':>8} {'log p':>8} {'share':>7}"
+    wide = max(8, width - 46)
+    head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    for score, share in zip(session.scores, shares(session.scores), strict=True):
+    best = max((score.logprob for score in session.scores if score.logprob is not None), default=0.0)
+    for score, share in ranked(session.scores):
         name = pad(text(session, score.nodes), wide)
         if score.logprob is None or share is None:
             lines.append([("class:dim", f" {name}  working")])
             continue
-        figures = f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} "
-        lines.append(fit([("", f" {name}{figures}"), ("class:bar", bar(share, 8))], width))
-    return [*lines, [], *_tokens(session, session.scores[-1], width)][:height]
+        figures = (
+            f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {_odds(score.logprob - best):>8}"
+        )
+        lines.append(fit([("", f" {name}{figures} "), ("class:bar", bar(share, 6))], width))
+    return [*lines[: height - 3], [], *_tokens(session, session.scores[-1], width, height - len(lines) - 1)]
 
 
-def _tokens(session: Session, score: Score, width: int) -> list[Line]:
+def ranked(scores: tuple[Score, ...]) -> list[tuple[Score, float | None]]:
+    """The phrases with their shares, the likeliest first; those that are not computed yet last."""
+    pairs = zip(scores, shares(scores), strict=True)
+    return sorted(pairs, key=lambda pair: -math.inf if pair[0].logprob is None else pair[0].logprob, reverse=True)
+
+
+def _odds(difference: float) -> str:
+    """How many times less likely than the best, by the difference of their logarithms.
+
+    >>> _odds(0.0), _odds(-6.02), _odds(-1000.0)
+    ('best', '1:412', '1:1e434')
+    """
+    if difference == 0:
+        return "best"
+    decimal = -difference / math.log(10)
+    return f"1:{10**decimal:,.3g}" if decimal < 3 else f"1:{10**decimal:,.0f}" if decimal < 5 else f"1:1e{decimal:.0f}"
+
+
+def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:
     """Every token of a phrase, the least likely marked."""
     if score.logprob is None:
         return []
@@ -56,13 +78,16 @@ def _tokens(session: Session, score: Score, width: int) -> list[Line]:
         name = pad(text(session, [node]), width - 34)
         note = "  ← weakest" if weakest else ""
         lines.append(fit([("class:taken" if weakest else "", f" {name}{figures}{note}")], width))
-    return lines
+    return (
+        lines if len(lines) <= height else [*lines[: height - 1], [("class:dim", f" … {len(lines) - height + 1} more")]]
+    )
 
 
 def tree_row(session: Session, height: int) -> int:
     """The tree's first line shown."""
     shown = branches(session.prompt.tip, {prompt.tip for prompt in session.prompts})
-    return max(0, min(min(session.row, len(shown) - 1) - height // 2, len(shown) - height))
+    room = height - 1
+    return max(0, min(min(session.row, len(shown) - 1) - room // 2, len(shown) - room))
 
 
 def prompt_row(session: Session, height: int) -> int:
@@ -72,23 +97,53 @@ def prompt_row(session: Session, height: int) -> int:
 
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
-    """All paths visited, a line for each run of tokens without a choice."""
+    """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
     tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
     shown = branches(session.prompt.tip, tips)
     row = min(session.row, len(shown) - 1)
     first = tree_row(session, height)
-    lines: list[Line] = []
-    for index in range(first, min(first + height, len(shown))):
+    lines: list[Line] = [
+        fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'all p':>8}")], width)
+    ]
+    for index in range(first, min(first + height - 1, len(shown))):
         branch = shown[index]
         taken = branch.nodes[0].taken
         prob = number(taken.prob) if taken else ""
+        joint = Score(branch.nodes[0].parent, branch.end).logprob if taken and branch.nodes[0].parent else None
+        together = "" if joint is None else logarithmic(joint)
         number_of = tips.get(branch.end)
         mark = f"{number_of} " if number_of else "  "
         indent = "  " * min(branch.depth, 12)
         style = "class:selected" if index == row else ""
-        room = width - len(indent) - 15
+        room = width - len(indent) - 22
         name = _ends(text(session, list(branch.nodes)), room)
-        lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8}")], width, style))
+        lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8} {together:>8}")], width, style))
+    return lines
+
+
+def model_row(session: Session, height: int) -> int:
+    """The list's first model shown."""
+    return max(0, min(session.row - (height - 1) // 2, len(session.models) - (height - 1)))
+
+
+def model_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The models on this machine; the one that is played is marked."""
+    lines: list[Line] = [
+        fit([("class:head", f"   {pad('models on this machine', width - 24)} {'kind':<10} size")], width)
+    ]
+    if not session.models:
+        lines.append([("class:dim", "   looking for models")])
+    first = model_row(session, height)
+    for index in range(first, min(first + height - 1, len(session.models))):
+        entry = session.models[index]
+        name, _, kind, quantization, _, size, _ = row(entry)
+        here = "›" if str(entry.place.path) == session.settings.model else " "
+        style = "class:selected" if index == session.row else "class:dim" if isinstance(entry.about, str) else ""
+        told = "unusable" if isinstance(entry.about, str) else quantization or kind
+        room = width - 24
+        lines.append(
+            fit([(style, f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {size:>7}")], width, style)
+        )
     return lines
 
 

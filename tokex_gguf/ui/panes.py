@@ -8,7 +8,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Candidate
-from tokex_gguf.keymap import Mode, keys_of, topics
+from tokex_gguf.keymap import SIGNS, Mode, keys_of, topics
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import is_whole, label, spell
 from tokex_gguf.tree import Node
@@ -303,13 +303,18 @@ class _Columns:
 
 def help_lines(mode: Mode, width: int) -> list[Line]:
     """The keys of a mode by topic, in lines of at most `width` cells."""
-    keys = 15
+    parts = [
+        (topic, [(keys_of(binding), binding.help) for binding in bindings]) for topic, bindings in topics(mode).items()
+    ]
+    if mode in (Mode.PLAY, Mode.BROKEN):
+        parts.append(("What stands on the screen", list(SIGNS)))
+    keys = 17
     lines: list[Line] = []
-    for topic, bindings in topics(mode).items():
+    for topic, entries in parts:
         lines += [[], [("class:title", " " + topic)]]
-        for binding in bindings:
-            told = wrap([binding.help], width - keys - 4).lines
+        for name, text in entries:
+            told = wrap([text], width - keys - 5).lines
             for index, line in enumerate(told):
-                name = keys_of(binding) if index == 0 else ""
-                lines.append([("class:key", "   " + pad(name, keys)), *(("", span.text) for span in line.spans)])
+                head = "   " + pad(name if index == 0 else "", keys) + " "
+                lines.append([("class:key", head), *(("", span.text) for span in line.spans)])
     return lines[1:]

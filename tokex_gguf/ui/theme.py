@@ -117,12 +117,43 @@ def _plain() -> dict[str, str]:
     return styles
 
 
+FEW: dict[str, tuple[str, ...]] = {
+    "probability": ("bg:ansired fg:ansiwhite", "bg:ansimagenta fg:ansiwhite", "bg:ansiblue fg:ansiwhite",
+                    "bg:ansibrightblue fg:ansiblack"),
+    "entropy": ("bg:ansiblack fg:ansiwhite", "bg:ansibrightblack fg:ansiwhite", "bg:ansigray fg:ansiblack",
+                "bg:ansiwhite fg:ansiblack"),
+    "rank": ("bg:ansigreen fg:ansiblack", "bg:ansibrightyellow fg:ansiblack", "bg:ansired fg:ansiwhite",
+             "bg:ansimagenta fg:ansiwhite"),
+    "surprisal": ("bg:ansiblack fg:ansiwhite", "bg:ansired fg:ansiwhite", "bg:ansiyellow fg:ansiblack",
+                  "bg:ansibrightyellow fg:ansiblack"),
+    "boundaries": ("", "bg:ansiblue fg:ansiwhite"),
+}  # fmt: skip
+"""The looks of each layer, from 0 to 1, where a terminal has sixteen colours: to the nearest ones, shades would run
+into each other."""
+
+FEW_COLOUR_BLIND: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(FEW, ("bg:ansiblack fg:ansiwhite", "bg:ansiblue fg:ansiwhite", "bg:ansigray fg:ansiblack",
+                          "bg:ansibrightyellow fg:ansiblack")),
+    "boundaries": FEW["boundaries"],
+}  # fmt: skip
+
+
+def _few(looks: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    styles = {}
+    for layer, steps in looks.items():
+        for index in range(STEPS):
+            styles[f"{layer}.{index}"] = steps[min(len(steps) - 1, int(index / (STEPS - 1) * len(steps)))]
+    return styles
+
+
+# Greys are named by number: "bright black" is next to invisible in some terminals' own palettes.
+_GREY = "fg:#8a8a8a"
 _DARK = {
     "title": "bold",
-    "header": "fg:ansibrightblack",
-    "rule": "fg:ansibrightblack",
-    "dim": "fg:ansibrightblack",
-    "head": "fg:ansibrightblack",
+    "header": _GREY,
+    "rule": _GREY,
+    "dim": _GREY,
+    "head": _GREY,
     "selected": "reverse",
     "bar": "fg:ansicyan",
     "special": "fg:ansimagenta",
@@ -135,22 +166,33 @@ _DARK = {
     "fault": "fg:ansired bold",
     "notice": "fg:ansiyellow",
     "key": "bold",
-    "label": "fg:ansibrightblack",
+    "label": _GREY,
     "input": "bold",
 }
 
-# Bright black is a mid grey on most light terminals as well; yellow cannot be read there.
-_LIGHT = {**_DARK, "busy": "fg:ansiblue bold", "notice": "fg:ansiblue", "bar": "fg:ansiblue"}
+_DARK_GREY = "fg:#626262"
+_LIGHT = {
+    **{name: _DARK_GREY if style == _GREY else style for name, style in _DARK.items()},
+    "bar": "fg:#005faf",
+    "special": "fg:#870087",
+    "state": "fg:#005f00 bold",
+    "busy": "fg:#005faf bold",
+    "fault": "fg:#af0000 bold",
+    "notice": "fg:#005faf",
+}
 
 _MONOCHROME = {name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()}
 
 
-def styles(palette: str, *, light: bool = False) -> dict[str, str]:
+def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict[str, str]:
     """Style rules by class, in prompt_toolkit's notation.
 
-    `palette`: "standard", "colour-blind" or "monochrome"; `light`: for a terminal with a light background.
+    `palette`: "standard", "colour-blind" or "monochrome"; `light`: for a terminal with a light background;
+    `colours`: how many the terminal has.
     """
-    if palette == "monochrome":
+    if palette == "monochrome" or colours < 16:
         return {**_MONOCHROME, **_plain()}
-    colours = COLOUR_BLIND if palette == "colour-blind" else STANDARD
-    return {**(_LIGHT if light else _DARK), **_coloured(colours)}
+    base = _LIGHT if light else _DARK
+    if colours == 16:
+        return {**base, **_few(FEW_COLOUR_BLIND if palette == "colour-blind" else FEW)}
+    return {**base, **_coloured(COLOUR_BLIND if palette == "colour-blind" else STANDARD)}

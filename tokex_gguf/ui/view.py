@@ -16,13 +16,22 @@ from prompt_toolkit.utils import get_cwidth
 from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.rules.exploring import doubts, surprisals
-from tokex_gguf.session import Draft, Engine, Layer, Score, Session
+from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, choose, clip, fit, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
-from tokex_gguf.ui.lists import logarithmic, prompt_lines, prompt_row, score_lines, tree_lines, tree_row
+from tokex_gguf.ui.lists import (
+    logarithmic,
+    model_lines,
+    model_row,
+    prompt_lines,
+    prompt_row,
+    score_lines,
+    tree_lines,
+    tree_row,
+)
 from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, table_lines
 
 SMALLEST = (60, 16)
@@ -91,9 +100,11 @@ class View:
 def _row_at(session: Session, height: int, line: int) -> int:
     """The row of the table or list on a line of its pane; -1 where there is none."""
     if session.mode is Mode.TREE:
-        return tree_row(session, height) + line
+        return tree_row(session, height) + line - 1 if line else -1
     if session.mode is Mode.PROMPTS:
         return prompt_row(session, height) + line - 1 if line else -1
+    if session.mode is Mode.MODELS:
+        return model_row(session, height) + line - 1 if line else -1
     return row_at(session, height, line - 1) if line else -1
 
 
@@ -113,6 +124,8 @@ def _beside(session: Session, width: int, height: int) -> list[Line]:
         return tree_lines(session, width, height)
     if session.mode is Mode.PROMPTS:
         return prompt_lines(session, width, height)
+    if session.mode is Mode.MODELS:
+        return model_lines(session, width, height)
     return table_lines(session, width, height)
 
 
@@ -189,7 +202,8 @@ def _state(session: Session) -> Line:
     if session.engine is Engine.DEAD:
         return [("class:fault", "engine stopped: r restarts it")]
     if session.engine is Engine.LOADING:
-        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}")]
+        back = ", Esc goes back" if session.origin else ""
+        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
     if session.ready:
         cost = session.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
@@ -263,8 +277,8 @@ def _input(session: Session, width: int) -> Line:
     if session.notice:
         right = [("class:notice", visible(session.notice) + " ")]
     elif search and session.hunt and session.hunt.rows is not None:
-        right = [("class:dim", f"{session.hunt.total} found ")]
-    head = " search: " if search else " go on with: "
+        right = [("class:dim", _found(session, session.hunt))]
+    head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
     text, caret = session.line.text, session.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
     before, here, after = visible(text[:caret]), visible(text[caret : caret + 1]) or " ", visible(text[caret + 1 :])
@@ -272,6 +286,16 @@ def _input(session: Session, width: int) -> Line:
         before = "…" + before[2 if before.startswith("…") else 1 :]
     line: Line = [("class:label", head), ("class:input", before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
+
+
+def _found(session: Session, hunt: Hunt) -> str:
+    """How many tokens were found; where the only one is that of a number, that it is its id."""
+    query = session.line.text.strip()
+    if hunt.total == 0:
+        return "no token has this: Esc, then i, types it as several "
+    if hunt.total == 1 and hunt.rows and query == str(hunt.rows[0].token):
+        return "1 found, by its id "
+    return f"{hunt.total} found "
 
 
 def legend(layer: Layer, cells: int = 16) -> Line:
