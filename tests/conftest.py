@@ -1,16 +1,23 @@
 """Fixtures shared by the tests: the real small model, loaded once."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import llama_cpp
 import pytest
+from llama_cpp import llama_cpp
 
 from tests.tiny_models import MODELS
 from tokex_gguf.engine import rows
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Logs and sessions of tests are not the user's."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
+from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
 from tokex_gguf.distribution import Distribution

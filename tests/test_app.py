@@ -14,6 +14,8 @@ from prompt_toolkit.output import ColorDepth, DummyOutput
 
 from tests import fake
 from tokex_gguf import game as game_module
+from tokex_gguf import signals
+from tokex_gguf.editor import Editor
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.game import Game
 from tokex_gguf.session import Session, Settings
@@ -290,6 +292,33 @@ def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, m
             await player.shows("internal error: the log file has the details")
         await player.press("right")
         await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+def test_a_fault_around_the_editor_is_a_line_and_the_game_goes_on(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Editor, "edit", lambda *_: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press("\x05")
+        await player.shows("internal error: the log file has the details")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize("keys", ["", "?", "/", "i", "t", "p"])
+def test_where_nothing_can_be_suspended_ctrl_z_says_so(
+    keys: str, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "STOP", None)
+
+    async def scenario(player: Player) -> None:
+        await player.press(*keys, "\x1a")
+        await player.until(lambda _: player.game.session.notice == "this system cannot suspend a program")
 
     played(scenario)
 

@@ -1,6 +1,8 @@
 """Looking back, jumping, searching, typing, scoring, the tree and the lists: without model or terminal."""
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,7 @@ from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Fo
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.rules.exploring import notable
 from tokex_gguf.session import Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.update import (
     Edit,
@@ -23,6 +26,7 @@ from tokex_gguf.update import (
     PointedAtRow,
     PointedAtToken,
     Typed,
+    Unbound,
 )
 
 
@@ -472,6 +476,34 @@ def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
     assert "no prompt was removed" in play.session.notice
 
 
+# --- keys that mean nothing here
+
+
+@pytest.mark.parametrize(
+    ("keys", "way"),
+    [
+        ((), r"\? shows the keys, ctrl\+q quits"),
+        ((Action.TREE,), "Esc goes back"),
+        ((Action.PROMPTS,), "Esc goes back"),
+        ((Action.HELP,), "Esc goes back"),
+    ],
+)
+def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> None:
+    play = started().press(*keys)
+    before = play.session
+    play.take(Unbound("q"))
+    assert re.fullmatch(f"q does nothing here: {way}", play.session.notice)
+    assert replace(play.session, notice="") == replace(before, notice="")
+    play.take(Unbound(""))
+    assert play.session.notice.startswith("this key does nothing here")
+
+
+def test_pasting_where_text_is_not_wanted_says_so() -> None:
+    play = started().press(Action.TREE)
+    play.take(Typed("text"))
+    assert "not wanted here" in play.session.notice and play.session.mode is Mode.TREE
+
+
 # --- what else there is to see
 
 
@@ -482,9 +514,9 @@ def test_a_path_that_is_not_the_tokenizers_own_is_told_once() -> None:
     play.take(Action.APPEND)
     play.answer()
     play.session.prompt.tip.checked = False
-    play.take(Action.HALT)
+    play.take(Unbound("q"))
     (check,) = play.checks
-    play.take(Action.HALT)
+    play.take(Unbound("q"))
     assert len(play.checks) == 1, "asked once"
     play.take(Checked(check.request, 3))
     assert play.session.prompt.tip.differs == 3
@@ -515,3 +547,17 @@ def test_surprisal() -> None:
     sure.attach_taken(Taken(1e-12, 1))
     assert sure.surprisal == 0.0, "rounding is not below zero"
     assert Distribution.of(0.0, [], []).entropy_bits == 0.0
+
+
+def test_scoring_tells_when_only_some_phrases_begin_with_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIECES, ord("c") % fake.VOCAB, Piece(b"c"))
+    play = started().press(Action.INPUT, Typed("a"), Action.SCORE, Typed("b"), Action.SCORE)
+    assert play.session.notice == "scored; type another phrase, or Esc"
+    play.press(Typed("c"), Action.SCORE)
+    assert "only some of the phrases begin with a space" in play.session.notice
+
+
+def test_autoplay_from_an_inner_place_says_where_it_begins() -> None:
+    play = started().press(Action.CURSOR_BACK, Action.AUTOPLAY)
+    assert not play.session.autoplay and "Esc goes there" in play.session.notice
+    assert play.session.prompt.cursor is not None

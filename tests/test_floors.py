@@ -13,20 +13,40 @@ PACKAGE = "tokex_gguf"
 ROOT = Path(__file__).parent.parent / PACKAGE
 
 RULES = [f"rules.{r}" for r in ("effects", "asking", "playing", "exploring", "composing", "browsing", "program")]
+RULES += ["rules.switching"]
 RULES += ["rules.replies", "rules.keys"]
 
 FLOORS = {
-    6: ["cli", "__main__"],
-    5: ["ui.app", "report"],
-    4: ["ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.cells", "ui.theme"],
-    3: ["game", "update", "editor", "starters", *RULES],
+    6: ["cli", "commands", "__main__"],
+    5: ["ui.app", "report", "doctor"],
+    4: ["ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.cells", "ui.theme", "ui.keyboard"],
+    3: ["game", "update", "editor", "starters", "prepare", "archive", "autosave", *RULES],
     2: ["session", "keymap", "branches", "engine.client"],
-    1: ["tree", "distribution", "tokens", "line", "engine.protocol", "engine.process", "config", "models", "storage"],
+    1: [
+        *("tree", "distribution", "tokens", "line", "engine.protocol", "engine.process", "config", "storage", "exits"),
+        *(
+            "models",
+            "naming",
+            "words",
+            "places",
+            "catalogue",
+            "hub",
+            "header",
+            "headers",
+            "gguf_file",
+            "gguf_checks",
+            "fit",
+            "machine",
+            "chat",
+            "keep",
+            "signals",
+        ),
+    ],
     0: ["", "ui", "engine", "rules"],  # the packages themselves: a docstring, no imports
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
-IN_THE_ENGINE = ("server", "evaluation", "llama", "kv", "rows", "search", "statistics", "__main__")
+IN_THE_ENGINE = ("server", "chat", "evaluation", "llama", "pace", "kv", "rows", "search", "statistics", "__main__")
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
 ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "distribution", "tokens", *FLOORS[0]}
 
@@ -111,9 +131,10 @@ def test_no_circles() -> None:
     ("module", "where"),
     [
         ("llama_cpp", {"engine.llama"}),
-        ("huggingface_hub", {"models"}),
+        ("huggingface_hub", {"hub"}),
+        ("jinja2", {"engine.chat"}),
         ("prompt_toolkit.application", {"ui.app"}),
-        ("subprocess", {"engine.process", "editor"}),
+        ("subprocess", {"engine.process", "editor", "machine"}),
     ],
 )
 def test_only_there(module: str, where: set[str]) -> None:
@@ -147,16 +168,22 @@ def test_pure_rooms_touch_nothing_outside() -> None:
         "tree",
         "branches",
         "line",
+        "naming",
+        "words",
+        "fit",
+        "chat",
         "distribution",
         "tokens",
         "session",
         "update",
+        "archive",
         *RULES,
         "ui.layers",
         "ui.wrap",
         "ui.cells",
         "ui.theme",
         "engine.kv",
+        "engine.pace",
         "engine.statistics",
     ]
     for room in [*pure, "engine.protocol"]:
@@ -164,6 +191,6 @@ def test_pure_rooms_touch_nothing_outside() -> None:
 
 
 def test_only_declared_packages() -> None:
-    declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs"}
+    declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2"}
     used = {name.split(".")[0] for room in FILES for name in others(room)}
     assert used - set(sys.stdlib_module_names) == declared

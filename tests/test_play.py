@@ -185,7 +185,7 @@ def test_a_bad_model_ends_with_one_line_and_exit_code_2(tmp_path: Path, model_pa
     (tmp_path / "cut.gguf").write_bytes(model_path.read_bytes()[:3_000_000])
     terminal = Terminal("--model", "cut.gguf")
     assert terminal.ends() == 2
-    assert "cut.gguf: llama.cpp cannot load this file" in terminal.text()
+    assert "cut.gguf: the file ends inside tensor" in terminal.text()
     assert "Traceback" not in terminal.text()
 
 

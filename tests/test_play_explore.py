@@ -136,7 +136,10 @@ def test_the_mouse_is_off_until_it_is_wanted(terminal: Terminal) -> None:
     # A press and a release on the eleventh column of the second line: in " Natalia sold".
     terminal.press("\x1b[<0;14;2M", "\x1b[<0;14;2m")
     terminal.shows(r"looking at \d")
-    terminal.press("\x1b[<65;100;10M")
+    before = terminal.selected()
+    assert before
+    terminal.press("\x1b[<64;100;10M")  # the wheel
+    terminal.until(lambda _: terminal.selected() not in ([], before))
     terminal.press("z")
     terminal.shows("mouse off")
     terminal.press("ctrl-q")

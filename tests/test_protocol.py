@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    Chat,
     Check,
     Checked,
     Continue,
@@ -55,6 +56,7 @@ EXAMPLES: list[Message] = [
     Foresee(5, [1, 2], [3, 4], 30),
     Continue(6, [1, 2], 30),
     Tokenize(7, " and", True, True),
+    Chat(8, [{"role": "user", "content": "Hé\n"}]),
     Search(7, [1, 2], '" thé"', 30),
     Check(8, [1, 2], True),
     Found(7, [3], [Taken(-1.5, 20)], 40_000, {3: Piece(b" the")}, 1, 0.01),

@@ -121,3 +121,52 @@ def test_all_palettes_have_the_same_classes() -> None:
 
 def test_nothing_is_yellow_on_a_light_background() -> None:
     assert not any("yellow" in rule for rule in theme.styles("standard", light=True).values())
+
+
+# --- terminals with few colours, and light ones
+
+VGA = {
+    "ansiblack": (0, 0, 0), "ansired": (170, 0, 0), "ansigreen": (0, 170, 0), "ansiyellow": (170, 85, 0),
+    "ansiblue": (0, 0, 170), "ansimagenta": (170, 0, 170), "ansigray": (170, 170, 170),
+    "ansibrightblack": (85, 85, 85), "ansibrightblue": (85, 85, 255), "ansibrightyellow": (255, 255, 85),
+    "ansiwhite": (255, 255, 255),
+}  # fmt: skip
+"""The sixteen colours of a console, as far as they are used."""
+
+
+@pytest.mark.parametrize("palette", ["standard", "colour-blind"])
+@pytest.mark.parametrize("layer", theme.STANDARD)
+def test_sixteen_colours_keep_the_steps_apart_and_the_text_readable(palette: str, layer: str) -> None:
+    rules = theme.styles(palette, colours=16)
+    looks = list(dict.fromkeys(rules[f"{layer}.{index}"] for index in range(theme.STEPS)))
+    assert len(looks) == (2 if layer == "boundaries" else 4)
+    assert rules[f"{layer}.0"] == looks[0] and rules[f"{layer}.{theme.STEPS - 1}"] == looks[-1]
+    grounds = [look.partition(" ")[0] for look in looks]
+    assert len(set(grounds)) == len(grounds)
+    for look in filter(None, looks):
+        match = re.fullmatch(r"bg:(\w+) fg:(\w+)", look)
+        assert match
+        assert theme.contrast(VGA[match[1]], VGA[match[2]]) >= 3.9, look
+
+
+@pytest.mark.parametrize("palette", ["standard", "colour-blind"])
+def test_the_steps_of_the_rank_layer_are_the_buckets_in_sixteen_colours(palette: str) -> None:
+    rules = theme.styles(palette, colours=16)
+    shades = [rules[theme.shade("rank", index / 3).removeprefix("class:")] for index in range(4)]
+    assert len(set(shades)) == 4
+
+
+@pytest.mark.parametrize(("light", "ground"), [(True, (255, 255, 255)), (False, (0, 0, 0))])
+def test_words_can_be_read_on_the_terminals_own_background(light: bool, ground: theme.RGB) -> None:
+    for name, rule in theme.styles("standard", light=light).items():
+        if "." in name or not (match := re.search(r"fg:#(\w{2})(\w{2})(\w{2})", rule)):
+            continue
+        red, green, blue = (int(part, 16) for part in match.groups())
+        assert theme.contrast((red, green, blue), ground) >= 4.5, name
+    if light:
+        assert not any("ansi" in rule for name, rule in theme.styles("standard", light=True).items() if "." not in name)
+
+
+def test_two_colours_are_none() -> None:
+    assert theme.styles("standard", colours=2) == theme.styles("monochrome")
+    assert not any("g:" in rule for rule in theme.styles("monochrome").values())

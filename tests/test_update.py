@@ -1,5 +1,8 @@
 """The rules of the game, played against an engine of arithmetic: no model, no terminal."""
 
+import os
+import random
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +16,8 @@ from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, F
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.session import Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
-from tokex_gguf.update import Go, Quit, Save, Saved, SaveFailed, Send, Start
+from tokex_gguf.tree import Node
+from tokex_gguf.update import Go, Quit, Save, Saved, SaveFailed, Send, Start, Unbound
 
 
 def path(play: Play) -> list[int]:
@@ -448,11 +452,12 @@ def test_space_appends_the_most_likely_token_again_and_again() -> None:
     assert not play.session.ready
 
 
-@pytest.mark.parametrize("action", [Action.AUTOPLAY, Action.HALT, Action.DOWN, Action.LAYER])
-def test_any_key_stops_it_at_the_last_known_table(action: Action) -> None:
+@pytest.mark.parametrize("action", [Action.AUTOPLAY, Unbound("q"), Action.DOWN, Action.LAYER])
+def test_any_key_stops_it_at_the_last_known_table(action: Action | Unbound) -> None:
     play, _ = playing(3)
     play.take(action)
     assert not play.session.autoplay
+    assert "nothing" not in play.session.notice
     assert play.session.ready
     assert len(path(play)) == 5 + 3
     assert isinstance(play.asked[0], Stop)
@@ -468,7 +473,7 @@ def test_a_key_that_stops_it_does_its_own_work_too() -> None:
 def test_what_was_played_is_known_when_popped_and_played_again() -> None:
     play, request = playing(3)
     late = fake.continued(request, path(play))
-    play.press(Action.HALT)
+    play.take(Unbound("q"))
     play.take(late)
     play.press(*[Action.POP] * 3)
     play.take(Action.AUTOPLAY)
@@ -627,13 +632,15 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
     assert len(path(play)) == 6
 
 
-# --- any keys at all
+# --- any keys at all; the long form: `pytest -m soak tests/test_update.py -s`
+
+SEED = int(os.environ.get("ORACLE_SEED", "1"))
 
 KEYS = [
     *(Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM, Action.APPEND, Action.POP),
     *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.UNDO, Action.LAYER, Action.MORE_LAYERS),
     *(Action.CURSOR_BACK, Action.CURSOR_ON, Action.CURSOR_FAR_BACK, Action.CURSOR_FAR_ON, Action.CURSOR_FIRST),
-    *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Action.HALT, Go(0), Go(1), Go(5)),
+    *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Unbound("q"), Go(0), Go(1), Go(5)),
 ]
 
 
@@ -724,8 +731,8 @@ class Oracle:
             self.layer = names[(here + 1) % len(names)]
 
 
-@given(st.lists(st.sampled_from(KEYS), max_size=60), st.sampled_from([0, 4]))
-def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead: int) -> None:
+def follows(keys: list[Action | Go], lookahead: int) -> Play:
+    """Presses keys in a game and in the oracle; both are at the same place after each."""
     play = started("hello", tokens_to_show=12, max_prompts=3, lookahead=lookahead)
     oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
     for key in keys:
@@ -740,6 +747,42 @@ def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead
         assert [row.token for row in table(place)] == oracle.rows()
         assert selected_row(place) == oracle.selected()
         assert session.layer.value == oracle.layer
-        for node in session.prompt.tip.nodes(1):
-            before = node.path()[:-1]
-            assert node.taken == fake.taken(before, node.token)
+    return play
+
+
+def has_true_numbers(tip: Node) -> None:
+    for node in tip.nodes(1):
+        before = node.path()[:-1]
+        assert node.taken == fake.taken(before, node.token)
+
+
+@given(st.lists(st.sampled_from(KEYS), max_size=60), st.sampled_from([0, 4]))
+def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead: int) -> None:
+    for prompt in follows(keys, lookahead).session.prompts:
+        has_true_numbers(prompt.tip)
+
+
+def sequences(count: int, length: int) -> None:
+    began = time.perf_counter()
+    longest = 0
+    for number in range(count):
+        chance = random.Random(f"{SEED}-{number}")
+        # Often more of what makes paths long, and of one key besides: full lists, both ends.
+        often = [Action.APPEND, Action.CURSOR_TIP, chance.choice(KEYS)] * chance.choice([0, 5, 20])
+        keys = chance.choices([*KEYS, *often], k=length)
+        for prompt in follows(keys, chance.choice([0, 4])).session.prompts:
+            has_true_numbers(prompt.tip)
+            longest = max(longest, prompt.tip.depth)
+    print(
+        f"\noracle: seed {SEED}, {count} sequences of {length} keys of {len(KEYS)}, the longest path {longest} tokens, "
+        f"{time.perf_counter() - began:.0f} s"
+    )
+
+
+def test_long_sequences_do_what_the_plain_rules_say() -> None:
+    sequences(10, 200)
+
+
+@pytest.mark.soak
+def test_many_long_sequences_do_what_the_plain_rules_say() -> None:
+    sequences(2000, 200)

@@ -7,7 +7,7 @@ from tests import fake
 from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
-from tokex_gguf.keymap import BINDINGS, Action, Mode, hints, keys_of
+from tokex_gguf.keymap import BINDINGS, SIGNS, Action, Mode, hints, keys_of
 from tokex_gguf.session import Layer, Starter
 from tokex_gguf.tokens import Piece
 from tokex_gguf.ui import panes, theme
@@ -78,6 +78,8 @@ STATES = {
     "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
+    "models": lambda: started().press(Action.MODELS),
+    "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),
     "nine prompts": lambda: started().press(*[Action.COPY] * 9),
 }
@@ -315,17 +317,21 @@ def test_the_help_shows_every_key() -> None:
 
 def test_the_help_scrolls_to_its_end_on_a_small_terminal() -> None:
     play = started().press(Action.HELP)
-    last = next(b for b in reversed(BINDINGS) if Mode.BROKEN in b.modes)
-    assert last.help not in text(play, 60, 16)
-    for _ in range(2 * len(BINDINGS)):
+    last, _ = SIGNS[-1]
+    assert last not in text(play, 60, 16)
+    for _ in range(3 * len(BINDINGS)):
         play.press(Action.DOWN)
-    assert last.help in text(play, 60, 16)
+    assert last in text(play, 60, 16)
+    play.press(Action.TOP)
+    assert last not in text(play, 60, 16)
+    play.press(Action.BOTTOM)
+    assert last in text(play, 60, 16)
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
-    names = {"HELP": "help", "SEARCH": "searching", "INPUT": "typing", "TREE": "tree", "PROMPTS": "prompts"}
-    play = STATES[names.get(mode.name, "dead" if mode is Mode.BROKEN else "ready")]()
+    names = {Mode.SEARCH: "searching", Mode.INPUT: "typing", Mode.BROKEN: "dead", Mode.PLAY: "ready"}
+    play = STATES[names.get(mode, mode.name.lower())]()
     assert play.session.mode is mode
     line = text(play, 300, 40).splitlines()[-1]
     for _, keys, label in hints(mode):

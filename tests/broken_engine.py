@@ -1,0 +1,80 @@
+"""The real engine with a fault built in, which SIGUSR1 lets happen: `python -m tests.broken_engine FAULT SECONDS`.
+
+Each decode takes SECONDS longer, so that there is time to meet it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from tokex_gguf.engine import __main__ as engine
+from tokex_gguf.engine.llama import Entry, Llama
+from tokex_gguf.engine.statistics import Logits
+
+PIPE = os.dup(1)
+"""The pipe to the other process, before the engine takes it."""
+
+
+def says(data: bytes, *, ends: bool = False) -> Callable[[], None]:
+    """Writes to the other process, and is then no better than before, or at an end."""
+
+    def happen() -> None:
+        os.write(PIPE, data)
+        if ends:
+            os._exit(0)
+
+    return happen
+
+
+def crash() -> None:
+    ctypes.string_at(0)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "abort": os.abort,
+    "crash": crash,
+    "exit": lambda: os._exit(3),
+    "leave": lambda: os._exit(0),
+    "garbage": says(b"\xff\xfe\x00 no JSON \x1b[2J\n"),
+    "half": says(b'["Evaluated",{"request":1,"dist', ends=True),
+    "cut": says(b'["Evaluated",{"request":1,"dist\n'),
+    "unknown": says(b'["Surprise",{}]\n'),
+    "request": says(b'["Stop",{}]\n'),
+    "deep": says(b"[" * 50_000 + b"\n"),
+    "types": says(b'["Loading",{"fraction":"half"}]\n'),
+    "shape": says(b'["Tokenized",{"request":[],"path":7,"pieces":[]}]\n'),
+    "numbers": says(b'["Found",{"request":"x","tokens":[1],"taken":[[1,2,3]],"total":1,"pieces":[],'
+                    b'"decoded":0,"seconds":0}]\n'),
+    "nan": lambda: None,
+}  # fmt: skip
+"""What can happen. With `nan`, every decode from then on gives no numbers."""
+
+
+def main() -> None:
+    fault, slower = sys.argv[1], float(sys.argv[2])
+    del sys.argv[1:]
+    happened = False
+    decode = Llama.decode
+
+    def happen(_number: int, _frame: object) -> None:
+        nonlocal happened
+        happened = True
+        FAULTS[fault]()
+
+    def decode_slowly(model: Llama, entries: list[Entry]) -> Logits:
+        time.sleep(slower)
+        logits = decode(model, entries)
+        return np.full_like(logits, np.nan) if happened and fault == "nan" else logits
+
+    signal.signal(signal.SIGUSR1, happen)
+    Llama.decode = decode_slowly  # type: ignore[method-assign]
+    engine.main()
+
+
+if __name__ == "__main__":
+    main()

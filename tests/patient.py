@@ -1,0 +1,43 @@
+"""A game with a real engine and no terminal, played by messages."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tokex_gguf.game import Game
+from tokex_gguf.session import Session, Settings
+from tokex_gguf.ui.view import View
+from tokex_gguf.update import Message
+
+TEXT = "once upon a time there was the cat and one answer"
+
+
+class Patient:
+    """A player who waits for what the session has to become."""
+
+    def __init__(self, folder: Path, model: Path, text: str = TEXT, **settings: object) -> None:
+        values: dict[str, object] = {"threads": 1, "lookahead": 2, **settings}
+        self.game = Game(Session(Settings(text, str(model), **values)), folder=folder)  # type: ignore[arg-type]
+        self._news = threading.Event()
+        self.game.notify = self._news.set
+        self.game.start()
+
+    @property
+    def session(self) -> Session:
+        return self.game.session
+
+    def until(self, holds: Callable[[Session], object]) -> None:
+        while not holds(self.session):
+            assert self._news.wait(60), f"this never came to be: {self.session.notice!r}\n{self.screen()}"
+            self._news.clear()
+            self.game.receive()
+
+    def press(self, *messages: Message) -> None:
+        for message in messages:
+            self.game.dispatch(message)
+
+    def ready(self) -> None:
+        self.until(lambda session: session.ready)
+
+    def screen(self, width: int = 130, height: int = 40) -> str:
+        return "\n".join("".join(text for _, text in line) for line in View().screen(self.session, width, height))

@@ -1,0 +1,139 @@
+"""Resizes to any size, with keys between them: the program goes on, and its screen is that of a fresh start.
+
+The long form: `pytest -m soak tests/test_resizing.py -s`.
+"""
+
+import asyncio
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.layout.mouse_handlers import MouseHandlers
+from prompt_toolkit.layout.screen import Screen as Canvas
+from prompt_toolkit.layout.screen import WritePosition
+
+from tests.test_app import FakeEngine, Screen
+from tokex_gguf import game as game_module
+from tokex_gguf.game import Game
+from tokex_gguf.keymap import Mode
+from tokex_gguf.session import Session, Settings
+from tokex_gguf.ui.app import App
+from tokex_gguf.ui.paint import Painting
+from tokex_gguf.ui.view import View
+
+SEED = int(os.environ.get("RESIZING_SEED", "1"))
+LARGEST = 500
+TOGETHER = 250
+"""Resizes of one program: its paths grow with the keys, and the fake engine slows down with them."""
+KEYS = [
+    *("\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b"),
+    *("w", "s", "a", "A", "d", "e", "E", ",", ".", "<", ">", "n", "N", "m", "M", "/", "i", "t", "p", "1", "2", "?"),
+    *("c", "9", "\r", "\x7f", "\t", "日", "🙂", "e\u0301", "\x1b[200~a text\nthat is pasted \x1b[201~"),
+]
+"""Not those that quit, save, or open an editor."""
+
+
+def cells(canvas: Canvas, width: int, height: int) -> list[str]:
+    """What stands on a screen: text and style of each cell."""
+    rows = [[canvas.data_buffer[row][column] for column in range(width)] for row in range(height)]
+    return ["|".join(f"{cell.char}{cell.style}" for cell in row) for row in rows]
+
+
+def rendered(session: Session, width: int, height: int) -> list[str]:
+    """The screen of a program that has drawn nothing before."""
+    view = View()
+    canvas = Canvas()
+    Painting(lambda w, h: view.screen(session, w, h), lambda _: None, lambda: False).write_to_screen(
+        canvas, MouseHandlers(), WritePosition(0, 0, width, height), "", False, None
+    )
+    return cells(canvas, width, height)
+
+
+def size(chance: random.Random) -> Size:
+    """Any size; often one near where the layout changes, or an extreme one."""
+    kind = chance.random()
+    if kind < 0.15:
+        return Size(
+            chance.choice([1, 2, 15, 16, 17, LARGEST]), chance.choice([1, 2, 59, 60, 61, 99, 100, 101, LARGEST])
+        )
+    most = LARGEST if kind < 0.3 else 120
+    return Size(chance.randint(1, most), chance.randint(1, most))
+
+
+async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
+    """Resizes one program so often; returns how many screens were compared, and keys pressed."""
+    chance = random.Random(f"{SEED}-{number}")
+    compared = pressed = 0
+    with create_pipe_input() as keys, create_app_session(input=keys, output=Screen()):
+        output = Screen()
+        text = "hello 日本 world\n" * 12
+        game = Game(Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder)
+        app = App(game, keys, output)
+        game.start()
+        task = asyncio.create_task(app.run_async())
+
+        latest: list[Session] = []
+        app.application.after_render += lambda _: latest.append(game.session)
+
+        async def drawn() -> list[str]:
+            """The screen, once it is that of the present session and size."""
+            latest.clear()
+            app.application.invalidate()
+            while not latest or latest[-1] is not game.session:
+                assert not task.done(), "the program has ended"
+                await asyncio.sleep(0)
+            canvas = app.application.renderer.last_rendered_screen
+            assert canvas
+            return cells(canvas, output.size.columns, output.size.rows)
+
+        while not app.application.is_running or not game.session.ready:
+            await asyncio.sleep(0)
+        for number in range(count):
+            output.size = size(chance)
+            app.application._on_resize()
+            for _ in range(chance.choice([0, 0, 1, 2, 5])):
+                pressed += 1
+                keys.send_text(chance.choice(KEYS))
+            if chance.random() < 0.5:
+                await asyncio.sleep(0)
+            if number % 10 == 9 or number == count - 1:
+                shown = await drawn()
+                assert shown == rendered(game.session, output.size.columns, output.size.rows), output.size
+                compared += 1
+        output.size = Size(40, 130)
+        app.application._on_resize()
+        while game.session.mode is not Mode.PLAY:
+            keys.send_text("\x1b")
+            await drawn()
+        shown = await drawn()
+        assert shown == rendered(game.session, 130, 40)
+        keys.send_text("\x11")
+        await asyncio.wait_for(task, 10)
+    return compared, pressed
+
+
+def resizes(count: int, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(game_module, "EngineClient", FakeEngine)
+    began = time.perf_counter()
+    compared = pressed = 0
+    for number in range(0, count, TOGETHER):
+        more, keys = asyncio.run(resize(number, min(TOGETHER, count - number), folder))
+        compared, pressed = compared + more, pressed + keys
+    print(
+        f"\nresizes: seed {SEED}, {count} with {pressed} keys between them, {compared} screens compared, "
+        f"{time.perf_counter() - began:.0f} s"
+    )
+
+
+def test_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resizes(300, tmp_path, monkeypatch)
+
+
+@pytest.mark.soak
+def test_many_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resizes(10_000, tmp_path, monkeypatch)

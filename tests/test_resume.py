@@ -1,0 +1,214 @@
+"""Coming back: what was played is there again, with its numbers, without a decode."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fake import started
+from tests.terminal import Terminal
+from tokex_gguf import archive
+from tokex_gguf.autosave import Autosave
+from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.session import Settings
+from tokex_gguf.update import Keep, Kept, SaveFailed, Typed
+
+NATALIA = Path(__file__).parent.parent / "prompts" / "natalia.txt"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def sessions(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "state" / "tokex-gguf" / "sessions").glob("*.json"))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tokex_gguf", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def body(terminal: Terminal) -> list[str]:
+    """The screen without the cost of the last key."""
+    return [re.sub(r"(known, )?\d+ tokens?(, \d+ ms)?  ready", "ready", line) for line in terminal.screen.display]
+
+
+def played() -> Terminal:
+    """A game with two prompts, a layer, a pop, and a look back."""
+    terminal = Terminal("--model", "bundled", "--input", str(NATALIA))
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("e")
+    terminal.shows("probability 0")
+    terminal.press("d")
+    terminal.shows("Prompt 2/2")
+    terminal.press("left")
+    terminal.shows(r"tokens: 102 .* ready")
+    terminal.press(",")
+    terminal.shows("looking at 102")
+    return terminal
+
+
+def looks_back(path: Path) -> bool:
+    """Whether the session in a file is the one that `played` leaves."""
+    session = archive.load(path.read_bytes(), Settings("", ""))
+    return len(session.prompts) == 2 and session.prompts[1].cursor is not None
+
+
+@pytest.mark.parametrize("end", ["quit", "killed"])
+def test_what_was_on_the_screen_is_there_again_without_a_decode(end: str, tmp_path: Path) -> None:
+    terminal = played()
+    before = body(terminal)
+    if end == "quit":
+        terminal.press("ctrl-q")
+        assert terminal.ends() == 0
+    else:
+        folder = tmp_path / "state" / "tokex-gguf" / "sessions"
+        deadline = time.monotonic() + 20
+        while not any(looks_back(path) for path in folder.glob("*.json")):
+            assert time.monotonic() < deadline, "saved a second after the change, on a quiet machine"
+            terminal.pump()
+        os.kill(terminal.child.pid, signal.SIGKILL)
+        terminal.ends()
+    assert len([name for name in sessions(tmp_path) if not name.endswith(".1.json")]) == 1
+    again = Terminal("--resume")
+    again.shows(r"Prompt 2/2 .* ready")
+    assert body(again) == before
+    assert "known, 0 tokens" in again.text()
+    again.press("]")
+    again.shows(r"tokens: 102 (?!.*looking).*known, 0 tokens  ready")
+    again.press("right")
+    again.shows(r"tokens: 103 .*known, 0 tokens  ready")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+
+
+def test_a_session_with_a_name(tmp_path: Path) -> None:
+    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time")
+    terminal.shows(" ready")
+    terminal.press("\x13")
+    terminal.shows("name of this session:")
+    terminal.press("no/good", "\r")
+    terminal.shows("1 to 64 letters")
+    terminal.press("\x15", "my tale", "\r")
+    terminal.shows("kept as my tale: tokex-gguf --session 'my tale' comes back to it")
+    terminal.press("right")
+    terminal.shows(r"tokens: 5 .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    assert "my tale.json" in sessions(tmp_path)
+    listed = run("sessions")
+    assert listed.returncode == 0
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d my tale\n", listed.stdout)
+    again = Terminal("--session", "my tale")
+    again.shows(r"tokens: 5 .* ready")
+    # Two sessions never share a name by accident.
+    again.press("\x13", "\x15", "other", "\r")
+    again.shows("kept as other")
+    again.press("\x13", "\x15", "my tale", "\r")
+    again.shows("not saved: there is a session my tale already")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+
+
+def test_a_session_that_is_not_there_yet_begins(tmp_path: Path) -> None:
+    terminal = Terminal("--model", "bundled", "--session", "fresh", "--prompt", "Once")
+    terminal.shows(" ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    assert "fresh.json" in sessions(tmp_path)
+
+
+def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    terminal = Terminal("--model", "bundled", "--session", "mine", "--prompt", "Once upon")
+    terminal.shows(r"tokens: 2 .* ready")
+    folder = tmp_path / "state" / "tokex-gguf" / "sessions"
+    deadline = time.monotonic() + 20
+    while not (folder / "mine.json").exists():
+        assert time.monotonic() < deadline
+        terminal.pump()
+    terminal.press("right")
+    terminal.shows(r"tokens: 3 .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    newest = folder / "mine.json"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = Terminal("--session", "mine")
+    again.shows("the newest session file was unreadable")
+    again.shows(r"tokens: [23] .* ready")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+
+
+def test_another_model_is_noticed_and_told(tiny: dict[str, Path]) -> None:
+    terminal = Terminal("--model", "bundled", "--session", "mine", "--prompt", "Once upon")
+    terminal.shows(r" ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    again = Terminal("--session", "mine", "--model", str(tiny["llama"]))
+    again.shows("another model")
+    assert "Once upon" in again.text()
+    again.press("ctrl-q")
+    assert again.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--resume",), "there is no session to go on with yet"),
+        (("--session", "../up"), "a name has 1 to 64 letters"),
+        (("--resume", "--session", "a"), "leave it or --session out"),
+        (("--resume", "--prompt", "a"), "not allowed with argument"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_one_line(arguments: tuple[str, ...], expected: str) -> None:
+    terminal = Terminal(*arguments, columns=200)
+    assert terminal.ends() == 2
+    assert expected in terminal.text() and "Traceback" not in terminal.text()
+
+
+def test_sessions_need_the_screen() -> None:
+    for option in (("--resume",), ("--session", "a")):
+        done = run(*option, "--plain")
+        assert done.returncode == 2 and "need the screen" in done.stderr
+    done = run("--plain", "--model", "bundled", "--prompt", "a")
+    assert done.returncode == 0
+    assert run("sessions").stdout == "", "nothing is kept of what is only printed"
+
+
+# --- the rules
+
+
+def test_naming_is_a_mode_of_its_own() -> None:
+    play = started().press(Action.NAME)
+    assert play.session.mode is Mode.NAME
+    play.take(Typed("my tale "))
+    play.take(Action.ENTER)
+    assert play.effects[0] == Keep("my tale") and play.session.mode is Mode.PLAY
+    play.take(Kept("my tale"))
+    assert play.session.name == "my tale"
+    assert play.press(Action.NAME).session.line.text == "my tale"
+    play.press(Action.CLOSE)
+    assert play.session.mode is Mode.PLAY and play.session.ready
+
+
+def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "file").write_text("")
+    autosave = Autosave(tmp_path / "file", "autosave-20260101-000000-1", told.append)
+    play = started()
+    autosave.follow(play.session)
+    reason = autosave.rename("mine", play.session)
+    assert reason
+    autosave.close()
+    assert told
+    play.take(SaveFailed(reason))
+    assert play.session.notice.startswith("not saved: ")
