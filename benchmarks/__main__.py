@@ -252,7 +252,7 @@ class Bench:
                     terminal.press("right")
                     terminal.collect(0.3)
                 processes = (terminal.child.pid, terminal.engine())
-                peak = sum(peak_memory(pid) for pid in processes) / 2**20
+                peak = (sum(map(peak_memory, processes)) - shared_memory(*processes)) / 2**20
                 terminal.press("ctrl-q")
                 terminal.ends()
             finally:
@@ -328,6 +328,23 @@ def peak_memory(pid: int) -> int:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found.group(1)) * 1024
+
+
+def shared_memory(one: int, other: int) -> int:
+    """Bytes of files, such as libraries, that two processes both have in memory, where they lie once (Linux)."""
+
+    def files(pid: int) -> dict[str, int]:
+        held: dict[str, int] = {}
+        path = ""
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            if mapping := re.match(r"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+\s*(.*)", line):
+                path = mapping.group(1)
+            elif size := re.match(r"(Rss|Anonymous):\s+(\d+) kB", line):
+                held[path] = held.get(path, 0) + (1 if size.group(1) == "Rss" else -1) * int(size.group(2)) * 1024
+        return {path: size for path, size in held.items() if path.startswith("/")}
+
+    mine, its = files(one), files(other)
+    return sum(min(size, its.get(path, 0)) for path, size in mine.items())
 
 
 def kv_bytes(model: Path) -> int:

@@ -36,12 +36,17 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self.over = False
+        """Whether the program has closed the terminal."""
 
     def pump(self) -> None:
         """Reads what has come."""
         try:
             data = self.child.read_nonblocking(1 << 16, timeout=0.01)
-        except (pexpect.TIMEOUT, pexpect.EOF):
+        except pexpect.TIMEOUT:
+            return
+        except pexpect.EOF:
+            self.over = True
             return
         self.raw += data
         self._stream.feed(data)
@@ -51,7 +56,7 @@ class Terminal:
 
     def until(self, holds: Callable[[str], object], timeout: float = 60) -> str:
         end = time.monotonic() + timeout
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.over:
             self.pump()
             if holds(text := self.text()):
                 return text

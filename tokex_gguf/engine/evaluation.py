@@ -87,10 +87,12 @@ class Evaluator:
             if first == position:
                 continue
             distributions, taken = self._read(logits, following[first:position], top)
-            if position == len(path):
-                self._rows.keep(path, logits[-1])
             ended = time.perf_counter()
-            yield Chunk(first, distributions, taken, decoded, ended - began)
+            try:
+                yield Chunk(first, distributions, taken, decoded, ended - began)
+            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
+                if position == len(path):
+                    self._rows.keep(path, logits[-1])
             began, decoded = ended, 0
 
     def foresee(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:

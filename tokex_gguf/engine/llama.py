@@ -51,12 +51,10 @@ def _alone(package: str) -> Iterator[None]:
 with _alone("llama_cpp"):
     from llama_cpp import llama_cpp
 
-BATCH = 48
-"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
-vocabulary. Larger batches were no faster where the logits of every token are wanted.
-
-Below 64, where ggml's flash attention changes to a kernel that rounds differently: so a path gives the
-same numbers token by token and at once, as long as its cells lie in the same order."""
+BATCH = 64
+"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 78 MB with Qwen's
+vocabulary. From 64 on ggml's flash attention has a faster kernel; more than that gain little where the
+logits of every token are wanted."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
 SMALLEST_CONTEXT = 256
@@ -276,7 +274,7 @@ class Llama:
         trained = llama_cpp.llama_model_n_ctx_train(self._model)
         self.context_limit: int = context or min(max(trained, 1), most or trained)
         """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
-        self._kv_type = llama_cpp.GGML_TYPE_Q8_0 if kv == "q8_0" else llama_cpp.GGML_TYPE_F16
+        self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads)
         self._should_stop = should_stop
@@ -339,7 +337,8 @@ class Llama:
         params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
-        params.type_k = params.type_v = self._kv_type
+        if self._kv == "q8_0":
+            params.type_k = params.type_v = llama_cpp.GGML_TYPE_Q8_0
         params.no_perf = True
         params.n_threads = params.n_threads_batch = self._threads
         context: int | None = llama_cpp.llama_init_from_model(self._model, params)

@@ -4,8 +4,8 @@ from collections import deque
 
 from tokex_gguf.engine.statistics import Logits
 
-ROWS = 16
-"""Rows kept: 10 MB with Qwen's vocabulary."""
+ROWS = 8
+"""Rows kept: 5 MB with Qwen's vocabulary."""
 
 
 class Rows:

@@ -14,6 +14,7 @@ from prompt_toolkit.layout.controls import DummyControl
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
 from prompt_toolkit.layout.screen import Char, Screen, WritePosition
 from prompt_toolkit.mouse_events import MouseEvent
+from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.ui.cells import Fragment, Line
 
@@ -60,18 +61,29 @@ class Painting(Window):
 @lru_cache(maxsize=512)
 def _row(line: tuple[Fragment, ...]) -> Row:
     """The cells of a line. Rows are shared between frames: nobody writes into them afterwards."""
-    row: Row = defaultdict(lambda: _EMPTY)
-    x = 0
+    cells: list[Char] = []
     for style, text in line:
-        for char in text:
-            cell = _cell(char, style)
-            if cell.width == 0 and x > 0:
-                # A mark belongs to the cell before it, which for a wide character is two back.
-                base = x - 1 if row[x - 1].char else x - 2
-                row[base] = _cell(row[base].char + char, row[base].style)
-                continue
-            row[x] = cell
-            for behind in range(1, cell.width):
-                row[x + behind] = _cell("", "")
-            x += cell.width
+        marks, painted = _cells(style, text)
+        if marks and cells:
+            # A mark belongs to the cell before it, which for a wide character is two back.
+            base = -1 if cells[-1].char else -2
+            cells[base] = _cell(cells[base].char + marks, cells[base].style)
+        cells += painted
+    row: Row = defaultdict(lambda: _EMPTY)
+    row.update(enumerate(cells))
     return row
+
+
+@lru_cache(maxsize=8192)
+def _cells(style: str, text: str) -> tuple[str, tuple[Char, ...]]:
+    """The marks that a text begins with, and its cells. Most texts of two frames are the same, if not their lines."""
+    body = text.lstrip("".join(char for char in text if get_cwidth(char) == 0)) if not text.isascii() else text
+    cells: list[Char] = []
+    for char in body:
+        cell = _cell(char, style)
+        if cell.width == 0:
+            base = -1 if cells[-1].char else -2
+            cells[base] = _cell(cells[base].char + char, cells[base].style)
+            continue
+        cells += [cell, *[_cell("", "")] * (cell.width - 1)]
+    return text[: len(text) - len(body)], tuple(cells)
