@@ -191,9 +191,10 @@ class Keeper:
                 return
             if self._dump is None:
                 self._due = max(time.monotonic() + SETTLE, self._last + APART)
+                # Else the thread waits for that moment already: waking it would cost every key its time.
+                self._changed.notify_all()
             self._dump = dump
             self._offered += 1
-            self._changed.notify_all()
 
     def save_now(self, timeout: float) -> bool:
         """Saves what is unsaved without waiting for its time; returns whether all that was offered is saved."""
