@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokex_gguf.gguf_checks import TOKENS, check
-from tokex_gguf.gguf_file import Array, BadHeader, Contents, follow
+from tokex_gguf.gguf_file import Array, BadHeader, Contents, cut, follow
 
 __all__ = ["BadHeader", "Header", "glance", "read"]
 
@@ -83,6 +83,7 @@ def _header(contents: Contents) -> Header:
     tokens = contents.get(TOKENS)
     listed = tokens.length if isinstance(tokens, Array) else 0
     kind = contents.integer("general.file_type", -1) & ~GUESSED
+    template = contents.get("tokenizer.chat_template")
     return Header(
         version=contents.version,
         architecture=contents.architecture,
@@ -97,6 +98,6 @@ def _header(contents: Contents) -> Header:
         key_length=contents.integer("ARCH.attention.key_length", head) if most else 0,
         value_length=contents.integer("ARCH.attention.value_length", head) if most else 0,
         vocab_size=listed or contents.integer("ARCH.vocab_size", 0),
-        chat_template=contents.text("tokenizer.chat_template"),
+        chat_template=cut(template).decode(errors="replace") if isinstance(template, bytes) else "",
         split=contents.split,
     )
