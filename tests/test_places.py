@@ -113,8 +113,21 @@ def test_split_models_are_one_model_and_must_be_whole(home: Path) -> None:
         resolved = find(name)
         assert resolved is not None and resolved.path.resolve() == first
     second.unlink()
+    (place,) = (place for place in on_disk() if place.source == "models/")
+    assert [part.name for part in place.missing] == [second.name]
     with pytest.raises(UnknownModel, match=r"of its 2 parts, big-00002-of-00002\.gguf is missing"):
         find(first.name)
+
+
+def test_of_a_split_model_in_the_hubs_cache_the_missing_parts_are_fetched(home: Path) -> None:
+    first, second = (f"big.Q8_0-0000{i}-of-00002.gguf" for i in (1, 2))
+    hub_file(home, "maker/big", first)
+    for name in (f"maker/big:{first}", f"maker/big:{second}", "maker/big:q8_0", "maker/big"):
+        assert find(name) is None, name
+    hub_file(home, "maker/big", second)
+    for name in (f"maker/big:{first}", f"maker/big:{second}", "maker/big:q8_0", "maker/big"):
+        found = find(name)
+        assert found is not None and found.path.name == first, name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokex_gguf import places
 from tokex_gguf.config import DEFAULT_MODEL
-from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, firsts, hub_name, parts_of
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, hub_name, parts_of
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
 from tokex_gguf.words import reason, short
 
@@ -115,14 +115,15 @@ def _cached(asked: HubName) -> Path | None:
     folder = places.snapshot(asked.repo)
     if folder is None:
         return None
-    if asked.wanted.endswith(".gguf"):
-        path = folder / asked.wanted
-        return path if path.is_file() else None
-    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf")}
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf") if path.is_file()
+    }
     try:
-        return folder / choose(files, asked.wanted) if firsts(files) else None
+        path = folder / choose(files, asked.wanted)
     except NoChoice:
         return None
+    # What is missing of a split model, the hub has.
+    return None if Place("", "", path).missing else path
 
 
 def _known(name: str, *, alone: bool) -> Place | None:
@@ -131,7 +132,7 @@ def _known(name: str, *, alone: bool) -> Place | None:
     `alone`: whether a part of a model's name is enough; else only the whole name counts.
     """
     wanted = name.casefold()
-    found = places.on_disk()
+    found = [place for place in places.on_disk() if alone or not place.missing]  # the hub has what is missing
     exact = [place for place in found if wanted in _names(place)]
     part = [place for place in found if wanted in place.name.casefold()] if alone and not name.endswith(".gguf") else []
     matching = exact or part
