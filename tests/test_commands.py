@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,16 +45,24 @@ def test_models_lists_what_is_here(home: Path, tiny: dict[str, Path]) -> None:
     assert lines["name"].split() == ["name", "from", "architecture", "quantization", "parameters", "size", "context"]
     assert lines["bundled"].split() == ["bundled", "bundled", "llama", "Q4_1", "135M", "98", "MB", "8,192"]
     assert lines["mine.gguf"].split()[1:4] == ["models/", "qwen2", "F32"]
-    assert "unusable: " in lines["broken.gguf"]
+    assert re.fullmatch(
+        r"broken\.gguf +models/ +0 MB +unusable: the file ends inside its counts: .*", lines["broken.gguf"]
+    )
 
 
 def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
     (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
     (home / "work" / "models" / "broken.gguf").write_bytes(b"no GGUF")
+    for part in ("big-00001-of-00002.gguf", "big-00002-of-00002.gguf"):
+        (home / "work" / "models" / part).write_bytes(tiny["qwen2"].read_bytes())
     told = {model["name"]: model for model in json.loads(run("models", "--json").stdout)}
     about = header.read(tiny["qwen2"])
     assert told["mine.gguf"]["parameters"] == about.parameters
     assert told["mine.gguf"]["bytes"] == tiny["qwen2"].stat().st_size
+    split = told["big-00001-of-00002.gguf"]
+    assert [split[key] for key in ("files", "parameters", "bytes")] == [
+        2 * count for count in (1, about.parameters, tiny["qwen2"].stat().st_size)
+    ]
     assert told["bundled"]["architecture"] == "llama"
     assert "unusable" in told["broken.gguf"]
 
