@@ -36,6 +36,14 @@ def test_lists_that_are_wrong_are_told(told: object, expected: str) -> None:
         messages(json.dumps(told))
 
 
+@pytest.mark.parametrize(
+    "text", ['[{"role": "user", "content": "Hi"', '[ {"content": "Hi"},]', "[{'role': 'user'}]", '\n[{role: "user"}]']
+)
+def test_lists_that_are_not_json_are_no_turn(text: str) -> None:
+    with pytest.raises(BadChat, match=r"a list of messages that is not JSON: .* line \d column \d+"):
+        messages(text)
+
+
 # --- templates
 
 TURNS = [{"role": "user", "content": "Hi"}]
