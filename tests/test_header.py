@@ -128,6 +128,7 @@ def test_a_file_by_hand_is_read(path: Path) -> None:
         heads_kv=2,
         key_length=8,
         value_length=8,
+        state_bytes=0,
         vocab_size=3,
         chat_template="",
         split=(0, 1),
@@ -405,6 +406,9 @@ def as_gguf_reads(path: Path) -> dict[str, Any]:
     heads = value(f"{architecture}.attention.head_count", 0)
     head = value(f"{architecture}.embedding_length", 0) // heads if heads else 0
     heads_kv = value(f"{architecture}.attention.head_count_kv", heads)
+    recurrent = heads_kv.count(0) if isinstance(heads_kv, list) else value(f"{architecture}.block_count", 0)
+    inner, size, kernel = (value(f"{architecture}.ssm.{key}", 0) for key in ("inner_size", "state_size", "conv_kernel"))
+    state = recurrent * inner * (size + kernel - 1) if inner else 0
     return {
         "version": int(reader.fields["GGUF.version"].contents()),
         "architecture": architecture,
@@ -420,6 +424,7 @@ def as_gguf_reads(path: Path) -> dict[str, Any]:
         "heads_kv": tuple(heads_kv) if isinstance(heads_kv, list) else heads_kv,
         "key_length": value(f"{architecture}.attention.key_length", head),
         "value_length": value(f"{architecture}.attention.value_length", head),
+        "state_bytes": 4 * state,
         "vocab_size": len(reader.fields["tokenizer.ggml.tokens"].data),
         "chat_template": value("tokenizer.chat_template", ""),
         "split": (0, 1),
@@ -442,6 +447,7 @@ def test_tiny_models(tiny: dict[str, Path]) -> None:
         assert dataclasses.asdict(said) == as_gguf_reads(path), name
     assert read(tiny["mamba"]).kv_bytes_per_token() == 0
     assert read(tiny["jamba"]).heads_kv == (0, 2, 0, 0)
+    assert read(tiny["jamba"]).state_bytes == read(tiny["mamba"]).state_bytes == 3 * 128 * (16 + 3) * 4
 
 
 def test_an_encoder_passes_and_a_vocabulary_does_not(tmp_path: Path) -> None:

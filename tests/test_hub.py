@@ -206,7 +206,8 @@ def test_offline_means_offline() -> None:
         assert not hub.requests
 
 
-def test_a_download_can_be_broken_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_download_can_be_broken_off(number: signal.Signals, tmp_path: Path) -> None:
     with serving(FILES, "stalls") as hub:
         program = subprocess.Popen(
             [sys.executable, "-m", "tokex_gguf", "pull", "maker/model"],
@@ -219,9 +220,9 @@ def test_a_download_can_be_broken_off(tmp_path: Path) -> None:
         while not any(request.startswith("GET /maker") for request in hub.requests):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        program.send_signal(signal.SIGINT)
+        program.send_signal(number)
         _, errors = program.communicate(timeout=20)
-    assert program.returncode == 130, errors
+    assert program.returncode == 128 + number, errors
     assert errors.splitlines()[-1] == "tokex-gguf: interrupted"
     assert "Traceback" not in errors
     assert left(tmp_path) == []
