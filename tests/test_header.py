@@ -352,6 +352,10 @@ TENSOR = {
         "tensor 'blk.0.attn_norm.weight' is not of type F32: no CPU can use it",
     ),
     "bias": (one("blk.7.attn_q.bias", kind=8), "tensor 'blk.7.attn_q.bias' is not of type F32: no CPU can use it"),
+    "state": (
+        one("blk.3.ssm_conv1d.weight", kind=1),
+        "tensor 'blk.3.ssm_conv1d.weight' is not of type F32: no CPU can",
+    ),
     "offset": (one(offset=5), "tensor 'x' starts at 5 of the data where 0 is expected"),
     "overlap": (
         build(tensors=[TENSORS[0], ("y", [1], 0, 96)]),

@@ -19,8 +19,8 @@ TOKENS = "tokenizer.ggml.tokens"
 ROPE_SCALINGS = (b"none", b"linear", b"yarn", b"longrope")
 TWICE_AS_WIDE = ("jamba", "granitehybrid")
 """Architectures whose recurrent layers must be twice as wide as the model."""
-_ADDED = re.compile(rb"blk\.\d+\.\w+(_norm\.weight|\.bias)|output_norm\.(weight|bias)")
-"""Tensors that ggml multiplies or adds, which it does on a CPU with plain numbers only."""
+_ADDED = re.compile(rb"blk\.\d+\.(\w+(_norm\.weight|\.bias)|ssm_(a|d|conv1d\.weight))|output_norm\.(weight|bias)")
+"""Tensors that ggml multiplies, adds or convolves with, which it does on a CPU with plain numbers only."""
 _EXPERTS = re.compile(rb"blk\.\d+\.ffn_(gate|up|down)_exps\.weight")
 _ATTENTION = re.compile(rb"blk\.\d+\.attn_(q|qkv|q_a)\.weight")
 
