@@ -154,6 +154,14 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pu
     assert left(tmp_path) == []
 
 
+def test_a_folder_that_cannot_be_written_is_told() -> None:
+    with serving(FILES) as hub:
+        done = run(hub.address, "pull", "maker/model", HF_HOME="/dev/null/there")
+    assert done.returncode == 1
+    said = "/dev/null/there/hub cannot be written (Not a directory): let HF_HOME name another folder"
+    assert done.stderr.splitlines()[-1] == f"tokex-gguf: maker/model: {said}"
+
+
 def test_a_split_model_is_gone_on_with(tmp_path: Path, pull: Pull) -> None:
     """What was whole stays, what was not does not, and the next try says which."""
     name = "maker/model:big.F16-00001-of-00002.gguf"

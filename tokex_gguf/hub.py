@@ -96,6 +96,9 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
     # The hub's client raises what its layers below raise; to the player it is all one.
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache()}")
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        why = f"{hub_cache()} cannot be written ({error.strerror})"
+        return DownloadFailed(f"{what}: {why}: let HF_HOME name another folder")
     if began:
         return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {AGAIN}")
     why = "no answer" if isinstance(error, TimeoutError) else reason(error)
