@@ -154,6 +154,18 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pu
     assert left(tmp_path) == []
 
 
+def test_what_killed_downloads_left_is_removed(tmp_path: Path, pull: Pull) -> None:
+    folder = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
+    folder.mkdir(parents=True)
+    old, fresh = folder / "a.1.incomplete", folder / "b.2.incomplete"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    with serving(FILES) as hub:
+        assert pull(hub, "maker/model")[0] == 0
+    assert not old.exists() and fresh.exists(), "somebody may still be at that one"
+
+
 def test_a_folder_that_cannot_be_written_is_told() -> None:
     with serving(FILES) as hub:
         done = run(hub.address, "pull", "maker/model", HF_HOME="/dev/null/there")

@@ -8,8 +8,10 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +23,9 @@ T = TypeVar("T")
 
 PATIENCE = 8.0
 """Seconds that the hub may take to answer at all."""
+
+ABANDONED = 3600.0
+"""Seconds after which nobody is still writing to a file that was not written to."""
 
 BAR = "{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
 
@@ -41,7 +46,7 @@ def fetch(repo: str, wanted: str, tell: Callable[[str], None]) -> Path:
     import huggingface_hub
 
     huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would tell, we tell in one line
-    whole = began = False
+    began = False
     try:
         files = _within(PATIENCE, lambda: _files(repo))
         model = choose(files.sizes, wanted)
@@ -56,12 +61,10 @@ def fetch(repo: str, wanted: str, tell: Callable[[str], None]) -> Path:
             with warnings.catch_warnings(action="ignore"):  # the client warns of a full disk, and then it is full
                 paths.append(Path(huggingface_hub.hf_hub_download(repo, part, tqdm_class=_bar())))
             _verify(paths[-1], files.sums.get(part, ""), f"{repo}:{part}")
-        whole = True
     except Exception as error:
         raise _failed(error, what, began) from None
     finally:
-        if not whole:
-            _tidy(repo)
+        _tidy(repo)
     return paths[0]
 
 
@@ -147,7 +150,8 @@ class _Files(NamedTuple):
 def _files(repo: str) -> _Files:
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(repo, files_metadata=True, timeout=PATIENCE)
+    # Longer than anybody waits for this: its own way to say that the time is over is another one.
+    info = HfApi().model_info(repo, files_metadata=True, timeout=2 * PATIENCE)
     files = info.siblings or []
     sums = {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None}
     cached = snapshot(repo)
@@ -184,12 +188,16 @@ def _verify(path: Path, sha256: str, what: str) -> None:
 
 
 def _tidy(repo: str) -> None:
-    """Removes the folders that the hub's client makes for a repository, if there is no file in them."""
+    """Removes what is left in the cache of downloads that were killed, and the folders that hold no file then."""
     name = f"models--{repo.replace('/', '--')}"
     folder = hub_cache() / name
+    for left in folder.glob("blobs/*.incomplete"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     if not any(path.is_file() for part in ("blobs", "snapshots") for path in (folder / part).rglob("*")):
-        for left in (folder, hub_cache() / ".locks" / name):
-            shutil.rmtree(left, ignore_errors=True)
+        for empty in (folder, hub_cache() / ".locks" / name):
+            shutil.rmtree(empty, ignore_errors=True)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
