@@ -156,7 +156,6 @@ GOOD = {
     "more scores than tokens": build(keys(tokenizer__ggml__scores=array(F32, [0] * 9))),
     "experts": build(keys(llama__expert_count=number(1024), llama__expert_used_count=number(8))),
     "experts by layer": build(keys(llama__expert_count=number(4), llama__expert_used_count=array(U32, [0, 2]))),
-    "no vocabulary": build(keys(tokenizer__ggml__model=string("none"), tokenizer__ggml__tokens=None)),
     "any other key": build(keys(x=array(BOOL, [True]), y=number(1, U64), z=array(STRING, []))),
     "a later part": build({"split.no": number(1, 2), "split.count": number(3, 2)}),
 }
@@ -303,6 +302,10 @@ MEANING = {
     ),
 }
 VOCABULARY = {
+    "no vocabulary": (
+        build(keys(tokenizer__ggml__model=string("no_vocab"), tokenizer__ggml__tokens=None)),
+        "a model without a vocabulary, which cannot be given a text",
+    ),
     "none": (build(keys(tokenizer__ggml__tokens=None)), "'tokenizer.ggml.tokens' is missing"),
     "empty": (build(keys(tokenizer__ggml__tokens=array(STRING, []))), "the vocabulary is empty"),
     "no texts": (

@@ -133,7 +133,7 @@ def _check_tensors(contents: Contents) -> None:
 
 def _check_vocabulary(contents: Contents) -> None:
     if contents.text("tokenizer.ggml.model") in ("no_vocab", "none"):
-        return
+        raise BadHeader("a model without a vocabulary, which cannot be given a text")
     tokens = _typed_array(contents, TOKENS, (STRING,))
     if not tokens:
         raise BadHeader(f"'{TOKENS}' is missing")
