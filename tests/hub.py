@@ -23,6 +23,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.requests: list[str] = []
         self.authorization: set[str] = set()
         self.released = threading.Event()
+        self.sending = threading.Event()
+        """Set from the first file on that somebody fetches."""
         self.cuts = 0
 
     @property
@@ -99,6 +101,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
             start = int(asked[1])
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         rest = data[start:]
+        if body:
+            hub.sending.set()
         if not body:
             self._send(200, b"", headers, length=len(rest))
         elif hub.fault == "second part cut" and "-00002-of-" in name:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,10 +235,7 @@ def test_a_download_can_be_broken_off(number: signal.Signals, tmp_path: Path) ->
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 30
-        while not any(request.startswith("GET /maker") for request in hub.requests):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        assert hub.sending.wait(30)
         program.send_signal(number)
         _, errors = program.communicate(timeout=20)
     assert program.returncode == 128 + number, errors
