@@ -25,9 +25,10 @@ class Terminal:
         columns: int = 130,
         command: list[str] | None = None,
         keep: tuple[str, ...] = (),
+        **more: str,
     ) -> None:
         command = command or [sys.executable, "-m", "tokex_gguf", *arguments]
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **more}
         for name in {"NO_COLOR"} - set(keep):
             environment.pop(name, None)
         self.child = pexpect.spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.fake import Play
 from tests.terminal import Terminal
+from tests.test_header import string, with_keys
+from tokex_gguf import cli
 from tokex_gguf.chat import BadChat, messages
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.protocol import Chat, Tokenized
@@ -34,6 +36,14 @@ def test_what_is_no_list_of_messages_is_a_turn_of_the_users(text: str) -> None:
 def test_lists_that_are_wrong_are_told(told: object, expected: str) -> None:
     with pytest.raises(BadChat, match=expected):
         messages(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"role": "user", "content": "Hi"', '[ {"content": "Hi"},]', "[{'role': 'user'}]", '\n[{role: "user"}]']
+)
+def test_lists_that_are_not_json_are_no_turn(text: str) -> None:
+    with pytest.raises(BadChat, match=r"a list of messages that is not JSON: .* line \d column \d+"):
+        messages(text)
 
 
 # --- templates
@@ -115,12 +125,23 @@ def test_a_chat_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert terminal.ends() == 0
 
 
-def test_a_model_without_a_template_says_so(tiny: dict[str, Path]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tokex_gguf", "--model", str(tiny["gpt2"]), "--chat", "--prompt", "a", "--plain"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "this model has no chat template: leave --chat out" in done.stderr and done.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (b"", "this model has no chat template: leave --chat out"),
+        (
+            b"{{ raise_exception('system role not supported') }}",
+            "chat template refuses this: system role not supported",
+        ),
+        (b"{% for %}", "chat template is wrong"),
+        (b"\xff{{ ''.__class__.__mro__ }}", "chat template is wrong: access to attribute '__class__'"),
+    ],
+)
+def test_a_template_that_fails_is_one_line_of_the_program(
+    template: bytes, expected: str, tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(with_keys(tiny["gpt2"].read_bytes(), {b"tokenizer.chat_template": string(template)}))
+    assert cli.main(["--model", str(path), "--chat", "--prompt", "a", "--plain"]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and expected in told.err and told.err.count("\n") == 1

@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tokex_gguf import __version__, cli
+from tokex_gguf import __version__, cli, machine
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.engine import llama
 from tokex_gguf.keymap import markdown
@@ -46,6 +47,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return told.err
 
 
+def played(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    """What the program prints as JSON, run in this process; the engine has its own all the same."""
+    assert cli.main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def text_of(told: Any) -> str:
+    return "".join(token["text"] for token in told["tokens"])
+
+
 # --- what it prints
 
 
@@ -78,8 +89,8 @@ def test_json_has_all_the_numbers() -> None:
     assert 0 < told["next"]["entropy"] < 1
 
 
-def test_without_a_terminal_plain_text_is_printed() -> None:
-    done = run("--prompt", "Once upon a \x1b[31mtime")
+def test_without_a_terminal_plain_text_is_printed(tiny: dict[str, Path]) -> None:
+    done = run("--model", str(tiny["qwen2"]), "--prompt", "Once upon a \x1b[31mtime")
     assert done.returncode == 0, done.stderr
     assert b"\x1b" not in done.stdout
     text = done.stdout.decode()
@@ -88,34 +99,34 @@ def test_without_a_terminal_plain_text_is_printed() -> None:
     assert text.count("\n") > 35
 
 
-def test_a_prompt_from_standard_input() -> None:
-    done = run("--json", "--input", "-", stdin=b"Once upon\n")
-    assert "".join(token["text"] for token in json.loads(done.stdout)["tokens"]) == "Once upon"
+def test_a_prompt_from_standard_input(tiny: dict[str, Path]) -> None:
+    done = run("--json", "--model", str(tiny["qwen2"]), "--input", "-", stdin=b"Once upon\n")
+    assert text_of(json.loads(done.stdout)) == "Once upon"
 
 
-def test_special_tokens_and_how_to_turn_them_off(tmp_path: Path) -> None:
-    ids = [token["id"] for token in json.loads(run("--json", "--prompt", "<|im_start|>user").stdout)["tokens"]]
-    assert ids[0] == 1
+def test_special_tokens_and_how_to_turn_them_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: dict[str, Path]
+) -> None:
+    arguments = ("--model", str(tiny["qwen2"]), "--prompt", "<|im_start|>a")
+    assert [token["text"] for token in played(capsys, *arguments)["tokens"]] == ["<|im_start|>", "a"]
     (tmp_path / "config.toml").write_text("[prompt]\nparse_special = false\n")
-    ids = [token["id"] for token in json.loads(run("--json", "--prompt", "<|im_start|>user").stdout)["tokens"]]
-    assert ids[0] != 1
+    told = played(capsys, *arguments)
+    assert len(told["tokens"]) > 2 and text_of(told) == "<|im_start|>a"
 
 
-def test_the_configuration_is_used(tmp_path: Path) -> None:
+def test_the_configuration_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: dict[str, Path]) -> None:
     (tmp_path / "config.toml").write_text(
-        '[prompt]\nexample_prompt = "Two words"\n[display]\ntokens_to_show = 3\n[engine]\ncontext = 512\nthreads = 1\n'
+        f'[model]\nname = "{tiny["qwen2"]}"\n[prompt]\nexample_prompt = "Two words"\n'
+        "[display]\ntokens_to_show = 3\n[engine]\ncontext = 512\nthreads = 1\n"
     )
-    told = json.loads(run("--json").stdout)
-    assert "".join(token["text"] for token in told["tokens"]) == "Two words"
+    told = played(capsys)
+    assert text_of(told) == "Two words"
     assert len(told["next"]["candidates"]) == 3
-    assert told["model"]["context"] == 512
+    assert (told["model"]["name"], told["model"]["context"]) == ("tiny qwen2", 512)
     (tmp_path / "other.toml").write_text("[display]\ntokens_to_show = 2\n")
-    assert len(json.loads(run("--json", "--config", "other.toml").stdout)["next"]["candidates"]) == 2
-
-
-def test_the_example_prompt_is_the_default() -> None:
-    told = json.loads(run("--json").stdout)
-    assert "".join(token["text"] for token in told["tokens"]) == "Once upon a time, there was a"
+    told = played(capsys, "--config", "other.toml", "--model", str(tiny["qwen2"]))
+    assert len(told["next"]["candidates"]) == 2
+    assert text_of(told) == "Once upon a time, there was a", "the default"
 
 
 def test_the_bundled_model_stands_in_and_a_line_says_so() -> None:
@@ -125,18 +136,23 @@ def test_the_bundled_model_stands_in_and_a_line_says_so() -> None:
     assert b"HF_HUB_OFFLINE" in done.stderr
 
 
-def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers() -> None:
-    done = run("--json", "--context", "256", "--prompt", "word " * 400)
-    assert done.returncode == 2
-    assert done.stdout == b""
-    assert b"context full (256/256): the prompt has 40" in done.stderr
-    assert b"256 fit" in done.stderr
+def test_a_prompt_must_fit_into_the_context(tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """One as long as the context fits; of a longer one the numbers are told."""
+    arguments = ["--model", str(tiny["qwen2"]), "--context", "256", "--prompt"]
+    told = played(capsys, *arguments, "the" * 256)
+    assert len(told["tokens"]) == told["model"]["context"] == 256
+    assert cli.main(["--json", *arguments, "the" * 257]) == 2
+    refusal = capsys.readouterr()
+    assert refusal.out == ""
+    assert "context full (256/256): the prompt has 257" in refusal.err and "256 fit" in refusal.err
 
 
-def test_a_context_as_long_as_the_prompt_is_enough() -> None:
-    done = run("--json", "--context", "256", "--prompt", "word " * 255)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["tokens"]) <= 256
+def test_the_context_can_be_left_to_grow(tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """On the command line, whatever the configuration says."""
+    Path("config.toml").write_text("[engine]\ncontext = 300\n")
+    for arguments, cells in (((), 300), (("--context", "auto"), 1024)):
+        told = played(capsys, "--model", str(tiny["qwen2"]), "--prompt", "the", *arguments)
+        assert told["model"]["context"] == cells
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,43 +161,40 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"tokex-gguf {__version__}" in capsys.readouterr().out
 
 
-def test_the_log_goes_where_it_is_asked_to(tmp_path: Path) -> None:
-    run("--plain", "--prompt", "secret words", "--log", "here.log")
-    log = (tmp_path / "here.log").read_text()
-    assert f"tokex-gguf {__version__}" in log
-    assert "secret words" not in log
-
-
-def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny: dict[str, Path]
+) -> None:
     (tmp_path / "file").touch()
     assert "the log cannot be written there" in refused(capsys, "--log", "file/below")
     (tmp_path / "xdg_state_home").touch()
-    assert run("--plain", "--prompt", "a").returncode == 0, "nobody asked for a log"
-    assert b"Traceback" not in run("--plain", "--prompt", "a", "--log", "/dev/full").stderr
+    arguments = ("--plain", "--prompt", "a", "--model", str(tiny["qwen2"]))
+    assert cli.main(arguments) == 0, "nobody asked for a log"
+    assert b"Traceback" not in run(*arguments, "--log", "/dev/full").stderr
 
 
-def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1() -> None:
-    command = f"{sys.executable} -m tokex_gguf --plain --prompt a > /dev/full"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(tiny: dict[str, Path]) -> None:
+    command = f"{sys.executable} -m tokex_gguf --plain --prompt a --model {tiny['qwen2']}"
+    done = subprocess.run(["sh", "-c", f"{command} > /dev/full"], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith(b"tokex-gguf: the output cannot be written: No space left on device\n")
     assert b"Exception" not in done.stderr
-    done = subprocess.run(["sh", "-c", f"{command.split('>')[0]} >&-"], capture_output=True, check=False)
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
 
 
-def test_an_output_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     for shape in ("--plain", "--json"):
-        done = run(shape, "--prompt", "caf\u00e9")
+        done = run(shape, "--prompt", "caf\u00e9", "--model", str(tiny["qwen2"]))
         assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tokens"]
 
 
-def test_the_engine_runs_no_code_from_the_current_folder(tmp_path: Path) -> None:
+def test_the_engine_runs_no_code_from_the_current_folder(tmp_path: Path, tiny: dict[str, Path]) -> None:
     (tmp_path / "numpy.py").write_text("open('owned', 'w')")
     script = Path(sys.executable).with_name("tokex-gguf")
-    done = subprocess.run([script, "--plain", "--prompt", "a"], capture_output=True, timeout=60, check=False)
+    command = [script, "--plain", "--prompt", "a", "--model", str(tiny["qwen2"])]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "owned").exists()
 
@@ -205,8 +218,8 @@ def test_a_number_of_too_many_digits(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert "config.toml: " in refused(capsys)
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
-    command = f"{sys.executable} -m tokex_gguf --plain --prompt a | head -1"
+def test_a_reader_that_goes_away_is_no_traceback(tiny: dict[str, Path]) -> None:
+    command = f"{sys.executable} -m tokex_gguf --plain --prompt a --model {tiny['qwen2']} | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
     assert b"Traceback" not in done.stderr
 
@@ -303,27 +316,26 @@ def test_models_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert f"{tmp_path}: a folder" in refused(capsys, "--model", str(tmp_path))
 
 
-def test_a_model_that_is_not_here_and_no_hub_is_a_failure_not_a_usage_error() -> None:
-    done = run("--plain", "--model", "maker/model:file.gguf")
-    assert done.returncode == 1
-    assert b"maker/model:file.gguf is not here, and HF_HUB_OFFLINE is set" in done.stderr
+def test_a_model_that_is_not_here_and_no_hub_is_a_failure_not_a_usage_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["--plain", "--model", "maker/model:file.gguf"]) == 1
+    assert "maker/model:file.gguf is not here, and HF_HUB_OFFLINE is set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("keep", "expected"),
     [
-        (100, "tokex-gguf: cut.gguf: it claims 33 keys in a file of 100 bytes\n"),
-        (
-            5_000_000,
-            r"tokex-gguf: cut.gguf: the file ends inside tensor 'token_embd.weight': [\d,]+ bytes are missing\n",
-        ),
+        (100, "cut.gguf: it claims 33 keys in a file of 100 bytes"),
+        (5_000_000, r"cut.gguf: the file ends inside tensor 'token_embd.weight': [\d,]+ bytes are missing"),
     ],
 )
-def test_a_truncated_model_is_one_line(keep: int, expected: str, model_path: Path, tmp_path: Path) -> None:
-    (tmp_path / "cut.gguf").write_bytes(model_path.read_bytes()[:keep])
-    done = run("--plain", "--model", "cut.gguf")
-    assert done.returncode == 2
-    assert re.fullmatch(expected, done.stderr.decode())
+def test_a_truncated_model_is_one_line(
+    keep: int, expected: str, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with model_path.open("rb") as file:
+        (tmp_path / "cut.gguf").write_bytes(file.read(keep))
+    assert re.fullmatch(f"tokex-gguf: {expected}\n", refused(capsys, "--model", "cut.gguf"))
 
 
 def test_playing_needs_a_terminal_for_the_keys() -> None:
@@ -354,12 +366,11 @@ def test_natalia_has_the_text_of_the_reference() -> None:
 # --- how a model is loaded
 
 
-def test_quantised_cells_and_a_fixed_context() -> None:
-    done = run("--json", "--prompt", "Once upon a", "--kv", "q8_0", "--context", "300")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+def test_quantised_cells_and_a_fixed_context(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--model", "bundled", "--prompt", "Once upon a")
+    told = played(capsys, *arguments, "--kv", "q8_0", "--context", "300")
     assert told["model"]["context"] == 300
-    exact = json.loads(run("--json", "--prompt", "Once upon a").stdout)
+    exact = played(capsys, *arguments)
     for one, other in zip(told["tokens"], exact["tokens"], strict=True):
         assert one["id"] == other["id"]
         assert one["prob"] == other["prob"] or abs(one["prob"] - other["prob"]) < 0.05
@@ -380,30 +391,18 @@ def test_wrong_ways_of_loading(arguments: tuple[str, ...], capsys: pytest.Captur
     assert "try --help" in refused(capsys, *arguments)
 
 
-def test_a_context_that_no_memory_holds_is_made_smaller_and_told() -> None:
+def test_a_context_that_no_memory_holds_is_made_smaller_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The sums are tested in test_fit.py; here, that the program makes them."""
-    script = (
-        "import sys; from tokex_gguf import machine; machine.memory = lambda: (400_000_000, 400_000_000)\n"
-        "from tokex_gguf.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "--plain", "--model", "bundled", "--prompt", "a", "--context", "8000"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(
-        r"context 8000 needs 184 MB beside 98 MB of weights, .* available: \d+ tokens instead", done.stderr
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script.replace("400", "300"), "--plain", "--model", "bundled", "--prompt", "a"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "it needs 354 MB of memory (98 MB for its weights) and this machine has 300 MB" in done.stderr
+    monkeypatch.setattr(machine, "memory", lambda: (400_000_000, 400_000_000))
+    assert cli.main(["--json", "--model", "bundled", "--prompt", "a", "--context", "8000"]) == 0
+    told = capsys.readouterr()
+    said = re.search(r"context 8000 needs 184 MB beside 98 MB of weights, .* available: (\d+) tokens instead", told.err)
+    assert said and json.loads(told.out)["model"]["context"] == int(said[1])
+    monkeypatch.setattr(machine, "memory", lambda: (200_000_000, 200_000_000))
+    told_too = refused(capsys, "--model", "bundled", "--prompt", "a")
+    assert "it needs 246 MB of memory (98 MB for its weights) and this machine has 200 MB" in told_too
 
 
 # --- the log

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,16 +45,24 @@ def test_models_lists_what_is_here(home: Path, tiny: dict[str, Path]) -> None:
     assert lines["name"].split() == ["name", "from", "architecture", "quantization", "parameters", "size", "context"]
     assert lines["bundled"].split() == ["bundled", "bundled", "llama", "Q4_1", "135M", "98", "MB", "8,192"]
     assert lines["mine.gguf"].split()[1:4] == ["models/", "qwen2", "F32"]
-    assert "unusable: " in lines["broken.gguf"]
+    assert re.fullmatch(
+        r"broken\.gguf +models/ +0 MB +unusable: the file ends inside its counts: .*", lines["broken.gguf"]
+    )
 
 
 def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
     (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
     (home / "work" / "models" / "broken.gguf").write_bytes(b"no GGUF")
+    for part in ("big-00001-of-00002.gguf", "big-00002-of-00002.gguf"):
+        (home / "work" / "models" / part).write_bytes(tiny["qwen2"].read_bytes())
     told = {model["name"]: model for model in json.loads(run("models", "--json").stdout)}
     about = header.read(tiny["qwen2"])
     assert told["mine.gguf"]["parameters"] == about.parameters
     assert told["mine.gguf"]["bytes"] == tiny["qwen2"].stat().st_size
+    split = told["big-00001-of-00002.gguf"]
+    assert [split[key] for key in ("files", "parameters", "bytes")] == [
+        2 * count for count in (1, about.parameters, tiny["qwen2"].stat().st_size)
+    ]
     assert told["bundled"]["architecture"] == "llama"
     assert "unusable" in told["broken.gguf"]
 
@@ -87,15 +96,30 @@ def test_wrong_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
     assert done.stderr.count("\n") == 1 and "try --help" in done.stderr
 
 
-def test_doctor_on_a_sound_machine() -> None:
-    done = run("doctor", "--model", "bundled", PYTHONUTF8="1", LINES="40", COLUMNS="130")
+def test_doctor_on_a_sound_machine(home: Path, model_path: Path) -> None:
+    (home / "work" / "models" / "here.gguf").symlink_to(model_path)
+    done = run("doctor", "--model", "here.gguf", PYTHONUTF8="1", LINES="24", COLUMNS="80", HF_TOKEN="hf_secret")
     assert done.returncode == 0, done.stdout
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line and not line.startswith(" "))
     assert told["threads"].startswith(f"{default_threads()} of {os.cpu_count()} processors")
     assert "llama-cpp-python 0.3.36" in told["packages"]
-    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in told["model"]
+    assert told["model"] == "models/here.gguf"
+    assert "llama Q4_1, 98 MB; 4,096 tokens take 94 MB" in done.stdout
+    assert told["environment"] == "HF_TOKEN: set"
     assert done.stdout.endswith("nothing wrong found\n")
-    assert len(done.stdout.splitlines()) <= 24, "one screen"
+    assert sum(len(line) // 80 + 1 for line in done.stdout.splitlines()) < 24, "one screen"
+
+
+def test_doctor_says_that_a_model_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokex_gguf import machine
+    from tokex_gguf.commands import run as command
+
+    monkeypatch.setattr(machine, "memory", lambda: (10**8, 10**8))
+    assert command("doctor", ["--model", "bundled"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this machine has 100 MB: take a smaller quantisation, or a smaller model" in said
 
 
 @pytest.mark.parametrize(
@@ -114,14 +138,15 @@ def test_doctor_names_what_is_wrong(
     (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
     done = run("doctor", *arguments, **environment)
     assert done.returncode == 1
-    assert any(line.startswith("! ") and expected in line for line in done.stdout.splitlines()), done.stdout
+    assert expected in " ".join(done.stdout.partition("\n! ")[2].split()), done.stdout
 
 
 def test_doctor_sees_a_broken_llama_cpp(home: Path) -> None:
     (home / "llama_cpp.py").write_text("raise OSError('libllama.so: cannot open')")
     done = run("doctor", PYTHONPATH=str(home))
     assert done.returncode == 1
-    assert "! llama-cpp-python cannot be used (OSError: libllama.so: cannot open): install it anew" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "! llama-cpp-python cannot be used (OSError: libllama.so: cannot open): install it anew" in said
 
 
 def test_doctor_sees_a_broken_configuration(home: Path) -> None:

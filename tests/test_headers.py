@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokex_gguf import header
+from tokex_gguf import __version__, header
 from tokex_gguf.header import BadHeader, Header
 from tokex_gguf.headers import Headers
 
@@ -65,17 +65,34 @@ def test_a_changed_file_is_read_again(tmp_path: Path, tiny: dict[str, Path], rea
     assert reads == ["read"] * 3
 
 
-@pytest.mark.parametrize("damage", ["", "[]", "{", "[" * 100_000, '{"PATH": 3}', '{"PATH": {"stamp": STAMP}}',
-                                    '{"PATH": {"stamp": STAMP, "checked": true, "header": {}}}',
-                                    '{"PATH": {"stamp": STAMP, "checked": true, "header": []}}'])  # fmt: skip
+FILES = '{"version": VERSION, "files": %s}'
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", "[" * 100_000, "{}", '{"version": VERSION}', FILES % "3",
+                                    FILES % '{"PATH": 3}',
+                                    FILES % '{"PATH": {"stamp": STAMP}}',
+                                    FILES % '{"PATH": {"stamp": STAMP, "checked": true, "header": {}}}',
+                                    FILES % '{"PATH": {"stamp": STAMP, "checked": true, "header": []}}'])  # fmt: skip
 def test_what_is_remembered_wrongly_is_forgotten(
     damage: str, tmp_path: Path, tiny: dict[str, Path], reads: list[str]
 ) -> None:
     path, file = tiny["qwen2"], tmp_path / "headers.json"
     stamp = json.dumps([path.stat().st_size, path.stat().st_mtime_ns])
-    file.write_text(damage.replace("PATH", str(path)).replace("STAMP", stamp))
+    for name, value in (("VERSION", f'"{__version__}"'), ("PATH", str(path)), ("STAMP", stamp)):
+        damage = damage.replace(name, value)
+    file.write_text(damage)
     assert Headers(file).read(path).architecture == "qwen2"
     assert reads == ["read"]
+
+
+def test_what_another_version_checked_is_checked_again(tmp_path: Path, tiny: dict[str, Path], reads: list[str]) -> None:
+    file = tmp_path / "headers.json"
+    for version in ("0.0.1", __version__, __version__):
+        headers = Headers(file)
+        headers.read(tiny["qwen2"])
+        headers.save()
+        file.write_text(file.read_text().replace(f'"{__version__}"', f'"{version}"', 1))
+    assert reads == ["read"] * 2
 
 
 def test_where_nothing_can_be_kept_nothing_is_lost(tmp_path: Path, tiny: dict[str, Path]) -> None:

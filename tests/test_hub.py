@@ -1,15 +1,23 @@
 """Fetching models from a stand-in for the hub, with all that can go wrong."""
 
+import errno
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants, file_download
 
-from tests.hub import HASTE, REVISION, run, serving
+from tests.hub import REVISION, Hub, run, serving
+from tests.terminal import Terminal
+from tokex_gguf import cli, commands
+from tokex_gguf import hub as hub_module
 
 MODEL = b"GGUF" + bytes(range(256)) * 4000
 FILES = {
@@ -36,15 +44,16 @@ def kept(tmp_path: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def blobs(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "hub" / "hub").glob("models--*/blobs/*"))
+def left(tmp_path: Path) -> list[Path]:
+    """All that the hub's cache holds of any repository, locks and empty folders included."""
+    return list((tmp_path / "hub").rglob("*models--*"))
 
 
 def test_pull_fetches_what_is_preferred_and_prints_its_path(tmp_path: Path) -> None:
     with serving(FILES) as hub:
         done = run(hub.address, "pull", "maker/model")
         assert done.returncode == 0, done.stderr
-        assert "downloading maker/model:model.Q8_0.gguf (1 MB) from the beginning" in done.stderr
+        assert "downloading maker/model:model.Q8_0.gguf (1 MB, from the beginning)" in done.stderr
         assert Path(done.stdout.strip()).read_bytes() == FILES["model.Q8_0.gguf"]
         asked = len(hub.requests)
         again = run(hub.address, "pull", "maker/model")
@@ -76,60 +85,137 @@ def test_a_cut_connection_goes_on_where_it_was(tmp_path: Path) -> None:
     assert kept(tmp_path) == {"model.Q8_0.gguf"}
 
 
+Pull = Callable[[Hub, str], tuple[int, list[str]]]
+
+
+@pytest.fixture
+def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Pull:
+    """`tokex-gguf pull` in this process, and in haste: its exit code and its lines but the download's first."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))  # between its tries
+
+    def run_here(hub: Hub, name: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        code = cli.main(["pull", name])
+        lines = capsys.readouterr().err.splitlines()
+        return code, [line for line in lines if not line.startswith("tokex-gguf: downloading")]
+
+    return run_here
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        ("no repository", "maker/model: no such repository on the hub, or a private one: check the name"),
+        ("no repository", "model: no such repository on the hub, or a private one: check the name, or set HF_TOKEN"),
         ("gated", "maker/model is gated: accept its terms on the hub, then set HF_TOKEN"),
-        ("forbidden", "the hub refuses maker/model (status 403): set HF_TOKEN"),
-        ("rate limit", "the hub refuses maker/model for now (too many requests): try again in some minutes"),
+        ("forbidden", r"the hub refuses maker/model \(status 403\): set HF_TOKEN to a token that may read it"),
+        ("wrong token", r"the hub refuses maker/model \(status 401\): set HF_TOKEN to a token that may read it"),
+        ("rate limit", r"the hub refuses maker/model for now \(too many requests\): try again in some minutes, or set"),
         ("broken", "the hub cannot be reached for maker/model: it answers with status 500; try again later"),
-        ("hangs", "the hub cannot be reached for maker/model: no answer"),
-        ("file gone", "maker/model: the hub does not have this file any more"),
-        ("huge", "maker/model:model.Q8_0.gguf needs 1,000,000.0 GB, and"),
-        ("wrong hash", "came with a wrong checksum (SHA-256) and was removed: run the same command again"),
-        ("always cut", "maker/model: the download broke off ("),
-        ("stalls", "maker/model: the download broke off ("),
+        ("hangs", "the hub cannot be reached for maker/model: no answer: check the connection"),
+        ("file gone", "maker/model: the hub does not have this file any more: try again"),
+        ("huge", r"maker/model:model\.Q8_0\.gguf needs 1,000,000\.0 GB, and .* has .* free: make room, or let HF_HOME"),
+        ("wrong hash", r"came with a wrong checksum \(SHA-256\) and was removed: run the same command again; the file"),
+        ("always cut", r"maker/model: the download broke off \(.*\): run the same command again; the file starts from"),
+        ("stalls", r"maker/model: the download broke off \(.*\): run the same command again; the file starts from"),
     ],
 )
 def test_every_fault_is_one_line_with_the_next_step_and_leaves_nothing(
-    fault: str, expected: str, tmp_path: Path
+    fault: str, expected: str, tmp_path: Path, pull: Pull
 ) -> None:
     with serving(FILES, fault) as hub:
-        done = run(hub.address, "pull", "maker/model")
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("tokex-gguf: downloading")]
-    assert done.returncode == 1, done.stderr
-    assert len(lines) == 1 and expected in lines[0], done.stderr
-    assert not kept(tmp_path) and not blobs(tmp_path)
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and len(lines) == 1, lines
+    assert re.search(expected, lines[0])
+    assert left(tmp_path) == []
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    script = HASTE.replace(
-        "import huggingface_hub.file_download as f\n",
-        "import errno, huggingface_hub.file_download as f\n"
-        "def full(*_, **__): raise OSError(errno.ENOSPC, 'No space left on device')\n"
-        "f.http_get = full\n",
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pull: Pull) -> None:
+    """There was room at first, and the hub's client finds none."""
+    room = iter([10**12])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(room, 0)))
+
+    def full(*_: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file_download, "http_get", full)
+    with serving(FILES) as hub:
+        code, lines = pull(hub, "maker/model")
+    cache = tmp_path / "hub" / "hub"
+    assert (code, lines) == (
+        1,
+        [f"tokex-gguf: maker/model: the disk is full; nothing was kept: make room in {cache}"],
     )
+    assert left(tmp_path) == []
+
+
+def test_what_killed_downloads_left_is_removed(tmp_path: Path, pull: Pull) -> None:
+    folder = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
+    folder.mkdir(parents=True)
+    old, fresh = folder / "a.1.incomplete", folder / "b.2.incomplete"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
     with serving(FILES) as hub:
-        done = subprocess.run(
-            [sys.executable, "-c", script, "pull", "maker/model"],
-            env={**os.environ, "HF_ENDPOINT": hub.address},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        assert pull(hub, "maker/model")[0] == 0
+    assert not old.exists() and fresh.exists(), "somebody may still be at that one"
+
+
+def test_a_folder_that_cannot_be_written_is_told() -> None:
+    with serving(FILES) as hub:
+        done = run(hub.address, "pull", "maker/model", HF_HOME="/dev/null/there")
     assert done.returncode == 1
-    assert "the disk is full; nothing was kept: make room in" in done.stderr
-    assert not blobs(tmp_path)
+    said = "/dev/null/there/hub cannot be written (Not a directory): let HF_HOME name another folder"
+    assert done.stderr.splitlines()[-1] == f"tokex-gguf: maker/model: {said}"
 
 
-def test_files_that_are_not_there_are_told_with_those_that_are() -> None:
+def test_a_split_model_is_gone_on_with(tmp_path: Path, pull: Pull) -> None:
+    """What was whole stays, what was not does not, and the next try says which."""
+    name = "maker/model:big.F16-00001-of-00002.gguf"
+    with serving(FILES, "second part cut") as hub:
+        code, lines = pull(hub, name)
+        assert code == 1 and "broke off" in lines[0]
+    first, second = sorted(file for file in FILES if "big" in file)
+    assert kept(tmp_path) == {first}
+    told: list[str] = []
+    with serving(FILES) as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "say", told.append)
+        assert pull(hub, name)[0] == 0
+        assert not any(request == f"GET /maker/model/resolve/main/{first}" for request in hub.requests)
+    assert told == [f"downloading maker/model:{first} (1 MB, going on: 1 of 2 files, the others are here)"]
+    assert kept(tmp_path) == {first, second}
+
+
+def test_what_nobody_waited_to_verify_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pull: Pull
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hub_module.hashlib, "file_digest", interrupted)
     with serving(FILES) as hub:
-        done = run(hub.address, "pull", "maker/model:Q4_K_M")
-        assert done.returncode == 1
-        assert "maker/model:Q4_K_M: no Q4_K_M; it has model.Q2_K.gguf, model.Q8_0.gguf, sub/big" in done.stderr
-        done = run(hub.address, "pull", "maker/model:other.gguf")
-        assert "no file other.gguf; it has" in done.stderr
+        assert pull(hub, "maker/model") == (130, ["tokex-gguf: interrupted"])
+    assert left(tmp_path) == []
+
+
+def test_files_that_are_not_there_are_told_with_those_that_are(pull: Pull) -> None:
+    with serving(FILES) as hub:
+        code, (line,) = pull(hub, "maker/model:Q4_K_M")
+        assert code == 1
+        assert "maker/model:Q4_K_M: no Q4_K_M; it has model.Q2_K.gguf, model.Q8_0.gguf, sub/big" in line
+        code, (line,) = pull(hub, "maker/model:other.gguf")
+        assert code == 1 and "no file other.gguf; it has" in line
+
+
+def test_the_bar_shows_speed_and_remaining_time_on_a_narrow_terminal() -> None:
+    with serving(FILES) as hub:
+        terminal = Terminal("pull", "maker/model", rows=24, columns=80, HF_ENDPOINT=hub.address)
+        assert terminal.ends() == 0
+    assert re.search(r"100 % █+ 1.02M of 1.02M, [\d.]+[kMG]?B/s, \d\d:\d\d left *\n", terminal.text())
 
 
 def test_offline_means_offline() -> None:
@@ -139,7 +225,8 @@ def test_offline_means_offline() -> None:
         assert not hub.requests
 
 
-def test_a_download_can_be_broken_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_download_can_be_broken_off(number: signal.Signals, tmp_path: Path) -> None:
     with serving(FILES, "stalls") as hub:
         program = subprocess.Popen(
             [sys.executable, "-m", "tokex_gguf", "pull", "maker/model"],
@@ -148,16 +235,13 @@ def test_a_download_can_be_broken_off(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 30
-        while not any(request.startswith("GET /maker") for request in hub.requests):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        program.send_signal(signal.SIGINT)
+        assert hub.sending.wait(30)
+        program.send_signal(number)
         _, errors = program.communicate(timeout=20)
-    assert program.returncode == 130, errors
+    assert program.returncode == 128 + number, errors
     assert errors.splitlines()[-1] == "tokex-gguf: interrupted"
     assert "Traceback" not in errors
-    assert not kept(tmp_path) and not blobs(tmp_path)
+    assert left(tmp_path) == []
 
 
 def test_pull_has_no_stand_in() -> None:

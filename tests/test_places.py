@@ -1,12 +1,15 @@
 """Models that other programs have on this machine."""
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tokex_gguf import places
+from tokex_gguf.catalogue import catalogue
 from tokex_gguf.models import UnknownModel, find
 from tokex_gguf.places import on_disk
 
@@ -25,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def gguf(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"GGUF" + path.name.encode())
+    path.write_bytes(b"GGUF" + os.fsencode(path.name))
     return path
 
 
@@ -36,9 +39,9 @@ def hub_file(home: Path, repo: str, file: str) -> Path:
     return gguf(folder / "snapshots" / ("b" * 40) / file)
 
 
-def ollama(home: Path, owner: str, model: str, tag: str) -> Path:
+def ollama(home: Path, owner: str, model: str, tag: str, registry: str = "registry.ollama.ai") -> Path:
     digest = hashlib.sha256(f"{owner}/{model}:{tag}".encode()).hexdigest()
-    manifest = home / ".ollama" / "models" / "manifests" / "registry.ollama.ai" / owner / model / tag
+    manifest = home / ".ollama" / "models" / "manifests" / registry / owner / model / tag
     manifest.parent.mkdir(parents=True, exist_ok=True)
     layers = [
         {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:0"},
@@ -63,6 +66,7 @@ def everywhere(home: Path) -> dict[str, tuple[str, Path]]:
         ),
         "llama3.2:1b": ("Ollama", ollama(home, "library", "llama3.2", "1b")),
         "someone/tune:latest": ("Ollama", ollama(home, "someone", "tune", "latest")),
+        "hf.co/maker/other:Q8_0": ("Ollama", ollama(home, "maker", "other", "Q8_0", "hf.co")),
     }
 
 
@@ -103,6 +107,56 @@ def test_a_repository_without_a_file_takes_what_is_in_the_cache(home: Path) -> N
     assert (found := find("maker/model:q8_0")) and found.path == path
 
 
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the folders' names are those of Linux")
+def test_a_repository_can_be_one_that_another_program_has(home: Path) -> None:
+    path = gguf(home / ".lmstudio" / "models" / "pub" / "repo" / "r.Q8_0.gguf")
+    gguf(home / ".lmstudio" / "models" / "pub" / "repo" / "r.Q2_K.gguf")
+    for name in ("pub/repo", "pub/repo:q8_0", "pub/repo:r.Q8_0.gguf"):
+        found = find(name)
+        assert found is not None and found.path == path, name
+        assert name in found.notice or ":r.Q8_0" in name
+    assert find("pub/repo:Q4_0") is None, "that one may be on the hub"
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the folders' names are those of Linux")
+def test_what_cannot_be_looked_at_hides_nothing_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed folders, links that lead nowhere or in a circle, folders named like models, names that are not UTF-8."""
+    expected = everywhere(home)
+    models = home / "work" / "models"
+    for name, target in (("dangling.gguf", "nowhere"), ("circle.gguf", "circle.gguf")):
+        (models / name).symlink_to(target)
+    (models / "folder.gguf").mkdir()
+    odd = Path(os.fsdecode(os.fsencode(models) + b"/caf\xe9.gguf"))
+    gguf(odd)
+    for folder in ("repo", "a", "z"):
+        gguf(home / ".lmstudio" / "models" / "pub" / folder / "closed.gguf")
+    snapshot = hub_file(home, "maker/lost", "lost.gguf")
+    snapshot.unlink()
+    snapshot.symlink_to("../../blobs/none")
+    status = Path.stat
+
+    def refuse(path: Path, **more: bool) -> os.stat_result:  # permissions would not stop a test that runs as root
+        if path.name == "closed.gguf":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return status(path, **more)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    found = {place.name for place in on_disk() if place.source != "bundled"}
+    assert found == {*expected, odd.name}
+    assert find("maker/lost") is None
+    unusable = {entry.place.name for entry in catalogue() if isinstance(entry.about, str)}
+    assert unusable == found, "none of them is a real one"
+
+
+def test_files_that_vanish_meanwhile_are_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = gguf(home / "work" / "models" / "here.gguf")
+    seen = on_disk()
+    path.unlink()
+    monkeypatch.setattr(places, "on_disk", lambda: seen)
+    (entry,) = (entry for entry in catalogue() if entry.place.source == "models/")
+    assert (entry.size, entry.about) == (0, "part here.gguf is missing")
+
+
 def test_split_models_are_one_model_and_must_be_whole(home: Path) -> None:
     folder = home / "work" / "models"
     first, second = (gguf(folder / f"big-0000{i}-of-00002.gguf") for i in (1, 2))
@@ -113,8 +167,21 @@ def test_split_models_are_one_model_and_must_be_whole(home: Path) -> None:
         resolved = find(name)
         assert resolved is not None and resolved.path.resolve() == first
     second.unlink()
+    (place,) = (place for place in on_disk() if place.source == "models/")
+    assert [part.name for part in place.missing] == [second.name]
     with pytest.raises(UnknownModel, match=r"of its 2 parts, big-00002-of-00002\.gguf is missing"):
         find(first.name)
+
+
+def test_of_a_split_model_in_the_hubs_cache_the_missing_parts_are_fetched(home: Path) -> None:
+    first, second = (f"big.Q8_0-0000{i}-of-00002.gguf" for i in (1, 2))
+    hub_file(home, "maker/big", first)
+    for name in (f"maker/big:{first}", f"maker/big:{second}", "maker/big:q8_0", "maker/big"):
+        assert find(name) is None, name
+    hub_file(home, "maker/big", second)
+    for name in (f"maker/big:{first}", f"maker/big:{second}", "maker/big:q8_0", "maker/big"):
+        found = find(name)
+        assert found is not None and found.path.name == first, name
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ HEADER = Header(
     heads_kv=1,
     key_length=1,
     value_length=1,
+    state_bytes=0,
     vocab_size=64,
     chat_template="",
     split=(0, 1),

@@ -1,5 +1,6 @@
 """The models on this machine with what their headers say."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from tokex_gguf import places
@@ -31,7 +32,9 @@ def _about(place: Place, headers: Headers) -> Header | str:
     if place.missing:
         return f"part {place.missing[0].name} is missing"
     try:
-        return headers.glance(place.path)
+        about = headers.glance(place.path)
+        others = sum(headers.glance(part).parameters for part in place.parts[1:])
+        return replace(about, parameters=about.parameters + others)
     except BadHeader as error:
         return str(error)
     except OSError as error:
@@ -39,11 +42,11 @@ def _about(place: Place, headers: Headers) -> Header | str:
 
 
 def row(entry: Entry) -> tuple[str, ...]:
-    """Name, source, architecture, quantisation, parameters, size and training context, as text."""
+    """Name, source, architecture, quantisation, parameters, size and training context, as text; "" if unknown."""
     place, size, about = entry
     name = visible(place.name)
     if isinstance(about, str):
-        return name, place.source, f"unusable: {visible(about)}", "", "", size_of(size), ""
+        return name, place.source, "", "", "", size_of(size), ""
     context = f"{about.context_trained:,}" if about.context_trained else ""
     kind = (visible(about.architecture), about.quantization)
     return name, place.source, *kind, parameters(about.parameters), size_of(size), context
@@ -52,9 +55,11 @@ def row(entry: Entry) -> tuple[str, ...]:
 def parameters(count: int) -> str:
     """A number of parameters for people.
 
-    >>> parameters(494_032_768), parameters(7_615_616_512), parameters(0)
-    ('494M', '7.6B', '')
+    >>> parameters(494_032_768), parameters(7_615_616_512), parameters(210_000), parameters(0)
+    ('494M', '7.6B', '210K', '')
     """
-    if not count:
-        return ""
-    return f"{count / 1e9:.1f}B" if count >= 1e9 else f"{count / 1e6:.0f}M"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f}B"
+    if count >= 1e6:
+        return f"{count / 1e6:.0f}M"
+    return f"{count / 1e3:.0f}K" if count else ""

@@ -1,8 +1,11 @@
 """What `--chat` reads: one turn of the user's, or a JSON list of messages. Pure."""
 
 import json
+import re
 
 ROLES = ("system", "user", "assistant", "tool")
+_MEANT = re.compile(r"""\s*\[\s*\{\s*["']?(role|content)\b""")
+"""How a list of messages begins, sound or not."""
 
 
 class BadChat(Exception):
@@ -19,7 +22,9 @@ def messages(text: str) -> tuple[tuple[str, str], ...]:
     """
     try:
         told = json.loads(text) if text.lstrip().startswith("[") else None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if _MEANT.match(text):
+            raise BadChat(f"a list of messages that is not JSON: {error}") from None
         told = None  # text that begins with a bracket
     if not isinstance(told, list) or not any(isinstance(one, dict) for one in told):
         return (("user", text),)

@@ -98,6 +98,14 @@ def _count(text: str) -> int:
     return int(text[:10])
 
 
+def _cells(text: str) -> int:
+    """A context's size; 0: it grows."""
+    try:
+        return 0 if text == "auto" else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
     parser = Parser(
@@ -120,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
-    parser.add_argument("--context", metavar="N", type=_count, help="tokens that the context holds (default: grows)")
+    parser.add_argument(
+        "--context", metavar="N", type=_cells, help="tokens that the context holds; auto, the default: it grows"
+    )
     parser.add_argument("--threads", metavar="N", type=_count, help="threads to compute with")
     parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
     parser.add_argument("--gpu-layers", metavar="N", type=_count, help="layers to compute on a graphics processor")
@@ -183,7 +193,8 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     named = kept.session.settings.model if kept.session else settings.model.name
     model = _model(named if options.model is None else options.model)
     kv = options.kv or settings.engine.kv
-    fit = _prepared(model, options.context or settings.engine.context, kv)
+    context = settings.engine.context if options.context is None else options.context
+    fit = _prepared(model, context, kv)
     started = Settings(
         text=text,
         model=str(model),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from tokex_gguf import COMMANDS, config, doctor, keep, models
 from tokex_gguf.catalogue import Entry, catalogue, row
 from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, say
+from tokex_gguf.tokens import visible
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -29,9 +30,10 @@ def _models(arguments: Sequence[str]) -> int:
     rows = [row(entry) for entry in found]
     head = ("name", "from", "architecture", "quantization", "parameters", "size", "context")
     widths = [max(len(cells[column]) for cells in [head, *rows]) for column in range(len(head))]
-    for cells in [head, *rows]:
+    for cells, about in zip([head, *rows], ["", *(entry.about for entry in found)], strict=True):
         padded = zip(cells, widths, strict=True)
-        print("  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(padded)).rstrip())
+        line = "  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(padded)).rstrip()
+        print(f"{line}  unusable: {visible(about)}" if about and isinstance(about, str) else line)
     return 0
 
 
@@ -72,6 +74,8 @@ def _pull(arguments: Sequence[str]) -> int:
         raise Exit(str(error), USAGE) from None
     except models.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
+    if resolved.notice:
+        say(resolved.notice)
     print(resolved.path)
     return 0
 

@@ -6,16 +6,23 @@ import os
 import platform
 import shutil
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokex_gguf import __version__, config, header, machine, models, places
 from tokex_gguf.engine import process
-from tokex_gguf.header import BadHeader
+from tokex_gguf.fit import BYTES
+from tokex_gguf.places import Place
+from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.tokens import visible
 from tokex_gguf.words import size_of
 
 PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
+WIDTH = 80
+"""Columns of the report."""
+SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "LLAMA_CACHE", "OLLAMA_MODELS")
+"""Environment variables that change where models are looked for."""
 _FEATURES = ("AVX2", "AVX512", "AMX_INT8", "FMA", "NEON", "SVE", "OPENMP", "CUDA", "METAL", "VULKAN", "REPACK")
 
 
@@ -36,9 +43,15 @@ class Report:
 
     def text(self) -> str:
         """All of it."""
-        lines = [f"{name:<16} {value}" for name, value in self.lines]
-        lines += ["", *(f"! {problem}" for problem in self.problems)] if self.problems else ["", "nothing wrong found"]
+        lines = [*(_wrapped(f"{name:<14}", value) for name, value in self.lines), ""]
+        lines += [_wrapped("! ", problem) for problem in self.problems] or ["nothing wrong found"]
         return "\n".join(lines) + "\n"
+
+
+def _wrapped(head: str, text: str) -> str:
+    """A text beside its heading, on as many lines as it needs; a path stays in one piece, to be copied."""
+    lines = textwrap.wrap(text, WIDTH - len(head), break_long_words=False, break_on_hyphens=False)
+    return "\n".join((head if not index else " " * len(head)) + line for index, line in enumerate(lines))
 
 
 def examine(model: str | None) -> Report:
@@ -104,15 +117,19 @@ def _model(report: Report, name: str | None) -> None:
         instead = "; until then the bundled SmolLM2-135M" if places.bundled_model() else ""
         report.tell("model", f"{name}: not here yet, fetched at the first start{instead}")
         return
-    path = resolved.path
-    try:
-        about = header.read(path)
-    except (BadHeader, OSError) as error:
-        report.wrong(f"{path}: {error}")
-        return
-    cells = size_of(4096 * about.kv_bytes_per_token())
+    path, engine = resolved.path, settings.engine
     report.tell("model", f"{path}")
-    report.tell("", f"{about.architecture} {about.quantization}, {size_of(about.weight_bytes)}, 4,096 tokens: {cells}")
+    try:
+        notice = prepare(path, context=engine.context, kv=engine.kv).notice
+        about = header.glance(path)
+    except Unusable as error:
+        report.wrong(str(error))
+        return
+    cells = size_of(4096 * about.kv_bytes_per_token(BYTES[engine.kv]))
+    size = size_of(Place("", "", path).size)
+    report.tell("", f"{about.architecture} {about.quantization}, {size}; 4,096 tokens take {cells}")
+    if notice:
+        report.wrong(notice)
 
 
 def _terminal(report: Report) -> None:
@@ -145,4 +162,6 @@ def _folders(report: Report) -> None:
     room: Path = cache
     while not room.exists() and room != room.parent:
         room = room.parent
+    if given := [name for name in SETTINGS if name in os.environ]:
+        report.tell("environment", f"{', '.join(given)}: set")
     report.tell("hub's cache", f"{cache}, {size_of(shutil.disk_usage(room).free)} free on its disk")

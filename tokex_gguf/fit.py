@@ -5,8 +5,12 @@ from typing import Protocol
 
 from tokex_gguf.words import size_of
 
-OVERHEAD = 250_000_000
-"""Bytes beside weights and KV cells: two processes, a batch's logits, the vocabulary."""
+OVERHEAD = 100_000_000
+"""Bytes of the two processes without any model. This and the next were measured."""
+PER_TOKEN = 850
+"""Bytes that a token of the vocabulary takes beside its weights: its text, and its logits for a batch."""
+STATES = 4
+"""Sequences that recurrent models keep a state for."""
 SMALLEST = 256
 """KV cells that every context has."""
 BYTES = {"f16": 2.0, "q8_0": 34 / 32}
@@ -19,6 +23,14 @@ class Sizes(Protocol):
     @property
     def weight_bytes(self) -> int:
         """Bytes of all tensors."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of a sequence's recurrent state."""
 
     def kv_bytes_per_token(self, bytes_per_value: float) -> int:
         """Bytes of a KV cell."""
@@ -49,13 +61,14 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
     cell = model.kv_bytes_per_token(BYTES[kv])
     if not total:
         return Fit(context)
-    smallest = weights + OVERHEAD + SMALLEST * cell
+    least = weights + OVERHEAD + PER_TOKEN * model.vocab_size + STATES * model.state_bytes
+    smallest = least + SMALLEST * cell
     if smallest > total:
         raise TooLarge(
             f"it needs {size_of(smallest)} of memory ({size_of(weights)} for its weights) and this machine has "
             f"{size_of(total)}: take a smaller quantisation, or a smaller model"
         )
-    room = max(0, free - weights - OVERHEAD)
+    room = max(0, free - least)
     cells = max(SMALLEST, room // cell) if cell else 0
     tight = ""
     if smallest > free:

@@ -29,7 +29,7 @@ OLD_MAGICS = {b"tjgg": "GGJT", b"fmgg": "GGMF", b"lmgg": "GGML", b"algg": "GGLA"
 TENSOR_TYPES = dict(
     [
         *[(0, (1, 4)), (1, (1, 2)), (24, (1, 1)), (25, (1, 2)), (26, (1, 4)), (27, (1, 8)), (28, (1, 8)), (30, (1, 2))],
-        *[(2, (32, 18)), (3, (32, 20)), (6, (32, 22)), (7, (32, 24)), (8, (32, 34)), (9, (32, 40))],  # Q4_0 to Q8_1
+        *[(2, (32, 18)), (3, (32, 20)), (6, (32, 22)), (7, (32, 24)), (8, (32, 34)), (9, (32, 36))],  # Q4_0 to Q8_1
         *[(10, (256, 84)), (11, (256, 110)), (12, (256, 144)), (13, (256, 176)), (14, (256, 210))],  # Q2_K to Q6_K
         *[(15, (256, 292)), (16, (256, 66)), (17, (256, 74)), (18, (256, 98))],  # Q8_K, IQ2_XXS, IQ2_XS, IQ3_XXS
         *[(19, (256, 50)), (20, (32, 18)), (21, (256, 110)), (22, (256, 82))],  # IQ1_S, IQ4_NL, IQ3_S, IQ2_S
@@ -142,6 +142,8 @@ class Contents(NamedTuple):
     values: dict[str, _Value]
     tensors: dict[bytes, "_Tensor"]
     """By name, in the file's order."""
+    start: int
+    """Where the tensors' data begins, in bytes from the file's start."""
 
     def get(self, key: str) -> _Value | None:
         """A value; ARCH. stands for the architecture's name."""
@@ -212,19 +214,21 @@ def _follow(source: _Source) -> Contents:
     version, tensors, keys = _start(source)
     values: dict[str, _Value] = {}
     types: dict[str, int] = {}
+    seen: set[bytes] = set()
     at = 24
     for index in range(keys):
         raw, at = source.string(at, f"key {index}")
-        try:
-            key = raw.decode()
-        except UnicodeDecodeError:
-            raise BadHeader(f"key {index} is not UTF-8: {shown(raw)}") from None
-        if not key or "\0" in key:
-            raise BadHeader(f"key {index} has a zero byte: {shown(raw)}" if key else f"key {index} has no name")
-        if key in values:
+        if not raw:
+            raise BadHeader(f"key {index} has no name")
+        if raw in seen:
             raise BadHeader(f"the key {shown(raw)} is there twice")
-        types[key] = source.u32(at, shown(raw))
-        values[key], at = _value(source, at + 4, types[key], shown(raw))
+        seen.add(raw)
+        kind = source.u32(at, shown(raw))
+        value, at = _value(source, at + 4, kind, shown(raw))
+        # llama.cpp takes the first key of those that are the same to it.
+        key = cut(raw).decode(errors="surrogateescape")
+        values.setdefault(key, value)
+        types.setdefault(key, kind)
     alignment = _alignment(values, types)
     named: dict[bytes, _Tensor] = {}
     for index in range(tensors):
@@ -240,7 +244,7 @@ def _follow(source: _Source) -> Contents:
         if (missing := start + offset + length - source.size) > 0:
             raise BadHeader(f"the file ends inside tensor {shown(name)}: {missing:,} bytes are missing")
         expected += length + -length % alignment
-    return Contents(version, source.data, values, named)
+    return Contents(version, source.data, values, named, start)
 
 
 def _start(source: _Source) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokex_gguf.gguf_checks import TOKENS, check
-from tokex_gguf.gguf_file import Array, BadHeader, Contents, follow
+from tokex_gguf.gguf_file import Array, BadHeader, Contents, cut, follow
 
 __all__ = ["BadHeader", "Header", "glance", "read"]
 
@@ -46,6 +46,8 @@ class Header:
     key_length: int
     """Elements per head."""
     value_length: int
+    state_bytes: int
+    """Of one sequence's recurrent state; 0 where there is none. Of hybrid models, an upper bound."""
     vocab_size: int
     chat_template: str
     """"" if none."""
@@ -83,6 +85,7 @@ def _header(contents: Contents) -> Header:
     tokens = contents.get(TOKENS)
     listed = tokens.length if isinstance(tokens, Array) else 0
     kind = contents.integer("general.file_type", -1) & ~GUESSED
+    template = contents.get("tokenizer.chat_template")
     return Header(
         version=contents.version,
         architecture=contents.architecture,
@@ -96,7 +99,22 @@ def _header(contents: Contents) -> Header:
         heads_kv=contents.integers("ARCH.attention.head_count_kv", heads),
         key_length=contents.integer("ARCH.attention.key_length", head) if most else 0,
         value_length=contents.integer("ARCH.attention.value_length", head) if most else 0,
+        state_bytes=4 * _state(contents),
         vocab_size=listed or contents.integer("ARCH.vocab_size", 0),
-        chat_template=contents.text("tokenizer.chat_template"),
+        chat_template=cut(template).decode(errors="replace") if isinstance(template, bytes) else "",
         split=contents.split,
     )
+
+
+def _state(contents: Contents) -> int:
+    """Numbers in one sequence's recurrent state: of Mamba's layers and those like it, or of RWKV's."""
+    layers = contents.integer("ARCH.block_count", 0)
+    heads = contents.integers("ARCH.attention.head_count_kv", 0)
+    if isinstance(heads, tuple):  # of a hybrid model: the layers without attention
+        layers = heads.count(0)
+    inner, state, kernel, groups = (
+        contents.integer(f"ARCH.ssm.{key}", 0) for key in ("inner_size", "state_size", "conv_kernel", "group_count")
+    )
+    if head := contents.integer("ARCH.wkv.head_size", 0):
+        return layers * contents.integer("ARCH.embedding_length", 0) * (head + 2)
+    return layers * (state * inner + max(0, kernel - 1) * (inner + 2 * groups * state))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tokex_gguf import config, header
+from tokex_gguf import __version__, config, header
 from tokex_gguf.header import Header
 
 MOST = 4096
@@ -40,7 +40,8 @@ class Headers:
         temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(dict(list(self._known.items())[-MOST:])), encoding="utf-8")
+            told = {"version": __version__, "files": dict(list(self._known.items())[-MOST:])}
+            temporary.write_text(json.dumps(told), encoding="utf-8")
             temporary.replace(self._file)
         except OSError:
             pass
@@ -58,8 +59,10 @@ class Headers:
 
     def _load(self) -> dict[str, Any]:
         try:
-            known = json.loads(self._file.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            told = json.loads(self._file.read_bytes())
+            # Another version of this program may have checked less.
+            known = told["files"] if told["version"] == __version__ else {}
+        except (OSError, ValueError, RecursionError, TypeError, KeyError):
             return {}
         return known if isinstance(known, dict) else {}
 

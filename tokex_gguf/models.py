@@ -1,12 +1,13 @@
 """From a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokex_gguf import places
 from tokex_gguf.config import DEFAULT_MODEL
-from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, firsts, hub_name, parts_of
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, hub_name, parts_of
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
 from tokex_gguf.words import reason, short
 
@@ -64,7 +65,7 @@ def find(name: str) -> Resolved | None:
         return Resolved(_checked(path), "" if asked.wanted else f"{asked.repo}: using {path.name}")
     if asked is not None and asked.explicit:
         return None
-    if (place := _known(name, alone=asked is None)) is not None:
+    if (place := _known(name, asked)) is not None:
         notice = "" if place.name == name else f"{name}: using {place.name} ({place.source})"
         return Resolved(_checked(place.path), notice)
     if asked is None:
@@ -115,29 +116,35 @@ def _cached(asked: HubName) -> Path | None:
     folder = places.snapshot(asked.repo)
     if folder is None:
         return None
-    if asked.wanted.endswith(".gguf"):
-        path = folder / asked.wanted
-        return path if path.is_file() else None
-    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf")}
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf") if path.is_file()
+    }
     try:
-        return folder / choose(files, asked.wanted) if firsts(files) else None
+        path = folder / choose(files, asked.wanted)
     except NoChoice:
         return None
+    # What is missing of a split model, the hub has.
+    return None if Place("", "", path).missing else path
 
 
-def _known(name: str, *, alone: bool) -> Place | None:
+def _known(name: str, asked: HubName | None) -> Place | None:
     """The model on this machine that a name means. Raises UnknownModel where it can mean several.
 
-    `alone`: whether a part of a model's name is enough; else only the whole name counts.
+    A part of a model's name is enough, unless it can mean a repository: of those, other programs keep files, too.
     """
     wanted = name.casefold()
-    found = places.on_disk()
-    exact = [place for place in found if wanted in _names(place)]
-    part = [place for place in found if wanted in place.name.casefold()] if alone and not name.endswith(".gguf") else []
-    matching = exact or part
+    found = [place for place in places.on_disk() if asked is None or not place.missing]  # the hub has what is missing
+    matching = [place for place in found if wanted in _names(place)]
+    if not matching and asked is not None:
+        files = {place.name.partition(":")[2]: place for place in found if place.name.startswith(f"{asked.repo}:")}
+        with suppress(NoChoice):
+            return files[choose({file: place.size for file, place in files.items()}, asked.wanted)]
+    elif not matching and not name.endswith(".gguf"):
+        matching = [place for place in found if wanted in place.name.casefold()]
     if len(matching) > 1:
         listed = ", ".join(f"{place.name} ({place.source})" for place in matching[:8])
-        raise UnknownModel(f"{name}: several models have this name: {listed}: write one of these names, or a path")
+        more = f" and {len(matching) - 8} more" if len(matching) > 8 else ""
+        raise UnknownModel(f"{name}: several models have this name: {listed}{more}: write one of these, or a path")
     return matching[0] if matching else None
 
 

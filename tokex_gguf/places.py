@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +34,24 @@ class Place(NamedTuple):
     @property
     def missing(self) -> list[Path]:
         """Parts that are not there."""
-        return [part for part in self.parts if not part.is_file()]
+        return [part for part in self.parts if not _is_file(part)]
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
-        return sum(part.stat().st_size for part in self.parts if part.is_file())
+        """Bytes of all its files that are there."""
+        size = 0
+        for part in self.parts:
+            with suppress(OSError):  # one may have gone meanwhile
+                size += part.stat().st_size
+        return size
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file, as far as we may know."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def bundled_model() -> Path | None:
@@ -89,7 +102,7 @@ def on_disk() -> list[Place]:
 
 
 def _models_in(folder: Path, pattern: str = "*.gguf") -> list[Path]:
-    files = {path.as_posix(): path for path in folder.glob(pattern) if path.is_file()}
+    files = {path.as_posix(): path for path in folder.glob(pattern) if _is_file(path)}
     return [files[name] for name in firsts(files)]
 
 
@@ -106,14 +119,14 @@ def _bundled() -> Iterator[Place]:
 
 def _hub() -> Iterator[Place]:
     for folder in sorted(hub_cache().glob("models--*--*")):
-        repo = folder.name.removeprefix("models--").replace("--", "/")
+        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
         if files := snapshot(repo):
             for path in _models_in(files, "**/*.gguf"):
                 yield Place(f"{repo}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
 
 
 def _llama_cpp() -> Iterator[Place]:
-    folder = os.environ.get("LLAMA_CACHE") or platformdirs.user_cache_dir("llama.cpp", appauthor=False)
+    folder = os.environ.get("LLAMA_CACHE") or platformdirs.user_cache_dir("llama.cpp", appauthor=False, opinion=False)
     for path in _models_in(Path(folder)):
         yield Place(path.name, "llama.cpp", path)
 
@@ -132,8 +145,10 @@ def _ollama() -> Iterator[Place]:
         homes = [Path(asked)]
     for home in homes:
         for manifest in sorted((home / "manifests").glob("*/*/*/*")):
-            _, owner, model, tag = manifest.parts[-4:]
-            name = f"{model}:{tag}" if owner == "library" else f"{owner}/{model}:{tag}"
+            # As `ollama list` has it: what is left out is what Ollama takes by itself.
+            registry, owner, model, tag = manifest.parts[-4:]
+            whole = f"{registry}/{owner}/{model}:{tag}".removeprefix("registry.ollama.ai/")
+            name = whole.removeprefix("library/")
             if path := _blob(home, manifest):
                 yield Place(name, "Ollama", path)
 
@@ -145,4 +160,4 @@ def _blob(home: Path, manifest: Path) -> Path | None:
         path = home / "blobs" / Path(digest.replace(":", "-")).name
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
-    return path if path.is_file() else None
+    return path if _is_file(path) else None
