@@ -11,8 +11,14 @@ from collections.abc import Callable
 import pexpect
 import pyte
 
+from tokex_gguf.ui.theme import styles
+
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11",
         "home": "\x1b[H", "ctrl-c": "\x03", "ctrl-e": "\x05", "end": "\x1b[F"}  # fmt: skip
+
+
+SELECTED = re.findall(r"bg:#(\w+)", styles("standard")["selected"])[0]
+"""The background of a selected line in true colour."""
 
 
 class Terminal:
@@ -136,10 +142,10 @@ class Terminal:
         """The columns of the selected row: rank, token, probability, id. Empty while a frame is half there."""
         for row in range(self.screen.lines):
             cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
-            selected = "".join(cell.data for cell in cells if cell.reverse)
+            selected = "".join(cell.data for cell in cells if cell.reverse or cell.bg == SELECTED)
             if len(selected) > 20:  # less is the cursor in the prompt, or the caret
-                # The mark before a row is not one of the columns.
-                return selected.translate(str.maketrans("·•›", "   ")).split()
+                # The mark before a row is not one of the columns, nor is the bar.
+                return selected.translate(dict.fromkeys(map(ord, "·•›█▉▊▋▌▍▎▏"), " ")).split()
         return []
 
     def colour_of(self, word: str, offset: int = 0) -> str:

@@ -228,7 +228,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         selected = "class:selected" if index == chosen else ""
         mark = "" if style or node is None else _mark(node, rows[index].token, taken)
         lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
-    if len(lines) == 1 and session.prompts and session.prompt.cursor is not None:
+    if node is not None and node.depth == 0:
         lines.append([("class:dim", " the first token is given: nothing comes before it")])
     return lines
 
@@ -294,8 +294,7 @@ class _Columns:
             (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
-            # Reversed, a bar would show what is not there.
-            ("class:dim" if "class:dim" in style else "class:bar", bar(candidate.prob, self._bar)),
+            (style if "class:dim" in style else f"class:bar {style}".strip(), bar(candidate.prob, self._bar)),
             (style, " " + str(candidate.token).rjust(self._id)),
         ]
         return fit(line, self._width, style)
