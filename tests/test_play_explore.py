@@ -82,7 +82,7 @@ def test_the_tree_and_the_list_of_prompts(terminal: Terminal, tmp_path: Path) ->
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("t")
     screen = terminal.shows("go there")
-    assert re.search(r"Answer:␣7 .*\n.*\n?.* 2 +0\.9", screen), screen
+    assert re.search(r"Answer: 7 .*\n.*\n?.* 2 +0\.9", screen), screen
     terminal.press("up", "down", "\r")
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("p")

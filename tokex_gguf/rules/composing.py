@@ -109,7 +109,12 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
         hunt = session.hunt
         if hunt is None or not hunt.rows:
             return session, []
-        return replace(session, hunt=replace(hunt, row=max(0, min(len(hunt.rows) - 1, hunt.row + rows)))), []
+        row = max(0, min(len(hunt.rows) - 1, hunt.row + rows))
+        if row == hunt.row and rows:
+            shown, total = len(hunt.rows), hunt.total
+            below = f"the likeliest {shown} of {total}: type more of it" if shown < total else "this is the last one"
+            return replace(session, notice="this is the likeliest one" if rows < 0 else below), []
+        return replace(session, hunt=replace(hunt, row=row)), []
 
     return go
 
@@ -204,7 +209,7 @@ def score(session: Session) -> Outcome:
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
-    notice = "" if session.scores else "no phrases were scored"
+    notice = "the phrases are forgotten" if session.scores else "no phrases were scored"
     return ask(replace(session, scores=(), notice=notice))
 
 

@@ -44,10 +44,26 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
     return replace(prompt, selected=token) if prompt.cursor is None else replace(prompt, chosen=token)
 
 
+def _without_table(session: Session) -> Outcome:
+    """Why nothing can be chosen."""
+    first = session.prompt.place.tip.depth == 0
+    told = (
+        "nothing comes before the first token: no other can be chosen here" if first else "this table is not there yet"
+    )
+    return replace(session, notice=told), []
+
+
 def select(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection by so many rows."""
 
     def go(session: Session) -> Outcome:
+        there = table(session.prompt.place)
+        if not there:
+            return _without_table(session)
+        last = 0 if rows < 0 else len(there) - 1
+        if selected_row(session.prompt.place) == last:
+            told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
+            return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
 
     return go
@@ -88,7 +104,7 @@ def _branch(session: Session) -> Outcome:
     place = session.prompt.place
     rows = table(place)
     if not rows:
-        return replace(session, notice="nothing comes before the first token: no other can be chosen here"), []
+        return _without_table(session)
     token = rows[selected_row(place)].token
     assert session.prompt.cursor is not None
     if token == session.prompt.cursor.token:
@@ -202,4 +218,6 @@ def go_to(session: Session, index: int) -> Outcome:
     """To the open prompt of an index."""
     if index >= len(session.prompts):
         return replace(session, notice=f"there is no prompt {index + 1}"), []
+    if index == session.active:
+        return replace(session, notice=f"this is prompt {index + 1}"), []
     return show(replace(session, active=index))

@@ -8,7 +8,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Candidate
-from tokex_gguf.keymap import SIGNS, Mode, keys_of, topics
+from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import is_whole, label, spell
 from tokex_gguf.tree import Node
@@ -300,20 +300,21 @@ class _Columns:
         return fit(line, self._width, style)
 
 
-def help_lines(mode: Mode, width: int) -> list[Line]:
-    """The keys of a mode by topic, in lines of at most `width` cells."""
-    parts = [
-        (topic, [(keys_of(binding), binding.help) for binding in bindings]) for topic, bindings in topics(mode).items()
-    ]
-    if mode in (Mode.PLAY, Mode.BROKEN):
-        parts.append(("What stands on the screen", list(SIGNS)))
-    keys = 17
+def help_lines(mode: Mode, width: int, selected: int) -> tuple[list[Line], int]:
+    """The keys of a mode by topic, in lines of `width` cells; and the line of the selected entry."""
+    topics = explained(mode)
+    keys = 3 + max(len(name) for entries in topics.values() for name, _ in entries)
     lines: list[Line] = []
-    for topic, entries in parts:
+    entry = at = 0
+    for topic, entries in topics.items():
         lines += [[], [("class:title", " " + topic)]]
         for name, text in entries:
-            told = wrap([text], width - keys - 5).lines
-            for index, line in enumerate(told):
-                head = "   " + pad(name if index == 0 else "", keys) + " "
-                lines.append([("class:key", head), *(("", span.text) for span in line.spans)])
-    return lines[1:]
+            style = ""
+            if entry == selected:
+                style, at = " class:selected", len(lines) - 1
+            for index, line in enumerate(wrap([text], width - keys - 5).lines):
+                head = "   " + pad(name if index == 0 else "", keys)
+                told = "".join(span.text for span in line.spans).strip()
+                lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
+            entry += 1
+    return lines[1:], at
