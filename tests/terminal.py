@@ -31,9 +31,10 @@ class Terminal:
         columns: int = 130,
         command: list[str] | None = None,
         keep: tuple[str, ...] = (),
+        colours: str = "truecolor",
     ) -> None:
         command = command or [sys.executable, "-m", "tokex_gguf", *arguments]
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": colours}
         for name in {"NO_COLOR"} - set(keep):
             environment.pop(name, None)
         self.child = pexpect.spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
@@ -147,6 +148,14 @@ class Terminal:
                 # The mark before a row is not one of the columns, nor is the bar.
                 return selected.translate(dict.fromkeys(map(ord, "·•›█▉▊▋▌▍▎▏"), " ")).split()
         return []
+
+    def row(self, word: str) -> list[pyte.screens.Char]:
+        """The cells of the table's row with a word, but for the margins."""
+        for row, line in enumerate(self.screen.display):
+            left = line.find("│") + 2
+            if left > 1 and word in line[left:]:
+                return [self.screen.buffer[row][column] for column in range(left, self.screen.columns - 1)]
+        raise AssertionError(f"{word!r} is in no row")
 
     def colour_of(self, word: str, offset: int = 0) -> str:
         """The background of a cell of a word, its first occurrence on the screen."""

@@ -18,7 +18,7 @@ from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Listed, Message, Typed
+from tokex_gguf.update import Listed, Message, PointedAtToken, Typed
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
 
@@ -412,6 +412,24 @@ def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_mark
     for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):
         play.session.pieces[token] = Piece(data)
     assert "␣one two␣␣three⏎ " in text(play, 99)
+
+
+def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() -> None:
+    play = started("hello")
+    for node, data in zip(play.session.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
+        play.session.pieces[node.token] = Piece(data)
+    for position in (1, 2):
+        play.press(PointedAtToken(position))
+        marked = [part for line in draw(play) for style, part in line if "class:cursor" in style]
+        assert marked == ["🙂"]
+
+
+@pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
+def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(keys: tuple[Action, ...]) -> None:
+    play = started("hello").press(*keys)
+    assert "tokenizer" not in text(play)
+    play.session.prompt.tip.differs = 2
+    assert "not the tokenizer's own tokens from 3 on" in text(play, 150)
 
 
 def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:

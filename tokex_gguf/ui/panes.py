@@ -57,6 +57,7 @@ class PromptPane:
         lines = laid.wrapped.lines
         first = max(0, len(lines) - height)
         if cursor is not None:
+            cursor = _seen(laid, cursor)
             # The cursor's line is somewhere in the middle, but no place is left free below the last.
             first = max(0, min(first, _line_of(lines, cursor.depth - 1) - height // 2))
         self._first = first
@@ -152,6 +153,14 @@ class PromptPane:
         if near:
             return nodes, near.wrapped.texts[:start] + texts, near.wrapped
         return nodes, texts, next((laid.wrapped for (_, w), laid in reversed(self._laid.items()) if w == width), None)
+
+
+def _seen(laid: Laid, cursor: Node) -> Node:
+    """Where the cursor shows: a token that is a part of a character shows with the token that completes it."""
+    position = cursor.depth - 1
+    while position < len(laid.nodes) - 1 and not laid.wrapped.texts[position]:
+        position += 1
+    return laid.nodes[position]
 
 
 def _token_style(session: Session, nodes: list[Node], position: int) -> str:

@@ -232,6 +232,9 @@ def second_line(session: Session, width: int) -> Line:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
     if session.prompts and session.model:
         tip = session.prompt.tip
+        if tip.differs is not None:
+            important = 8 if session.prompt.cursor is None else 4
+            parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
         if session.prompt.cursor is not None:
             parts += _of_token(session, session.prompt.cursor)
         else:
@@ -242,8 +245,6 @@ def second_line(session: Session, width: int) -> Line:
 def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
-    if tip.differs is not None:
-        parts.append((8, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
     if tip.taken is not None:
         name = clip(label(session.piece(tip.token).data), 20)
         parts.append((7, [("class:dim", "tip "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))]))
