@@ -11,7 +11,7 @@ from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
-from tokex_gguf.session import Layer, Starter
+from tokex_gguf.session import Cost, Layer, Starter
 from tokex_gguf.tokens import Piece, label
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line
@@ -208,6 +208,17 @@ def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> No
     assert f"ppl {tip.perplexity:.2f}" in line
     assert "1 token, 1 ms  ready" in line
     assert "logprob" in text(play, 80, 24).splitlines()[-3]
+
+
+def test_where_one_looks_is_told_before_what_it_cost() -> None:
+    play = started("hello world " * 20).press(Action.CURSOR_BACK)
+    play.session = replace(play.session, cost=Cost(12345, 123.4))
+    assert "12345 tokens, 123400 ms  ready" in text(play, 130, 40).splitlines()[-3]
+    line = text(play, 60, 16).splitlines()[-3]
+    assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
+    playing = started()
+    playing.take(Action.AUTOPLAY)
+    assert "working  autoplay, any key stops it" in text(playing, 60, 16).splitlines()[-3]
 
 
 def test_the_header_names_the_model_and_the_context() -> None:

@@ -175,8 +175,11 @@ def status(session: Session, width: int) -> Line:
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
-    room = width - sum(len(text) for _, text in right) - 1
-    return spread(choose(parts, room), right, width)
+    needed = [line for importance, line in parts if importance >= 8]
+    if session.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
+        # What it cost is told where there is room for it.
+        right = [part for part in right if part[0] != "class:dim"]
+    return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
 def _joint(draft: Draft) -> list[tuple[int, Line]]:
