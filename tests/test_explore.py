@@ -135,7 +135,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((), Action.CURSOR_TIP, "? shows the keys, ctrl+q quits"),
         ((Action.CURSOR_BACK,), Action.POP, "Esc goes there"),
         ((Action.CURSOR_BACK,), Action.AUTOPLAY, "Esc goes there"),
-        ((Action.CURSOR_BACK,), Action.APPEND, "this is the token that was taken here"),
+        ((Action.CURSOR_BACK,), Action.APPEND, "this one was taken here"),
         ((Action.POP,) * 4, Action.POP, "the first token stays"),
         ((), Action.NEXT, "one prompt is open: d copies it"),
         ((), Action.PREVIOUS, "one prompt is open: d copies it"),
@@ -143,7 +143,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((), Action.UNDO, "no prompt was removed"),
         ((), Go(0), "this is prompt 1"),
         ((), Go(3), "there is no prompt 4"),
-        ((Action.COPY,) * 8, Action.COPY, "9 prompts are open"),
+        ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
         ((), Action.CLEAR_SCORES, "no phrases were scored"),
         ((), Action.RESTART, "the engine answers"),
         ((Action.NEXT_SURPRISE,), Action.NEXT_SURPRISE, "this is the only such token"),
@@ -166,6 +166,7 @@ def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Mess
     was = replace(play.session, notice="")
     play.press(key)
     assert why in play.session.notice
+    assert len(play.session.notice) < 60, "it fits into the smallest screen"
     assert replace(play.session, notice="") == was, "and nothing else happens"
 
 
@@ -531,7 +532,7 @@ def test_no_more_prompts_than_there_can_be() -> None:
     play = started("hello", max_prompts=1).press(Action.PROMPTS)
     play.take(Listed((Starter("a.txt", "abc"),)))
     play.press(Action.BOTTOM, Action.ENTER)
-    assert len(play.session.prompts) == 1 and "remove one" in play.session.notice
+    assert len(play.session.prompts) == 1 and "removes one" in play.session.notice
 
 
 def test_digits_go_to_open_prompts() -> None:

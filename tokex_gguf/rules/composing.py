@@ -221,7 +221,7 @@ def edit(session: Session) -> Outcome:
     try:
         text = text_of(session, session.prompt.tip).decode()
     except UnicodeDecodeError:
-        return replace(session, notice="the prompt ends inside a character: append or pop a token first"), []
+        return replace(session, notice="the prompt ends inside a character: append or pop first"), []
     return session, [Edit(text)]
 
 

@@ -47,9 +47,7 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
 def _without_table(session: Session) -> Outcome:
     """Why nothing can be chosen."""
     first = session.prompt.place.tip.depth == 0
-    told = (
-        "nothing comes before the first token: no other can be chosen here" if first else "this table is not there yet"
-    )
+    told = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
     return replace(session, notice=told), []
 
 
@@ -78,7 +76,7 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     """Opens a prompt behind the active one and goes to it."""
     limit = session.settings.max_prompts
     if len(session.prompts) >= limit:
-        return replace(session, notice=f"{limit} prompts are open, the most there can be: remove one with a"), []
+        return replace(session, notice=f"no more than {limit} can be open: a removes one"), []
     place = session.active + 1
     prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
     return show(replace(session, prompts=prompts, active=place))
@@ -108,7 +106,7 @@ def _branch(session: Session) -> Outcome:
     token = rows[selected_row(place)].token
     assert session.prompt.cursor is not None
     if token == session.prompt.cursor.token:
-        return replace(session, notice="this is the token that was taken here: select another to go its way"), []
+        return replace(session, notice="this one was taken here: select another to go its way"), []
     return insert(session, Prompt(place.tip.child(token)))
 
 

@@ -77,8 +77,9 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     """Every token of a phrase, the least likely marked; where room is short, only that one."""
     if score.logprob is None:
         return []
-    room = width - 34
-    head = f" {pad(f'tokens of {text(session, score.nodes)}', room)} {'prob':>8} {'rank':>7}"
+    room, phrase = width - 34, text(session, score.nodes)
+    told = f"tokens of {phrase}" if len(phrase) + 10 <= room else phrase
+    head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
     lines: list[Line] = [fit([("class:head", head)], width)]
     for node in score.nodes:
         assert node.taken is not None
@@ -141,9 +142,7 @@ def model_row(session: Session, height: int) -> int:
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
     """The models on this machine; the one that is played is marked."""
-    lines: list[Line] = [
-        fit([("class:head", f"   {pad('models on this machine', width - 24)} {'kind':<10} size")], width)
-    ]
+    lines: list[Line] = [fit([("class:head", f"   {pad('models found here', width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     first = model_row(session, height)
