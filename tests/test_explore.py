@@ -339,12 +339,12 @@ def test_phrases_are_scored_against_each_other() -> None:
     play.press(Action.SCORE, Typed("ab"), Action.SCORE)
     path = fake.text_to_path("hello")
     assert paths(play) == [path] and play.session.line.text == ""
-    first, second = play.session.scores
+    second, first = play.session.scores  # the one that was scored again comes last
     tokens = fake.text_to_path("ab")
     expected = fake.logprobs(path)[tokens[0]] + fake.logprobs([*path, tokens[0]])[tokens[1]]
     assert first.logprob == pytest.approx(expected)
     assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
-    share = shares(play.session.scores)[0]
+    share = shares(play.session.scores)[1]
     assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
     assert sum(value or 0 for value in shares(play.session.scores)) == pytest.approx(1.0)
     assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]

@@ -177,8 +177,8 @@ def scored(session: Session, message: Tokenized) -> Outcome:
 
 
 def _keep(session: Session, score: Score) -> Outcome:
-    scores = session.scores if score in session.scores else (*session.scores, score)
-    scores = scores[-50:]
+    # The one scored last is the last, also where it is scored again: its tokens are shown.
+    scores = (*(one for one in session.scores if one != score), score)[-50:]
     spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
     told = "scored; type another phrase, or Esc"
     if len(spaced) > 1:
