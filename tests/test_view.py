@@ -399,6 +399,20 @@ def test_a_search_without_result_at_an_inner_place_does_not_speak_of_the_first_t
     assert "the first token is given" in text(started("hello").press(Action.CURSOR_FIRST))
 
 
+def test_the_table_stays_while_a_search_begins() -> None:
+    play = started("hello")
+    before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
+    play.take(Action.SEARCH)
+    assert play.session.hunt and play.session.hunt.rows is None
+    assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
+        line.replace("·", " ") for line in before
+    ]
+    play.take(Action.APPEND)
+    assert play.session.notice == "still searching"
+    play.answer()
+    assert "64 found" in text(play.press(Typed(" ")))
+
+
 def test_the_bar_of_the_selected_row_is_drawn_on_the_selected_line() -> None:
     (row,) = [line for line in draw(started()) if any("class:selected" in style for style, _ in line)]
     right = row[[part for _, part in row].index(" │ ") + 1 : -1]

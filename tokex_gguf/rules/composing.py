@@ -123,7 +123,8 @@ def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
     hunt = session.hunt
     if hunt is None or not hunt.rows:
-        return replace(session, notice="no token has this text"), []
+        waiting = hunt is not None and hunt.rows is None
+        return replace(session, notice="still searching" if waiting else "no token has this text"), []
     row = hunt.rows[hunt.row]
     node = hunt.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))

@@ -261,7 +261,9 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     if not session.prompts:
         return (), 0, ""
     if session.hunt is not None:
-        return session.hunt.rows or (), session.hunt.row, "" if session.hunt.rows is not None else "class:dim"
+        # Before the first answer: what is found without any text are all tokens, so the table may stay.
+        rows = table(session.prompt.place) if session.hunt.rows is None else session.hunt.rows
+        return rows, session.hunt.row, ""
     prompt = session.prompt.place
     if prompt.tip.distribution is None and session.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
