@@ -432,6 +432,16 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
     assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
+    play = started("hello world, how are you").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT)
+    before = play.session.prompt.tip.nodes()[-4:-2]
+    lines = [line.split("│")[-1] for line in text(play, width, height).splitlines()]
+    told = lines[next(row for row, line in enumerate(lines) if "goes on after" in line) + 1]
+    assert told.strip().endswith("".join(fake.PIECES[node.token].data.decode() for node in before).strip())
+    assert "look back, then i." in text(play, width, height)
+
+
 def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_marked() -> None:
     play = started("hello").press(Action.INPUT, Typed("abc"), Action.SCORE)
     for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):

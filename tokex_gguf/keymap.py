@@ -207,7 +207,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("i",),
         "Any token",
         "type",
-        "Type text to go on with; see how likely it is; score it against other phrases.",
+        "Type text to go on with, also at an inner place; see how likely it is; score it against other phrases.",
         footer=58,
     ),
     Binding(Action.EDIT, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),

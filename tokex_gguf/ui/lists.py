@@ -3,6 +3,8 @@
 import math
 import re
 
+from prompt_toolkit.utils import get_cwidth
+
 from tokex_gguf.branches import branches
 from tokex_gguf.catalogue import row
 from tokex_gguf.session import Score, Session, shares
@@ -32,8 +34,7 @@ def logarithmic(logprob: float) -> str:
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
     if not session.scores:
-        hints = ("ctrl+p scores what is typed,", "Enter appends it.", "Several phrases are compared.")
-        return [[("class:dim", f" {hint}")] for hint in hints]
+        return _typing_hints(session, width)
     room = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
     wide = max(8, width - 38 - room)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
@@ -53,6 +54,21 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     if len(lines) > height - 2:
         lines = [*lines[: height - 3], [("class:dim", f" … {len(lines) - height + 3} more phrases")]]
     return [*lines, [], *_tokens(session, last, width, height - len(lines) - 1)]
+
+
+def _typing_hints(session: Session, width: int) -> list[Line]:
+    """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
+    before = text(session, session.draft.base.nodes()[-20:]) if session.draft else ""
+    room = width - 6
+    while get_cwidth(before) > room - 1:
+        before = "…" + before[1 + before.startswith("…") :]
+    return [
+        [("class:dim", " What is typed goes on after")],
+        [("", f"   {before}")],
+        [("class:dim", " ctrl+p scores it, Enter appends it.")],
+        [("class:dim", " Several phrases are compared.")],
+        [("class:dim", " From another place: Esc, look back, then i.")],
+    ]
 
 
 def ranked(scores: tuple[Score, ...]) -> list[tuple[Score, float | None]]:
