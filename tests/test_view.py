@@ -358,8 +358,14 @@ def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
     play = STATES[names.get(mode, mode.name.lower())]()
     assert play.session.mode is mode
     line = text(play, 300, 40).splitlines()[-1]
-    for _, keys, word in hints(mode):
+    for _, keys, word in hints(mode, several=False):
         assert f"{keys} {word}" in line
+
+
+def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
+    play = started()
+    assert not re.search("w/s prompt|a drop", text(play, 300).splitlines()[-1])
+    assert re.search("w/s prompt .*a drop", text(play.press(Action.COPY), 300).splitlines()[-1])
 
 
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:

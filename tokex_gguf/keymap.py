@@ -114,6 +114,8 @@ class Binding:
     """Larger is shown first when the footer is short of room; 0 never."""
     inner: tuple[int, str] | None = None
     """The same and the word, where these are others while an inner token is looked at."""
+    several: bool = False
+    """Whether it is of use only where several prompts are open."""
 
 
 _ALL = tuple(Mode)
@@ -212,10 +214,12 @@ BINDINGS: tuple[Binding, ...] = (
     ),
     Binding(Action.EDIT, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
     Binding(Action.CLEAR_SCORES, ("c-l",), "Any token", "clear scores", "Forget the phrases that were scored."),
-    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
-    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
+    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50, several=True),
+    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50, several=True),
     Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
-    Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
+    Binding(
+        Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40, several=True
+    ),
     Binding(Action.UNDO, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
     Binding(
         Action.GO,
@@ -411,15 +415,15 @@ def in_mode(mode: Mode) -> tuple[Binding, ...]:
     return tuple(binding for binding in BINDINGS if mode in binding.modes)
 
 
-def hints(mode: Mode, *, inner: bool = False) -> list[tuple[int, str, str]]:
+def hints(mode: Mode, *, inner: bool = False, several: bool = True) -> list[tuple[int, str, str]]:
     """What the footer shows: importance, keys and label, neighbours of one label joined.
 
-    `inner`: while an inner token is looked at.
+    `inner`: while an inner token is looked at; `several`: where several prompts are open.
     """
     shortest: list[tuple[int, str, str]] = []
     for binding in in_mode(mode):
         importance, label = (inner and binding.inner) or (binding.footer, binding.label)
-        if not importance:
+        if not importance or (binding.several and not several):
             continue
         key = shown(binding.keys[0]).replace("ctrl+", "^")
         if shortest and shortest[-1][2] == label:

@@ -325,7 +325,7 @@ def footer(session: Session, width: int) -> Line:
     inner = bool(session.prompts) and session.prompt.cursor is not None
     parts: list[tuple[int, Line]] = [
         (importance, [("class:key", keys), ("class:label", f" {label}")])
-        for importance, keys, label in hints(session.mode, inner=inner)
+        for importance, keys, label in hints(session.mode, inner=inner, several=len(session.prompts) > 1)
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
     return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
