@@ -11,8 +11,14 @@ from collections.abc import Callable
 import pexpect
 import pyte
 
+from tokex_gguf.ui.theme import styles
+
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11",
         "home": "\x1b[H", "ctrl-c": "\x03", "ctrl-e": "\x05", "end": "\x1b[F"}  # fmt: skip
+
+
+SELECTED = re.findall(r"bg:#(\w+)", styles("standard")["selected"])[0]
+"""The background of a selected line in true colour."""
 
 
 class Terminal:
@@ -142,11 +148,19 @@ class Terminal:
         """The columns of the selected row: rank, token, probability, id. Empty while a frame is half there."""
         for row in range(self.screen.lines):
             cells = [self.screen.buffer[row][column] for column in range(self.screen.columns)]
-            selected = "".join(cell.data for cell in cells if cell.reverse)
+            selected = "".join(cell.data for cell in cells if cell.reverse or cell.bg == SELECTED)
             if len(selected) > 20:  # less is the cursor in the prompt, or the caret
-                # The mark before a row is not one of the columns.
-                return selected.translate(str.maketrans("·•›", "   ")).split()
+                # The mark before a row is not one of the columns, nor is the bar.
+                return selected.translate(dict.fromkeys(map(ord, "·•›█▉▊▋▌▍▎▏"), " ")).split()
         return []
+
+    def row(self, word: str) -> list[pyte.screens.Char]:
+        """The cells of the table's row with a word, but for the margins."""
+        for row, line in enumerate(self.screen.display):
+            left = line.find("│") + 2
+            if left > 1 and word in line[left:]:
+                return [self.screen.buffer[row][column] for column in range(left, self.screen.columns - 1)]
+        raise AssertionError(f"{word!r} is in no row")
 
     def colour_of(self, word: str, offset: int = 0) -> str:
         """The background of a cell of a word, its first occurrence on the screen."""

@@ -11,7 +11,7 @@ from tests.fake import PIECES, Play, started
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
-from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.keymap import Action, Mode, in_mode
 from tokex_gguf.rules.exploring import notable
 from tokex_gguf.session import Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.tokens import Piece
@@ -23,6 +23,7 @@ from tokex_gguf.update import (
     Go,
     Listed,
     ListStarters,
+    Message,
     PointedAtRow,
     PointedAtToken,
     Typed,
@@ -32,6 +33,13 @@ from tokex_gguf.update import (
 
 def paths(play: Play) -> list[list[int]]:
     return [prompt.tip.path() for prompt in play.session.prompts]
+
+
+def playing_keys() -> list[Action]:
+    """What can be pressed while playing and needs a prompt."""
+    free = {Action.QUIT, Action.SUSPEND, Action.HELP, Action.LAYER, Action.MORE_LAYERS, Action.PALETTE, Action.MOUSE}
+    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.GO}
+    return sorted({binding.action for binding in in_mode(Mode.PLAY)} - free, key=lambda action: action.name)
 
 
 def cursor(play: Play) -> int | None:
@@ -111,6 +119,77 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
     assert selected_row(play.session.prompt.place) == len(table(play.session.prompt.place)) - 1
     play.press(PointedAtToken(99))
     assert cursor(play) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "why"),
+    [
+        ((), Action.UP, "this is the most likely token"),
+        ((), Action.TOP, "this is the most likely token"),
+        ((Action.BOTTOM,), Action.DOWN, "/ finds every other token"),
+        ((Action.CURSOR_FIRST,), Action.UP, "nothing comes before the first token"),
+        ((Action.CURSOR_FIRST,), Action.APPEND, "nothing comes before the first token"),
+        ((Action.CURSOR_FIRST,), Action.CURSOR_FIRST, "this is the first token"),
+        ((Action.CURSOR_FIRST,), Action.CURSOR_FAR_BACK, "this is the first token"),
+        ((), Action.CURSOR_ON, "this is the tip"),
+        ((), Action.CURSOR_TIP, "? shows the keys, ctrl+q quits"),
+        ((Action.CURSOR_BACK,), Action.POP, "Esc goes there"),
+        ((Action.CURSOR_BACK,), Action.AUTOPLAY, "Esc goes there"),
+        ((Action.CURSOR_BACK,), Action.APPEND, "this one was taken here"),
+        ((Action.POP,) * 4, Action.POP, "the first token stays"),
+        ((), Action.NEXT, "one prompt is open: d copies it"),
+        ((), Action.PREVIOUS, "one prompt is open: d copies it"),
+        ((), Action.REMOVE, "the last prompt stays"),
+        ((), Action.UNDO, "no prompt was removed"),
+        ((), Go(0), "this is prompt 1"),
+        ((), Go(3), "there is no prompt 4"),
+        ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
+        ((), Action.CLEAR_SCORES, "no phrases were scored"),
+        ((), Action.RESTART, "the engine answers"),
+        ((Action.NEXT_SURPRISE,), Action.NEXT_SURPRISE, "this is the only such token"),
+        ((Action.TREE,), Action.UP, "this is the first line"),
+        ((Action.PROMPTS, Action.BOTTOM), Action.DOWN, "this is the last line"),
+        ((Action.SEARCH,), Action.UP, "this is the likeliest one"),
+        ((Action.SEARCH, Action.BOTTOM), Action.DOWN, "this is the last one"),
+        ((Action.SEARCH, Typed("no such text")), Action.APPEND, "no token has this text"),
+        ((Action.INPUT,), Action.SCORE, "type a phrase first"),
+        ((Action.HELP,), PointedAtToken(1), "a click does nothing here"),
+        ((Action.INPUT,), PointedAtRow(1), "a click does nothing here"),
+        ((Action.TREE,), PointedAtToken(1), "Esc goes back"),
+        ((Action.TREE,), Unbound("x"), "x does nothing here: Esc goes back"),
+        ((), Unbound("Q"), "Q does nothing here: ? shows the keys, ctrl+q quits"),
+        ((Action.HELP,), Typed("pasted"), "text is not wanted here"),
+    ],
+)
+def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Message, why: str) -> None:
+    play = started("hello").press(*before)
+    was = replace(play.session, notice="")
+    play.press(key)
+    assert why in play.session.notice
+    assert len(play.session.notice) < 60, "it fits into the smallest screen"
+    assert replace(play.session, notice="") == was, "and nothing else happens"
+
+
+@pytest.mark.parametrize("key", [*playing_keys(), Go(0), PointedAtToken(0), Typed("pasted")])
+def test_before_the_starting_prompt_is_read_keys_say_so(key: Message) -> None:
+    play = Play("hello")
+    play.take(key)
+    assert "not read yet" in play.session.notice
+
+
+def test_a_click_on_the_selected_line_is_no_fault() -> None:
+    play = started("hello").press(Action.TREE)
+    play.press(PointedAtRow(play.session.row))
+    assert play.session.notice == ""
+
+
+def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
+    play = started("hello")
+    play.take(EngineDied("SIGKILL"))
+    play.press(PointedAtToken(2))
+    assert cursor(play) == 2
+    play.press(Action.CURSOR_TIP, Typed("pasted"))
+    assert play.session.notice == "the engine is not there: r restarts it"
 
 
 # --- jumping
@@ -260,12 +339,12 @@ def test_phrases_are_scored_against_each_other() -> None:
     play.press(Action.SCORE, Typed("ab"), Action.SCORE)
     path = fake.text_to_path("hello")
     assert paths(play) == [path] and play.session.line.text == ""
-    first, second = play.session.scores
+    second, first = play.session.scores  # the one that was scored again comes last
     tokens = fake.text_to_path("ab")
     expected = fake.logprobs(path)[tokens[0]] + fake.logprobs([*path, tokens[0]])[tokens[1]]
     assert first.logprob == pytest.approx(expected)
     assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
-    share = shares(play.session.scores)[0]
+    share = shares(play.session.scores)[1]
     assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
     assert sum(value or 0 for value in shares(play.session.scores)) == pytest.approx(1.0)
     assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]
@@ -453,7 +532,7 @@ def test_no_more_prompts_than_there_can_be() -> None:
     play = started("hello", max_prompts=1).press(Action.PROMPTS)
     play.take(Listed((Starter("a.txt", "abc"),)))
     play.press(Action.BOTTOM, Action.ENTER)
-    assert len(play.session.prompts) == 1 and "remove one" in play.session.notice
+    assert len(play.session.prompts) == 1 and "removes one" in play.session.notice
 
 
 def test_digits_go_to_open_prompts() -> None:

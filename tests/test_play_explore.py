@@ -48,7 +48,7 @@ def test_which_answer_scores_higher(terminal: Terminal) -> None:
     terminal.press("left", "left", "left")
     terminal.shows(r"tokens: 100 .* ready")
     terminal.press("i", " 72")
-    terminal.shows(r"\+3  joint p 0\.\d+, log -\d")
+    terminal.shows(r"\+3  joint p 0\.\d+  ln p -\d")
     terminal.press("\x10", " 96", "\x10")
     screen = terminal.until(lambda text: len(re.findall(r"␣(?:72|96) .*%", text)) == 2)
     shares = {answer: float(share) for answer, share in re.findall(r"␣(72|96) .* ([\d.]+)%", screen)}
@@ -82,7 +82,7 @@ def test_the_tree_and_the_list_of_prompts(terminal: Terminal, tmp_path: Path) ->
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("t")
     screen = terminal.shows("go there")
-    assert re.search(r"Answer:␣7 .*\n.*\n?.* 2 +0\.9", screen), screen
+    assert re.search(r"Answer: 7 .*\n.*\n?.* 2 +0\.9", screen), screen
     terminal.press("up", "down", "\r")
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("p")
@@ -158,3 +158,77 @@ def test_without_colours_the_layers_still_show(monkeypatch: pytest.MonkeyPatch) 
     assert all(row[column].bg == "default" for column in range(80))
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
+
+
+def test_no_color_leaves_no_colours_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal("--prompt", "Once upon a time", keep=("NO_COLOR",))
+    terminal.shows(" ready")
+    terminal.press("c")
+    terminal.shows("NO_COLOR is set")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("depth", ["true", "256", "16"])
+def test_the_layers_show_in_every_depth_and_theme(
+    depth: str, light: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both tints of the tokens' boundaries, the cursor, and a selected line with its bar."""
+    (tmp_path / "config.toml").write_text(f'[display]\ntheme = "{"light" if light else "dark"}"\n')
+    if depth == "16":
+        monkeypatch.setenv("PROMPT_TOOLKIT_COLOR_DEPTH", "DEPTH_4_BIT")
+    terminal = Terminal("--input", str(NATALIA), COLORTERM="truecolor" if depth == "true" else "")
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("E", "E", "E")
+    terminal.shows("boundaries  token ")
+    row = terminal.screen.buffer[1]
+    tints = {row[column].bg for column in range(1, 60)}
+    assert len(tints) == 2
+    terminal.press(",", "<", "<", "<", "<", "<", "<", "<", "<", "<", "<")
+    terminal.shows(r"looking at 3 ")
+    (cursor,) = {row[column].bg for column in range(1, 60)} - tints
+    assert cursor != "default"
+    selected = terminal.row("␣Natal")
+    assert len({(cell.reverse, cell.bg) for cell in selected}) == 1, "one line, all along"
+    assert selected[0].reverse or selected[0].bg != "default"
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_the_wheel_and_clicks_in_lists(terminal: Terminal) -> None:
+    terminal.press("d", "left")
+    terminal.shows(r"Prompt 2/2  tokens: 102 .* ready")
+    terminal.press("z", "p")
+    terminal.shows("mouse on|open prompts")
+    terminal.until(lambda _: terminal.selected()[:1] == ["2"])
+    terminal.press("\x1b[<64;100;10M")  # the wheel, up
+    terminal.until(lambda _: terminal.selected()[:1] == ["1"])
+    terminal.press("\x1b[<65;100;10M")  # and down
+    terminal.until(lambda _: terminal.selected()[:1] == ["2"])
+    terminal.press("\x1b[<0;100;3M", "\x1b[<0;100;3m")  # the first line below the heading
+    terminal.until(lambda _: terminal.selected()[:1] == ["1"])
+    terminal.press("\x1b[<0;14;2M", "\x1b[<0;14;2m")
+    terminal.shows("a click does nothing here: Esc goes back")
+    terminal.press("\r")
+    terminal.shows(r"Prompt 1/2  tokens: 103 .* ready")
+
+
+def test_a_text_that_the_tokenizer_would_part_otherwise_is_told(terminal: Terminal) -> None:
+    terminal.press("i", " cl", "\r")
+    terminal.shows(r"tokens: 104 .* ready")
+    assert "tokenizer's own" not in terminal.text()
+    terminal.press("i", "ips", "\r")
+    terminal.shows(r"not the tokenizer's own tokens from 104 on")
+
+
+def test_the_help_is_read_by_keys_and_says_where_it_stands(terminal: Terminal) -> None:
+    terminal.press("?")
+    terminal.until(lambda _: terminal.selected()[:2] == ["↑", "k"])
+    terminal.press("end", "up")
+    terminal.until(lambda _: terminal.selected()[:1] == ["#3"])
+    terminal.press("esc")
+    terminal.shows(r"→ append")
+    terminal.press("esc")
+    terminal.shows(r"\? shows the keys, ctrl\+q quits")

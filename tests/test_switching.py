@@ -14,7 +14,17 @@ from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.places import Place
 from tokex_gguf.session import Engine, Layer
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import ListedModels, ListModels, NotPrepared, Prepare, Prepared, Quit, Unbound
+from tokex_gguf.update import (
+    ListedModels,
+    ListModels,
+    NotPrepared,
+    PointedAtRow,
+    PointedAtToken,
+    Prepare,
+    Prepared,
+    Quit,
+    Unbound,
+)
 
 OTHER = Loaded("Other", "other", "Q8_0", 64, 4096, 8192, None, False)
 
@@ -231,3 +241,15 @@ def test_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: di
     assert "known, 0 tokens" in terminal.text()
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
+
+
+def test_a_click_chooses_among_models_also_before_the_starting_prompt_is_read() -> None:
+    play = Play("hello")
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(PointedAtRow(2))
+    assert play.session.row == 2 and play.session.notice == ""
+    play.take(PointedAtRow(0))
+    assert play.session.row == 0
+    play.take(PointedAtToken(0))
+    assert play.session.notice == "a click does nothing here: Esc goes back"

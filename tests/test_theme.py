@@ -3,13 +3,17 @@
 import re
 
 import pytest
+from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.layers import LAYERS
 
 RULES = theme.styles("standard")
 SHADES = {name: rule for name, rule in RULES.items() if "." in name}
-SAFE = {name: rule for name, rule in theme.styles("colour-blind").items() if "." in name}
+PALETTES = [(palette, light) for palette in ("standard", "colour-blind") for light in (False, True)]
+EVERY_SHADE = {
+    rule for palette, light in PALETTES for name, rule in theme.styles(palette, light=light).items() if "." in name
+}
 
 
 def colours_of(rule: str) -> tuple[theme.RGB, theme.RGB]:
@@ -65,11 +69,10 @@ def test_layers_do_not_share_shades() -> None:
     assert set(theme.STANDARD) == {layer.value for layer in LAYERS}
 
 
-@pytest.mark.parametrize("name", SHADES)
-@pytest.mark.parametrize("shades", [SHADES, SAFE], ids=["standard", "colour-blind"])
-def test_text_can_be_read_on_every_shade(name: str, shades: dict[str, str]) -> None:
+@pytest.mark.parametrize("rule", sorted(EVERY_SHADE))
+def test_text_can_be_read_on_every_shade(rule: str) -> None:
     """4.5 is what WCAG 2 asks of ordinary text."""
-    background, text = colours_of(shades[name])
+    background, text = colours_of(rule)
     assert theme.contrast(background, text) >= 4.5
     assert text in ((0, 0, 0), (255, 255, 255))
 
@@ -94,11 +97,25 @@ def test_text_is_the_one_that_reads_better(colour: theme.RGB, light: bool) -> No
     assert theme.text_on(colour) == ((255, 255, 255) if light else (0, 0, 0))
 
 
-def test_the_colour_blind_palette_grows_brighter_all_along() -> None:
+@pytest.mark.parametrize(("scale", "darker"), [(theme.safe_colour, False), (theme.safe_on_light, True)])
+def test_the_colour_blind_scales_change_in_brightness_all_along(scale: theme.Colours, darker: bool) -> None:
     """Brightness is seen by everybody, so it alone tells a larger value."""
-    values = [theme.luminance(theme.safe_colour(index / 31)) for index in range(32)]
-    assert values == sorted(values)
-    assert theme.contrast(theme.safe_colour(0.0), theme.safe_colour(1.0)) > 10
+    values = [theme.luminance(scale(index / 31)) for index in range(32)]
+    assert values == sorted(values, reverse=darker)
+    assert theme.contrast(scale(0.0), scale(1.0)) > 10
+
+
+@pytest.mark.parametrize(("palette", "light"), PALETTES)
+def test_the_loud_end_of_a_scale_is_what_is_to_be_found(palette: str, light: bool) -> None:
+    """It differs more from the terminal's own background than the other end: also on paper."""
+    paper = (255, 255, 255) if light else (0, 0, 0)
+    rules = theme.styles(palette, light=light)
+    last = theme.STEPS - 1
+    for layer in ("surprisal", *(("probability", "rank") if palette == "colour-blind" else ())):
+        ends = [theme.contrast(colours_of(rules[f"{layer}.{index}"])[0], paper) for index in (0, last)]
+        quiet, loud = reversed(ends) if layer == "probability" else ends
+        assert loud > 5 * quiet or quiet < 1.6, (layer, ends)
+        assert loud > 4.5
 
 
 def test_monochrome_has_no_colours_and_the_striking_end_stands_out() -> None:
@@ -134,10 +151,10 @@ VGA = {
 """The sixteen colours of a console, as far as they are used."""
 
 
-@pytest.mark.parametrize("palette", ["standard", "colour-blind"])
+@pytest.mark.parametrize(("palette", "light"), PALETTES)
 @pytest.mark.parametrize("layer", theme.STANDARD)
-def test_sixteen_colours_keep_the_steps_apart_and_the_text_readable(palette: str, layer: str) -> None:
-    rules = theme.styles(palette, colours=16)
+def test_sixteen_colours_keep_the_steps_apart_and_the_text_readable(palette: str, light: bool, layer: str) -> None:
+    rules = theme.styles(palette, light=light, colours=16)
     looks = list(dict.fromkeys(rules[f"{layer}.{index}"] for index in range(theme.STEPS)))
     assert len(looks) == (2 if layer == "boundaries" else 4)
     assert rules[f"{layer}.0"] == looks[0] and rules[f"{layer}.{theme.STEPS - 1}"] == looks[-1]
@@ -156,15 +173,77 @@ def test_the_steps_of_the_rank_layer_are_the_buckets_in_sixteen_colours(palette:
     assert len(set(shades)) == 4
 
 
+def hexadecimal(match: re.Match[str] | None, default: theme.RGB) -> theme.RGB:
+    if not match:
+        return default
+    red, green, blue = bytes.fromhex(match[1])
+    return red, green, blue
+
+
 @pytest.mark.parametrize(("light", "ground"), [(True, (255, 255, 255)), (False, (0, 0, 0))])
 def test_words_can_be_read_on_the_terminals_own_background(light: bool, ground: theme.RGB) -> None:
     for name, rule in theme.styles("standard", light=light).items():
-        if "." in name or not (match := re.search(r"fg:#(\w{2})(\w{2})(\w{2})", rule)):
+        if "." in name or "fg:#" not in rule or " " in name:
             continue
-        red, green, blue = (int(part, 16) for part in match.groups())
-        assert theme.contrast((red, green, blue), ground) >= 4.5, name
+        on = hexadecimal(re.search(r"bg:#(\w{6})", rule), ground)
+        assert theme.contrast(hexadecimal(re.search(r"fg:#(\w{6})", rule), ground), on) >= 4.5, name
     if light:
         assert not any("ansi" in rule for name, rule in theme.styles("standard", light=True).items() if "." not in name)
+
+
+CUBE = (0, 95, 135, 175, 215, 255)
+
+
+def of_256(colour: theme.RGB) -> theme.RGB:
+    """The nearest of the 256 colours of xterm, but for the first sixteen, which everybody changes."""
+    grey = [(8 + 10 * step,) * 3 for step in range(24)]
+    cube = [(red, green, blue) for red in CUBE for green in CUBE for blue in CUBE]
+    return min([*cube, *grey], key=lambda other: sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)))
+
+
+@pytest.mark.parametrize(("palette", "light"), PALETTES)
+def test_256_colours_keep_the_steps_apart_and_the_text_readable(palette: str, light: bool) -> None:
+    rules = theme.styles(palette, light=light, colours=256)
+    for layer, steps in (("rank", 4), ("boundaries", 2)):
+        looks = [
+            colours_of(rules[theme.shade(layer, step / (steps - 1)).removeprefix("class:")]) for step in range(steps)
+        ]
+        grounds = [of_256(ground) for ground, _ in looks]
+        for index, ground in enumerate(grounds):
+            assert theme.contrast(ground, looks[index][1]) >= 4.0, (layer, index)
+            others = grounds[:index]
+            assert all(sum(abs(a - b) for a, b in zip(ground, other, strict=True)) >= 60 for other in others)
+    for layer in ("probability", "entropy", "surprisal"):
+        shades = [colours_of(rules[f"{layer}.{index}"]) for index in range(theme.STEPS)]
+        assert len({of_256(ground) for ground, _ in shades}) >= 7, layer
+        assert all(theme.contrast(of_256(ground), text) >= 3.0 for ground, text in shades), layer
+
+
+@pytest.mark.parametrize("colours", [2, 16, 256, 1 << 24])
+@pytest.mark.parametrize("light", [False, True])
+def test_the_cursor_is_told_from_every_layer(colours: int, light: bool) -> None:
+    for palette in ("standard", "colour-blind", "monochrome"):
+        rules = theme.styles(palette, light=light, colours=colours)
+        assert rules["cursor"] not in {rule for name, rule in rules.items() if "." in name}
+        if match := re.search(r"bg:#(\w{6})", rules["cursor"]):
+            cursor = hexadecimal(match, (0, 0, 0))
+            for name, rule in rules.items():
+                if "." in name and "bg:#" in rule:
+                    distance = sum(abs(a - b) for a, b in zip(cursor, colours_of(rule)[0], strict=True))
+                    assert distance > 120, name
+
+
+def test_a_bar_shows_on_the_selected_line() -> None:
+    """In whatever way the line is told apart: reversed, the bar has the background's colour."""
+    for colours in (2, 16, 256, 1 << 24):
+        for light in (False, True):
+            rules = theme.styles("standard", light=light, colours=colours)
+            style = merge_styles([default_ui_style(), Style.from_dict(rules)])
+            line, bar = (style.get_attrs_for_style_str(f"{own} class:selected") for own in ("", "class:bar"))
+            assert line.reverse == bar.reverse and line.bgcolor == bar.bgcolor
+            assert line.reverse or bar.color not in (line.color, line.bgcolor)
+            assert line.reverse == (colours <= 16)
+            assert not line.reverse or bar.color in ("", "default")
 
 
 def test_two_colours_are_none() -> None:

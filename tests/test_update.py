@@ -184,7 +184,7 @@ def test_copy_stops_at_the_limit_and_says_so() -> None:
     play = started(max_prompts=2)
     play.press(Action.COPY, Action.COPY)
     assert len(play.session.prompts) == 2
-    assert "2 prompts are open" in play.session.notice
+    assert "no more than 2 can be open" in play.session.notice
 
 
 def test_remove_never_takes_the_last() -> None:

@@ -1,5 +1,8 @@
 """The screen as a function of session and size: drawings, without a terminal."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from prompt_toolkit.utils import get_cwidth
 
@@ -7,15 +10,15 @@ from tests import fake
 from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
-from tokex_gguf.keymap import BINDINGS, SIGNS, Action, Mode, hints, keys_of
-from tokex_gguf.session import Layer, Starter
-from tokex_gguf.tokens import Piece
+from tokex_gguf.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.session import Cost, Layer, Starter
+from tokex_gguf.tokens import Piece, label
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Listed, Message, Typed
+from tokex_gguf.update import Listed, Message, PointedAtToken, Typed
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
 
@@ -207,6 +210,17 @@ def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> No
     assert "logprob" in text(play, 80, 24).splitlines()[-3]
 
 
+def test_where_one_looks_is_told_before_what_it_cost() -> None:
+    play = started("hello world " * 20).press(Action.CURSOR_BACK)
+    play.session = replace(play.session, cost=Cost(12345, 123.4))
+    assert "12345 tokens, 123400 ms  ready" in text(play, 130, 40).splitlines()[-3]
+    line = text(play, 60, 16).splitlines()[-3]
+    assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
+    playing = started()
+    playing.take(Action.AUTOPLAY)
+    assert "working  autoplay, any key stops it" in text(playing, 60, 16).splitlines()[-3]
+
+
 def test_the_header_names_the_model_and_the_context() -> None:
     line = text(started()).splitlines()[0]
     assert "tokex-gguf" in line
@@ -315,17 +329,27 @@ def test_the_help_shows_every_key() -> None:
             assert binding.help in drawn
 
 
-def test_the_help_scrolls_to_its_end_on_a_small_terminal() -> None:
-    play = started().press(Action.HELP)
-    last, _ = SIGNS[-1]
-    assert last not in text(play, 60, 16)
-    for _ in range(3 * len(BINDINGS)):
+@pytest.mark.parametrize("mode", [Mode.PLAY, Mode.INPUT, Mode.TREE])
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (130, 40)])
+def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(mode: Mode, width: int, height: int) -> None:
+    opened = {Mode.PLAY: (), Mode.INPUT: (Action.INPUT,), Mode.TREE: (Action.TREE,)}[mode]
+    play = started().press(*opened, Action.HELP)
+    entries = [entry for topic in explained(mode).values() for entry in topic]
+
+    def selected() -> str:
+        lines = ["".join(part for _, part in line) for line in draw(play, width, height) if "selected" in line[0][0]]
+        return " ".join(" ".join(lines).split())
+
+    for name, told in entries:
+        assert selected() == f"{name} {told}"
         play.press(Action.DOWN)
-    assert last in text(play, 60, 16)
+    for name, told in reversed(entries):
+        assert selected() == f"{name} {told}"
+        play.press(Action.UP)
+    play.press(Action.BOTTOM, Action.PAGE_DOWN, Action.UP)
+    assert selected() == " ".join(entries[-2])
     play.press(Action.TOP)
-    assert last not in text(play, 60, 16)
-    play.press(Action.BOTTOM)
-    assert last in text(play, 60, 16)
+    assert selected() == " ".join(entries[0])
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -334,5 +358,123 @@ def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
     play = STATES[names.get(mode, mode.name.lower())]()
     assert play.session.mode is mode
     line = text(play, 300, 40).splitlines()[-1]
-    for _, keys, label in hints(mode):
-        assert f"{keys} {label}" in line
+    for _, keys, word in hints(mode, several=False):
+        assert f"{keys} {word}" in line
+
+
+def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
+    play = started()
+    assert not re.search("w/s prompt|a drop", text(play, 300).splitlines()[-1])
+    assert re.search("w/s prompt .*a drop", text(play.press(Action.COPY), 300).splitlines()[-1])
+
+
+def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
+    play = started().press(Action.CURSOR_BACK)
+    line = text(play).splitlines()[-1]
+    assert "→ go this way" in line and "Esc to the end" in line
+    assert not any(word in line for word in ("pop", "append", "play"))
+    line = text(play.press(Action.CURSOR_TIP)).splitlines()[-1]
+    assert "→ append" in line and "← pop" in line and "space play" in line and "Esc" not in line
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_what_surprised_is_told_at_every_width_also_beside_a_legend(width: int) -> None:
+    play = started("hello world, how are you").press(Action.NEXT_SURPRISE)
+    for _ in range(4):
+        line = text(play, width, 24).splitlines()[-2]
+        assert re.search(r"surprisal [\d.]+ bits #\d", line), line
+        play.press(Action.MORE_LAYERS)
+
+
+def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
+    play = started("hello")
+    tip = play.session.prompt.tip
+    assert tip.taken and tip.distribution
+    line = text(play).splitlines()[-2]
+    assert (
+        f"tip {label(fake.PIECES[tip.token].data)}  p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
+        in line
+    )
+    values = [part for style, part in draw(play)[-2] if style == ""]
+    assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
+
+
+def test_a_search_without_result_at_an_inner_place_does_not_speak_of_the_first_token() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.SEARCH, Typed("no such text"))
+    assert "first token" not in text(play) and "no token has this" in text(play)
+    assert "the first token is given" in text(started("hello").press(Action.CURSOR_FIRST))
+
+
+def test_the_table_stays_while_a_search_begins() -> None:
+    play = started("hello")
+    before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
+    play.take(Action.SEARCH)
+    assert play.session.hunt and play.session.hunt.rows is None
+    assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
+        line.replace("·", " ") for line in before
+    ]
+    play.take(Action.APPEND)
+    assert play.session.notice == "still searching"
+    play.answer()
+    assert "64 found" in text(play.press(Typed(" ")))
+
+
+def test_the_bar_of_the_selected_row_is_drawn_on_the_selected_line() -> None:
+    (row,) = [line for line in draw(started()) if any("class:selected" in style for style, _ in line)]
+    right = row[[part for _, part in row].index(" │ ") + 1 : -1]
+    assert right[-1][1].strip() and all("class:selected" in style for style, _ in right)
+    assert any("class:bar" in style and "█" in part for style, part in right)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
+    play = started("hello").press(Action.INPUT)
+    for phrase in ("c", " a b", "d", "abcdefgh"):
+        play.press(Typed(phrase), Action.SCORE)
+    drawn = text(play, width, height)
+    assert len(re.findall(r"\d\.\d%", drawn)) == (2 if height == 16 else 4)
+    assert ("… 2 more phrases" in drawn) == (height == 16)
+    assert ("← weakest" in drawn) != (" weakest of its 8 tokens: ␣" in drawn), "where room is short, at least that"
+    assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
+    play = started("hello world, how are you").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT)
+    before = play.session.prompt.tip.nodes()[-4:-2]
+    lines = [line.split("│")[-1] for line in text(play, width, height).splitlines()]
+    told = lines[next(row for row, line in enumerate(lines) if "goes on after" in line) + 1]
+    assert told.strip().endswith("".join(fake.PIECES[node.token].data.decode() for node in before).strip())
+    assert "look back, then i." in text(play, width, height)
+
+
+def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_marked() -> None:
+    play = started("hello").press(Action.INPUT, Typed("abc"), Action.SCORE)
+    for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):
+        play.session.pieces[token] = Piece(data)
+    assert "␣one two␣␣three⏎ " in text(play, 99)
+
+
+def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() -> None:
+    play = started("hello")
+    for node, data in zip(play.session.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
+        play.session.pieces[node.token] = Piece(data)
+    for position in (1, 2):
+        play.press(PointedAtToken(position))
+        marked = [part for line in draw(play) for style, part in line if "class:cursor" in style]
+        assert marked == ["🙂"]
+
+
+@pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
+def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(keys: tuple[Action, ...]) -> None:
+    play = started("hello").press(*keys)
+    assert "tokenizer" not in text(play)
+    play.session.prompt.tip.differs = 2
+    assert "not the tokenizer's own tokens from 3 on" in text(play, 150)
+
+
+def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
+    play = started()
+    assert play.session.model
+    play.session = replace(play.session, model=replace(play.session.model, name="a long name " * 9))
+    assert "…  context 5/4096" in text(play, 60, 16).splitlines()[0]

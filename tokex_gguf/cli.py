@@ -212,9 +212,10 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         lookahead=settings.engine.lookahead if screen else 0,
         example=settings.prompt.example_prompt,
         light=_light(settings.display.theme),
+        colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
     )
-    palette = Palette.MONOCHROME if os.environ.get("NO_COLOR") else Palette(settings.display.palette)
+    palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = replace(kept.session, settings=started) if kept.session else Session(started, palette=palette)
     session = replace(session, name=options.session or "", notice=kept.notice or fit.notice)
     game = Game(

@@ -112,6 +112,10 @@ class Binding:
     modes: tuple[Mode, ...] = (Mode.PLAY, Mode.BROKEN)
     footer: int = 0
     """Larger is shown first when the footer is short of room; 0 never."""
+    inner: tuple[int, str] | None = None
+    """The same and the word, where these are others while an inner token is looked at."""
+    several: bool = False
+    """Whether it is of use only where several prompts are open."""
 
 
 _ALL = tuple(Mode)
@@ -132,6 +136,7 @@ BINDINGS: tuple[Binding, ...] = (
         "append",
         "Append the selected token to the prompt; at an inner place, open a new prompt that goes another way there.",
         footer=90,
+        inner=(90, "go this way"),
     ),
     Binding(
         Action.POP,
@@ -140,6 +145,7 @@ BINDINGS: tuple[Binding, ...] = (
         "pop",
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
+        inner=(0, ""),
     ),
     Binding(
         Action.AUTOPLAY,
@@ -148,29 +154,21 @@ BINDINGS: tuple[Binding, ...] = (
         "play",
         "Append the most likely token again and again, until any key is pressed or the model ends.",
         footer=45,
+        inner=(0, ""),
     ),
-    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50),
-    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50),
-    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
-    Binding(Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40),
-    Binding(Action.UNDO, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
-    Binding(
-        Action.GO,
-        tuple("123456789"),
-        "Prompts",
-        "go to",
-        "Go to the prompt of that number.",
-        modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
-    ),
-    Binding(Action.PROMPTS, ("p",), "Prompts", "prompts", "List the open prompts, and texts to start with.", footer=28),
-    Binding(Action.MODELS, ("o",), "Program", "model", "Play with another model on this machine.", footer=26),
-    Binding(Action.TREE, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Binding(Action.CURSOR_BACK, (",", "s-left"), "Look back", "look", "Look at the token before.", footer=65),
     Binding(Action.CURSOR_ON, (".", "s-right"), "Look back", "look", "Look at the token after.", footer=65),
     Binding(Action.CURSOR_FAR_BACK, ("<", "c-s-left"), "Look back", "far", "Look ten tokens back."),
     Binding(Action.CURSOR_FAR_ON, (">", "c-s-right"), "Look back", "far", "Look ten tokens on."),
     Binding(Action.CURSOR_FIRST, ("s-home", "["), "Look back", "first", "Look at the first token."),
-    Binding(Action.CURSOR_TIP, ("escape", "s-end", "]"), "Look back", "tip", "Go back to the prompt's end."),
+    Binding(
+        Action.CURSOR_TIP,
+        ("escape", "s-end", "]"),
+        "Look back",
+        "tip",
+        "Go back to the prompt's end.",
+        inner=(89, "to the end"),
+    ),
     Binding(
         Action.NEXT_SURPRISE,
         ("n",),
@@ -211,11 +209,28 @@ BINDINGS: tuple[Binding, ...] = (
         ("i",),
         "Any token",
         "type",
-        "Type text to go on with; see how likely it is; score it against other phrases.",
+        "Type text to go on with, also at an inner place; see how likely it is; score it against other phrases.",
         footer=58,
     ),
     Binding(Action.EDIT, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
     Binding(Action.CLEAR_SCORES, ("c-l",), "Any token", "clear scores", "Forget the phrases that were scored."),
+    Binding(Action.NEXT, ("w",), "Prompts", "prompt", "Go to the next prompt.", footer=50, several=True),
+    Binding(Action.PREVIOUS, ("s",), "Prompts", "prompt", "Go to the previous prompt.", footer=50, several=True),
+    Binding(Action.COPY, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
+    Binding(
+        Action.REMOVE, ("a",), "Prompts", "drop", "Remove the prompt (the last one stays).", footer=40, several=True
+    ),
+    Binding(Action.UNDO, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
+    Binding(
+        Action.GO,
+        tuple("123456789"),
+        "Prompts",
+        "go to",
+        "Go to the prompt of that number.",
+        modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
+    ),
+    Binding(Action.PROMPTS, ("p",), "Prompts", "prompts", "List the open prompts, and texts to start with.", footer=28),
+    Binding(Action.TREE, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Binding(
         Action.LAYER,
         ("e",),
@@ -233,6 +248,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(
         Action.NAME, ("c-s",), "Files", "name", "Give this session a name, to come back to it with --session NAME."
     ),
+    Binding(Action.MODELS, ("o",), "Program", "model", "Play with another model on this machine.", footer=26),
     Binding(
         Action.RESTART,
         ("r",),
@@ -321,10 +337,10 @@ BINDINGS: tuple[Binding, ...] = (
         footer=90,
     ),
     # The help.
-    Binding(Action.UP, ("up", "k"), "Help", "scroll", "Scroll the help up.", modes=(Mode.HELP,), footer=70),
-    Binding(Action.DOWN, ("down", "j"), "Help", "scroll", "Scroll the help down.", modes=(Mode.HELP,), footer=70),
-    Binding(Action.PAGE_UP, ("pageup",), "Help", "page up", "Scroll ten lines up.", modes=(Mode.HELP,)),
-    Binding(Action.PAGE_DOWN, ("pagedown",), "Help", "page down", "Scroll ten lines down.", modes=(Mode.HELP,)),
+    Binding(Action.UP, ("up", "k"), "Help", "read", "One key up.", modes=(Mode.HELP,), footer=70),
+    Binding(Action.DOWN, ("down", "j"), "Help", "read", "One key down.", modes=(Mode.HELP,), footer=70),
+    Binding(Action.PAGE_UP, ("pageup",), "Help", "page up", "Ten keys up.", modes=(Mode.HELP,)),
+    Binding(Action.PAGE_DOWN, ("pagedown",), "Help", "page down", "Ten keys down.", modes=(Mode.HELP,)),
     Binding(Action.TOP, ("home",), "Help", "top", "To the beginning of the help.", modes=(Mode.HELP,)),
     Binding(Action.BOTTOM, ("end",), "Help", "end", "To the end of the help.", modes=(Mode.HELP,)),
     # Everywhere.
@@ -399,18 +415,22 @@ def in_mode(mode: Mode) -> tuple[Binding, ...]:
     return tuple(binding for binding in BINDINGS if mode in binding.modes)
 
 
-def hints(mode: Mode) -> list[tuple[int, str, str]]:
-    """What the footer shows: importance, keys and label, neighbours of one label joined."""
+def hints(mode: Mode, *, inner: bool = False, several: bool = True) -> list[tuple[int, str, str]]:
+    """What the footer shows: importance, keys and label, neighbours of one label joined.
+
+    `inner`: while an inner token is looked at; `several`: where several prompts are open.
+    """
     shortest: list[tuple[int, str, str]] = []
     for binding in in_mode(mode):
-        if not binding.footer:
+        importance, label = (inner and binding.inner) or (binding.footer, binding.label)
+        if not importance or (binding.several and not several):
             continue
         key = shown(binding.keys[0]).replace("ctrl+", "^")
-        if shortest and shortest[-1][2] == binding.label:
+        if shortest and shortest[-1][2] == label:
             importance, before, label = shortest[-1]
             shortest[-1] = (importance, f"{before}/{key}", label)
         else:
-            shortest.append((binding.footer, key, binding.label))
+            shortest.append((importance, key, label))
     return shortest
 
 
@@ -419,11 +439,14 @@ def action(mode: Mode, key: str) -> Action | None:
     return next((b.action for b in BINDINGS if key in b.keys and mode in b.modes), None)
 
 
-def topics(mode: Mode) -> dict[str, list[Binding]]:
-    """The bindings of a mode by topic, for the help."""
-    by_topic: dict[str, list[Binding]] = {}
-    for binding in in_mode(mode):
-        by_topic.setdefault(binding.topic, []).append(binding)
+def explained(mode: Mode) -> dict[str, list[tuple[str, str]]]:
+    """What the help tells of a mode, by topic: keys and what they do, signs and what they mean."""
+    playing = mode in (Mode.PLAY, Mode.BROKEN)
+    by_topic: dict[str, list[tuple[str, str]]] = {}
+    for binding in in_mode(Mode.BROKEN if playing else mode):  # BROKEN has all that PLAY has
+        by_topic.setdefault(binding.topic, []).append((keys_of(binding), binding.help))
+    if playing:
+        by_topic["What stands on the screen"] = list(SIGNS)
     return by_topic
 
 

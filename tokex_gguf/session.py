@@ -75,6 +75,8 @@ class Settings:
     """The configuration's own starting text."""
     light: bool = False
     """Whether the terminal's background is light."""
+    colours: bool = True
+    """Whether there may be any: NO_COLOR says no."""
     surprise: float = 0.0
     """Bits from which a token is a surprise; 0: the most surprising tenth of the prompt."""
 
@@ -248,7 +250,7 @@ class Session:
     check: tuple[int, Node] | None = None
     """The Check request under way and its path."""
     scroll: int = 0
-    """First line shown of the help."""
+    """The entry of the help that is selected."""
     engine: Engine = Engine.LOADING
     progress: float = 0.0
     """Of loading the model, 0 to 1."""

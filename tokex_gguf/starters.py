@@ -12,7 +12,7 @@ MOST = 200
 
 def starters(folder: Path, own: str) -> tuple[Starter, ...]:
     """The configuration's own text, then the text files of a folder by name. What cannot be read is left out."""
-    found = [Starter("example_prompt of the configuration", own)] if own else []
+    found = [Starter("the configuration's example", own)] if own else []
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
     except OSError:

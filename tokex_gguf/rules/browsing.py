@@ -36,7 +36,10 @@ def move(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection."""
 
     def go(session: Session) -> Outcome:
-        return replace(session, row=max(0, min(lines(session) - 1, session.row + rows))), []
+        row = max(0, min(lines(session) - 1, session.row + rows))
+        if row == session.row and rows:
+            return replace(session, notice=f"this is the {'first' if rows < 0 else 'last'} line"), []
+        return replace(session, row=row), []
 
     return go
 

@@ -109,7 +109,12 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
         hunt = session.hunt
         if hunt is None or not hunt.rows:
             return session, []
-        return replace(session, hunt=replace(hunt, row=max(0, min(len(hunt.rows) - 1, hunt.row + rows)))), []
+        row = max(0, min(len(hunt.rows) - 1, hunt.row + rows))
+        if row == hunt.row and rows:
+            shown, total = len(hunt.rows), hunt.total
+            below = f"the likeliest {shown} of {total}: type more of it" if shown < total else "this is the last one"
+            return replace(session, notice="this is the likeliest one" if rows < 0 else below), []
+        return replace(session, hunt=replace(hunt, row=row)), []
 
     return go
 
@@ -118,7 +123,8 @@ def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
     hunt = session.hunt
     if hunt is None or not hunt.rows:
-        return replace(session, notice="no token has this text"), []
+        waiting = hunt is not None and hunt.rows is None
+        return replace(session, notice="still searching" if waiting else "no token has this text"), []
     row = hunt.rows[hunt.row]
     node = hunt.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
@@ -172,8 +178,8 @@ def scored(session: Session, message: Tokenized) -> Outcome:
 
 
 def _keep(session: Session, score: Score) -> Outcome:
-    scores = session.scores if score in session.scores else (*session.scores, score)
-    scores = scores[-50:]
+    # The one scored last is the last, also where it is scored again: its tokens are shown.
+    scores = (*(one for one in session.scores if one != score), score)[-50:]
     spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
     told = "scored; type another phrase, or Esc"
     if len(spaced) > 1:
@@ -204,7 +210,7 @@ def score(session: Session) -> Outcome:
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
-    notice = "" if session.scores else "no phrases were scored"
+    notice = "the phrases are forgotten" if session.scores else "no phrases were scored"
     return ask(replace(session, scores=(), notice=notice))
 
 
@@ -216,7 +222,7 @@ def edit(session: Session) -> Outcome:
     try:
         text = text_of(session, session.prompt.tip).decode()
     except UnicodeDecodeError:
-        return replace(session, notice="the prompt ends inside a character: append or pop a token first"), []
+        return replace(session, notice="the prompt ends inside a character: append or pop first"), []
     return session, [Edit(text)]
 
 

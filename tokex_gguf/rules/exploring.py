@@ -39,11 +39,16 @@ def step(tokens: int) -> Callable[[Session], Outcome]:
 
 def first(session: Session) -> Outcome:
     """Looks at the first token."""
-    return look(session, session.prompt.tip.nodes()[0])
+    node = session.prompt.tip.nodes()[0]
+    if node is session.prompt.cursor:
+        return replace(session, notice="this is the first token"), []
+    return look(session, node)
 
 
 def back_to_tip(session: Session) -> Outcome:
     """Looks at the tip again."""
+    if session.prompt.cursor is None:
+        return replace(session, notice="this is the prompt's end: ? shows the keys, ctrl+q quits"), []
     return look(session, None)
 
 
@@ -94,9 +99,10 @@ def jump(
         else:
             further = [node for node in places if node.depth < here]
             node = further[-1] if further else places[-1]
+        if node is prompt.cursor:
+            return replace(session, notice="this is the only such token"), []
         session, effects = look(session, node)
-        number = f"{places.index(node) + 1} of {len(places)}"
-        around = "" if further or prompt.cursor is None else ", from the other end again"
-        return replace(session, notice=f"{number}{around}" if around else session.notice), effects
+        around = "" if further or prompt.cursor is None else f"from the other end again: {len(places)} such tokens"
+        return replace(session, notice=around), effects
 
     return go

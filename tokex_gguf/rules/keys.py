@@ -13,6 +13,8 @@ from tokex_gguf.session import Session
 PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
 
+UNREAD = "the starting prompt is not read yet"
+
 Key: TypeAlias = Callable[[Session], Outcome]
 
 
@@ -34,11 +36,11 @@ def _take(session: Session, message: Action | Event) -> Outcome:
     if isinstance(message, Action):
         key = _KEYS[session.mode].get(message)
         possible = session.prompts or session.mode in (Mode.HELP, Mode.MODELS) or message in _ALWAYS
-        if key is None or not possible:
+        if key is None:
             return session, []
-        return key(session)
-    if not session.prompts and not isinstance(message, Unbound):
-        return session, []
+        return key(session) if possible else (replace(session, notice=UNREAD), [])
+    if not session.prompts and session.mode in (Mode.PLAY, Mode.BROKEN) and not isinstance(message, Unbound):
+        return replace(session, notice=UNREAD), []
     return _event(session, message)
 
 
@@ -55,7 +57,7 @@ def _event(session: Session, message: Event) -> Outcome:
         case Typed():
             if session.mode.typing:
                 return composing.typed(session, message.text)
-            if session.mode is Mode.PLAY:
+            if session.mode in (Mode.PLAY, Mode.BROKEN):
                 return composing.paste(session, message.text)
             return replace(session, notice="text is not wanted here: Esc goes back"), []
         case Go():
@@ -63,7 +65,9 @@ def _event(session: Session, message: Event) -> Outcome:
                 return session, []
             return playing.go_to(replace(session, mode=program.base_mode(session)), message.index)
         case PointedAtToken():
-            return exploring.point(session, message.position) if session.mode is Mode.PLAY else (session, [])
+            if session.mode in (Mode.PLAY, Mode.BROKEN):
+                return exploring.point(session, message.position)
+            return _explain(session, "a click"), []
         case PointedAtRow():
             return _point_at_row(session, message.row)
         case Edited():
@@ -77,14 +81,14 @@ def _point_at_row(session: Session, row: int) -> Outcome:
         return composing.select_found(row - session.hunt.row)(session)
     if session.mode in (Mode.PLAY, Mode.BROKEN):
         return playing.select_row(session, row)
-    return session, []
+    return _explain(session, "a click"), []
 
 
 def _escape(session: Session) -> Outcome:
     """Back to the model before, while another is loaded; else to the tip."""
     if session.origin:
         return switching.back(session, "loading was broken off")
-    return exploring.back_to_tip(session) if session.prompts else (session, [])
+    return exploring.back_to_tip(session) if session.prompts else (replace(session, notice=UNREAD), [])
 
 
 def _moves(move: Callable[[int], Key]) -> Mapping[Action, Key]:

@@ -44,10 +44,24 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
     return replace(prompt, selected=token) if prompt.cursor is None else replace(prompt, chosen=token)
 
 
+def _without_table(session: Session) -> Outcome:
+    """Why nothing can be chosen."""
+    first = session.prompt.place.tip.depth == 0
+    told = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
+    return replace(session, notice=told), []
+
+
 def select(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection by so many rows."""
 
     def go(session: Session) -> Outcome:
+        there = table(session.prompt.place)
+        if not there:
+            return _without_table(session)
+        last = 0 if rows < 0 else len(there) - 1
+        if selected_row(session.prompt.place) == last:
+            told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
+            return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
 
     return go
@@ -62,7 +76,7 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     """Opens a prompt behind the active one and goes to it."""
     limit = session.settings.max_prompts
     if len(session.prompts) >= limit:
-        return replace(session, notice=f"{limit} prompts are open, the most there can be: remove one with a"), []
+        return replace(session, notice=f"no more than {limit} can be open: a removes one"), []
     place = session.active + 1
     prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
     return show(replace(session, prompts=prompts, active=place))
@@ -88,11 +102,11 @@ def _branch(session: Session) -> Outcome:
     place = session.prompt.place
     rows = table(place)
     if not rows:
-        return replace(session, notice="nothing comes before the first token: no other can be chosen here"), []
+        return _without_table(session)
     token = rows[selected_row(place)].token
     assert session.prompt.cursor is not None
     if token == session.prompt.cursor.token:
-        return replace(session, notice="this is the token that was taken here: select another to go its way"), []
+        return replace(session, notice="this one was taken here: select another to go its way"), []
     return insert(session, Prompt(place.tip.child(token)))
 
 
@@ -202,4 +216,6 @@ def go_to(session: Session, index: int) -> Outcome:
     """To the open prompt of an index."""
     if index >= len(session.prompts):
         return replace(session, notice=f"there is no prompt {index + 1}"), []
+    if index == session.active:
+        return replace(session, notice=f"this is prompt {index + 1}"), []
     return show(replace(session, active=index))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.keep import valid_name
-from tokex_gguf.keymap import BINDINGS, Mode
+from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.rules.asking import begin
 from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Suspend
@@ -28,6 +28,8 @@ def layer(layers: tuple[Layer, ...]) -> Callable[[Session], Outcome]:
 
 def palette(session: Session) -> Outcome:
     """To the next palette."""
+    if not session.settings.colours:
+        return replace(session, notice="NO_COLOR is set: there are no colours to choose from"), []
     palettes = list(Palette)
     following = palettes[(palettes.index(session.palette) + 1) % len(palettes)]
     return replace(session, palette=following, notice=f"colours: {following.value}"), []
@@ -40,11 +42,11 @@ def mouse(session: Session) -> Outcome:
 
 
 def scroll(rows: int) -> Callable[[Session], Outcome]:
-    """Scrolls the help."""
+    """Moves the selection in the help."""
 
     def go(session: Session) -> Outcome:
-        # The screen's size is not known here: no further than the help can have lines.
-        return replace(session, scroll=max(0, min(3 * len(BINDINGS), session.scroll + rows))), []
+        last = sum(map(len, explained(session.explained).values())) - 1
+        return replace(session, scroll=max(0, min(last, session.scroll + rows))), []
 
     return go
 

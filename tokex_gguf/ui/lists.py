@@ -1,6 +1,9 @@
 """What stands in the table's place in other modes: phrases scored, the tree, the prompts."""
 
 import math
+import re
+
+from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.catalogue import row
@@ -12,8 +15,9 @@ from tokex_gguf.ui.panes import bar, number
 
 
 def text(session: Session, nodes: list[Node]) -> str:
-    """Tokens as one line."""
-    return label(b"".join(session.piece(node.token).data for node in nodes))
+    """Tokens as one line. Blanks are marked where they could be overlooked: not between words."""
+    marked = label(b"".join(session.piece(node.token).data for node in nodes))
+    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", marked)
 
 
 def logarithmic(logprob: float) -> str:
@@ -30,22 +34,41 @@ def logarithmic(logprob: float) -> str:
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
     if not session.scores:
-        hints = ("ctrl+p scores what is typed,", "Enter appends it.", "Several phrases are compared.")
-        return [[("class:dim", f" {hint}")] for hint in hints]
-    wide = max(8, width - 46)
+        return _typing_hints(session, width)
+    room = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
+    wide = max(8, width - 38 - room)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
     best = max((score.logprob for score in session.scores if score.logprob is not None), default=0.0)
+    last = session.scores[-1]
     for score, share in ranked(session.scores):
         name = pad(text(session, score.nodes), wide)
         if score.logprob is None or share is None:
             lines.append([("class:dim", f" {name}  working")])
             continue
         figures = (
-            f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {_odds(score.logprob - best):>8}"
+            f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {_odds(score.logprob - best):>8} "
         )
-        lines.append(fit([("", f" {name}{figures} "), ("class:bar", bar(share, 6))], width))
-    return [*lines[: height - 3], [], *_tokens(session, session.scores[-1], width, height - len(lines) - 1)]
+        style = "class:taken" if score is last and len(session.scores) > 1 else ""
+        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, room))], width))
+    if len(lines) > height - 2:
+        lines = [*lines[: height - 3], [("class:dim", f" … {len(lines) - height + 3} more phrases")]]
+    return [*lines, [], *_tokens(session, last, width, height - len(lines) - 1)]
+
+
+def _typing_hints(session: Session, width: int) -> list[Line]:
+    """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
+    before = text(session, session.draft.base.nodes()[-20:]) if session.draft else ""
+    room = width - 6
+    while get_cwidth(before) > room - 1:
+        before = "…" + before[1 + before.startswith("…") :]
+    return [
+        [("class:dim", " What is typed goes on after")],
+        [("", f"   {before}")],
+        [("class:dim", " ctrl+p scores it, Enter appends it.")],
+        [("class:dim", " Several phrases are compared.")],
+        [("class:dim", " From another place: Esc, look back, then i.")],
+    ]
 
 
 def ranked(scores: tuple[Score, ...]) -> list[tuple[Score, float | None]]:
@@ -67,20 +90,27 @@ def _odds(difference: float) -> str:
 
 
 def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:
-    """Every token of a phrase, the least likely marked."""
+    """Every token of a phrase, the least likely marked; where room is short, only that one."""
     if score.logprob is None:
         return []
-    lines: list[Line] = [fit([("class:head", f" {pad('token', width - 34)} {'prob':>8} {'rank':>7}")], width)]
+    room, phrase = width - 34, text(session, score.nodes)
+    told = f"tokens of {phrase}" if len(phrase) + 10 <= room else phrase
+    head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
+    lines: list[Line] = [fit([("class:head", head)], width)]
     for node in score.nodes:
         assert node.taken is not None
         weakest = node is score.weakest and len(score.nodes) > 1
         figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
-        name = pad(text(session, [node]), width - 34)
+        name = pad(text(session, [node]), room)
         note = "  ← weakest" if weakest else ""
         lines.append(fit([("class:taken" if weakest else "", f" {name}{figures}{note}")], width))
-    return (
-        lines if len(lines) <= height else [*lines[: height - 1], [("class:dim", f" … {len(lines) - height + 1} more")]]
-    )
+    if len(lines) <= height:
+        return lines
+    taken = score.weakest.taken
+    assert taken is not None
+    name, count = text(session, [score.weakest]), len(score.nodes)
+    told = f" weakest of its {count} tokens: {clip(name, 20)}  {number(taken.prob)}  rank {taken.rank}"
+    return [fit([("class:dim", told)], width)]
 
 
 def tree_row(session: Session, height: int) -> int:
@@ -103,7 +133,7 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     row = min(session.row, len(shown) - 1)
     first = tree_row(session, height)
     lines: list[Line] = [
-        fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'all p':>8}")], width)
+        fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'joint p':>8}")], width)
     ]
     for index in range(first, min(first + height - 1, len(shown))):
         branch = shown[index]
@@ -128,9 +158,7 @@ def model_row(session: Session, height: int) -> int:
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
     """The models on this machine; the one that is played is marked."""
-    lines: list[Line] = [
-        fit([("class:head", f"   {pad('models on this machine', width - 24)} {'kind':<10} size")], width)
-    ]
+    lines: list[Line] = [fit([("class:head", f"   {pad('models found here', width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     first = model_row(session, height)
@@ -164,7 +192,7 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
         entries.append((f"{index + 1:>2} {text(session, tip.nodes()[:60])}", figures))
     entries += [(f" + {visible(starter.name)}", f"{len(starter.text):>6} chars") for starter in session.starters]
     first = prompt_row(session, height)
-    lines: list[Line] = [fit([("class:head", " open prompts (by number) and texts to start with (+)")], width)]
+    lines: list[Line] = [fit([("class:head", " open prompts, and texts to start with (+)")], width)]
     for index in range(first, min(first + height - 1, len(entries))):
         name, figures = entries[index]
         style = "class:selected" if index == session.row else ""

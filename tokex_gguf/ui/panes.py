@@ -8,7 +8,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Candidate
-from tokex_gguf.keymap import SIGNS, Mode, keys_of, topics
+from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import is_whole, label, spell
 from tokex_gguf.tree import Node
@@ -57,6 +57,7 @@ class PromptPane:
         lines = laid.wrapped.lines
         first = max(0, len(lines) - height)
         if cursor is not None:
+            cursor = _seen(laid, cursor)
             # The cursor's line is somewhere in the middle, but no place is left free below the last.
             first = max(0, min(first, _line_of(lines, cursor.depth - 1) - height // 2))
         self._first = first
@@ -154,6 +155,14 @@ class PromptPane:
         return nodes, texts, next((laid.wrapped for (_, w), laid in reversed(self._laid.items()) if w == width), None)
 
 
+def _seen(laid: Laid, cursor: Node) -> Node:
+    """Where the cursor shows: a token that is a part of a character shows with the token that completes it."""
+    position = cursor.depth - 1
+    while position < len(laid.nodes) - 1 and not laid.wrapped.texts[position]:
+        position += 1
+    return laid.nodes[position]
+
+
 def _token_style(session: Session, nodes: list[Node], position: int) -> str:
     node = nodes[position]
     style = ""
@@ -228,7 +237,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         selected = "class:selected" if index == chosen else ""
         mark = "" if style or node is None else _mark(node, rows[index].token, taken)
         lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
-    if len(lines) == 1 and session.prompts and session.prompt.cursor is not None:
+    if node is not None and node.depth == 0:
         lines.append([("class:dim", " the first token is given: nothing comes before it")])
     return lines
 
@@ -252,7 +261,9 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     if not session.prompts:
         return (), 0, ""
     if session.hunt is not None:
-        return session.hunt.rows or (), session.hunt.row, "" if session.hunt.rows is not None else "class:dim"
+        # Before the first answer: what is found without any text are all tokens, so the table may stay.
+        rows = table(session.prompt.place) if session.hunt.rows is None else session.hunt.rows
+        return rows, session.hunt.row, ""
     prompt = session.prompt.place
     if prompt.tip.distribution is None and session.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
@@ -294,27 +305,27 @@ class _Columns:
             (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
-            # Reversed, a bar would show what is not there.
-            ("class:dim" if "class:dim" in style else "class:bar", bar(candidate.prob, self._bar)),
+            (style if "class:dim" in style else f"class:bar {style}".strip(), bar(candidate.prob, self._bar)),
             (style, " " + str(candidate.token).rjust(self._id)),
         ]
         return fit(line, self._width, style)
 
 
-def help_lines(mode: Mode, width: int) -> list[Line]:
-    """The keys of a mode by topic, in lines of at most `width` cells."""
-    parts = [
-        (topic, [(keys_of(binding), binding.help) for binding in bindings]) for topic, bindings in topics(mode).items()
-    ]
-    if mode in (Mode.PLAY, Mode.BROKEN):
-        parts.append(("What stands on the screen", list(SIGNS)))
-    keys = 17
+def help_lines(mode: Mode, width: int, selected: int) -> tuple[list[Line], int]:
+    """The keys of a mode by topic, in lines of `width` cells; and the line of the selected entry."""
+    topics = explained(mode)
+    keys = 3 + max(len(name) for entries in topics.values() for name, _ in entries)
     lines: list[Line] = []
-    for topic, entries in parts:
+    entry = at = 0
+    for topic, entries in topics.items():
         lines += [[], [("class:title", " " + topic)]]
         for name, text in entries:
-            told = wrap([text], width - keys - 5).lines
-            for index, line in enumerate(told):
-                head = "   " + pad(name if index == 0 else "", keys) + " "
-                lines.append([("class:key", head), *(("", span.text) for span in line.spans)])
-    return lines[1:]
+            style = ""
+            if entry == selected:
+                style, at = " class:selected", len(lines) - 1
+            for index, line in enumerate(wrap([text], width - keys - 5).lines):
+                head = "   " + pad(name if index == 0 else "", keys)
+                told = "".join(span.text for span in line.spans).strip()
+                lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
+            entry += 1
+    return lines[1:], at

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import TypeAlias
 
 STEPS = 32
 """Shades of a layer. Each style string that the terminal has not seen costs time."""
@@ -22,7 +23,7 @@ def entropy_colour(value: float) -> RGB:
 
 def rank_colour(value: float) -> RGB:
     """Green, yellow, red and violet for the four buckets."""
-    return ((60, 150, 70), (205, 175, 40), (200, 60, 50), (125, 60, 175))[round(value * 3)]
+    return ((45, 150, 65), (205, 175, 40), (190, 40, 40), (125, 60, 175))[round(value * 3)]
 
 
 def surprisal_colour(value: float) -> RGB:
@@ -30,14 +31,27 @@ def surprisal_colour(value: float) -> RGB:
     return (round(min(1.0, value * 1.6) * 235), round(max(0.0, value - 0.35) / 0.65 * 215), 30)
 
 
+def surprisal_on_light(value: float) -> RGB:
+    """Paper over orange to dark red."""
+    return (
+        round(255 - 130 * max(0.0, value - 0.5) / 0.5),
+        round(250 * (1 - value)),
+        round(235 * max(0.0, 1 - 2 * value)),
+    )
+
+
 def boundary_colour(value: float) -> RGB:
-    """Two tints in turns."""
-    return (38, 62, 92) if value else (92, 70, 38)
+    """Blue and grey in turns: both among the 256 colours of terminals that have no more."""
+    return (0, 95, 135) if value else (58, 58, 58)
 
 
-def safe_colour(value: float) -> RGB:
-    """Dark blue over grey to yellow: differs in brightness and along blue and yellow only, as cividis does."""
-    stops = ((0, 34, 78), (74, 85, 108), (125, 124, 120), (188, 175, 111), (253, 231, 55))
+def boundary_on_light(value: float) -> RGB:
+    """The same, pale."""
+    return (215, 215, 255) if value else (238, 238, 238)
+
+
+def _between(stops: tuple[RGB, ...], value: float) -> RGB:
+    """The colour at a value from 0 to 1 of a scale through `stops`."""
     place = max(0.0, min(1.0, value)) * (len(stops) - 1)
     index = min(int(place), len(stops) - 2)
     low, high = stops[index], stops[index + 1]
@@ -45,7 +59,19 @@ def safe_colour(value: float) -> RGB:
     return red, green, blue
 
 
-STANDARD: dict[str, Callable[[float], RGB]] = {
+def safe_colour(value: float) -> RGB:
+    """Dark blue over grey to yellow: differs in brightness and along blue and yellow only, as cividis does."""
+    return _between(((0, 34, 78), (74, 85, 108), (125, 124, 120), (188, 175, 111), (253, 231, 55)), value)
+
+
+def safe_on_light(value: float) -> RGB:
+    """Paper over grey to dark blue."""
+    return _between(((255, 250, 225), (226, 211, 150), (160, 152, 125), (95, 102, 115), (0, 34, 78)), value)
+
+
+Colours: TypeAlias = Callable[[float], RGB]
+
+STANDARD: dict[str, Colours] = {
     "probability": probability_colour,
     "entropy": entropy_colour,
     "rank": rank_colour,
@@ -54,7 +80,20 @@ STANDARD: dict[str, Callable[[float], RGB]] = {
 }
 """The colours of each layer by its name."""
 
-COLOUR_BLIND: dict[str, Callable[[float], RGB]] = dict.fromkeys(STANDARD, safe_colour)
+STANDARD_ON_LIGHT: dict[str, Colours] = {
+    **STANDARD,
+    "surprisal": surprisal_on_light,
+    "boundaries": boundary_on_light,
+}
+
+
+def _safe(scale: Colours, boundaries: Colours) -> dict[str, Colours]:
+    """One scale for all layers. What is to be found has its loud end: of a probability, that is 0."""
+    return {**dict.fromkeys(STANDARD, scale), "probability": lambda value: scale(1 - value), "boundaries": boundaries}
+
+
+COLOUR_BLIND = _safe(safe_colour, boundary_colour)
+COLOUR_BLIND_ON_LIGHT = _safe(safe_on_light, boundary_on_light)
 
 
 def luminance(colour: RGB) -> float:
@@ -94,7 +133,7 @@ def shade(layer: str, value: float) -> str:
     return f"class:{layer}.{step(value)}"
 
 
-def _coloured(colours: dict[str, Callable[[float], RGB]]) -> dict[str, str]:
+def _coloured(colours: dict[str, Colours]) -> dict[str, str]:
     styles = {}
     for layer, colour_of in colours.items():
         for index in range(STEPS):
@@ -105,7 +144,7 @@ def _coloured(colours: dict[str, Callable[[float], RGB]]) -> dict[str, str]:
 
 def _plain() -> dict[str, str]:
     """Without colours, the striking end of a scale stands out all the same, in four steps."""
-    looks = ("", "underline", "bold underline", "reverse bold")
+    looks = ("", "underline", "bold underline", "reverse")
     styles = {}
     for layer in STANDARD:
         for index in range(STEPS):
@@ -131,11 +170,20 @@ FEW: dict[str, tuple[str, ...]] = {
 """The looks of each layer, from 0 to 1, where a terminal has sixteen colours: to the nearest ones, shades would run
 into each other."""
 
-FEW_COLOUR_BLIND: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(FEW, ("bg:ansiblack fg:ansiwhite", "bg:ansiblue fg:ansiwhite", "bg:ansigray fg:ansiblack",
-                          "bg:ansibrightyellow fg:ansiblack")),
-    "boundaries": FEW["boundaries"],
-}  # fmt: skip
+FEW_ON_LIGHT: dict[str, tuple[str, ...]] = {
+    **FEW,
+    "surprisal": ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
+}
+
+
+def _few_safe(looks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {**dict.fromkeys(FEW, looks), "probability": looks[::-1], "boundaries": FEW["boundaries"]}
+
+
+FEW_COLOUR_BLIND = _few_safe(("bg:ansiblack fg:ansiwhite", "bg:ansiblue fg:ansiwhite", "bg:ansigray fg:ansiblack",
+                              "bg:ansibrightyellow fg:ansiblack"))  # fmt: skip
+FEW_COLOUR_BLIND_ON_LIGHT = _few_safe(("", "bg:ansigray fg:ansiblack", "bg:ansiblue fg:ansiwhite",
+                                       "bg:ansiblack fg:ansiwhite"))  # fmt: skip
 
 
 def _few(looks: dict[str, tuple[str, ...]]) -> dict[str, str]:
@@ -154,11 +202,13 @@ _DARK = {
     "rule": _GREY,
     "dim": _GREY,
     "head": _GREY,
-    "selected": "reverse",
+    "selected": "noreverse bg:#34495e fg:#ffffff",  # prompt_toolkit has a class of this name, reversed
+    "dim selected": "fg:#b8c0c8",
+    "bar selected": "fg:ansibrightcyan",
     "bar": "fg:ansicyan",
     "special": "fg:ansimagenta",
     "tip": "underline",
-    "cursor": "reverse bold",
+    "cursor": "bg:#5fd7ff fg:#000000 bold",
     "draft": "italic underline",
     "taken": "bold",
     "state": "fg:ansigreen bold",
@@ -173,7 +223,11 @@ _DARK = {
 _DARK_GREY = "fg:#626262"
 _LIGHT = {
     **{name: _DARK_GREY if style == _GREY else style for name, style in _DARK.items()},
+    "selected": "noreverse bg:#cfe2f5 fg:#000000",
+    "dim selected": "fg:#4a5560",
     "bar": "fg:#005faf",
+    "bar selected": "fg:#005faf",
+    "cursor": "bg:#00afd7 fg:#000000 bold",
     "special": "fg:#870087",
     "state": "fg:#005f00 bold",
     "busy": "fg:#005faf bold",
@@ -181,7 +235,19 @@ _LIGHT = {
     "notice": "fg:#005faf",
 }
 
-_MONOCHROME = {name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()}
+_FEW = {
+    "selected": "reverse",
+    "dim selected": "",
+    "bar selected": "fg:default",
+    "cursor": "bg:ansibrightcyan fg:ansiblack bold",
+}
+"""What is different with sixteen colours. A bar on a reversed line is one of the background's colour."""
+
+_MONOCHROME = {
+    **{name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()},
+    "selected": "reverse",
+    "cursor": "reverse bold underline",
+}
 
 
 def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict[str, str]:
@@ -193,6 +259,9 @@ def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict
     if palette == "monochrome" or colours < 16:
         return {**_MONOCHROME, **_plain()}
     base = _LIGHT if light else _DARK
+    safe = palette == "colour-blind"
     if colours == 16:
-        return {**base, **_few(FEW_COLOUR_BLIND if palette == "colour-blind" else FEW)}
-    return {**base, **_coloured(COLOUR_BLIND if palette == "colour-blind" else STANDARD)}
+        dark, pale = (FEW_COLOUR_BLIND, FEW_COLOUR_BLIND_ON_LIGHT) if safe else (FEW, FEW_ON_LIGHT)
+        return {**base, **_FEW, **_few(pale if light else dark)}
+    shades, pale_shades = (COLOUR_BLIND, COLOUR_BLIND_ON_LIGHT) if safe else (STANDARD, STANDARD_ON_LIGHT)
+    return {**base, **_coloured(pale_shades if light else shades)}

@@ -139,10 +139,8 @@ def _too_small(width: int, height: int) -> list[Line]:
 
 
 def _help(session: Session, width: int, height: int) -> list[Line]:
-    # Of the two modes of playing, the one that has all keys.
-    mode = Mode.BROKEN if session.explained is Mode.PLAY else session.explained
-    lines = help_lines(mode, width)
-    first = min(session.scroll, max(0, len(lines) - height))
+    lines, selected = help_lines(session.explained, width, session.scroll)
+    first = max(0, min(selected - height // 2, len(lines) - height))
     shown = _filled(lines[first : first + height], height)
     if first + height < len(lines):
         shown[-1] = [("class:dim", "   ↓ more")]
@@ -155,7 +153,7 @@ def header(session: Session, width: int) -> Line:
     if model is None:
         name = visible(PurePath(session.settings.model).name)
         return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
-    right = f"context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
+    right = f"  context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
     left = f" {visible(model.name)} · {visible(model.architecture)} · {model.quantization}"
     return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
 
@@ -177,8 +175,11 @@ def status(session: Session, width: int) -> Line:
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
-    room = width - sum(len(text) for _, text in right) - 1
-    return spread(choose(parts, room), right, width)
+    needed = [line for importance, line in parts if importance >= 8]
+    if session.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
+        # What it cost is told where there is room for it.
+        right = [part for part in right if part[0] != "class:dim"]
+    return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
 def _joint(draft: Draft) -> list[tuple[int, Line]]:
@@ -189,7 +190,7 @@ def _joint(draft: Draft) -> list[tuple[int, Line]]:
     parts: list[tuple[int, Line]] = [(8, [("class:notice", f"+{count}")])]
     logprob = Score(draft.base, draft.tip).logprob
     if logprob is not None:
-        parts.append((8, [("", f"joint p {logarithmic(logprob)}, log {logprob:.2f}")]))
+        parts.append((8, [("", f"joint p {logarithmic(logprob)}  ln p {logprob:.2f}")]))
     return parts
 
 
@@ -231,23 +232,31 @@ def second_line(session: Session, width: int) -> Line:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
     if session.layer is not Layer.PLAIN:
-        parts.append((9, legend(session.layer)))
+        parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
     if session.prompts and session.model:
         tip = session.prompt.tip
+        if tip.differs is not None:
+            important = 8 if session.prompt.cursor is None else 4
+            parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
         if session.prompt.cursor is not None:
             parts += _of_token(session, session.prompt.cursor)
-            return [("", " "), *choose(parts, width - 1, gap="  ")]
-        if tip.differs is not None:
-            parts.append((8, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
-        if tip.taken is not None:
-            name = clip(label(session.piece(tip.token).data), 20)
-            parts.append((7, [("class:dim", "tip "), ("", name), ("class:dim", f" p {number(tip.taken.prob)}")]))
-            parts.append((6, [("class:dim", f"rank {tip.taken.rank}")]))
-        if tip.distribution is not None:
-            bits = tip.distribution.entropy_bits
-            normalised = tip.distribution.normalised_entropy(session.model.vocab_size)
-            parts.append((5, [("class:dim", f"next: entropy {bits:.2f} bits ({normalised:.2f})")]))
-    return [("", " "), *choose(parts, width - 1, gap="   ")]
+        else:
+            parts += _of_tip(session, tip, session.model.vocab_size)
+    return [("", " "), *choose(parts, width - 1)]
+
+
+def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Line]]:
+    """The last token's own numbers, and how open it is what comes next."""
+    parts: list[tuple[int, Line]] = []
+    if tip.taken is not None:
+        name = clip(label(session.piece(tip.token).data), 20)
+        parts.append((7, [("class:dim", "tip "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))]))
+        parts.append((5, [("class:dim", "rank "), ("", str(tip.taken.rank))]))
+    if tip.distribution is not None:
+        bits, normalised = tip.distribution.entropy_bits, tip.distribution.normalised_entropy(vocabulary)
+        told: Line = [("class:dim", "next: entropy "), ("", f"{bits:.2f} bits"), ("class:dim", f" ({normalised:.2f})")]
+        parts.append((6, told))
+    return parts
 
 
 def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
@@ -257,9 +266,9 @@ def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
     if node.taken is not None and node.surprisal is not None:
         parts.append((8, [("class:dim", "p "), ("", number(node.taken.prob))]))
         parts.append((5, [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((6, _bits("surprisal", node.surprisal, surprisals(session.prompt))))
+        parts.append((7, _bits("surprisal", node.surprisal, surprisals(session.prompt))))
     if node.parent and node.parent.distribution:
-        parts.append((7, _bits("entropy", node.parent.distribution.entropy_bits, doubts(session.prompt))))
+        parts.append((6, _bits("entropy", node.parent.distribution.entropy_bits, doubts(session.prompt))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
@@ -313,9 +322,10 @@ def legend(layer: Layer, cells: int = 16) -> Line:
 
 def footer(session: Session, width: int) -> Line:
     """The keys that matter now, as many as fit."""
+    inner = bool(session.prompts) and session.prompt.cursor is not None
     parts: list[tuple[int, Line]] = [
         (importance, [("class:key", keys), ("class:label", f" {label}")])
-        for importance, keys, label in hints(session.mode)
+        for importance, keys, label in hints(session.mode, inner=inner, several=len(session.prompts) > 1)
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
     return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
