@@ -411,6 +411,24 @@ def test_an_answer_that_was_already_on_its_way_counts() -> None:
     assert isinstance(play.asked[0], Stop)
 
 
+@pytest.mark.parametrize("key", [Action.AUTOPLAY, Action.APPEND])
+def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action) -> None:
+    """Autoplay stood still, and the key that was kept was kept for later."""
+    play = waiting()
+    request = ahead(play)
+    play.asked.clear()
+    if key is Action.APPEND:
+        play.take(Action.APPEND)
+    play.take(key)
+    assert len(path(play)) == 6 and play.session.pending is not None
+    play.take(play.reply(request))  # type: ignore[arg-type]
+    assert len(path(play)) == 7 and play.session.pending is not None
+    assert play.session.autoplay == (key is Action.AUTOPLAY) and not play.session.ahead
+    kind = Continue if key is Action.AUTOPLAY else Evaluate
+    assert [type(asked) for asked in play.asked[-2:]] == [Stop, kind]
+    assert play.asked[-1].path == path(play)  # type: ignore[union-attr]
+
+
 def test_lookahead_can_be_turned_off() -> None:
     play = started(lookahead=0)
     assert play.asked == []

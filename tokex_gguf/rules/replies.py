@@ -141,7 +141,11 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     if message.request != session.pending:
         return session, []
     cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
-    session = replace(session, cost=cost, pending=None if complete else session.pending)
+    return _go_on(replace(session, cost=cost, pending=None if complete else session.pending))
+
+
+def _go_on(session: Session) -> Outcome:
+    """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
     if session.ready and (session.autoplay or session.ahead):
         session, more = play_on(session) if session.autoplay else append(session)
@@ -158,7 +162,7 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
     session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
     if session.pending is None or session.prompt.tip.distribution is None:
         return session, []
-    return ask(session)  # the token was chosen while its answer was on the way
+    return _go_on(session)  # the token was chosen while its answer was on the way
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
