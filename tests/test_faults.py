@@ -1,6 +1,7 @@
 """However the engine fails, and whatever is being done: the screen, the prompts and all that was computed stay.
 
-One line tells what happened, `r` starts another engine, and then everything is as it would have been.
+One line tells what happened, `r` starts another engine, and then everything is as it would have been. An engine that
+hangs is one that has failed.
 
 The long form, every fault in every state: `pytest -m soak tests/test_faults.py -s`.
 """
@@ -24,8 +25,8 @@ from tokex_gguf.distribution import Distribution
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import Engine, Session
-from tokex_gguf.update import Typed
+from tokex_gguf.session import DOUBT, Engine, Session
+from tokex_gguf.update import Beat, Typed
 
 ROOT = Path(__file__).parent.parent
 SEED = int(os.environ.get("FAULTS_SEED", "1"))
@@ -177,7 +178,8 @@ STATES: dict[State, str] = {
 }
 """What is being done, and the text that it takes where that matters."""
 
-SIGNALS = ("SIGABRT", "SIGSEGV", "SIGKILL", "SIGBUS")
+HANG = "SIGSTOP"
+SIGNALS = ("SIGABRT", "SIGSEGV", "SIGKILL", "SIGBUS", HANG)
 FILES = ("truncated", "overwritten")
 """What happens to the model's file under the engine's map of it."""
 LATENT = ("nan", *FILES)
@@ -255,6 +257,38 @@ def provoke(player: Patient) -> None:
     raise AssertionError("the fault does not show")
 
 
+def listen(player: Patient) -> str:
+    """Waits for an engine that says nothing, until that is told; returns what is told."""
+    for _ in range(4):
+        if player.session.mode is not Mode.PLAY:
+            player.press(Action.CLOSE)
+    for _ in range(20):
+        if not player.session.waiting:
+            if player.session.full:
+                player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
+            player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
+    assert player.session.waiting
+    player.press(*[Beat()] * DOUBT)
+    assert player.session.silence
+    for size in ((130, 40), (80, 24), (60, 16)):
+        assert "engine silent for 4 s: r restarts it" in player.screen(*size)
+    return "silent)"
+
+
+def die(player: Patient, name: str) -> str:
+    """Waits for the end of an engine; returns what is told."""
+    if name in LATENT:
+        provoke(player)
+    player.until(lambda session: session.engine is Engine.DEAD)
+    told = player.session.notice
+    assert told.startswith("the engine stopped (") and told.endswith("press r to restart it"), told
+    assert "\n" not in told and len(told) < 130
+    assert ("your prompts are safe" in told) == bool(player.session.prompts)
+    for size in ((130, 40), (80, 24), (60, 16)):
+        assert "engine stopped" in player.screen(*size)
+    return told
+
+
 def play(name: str, state: State, faulty: Faulty, folder: Path, fresh: Fresh) -> str:
     """Lets a fault happen in a state; returns the line that tells of it."""
     player = Patient(folder, faulty.model, STATES[state] or TEXT, example="in two", max_prompts=5, context=1024)
@@ -263,24 +297,16 @@ def play(name: str, state: State, faulty: Faulty, folder: Path, fresh: Fresh) ->
         assert player.game.engine_pid
         before = kept(player.session)
         faulty.happen(player.game.engine_pid)
-        if name in LATENT:
-            provoke(player)
-        player.until(lambda session: session.engine is Engine.DEAD)
+        told = listen(player) if name == HANG else die(player, name)
         session = player.session
-        told = session.notice
-        assert told.startswith("the engine stopped (") and told.endswith("press r to restart it"), told
-        assert "\n" not in told and len(told) < 130
-        assert ("your prompts are safe" in told) == bool(session.prompts)
-        for size in ((130, 40), (80, 24), (60, 16)):
-            assert "engine stopped" in player.screen(*size)
-        if name not in LATENT and state not in (playing, entered, opening, scoring, loaded, loading):
+        if name not in (HANG, *LATENT) and state not in (playing, entered, opening, scoring, loaded, loading):
             assert kept(session) == before
         after, known = kept(session), computed(session)
 
         faulty.mend()
         if session.mode is Mode.HELP:
             player.press(Action.CLOSE)
-        assert player.session.mode is Mode.BROKEN
+        assert player.session.mode is (Mode.PLAY if name == HANG else Mode.BROKEN)
         player.press(Action.RESTART)
         player.until(lambda session: session.engine is not Engine.LOADING)
         player.until(lambda session: session.ready or session.full or session.engine is Engine.DEAD)
@@ -342,7 +368,7 @@ def test_faults(tiny: dict[str, Path], tmp_path: Path, fresh: Fresh, monkeypatch
     chance.shuffle(states)
     names = list(NAMES)
     while len(names) < len(states):
-        names.append(chance.choice([*SIGNALS, "garbage", "exit"]))
+        names.append(chance.choice([*SIGNALS, HANG, "garbage", "exit"]))
     faults(list(zip(names, states, strict=False)), tiny, tmp_path, fresh, monkeypatch)
 
 
@@ -354,7 +380,7 @@ def test_every_fault_in_every_state(
 
 
 def test_an_engine_that_hangs_takes_no_key_away(tiny: dict[str, Path], tmp_path: Path) -> None:
-    """It is not noticed; but all that is known can be played, quitting waits for nothing, and it may go on."""
+    """All that is known can be played, quitting waits for nothing, and it may go on."""
     player = Patient(tmp_path, tiny["qwen2"])
     player.ready()
     pid = player.game.engine_pid
@@ -375,6 +401,22 @@ def test_an_engine_that_hangs_takes_no_key_away(tiny: dict[str, Path], tmp_path:
     began = time.perf_counter()
     player.game.close()
     assert time.perf_counter() - began < 1
+
+
+def test_a_long_decode_is_no_hang(tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process answers meanwhile."""
+    faulty = Faulty("abort", tiny["qwen2"], tmp_path)
+    monkeypatch.setattr(client, "start", faulty.start)
+    player = Patient(tmp_path, faulty.model, LONG, context=1024)
+    evaluating(player)
+    beats = 0
+    while not player.session.ready:
+        player.press(Beat())
+        beats += player.session.waiting
+        assert player.session.unanswered <= 1
+        player.until(lambda session: session.unanswered == 0)
+    assert beats > DOUBT
+    player.game.close()
 
 
 def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_path: Path) -> None:
@@ -432,6 +474,17 @@ def test_a_model_that_changes_under_the_engine_in_a_terminal(fault: str, played:
     terminal.shows(r"Prompt 1/2  tokens: 18 .* ready")
     terminal.press("s", "end", "right")
     terminal.shows(r"Prompt 2/2  .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_an_engine_that_hangs_is_noticed_in_a_terminal(played: tuple[Terminal, Path]) -> None:
+    terminal, _ = played
+    os.kill(terminal.engine(), signal.SIGSTOP)
+    terminal.press("end", "right")
+    terminal.shows(r"engine silent for [46] s: r restarts it")
+    terminal.press("r")
+    terminal.shows(r"tokens: 20 .* ready")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
 

@@ -27,6 +27,8 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Loading,
     Message,
+    Ping,
+    Pong,
     ProtocolError,
     Search,
     Stop,
@@ -64,6 +66,8 @@ EXAMPLES: list[Message] = [
     Checked(8, None),
     Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
     Continued(6, 2, [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
+    Ping(),
+    Pong(),
 ]
 
 

@@ -12,12 +12,24 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
-from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, Foresee, Load, Loaded, Loading, Stop
+from tokex_gguf.engine.protocol import (
+    Continue,
+    EngineDied,
+    Evaluate,
+    Failed,
+    Foresee,
+    Load,
+    Loaded,
+    Loading,
+    Ping,
+    Pong,
+    Stop,
+)
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import Engine, Layer, selected_row, table
+from tokex_gguf.session import BEAT, DOUBT, Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
-from tokex_gguf.update import Go, Quit, Save, Saved, SaveFailed, Send, Start, Unbound
+from tokex_gguf.update import Beat, Go, Quit, Save, Saved, SaveFailed, Send, Start, Unbound
 
 
 def path(play: Play) -> list[int]:
@@ -618,6 +630,36 @@ def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> N
     assert play.session.mode is Mode.HELP
     play.press(Action.CLOSE)
     assert play.session.mode is Mode.BROKEN
+
+
+def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
+    play = started()
+    play.take(Beat())
+    assert play.asked == [] and play.session.unanswered == 0, "nothing is owed"
+    play.take(Action.APPEND)
+    for _ in range(DOUBT):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.asked[1:] == [Ping()] * DOUBT
+    assert play.session.silence == BEAT * (DOUBT - 1)
+    play.take(Pong())
+    assert play.session.silence == 0, "it was slow"
+    play.answer()
+    play.take(Beat())
+    assert play.asked == []
+
+
+@pytest.mark.parametrize("key", [Action.APPEND, Action.AUTOPLAY])
+def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
+    play = started()
+    play.take(key)
+    for _ in range(DOUBT):
+        play.take(Beat())
+    play.take(Action.RESTART)
+    assert play.effects[0] == Start() and play.session.engine is Engine.LOADING
+    assert play.session.silence == 0
+    play.asked = [request for request in play.asked if isinstance(request, Load)]
+    assert play.answer().session.ready
 
 
 def test_a_full_context_says_so_and_popping_helps() -> None:

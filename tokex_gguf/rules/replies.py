@@ -13,12 +13,15 @@ from tokex_gguf.engine.protocol import (
     Found,
     Loaded,
     Loading,
+    Pong,
+    Reply,
     Tokenized,
 )
 from tokex_gguf.keymap import Mode
 from tokex_gguf.rules import composing, program, switching
 from tokex_gguf.rules.asking import ask, read_prompt
 from tokex_gguf.rules.effects import (
+    Beat,
     EditFailed,
     Kept,
     Listed,
@@ -38,7 +41,13 @@ from tokex_gguf.session import Cost, Engine, Job, Prompt, Session
 
 def hear(session: Session, message: News) -> Outcome:
     """What a reply of the engine, or the outcome of an effect, does."""
+    if session.unanswered and isinstance(message, Reply):
+        session = replace(session, unanswered=0)
     match message:
+        case Beat():
+            return program.beat(session)
+        case Pong():
+            return session, []
         case Loading():
             return replace(session, progress=message.fraction), []
         case Loaded():
