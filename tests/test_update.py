@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
+from tests.figures import Figure
 from tokex_gguf.engine.protocol import (
     Continue,
     EngineDied,
@@ -822,8 +822,7 @@ def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead
         has_true_numbers(prompt.tip)
 
 
-def sequences(count: int, length: int) -> None:
-    began = time.perf_counter()
+def sequences(count: int, length: int, figure: Figure) -> None:
     longest = 0
     for number in range(count):
         chance = random.Random(f"{SEED}-{number}")
@@ -833,16 +832,13 @@ def sequences(count: int, length: int) -> None:
         for prompt in follows(keys, chance.choice([0, 4])).session.prompts:
             has_true_numbers(prompt.tip)
             longest = max(longest, prompt.tip.depth)
-    print(
-        f"\noracle: seed {SEED}, {count} sequences of {length} keys of {len(KEYS)}, the longest path {longest} tokens, "
-        f"{time.perf_counter() - began:.0f} s"
-    )
+    figure(count, f"sequences of {length} keys", seed=SEED, tokens_in_the_longest_path=longest)
 
 
-def test_long_sequences_do_what_the_plain_rules_say() -> None:
-    sequences(10, 200)
+def test_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
+    sequences(10, 200, figure)
 
 
 @pytest.mark.soak
-def test_many_long_sequences_do_what_the_plain_rules_say() -> None:
-    sequences(2000, 200)
+def test_many_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
+    sequences(2000, 200, figure)
