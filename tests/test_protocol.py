@@ -261,7 +261,6 @@ def test_a_packed_field_is_right_or_a_fault(name: str, value: Any) -> None:
     assert isinstance(message, Evaluated)
 
 
-def test_fault_quotes_the_line_shortly() -> None:
-    with pytest.raises(ProtocolError, match="not a message: b'xxx") as caught:
+def test_a_fault_tells_nothing_of_what_was_said() -> None:
+    with pytest.raises(ProtocolError, match=r"^10000 bytes are no message \(JSONDecodeError\)$"):
         decode(b"x" * 10_000)
-    assert len(str(caught.value)) < 300

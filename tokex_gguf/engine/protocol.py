@@ -356,4 +356,5 @@ def decode(line: bytes) -> Message:
             raise TypeError("values of the wrong types")
         return message
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"not a message: {line[:80]!r} ({error})") from error
+        # What it said is not told: it goes into the log, and may be a prompt's text.
+        raise ProtocolError(f"{len(line)} bytes are no message ({type(error).__name__})") from None
