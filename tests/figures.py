@@ -72,7 +72,8 @@ class Figure:
         return Row(
             f"{self.count:,} {self.what}",
             ", ".join(map(str, sorted(self.seeds))) or "none",
-            ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.found.items()) or "nothing wrong",
+            ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in self.found.items())
+            or "nothing wrong",
             f"{self.seconds:.0f}",
         )
 
@@ -84,6 +85,10 @@ class Row(NamedTuple):
     seed: str
     found: str
     seconds: str
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2g}" if abs(value) < 1 else f"{value:,.0f}"
 
 
 def read(text: str) -> dict[str, Row]:

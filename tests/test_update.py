@@ -4,7 +4,7 @@ import math
 import os
 import random
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -741,7 +741,6 @@ WRITES = [
 ]
 LISTS = [(Action.PROMPTS, Action.DOWN, Action.ENTER), (Action.TREE, Action.ENTER)]
 MOVES = [*KEYS, *VISITS, *WRITES, Find("a"), Find("k"), *LISTS]
-Move: TypeAlias = Action | Go | Unbound | tuple[Message, ...] | Write | Find
 
 
 def keys_of(move: Any) -> tuple[Message, ...]:
