@@ -63,13 +63,16 @@ def looks_back(path: Path) -> bool:
     return len(session.prompts) == 2 and session.prompts[1].cursor is not None
 
 
-@pytest.mark.parametrize("end", ["quit", "killed"])
+@pytest.mark.parametrize("end", ["quit", "SIGTERM", "SIGHUP", "killed"])
 def test_what_was_on_the_screen_is_there_again_without_a_decode(end: str, tmp_path: Path) -> None:
     terminal = played()
     before = body(terminal)
     if end == "quit":
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
+    elif end.startswith("SIG"):
+        os.kill(terminal.child.pid, signal.Signals[end])
+        assert terminal.ends() == 128 + signal.Signals[end]
     else:
         folder = tmp_path / "state" / "tokex-gguf" / "sessions"
         deadline = time.monotonic() + 20
