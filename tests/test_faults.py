@@ -29,7 +29,7 @@ from tokex_gguf.distribution import Distribution
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import DOUBT, Engine, Session
+from tokex_gguf.session import DOUBT, DOUBT_AT_START, Engine, Session
 from tokex_gguf.update import Beat, Typed
 
 ROOT = Path(__file__).parent.parent
@@ -272,10 +272,10 @@ def listen(player: Patient) -> str:
                 player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
             player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
     assert player.session.waiting
-    player.press(*[Beat()] * DOUBT)
+    player.press(*[Beat()] * (DOUBT_AT_START if player.session.engine is Engine.LOADING else DOUBT))
     assert player.session.silence
     for size in ((130, 40), (80, 24), (60, 16)):
-        assert "engine silent for 4 s: r restarts it" in player.screen(*size)
+        assert f"engine silent for {player.session.silence:.0f} s: r restarts it" in player.screen(*size)
     return "silent)"
 
 

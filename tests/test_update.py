@@ -27,7 +27,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
 )
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import BEAT, DOUBT, Engine, Layer, selected_row, table
+from tokex_gguf.session import BEAT, DOUBT, DOUBT_AT_START, Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.ui.cells import width_of
@@ -639,6 +639,9 @@ def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
     play = started()
     play.take(Beat())
     assert play.asked == [] and play.session.unanswered == 0, "nothing is owed"
+    before = play.session
+    play.take(Beat())
+    assert play.session is before, "nothing to save"
     play.take(Action.APPEND)
     for _ in range(DOUBT):
         assert play.session.silence == 0
@@ -650,6 +653,19 @@ def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
     play.answer()
     play.take(Beat())
     assert play.asked == []
+
+
+def test_an_engine_that_is_being_started_gets_more_time() -> None:
+    play = Play()
+    for _ in range(DOUBT_AT_START):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.session.silence == BEAT * (DOUBT_AT_START - 1)
+    play.take(Loading(0.1))
+    for _ in range(DOUBT):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.session.silence
 
 
 @pytest.mark.parametrize("key", [Action.APPEND, Action.AUTOPLAY])

@@ -22,6 +22,8 @@ BEAT = 2.0
 """Seconds between two questions whether the engine is alive, while it owes an answer."""
 DOUBT = 3
 """So many of them unanswered, the player is told."""
+DOUBT_AT_START = 15
+"""The same before an engine has said anything: it may be read from a slow disk."""
 
 
 class Layer(Enum):
@@ -318,7 +320,9 @@ class Session:
     @property
     def silence(self) -> float:
         """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
-        return (self.unanswered - 1) * BEAT if self.unanswered >= DOUBT else 0.0
+        heard = self.engine is not Engine.LOADING or self.progress > 0
+        doubt = DOUBT if heard else DOUBT_AT_START
+        return (self.unanswered - 1) * BEAT if self.unanswered >= doubt else 0.0
 
     @property
     def evaluated(self) -> int:

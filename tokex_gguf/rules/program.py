@@ -98,7 +98,7 @@ def restart(session: Session) -> Outcome:
 def beat(session: Session) -> Outcome:
     """Asks an engine that owes an answer whether it is alive."""
     if not session.waiting:
-        return replace(session, unanswered=0), []
+        return replace(session, unanswered=0) if session.unanswered else session, []
     return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
 
 
