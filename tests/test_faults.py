@@ -3,7 +3,7 @@
 One line tells what happened, `r` starts another engine, and then everything is as it would have been. An engine that
 hangs is one that has failed.
 
-The long form, every fault in every state: `pytest -m soak tests/test_faults.py -s`.
+The long form, every fault in every state: `pytest -m soak tests/test_faults.py`.
 """
 
 import os

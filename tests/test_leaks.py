@@ -1,6 +1,6 @@
 """Long play leaves nothing behind: memory, open files, KV sequences.
 
-The long form: `pytest -m soak tests/test_leaks.py -s`.
+The long form: `pytest -m soak tests/test_leaks.py`.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Resizes to any size, with keys between them: the program goes on, and its screen is that of a fresh start.
 
-The long form: `pytest -m soak tests/test_resizing.py -s`.
+The long form: `pytest -m soak tests/test_resizing.py`.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Quitting is never kept waiting: not by a long evaluation, and not by keys that came before.
 
-The long form: `pytest -m soak tests/test_responsive.py -s`.
+The long form: `pytest -m soak tests/test_responsive.py`.
 """
 
 import os

@@ -1,6 +1,6 @@
 """However the program ends, and whatever it was doing: the terminal is as it was, and the engine is gone.
 
-The long form: `pytest -m soak tests/test_restored.py -s`.
+The long form: `pytest -m soak tests/test_restored.py`.
 """
 
 import array

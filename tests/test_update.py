@@ -711,7 +711,7 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
     assert len(path(play)) == 6
 
 
-# --- any keys at all; the long form: `pytest -m soak tests/test_update.py -s`
+# --- any keys at all; the long form: `pytest -m soak tests/test_update.py`
 
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
 

@@ -4,7 +4,7 @@ A walk appends, pops, pastes, switches prompts, looks ahead, goes on with what w
 interrupted, as players do; after each step the distribution is compared with that of the same path
 decoded into an empty cache by a plain loop that shares no code with the engine.
 
-The long form: `pytest -m soak tests/test_walks.py -s`.
+The long form: `pytest -m soak tests/test_walks.py`.
 """
 
 import os
