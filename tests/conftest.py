@@ -16,6 +16,8 @@ from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
 
 FIGURES = pytest.StashKey[dict[str, Figure]]()
+LONG = pytest.StashKey[set[str]]()
+"""Tests that the page is about, as far as they ran."""
 FAILED = pytest.StashKey[set[str]]()
 
 
@@ -25,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = {}
+    config.stash[LONG] = set()
     config.stash[FAILED] = set()
 
 
@@ -44,6 +47,8 @@ def pytest_runtest_makereport(
         name = f"{item.path.name}::{item.originalname}"  # type: ignore[attr-defined]
         found.seconds = call.duration
         item.config.stash[FIGURES].setdefault(name, Figure()).add(found)
+        if item.get_closest_marker("soak"):
+            item.config.stash[LONG].add(name)
         if not report.passed:
             item.config.stash[FAILED].add(name)
     return report
@@ -58,7 +63,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"{name}: {row.tried}; seed {row.seed}; {row.found}; {row.seconds} s")
     if config.getoption("--reliability"):
         rows = figures.read(figures.PAGE.read_text(encoding="utf-8")) if figures.PAGE.exists() else {}
-        rows |= {name: one.row() for name, one in found.items()}
+        rows |= {name: found[name].row() for name in config.stash[LONG]}
         rows = {name: row for name, row in rows.items() if name not in failed}
         figures.PAGE.write_text(figures.write(rows) + figures.foot(rows), encoding="utf-8")
 

@@ -5,7 +5,7 @@ A test that takes the fixture `figure` says with it how much it tried and what i
     figure(1000, "programs killed while they saved", seed=SEED, unfinished_files=unfinished)
 
 `pytest -m soak --reliability` writes the page. Rows of tests that did not run stay as they were, so that it can be
-written piece by piece; the row of a test that fails goes. `tests/test_reliability.py` holds that the page has a row
+written file by file; the row of a test that fails goes. `tests/test_reliability.py` holds that the page has a row
 for each long test there is.
 """
 
