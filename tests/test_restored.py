@@ -512,7 +512,7 @@ def test_the_terminal_is_restored_in_every_state(
     """Several at once: each waits most of the time."""
     times = int(os.environ.get("TIMES", "5"))
     with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-        pairs = [(state, tmp_path / f"{state}-{time}") for state in STATES for time in range(times)]
+        pairs = [(state, tmp_path / f"{state}-{time}".replace(" ", "-")) for state in STATES for time in range(times)]
         wrong = list(filter(None, pool.map(one, repeat(way), repeat(tiny["qwen2"]), *zip(*pairs, strict=True))))
     assert not wrong, "\n".join(wrong)
     figure(len(pairs), f"endings in {len(WAYS)} ways and {len(STATES)} states")
