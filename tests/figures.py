@@ -9,6 +9,7 @@ written file by file; the row of a test that fails goes. `tests/test_reliability
 for each long test there is.
 """
 
+import ast
 import os
 import platform
 import re
@@ -38,7 +39,8 @@ HEAD = """# Reliability
 
 This page is written by the tests themselves: `uv run pytest -m soak --reliability`. Each row is what one long test
 tried and found; the same tests run shorter in the normal suite (`uv run pytest`). Nothing is tried twice: a test that
-fails has no row here. A seed brings the same tries again; how to give another one stands at the head of each file.
+fails has no row here, and is named at the end. A seed brings the same tries again; how to give another one stands at
+the head of each file.
 """
 
 
@@ -108,8 +110,28 @@ def write(rows: dict[str, Row]) -> str:
     return "\n".join(parts)
 
 
+def long_tests() -> dict[str, list[str]]:
+    """The tests with the mark `soak`, and the fixtures that each takes. Read from the sources."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and "pytest.mark.soak" in map(ast.unparse, node.decorator_list):
+                found[f"{path.name}::{node.name}"] = [argument.arg for argument in node.args.args]
+    return found
+
+
 def foot(rows: dict[str, Row]) -> str:
-    """Where and how long it ran."""
+    """What is not there; where and how long the others ran."""
+    absent = [f"- `{test}`\n" for test in long_tests() if test not in rows]
+    told = f"\n{ABSENT}\n\n{''.join(absent)}" if absent else ""
     minutes = sum(int(row.seconds) for row in rows.values()) / 60
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return f"\nAll of this took {minutes:.1f} minutes ({machine}).\n"
+    return f"{told}\nAll of this took {minutes:.1f} minutes ({machine}).\n"
+
+
+ABSENT = "These tests did not run when this was written, or failed:"
+
+
+def absent(text: str) -> set[str]:
+    """The tests that a page says are not there."""
+    return set(re.findall(r"^- `(\S+)`$", text.partition(f"\n{ABSENT}\n")[2], re.MULTILINE))
