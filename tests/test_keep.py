@@ -531,8 +531,8 @@ def refuse_saves(folder: Path, times: int, figure: Figure) -> None:
             if fails := chance.random() < 0.7:
                 refuse(patch, chance.choice(CALLS), chance.choice([errno.ENOSPC, errno.EIO, errno.EACCES]))
             done = save(keeper, n)
-        assert done != fails
-        refused += fails
+        assert done or fails  # a step that is not taken refuses nothing: there may be no generation to put aside
+        refused += not done
         saved = n if done else saved
         if saved:
             assert read(folder, "one", number)[0] == saved
