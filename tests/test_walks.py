@@ -219,5 +219,5 @@ def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
 
 @pytest.mark.soak
 def test_many_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
-    count = int(os.environ.get("WALKS", "50"))
+    count = int(os.environ.get("WALKS", "15"))
     assert walks(model_path, count, 15, figure, context=256, longest=120, top=100, threads=2) < SMOLLM2
