@@ -149,9 +149,10 @@ def shelve(path: Path, share: float) -> Shelf:
         together = shown[start : start + TOGETHER]
         table = Distribution.of(1.0, together, [-0.01 * rank for rank in range(len(together))])
         node = session.root
-        for token in together:
+        for token, following in zip(together, [*together[1:], None], strict=True):
             node = node.child(token)
-            node.attach(table)  # all are known: nothing is left to ask the engine for
+            # All are known, so that nothing is left to ask the engine for; the whole table at the tip only.
+            node.attach(table if following is None else Distribution.of(1.0, [following], [-1.0]))
         node.visit()
         prompts.append(Prompt(node))
     for prompt in prompts:
