@@ -1,17 +1,71 @@
 """Fixtures shared by the tests: the real small model, loaded once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from llama_cpp import llama_cpp
 
+from tests import figures
+from tests.figures import Figure
 from tests.tiny_models import MODELS
 from tokex_gguf.engine import rows
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
+
+FIGURES = pytest.StashKey[dict[str, Figure]]()
+LONG = pytest.StashKey[set[str]]()
+"""Tests that the page is about, as far as they ran."""
+FAILED = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", action="store_true", help="write what the long tests find into its page in docs/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = {}
+    config.stash[LONG] = set()
+    config.stash[FAILED] = set()
+
+
+@pytest.fixture
+def figure() -> Figure:
+    """For a test to say how much it tried and what it found."""
+    return Figure()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    found = getattr(item, "funcargs", {}).get("figure")
+    if found is not None and call.when == "call":
+        name = f"{item.path.name}::{item.originalname}"  # type: ignore[attr-defined]
+        found.seconds = call.duration
+        item.config.stash[FIGURES].setdefault(name, Figure()).add(found)
+        if item.get_closest_marker("soak"):
+            item.config.stash[LONG].add(name)
+        if not report.passed:
+            item.config.stash[FAILED].add(name)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found, failed = config.stash[FIGURES], config.stash[FAILED]
+    if found:
+        terminalreporter.section("figures")
+    for name, one in found.items():
+        row = one.row()
+        terminalreporter.line(f"{name}: {row.tried}; seed {row.seed}; {row.found}; {row.seconds} s")
+    if config.getoption("--reliability"):
+        rows = figures.read(figures.PAGE.read_text(encoding="utf-8")) if figures.PAGE.exists() else {}
+        rows |= {name: found[name].row() for name in config.stash[LONG]}
+        rows = {name: row for name, row in rows.items() if name not in failed}
+        figures.PAGE.write_text(figures.write(rows) + figures.foot(rows), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,8 @@ from tokex_gguf.engine.protocol import (
     Found,
     Load,
     Loaded,
+    Ping,
+    Pong,
     Reply,
     Request,
     Search,
@@ -126,6 +128,8 @@ class Play:
     def reply(self, request: Request) -> Reply | None:
         if isinstance(request, Load):
             return Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
+        if isinstance(request, Ping):
+            return Pong()
         if isinstance(request, Tokenize):
             return Tokenized(request.request, text_to_path(request.text), PIECES)
         if isinstance(request, Evaluate):

@@ -19,6 +19,7 @@ from tokex_gguf.editor import Editor
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.game import Game
 from tokex_gguf.session import Session, Settings
+from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
 from tokex_gguf.update import Message
 
@@ -279,6 +280,21 @@ def test_the_engine_dies_and_r_restarts_it(played: Played) -> None:
         await player.shows(r"the engine stopped \(SIGSEGV\)")
         await player.press("d", "r")
         await player.shows("Prompt 2/2  tokens: 6 .*ready")
+        assert FakeEngine.latest is not first
+
+    played(scenario)
+
+
+def test_an_engine_that_says_nothing_is_noticed(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "BEAT", 0.01)
+
+    async def scenario(player: Player) -> None:
+        first = FakeEngine.latest
+        first.held = True
+        await player.press("right")
+        await player.shows(r"engine silent for \d+ s: r restarts it")
+        await player.press("r")
+        await player.shows("tokens: 6 .*ready")
         assert FakeEngine.latest is not first
 
     played(scenario)

@@ -18,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.fake import PIECES, Play, started
+from tests.figures import Figure
 from tokex_gguf import archive
 from tokex_gguf.archive import BadArchive, dump, load, seal
 from tokex_gguf.distribution import Distribution, Taken
@@ -561,7 +562,6 @@ def test_cut_off_anywhere() -> None:
 
 def test_flipped_bits_never_pass() -> None:
     chance = random.Random(SEED)
-    print(f"seed {SEED}, 400 flips")
     for _ in range(400):
         data = bytearray(DATA)
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -593,15 +593,15 @@ def scramble(times: int, seed: int) -> int:
     return sum(only_bad_archives(seal(scrambled(chance.choice([body, shorter]), chance))) for _ in range(times))
 
 
-def test_damage_that_the_checksum_does_not_see() -> None:
+def test_damage_that_the_checksum_does_not_see(figure: Figure) -> None:
     read = scramble(600, SEED)
-    print(f"seed {SEED}, 600 documents, {read} of them read")
+    figure(600, "damaged sessions", seed=SEED, still_read=read)
     assert read
 
 
 @pytest.mark.soak
-def test_much_damage() -> None:
-    print(f"seed {SEED}, 50000 documents, {scramble(50_000, SEED)} of them read")
+def test_much_damage(figure: Figure) -> None:
+    figure(50_000, "damaged sessions", seed=SEED, still_read=scramble(50_000, SEED))
 
 
 JSON = st.recursive(

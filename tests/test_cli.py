@@ -3,7 +3,10 @@
 import errno
 import json
 import math
+import os
+import queue
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.terminal import Terminal
 from tokex_gguf import __version__, cli, machine
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.engine import llama
+from tokex_gguf.engine.client import Delivery, EngineClient
+from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.keymap import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -418,6 +424,69 @@ def test_the_log_tells_versions_and_fingerprint_and_no_prompt(tmp_path: Path) ->
     assert re.search(r"tokex-gguf [\d.]+, Python 3\S+, with .*SmolLM2", text)
     assert re.search(r"engine \d+: .*Q4_1, fingerprint [0-9a-f]{16}", text)
     assert "secret" not in text
+
+
+def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    """Also where the engine dies and comes back, something fails, or nothing that it says makes sense."""
+    log = tmp_path / "log"
+    faulty = (
+        "import sys, tokex_gguf.game as game; from tokex_gguf.__main__ import run\n"
+        "def fail(game, text): raise ValueError('wrong')\n"
+        "game.Game._save = fail\n"
+        "sys.exit(run())"
+    )
+    arguments = ["--model", str(tiny["qwen2"]), "--prompt", "a secret thought", "--log", str(log)]
+    terminal = Terminal(command=[sys.executable, "-c", faulty, *arguments])
+    terminal.shows(" ready")
+    terminal.press("i", " hidden words", "\r")
+    terminal.shows("hidden words(.|\\n)* ready")
+    terminal.press("/", "covert")
+    terminal.shows("search: covert")
+    terminal.press("esc")
+    terminal.until(lambda text: "search:" not in text)
+    os.kill(terminal.engine(), signal.SIGKILL)
+    terminal.shows("press r to restart it")
+    terminal.press("r")
+    terminal.shows(" ready")
+    terminal.press("\x13", "private name", "\r")
+    terminal.shows("kept as private name")
+    terminal.press("x")
+    assert terminal.ends() == 1
+    text = log.read_text()
+    assert "SIGKILL" in text and "ValueError: wrong" in text
+    assert text.count("fingerprint") == 2, "of each engine"
+    for word in ("secret", "thought", "hidden", "covert", "private"):
+        assert word not in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'["Tokenized",{"text":"a secret"}]',
+        b"a secret",
+        b'["Tokenize",{"request":1,"text":"a secret","parse_special":true}]',
+    ],
+)
+def test_the_log_has_no_text_of_a_reply_that_is_none(line: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    script = f"import sys; sys.stdout.buffer.write({line!r} + b'\\n'); sys.stdout.flush(); sys.stdin.read()"
+    engine = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    told: queue.Queue[Delivery] = queue.Queue()
+    client = EngineClient(told.put, engine)
+    assert told.get(timeout=60) == EngineDied("unreadable reply")
+    client.close()
+    assert "unreadable reply" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for size in (300_000, 400_000):
+        log.write_bytes(b"old\n" * size)
+        assert run("--plain", "--model", "bundled", "--prompt", "a", "--log", str(log)).returncode == 0
+        assert (tmp_path / "log.1").stat().st_size == 4 * size
+    assert sorted(path.name for path in tmp_path.glob("log*")) == ["log", "log.1"]
+    before = log.read_text()
+    assert run("--plain", "--model", "bundled", "--prompt", "a", "--log", str(log)).returncode == 0
+    assert log.read_text().startswith(before), "a small one is gone on with"
 
 
 def test_fingerprints_tell_files_apart(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
 
 
 def inbox(*requests: Request) -> Inbox:
-    box = Inbox(io.BytesIO(b"".join(map(encode, requests))))
+    box = Inbox(io.BytesIO(b"".join(map(encode, requests))), io.BytesIO())
     box.read()
     box._closed = False  # the source ended, but the other side is still there
     return box
@@ -274,7 +274,7 @@ def test_stop_takes_back_an_evaluation_that_has_not_begun() -> None:
 
 
 def test_the_end_of_the_source_is_the_end() -> None:
-    box = Inbox(io.BytesIO(b""))
+    box = Inbox(io.BytesIO(b""), io.BytesIO())
     box.read()
     assert box.next() is None
 

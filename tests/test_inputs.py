@@ -11,11 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from tests import fake
+from tests.fake import started
+from tests.figures import Figure
 from tests.test_app import FakeEngine
-from tokex_gguf import cli
+from tokex_gguf import archive, cli
 from tokex_gguf import game as game_module
 
 SECONDS = 5.0
@@ -311,31 +315,32 @@ class Told:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys, self.count, self.slowest, self.wrong = capsys, 0, 0.0, list[str]()
 
-    def given(self, name: str, arguments: list[str], code: int) -> None:
-        shape = [["--plain"], ["--json"]][self.count % 2]
+    def given(self, name: str, arguments: list[str], *codes: int, screen: bool = False) -> None:
+        """Runs the program; it must end with one of these codes."""
+        shape: list[str] = [] if screen else [["--plain"], ["--json"]][self.count % 2]
         self.count += 1
         began = time.perf_counter()
-        got = cli.main([*arguments, *shape])
+        with patch.object(sys.stdout, "isatty", lambda: screen), patch.object(sys.stdin, "isatty", lambda: screen):
+            got = cli.main([*arguments, *shape])
         took = time.perf_counter() - began
         self.slowest = max(self.slowest, took)
         out, err = self.capsys.readouterr()
         lines = err.removesuffix("\n").split("\n") if err else []
         fine = (
-            got == code
+            got in codes
             and took < SECONDS
-            and (len(lines) == 1 and bool(out) is False if code else not lines and bool(out))
+            and (len(lines) == 1 and bool(out) is False if got else not lines and bool(out))
             and all(line.startswith("tokex-gguf: ") and line.isprintable() for line in lines)
             and "internal error" not in err
             and len(err) < 1000
         )
         if not fine:
-            self.wrong.append(f"{name}: exit code {got} for {code}, {took:.1f} s: {err[:300]!r}")
+            self.wrong.append(f"{name}: exit code {got} for {codes}, {took:.1f} s: {err[:300]!r}")
 
-    def end(self, what: str, least: int) -> None:
-        with self.capsys.disabled():
-            print(f"\n{what}: seed {SEED}, {self.count} given, the slowest took {self.slowest:.2f} s")
+    def end(self, figure: Figure, what: str, least: int) -> None:
         assert not self.wrong, "\n".join(self.wrong)
         assert self.count >= least
+        figure(self.count, what, seed=SEED, seconds_of_the_slowest=self.slowest)
 
 
 @pytest.fixture
@@ -356,15 +361,17 @@ SOUND = ["--model", "sound.gguf"]
     ],
     ids=["inputs", "configurations", "models", "logs"],
 )
-def test_files(option: str, kinds: dict[str, tuple[Content, int]], more: list[str], told: Told, tmp_path: Path) -> None:
+def test_files(
+    option: str, kinds: dict[str, tuple[Content, int]], more: list[str], told: Told, tmp_path: Path, figure: Figure
+) -> None:
     for number, (name, (content, code)) in enumerate(kinds.items()):
         path = tmp_path / f"{number}.gguf"
         place(content, path)
         told.given(name, [*more, f"{option}={path.name}"], code)
-    told.end(f"files for {option}", len(kinds))
+    told.end(figure, "files", len(kinds))
 
 
-def test_names_of_files(told: Told, tmp_path: Path) -> None:
+def test_names_of_files(told: Told, tmp_path: Path, figure: Figure) -> None:
     for name in NAMES:
         (tmp_path / name).write_text("hello")
         told.given(f"input {name!r}", [*SOUND, f"--input={name}"], 0)
@@ -374,13 +381,112 @@ def test_names_of_files(told: Told, tmp_path: Path) -> None:
         told.given(f"wrong input {name!r}", [*SOUND, f"--input={name}"], 2)
         (tmp_path / name).unlink()
         told.given(f"log {name!r}", [*SOUND, f"--log={name}", "--prompt=a"], 0)
-    told.end("names of files", 5 * len(NAMES))
+    told.end(figure, "names of files", 5 * len(NAMES))
 
 
-def test_arguments(told: Told) -> None:
+def test_arguments(told: Told, figure: Figure) -> None:
     for arguments, code in ARGUMENTS:
         told.given(repr(arguments)[:80], [*([] if "--model" in arguments else SOUND), *arguments], code)
-    told.end("arguments", len(ARGUMENTS))
+    told.end(figure, "arguments", len(ARGUMENTS))
+
+
+# --- sessions
+
+
+GOOD = archive.dump(started("hello").session)
+
+SESSIONS: dict[str, tuple[Content, int]] = {
+    "good": (GOOD, 0),
+    "without prompts": (archive.dump(fake.Play().session), 0),
+    "empty": (b"", 1),
+    "text": (b"a session", 1),
+    "cut off": (GOOD[:-100], 1),
+    "another checksum": (GOOD.replace(b'"crc32":', b'"crc32":1'), 1),
+    "a newer version": (GOOD.replace(b'"version":1', b'"version":2'), 1),
+    "BOM": (b"\xef\xbb\xbf" + GOOD, 1),
+    "CRLF": (GOOD.replace(b",", b",\r\n"), 1),
+    "UTF-16": (GOOD.decode().encode("utf-16"), 1),
+    "zeros": (bytes(100_000), 1),
+    "noise": (chance.randbytes(5000), 1),
+    "a list": (b"[]", 1),
+    "null": (b"null", 1),
+    "a number": (b"1" * 5000, 1),
+    "deep": (b"[" * 200_000, 1),
+    "deep objects": (b'{"a":' * 100_000, 1),
+    "another format": (b'{"format": "a game"}', 1),
+    "nothing inside": (archive.seal(b"{}"), 1),
+    "a list inside": (archive.seal(b"[]"), 1),
+    "deep inside": (archive.seal(b"[" * 100_000 + b"]" * 100_000), 1),
+    "keys twice": (archive.seal(b'{"file": "a", "file": "b", "file": "\\u001b[2J"}'), 1),
+    "wrong types": (archive.seal(b'{"file": 1, "model": [], "prompts": {}, "nodes": null, "pieces": 1e400}'), 1),
+    "a path with zero": (archive.seal(b'{"file": "a\\u0000b"}'), 1),
+    PIPE: (PIPE, 1),
+    SOCKET: (SOCKET, 1),
+    FOLDER: (FOLDER, 1),
+    SPARSE: (SPARSE, 1),
+}
+"""Given with --session."""
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Their folder; where one is there, it is not played."""
+    monkeypatch.setattr(cli, "_play", lambda _: print("played") or 0)
+    folder = tmp_path / "xdg_state_home" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("generation", ["", ".1"])
+def test_sessions(generation: str, told: Told, sessions: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+    for number, (name, (content, code)) in enumerate(SESSIONS.items()):
+        monkeypatch.chdir(sessions)
+        place(content, Path(f"s{number}{generation}.json"))
+        monkeypatch.chdir(sessions.parents[2])
+        told.given(name, [*SOUND, f"--session=s{number}"], code, screen=True)
+    told.end(figure, "sessions", len(SESSIONS))
+
+
+# --- damage at random
+
+
+def spoiled(data: bytes, chance: random.Random) -> bytes:
+    """A text with some of its bytes changed, moved or doubled."""
+    data = data or b"x"
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        at, length = chance.randrange(len(data)), chance.choice([1, 1, 4, 30])
+        other = chance.randrange(len(data))
+        new = chance.choice([chance.randbytes(length), b"", data[other : other + length], b"\0", b'"', b"[", b"\xff"])
+        data = data[:at] + new + data[at + length :] or b"x"
+    return data
+
+
+def spoil(count: int, told: Told, folder: Path, sessions: Path, figure: Figure) -> None:
+    """Gives the program damaged files of each kind."""
+    chance = random.Random(SEED)
+    kinds = [(option, list(kinds)) for option, kinds in (("--input", INPUTS.values()), ("--config", CONFIGS.values()))]
+    whole = (Path(__file__).parent.parent / "config.toml").read_bytes()
+    for number in range(count):
+        option, contents = chance.choice(kinds)
+        data = b""
+        while not data or len(data) > 10_000:
+            content = chance.choice(contents)[0]
+            data = content if isinstance(content, bytes) else whole
+        path = folder / "spoiled"
+        path.write_bytes(spoiled(data, chance))
+        told.given(f"{option} {number}", [*SOUND, f"{option}={path}"], 0, 2)
+        (sessions / "one.json").write_bytes(spoiled(GOOD, chance))
+        told.given(f"session {number}", [*SOUND, "--session=one"], 0, 1, screen=True)
+    told.end(figure, "damaged files", 2 * count)
+
+
+def test_damaged_files(told: Told, tmp_path: Path, sessions: Path, figure: Figure) -> None:
+    spoil(30, told, tmp_path, sessions, figure)
+
+
+@pytest.mark.soak
+def test_many_damaged_files(told: Told, tmp_path: Path, sessions: Path, figure: Figure) -> None:
+    spoil(1500, told, tmp_path, sessions, figure)
 
 
 @pytest.mark.parametrize("make", [lambda: "--input=<(printf hello)", lambda: "--input=/dev/stdin"])

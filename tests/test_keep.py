@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.fake import started
+from tests.figures import Figure
 from tokex_gguf import archive, keep
 from tokex_gguf.keep import Keeper, Kept, NoSession, autosave_name, names, prune, read, valid_name
 from tokex_gguf.keymap import Action
@@ -479,9 +480,9 @@ while True:
 """
 
 
-def kill_writers(folder: Path, times: int, seed: int) -> None:
+def kill_writers(folder: Path, times: int, figure: Figure) -> None:
     """Kills a program that saves all the time, at any moment, and reads what it left."""
-    chance = random.Random(seed)
+    chance = random.Random(SEED)
     acknowledged, unfinished, saved = 0, 0, 0
     for _ in range(times):
         command = [sys.executable, "-c", WRITER, str(folder), str(acknowledged)]
@@ -503,13 +504,46 @@ def kill_writers(folder: Path, times: int, seed: int) -> None:
         unfinished += sum(path.name.startswith(".saving-") for path in folder.iterdir())
         prune(folder, time.time() + 7200)
         assert {path.name for path in folder.iterdir()} <= {"one.json", "one.1.json"}
-    print(f"seed {seed}, {times} killed, {saved} saves, {unfinished} unfinished files")
+    figure(times, "programs killed while they saved", seed=SEED, saves=saved, unfinished_files=unfinished)
 
 
-def test_killed_while_it_saves(tmp_path: Path) -> None:
-    kill_writers(tmp_path, 20, SEED)
+def test_killed_while_it_saves(tmp_path: Path, figure: Figure) -> None:
+    kill_writers(tmp_path, 20, figure)
 
 
 @pytest.mark.soak
-def test_killed_a_thousand_times(tmp_path: Path) -> None:
-    kill_writers(tmp_path, 1000, SEED)
+def test_killed_a_thousand_times(tmp_path: Path, figure: Figure) -> None:
+    kill_writers(tmp_path, 1000, figure)
+
+
+# --- refused by the system, again and again
+
+
+def refuse_saves(folder: Path, times: int, figure: Figure) -> None:
+    """Saves, and lets one step or another of some saves fail; what was saved last can be read after each."""
+    chance, told = random.Random(SEED), Told()
+    keeper = Keeper(folder, "one", told)
+    saved, refused = 0, 0
+    for n in range(1, times + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            if chance.random() < 0.2:
+                patch.setattr(os, "link", failing(errno.EPERM))
+            if fails := chance.random() < 0.7:
+                refuse(patch, chance.choice(CALLS), chance.choice([errno.ENOSPC, errno.EIO, errno.EACCES]))
+            done = save(keeper, n)
+        assert done or fails  # a step that is not taken refuses nothing: there may be no generation to put aside
+        refused += not done
+        saved = n if done else saved
+        if saved:
+            assert read(folder, "one", number)[0] == saved
+    keeper.close(LONG)
+    figure(refused, "saves refused by the system at one step or another", seed=SEED, saves_between=times - refused)
+
+
+def test_refused_by_the_system(tmp_path: Path, figure: Figure) -> None:
+    refuse_saves(tmp_path, 100, figure)
+
+
+@pytest.mark.soak
+def test_refused_by_the_system_a_thousand_times(tmp_path: Path, figure: Figure) -> None:
+    refuse_saves(tmp_path, 2000, figure)

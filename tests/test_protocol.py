@@ -27,6 +27,8 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Loading,
     Message,
+    Ping,
+    Pong,
     ProtocolError,
     Search,
     Stop,
@@ -64,6 +66,8 @@ EXAMPLES: list[Message] = [
     Checked(8, None),
     Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
     Continued(6, 2, [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
+    Ping(),
+    Pong(),
 ]
 
 
@@ -257,7 +261,6 @@ def test_a_packed_field_is_right_or_a_fault(name: str, value: Any) -> None:
     assert isinstance(message, Evaluated)
 
 
-def test_fault_quotes_the_line_shortly() -> None:
-    with pytest.raises(ProtocolError, match="not a message: b'xxx") as caught:
+def test_a_fault_tells_nothing_of_what_was_said() -> None:
+    with pytest.raises(ProtocolError, match=r"^10000 bytes are no message \(JSONDecodeError\)$"):
         decode(b"x" * 10_000)
-    assert len(str(caught.value)) < 300

@@ -1,12 +1,11 @@
 """Resizes to any size, with keys between them: the program goes on, and its screen is that of a fresh start.
 
-The long form: `pytest -m soak tests/test_resizing.py -s`.
+The long form: `pytest -m soak tests/test_resizing.py`.
 """
 
 import asyncio
 import os
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from prompt_toolkit.layout.mouse_handlers import MouseHandlers
 from prompt_toolkit.layout.screen import Screen as Canvas
 from prompt_toolkit.layout.screen import WritePosition
 
+from tests.figures import Figure
 from tests.test_app import FakeEngine, Screen
 from tokex_gguf import game as game_module
 from tokex_gguf.game import Game
@@ -117,23 +117,19 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     return compared, pressed
 
 
-def resizes(count: int, folder: Path, patch: pytest.MonkeyPatch) -> None:
+def resizes(count: int, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
     patch.setattr(game_module, "EngineClient", FakeEngine)
-    began = time.perf_counter()
     compared = pressed = 0
     for number in range(0, count, TOGETHER):
         more, keys = asyncio.run(resize(number, min(TOGETHER, count - number), folder))
         compared, pressed = compared + more, pressed + keys
-    print(
-        f"\nresizes: seed {SEED}, {count} with {pressed} keys between them, {compared} screens compared, "
-        f"{time.perf_counter() - began:.0f} s"
-    )
+    figure(count, f"resizes between 1x1 and {LARGEST}x{LARGEST}", seed=SEED, keys=pressed, screens_compared=compared)
 
 
-def test_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resizes(300, tmp_path, monkeypatch)
+def test_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+    resizes(300, tmp_path, monkeypatch, figure)
 
 
 @pytest.mark.soak
-def test_many_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resizes(10_000, tmp_path, monkeypatch)
+def test_many_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+    resizes(10_000, tmp_path, monkeypatch, figure)

@@ -1,6 +1,6 @@
 """However the program ends, and whatever it was doing: the terminal is as it was, and the engine is gone.
 
-The long form: `pytest -m soak tests/test_restored.py -s`.
+The long form: `pytest -m soak tests/test_restored.py`.
 """
 
 import array
@@ -13,10 +13,14 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from tests.figures import Figure
 from tests.terminal import Terminal
 from tests.test_play import elsewhere
 
@@ -208,7 +212,7 @@ STATES: dict[str, State] = {
     "working": lambda job: job.shows(r"working +[1-9]\d*/") and None,
     "help": lambda job: shown(job, "?", until="Pop the prompt's last token"),
     "search": lambda job: shown(job, "/", until="search:"),
-    "searched": lambda job: shown(job, "/", "seven", until=r"\d+ found"),
+    "searched": lambda job: shown(job, "/", "the", until=r"\d+ found"),
     "typing": lambda job: shown(job, "i", until="ctrl|\\^P|score"),
     "typed": lambda job: shown(job, "i", " there", until="joint p"),
     "tree": lambda job: shown(job, "t", until="go there"),
@@ -299,8 +303,11 @@ WAYS: dict[str, Callable[[Job, str], int]] = {
 }
 
 
-def ends_well(way: str, state: str, tmp_path: Path) -> None:
+def ends_well(way: str, state: str, tmp_path: Path, model: Path) -> None:
+    """Lets the program end in some way while it does something; the real model where that takes time."""
     arguments = ("--prompt", BUSY if state == "working" else "Once upon a time, there was a")
+    if state not in ("working", "autoplay"):
+        arguments += ("--model", str(model))
     faulty = way.startswith("fault") and state not in ("starting", "suspended")
     program = ("-c", FAULTY.format(error="MemoryError")) if faulty else ("-m", "tokex_gguf")
     job = Job(tmp_path, *arguments, program=program)
@@ -337,8 +344,9 @@ SHORT = [
 
 
 @pytest.mark.parametrize(("way", "state"), SHORT)
-def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path) -> None:
-    ends_well(way, state, tmp_path)
+def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path, tiny: dict[str, Path], figure: Figure) -> None:
+    ends_well(way, state, tmp_path, tiny["qwen2"])
+    figure(1, "endings")
 
 
 @pytest.fixture
@@ -484,16 +492,27 @@ def test_a_terminal_that_goes_away_takes_the_program_with_it(job: Job) -> None:
         assert time.monotonic() < end, "a process is left"
 
 
+def one(way: str, model: Path, state: str, folder: Path) -> str:
+    """Lets one program end, in a folder of its own and in a process of its own; returns what is wrong."""
+    folder.mkdir()
+    os.chdir(folder)
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
+    try:
+        ends_well(way, state, folder, model)
+    except (AssertionError, OSError) as error:
+        return f"{way}, {state}: {error}"
+    return ""
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("way", WAYS)
-def test_the_terminal_is_restored_in_every_state(way: str, tmp_path: Path) -> None:
+def test_the_terminal_is_restored_in_every_state(
+    way: str, tmp_path: Path, tiny: dict[str, Path], figure: Figure
+) -> None:
+    """Several at once: each waits most of the time."""
     times = int(os.environ.get("TIMES", "5"))
-    wrong: list[str] = []
-    for state in STATES:
-        for _ in range(times):
-            try:
-                ends_well(way, state, tmp_path)
-            except (AssertionError, OSError) as error:
-                wrong.append(f"{way}, {state}: {error}")
-    print(f"\n{way}: {len(STATES) * times} endings in {len(STATES)} states, {len(wrong)} wrong")
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        pairs = [(state, tmp_path / f"{state}-{time}".replace(" ", "-")) for state in STATES for time in range(times)]
+        wrong = list(filter(None, pool.map(one, repeat(way), repeat(tiny["qwen2"]), *zip(*pairs, strict=True))))
     assert not wrong, "\n".join(wrong)
+    figure(len(pairs), f"endings in {len(WAYS)} ways and {len(STATES)} states")

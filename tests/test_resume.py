@@ -63,13 +63,16 @@ def looks_back(path: Path) -> bool:
     return len(session.prompts) == 2 and session.prompts[1].cursor is not None
 
 
-@pytest.mark.parametrize("end", ["quit", "killed"])
+@pytest.mark.parametrize("end", ["quit", "SIGTERM", "SIGHUP", "killed"])
 def test_what_was_on_the_screen_is_there_again_without_a_decode(end: str, tmp_path: Path) -> None:
     terminal = played()
     before = body(terminal)
     if end == "quit":
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
+    elif end.startswith("SIG"):
+        os.kill(terminal.child.pid, signal.Signals[end])
+        assert terminal.ends() == 128 + signal.Signals[end]
     else:
         folder = tmp_path / "state" / "tokex-gguf" / "sessions"
         deadline = time.monotonic() + 20
@@ -107,7 +110,7 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
     assert "my tale.json" in sessions(tmp_path)
     listed = run("sessions")
     assert listed.returncode == 0
-    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d my tale\n", listed.stdout)
+    assert re.match(r" 1  \d{4}-\d\d-\d\d \d\d:\d\d  my tale  5 tokens: Once upon a time", listed.stdout)
     again = Terminal("--session", "my tale")
     again.shows(r"tokens: 5 .* ready")
     # Two sessions never share a name by accident.
@@ -117,6 +120,52 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
     again.shows("not saved: there is a session my tale already")
     again.press("ctrl-q")
     assert again.ends() == 0
+
+
+def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) -> None:
+    for name, text in (("first", "Once upon"), ("second", "The cat\x1b[2J")):
+        terminal = Terminal("--model", "bundled", "--session", name, "--prompt", text)
+        terminal.shows(" ready")
+        assert "--resume" not in terminal.text(), "another one was asked for"
+        terminal.press("ctrl-q")
+        assert terminal.ends() == 0
+    folder = tmp_path / "state" / "tokex-gguf" / "sessions"
+    os.utime(folder / "first.json", (1_000_000_000, 1_000_000_000))
+    (folder / "third.json").write_text("no session")
+    os.utime(folder / "third.json", (1, 1))
+    listed = [line.split("  ", 2)[1:] for line in run("sessions").stdout.splitlines()]
+    assert [rest for _, rest in listed] == [
+        "second  6 tokens: The cat␛[2J",
+        "first  2 tokens: Once upon",
+        f"third  cannot be read: {folder}/third.json: not JSON: cut off or damaged",
+    ]
+    terminal = Terminal("--model", "bundled")
+    terminal.shows(r"the session of \d{4}-\d\d-\d\d \d\d:\d\d is kept: start with --resume to go on with it")
+    terminal.shows(" ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    assert not any(name.startswith("autosave") for name in sessions(tmp_path)), "nothing was played"
+    again = Terminal("--resume", "2")
+    again.shows(r"Once upon(.|\n)*tokens: 2 .* ready")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+    assert "--resume 9: tokex-gguf sessions lists 3" in refused("--resume", "9")
+
+
+def refused(*arguments: str) -> str:
+    terminal = Terminal(*arguments, columns=200)
+    assert terminal.ends() == 2
+    return terminal.text()
+
+
+def test_a_game_with_the_example_is_kept_once_it_is_played(tmp_path: Path) -> None:
+    terminal = Terminal("--model", "bundled")
+    terminal.shows(" ready")
+    terminal.press("e")
+    terminal.shows("probability 0")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    assert len(sessions(tmp_path)) == 1
 
 
 def test_a_session_that_is_not_there_yet_begins(tmp_path: Path) -> None:
@@ -164,15 +213,16 @@ def test_another_model_is_noticed_and_told(tiny: dict[str, Path]) -> None:
     ("arguments", "expected"),
     [
         (("--resume",), "there is no session to go on with yet"),
+        (("--resume", "0"), "expected a whole number from 1"),
+        (("--resume", "last"), "expected a whole number from 1"),
         (("--session", "../up"), "a name has 1 to 64 letters"),
         (("--resume", "--session", "a"), "leave it or --session out"),
         (("--resume", "--prompt", "a"), "not allowed with argument"),
     ],
 )
 def test_what_cannot_be_gone_on_with_is_one_line(arguments: tuple[str, ...], expected: str) -> None:
-    terminal = Terminal(*arguments, columns=200)
-    assert terminal.ends() == 2
-    assert expected in terminal.text() and "Traceback" not in terminal.text()
+    told = refused(*arguments)
+    assert expected in told and "Traceback" not in told
 
 
 def test_sessions_need_the_screen() -> None:

@@ -1,23 +1,38 @@
 """The rules of the game, played against an engine of arithmetic: no model, no terminal."""
 
+import math
 import os
 import random
-import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
-from tokex_gguf.engine.protocol import Continue, EngineDied, Evaluate, Failed, Foresee, Load, Loaded, Loading, Stop
+from tests.figures import Figure
+from tokex_gguf.engine.protocol import (
+    Continue,
+    EngineDied,
+    Evaluate,
+    Failed,
+    Foresee,
+    Load,
+    Loaded,
+    Loading,
+    Ping,
+    Pong,
+    Stop,
+)
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import Engine, Layer, selected_row, table
+from tokex_gguf.session import BEAT, DOUBT, DOUBT_AT_START, Engine, Layer, selected_row, table
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
-from tokex_gguf.update import Go, Quit, Save, Saved, SaveFailed, Send, Start, Unbound
+from tokex_gguf.ui.cells import width_of
+from tokex_gguf.ui.view import View
+from tokex_gguf.update import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
 
 
 def path(play: Play) -> list[int]:
@@ -411,6 +426,24 @@ def test_an_answer_that_was_already_on_its_way_counts() -> None:
     assert isinstance(play.asked[0], Stop)
 
 
+@pytest.mark.parametrize("key", [Action.AUTOPLAY, Action.APPEND])
+def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action) -> None:
+    """Autoplay stood still, and the key that was kept was kept for later."""
+    play = waiting()
+    request = ahead(play)
+    play.asked.clear()
+    if key is Action.APPEND:
+        play.take(Action.APPEND)
+    play.take(key)
+    assert len(path(play)) == 6 and play.session.pending is not None
+    play.take(play.reply(request))  # type: ignore[arg-type]
+    assert len(path(play)) == 7 and play.session.pending is not None
+    assert play.session.autoplay == (key is Action.AUTOPLAY) and not play.session.ahead
+    kind = Continue if key is Action.AUTOPLAY else Evaluate
+    assert [type(asked) for asked in play.asked[-2:]] == [Stop, kind]
+    assert play.asked[-1].path == path(play)  # type: ignore[union-attr]
+
+
 def test_lookahead_can_be_turned_off() -> None:
     play = started(lookahead=0)
     assert play.asked == []
@@ -602,6 +635,52 @@ def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> N
     assert play.session.mode is Mode.BROKEN
 
 
+def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
+    play = started()
+    play.take(Beat())
+    assert play.asked == [] and play.session.unanswered == 0, "nothing is owed"
+    before = play.session
+    play.take(Beat())
+    assert play.session is before, "nothing to save"
+    play.take(Action.APPEND)
+    for _ in range(DOUBT):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.asked[1:] == [Ping()] * DOUBT
+    assert play.session.silence == BEAT * (DOUBT - 1)
+    play.take(Pong())
+    assert play.session.silence == 0, "it was slow"
+    play.answer()
+    play.take(Beat())
+    assert play.asked == []
+
+
+def test_an_engine_that_is_being_started_gets_more_time() -> None:
+    play = Play()
+    for _ in range(DOUBT_AT_START):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.session.silence == BEAT * (DOUBT_AT_START - 1)
+    play.take(Loading(0.1))
+    for _ in range(DOUBT):
+        assert play.session.silence == 0
+        play.take(Beat())
+    assert play.session.silence
+
+
+@pytest.mark.parametrize("key", [Action.APPEND, Action.AUTOPLAY])
+def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
+    play = started()
+    play.take(key)
+    for _ in range(DOUBT):
+        play.take(Beat())
+    play.take(Action.RESTART)
+    assert play.effects[0] == Start() and play.session.engine is Engine.LOADING
+    assert play.session.silence == 0
+    play.asked = [request for request in play.asked if isinstance(request, Load)]
+    assert play.answer().session.ready
+
+
 def test_a_full_context_says_so_and_popping_helps() -> None:
     play = started()
     play.take(Action.APPEND)
@@ -632,7 +711,7 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
     assert len(path(play)) == 6
 
 
-# --- any keys at all; the long form: `pytest -m soak tests/test_update.py -s`
+# --- any keys at all; the long form: `pytest -m soak tests/test_update.py`
 
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
 
@@ -641,7 +720,52 @@ KEYS = [
     *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.UNDO, Action.LAYER, Action.MORE_LAYERS),
     *(Action.CURSOR_BACK, Action.CURSOR_ON, Action.CURSOR_FAR_BACK, Action.CURSOR_FAR_ON, Action.CURSOR_FIRST),
     *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Unbound("q"), Go(0), Go(1), Go(5)),
+    *(Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.NEXT_DOUBT, Action.LAST_DOUBT),
+    *(Action.SAVE, Action.EDIT, Action.SUSPEND, Action.RESTART, Action.CLEAR_SCORES, Unbound(""), Unbound("\ue000")),
 ]
+VISITS: list[tuple[Message, ...]] = [
+    (Action.HELP, Action.DOWN, Action.PAGE_DOWN, Action.CLOSE),
+    (Action.TREE, Action.DOWN, Unbound("x"), Action.CLOSE),
+    (Action.MODELS, Action.DOWN, Go(1), Action.CLOSE),
+    (Action.PROMPTS, Action.DOWN, Typed("no text"), Action.CLOSE),
+    (Action.SEARCH, Typed("a"), Action.DOWN, Action.ERASE, Action.CLOSE),
+    (Action.INPUT, Typed("abc"), Action.CARET_LEFT, Action.DELETE, Action.ERASE_WORD, Action.CLOSE),
+    (Action.INPUT, Typed("xy"), Action.SCORE, Typed("é\n"), Action.HELP, Action.CLOSE, Action.CLOSE),
+    (Action.NAME, Typed("no/name"), Action.ENTER, Action.CLOSE),
+    (Typed("pasted\ntext \x1b[2J"), Action.CLOSE),
+]
+"""What changes nothing of the prompts: there and back."""
+
+
+class Write(NamedTuple):
+    """Text that is typed or pasted, and entered."""
+
+    keys: tuple[Message, ...]
+    text: str
+
+
+class Find(NamedTuple):
+    """The likeliest token with a text, searched and appended."""
+
+    text: str
+
+
+WRITES = [
+    Write((Action.INPUT, Typed("ac"), Action.CARET_LEFT, Typed("b"), Action.ENTER), "abc"),
+    Write((Typed("past"), Typed("ed"), Action.ENTER), "pasted"),
+    Write((Action.INPUT, Action.ENTER, Action.CLOSE), ""),
+]
+LISTS = [(Action.PROMPTS, Action.DOWN, Action.ENTER), (Action.TREE, Action.ENTER)]
+MOVES = [*KEYS, *VISITS, *WRITES, Find("a"), Find("k"), *LISTS]
+
+
+def keys_of(move: Any) -> tuple[Message, ...]:
+    """The keys to press for a move."""
+    if isinstance(move, Write):
+        return move.keys
+    if isinstance(move, Find):
+        return (Action.SEARCH, Typed(move.text), Action.APPEND, Action.CLOSE)
+    return move if isinstance(move, tuple) else (move,)
 
 
 class Oracle:
@@ -679,7 +803,61 @@ class Oracle:
         self.active = place
         return True
 
-    def press(self, action: Action | Go) -> None:
+    def go_on(self, tokens: list[int]) -> None:
+        """Goes on from the place that is looked at; from an inner one in a new prompt."""
+        prompt = self.prompts[self.active]
+        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None}
+        if prompt["cursor"] is None:
+            self.prompts[self.active] = {**fresh, "path": [*prompt["path"], *tokens]}
+        elif prompt["cursor"] > 0:
+            self.insert(self.active + 1, {**fresh, "path": [*prompt["path"][: prompt["cursor"]], *tokens]})
+
+    def find(self, text: str) -> int:
+        """The likeliest token with this text at the place that is looked at."""
+        prompt = self.prompts[self.active]
+        path = prompt["path"][: prompt["cursor"]]
+        return next(token for token in fake.ranked(path) if text in fake.PIECES[token].data.decode().lower())
+
+    def jump(self, action: Action) -> None:
+        """To the next of the tenth that surprised most, or of the places with the highest entropy."""
+        prompt = self.prompts[self.active]
+        path, cursor = prompt["path"], prompt["cursor"]
+        places = range(1, len(path))
+        if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT):
+            values = [fake.distribution(path[:place], 1).entropy_bits for place in places]
+        else:
+            values = [-fake.taken(path[:place], path[place]).logprob / math.log(2) for place in places]
+        if not values:
+            return
+        least = sorted(values, reverse=True)[-(-len(values) // 10) - 1]
+        notable = [place for place, value in zip(places, values, strict=True) if value >= least]
+        here = len(path) if cursor is None else cursor
+        if action in (Action.NEXT_DOUBT, Action.NEXT_SURPRISE):
+            there = next((place for place in notable if place > here), notable[0])
+        else:
+            there = next((place for place in reversed(notable) if place < here), notable[-1])
+        self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None}
+
+    def press(self, action: Any) -> None:
+        if isinstance(action, Write):
+            if action.text:
+                self.go_on(fake.text_to_path(action.text))
+        elif isinstance(action, Find):
+            if self.prompts[self.active]["cursor"] != 0:
+                self.go_on([self.find(action.text)])
+        elif action == LISTS[0]:
+            self.active = min(self.active + 1, len(self.prompts) - 1)
+        elif action == LISTS[1]:
+            path = self.prompts[self.active]["path"]
+            self.prompts[self.active] = {
+                "path": path, "selected": None, "popped": None, "cursor": None, "chosen": None,
+            }  # fmt: skip
+        elif action in (Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.NEXT_DOUBT, Action.LAST_DOUBT):
+            self.jump(action)
+        elif not isinstance(action, tuple):
+            self.play(action)
+
+    def play(self, action: Action | Go) -> None:
         prompt = self.prompts[self.active] = dict(self.prompts[self.active])
         path, cursor = prompt["path"], prompt["cursor"]
         moves = {
@@ -731,14 +909,20 @@ class Oracle:
             self.layer = names[(here + 1) % len(names)]
 
 
-def follows(keys: list[Action | Go], lookahead: int) -> Play:
-    """Presses keys in a game and in the oracle; both are at the same place after each."""
+def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None) -> Play:
+    """Makes moves in a game and in the oracle; both are at the same place after each. Now and then at another size."""
     play = started("hello", tokens_to_show=12, max_prompts=3, lookahead=lookahead)
     oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
-    for key in keys:
-        play.press(key)
-        oracle.press(key)
+    for move in moves:
+        for key in keys_of(move):
+            play.press(key)
+            if sizes and sizes.random() < 0.02:
+                width, height = sizes.randint(1, 200), sizes.randint(1, 60)
+                lines = View().screen(play.session, width, height)
+                assert [width_of(line) for line in lines] == [width] * height
+        oracle.press(move)
         session = play.session
+        assert session.mode is Mode.PLAY
         place = session.prompt.place
         assert session.ready
         assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
@@ -756,33 +940,35 @@ def has_true_numbers(tip: Node) -> None:
         assert node.taken == fake.taken(before, node.token)
 
 
-@given(st.lists(st.sampled_from(KEYS), max_size=60), st.sampled_from([0, 4]))
-def test_any_keys_do_what_the_plain_rules_say(keys: list[Action | Go], lookahead: int) -> None:
-    for prompt in follows(keys, lookahead).session.prompts:
+@given(st.lists(st.sampled_from(MOVES), max_size=60), st.sampled_from([0, 4]))
+@settings(deadline=None)
+def test_any_keys_do_what_the_plain_rules_say(moves: list[Any], lookahead: int) -> None:
+    for prompt in follows(moves, lookahead).session.prompts:
         has_true_numbers(prompt.tip)
 
 
-def sequences(count: int, length: int) -> None:
-    began = time.perf_counter()
-    longest = 0
+def sequences(count: int, length: int, figure: Figure) -> None:
+    longest = pressed = 0
     for number in range(count):
         chance = random.Random(f"{SEED}-{number}")
         # Often more of what makes paths long, and of one key besides: full lists, both ends.
         often = [Action.APPEND, Action.CURSOR_TIP, chance.choice(KEYS)] * chance.choice([0, 5, 20])
-        keys = chance.choices([*KEYS, *often], k=length)
-        for prompt in follows(keys, chance.choice([0, 4])).session.prompts:
+        moves, total = list[Any](), 0
+        while total < length:
+            moves.append(chance.choice([*MOVES, *often]))
+            total += len(keys_of(moves[-1]))
+        pressed += total
+        for prompt in follows(moves, chance.choice([0, 4]), chance).session.prompts:
             has_true_numbers(prompt.tip)
             longest = max(longest, prompt.tip.depth)
-    print(
-        f"\noracle: seed {SEED}, {count} sequences of {length} keys of {len(KEYS)}, the longest path {longest} tokens, "
-        f"{time.perf_counter() - began:.0f} s"
-    )
+    told = f"sequences of {length} keys and more, with resizes"
+    figure(count, told, seed=SEED, keys=pressed, tokens_in_the_longest_path=longest)
 
 
-def test_long_sequences_do_what_the_plain_rules_say() -> None:
-    sequences(10, 200)
+def test_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
+    sequences(10, 200, figure)
 
 
 @pytest.mark.soak
-def test_many_long_sequences_do_what_the_plain_rules_say() -> None:
-    sequences(2000, 200)
+def test_many_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
+    sequences(2000, 200, figure)

@@ -4,7 +4,7 @@ A walk appends, pops, pastes, switches prompts, looks ahead, goes on with what w
 interrupted, as players do; after each step the distribution is compared with that of the same path
 decoded into an empty cache by a plain loop that shares no code with the engine.
 
-The long form: `pytest -m soak tests/test_walks.py -s`.
+The long form: `pytest -m soak tests/test_walks.py`.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.tiny_models import MODELS
 from tokex_gguf.distribution import Distribution
@@ -43,8 +44,6 @@ class Walker:
     top: int
     evaluator: Evaluator = field(init=False)
     worst: float = 0
-    steps: dict[str, int] = field(default_factory=dict)
-    """How often each kind of step was made."""
 
     def __post_init__(self) -> None:
         for sequence in range(self.model.sequences):
@@ -129,9 +128,7 @@ class Walker:
                 self.evaluator.foresee(self._path, list(self._tip.ids[:3]), self.top)
             else:
                 tip(self.evaluator, path, self.top)
-        except Interrupted:
-            self.steps["interrupted"] = self.steps.get("interrupted", 0) + 1
-        except ContextFull:
+        except (Interrupted, ContextFull):
             pass
         self.stop.left = None
         if self.chance.random() < 0.5:
@@ -154,13 +151,14 @@ class Walker:
             (step,) = self.chance.choices(list(kinds), list(kinds.values()))
             if len(self._path) >= self.longest:
                 step = self._pop
-            self.steps[step.__name__] = self.steps.get(step.__name__, 0) + 1
             step()
 
 
-def walks(path: Path, count: int, steps: int, *, context: int, longest: int, top: int, threads: int = 1) -> float:
+def walks(
+    path: Path, count: int, steps: int, figure: Figure, *, context: int, longest: int, top: int, threads: int = 1
+) -> float:
     """Makes walks and tells of them; returns the largest difference."""
-    stop, worst, made = Stopper(), 0.0, dict[str, int]()
+    stop, worst = Stopper(), 0.0
     fresh = Fresh(path, threads=threads)
     model = open_model(path, context, stop, threads)
     for number in range(count):
@@ -170,11 +168,8 @@ def walks(path: Path, count: int, steps: int, *, context: int, longest: int, top
         walker = Walker(model, fresh, stop, random.Random(f"{SEED}-{number}"), longest, top)
         walker.walk(steps)
         worst = max(worst, walker.worst)
-        for kind, times in walker.steps.items():
-            made[kind] = made.get(kind, 0) + times
     fresh.close()
-    told = ", ".join(f"{times} {kind.strip('_')}" for kind, times in sorted(made.items()))
-    print(f"\n{path.stem}: seed {SEED}, {count} walks of {steps} steps, largest difference {worst:.1e} ({told})")
+    figure(count, "walks", seed=SEED, steps_of_each=steps, largest_difference=worst)
     return worst
 
 
@@ -187,39 +182,43 @@ CONTEXTS = {"evicting": (256, 200), "growing": (0, 600), "roomy": (1000, 300)}
 """Cells, and the longest path: cells run out; the context grows from 256; sequences run out."""
 
 
-def tiny_walks(path: Path, kind: str, count: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> float:
+def tiny_walks(path: Path, kind: str, count: int, steps: int, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> float:
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
     context, longest = CONTEXTS[kind]
-    return walks(path, count, steps, context=context, longest=longest, top=1000)
+    return walks(path, count, steps, figure, context=context, longest=longest, top=1000)
 
 
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("kind", CONTEXTS)
 @pytest.mark.parametrize("name", MODELS)
-def test_walks(name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tiny_walks(tiny[name], kind, 2, 30 if kind == "evicting" else 15, monkeypatch) < exact_for(name)
+def test_walks(name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+    assert tiny_walks(tiny[name], kind, 2, 30 if kind == "evicting" else 15, monkeypatch, figure) < exact_for(name)
 
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("kind", CONTEXTS)
 @pytest.mark.parametrize("name", MODELS)
-def test_many_walks(name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tiny_walks(tiny[name], kind, 30, 60, monkeypatch) < exact_for(name)
+def test_many_walks(
+    name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
+    assert tiny_walks(tiny[name], kind, 16, 60, monkeypatch, figure) < exact_for(name)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "mixture"])
-def test_many_walks_as_played(name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_walks_as_played(
+    name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure
+) -> None:
     """With flash attention. Not the mixture: a little more or less chooses another expert."""
-    assert tiny_walks(tiny[name], "evicting", 30, 60, monkeypatch) < PLAYED
+    assert tiny_walks(tiny[name], "evicting", 20, 60, monkeypatch, figure) < PLAYED
 
 
-def test_walks_of_a_real_model(model_path: Path) -> None:
-    assert walks(model_path, 1, 10, context=256, longest=60, top=100, threads=2) < SMOLLM2
+def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
+    assert walks(model_path, 1, 10, figure, context=256, longest=60, top=100, threads=2) < SMOLLM2
 
 
 @pytest.mark.soak
-def test_many_walks_of_a_real_model(model_path: Path) -> None:
-    count = int(os.environ.get("WALKS", "100"))
-    assert walks(model_path, count, 15, context=256, longest=120, top=100, threads=2) < SMOLLM2
+def test_many_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
+    count = int(os.environ.get("WALKS", "15"))
+    assert walks(model_path, count, 15, figure, context=256, longest=120, top=100, threads=2) < SMOLLM2

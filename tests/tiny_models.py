@@ -147,18 +147,20 @@ def _prefixes(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word[:end] for word in words for end in range(2, len(word) + 1)))
 
 
-def _add_bpe(file: _File) -> int:
-    """A byte-level vocabulary; returns its size."""
+def _add_bpe(file: _File, more: Sequence[bytes] = (), names: Sequence[str] = ()) -> int:
+    """A byte-level vocabulary, with more tokens and special ones of some names; returns its size."""
     letters = _byte_letters()
     spelled = ["".join(letters[byte] for byte in text.encode()) for word in WORDS for text in (word, f" {word}")]
     merged = _prefixes(spelled)
-    tokens = [*letters, *merged, END, "<|im_start|>", "<|im_end|>"]
+    others = [text for data in more if (text := "".join(letters[byte] for byte in data)) not in {*letters, *merged}]
+    special = [END, "<|im_start|>", "<|im_end|>", *names]
+    tokens = [*letters, *merged, *others, *special]
     normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
     writer = file.writer
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
-    writer.add_token_types([*[normal] * (len(tokens) - 3), *[control] * 3])
+    writer.add_token_types([*[normal] * (len(tokens) - len(special)), *[control] * len(special)])
     writer.add_token_merges([f"{token[:-1]} {token[-1]}" for token in merged])
     writer.add_bos_token_id(tokens.index(END))
     writer.add_eos_token_id(tokens.index(END))
@@ -166,10 +168,11 @@ def _add_bpe(file: _File) -> int:
     return len(tokens)
 
 
-def _add_spm(file: _File) -> int:
-    """A SentencePiece vocabulary with BOS and a token for each byte; returns its size."""
+def _add_spm(file: _File, more: Sequence[str] = ()) -> int:
+    """A SentencePiece vocabulary with BOS, a token for each byte, and more; returns its size."""
     alphabet = [*dict.fromkeys("▁" + "".join(map(chr, range(33, 127))) + "".join(WORDS))]
     pieces = [*_prefixes([text for word in WORDS for text in (word, f"▁{word}")]), *alphabet]
+    pieces = list(dict.fromkeys([*pieces, *more]))
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
     kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * 2]
     kinds += [*[gguf.TokenType.BYTE] * 256, *[gguf.TokenType.NORMAL] * len(pieces)]
@@ -190,11 +193,11 @@ def _add_spm(file: _File) -> int:
 # --- models that continue text
 
 
-def qwen2(folder: Path) -> Path:
+def qwen2(folder: Path, name: str = "qwen2", more: Sequence[bytes] = (), names: Sequence[str] = ()) -> Path:
     """A byte-level vocabulary without BOS; attention with biases."""
-    file = _File(folder / "qwen2.gguf", "qwen2")
+    file = _File(folder / f"{name}.gguf", "qwen2")
     file.attention()
-    file.ends(_add_bpe(file))
+    file.ends(_add_bpe(file, more, names))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm")
         file.heads(block, bias=True)
@@ -203,12 +206,12 @@ def qwen2(folder: Path) -> Path:
     return file.close()
 
 
-def llama(folder: Path) -> Path:
+def llama(folder: Path, name: str = "llama", more: Sequence[str] = ()) -> Path:
     """A SentencePiece vocabulary with BOS, a space before the text, and tokens for bytes."""
-    file = _File(folder / "llama.gguf", "llama")
+    file = _File(folder / f"{name}.gguf", "llama")
     file.attention()
     file.writer.add_rope_dimension_count(HEAD)
-    file.ends(_add_spm(file))
+    file.ends(_add_spm(file, more))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm")
         file.heads(block)

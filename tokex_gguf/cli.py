@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -120,7 +121,14 @@ def _parser() -> argparse.ArgumentParser:
         "-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input"
     )
     source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
-    source.add_argument("--resume", action="store_true", help="go on with the session that was played last")
+    source.add_argument(
+        "--resume",
+        metavar="N",
+        nargs="?",
+        const=1,
+        type=_count,
+        help="go on with the session that was played last, or the Nth that `tokex-gguf sessions` lists",
+    )
     parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")
     parser.add_argument(
         "--model",
@@ -185,7 +193,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         raise Exit("standard output is closed", FAILED)
     plain = options.plain or (not options.json and not sys.stdout.isatty())
     screen = not plain and not options.json
-    if (options.resume or options.session) and not screen:
+    if (options.resume is not None or options.session) and not screen:
         raise Exit("--resume and --session need the screen: leave --plain and --json out, and do not redirect", USAGE)
     kept = _kept(options)
     text = "" if kept.session else _text(options, settings, keys_needed=screen)
@@ -217,7 +225,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = replace(kept.session, settings=started) if kept.session else Session(started, palette=palette)
-    session = replace(session, name=options.session or "", notice=kept.notice or fit.notice)
+    session = replace(session, name=options.session or "", notice=kept.notice or fit.notice or kept.offer)
     game = Game(
         session,
         engine=engine,
@@ -241,6 +249,8 @@ class _Kept(NamedTuple):
     """What it is kept as from now on."""
     session: Session | None = None
     notice: str = ""
+    offer: str = ""
+    """How to go on with another one, where nothing was asked for."""
 
 
 def _sessions() -> Path:
@@ -251,19 +261,21 @@ def _kept(options: argparse.Namespace) -> _Kept:
     """The session that was asked for. Raises Exit where there is none, or it cannot be read."""
     folder, name = _sessions(), options.session
     fresh = keep.autosave_name(datetime.now())
-    if not options.resume and name is None:
-        return _Kept(fresh)
+    if options.resume is None and name is None:
+        return _Kept(fresh, offer="" if options.input or options.prompt else _offer(folder))
     from tokex_gguf import archive  # not on the way to the first frame of a new session
 
     if name is not None and not keep.valid_name(name):
         raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
     known = [kept.name for kept in keep.names(folder)]
-    if options.resume:
+    if options.resume is not None:
         if name is not None:
-            raise Exit("--resume is for the session that was played last: leave it or --session out", USAGE)
+            raise Exit("--resume takes no name of a session: leave it or --session out", USAGE)
         if not known:
             raise Exit("there is no session to go on with yet: start without --resume", USAGE)
-        name = known[0]
+        if options.resume > len(known):
+            raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(known)}", USAGE)
+        name = known[options.resume - 1]
     elif name not in known:
         return _Kept(name)
     if options.input is not None or options.prompt is not None:
@@ -273,6 +285,15 @@ def _kept(options: argparse.Namespace) -> _Kept:
     except keep.NoSession as error:
         raise Exit(str(error), FAILED) from None
     return _Kept(fresh if keep.is_autosave(name) else name, session, notice)
+
+
+def _offer(folder: Path) -> str:
+    """How to go on with what was played last, if anything was."""
+    last = next(iter(keep.names(folder)), None)
+    if last is None:
+        return ""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.modified))
+    return f"the session of {when} is kept: start with --resume to go on with it"
 
 
 def _light(theme: str) -> bool:

@@ -4,11 +4,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from tokex_gguf import COMMANDS, config, doctor, keep, models
+from tokex_gguf import COMMANDS, archive, config, doctor, keep, models
 from tokex_gguf.catalogue import Entry, catalogue, row
 from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, say
+from tokex_gguf.session import Settings, text_of
 from tokex_gguf.tokens import visible
+
+BEGINNING = 40
+"""Characters of a session's text that its line in the list shows."""
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -85,12 +90,28 @@ def _sessions(arguments: Sequence[str]) -> int:
         prog="tokex-gguf sessions", description="List the sessions that can be gone on with, the last first."
     )
     parser.parse_args(arguments)
-    found = keep.names(config.state_folder() / "sessions")
+    folder = config.state_folder() / "sessions"
+    found = keep.names(folder)
     if not found:
         say("no sessions yet: each game is kept by itself while it is played")
-    for kept in found:
-        print(time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.modified)), kept.name)
+    for number, kept in enumerate(found, 1):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.modified))
+        print(f"{number:>2}  {when}  {kept.name}  {_content(folder, kept.name)}")
     return 0
+
+
+def _content(folder: Path, name: str) -> str:
+    """What a session holds, in a few words."""
+    try:
+        session, _ = keep.read(folder, name, lambda data: archive.load(data, Settings("", "")))
+    except keep.NoSession as error:
+        return f"cannot be read: {visible(str(error))}"
+    if not session.prompts:
+        return "nothing played"
+    tip, count = session.prompt.tip, len(session.prompts)
+    text = visible(text_of(session, tip).decode(errors="replace"))
+    prompts = f"{count} prompts, this one " if count > 1 else ""
+    return f"{prompts}{tip.depth} tokens: {text[:BEGINNING]}{'…' if len(text) > BEGINNING else ''}"
 
 
 def _doctor(arguments: Sequence[str]) -> int:

@@ -16,7 +16,9 @@ from tokex_gguf.catalogue import catalogue
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
+from tokex_gguf.keymap import Action
 from tokex_gguf.prepare import Unusable, prepare
+from tokex_gguf.rules.keys import PLAYERS
 from tokex_gguf.session import Session
 from tokex_gguf.starters import starters
 from tokex_gguf.storage import save_prompt
@@ -82,6 +84,8 @@ class Game:
         self._folder = folder
         self._client: EngineClient | None = None
         self._sessions = sessions
+        self._begun = bool(session.prompts) or session.settings.text != session.settings.example
+        """Whether there is something to keep: who only looks at the example would find it in place of the last game."""
         self._autosave: Autosave | None = None
         self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
         """Messages, each with the number of the engine that it is from."""
@@ -113,7 +117,8 @@ class Game:
         """Takes one message in."""
         before = self.session
         self.session, effects = update(before, message)
-        if self._sessions and self.session.prompts and self.session is not before:
+        self._begun = self._begun or (isinstance(message, PLAYERS) and message is not Action.QUIT)
+        if self._sessions and self._begun and self.session.prompts and self.session is not before:
             self._follow(*self._sessions)
         self._carry_out(effects)
 

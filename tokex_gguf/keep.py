@@ -11,6 +11,7 @@ program's is overwritten. `prune` keeps the newest ten of these.
 import errno
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ SETTLE = 0.5
 """Seconds that the first change waits for others. The answer to a key press comes before its save."""
 AGAIN = 5.0
 """Seconds until what could not be written is tried again, where nothing asks for it before."""
+LARGEST = 1 << 30
+"""Bytes of the largest file that is read."""
 AUTOSAVES = 10
 """Autosaves that `prune` leaves."""
 _STALE = 3600.0
@@ -95,16 +98,28 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
         raise NoSession(f"not a name of a session: {name!r}")
     newest, previous = _paths(folder, name)
     try:
-        return load(newest.read_bytes()), ""
+        return load(_bytes(newest)), ""
     except (OSError, ValueError) as error:
         missing, reason = isinstance(error, FileNotFoundError), _reason(error)
     try:
-        value = load(previous.read_bytes())
+        value = load(_bytes(previous))
     except FileNotFoundError:
         raise NoSession(f"there is no session {name}" if missing else f"{newest}: {reason}") from None
     except (OSError, ValueError) as error:
         raise NoSession(f"{newest}: {reason}; and the one before: {_reason(error)}") from None
     return value, f"the newest session file was unreadable ({reason}): the one before is shown"
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file. Who opens a pipe waits for its other end, and a file with holes may be larger than memory."""
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+    if about.st_size > LARGEST:
+        raise ValueError(f"larger than {LARGEST >> 20} MB")
+    return path.read_bytes()
 
 
 def _reason(error: Exception) -> str:

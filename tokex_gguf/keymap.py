@@ -254,7 +254,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("r",),
         "Program",
         "restart engine",
-        "Start the engine again after it has stopped; pressed twice, also one that does not answer.",
+        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work.",
         modes=(Mode.BROKEN,),
         footer=100,
     ),

@@ -18,6 +18,13 @@ from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 
+BEAT = 2.0
+"""Seconds between two questions whether the engine is alive, while it owes an answer."""
+DOUBT = 3
+"""So many of them unanswered, the player is told."""
+DOUBT_AT_START = 15
+"""The same before an engine has said anything: it may be read from a slow disk."""
+
 
 class Layer(Enum):
     """A colouring of the prompt."""
@@ -273,6 +280,8 @@ class Session:
     """Tokens that fit, where the active prompt is longer than the context can be."""
     requests: int = 0
     """Requests made so far."""
+    unanswered: int = 0
+    """Questions whether the engine is alive, since it said anything last."""
     cost: Cost = Cost()
     name: str = ""
     """What the player called this session."""
@@ -299,6 +308,23 @@ class Session:
     def ready(self) -> bool:
         """Whether the table belongs to the prompt and nothing asked for is pending."""
         return bool(self.prompts) and self.pending is None and self.prompt.tip.distribution is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the engine owes something that the player waits for."""
+        if self.engine is not Engine.READY:
+            return self.engine is Engine.LOADING
+        typed = self.draft is not None and self.draft.request is not None
+        searched = self.hunt is not None and self.hunt.rows is None
+        asked = (self.pending, self.opening, self.carrying)
+        return typed or searched or not self.prompts or any(request is not None for request in asked)
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
+        heard = self.engine is not Engine.LOADING or self.progress > 0
+        doubt = DOUBT if heard else DOUBT_AT_START
+        return (self.unanswered - 1) * BEAT if self.unanswered >= doubt else 0.0
 
     @property
     def evaluated(self) -> int:

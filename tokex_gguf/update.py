@@ -8,6 +8,7 @@ game can be played in a test without model or terminal.
 
 from tokex_gguf.rules.asking import begin, check, foresee
 from tokex_gguf.rules.effects import (
+    Beat,
     Edit,
     Edited,
     EditFailed,
@@ -42,6 +43,7 @@ from tokex_gguf.rules.replies import hear
 from tokex_gguf.session import Session
 
 __all__ = [
+    "Beat",
     "Edit",
     "EditFailed",
     "Edited",

@@ -37,7 +37,7 @@ def main() -> None:
         sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
         sink.flush()
         return
-    inbox = Inbox(sys.stdin.buffer)
+    inbox = Inbox(sys.stdin.buffer, sink)
     threading.Thread(target=inbox.read, daemon=True).start()
     try:
         Server(inbox, sink).serve()

@@ -111,7 +111,7 @@ class EngineClient:
                 while line := pipe.readline(LONGEST):
                     message: Message = decode(line)
                     if not isinstance(message, Reply):
-                        raise ProtocolError(f"not a reply: {line[:80]!r}")
+                        raise ProtocolError(f"{type(message).__name__} is no reply")
                     failed = failed or (isinstance(message, Failed) and message.request is None)
                     self._deliver(message)
         except (OSError, ProtocolError) as error:

@@ -138,7 +138,12 @@ class Check:
     parse_special: bool
 
 
-Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check | Stop
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
+
+
+Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check | Stop | Ping
 
 # --- replies
 
@@ -247,6 +252,11 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Pong:
+    """The engine's process is alive: said between the parts of other answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A request cannot be fulfilled."""
 
@@ -265,14 +275,14 @@ class EngineDied:
     reason: str
 
 
-Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Found | Checked | Failed
+Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Found | Checked | Pong | Failed
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Tokenize, Chat, Evaluate, Foresee, Continue, Search, Check, Stop),
-        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Found, Checked, Failed),
+        *(Load, Tokenize, Chat, Evaluate, Foresee, Continue, Search, Check, Stop, Ping),
+        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Found, Checked, Pong, Failed),
     )
 }
 
@@ -346,4 +356,5 @@ def decode(line: bytes) -> Message:
             raise TypeError("values of the wrong types")
         return message
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"not a message: {line[:80]!r} ({error})") from error
+        # What it said is not told: it goes into the log, and may be a prompt's text.
+        raise ProtocolError(f"{len(line)} bytes are no message ({type(error).__name__})") from None

@@ -30,6 +30,8 @@ from tokex_gguf.engine.protocol import (
     Load,
     Loaded,
     Loading,
+    Ping,
+    Pong,
     Reply,
     Request,
     Search,
@@ -53,8 +55,10 @@ TOGETHER = 0.15
 class Inbox:
     """Requests as they come in, from a thread that only reads."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        """`sink` gets the answers that wait for nothing; its lock keeps two threads' lines apart."""
         self._source = source
+        self._sink = sink
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         self._current: Request | None = None
@@ -66,12 +70,25 @@ class Inbox:
         """Reads to the end of the source."""
         for line in self._source:
             request = decode(line)
+            if isinstance(request, Ping):
+                if not self._alive():
+                    break
+                continue
             with self._changed:
                 self._take(request)  # type: ignore[arg-type]
                 self._changed.notify()
         with self._changed:
             self._closed = self.interrupted = True
             self._changed.notify()
+
+    def _alive(self) -> bool:
+        """Says that this process is; returns whether anybody listens."""
+        try:
+            self._sink.write(encode(Pong()))
+            self._sink.flush()
+        except OSError:
+            return False
+        return True
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""

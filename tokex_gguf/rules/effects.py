@@ -118,11 +118,17 @@ class Kept:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """So much time has passed that an engine which owes an answer is to show that it is alive."""
+
+
 Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
 News: TypeAlias = (
     Reply
     | EngineDied
+    | Beat
     | Saved
     | Kept
     | SaveFailed

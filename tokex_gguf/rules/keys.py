@@ -20,7 +20,7 @@ Key: TypeAlias = Callable[[Session], Outcome]
 
 def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
-    if message is Action.RESTART and session.mode is Mode.PLAY and not session.autoplay:
+    if message is Action.RESTART and session.mode is Mode.PLAY and (session.silence or not session.autoplay):
         return program.insist(session)  # before the notice is taken away: it may ask for the second press
     session = replace(session, notice="")
     if not session.autoplay:

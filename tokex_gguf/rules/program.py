@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.keep import valid_name
 from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.rules.asking import begin
-from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Suspend
+from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.session import Engine, Layer, Palette, Session, text_of
 
 SURE = "the engine is still at it: press r again to start it anew; your prompts are safe"
@@ -96,8 +97,17 @@ def restart(session: Session) -> Outcome:
     return session, begin(session)
 
 
+def beat(session: Session) -> Outcome:
+    """Asks an engine that owes an answer whether it is alive."""
+    if not session.waiting:
+        return replace(session, unanswered=0) if session.unanswered else session, []
+    return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
+
+
 def insist(session: Session) -> Outcome:
-    """Restarts an engine that does not answer. Asks first: a long answer may be near its end."""
+    """Restarts an engine that does not answer. Asks first, unless it is silent: a long answer may be near its end."""
+    if session.silence:
+        return restart(lost(session))
     if session.engine is Engine.READY and session.pending is None:
         return replace(session, notice="the engine answers: there is nothing to restart"), []
     if session.notice != SURE:
@@ -122,6 +132,7 @@ def lost(session: Session) -> Session:
         line=Line(),
         jobs={},
         progress=0.0,
+        unanswered=0,
     )
 
 

@@ -13,12 +13,15 @@ from tokex_gguf.engine.protocol import (
     Found,
     Loaded,
     Loading,
+    Pong,
+    Reply,
     Tokenized,
 )
 from tokex_gguf.keymap import Mode
 from tokex_gguf.rules import composing, program, switching
 from tokex_gguf.rules.asking import ask, read_prompt
 from tokex_gguf.rules.effects import (
+    Beat,
     EditFailed,
     Kept,
     Listed,
@@ -38,7 +41,13 @@ from tokex_gguf.session import Cost, Engine, Job, Prompt, Session
 
 def hear(session: Session, message: News) -> Outcome:
     """What a reply of the engine, or the outcome of an effect, does."""
+    if session.unanswered and isinstance(message, Reply):
+        session = replace(session, unanswered=0)
     match message:
+        case Beat():
+            return program.beat(session)
+        case Pong():
+            return session, []
         case Loading():
             return replace(session, progress=message.fraction), []
         case Loaded():
@@ -141,7 +150,11 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     if message.request != session.pending:
         return session, []
     cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
-    session = replace(session, cost=cost, pending=None if complete else session.pending)
+    return _go_on(replace(session, cost=cost, pending=None if complete else session.pending))
+
+
+def _go_on(session: Session) -> Outcome:
+    """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
     if session.ready and (session.autoplay or session.ahead):
         session, more = play_on(session) if session.autoplay else append(session)
@@ -158,7 +171,7 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
     session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
     if session.pending is None or session.prompt.tip.distribution is None:
         return session, []
-    return ask(session)  # the token was chosen while its answer was on the way
+    return _go_on(session)  # the token was chosen while its answer was on the way
 
 
 def _continued(session: Session, message: Continued) -> Outcome:

@@ -29,13 +29,13 @@ from tokex_gguf import signals
 from tokex_gguf.editor import Editor
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action, shown
-from tokex_gguf.session import Session
+from tokex_gguf.session import BEAT, Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.keyboard import Keyboard
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Go, Message, NotSuspended, Typed, Unbound
+from tokex_gguf.update import Beat, Go, Message, NotSuspended, Typed, Unbound
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class App:
         self._game = game
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._editor: Editor | None = None
         self._signals: deque[int] = deque()
@@ -279,6 +280,8 @@ class App:
     def _draw(self, before: Session) -> None:
         """Draws the next frame; where an answer is under way, not before it had its chance."""
         session = self._game.session
+        if session.waiting and self._beat is None:
+            self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
         if self._game.quit:
             self._leave()
         elif self._game.suspend:
@@ -324,6 +327,11 @@ class App:
         self._timer = None
         if self._game.session.pending is not None:
             self._application.invalidate()
+
+    def _listen(self) -> None:
+        """Asks whether the engine is alive, again and again while it owes an answer."""
+        self._beat = None
+        self._take(Beat())
 
     def _leave(self, error: Exception | None = None) -> None:
         if self._editor:

@@ -202,6 +202,8 @@ def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
     if session.engine is Engine.DEAD:
         return [("class:fault", "engine stopped: r restarts it")]
+    if session.silence:
+        return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
     if session.engine is Engine.LOADING:
         back = ", Esc goes back" if session.origin else ""
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
