@@ -46,17 +46,18 @@ class Terminal:
         self.over = False
         """Whether the program has closed the terminal."""
 
-    def pump(self) -> None:
-        """Reads what has come."""
+    def pump(self) -> bool:
+        """Reads what has come; returns whether there was anything."""
         try:
             data = self.child.read_nonblocking(1 << 16, timeout=0.01)
         except pexpect.TIMEOUT:
-            return
+            return False
         except pexpect.EOF:
             self.over = True
-            return
+            return False
         self.raw += data
         self._stream.feed(data)
+        return True
 
     def text(self) -> str:
         return "\n".join(self.screen.display)
@@ -64,8 +65,8 @@ class Terminal:
     def until(self, holds: Callable[[str], object], timeout: float = 60) -> str:
         end = time.monotonic() + timeout
         while time.monotonic() < end and not self.over:
-            self.pump()
-            if holds(text := self.text()):
+            # What is read in the middle of a frame is no screen: first all that has come.
+            if not self.pump() and holds(text := self.text()):
                 return text
         raise AssertionError("this never came to be on the screen:\n" + self.text())
 

@@ -836,7 +836,8 @@ class Oracle:
             there = next((place for place in notable if place > here), notable[0])
         else:
             there = next((place for place in reversed(notable) if place < here), notable[-1])
-        self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None}
+        if there != cursor:  # else it is the only one, and nothing happens
+            self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None}
 
     def press(self, action: Any) -> None:
         if isinstance(action, Write):

@@ -118,9 +118,9 @@ class Game:
         before = self.session
         self.session, effects = update(before, message)
         self._begun = self._begun or (isinstance(message, PLAYERS) and message is not Action.QUIT)
+        self._carry_out(effects)  # before all else: the engine may begin
         if self._sessions and self._begun and self.session.prompts and self.session is not before:
             self._follow(*self._sessions)
-        self._carry_out(effects)
 
     def _follow(self, folder: Path, name: str) -> None:
         """Lets the session be saved as it is now."""
