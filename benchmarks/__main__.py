@@ -70,6 +70,8 @@ class Bench:
 
     def __init__(self, model: Path, name: str, rounds: int, steps: int) -> None:
         self.model, self.name, self.rounds, self.steps = model, name, rounds, steps
+        # Where a decode takes little time, what is around it cannot be little beside it.
+        self.slow = model.stat().st_size > 300_000_000
         self.rows: list[Row] = []
 
     def row(self, what: str, measured: float, unit: str, **more: Any) -> None:
@@ -145,8 +147,8 @@ class Bench:
             seconds,
             "ms",
             baseline=limit,
-            goal="≤ 1.25 x, or 8 ms above",
-            met=seconds <= max(1.25 * limit, limit + 8),
+            goal="≤ 1.25 x, ≤ 8 ms above" if self.slow else "≤ 8 ms above",
+            met=seconds <= limit + 8 and (not self.slow or seconds <= 1.25 * limit),
         )
         value = median([program(4, foreseen)() for _ in range(self.rounds)]) * 1000
         what = f"append at {depth}, foreseen" + (f" ({sum(late)} of {len(late)} not in time)" if any(late) else "")
