@@ -232,3 +232,40 @@ def test_the_help_is_read_by_keys_and_says_where_it_stands(terminal: Terminal) -
     terminal.shows(r"→ append")
     terminal.press("esc")
     terminal.shows(r"\? shows the keys, ctrl\+q quits")
+
+
+def test_other_colours(terminal: Terminal) -> None:
+    """The palettes change what the layer shows of a token, and nothing else."""
+    terminal.press("e")
+    terminal.shows("probability 0 ")
+    shown = {"standard": terminal.colour_of("Natalia")}
+    for palette in ("colour-blind", "monochrome"):
+        terminal.press("c")
+        terminal.shows(f"colours: {palette}")
+        shown[palette] = terminal.colour_of("Natalia")
+    assert shown["monochrome"] == "default" and len(set(shown.values())) == 3
+    terminal.press("c")
+    terminal.shows("colours: standard")
+    assert terminal.colour_of("Natalia") == shown["standard"]
+
+
+def test_a_paste_of_several_lines_is_text_to_go_on_with(terminal: Terminal) -> None:
+    before = "tokens: 103"
+    terminal.press("\x1b[200~\r\nSecond line\r\nthird\x1b[201~")
+    screen = terminal.shows(r"go on with: .*Second line.*third.*\n")
+    assert before in screen, "nothing is appended yet"
+    terminal.shows(r"\+\d+  joint p ")
+    terminal.press("\r")
+    screen = terminal.shows(r"tokens: 1[01]\d .* ready")
+    assert before not in screen
+    assert re.search(r"\n third ", screen), "on a line of its own"
+
+
+def test_digits_go_to_a_prompt(terminal: Terminal) -> None:
+    terminal.press("d", "left", "d", "left")
+    terminal.shows(r"Prompt 3/3  tokens: 101 .* ready")
+    for digit, length in (("1", 103), ("3", 101), ("2", 102)):
+        terminal.press(digit)
+        terminal.shows(rf"Prompt {digit}/3  tokens: {length} .* ready")
+    terminal.press("7")
+    terminal.shows(r"Prompt 2/3 ")
