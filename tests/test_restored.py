@@ -206,7 +206,8 @@ def too_small(job: Job) -> None:
 State = Callable[[Job], None]
 
 STATES: dict[str, State] = {
-    "starting": lambda _: None,
+    # Before that, a signal meets Python's own start and nothing of the program's.
+    "starting": lambda job: job.until(lambda _: job.children()) and None,
     "loading": lambda job: job.until(lambda _: b"\x1b[?1049h" in job.raw) and None,
     "ready": lambda job: shown(job, until="ready"),
     "working": lambda job: job.shows(r"working +[1-9]\d*/") and None,

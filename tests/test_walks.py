@@ -4,7 +4,8 @@ A walk appends, pops, pastes, switches prompts, looks ahead, goes on with what w
 interrupted, as players do; after each step the distribution is compared with that of the same path
 decoded into an empty cache by a plain loop that shares no code with the engine.
 
-The long form: `pytest -m soak tests/test_walks.py`.
+The long form: `pytest -m soak tests/test_walks.py`; WALK_MODEL=FILE takes another real model for its last test, WALKS
+so many walks, WALK_SEED another seed.
 """
 
 import os
@@ -220,4 +221,5 @@ def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
 @pytest.mark.soak
 def test_many_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
     count = int(os.environ.get("WALKS", "15"))
-    assert walks(model_path, count, 15, figure, context=256, longest=120, top=100, threads=2) < SMOLLM2
+    path = Path(os.environ.get("WALK_MODEL", model_path))
+    assert walks(path, count, 15, figure, context=256, longest=120, top=100, threads=2) < SMOLLM2
