@@ -10,9 +10,10 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
-from prompt_toolkit.output import ColorDepth, DummyOutput
+from prompt_toolkit.output import ColorDepth
 
 from tests import fake
+from tests.canvas import Canvas
 from tokex_gguf import game as game_module
 from tokex_gguf import signals
 from tokex_gguf.editor import Editor
@@ -53,30 +54,15 @@ class FakeEngine:
         pass
 
 
-class Screen(DummyOutput):
-    """A terminal of a size that the test chooses."""
-
-    size = Size(rows=40, columns=130)
-
-    def get_size(self) -> Size:
-        return self.size
-
-
 class Player:
     """Presses keys and reads the screen of a running application."""
 
-    def __init__(self, app: App, keys: PipeInput, output: Screen, game: Game) -> None:
+    def __init__(self, app: App, keys: PipeInput, output: Canvas, game: Game) -> None:
         self.app, self.keys, self.output, self.game = app, keys, output, game
         self.task = asyncio.create_task(app.run_async())
 
     def text(self) -> str:
-        screen = self.app.application.renderer.last_rendered_screen
-        if screen is None:
-            return ""
-        return "\n".join(
-            "".join(screen.data_buffer[row][column].char for column in range(self.output.size.columns))
-            for row in range(self.output.size.rows)
-        )
+        return self.output.text() if self.app.application.renderer.last_rendered_screen else ""
 
     async def until(self, holds: Callable[[str], object]) -> str:
         for _ in range(2000):
@@ -102,8 +88,8 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Player]:
-        with create_pipe_input() as keys, create_app_session(input=keys, output=Screen()):
-            output = Screen()
+        with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
+            output = Canvas()
             game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts")
             app = App(game, keys, output)
             game.start()

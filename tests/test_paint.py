@@ -2,10 +2,15 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit.application import Application
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.layout import Layout
+from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.ui.cells import Line
-from tokex_gguf.ui.paint import _row
+from tests.canvas import Canvas
+from tokex_gguf.ui.cells import Line, fit
+from tokex_gguf.ui.paint import Painting, _row
 
 Cell = tuple[str, str]
 
@@ -39,3 +44,46 @@ def test_a_mark_that_begins_a_fragment_belongs_to_the_cell_before() -> None:
     row = _row((("class:a", "日"), ("class:b", "\u0301x")))
     assert [row[x].char for x in range(3)] == ["日\u0301", "", "x"]
     assert (row[0].style, row[2].style) == ("class:a", "class:b")
+
+
+WIDTH = 14
+STYLES = Style.from_dict({"a": "bold", "b": "reverse #ff0000", "c": "bg:#00ff00"})
+FRAMES = st.lists(st.lists(LINES, min_size=3, max_size=3), min_size=2, max_size=4)
+
+
+def application(frame: list[Line], canvas: Canvas) -> Application[None]:
+    """Shows what is in `frame`."""
+
+    def draw(width: int, height: int) -> list[Line]:
+        return [fit(line, width) for line in frame[:height]]
+
+    painting = Painting(draw, lambda _: None, lambda: False, lambda: (app.renderer, app.color_depth))
+    app: Application[None] = Application(
+        Layout(painting), style=STYLES, full_screen=True, input=DummyInput(), output=canvas
+    )
+    return app
+
+
+@given(FRAMES)
+def test_a_frame_after_others_is_what_it_is_alone(frames: list[list[Line]]) -> None:
+    frame = list(frames[0])
+    canvas = Canvas(WIDTH, 3)
+    app = application(frame, canvas)
+    for frame[:] in frames:
+        app.renderer.render(app, app.layout)
+        fresh = Canvas(WIDTH, 3)
+        alone = application(frame, fresh)
+        alone.renderer.render(alone, alone.layout)
+        assert canvas.shown() == fresh.shown()
+
+
+def test_only_what_changed_is_written() -> None:
+    frame: list[Line] = [[("", "one "), ("class:a", "two "), ("", "six")], [("", "same")], [("", "same")]]
+    canvas = Canvas(WIDTH, 3)
+    app = application(frame, canvas)
+    app.renderer.render(app, app.layout)
+    written: list[str] = []
+    canvas.write = written.append  # type: ignore[method-assign]
+    frame[0] = [("", "one "), ("class:a", "ten "), ("", "six")]
+    app.renderer.render(app, app.layout)
+    assert "".join(written).strip("\r") == "ten "

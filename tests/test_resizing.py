@@ -11,20 +11,16 @@ from pathlib import Path
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.layout.mouse_handlers import MouseHandlers
-from prompt_toolkit.layout.screen import Screen as Canvas
-from prompt_toolkit.layout.screen import WritePosition
+from prompt_toolkit.input import DummyInput, create_pipe_input
 
+from tests.canvas import Canvas, Cell
 from tests.figures import Figure
-from tests.test_app import FakeEngine, Screen
+from tests.test_app import FakeEngine
 from tokex_gguf import game as game_module
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import Mode
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.ui.app import App
-from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.view import View
 
 SEED = int(os.environ.get("RESIZING_SEED", "1"))
 LARGEST = 500
@@ -38,20 +34,12 @@ KEYS = [
 """Not those that quit, save, or open an editor."""
 
 
-def cells(canvas: Canvas, width: int, height: int) -> list[str]:
-    """What stands on a screen: text and style of each cell."""
-    rows = [[canvas.data_buffer[row][column] for column in range(width)] for row in range(height)]
-    return ["|".join(f"{cell.char}{cell.style}" for cell in row) for row in rows]
-
-
-def rendered(session: Session, width: int, height: int) -> list[str]:
+def rendered(session: Session, columns: int, rows: int, folder: Path) -> list[list[Cell]]:
     """The screen of a program that has drawn nothing before."""
-    view = View()
-    canvas = Canvas()
-    Painting(lambda w, h: view.screen(session, w, h), lambda _: None, lambda: False).write_to_screen(
-        canvas, MouseHandlers(), WritePosition(0, 0, width, height), "", False, None
-    )
-    return cells(canvas, width, height)
+    canvas = Canvas(columns, rows)
+    application = App(Game(session, folder=folder), DummyInput(), canvas).application
+    application.renderer.render(application, application.layout)
+    return canvas.shown()
 
 
 def size(chance: random.Random) -> Size:
@@ -69,8 +57,8 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     """Resizes one program so often; returns how many screens were compared, and keys pressed."""
     chance = random.Random(f"{SEED}-{number}")
     compared = pressed = 0
-    with create_pipe_input() as keys, create_app_session(input=keys, output=Screen()):
-        output = Screen()
+    with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
+        output = Canvas()
         text = "hello 日本 world\n" * 12
         game = Game(Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder)
         app = App(game, keys, output)
@@ -80,16 +68,14 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
         latest: list[Session] = []
         app.application.after_render += lambda _: latest.append(game.session)
 
-        async def drawn() -> list[str]:
+        async def drawn() -> list[list[Cell]]:
             """The screen, once it is that of the present session and size."""
             latest.clear()
             app.application.invalidate()
             while not latest or latest[-1] is not game.session:
                 assert not task.done(), "the program has ended"
                 await asyncio.sleep(0)
-            canvas = app.application.renderer.last_rendered_screen
-            assert canvas
-            return cells(canvas, output.size.columns, output.size.rows)
+            return output.shown()
 
         while not app.application.is_running or not game.session.ready:
             await asyncio.sleep(0)
@@ -103,7 +89,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
                 await asyncio.sleep(0)
             if number % 10 == 9 or number == count - 1:
                 shown = await drawn()
-                assert shown == rendered(game.session, output.size.columns, output.size.rows), output.size
+                assert shown == rendered(game.session, output.size.columns, output.size.rows, folder), output.size
                 compared += 1
         output.size = Size(40, 130)
         app.application._on_resize()
@@ -111,7 +97,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
             keys.send_text("\x1b")
             await drawn()
         shown = await drawn()
-        assert shown == rendered(game.session, 130, 40)
+        assert shown == rendered(game.session, 130, 40, folder)
         keys.send_text("\x11")
         await asyncio.wait_for(task, 10)
     return compared, pressed

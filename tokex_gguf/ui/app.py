@@ -23,6 +23,7 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Layout
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
 from tokex_gguf import signals
@@ -30,7 +31,7 @@ from tokex_gguf.editor import Editor
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action, shown
 from tokex_gguf.session import BEAT, Session
-from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.keyboard import Keyboard
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.theme import styles
@@ -70,7 +71,7 @@ class App:
         self._away = False
         self._cut_short = False
         self._application: Application[None] = Application(
-            layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse)),
+            layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse, self._terminal)),
             key_bindings=self._bindings(),
             style=DynamicStyle(self._style),
             mouse_support=Condition(lambda: self._game.session.mouse),
@@ -83,6 +84,9 @@ class App:
         # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
         self._application.ttimeoutlen = 0.05
         self._application.timeoutlen = 0.3
+
+    def _terminal(self) -> tuple[Renderer, ColorDepth]:
+        return self._application.renderer, self._application.color_depth
 
     def _style(self) -> BaseStyle:
         session = self._game.session
@@ -133,7 +137,8 @@ class App:
             return self._view.screen(self._game.session, width, height)
         except Exception:
             log.exception("internal error while drawing")
-            return [[("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]]
+            told: Line = [("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]
+            return [fit(line, width) for line in [told, *[[]] * (height - 1)]]
 
     def _prepare(self) -> None:
         loop = self._loop = asyncio.get_running_loop()

@@ -1,8 +1,9 @@
-"""Lines onto prompt_toolkit's screen.
+"""Lines onto the terminal.
 
-prompt_toolkit's own Window paints every cell of every line again for each frame, which
-takes longer than all of the rest. Most lines of two frames are the same: here a line
-is turned into cells once.
+prompt_toolkit compares every cell of two screens for each frame, which takes longer than
+all of the rest. Here lines are compared by their fragments, and what changed is written
+at once. prompt_toolkit still draws the first frame, and each one after the size or the
+style has changed.
 """
 
 from collections import defaultdict
@@ -14,9 +15,12 @@ from prompt_toolkit.layout.controls import DummyControl
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
 from prompt_toolkit.layout.screen import Char, Screen, WritePosition
 from prompt_toolkit.mouse_events import MouseEvent
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.renderer import Renderer
+from prompt_toolkit.styles import Attrs, BaseStyle
 from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.ui.cells import Fragment, Line
+from tokex_gguf.ui.cells import Fragment, Line, width_of
 
 Row = defaultdict[int, Char]
 
@@ -25,16 +29,23 @@ _EMPTY = Char()
 
 
 class Painting(Window):
-    """A window that shows the lines that `draw(width, height)` gives."""
+    """A window that shows the lines that `draw(width, height)` gives: `height` lines of `width` cells."""
 
     def __init__(
-        self, draw: Callable[[int, int], list[Line]], point: Callable[[MouseEvent], None], pointing: Callable[[], bool]
+        self,
+        draw: Callable[[int, int], list[Line]],
+        point: Callable[[MouseEvent], None],
+        pointing: Callable[[], bool],
+        terminal: Callable[[], tuple[Renderer, ColorDepth]],
     ) -> None:
         """`point` gets clicks and turns of the wheel while `pointing` says so."""
         super().__init__(DummyControl(), always_hide_cursor=True)
         self._draw = draw
         self._point = point
         self._pointing = pointing
+        self._terminal = terminal
+        self._shown: list[Line] = []
+        self._attributes: dict[str, Attrs] = {}
 
     def write_to_screen(
         self,
@@ -50,12 +61,64 @@ class Painting(Window):
         if self._pointing():
             mouse_handlers.set_mouse_handler_for_range(0, write_position.width, 0, write_position.height, self._pointed)
         screen.show_cursor = False
-        screen.width, screen.height = write_position.width, write_position.height
-        for y, line in enumerate(self._draw(write_position.width, write_position.height)):
-            screen.data_buffer[y] = _row(tuple(line))
+        lines = self._draw(write_position.width, write_position.height)
+        renderer, depth = self._terminal()
+        before = renderer.last_rendered_screen
+        if before is None:
+            self._attributes.clear()
+            screen.width, screen.height = write_position.width, write_position.height
+            for y, line in enumerate(lines):
+                screen.data_buffer[y] = _row(tuple(line))
+        else:
+            # Two screens without lines leave prompt_toolkit nothing to compare.
+            before.height = screen.height = 0
+            self._write(lines, renderer.output, renderer.style, depth)
+        self._shown = lines
+
+    def _write(self, lines: list[Line], output: Output, style: BaseStyle, depth: ColorDepth) -> None:
+        """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0."""
+        at = 0
+        for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
+            if shown == line:
+                continue
+            column, fragments = changed(shown, line)
+            output.reset_attributes()  # a new line could be painted in them
+            output.write("\r\n" * (y - at))
+            output.cursor_forward(column)
+            at, latest = y, None
+            for name, text in fragments:
+                attributes = self._attributes.get(name)
+                if attributes is None:
+                    attributes = self._attributes[name] = style.get_attrs_for_style_str(name)
+                if attributes != latest:
+                    output.set_attributes(attributes, depth)
+                    latest = attributes
+                output.write(text)
+        output.write("\r")
+        output.cursor_up(at)
+        output.reset_attributes()
 
     def _pointed(self, event: MouseEvent) -> None:
         self._point(event)
+
+
+def changed(old: Line, new: Line) -> tuple[int, Line]:
+    """The column from which a line differs from an old one of the same width, and the fragments to write there."""
+    shorter = min(len(old), len(new))
+    start = next((index for index in range(shorter) if old[index] != new[index]), shorter)
+    # What takes no cell belongs to the cell before it, which has to be written with it.
+    while start and (_clings(old, start) or _clings(new, start)):
+        start -= 1
+    end = 0
+    while end < shorter - start and old[-1 - end] == new[-1 - end]:
+        end += 1
+    while end and _clings(new, len(new) - end):
+        end -= 1
+    return width_of(new[:start]), new[start : len(new) - end]
+
+
+def _clings(line: Line, index: int) -> bool:
+    return index < len(line) and get_cwidth(line[index][1][:1]) == 0
 
 
 @lru_cache(maxsize=512)
