@@ -23,8 +23,21 @@ FLOORS = {
     3: ["game", "update", "editor", "starters", "prepare", "archive", "autosave", *RULES],
     2: ["session", "keymap", "branches", "engine.client"],
     1: [
-        *("tree", "distribution", "tokens", "line", "engine.protocol", "engine.process", "config", "storage", "exits"),
         *(
+            "tree",
+            "distribution",
+            "tokens",
+            "line",
+            "engine.protocol",
+            "engine.process",
+            "config",
+            "prefix",
+            "storage",
+            "exits",
+        ),
+        *(
+            "exits",
+            "prefix",
             "models",
             "naming",
             "words",
@@ -48,7 +61,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 IN_THE_ENGINE = ("server", "chat", "evaluation", "llama", "pace", "kv", "rows", "search", "statistics", "__main__")
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
-ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "distribution", "tokens", *FLOORS[0]}
+ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "distribution", "tokens", "prefix", *FLOORS[0]}
 
 
 def room_of(path: Path) -> str:

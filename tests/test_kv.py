@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.engine.kv import Plan, Sequences, common_prefix
+from tokex_gguf.engine.kv import Plan, Sequences
+from tokex_gguf.prefix import common_prefix
 
 # Two tokens, so that paths share long beginnings.
 paths = st.lists(st.integers(0, 1), max_size=8)

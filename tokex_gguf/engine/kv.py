@@ -9,19 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
-
-def common_prefix(a: list[int], b: list[int]) -> int:
-    """The number of leading tokens that two paths share."""
-    low, high = 0, min(len(a), len(b))
-    if a[:high] == b[:high]:
-        return high
-    while low < high:  # the slices compare at C speed, halving where the difference can be
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+from tokex_gguf.prefix import common_prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import BinaryIO
 
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.evaluation import ContextFull, Damaged, Evaluator
-from tokex_gguf.engine.kv import common_prefix
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, fingerprint
 from tokex_gguf.engine.protocol import (
     Chat,
@@ -42,6 +41,7 @@ from tokex_gguf.engine.protocol import (
     encode,
 )
 from tokex_gguf.engine.search import Index, likeliest
+from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece
 
 QUIET = 0.02

@@ -57,8 +57,9 @@ class View:
             lines = self._side_by_side(session, width, body)
         else:
             lines = self._stacked(session, width, body)
-        lines = [header(session, width), *lines, status(session, width), second_line(session, width)]
-        return [fit(line, width) for line in [*lines, footer(session, width)]]
+        around = [header(session, width), status(session, width), second_line(session, width), footer(session, width)]
+        top, *bottom = [fit(line, width) for line in around]
+        return [top, *lines, *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
         """What stands in a cell of the screen that was drawn last for this session and size."""
@@ -82,18 +83,15 @@ class View:
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
         right = _right_width(width)
         left = width - right - 4
-        prompt = _filled(self._prompt.lines(session, left, height), height)
-        table = _filled(_beside(session, right - 1, height), height)
-        return [
-            [("", " "), *fit(a, left), ("class:rule", " │ "), *fit(b, right)]
-            for a, b in zip(prompt, table, strict=True)
-        ]
+        prompt = _filled(self._prompt.lines(session, left, height), left, height)
+        table = _filled(_beside(session, right - 1, height), right, height)
+        return [[("", " "), *a, ("class:rule", " │ "), *b] for a, b in zip(prompt, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = _lower(height)
         upper = height - 1 - lower
-        prompt = _filled(self._prompt.lines(session, width - 2, upper), upper)
-        table = _filled(_beside(session, width - 1, lower), lower)
+        prompt = _filled(self._prompt.lines(session, width - 2, upper), width - 1, upper)
+        table = _filled(_beside(session, width - 1, lower), width, lower)
         return [*([("", " "), *line] for line in prompt), [("class:rule", "─" * width)], *table]
 
 
@@ -129,8 +127,9 @@ def _beside(session: Session, width: int, height: int) -> list[Line]:
     return table_lines(session, width, height)
 
 
-def _filled(lines: list[Line], height: int) -> list[Line]:
-    return lines[:height] + [[] for _ in range(height - len(lines))]
+def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
+    """The lines, `height` of them, in exactly `width` cells."""
+    return [fit(line, width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
 
 
 def _too_small(width: int, height: int) -> list[Line]:
@@ -141,10 +140,10 @@ def _too_small(width: int, height: int) -> list[Line]:
 def _help(session: Session, width: int, height: int) -> list[Line]:
     lines, selected = help_lines(session.explained, width, session.scroll)
     first = max(0, min(selected - height // 2, len(lines) - height))
-    shown = _filled(lines[first : first + height], height)
+    shown = lines[first : first + height]
     if first + height < len(lines):
         shown[-1] = [("class:dim", "   ↓ more")]
-    return shown
+    return _filled(shown, width, height)
 
 
 def header(session: Session, width: int) -> Line:

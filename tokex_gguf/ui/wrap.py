@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from prompt_toolkit.utils import get_cwidth
 
+from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import starts_combining
 
 
@@ -65,10 +66,7 @@ def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[Line], int, int]:
     A change reaches back to the beginning of its word, which may stand on the line
     before the one where it happens.
     """
-    same = next(
-        (i for i, (a, b) in enumerate(zip(previous.texts, texts, strict=False)) if a is not b and a != b),
-        min(len(previous.texts), len(texts)),
-    )
+    same = common_prefix(previous.texts, texts)
     low, high = 0, len(previous.lines)
     while low < high:  # the first line that begins at the change or behind it
         middle = (low + high) // 2

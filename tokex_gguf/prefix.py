@@ -1,0 +1,23 @@
+"""What two lists begin with."""
+
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def common_prefix(a: list[T], b: list[T]) -> int:
+    """The number of leading items that two lists share.
+
+    >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
+    2
+    """
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low < high:  # the slices compare at C speed, halving where the difference can be
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
