@@ -4,6 +4,8 @@ import io
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tokex_gguf.engine import client as client_module
 from tokex_gguf.engine import process
 from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
 from tokex_gguf.engine.protocol import (
+    Check,
     Continue,
     Continued,
     EngineDied,
@@ -29,6 +33,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
+    decode,
     encode,
 )
 from tokex_gguf.engine.server import TOGETHER, Inbox
@@ -247,6 +252,41 @@ def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
         reply = conversation.next()
         assert isinstance(reply, Foreseen)
         assert len(reply.tokens) == len(reply.distributions) == 1
+
+
+# --- what the client writes, and when
+
+
+@pytest.fixture
+def echo() -> "subprocess.Popen[bytes]":
+    """In an engine's place: says what it was written, and never answers it."""
+    script = "import sys\nfor line in sys.stdin: print(line.strip(), file=sys.stderr, flush=True)"
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "QUIET", 3600)
+    client = EngineClient(lambda _: None, echo)
+    assert echo.stderr
+    check, foresee, evaluate = Check(1, [1], True), Foresee(2, [1], [2], 5), Evaluate(3, [1], 0, 5)
+    client.send(check)
+    client.send(foresee)
+    client.send(Stop())  # goes at once, and what was held with it, in its order
+    assert [decode(echo.stderr.readline()) for _ in range(3)] == [check, foresee, Stop()]
+    client.send(evaluate)
+    assert decode(echo.stderr.readline()) == evaluate
+    client.close()
+    echo.stderr.close()
+
+
+def test_what_is_held_back_goes_when_nothing_else_comes(echo: "subprocess.Popen[bytes]") -> None:
+    client = EngineClient(lambda _: None, echo)
+    assert echo.stderr
+    client.send(Check(1, [1], True))
+    assert decode(echo.stderr.readline()) == Check(1, [1], True)
+    client.close()
+    echo.stderr.close()
 
 
 # --- the engine's inbox

@@ -45,6 +45,16 @@ def test_same_path_is_same_node(paths: list[list[int]]) -> None:
             assert a.descends_from(b) == (path_a[: len(path_b)] == path_b)
 
 
+@given(st.lists(st.sampled_from("<01"), max_size=40))
+def test_a_path_is_its_nodes_tokens_wherever_one_goes(steps: list[str]) -> None:
+    here = root()
+    for step in steps:
+        here = here.parent or here if step == "<" else here.child(int(step))
+        path = here.path()
+        assert path == [node.token for node in here.nodes()]
+        path.append(-5)  # the caller's own
+
+
 def test_other_tree_is_no_ancestor() -> None:
     assert not root().descend([1, 2]).descends_from(root().descend([1]))
 

@@ -7,6 +7,7 @@ distribution is computed once, and one path never shows two answers.
 """
 
 import math
+from typing import ClassVar
 
 from tokex_gguf.distribution import Distribution, Taken
 
@@ -38,6 +39,9 @@ class Node:
         self.differs: int | None = None
         """The first position where this path is not what the tokenizer makes of its text."""
         self._total: float | None = None
+
+    _latest: "ClassVar[tuple[Node, list[int]]]"
+    """The path given last. It is never changed, only replaced, so it may be read from any thread."""
 
     def visit(self) -> None:
         """Notes that a prompt is here, and has passed through all of the path."""
@@ -79,7 +83,16 @@ class Node:
 
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
-        return [node.token for node in self.nodes()]
+        # Most that are asked for are as long as the last one, or one token longer or shorter.
+        node, path = Node._latest
+        if self.parent is node:
+            path = [*path, self.token]
+        elif node.parent is self:
+            path = path[:-1]
+        elif node is not self:
+            path = [node.token for node in self.nodes()]
+        Node._latest = (self, path)
+        return path.copy()
 
     def descends_from(self, other: "Node") -> bool:
         """Whether `other` is this node or lies on its path."""
@@ -158,3 +171,6 @@ class Node:
             return math.exp(-logprob / (self.depth - 1))
         except OverflowError:
             return math.inf
+
+
+Node._latest = (Node(None, -1), [])

@@ -12,9 +12,11 @@ from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.process import Engine, start
 from tokex_gguf.engine.protocol import (
+    Check,
     EngineDied,
     Evaluate,
     Failed,
+    Foresee,
     Message,
     ProtocolError,
     Reply,
@@ -29,6 +31,10 @@ Delivery: TypeAlias = Reply | EngineDied
 
 LONGEST = 2**29
 """Bytes of a reply, at the most: a path of 16 MiB of text has a quarter of it."""
+
+
+QUIET = 0.02
+"""Seconds that what nobody waits for is held back."""
 
 
 def exit_reason(code: int) -> str:
@@ -83,18 +89,25 @@ class EngineClient:
             thread.join()
 
     def _write(self, pipe: BinaryIO) -> None:
-        """Writes what is queued, leaving out evaluations that a newer one has replaced."""
+        """Writes what is queued, leaving out evaluations that a newer one has replaced.
+
+        What nobody waits for is held back a moment: it must not take the processor from the
+        frame that is drawn just now.
+        """
         try:
-            batch: list[Request | None] = []
-            while None not in batch:
-                batch = [self._outbox.get()]
-                while not self._outbox.empty():
-                    batch.append(self._outbox.get())
-                newest = max((i for i, r in enumerate(batch) if isinstance(r, Evaluate)), default=-1)
-                for index, waiting in enumerate(batch):
+            held: list[Request | None] = []
+            is_open = True
+            while is_open:
+                came = self._queued(QUIET if held else None)
+                held += came
+                if came and all(isinstance(request, Check | Foresee) for request in came):
+                    continue
+                newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
+                for index, waiting in enumerate(held):
                     if waiting and (not isinstance(waiting, Evaluate) or index == newest):
                         pipe.write(encode(waiting))
                 pipe.flush()
+                is_open, held = None not in held, []
         except OSError:
             pass  # the engine is gone; the reading thread says so
         finally:
@@ -102,6 +115,16 @@ class EngineClient:
                 pipe.close()
             except OSError:
                 pass
+
+    def _queued(self, patience: float | None) -> list[Request | None]:
+        """All that is queued; waits for it, if need be, so many seconds or for ever."""
+        try:
+            queued = [self._outbox.get(timeout=patience)]
+        except queue.Empty:
+            return []
+        while not self._outbox.empty():
+            queued.append(self._outbox.get())
+        return queued
 
     def _read(self, pipe: BinaryIO) -> None:
         reason = ""

@@ -45,7 +45,7 @@ from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece
 
 QUIET = 0.02
-"""Seconds without a request before the engine looks ahead."""
+"""Seconds without a request before the vocabulary is made ready for searching."""
 
 
 TOGETHER = 0.15
@@ -107,9 +107,6 @@ class Inbox:
         if not isinstance(request, Stop):
             self._waiting.append(request)
 
-    def _foresight_alone(self) -> bool:
-        return not self._closed and all(isinstance(request, Foresee) for request in self._waiting)
-
     @property
     def idle(self) -> bool:
         """Whether nothing is asked for."""
@@ -120,9 +117,6 @@ class Inbox:
         with self._changed:
             self._current = None
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._foresight_alone():
-                # Looking ahead must not take the processor from the frame that is drawn just now.
-                self._changed.wait_for(lambda: not self._foresight_alone(), QUIET)
             if self._closed:
                 return None
             self.interrupted = False
