@@ -2,7 +2,7 @@
 
 import itertools
 
-from tokex_gguf.engine.pace import PROBATION, WINDOW, Pace
+from tokex_gguf.engine.pace import PROBATION, Pace
 
 
 def after(pace: Pace, seconds: float, share: float, count: int = 1) -> list[int]:
@@ -23,10 +23,38 @@ def test_one_that_shares_its_core_is_left_out_for_a_while() -> None:
     pace = Pace(2)
     threads = after(pace, 0.010, 0.7, 11)
     assert threads[:9] == [2] * 9 and threads[10] == 1
-    assert after(pace, PROBATION / 2, 1.0) == [1]
-    assert after(pace, PROBATION / 2, 1.0) == [2]
+    assert set(after(pace, 0.009, 1.0, int(PROBATION / 0.009))) == {1}
+    assert after(pace, 0.009, 1.0) == [2]
     # The other load is still there.
-    assert after(pace, WINDOW, 0.5) == [1]
+    assert after(pace, 0.010, 0.5, 11)[-1] == 1
+
+
+def test_fewer_that_are_slower_are_given_up_at_once_and_tried_ever_more_rarely() -> None:
+    pace = Pace(2)
+    tried = [n for n in range(2000) if after(pace, 0.010 if pace.threads == 2 else 0.019, 0.7) == [1]]
+    between = [b - a for a, b in itertools.pairwise(tried)]
+    assert between[0] < 25 and between[-1] > 300 and len(tried) < 12
+    after(pace, 0.010, 0.99, 4000)  # all was well for a while
+    assert 1 in after(pace, 0.010, 0.7, 25)
+
+
+def test_one_decode_that_was_held_up_is_no_measure() -> None:
+    pace = Pace(2)
+    after(pace, 0.008, 0.8, 10)
+    pace.took(0.025, 0.025)
+    assert pace.threads == 1
+    pace.took(0.014, 0.014)
+    assert pace.threads == 2
+
+
+def test_one_token_is_not_compared_with_many() -> None:
+    pace = Pace(2)
+    pace.took(0.2, 0.25, 48)
+    assert pace.threads == 1
+    pace.took(0.018, 0.018, 1)
+    assert pace.threads == 1
+    pace.took(0.3, 0.3, 48)
+    assert pace.threads == 2
 
 
 def test_one_long_decode_is_enough() -> None:

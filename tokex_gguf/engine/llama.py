@@ -441,5 +441,5 @@ class Llama:
         if rows == 0:
             return np.empty((0, size), np.float32)
         logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
-        self._pace.took(time.perf_counter() - began, time.process_time() - processor)
+        self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
         return logits

@@ -6,7 +6,8 @@ and a decode takes ten or a hundred times as long; with a thread fewer it takes 
 than it must. The number of threads changes the time and no bit of the result.
 
 A thread that waits awake uses its core. So processor time that the threads did not get tells
-that somebody else did.
+that somebody else did. It may also tell of threads that slept, so whether fewer are faster is tried:
+one slower decode ends it, and the next try has to wait longer.
 """
 
 import math
@@ -19,6 +20,10 @@ PROBATION = 0.5
 """Seconds of decoding with fewer threads before all are tried again."""
 
 
+MOST = 32 * WINDOW
+"""Seconds of decoding after which is judged, at the most, where fewer threads were slower."""
+
+
 class Pace:
     """Chooses the number of threads for each decode from what the ones before got of the processor."""
 
@@ -26,18 +31,36 @@ class Pace:
         self.threads = threads
         """For the next decode."""
         self._all = threads
+        self._window = WINDOW
         self._wall = self._processor = 0.0
         """Seconds decoded since the number of threads was judged last."""
+        self._decodes: dict[bool, tuple[float, int]] = {}
+        """Seconds and tokens, when all threads decoded last: of decodes of one token, and of several."""
 
-    def took(self, seconds: float, processor: float) -> None:
+    def took(self, seconds: float, processor: float, tokens: int = 1) -> None:
         """Learns that a decode with `threads` took so long, and so many seconds of processor time in all threads."""
         self._wall += seconds
         self._processor += processor
-        if self._wall < (WINDOW if self.threads == self._all else PROBATION):
+        before, many = self._decodes.get(tokens == 1, (0.0, 0))
+        if self.threads < self._all:
+            slower = many > 0 and seconds / tokens > before / many
+            if slower:
+                self._window = min(2 * self._window, MOST)
+            if slower or self._wall >= PROBATION:
+                self._begin(self._all)
+            return
+        self._decodes[tokens == 1] = (before + seconds, many + tokens)
+        if self._wall < self._window:
             return
         lost = self._all - self._processor / self._wall
-        if self.threads < self._all or lost < LOST:
-            self.threads = self._all
+        if lost < LOST:
+            self._window = max(self._window / 2, WINDOW)
+            self._begin(self._all)
         else:
-            self.threads = max(1, self._all - math.ceil(lost))
+            self._begin(max(1, self._all - math.ceil(lost)))
+
+    def _begin(self, threads: int) -> None:
+        self.threads = threads
         self._wall = self._processor = 0.0
+        if threads == self._all:
+            self._decodes.clear()
