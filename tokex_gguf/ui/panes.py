@@ -44,12 +44,16 @@ class PromptPane:
         self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.Line, Line]] = OrderedDict()
 
     def lines(self, session: Session, width: int, height: int) -> list[Line]:
-        """The lines with the tip or the cursor, at most `height`, none wider than `width` cells."""
+        """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
+        lines = self._in_sight(session, width, height)
+        return lines + [fit([], width)] * (height - len(lines))
+
+    def _in_sight(self, session: Session, width: int, height: int) -> list[Line]:
         unread = _unread(session)
         if unread is not None:
             text = spell([unread.encode()])
             return [
-                [("class:dim", span.text.rstrip("\n")) for span in line.spans]
+                fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width)
                 for line in wrap(text, width).lines[-height:]
             ]
         tip, cursor, base = self._shown(session)
@@ -61,7 +65,7 @@ class PromptPane:
             # The cursor's line is somewhere in the middle, but no place is left free below the last.
             first = max(0, min(first, _line_of(lines, cursor.depth - 1) - height // 2))
         self._first = first
-        return [self._line(session, laid.nodes, line, cursor, base) for line in lines[first : first + height]]
+        return [self._line(session, laid, line, cursor, base) for line in lines[first : first + height]]
 
     def token_at(self, session: Session, width: int, x: int, y: int) -> int | None:
         """The position of the token in a cell of what `lines` gave last."""
@@ -91,21 +95,20 @@ class PromptPane:
             return session.hunt.tip, None, session.hunt.tip
         return prompt.tip, prompt.cursor, prompt.tip
 
-    def _line(
-        self, session: Session, nodes: list[Node], line: wrap_module.Line, cursor: Node | None, base: Node
-    ) -> Line:
+    def _line(self, session: Session, laid: Laid, line: wrap_module.Line, cursor: Node | None, base: Node) -> Line:
+        nodes, width = laid.nodes, laid.wrapped.width
         if not line.spans:
-            return []
+            return fit([], width)
         last = line.spans[-1].token
         if base.depth <= last or (cursor and line.spans[0].token < cursor.depth <= last + 1):
-            return self._draw(session, nodes, line, cursor, base)
+            return fit(self._draw(session, nodes, line, cursor, base), width)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
         lasting = last < len(nodes) - 1 and nodes[last].known
         key = (id(line), nodes[last], session.layer)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
-        drawn = self._draw(session, nodes, line, None, base)
+        drawn = fit(self._draw(session, nodes, line, None, base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
             if len(self._lines) > 1024:

@@ -83,16 +83,16 @@ class View:
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
         right = _right_width(width)
         left = width - right - 4
-        prompt = _filled(self._prompt.lines(session, left, height), left, height)
+        prompt = self._prompt.lines(session, left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
         return [[("", " "), *a, ("class:rule", " │ "), *b] for a, b in zip(prompt, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = _lower(height)
         upper = height - 1 - lower
-        prompt = _filled(self._prompt.lines(session, width - 2, upper), width - 1, upper)
+        prompt = self._prompt.lines(session, width - 2, upper)
         table = _filled(_beside(session, width - 1, lower), width, lower)
-        return [*([("", " "), *line] for line in prompt), [("class:rule", "─" * width)], *table]
+        return [*([("", " "), *line, ("", " ")] for line in prompt), [("class:rule", "─" * width)], *table]
 
 
 def _row_at(session: Session, height: int, line: int) -> int:
