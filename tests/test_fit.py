@@ -16,6 +16,7 @@ GB = 10**9
 @dataclass(frozen=True)
 class Model:
     weight_bytes: int = 4 * GB
+    repacked_bytes: int = 0
     values: int = 50_000
     """Of a KV cell."""
     vocab_size: int = 100_000
@@ -112,3 +113,10 @@ def test_the_engine_takes_what_was_foreseen(
     beside = int(told) - foreseen
     print(f"{name}: {int(told) / 1e6:.0f} MB, of which {beside / 1e6:.0f} MB are the process itself")
     assert 0.2 * OVERHEAD < beside < 0.8 * OVERHEAD
+
+
+@pytest.mark.parametrize(("share", "repack"), [(0.0, False), (0.06, False), (0.5, True), (1.0, True)])
+@pytest.mark.parametrize("memory", [0, 16 * GB])
+def test_weights_are_rearranged_where_that_makes_most_of_them_faster(share: float, repack: bool, memory: int) -> None:
+    model = Model(repacked_bytes=int(share * 4 * GB))
+    assert fit(model, context=0, kv="f16", free=memory, total=memory).repack is repack

@@ -129,6 +129,7 @@ def test_a_file_by_hand_is_read(path: Path) -> None:
         parameters=96 + 32,
         tensors=2,
         weight_bytes=102 + 128,
+        repacked_bytes=0,
         context_trained=64,
         layers=2,
         heads_kv=2,
@@ -432,6 +433,11 @@ def as_gguf_reads(path: Path) -> dict[str, Any]:
         "parameters": sum(int(tensor.n_elements) for tensor in reader.tensors),
         "tensors": len(reader.tensors),
         "weight_bytes": sum(int(tensor.n_bytes) for tensor in reader.tensors),
+        "repacked_bytes": sum(
+            int(tensor.n_bytes)
+            for tensor in reader.tensors
+            if tensor.tensor_type.name in ("Q4_0", "Q2_K", "Q4_K", "IQ4_NL")
+        ),
         "context_trained": value(f"{architecture}.context_length", 0),
         "layers": value(f"{architecture}.block_count", 0),
         "heads_kv": tuple(heads_kv) if isinstance(heads_kv, list) else heads_kv,

@@ -9,6 +9,7 @@ from tests.fake import PIECES, Play, started, text_to_path
 from tests.terminal import Terminal
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loaded, Loading, Tokenize, Tokenized
+from tokex_gguf.fit import Fit
 from tokex_gguf.header import Header
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.places import Place
@@ -37,6 +38,7 @@ HEADER = Header(
     parameters=5,
     tensors=1,
     weight_bytes=5,
+    repacked_bytes=0,
     context_trained=7,
     layers=1,
     heads_kv=1,
@@ -70,7 +72,7 @@ def chosen(play: Play) -> Play:
     play.take(Action.DOWN)
     play.take(Action.ENTER)
     assert play.effects == [Prepare("other.gguf")]
-    play.take(Prepared("other.gguf", 0, 5000, ""))
+    play.take(Prepared("other.gguf", Fit(0, 5000)))
     return play
 
 
@@ -144,7 +146,7 @@ def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
     play.take(ListedModels(ENTRIES))
     play.take(Action.UP)
     play.take(Action.ENTER)
-    play.take(Prepared("fake.gguf", 0, 0, ""))
+    play.take(Prepared("fake.gguf", Fit(0)))
     play.answer()
     assert paths(play) == prompts and play.decoded == decoded
     assert play.session.prompts == before.prompts and play.session.root is before.root

@@ -210,6 +210,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         most=fit.most,
         kv=kv,
         gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+        repack=fit.repack,
         threads=options.threads or settings.engine.threads,
         log=str(log_path),
         chat=chat,

@@ -1,6 +1,6 @@
 """Whether a model fits into the machine's memory, and how long a context fits beside it. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tokex_gguf.words import size_of
@@ -23,6 +23,10 @@ class Sizes(Protocol):
     @property
     def weight_bytes(self) -> int:
         """Bytes of all tensors."""
+
+    @property
+    def repacked_bytes(self) -> int:
+        """Of those, the ones of types that ggml may rearrange into a copy."""
 
     @property
     def vocab_size(self) -> int:
@@ -50,6 +54,8 @@ class Fit:
     """KV cells that they may grow to; 0: as many as the model was trained for."""
     notice: str = ""
     """What the player should know."""
+    repack: bool = False
+    """Whether ggml may rearrange the weights of some types into a copy, for faster kernels."""
 
 
 def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: int = 0) -> Fit:
@@ -57,6 +63,12 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
 
     `context`: KV cells asked for, 0: as needed. `weights`: bytes of all of a split model's files. Raises TooLarge.
     """
+    # Where most weights are of other types, their copy takes memory and saves no time.
+    repack = 2 * model.repacked_bytes >= model.weight_bytes
+    return replace(_cells(model, context, kv, free, total, weights), repack=repack)
+
+
+def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: int) -> Fit:
     weights = weights or model.weight_bytes
     cell = model.kv_bytes_per_token(BYTES[kv])
     if not total:

@@ -203,7 +203,7 @@ class Game:
         except Unusable as error:
             self._put(NotPrepared(str(error)))
         else:
-            self._put(Prepared(path, fit.context, fit.most, fit.notice))
+            self._put(Prepared(path, fit))
 
     def _keep(self, name: str, session: Session) -> None:
         reason = self._autosave.rename(name, session) if self._autosave else "sessions are not kept here"

@@ -39,6 +39,9 @@ TENSOR_TYPES = dict(
 )
 """ggml_type to a block's elements and bytes."""
 
+REPACKED = frozenset({2, 10, 12, 20})
+"""Those whose weights ggml rearranges for faster kernels, into a copy: Q4_0, Q2_K, Q4_K, IQ4_NL."""
+
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _ARRAY = struct.Struct("<IQ")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokex_gguf.gguf_checks import TOKENS, check
-from tokex_gguf.gguf_file import Array, BadHeader, Contents, cut, follow
+from tokex_gguf.gguf_file import REPACKED, Array, BadHeader, Contents, cut, follow
 
 __all__ = ["BadHeader", "Header", "glance", "read"]
 
@@ -38,6 +38,8 @@ class Header:
     """Elements of all tensors in this file."""
     tensors: int
     weight_bytes: int
+    repacked_bytes: int
+    """Of those, the ones of types that ggml may rearrange into a copy."""
     context_trained: int
     """Tokens; 0 if it does not say."""
     layers: int
@@ -94,6 +96,7 @@ def _header(contents: Contents) -> Header:
         parameters=sum(tensor.elements for tensor in contents.tensors.values()),
         tensors=len(contents.tensors),
         weight_bytes=sum(tensor.length for tensor in contents.tensors.values()),
+        repacked_bytes=sum(tensor.length for tensor in contents.tensors.values() if tensor.type in REPACKED),
         context_trained=contents.integer("ARCH.context_length", 0),
         layers=contents.integer("ARCH.block_count", 0),
         heads_kv=contents.integers("ARCH.attention.head_count_kv", heads),

@@ -69,6 +69,7 @@ class Settings:
     """KV cells that the context may grow to; 0: no limit of this machine's."""
     kv: str = "f16"
     gpu_layers: int = 0
+    repack: bool = True
     log: str = ""
     """Path of the engine's log; none if empty."""
     chat: tuple[tuple[str, str], ...] = ()

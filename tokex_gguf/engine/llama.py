@@ -254,13 +254,14 @@ class Llama:
         most: int = 0,
         kv: str = "f16",
         gpu_layers: int = 0,
+        repack: bool = True,
     ) -> None:
         """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError."""
         if gpu_layers and not has_gpu():
             raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
         llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
-        self._model = self._load(path, progress, gpu_layers)
+        self._model = self._load(path, progress, gpu_layers, repack)
         self.vocabulary = Vocabulary(self._model)
         self._check()
         self.name = self._meta("general.name") or path.stem
@@ -290,14 +291,14 @@ class Llama:
 
     # --- loading
 
-    def _load(self, path: Path, progress: Callable[[float], None], gpu_layers: int) -> int:
+    def _load(self, path: Path, progress: Callable[[float], None], gpu_layers: int, repack: bool) -> int:
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
         # With AMX, ggml repacks the weights for it and then crashes in the first decode
         # (ggml-org/llama.cpp #20824); without its repacking the other kernels serve.
-        params.use_extra_bufts = "AMX_INT8 = 1" not in built_for()
+        params.use_extra_bufts = repack and "AMX_INT8 = 1" not in built_for()
 
         def report(fraction: float, _user_data: ctypes.c_void_p) -> bool:
             progress(fraction)

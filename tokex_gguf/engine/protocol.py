@@ -44,6 +44,8 @@ class Load:
     """Type of the KV cells' values: f16 or q8_0."""
     gpu_layers: int = 0
     """Layers to compute on a graphics processor."""
+    repack: bool = True
+    """Whether weights may be rearranged into a copy, for faster kernels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,6 +210,7 @@ class Server:
             most=load.most,
             kv=load.kv,
             gpu_layers=load.gpu_layers,
+            repack=load.repack,
             progress=self._report,
             should_stop=lambda: self._inbox.interrupted,
         )

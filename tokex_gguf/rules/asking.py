@@ -18,6 +18,7 @@ def begin(session: Session) -> list[Effect]:
         settings.most,
         settings.kv,
         settings.gpu_layers,
+        settings.repack,
     )
     return [Start(), Send(load)]
 

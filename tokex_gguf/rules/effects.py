@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
+from tokex_gguf.fit import Fit
 from tokex_gguf.keymap import Action
 from tokex_gguf.session import Session, Starter
 
@@ -99,9 +100,7 @@ class Prepared:
     """A model's file can be loaded."""
 
     path: str
-    context: int
-    most: int
-    notice: str
+    fit: Fit
 
 
 @dataclass(frozen=True, slots=True)

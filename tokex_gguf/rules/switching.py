@@ -52,14 +52,14 @@ def choose(session: Session) -> Outcome:
 def prepared(session: Session, message: Prepared) -> Outcome:
     """The model's file is sound and fits: loads it in place of the one before."""
     here = session.settings.model
-    settings = replace(
-        session.settings, model=message.path, context=message.context, most=message.most, chat=(), text=""
-    )
+    fit = message.fit
+    settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
+    settings = replace(settings, chat=(), text="")
     if (known := session.shelf.get(message.path)) is not None:
         there = replace(known, settings=replace(settings, text=known.settings.text))
     else:
         there = _carried(session, settings)
-    return _turn(session, there, {**session.shelf, here: resting(session)}, origin=here, notice=message.notice)
+    return _turn(session, there, {**session.shelf, here: resting(session)}, origin=here, notice=fit.notice)
 
 
 def _carried(session: Session, settings: Settings) -> Session:
