@@ -166,7 +166,7 @@ def test_random_walks_agree_with_a_fresh_decode(load: Loader, evaluator: Evaluat
 def test_after_eviction_the_numbers_are_the_same(
     load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "ROWS", 0)  # else the answer would be kept
+    monkeypatch.setattr(rows, "BYTES", 0)  # else the answer would be kept
     small = load(context=256)
     evaluator = Evaluator(small)
     first, decoded = tip(evaluator, natalia)
@@ -202,7 +202,7 @@ def test_a_context_of_fixed_size_is_full_after_what_fits(load: Loader, natalia: 
     assert [len(next(chunks).distributions) for _ in range(2)] == [48, 32]
     with pytest.raises(ContextFull, match=r"context full \(80/80\): the prompt has \d+ tokens, 80 fit"):
         next(chunks)
-    assert tip(evaluator, natalia[:80])[1] == 1
+    assert tip(evaluator, natalia[:50])[1] == 1, "what fits stays cached"
 
 
 # --- interruption
@@ -380,9 +380,10 @@ def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(load: Loader
 
 def test_logits_of_a_path_that_is_not_kept_cost_one_token(load: Loader, natalia: list[int]) -> None:
     evaluator = Evaluator(load())
-    tip(evaluator, natalia)
+    list(evaluator.evaluate(natalia, 0, 1))
     row, decoded = evaluator.logits(natalia)
     assert decoded == 0 and row.shape == (49152,)
+    assert [evaluator.logits(natalia[:-back])[1] for back in range(1, 40)] == [0] * 39
     row, decoded = evaluator.logits(natalia[:60])
     assert decoded == 1
     again, decoded = evaluator.logits(natalia[:60])

@@ -41,7 +41,7 @@ class Evaluator:
         self._model = model
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = statistics.Statistics(model.vocabulary.size)
-        self._rows = Rows()
+        self._rows = Rows(model.vocabulary.size)
         self._trunk: list[int] = []
         """The path whose next tokens were foreseen last."""
         self._branches: list[int] = []
@@ -91,8 +91,9 @@ class Evaluator:
             try:
                 yield Chunk(first, distributions, taken, decoded, ended - began)
             finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
-                if position == len(path):
-                    self._rows.keep(path, logits[-1])
+                # The path's last ones: who goes back goes there first.
+                for end in range(max(first, len(path) - self._rows.room), position):
+                    self._rows.keep(path[: end + 1], logits[end - first])
             began, decoded = ended, 0
 
     def foresee(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:

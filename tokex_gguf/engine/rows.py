@@ -4,15 +4,18 @@ from collections import deque
 
 from tokex_gguf.engine.statistics import Logits
 
-ROWS = 8
-"""Rows kept: 5 MB with Qwen's vocabulary."""
+BYTES = 8_000_000
+"""Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
 
 
 class Rows:
-    """Rows of logits by path, the latest ROWS of them."""
+    """Rows of logits by path, the latest that there is room for."""
 
-    def __init__(self) -> None:
-        self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=ROWS)
+    def __init__(self, size: int) -> None:
+        """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
+        self.room: int = BYTES // (4 * size)
+        """Rows kept at the most."""
+        self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=self.room)
 
     def keep(self, path: list[int], row: Logits) -> None:
         """Copies a row, shape (vocabulary size,): the next decode overwrites it."""
