@@ -439,6 +439,20 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
+def test_phrases_scored_at_another_place_are_marked(width: int, height: int) -> None:
+    play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE)
+    assert "°" not in text(play, width, height)
+    play.press(Action.CLOSE, Action.CURSOR_BACK, Action.INPUT, Typed("d"), Action.SCORE)
+    drawn = text(play, width, height)
+    assert len(re.findall(r"° \S+ .*\d\.\d%", drawn)) == 1 and len(re.findall(r"\d\.\d%", drawn)) == 2
+    assert "° after another place" in drawn
+    for phrase in ("e", "f", "g", "h"):
+        play.press(Typed(phrase), Action.SCORE)
+    drawn = text(play, width, height)
+    assert "° after another place" in drawn and ("more phrases" in drawn) == (height == 16)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
 def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
     play = started("hello world, how are you").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT)
     before = play.session.prompt.tip.nodes()[-4:-2]

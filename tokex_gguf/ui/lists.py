@@ -31,18 +31,22 @@ def logarithmic(logprob: float) -> str:
     return f"1e{math.floor(logprob / math.log(10)):d}"
 
 
+_ELSEWHERE = "° "
+"""Stands before a phrase that was scored at another place."""
+
+
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
     if not session.scores:
         return _typing_hints(session, width)
-    room = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
-    wide = max(8, width - 38 - room)
+    cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
+    wide = max(8, width - 38 - cells)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
     best = max((score.logprob for score in session.scores if score.logprob is not None), default=0.0)
     last = session.scores[-1]
     for score, share in ranked(session.scores):
-        name = pad(text(session, score.nodes), wide)
+        name = pad(_ELSEWHERE * (score.base is not last.base) + text(session, score.nodes), wide)
         if score.logprob is None or share is None:
             lines.append([("class:dim", f" {name}  working")])
             continue
@@ -50,9 +54,14 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
             f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {_odds(score.logprob - best):>8} "
         )
         style = "class:taken" if score is last and len(session.scores) > 1 else ""
-        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, room))], width))
-    if len(lines) > height - 2:
-        lines = [*lines[: height - 3], [("class:dim", f" … {len(lines) - height + 3} more phrases")]]
+        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
+    foot: list[Line] = []
+    if any(score.base is not last.base for score in session.scores):
+        foot = [[("class:dim", f" {_ELSEWHERE}after another place than the others")]]
+    room = height - 2 - len(foot)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], [("class:dim", f" … {len(lines) - room + 1} more phrases")]]
+    lines += foot
     return [*lines, [], *_tokens(session, last, width, height - len(lines) - 1)]
 
 
