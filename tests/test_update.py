@@ -27,7 +27,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
 )
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.session import BEAT, DOUBT, DOUBT_AT_START, Engine, Layer, selected_row, table
+from tokex_gguf.session import BEAT, DOUBT, DOUBT_AT_START, Engine, Layer, Session, selected_row, table
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.ui.cells import width_of
@@ -922,17 +922,20 @@ def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None
                 lines = View().screen(play.session, width, height)
                 assert [width_of(line) for line in lines] == [width] * height
         oracle.press(move)
-        session = play.session
-        assert session.mode is Mode.PLAY
-        place = session.prompt.place
-        assert session.ready
-        assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
-        assert [p.cursor and p.cursor.depth - 1 for p in session.prompts] == [p["cursor"] for p in oracle.prompts]
-        assert session.active == oracle.active
-        assert [row.token for row in table(place)] == oracle.rows()
-        assert selected_row(place) == oracle.selected()
-        assert session.layer.value == oracle.layer
+        agree(play.session, oracle)
     return play
+
+
+def agree(session: Session, oracle: Oracle) -> None:
+    """Both are at the same place."""
+    assert session.mode is Mode.PLAY and session.ready
+    place = session.prompt.place
+    assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
+    assert [p.cursor and p.cursor.depth - 1 for p in session.prompts] == [p["cursor"] for p in oracle.prompts]
+    assert session.active == oracle.active
+    assert [row.token for row in table(place)] == oracle.rows()
+    assert selected_row(place) == oracle.selected()
+    assert session.layer.value == oracle.layer
 
 
 def has_true_numbers(tip: Node) -> None:

@@ -7,6 +7,7 @@ typed after it.
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ else:
     from contextlib import AbstractContextManager, contextmanager
     from typing import Any, TextIO
 
+    from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
     from prompt_toolkit.input.vt100 import Vt100Input
     from prompt_toolkit.input.vt100 import raw_mode as raw
     from prompt_toolkit.input.vt100_parser import Vt100Parser
@@ -46,6 +48,20 @@ else:
     WAYS_OUT = "\x03\x11"
     """ctrl+c and ctrl+q. Terminals leave them out of what they paste."""
 
+    SEQUENCE = re.compile(r"\x1b\[200~.*?(?:\x1b\[201~|\Z)|\x1b\[[0-?]*[ -/]*[@-~]", re.DOTALL)
+    """A paste, or what a terminal sends for a key that is no character."""
+    REPORT = re.compile(r"\x1b\[(200~.*|\d+;\d+R|<?[\d;]+[mM]|M)", re.DOTALL)
+    """A paste, the cursor's position, the mouse."""
+    NO_KEY = "\x1b[24;2~"
+    """F24. A sequence that nobody knows would be taken for Escape and the characters behind it, which are keys."""
+
+    def known(sequence: re.Match[str]) -> str:
+        """The sequence, or `NO_KEY` in its place."""
+        text = sequence[0]
+        if text == PASTE_END:
+            return ""  # of a paste that was taken for ended
+        return text if text in ANSI_SEQUENCES or REPORT.fullmatch(text) else NO_KEY
+
     class Parser(Vt100Parser):
         """Bytes to keys."""
 
@@ -56,11 +72,13 @@ else:
 
         def feed(self, data: str) -> None:
             """Takes what was read."""
-            if not self.pasting:
-                data = data.replace(PASTE_END, "")  # the end of a paste that was taken for ended
-            elif data and not data.strip(WAYS_OUT):
+            pasted = ""
+            if self.pasting and data and not data.strip(WAYS_OUT):
                 self.end_paste()
-            super().feed(data)
+            elif self.pasting:
+                pasted, end, data = data.partition(PASTE_END)
+                pasted += end
+            super().feed(pasted + SEQUENCE.sub(known, data))
 
         def end_paste(self) -> None:
             """Takes a paste as it is."""
