@@ -1,7 +1,8 @@
 """Fixtures shared by the tests: the real small model, loaded once."""
 
 import os
-from collections.abc import Callable, Generator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,78 @@ from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
 
-FIGURES = pytest.StashKey[dict[str, Figure]]()
-LONG = pytest.StashKey[set[str]]()
-"""Tests that the page is about, as far as they ran."""
-FAILED = pytest.StashKey[set[str]]()
+
+class Found:
+    """What the tests have found, wherever they ran."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, Figure] = {}
+        self.long: set[str] = set()
+        """Tests that the page is about, as far as they ran."""
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest for each report, also from another process."""
+        for name, told, is_long in (value for key, value in report.user_properties if key == "figure"):
+            if report.when != "call":
+                continue  # a test's later reports have its properties, too
+            self.figures.setdefault(name, Figure()).add(Figure.of(told))
+            if is_long:
+                self.long.add(name)
+            if not report.passed:
+                self.failed.add(name)
+
+
+FOUND = pytest.StashKey[Found]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", action="store_true", help="write what the long tests find into its page in docs/")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The long forms take their turns on all cores; `-n 0` has them one by one."""
+    one_of_them = hasattr(config, "workerinput")
+    if config.option.markexpr == "soak" and config.option.numprocesses is None and not one_of_them:
+        config.option.numprocesses = len(cores())
+        config.option.maxschedchunk = 1  # some take a hundred times as long as others
+
+
+def cores() -> list[int]:
+    """The processors that the tests may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+
+
+ALL = cores()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = {}
-    config.stash[LONG] = set()
-    config.stash[FAILED] = set()
+    config.stash[FOUND] = Found()
+    config.pluginmanager.register(config.stash[FOUND])
 
 
 @pytest.fixture
 def figure() -> Figure:
     """For a test to say how much it tried and what it found."""
     return Figure()
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where tests run side by side, each has a core; one with the mark `alone` has them all, and nobody beside it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None or sys.platform != "linux":
+        yield
+        return
+    import fcntl
+
+    alone = request.node.get_closest_marker("alone") is not None
+    with (tmp_path_factory.getbasetemp().parent / "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        os.sched_setaffinity(0, ALL if alone else [ALL[int(worker.removeprefix("gw")) % len(ALL)]])
+        yield
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,27 +97,26 @@ def pytest_runtest_makereport(
     report = yield
     found = getattr(item, "funcargs", {}).get("figure")
     if found is not None and call.when == "call":
-        name = f"{item.path.name}::{item.originalname}"  # type: ignore[attr-defined]
         found.seconds = call.duration
-        item.config.stash[FIGURES].setdefault(name, Figure()).add(found)
-        if item.get_closest_marker("soak"):
-            item.config.stash[LONG].add(name)
-        if not report.passed:
-            item.config.stash[FAILED].add(name)
+        name = f"{item.path.name}::{item.originalname}"  # type: ignore[attr-defined]
+        # A report comes from the process that ran the test to the one that tells.
+        report.user_properties.append(("figure", (name, found.told(), item.get_closest_marker("soak") is not None)))
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    found, failed = config.stash[FIGURES], config.stash[FAILED]
-    if found:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
+) -> None:
+    found = config.stash[FOUND]
+    if found.figures:
         terminalreporter.section("figures")
-    for name, one in found.items():
+    for name, one in found.figures.items():
         row = one.row()
         terminalreporter.line(f"{name}: {row.tried}; seed {row.seed}; {row.found}; {row.seconds} s")
-    if config.getoption("--reliability"):
+    if config.getoption("--reliability") and exitstatus != pytest.ExitCode.INTERRUPTED:
         rows = figures.read(figures.PAGE.read_text(encoding="utf-8")) if figures.PAGE.exists() else {}
-        rows |= {name: found[name].row() for name in config.stash[LONG]}
-        rows = {name: row for name, row in rows.items() if name not in failed}
+        rows |= {name: found.figures[name].row() for name in found.long}
+        rows = {name: row for name, row in rows.items() if name not in found.failed}
         figures.PAGE.write_text(figures.write(rows) + figures.foot(rows), encoding="utf-8")
 
 

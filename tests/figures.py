@@ -13,16 +13,16 @@ import ast
 import os
 import platform
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 
 PROMISES = {
     "test_faults": "The engine can fail in any way: the screen, the prompts and all that was computed stay",
     "test_header": "A malformed model is refused in one line, or it plays; the program goes on in any case",
-    "test_update": "The program behaves as the plain rules say",
+    "test_raw_keys": "The program behaves as the plain rules say",
     "test_walks": "The tables are true, whatever was played before",
     "test_shown": "Text is shown safely",
     "test_restored": "The terminal is always put back, and the engine is gone",
@@ -68,6 +68,15 @@ class Figure:
             self(0, other.what, seed=seed, **other.found)
         self.count += other.count
         self.seconds += other.seconds
+
+    def told(self) -> dict[str, Any]:
+        """The figure as JSON has it."""
+        return {**asdict(self), "seeds": sorted(self.seeds)}
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "Figure":
+        """The figure that `told` gives."""
+        return cls(**{**told, "seeds": set(told["seeds"])})
 
     def row(self) -> "Row":
         """The figure in words."""
@@ -126,7 +135,7 @@ def foot(rows: dict[str, Row]) -> str:
     told = f"\n{ABSENT}\n\n{''.join(absent)}" if absent else ""
     minutes = sum(int(row.seconds) for row in rows.values()) / 60
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    return f"{told}\nAll of this took {minutes:.1f} minutes ({machine}).\n"
+    return f"{told}\nAll of this took {minutes:.1f} minutes, which the cores share ({machine}).\n"
 
 
 ABSENT = "These tests did not run when this was written, or failed:"

@@ -26,6 +26,8 @@ SEED = int(os.environ.get("RESIZING_SEED", "1"))
 LARGEST = 500
 TOGETHER = 250
 """Resizes of one program: its paths grow with the keys, and the fake engine slows down with them."""
+PARTS = 4
+"""Parts of the long form, to be spread over the cores."""
 KEYS = [
     *("\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D", "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F", "\x1b"),
     *("w", "s", "a", "A", "d", "e", "E", ",", ".", "<", ">", "n", "N", "m", "M", "/", "i", "t", "p", "1", "2", "?"),
@@ -71,9 +73,9 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
         async def drawn() -> list[list[Cell]]:
             """The screen, once it is that of the present session and size."""
             latest.clear()
-            app.application.invalidate()
             while not latest or latest[-1] is not game.session:
                 assert not task.done(), "the program has ended"
+                app.application.invalidate()  # a session may be another and look the same: then nothing is drawn
                 await asyncio.sleep(0)
             return output.shown()
 
@@ -103,19 +105,19 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     return compared, pressed
 
 
-def resizes(count: int, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
+def resizes(games: range, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
     patch.setattr(game_module, "EngineClient", FakeEngine)
-    compared = pressed = 0
-    for number in range(0, count, TOGETHER):
-        more, keys = asyncio.run(resize(number, min(TOGETHER, count - number), folder))
-        compared, pressed = compared + more, pressed + keys
-    figure(count, f"resizes between 1x1 and {LARGEST}x{LARGEST}", seed=SEED, keys=pressed, screens_compared=compared)
+    told = f"resizes between 1x1 and {LARGEST}x{LARGEST}"
+    for number in games:
+        compared, pressed = asyncio.run(resize(number, TOGETHER, folder))
+        figure(TOGETHER, told, seed=SEED, keys_beside_250=pressed, screens_compared_of_them=compared)
 
 
 def test_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    resizes(300, tmp_path, monkeypatch, figure)
+    resizes(range(1), tmp_path, monkeypatch, figure)
 
 
 @pytest.mark.soak
-def test_many_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    resizes(10_000, tmp_path, monkeypatch, figure)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_resizes(part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
+    resizes(range(part, 10_000 // TOGETHER, PARTS), tmp_path, monkeypatch, figure)

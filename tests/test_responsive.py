@@ -77,6 +77,7 @@ def test_quitting_during_an_evaluation(before: int, figure: Figure) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.parametrize("before", [0, 300])
 def test_quitting_during_many_evaluations(before: int, figure: Figure) -> None:
     assert measured(100 if before == 0 else 50, before, figure) < limit(before)

@@ -187,13 +187,21 @@ def resumed(job: Job) -> None:
 
 def pasting(job: Job) -> None:
     job.shows(r"\bready\b")
-    job.press("\x1b[200~half a paste")
+    paste = "\x1b[200~half a paste"
+    before = has_read(job.pid)
+    job.press(paste)
     slave = os.open(f"/proc/{job.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
     waiting = array.array("i", [1])
-    while waiting[0]:  # a key that comes in one piece with the paste is a part of it
+    # A key that comes in one piece with the paste is a part of it; and the system hands bytes over when it likes.
+    while waiting[0] or has_read(job.pid) < before + len(paste):
         job.pump()
         fcntl.ioctl(slave, termios.FIONREAD, waiting)
     os.close(slave)
+
+
+def has_read(pid: int) -> int:
+    """Bytes that a process has read, from anywhere."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
 
 
 def too_small(job: Job) -> None:
@@ -236,7 +244,7 @@ def by_key(*keys: str) -> Callable[[Job, str], int]:
     def end(job: Job, state: str) -> int:
         if state == "suspended":
             job.foreground()
-            job.shows(r"\bready\b")
+            job.shows(r"\bready\b|engine stopped")
         if state == "starting":
             STATES["loading"](job)  # before, the terminal itself makes something else of these keys
         if state == "editor":

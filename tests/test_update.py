@@ -711,7 +711,7 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
     assert len(path(play)) == 6
 
 
-# --- any keys at all; the long form: `pytest -m soak tests/test_update.py`
+# --- any keys at all, as messages; as bytes, and the long form: test_raw_keys.py
 
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
 
@@ -971,8 +971,3 @@ def sequences(count: int, length: int, figure: Figure) -> None:
 
 def test_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
     sequences(10, 200, figure)
-
-
-@pytest.mark.soak
-def test_many_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
-    sequences(2000, 200, figure)

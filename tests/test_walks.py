@@ -21,7 +21,7 @@ from tests.tiny_models import MODELS
 from tokex_gguf.distribution import Distribution
 from tokex_gguf.engine import llama as llama_module
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
-from tokex_gguf.engine.llama import Interrupted, Llama
+from tokex_gguf.engine.llama import Interrupted, Llama, default_threads
 
 pytestmark = pytest.mark.usefixtures("no_rows")
 
@@ -155,13 +155,13 @@ class Walker:
 
 
 def walks(
-    path: Path, count: int, steps: int, figure: Figure, *, context: int, longest: int, top: int, threads: int = 1
+    path: Path, numbers: range, steps: int, figure: Figure, *, context: int, longest: int, top: int, threads: int = 1
 ) -> float:
     """Makes walks and tells of them; returns the largest difference."""
     stop, worst = Stopper(), 0.0
     fresh = Fresh(path, threads=threads)
     model = open_model(path, context, stop, threads)
-    for number in range(count):
+    for number in numbers:
         fresh.size = (64, 1)[number % 2]
         if context == 0:
             model = open_model(path, context, stop, threads)  # one that has not grown
@@ -169,7 +169,7 @@ def walks(
         walker.walk(steps)
         worst = max(worst, walker.worst)
     fresh.close()
-    figure(count, "walks", seed=SEED, steps_of_each=steps, largest_difference=worst)
+    figure(len(numbers), "walks", seed=SEED, steps_of_each=steps, largest_difference=worst)
     return worst
 
 
@@ -185,7 +185,7 @@ CONTEXTS = {"evicting": (256, 200), "growing": (0, 600), "roomy": (1000, 300)}
 def tiny_walks(path: Path, kind: str, count: int, steps: int, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> float:
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
     context, longest = CONTEXTS[kind]
-    return walks(path, count, steps, figure, context=context, longest=longest, top=1000)
+    return walks(path, range(count), steps, figure, context=context, longest=longest, top=1000)
 
 
 @pytest.mark.usefixtures("exact")
@@ -215,11 +215,13 @@ def test_many_walks_as_played(
 
 
 def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
-    assert walks(model_path, 1, 10, figure, context=256, longest=60, top=100, threads=2) < SMOLLM2
+    worst = walks(model_path, range(1), 10, figure, context=256, longest=60, top=100, threads=default_threads())
+    assert worst < SMOLLM2
 
 
 @pytest.mark.soak
-def test_many_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
-    count = int(os.environ.get("WALKS", "15"))
+@pytest.mark.parametrize("part", range(2))
+def test_many_walks_of_a_real_model(part: int, model_path: Path, figure: Figure) -> None:
+    numbers = range(part, int(os.environ.get("WALKS", "120")), 2)
     path = Path(os.environ.get("WALK_MODEL", model_path))
-    assert walks(path, count, 15, figure, context=256, longest=120, top=100, threads=2) < SMOLLM2
+    assert walks(path, numbers, 10, figure, context=256, longest=90, top=100, threads=default_threads()) < SMOLLM2

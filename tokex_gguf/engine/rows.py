@@ -6,6 +6,8 @@ from tokex_gguf.engine.statistics import Logits
 
 BYTES = 8_000_000
 """Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
+MOST = 64
+"""Rows kept of small vocabularies: they are looked through one by one."""
 
 
 class Rows:
@@ -13,7 +15,7 @@ class Rows:
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
-        self.room: int = BYTES // (4 * size)
+        self.room: int = min(MOST, BYTES // (4 * size))
         """Rows kept at the most."""
         self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=self.room)
 
