@@ -434,8 +434,33 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
     drawn = text(play, width, height)
     assert len(re.findall(r"\d\.\d%", drawn)) == (2 if height == 16 else 4)
     assert ("… 2 more phrases" in drawn) == (height == 16)
+    assert not re.search(r"rank [\d.]*…", drawn)
     assert ("← weakest" in drawn) != (" weakest of its 8 tokens: ␣" in drawn), "where room is short, at least that"
     assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
+
+
+@pytest.mark.parametrize("width", [80, 130])
+@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.NEXT_SURPRISE])
+def test_what_a_layer_colours_by_is_told_beside_its_legend(width: int, key: Action) -> None:
+    play = started("hello world, how are you").press(key, Action.LAYER)
+    assert re.search(r" p [\d.e-]+", text(play, width, 24).splitlines()[-2])
+    play.press(Action.LAYER)
+    assert re.search(r"entropy [\d.]+ bits #\d", text(play, width, 24).splitlines()[-2])
+
+
+def test_a_score_is_compared_with_those_of_its_own_place() -> None:
+    play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
+    play.press(Action.CURSOR_BACK, Action.INPUT)
+    drawn = text(play, 130, 40)
+    assert re.search(r"° \S+ .*100\.0% +best", drawn), "what stands there was scored elsewhere"
+    lines = [line.split("│")[-1].strip() for line in drawn.splitlines()]
+    before = "".join(fake.PIECES[node.token].data.decode() for node in play.session.prompt.tip.nodes()[:-1]).strip()
+    assert any(line.startswith("after ") and line.endswith(before[-1]) for line in lines), "the place is told"
+    play.press(Typed("d"), Action.SCORE, Typed("e"), Action.SCORE)
+    shares = [float(share) for share in re.findall(r"([\d.]+)%", text(play, 130, 40))]
+    assert shares[-1] == 100.0 and sum(shares[:2]) == pytest.approx(100, abs=0.11)
+    marks = [line for line in text(play, 130, 40).splitlines() if "%" in line]
+    assert ["°" in line for line in marks] == [False, False, True], "those of this place first"
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -445,11 +470,11 @@ def test_phrases_scored_at_another_place_are_marked(width: int, height: int) -> 
     play.press(Action.CLOSE, Action.CURSOR_BACK, Action.INPUT, Typed("d"), Action.SCORE)
     drawn = text(play, width, height)
     assert len(re.findall(r"° \S+ .*\d\.\d%", drawn)) == 1 and len(re.findall(r"\d\.\d%", drawn)) == 2
-    assert "° after another place" in drawn
+    assert "° at another place" in drawn
     for phrase in ("e", "f", "g", "h"):
         play.press(Typed(phrase), Action.SCORE)
     drawn = text(play, width, height)
-    assert "° after another place" in drawn and ("more phrases" in drawn) == (height == 16)
+    assert "° at another place" in drawn and ("more phrases" in drawn) == (height == 16)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

@@ -191,17 +191,20 @@ class Score:
 
 
 def shares(scores: "tuple[Score, ...]") -> list[float | None]:
-    """Each phrase's part of the probability of all of them together.
+    """Each phrase's part of the probability of all that were scored at its place together; None until computed."""
+    return [_share(score.logprob, rivals(score, scores)) for score in scores]
 
-    Phrases after different paths are compared all the same: what each says is its own.
-    """
-    values = [score.logprob for score in scores]
-    known = [value for value in values if value is not None]
-    if not known:
-        return [None] * len(values)
-    top = max(known)
-    total = math.fsum(math.exp(value - top) for value in known)
-    return [None if value is None else math.exp(value - top) / total for value in values]
+
+def rivals(score: Score, scores: "tuple[Score, ...]") -> list[float]:
+    """The log-probabilities of all phrases that were scored at a phrase's place, its own too, as far as computed."""
+    return [other.logprob for other in scores if other.base is score.base and other.logprob is not None]
+
+
+def _share(logprob: float | None, values: list[float]) -> float | None:
+    if logprob is None:
+        return None
+    top = max(values)  # else a very unlikely phrase would be 0 of 0
+    return math.exp(logprob - top) / math.fsum(math.exp(value - top) for value in values)
 
 
 class Starter(NamedTuple):

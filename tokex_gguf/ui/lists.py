@@ -7,7 +7,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.catalogue import row
-from tokex_gguf.session import Score, Session, shares
+from tokex_gguf.session import Score, Session, rivals, shares
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui.cells import Line, clip, fit, pad
@@ -35,6 +35,10 @@ _ELSEWHERE = "° "
 """Stands before a phrase that was scored at another place."""
 
 
+_LEGIBLE = 8
+"""Cells in which a token can be known."""
+
+
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
     if not session.scores:
@@ -43,34 +47,39 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     wide = max(8, width - 38 - cells)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    best = max((score.logprob for score in session.scores if score.logprob is not None), default=0.0)
     last = session.scores[-1]
-    for score, share in ranked(session.scores):
-        name = pad(_ELSEWHERE * (score.base is not last.base) + text(session, score.nodes), wide)
+    here = session.draft.base if session.draft else last.base
+    for score, share in ranked(session.scores, here):
+        name = pad(_ELSEWHERE * (score.base is not here) + text(session, score.nodes), wide)
         if score.logprob is None or share is None:
             lines.append([("class:dim", f" {name}  working")])
             continue
-        figures = (
-            f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {_odds(score.logprob - best):>8} "
-        )
+        odds = _odds(score.logprob - max(rivals(score, session.scores)))
+        figures = f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {odds:>8} "
         style = "class:taken" if score is last and len(session.scores) > 1 else ""
         lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
     foot: list[Line] = []
-    if any(score.base is not last.base for score in session.scores):
-        foot = [[("class:dim", f" {_ELSEWHERE}after another place than the others")]]
+    if any(score.base is not here for score in session.scores):
+        foot = [[("class:dim", f" {_ELSEWHERE}at another place: compared with those there")]]
     room = height - 2 - len(foot)
     if len(lines) > room:
         lines = [*lines[: room - 1], [("class:dim", f" … {len(lines) - room + 1} more phrases")]]
     lines += foot
-    return [*lines, [], *_tokens(session, last, width, height - len(lines) - 1)]
+    place: Line = [("class:dim", " after "), ("", _end_of(session, here, width - 8))]
+    return [*lines, place, *_tokens(session, last, width, height - len(lines) - 1)]
+
+
+def _end_of(session: Session, node: Node, width: int) -> str:
+    """As much of a path's end as fits into `width` cells."""
+    told = text(session, node.nodes()[-20:])
+    while get_cwidth(told) > width:
+        told = "…" + told[1 + told.startswith("…") :]
+    return told
 
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
     """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
-    before = text(session, session.draft.base.nodes()[-20:]) if session.draft else ""
-    room = width - 6
-    while get_cwidth(before) > room - 1:
-        before = "…" + before[1 + before.startswith("…") :]
+    before = _end_of(session, session.draft.base, width - 7) if session.draft else ""
     return [
         [("class:dim", " What is typed goes on after")],
         [("", f"   {before}")],
@@ -80,10 +89,14 @@ def _typing_hints(session: Session, width: int) -> list[Line]:
     ]
 
 
-def ranked(scores: tuple[Score, ...]) -> list[tuple[Score, float | None]]:
-    """The phrases with their shares, the likeliest first; those that are not computed yet last."""
-    pairs = zip(scores, shares(scores), strict=True)
-    return sorted(pairs, key=lambda pair: -math.inf if pair[0].logprob is None else pair[0].logprob, reverse=True)
+def ranked(scores: tuple[Score, ...], here: Node) -> list[tuple[Score, float | None]]:
+    """The phrases with their shares: those scored here first, the likeliest first, those not computed yet last."""
+
+    def order(pair: tuple[Score, float | None]) -> tuple[bool, float]:
+        score, _ = pair
+        return score.base is here, -math.inf if score.logprob is None else score.logprob
+
+    return sorted(zip(scores, shares(scores), strict=True), key=order, reverse=True)
 
 
 def _odds(difference: float) -> str:
@@ -117,8 +130,10 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
         return lines
     taken = score.weakest.taken
     assert taken is not None
-    name, count = text(session, [score.weakest]), len(score.nodes)
-    told = f" weakest of its {count} tokens: {clip(name, 20)}  {number(taken.prob)}  rank {taken.rank}"
+    head, tail = f" weakest of its {len(score.nodes)} tokens: ", f"  {number(taken.prob)}  rank {taken.rank}"
+    if width - len(head) - len(tail) < _LEGIBLE:
+        head = " weakest: "
+    told = head + clip(text(session, [score.weakest]), min(20, width - len(head) - len(tail))) + tail
     return [fit([("class:dim", told)], width)]
 
 

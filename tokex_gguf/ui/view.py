@@ -263,13 +263,16 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
 def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.piece(node.token)
+    # What the layer colours by goes first: that is what is being looked for.
+    importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5} | {session.layer: 9}
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(piece.data), 20))])]
     if node.taken is not None and node.surprisal is not None:
-        parts.append((8, [("class:dim", "p "), ("", number(node.taken.prob))]))
-        parts.append((5, [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((7, _bits("surprisal", node.surprisal, surprisals(session.prompt))))
+        parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
+        parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(session.prompt))))
     if node.parent and node.parent.distribution:
-        parts.append((6, _bits("entropy", node.parent.distribution.entropy_bits, doubts(session.prompt))))
+        bits = node.parent.distribution.entropy_bits
+        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, doubts(session.prompt))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
