@@ -28,14 +28,15 @@ class Found:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest for each report, also from another process."""
+        if report.failed:  # also one without a figure: in its setup, or with the process that it ran in
+            path, _, name = report.nodeid.partition("::")
+            self.failed.add(f"{Path(path).name}::{name.partition('[')[0]}")
         for name, told, is_long in (value for key, value in report.user_properties if key == "figure"):
             if report.when != "call":
                 continue  # a test's later reports have its properties, too
             self.figures.setdefault(name, Figure()).add(Figure.of(told))
             if is_long:
                 self.long.add(name)
-            if not report.passed:
-                self.failed.add(name)
 
 
 FOUND = pytest.StashKey[Found]()

@@ -1,5 +1,6 @@
 """What the engine's numbers are compared with: llama.cpp alone, and models to do it with."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,9 @@ class Fresh:
 
 def difference(distribution: Distribution, fresh: Probabilities) -> float:
     """The largest difference of a candidate's probability."""
-    return float(np.abs(np.exp(np.array(distribution.logprobs)) - fresh[list(distribution.ids)]).max())
+    worst = float(np.abs(np.exp(np.array(distribution.logprobs)) - fresh[list(distribution.ids)]).max())
+    assert math.isfinite(worst), "a number that is none is never the larger of two"
+    return worst
 
 
 def tip(evaluator: Evaluator, path: list[int], top: int) -> tuple[Distribution, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import figures
+from tests.conftest import Found
 from tests.figures import Figure, long_tests
 
 TESTS = Path(__file__).parent
@@ -48,6 +49,16 @@ def test_rows_are_read_back() -> None:
     rows = {"test_keep.py::test_killed": one.row(), "test_leaks.py::test_leaks": other.row()}
     assert rows["test_keep.py::test_killed"] == ("1,500 kills", "1", "unfinished files 7", "7")
     assert figures.read(figures.write(rows) + figures.foot(rows)) == rows
+
+
+@pytest.mark.parametrize("when", ["setup", "call", "teardown"])
+def test_one_part_that_is_lost_costs_the_whole_row(when: str) -> None:
+    found = Found()
+    place = ("tests/test_keep.py", 1, "test_killed[3]")
+    found.pytest_runtest_logreport(
+        pytest.TestReport("tests/test_keep.py::test_killed[3]", place, {}, "failed", None, when)  # type: ignore[arg-type]
+    )
+    assert found.failed == {"test_keep.py::test_killed"}
 
 
 @pytest.mark.parametrize("name", figures.PROMISES)

@@ -513,6 +513,16 @@ def one(way: str, model: Path, state: str, folder: Path) -> str:
     return ""
 
 
+def instead(way: str, state: str) -> bool:
+    """Whether a program in this state ends in another way, as this one is not to be had there."""
+    return (
+        (way == "ctrl+z" and state in ("starting", "editor", "suspended", "paste"))
+        or (way.startswith("fault") and state in ("starting", "suspended"))
+        or (way == "engine crash" and state in ("starting", "engine died"))
+        or (way == "INT" and state == "editor")
+    )
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("way", WAYS)
 def test_the_terminal_is_restored_in_every_state(
@@ -521,7 +531,8 @@ def test_the_terminal_is_restored_in_every_state(
     """Several at once: each waits most of the time."""
     times = int(os.environ.get("TIMES", "5"))
     with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-        pairs = [(state, tmp_path / f"{state}-{time}".replace(" ", "-")) for state in STATES for time in range(times)]
+        states = [state for state in STATES if not instead(way, state)]
+        pairs = [(state, tmp_path / f"{state}-{time}".replace(" ", "-")) for state in states for time in range(times)]
         wrong = list(filter(None, pool.map(one, repeat(way), repeat(tiny["qwen2"]), *zip(*pairs, strict=True))))
     assert not wrong, "\n".join(wrong)
     figure(len(pairs), f"endings in {len(WAYS)} ways and {len(STATES)} states")

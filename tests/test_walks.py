@@ -112,6 +112,7 @@ class Walker:
             foreseen += self.evaluator.foresee(self._path, tokens[1:], self.top)
         except ContextFull:
             return
+        assert foreseen, "where sequences are few, at least the first"
         for token, distribution in zip(tokens, foreseen, strict=False):
             self._compare(distribution, [*self._path, token])
         if self.chance.random() < 0.7:
