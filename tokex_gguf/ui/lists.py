@@ -71,7 +71,8 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def _end_of(session: Session, node: Node, width: int) -> str:
     """As much of a path's end as fits into `width` cells."""
-    told = text(session, node.nodes()[-20:])
+    last = node.nodes(max(0, node.depth - 20))
+    told = ("…" if len(last) < node.depth else "") + text(session, last)
     while get_cwidth(told) > width:
         told = "…" + told[1 + told.startswith("…") :]
     return told
