@@ -64,6 +64,11 @@ def cores() -> list[int]:
 ALL = cores()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that want all cores come first: later, each would wait for what the others have begun."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FOUND] = Found()
     config.pluginmanager.register(config.stash[FOUND])

@@ -26,6 +26,8 @@ from tokex_gguf.engine.llama import Interrupted, Llama, default_threads
 pytestmark = pytest.mark.usefixtures("no_rows")
 
 SEED = int(os.environ.get("WALK_SEED", "1"))
+PARTS = 6
+"""Parts of the walks of a real model, to be spread over the cores."""
 EXACT = 1e-3
 PLAYED = 0.02
 SMOLLM2 = 0.1
@@ -221,8 +223,9 @@ def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_many_walks_of_a_real_model(part: int, model_path: Path, figure: Figure) -> None:
-    numbers = range(part, int(os.environ.get("WALKS", "120")), 2)
+    each = int(os.environ.get("WALKS", "120")) // PARTS
+    numbers = range(part * each, (part + 1) * each)
     path = Path(os.environ.get("WALK_MODEL", model_path))
     assert walks(path, numbers, 10, figure, context=256, longest=90, top=100, threads=default_threads()) < SMOLLM2
