@@ -95,14 +95,14 @@ SCREENS = (
         "Looking back at the place where the model was least sure, without popping",
         120,
         24,
-        (START, ENTROPY, Step("m m", "#1 "), Step("up", "#1 ")),
+        (START, ENTROPY, Step("B", "#1 "), Step("up", "#1 ")),
     ),
     Screen(
         "search",
         "Searching the vocabulary for seven, after the word Answer",
         120,
         24,
-        (START, Step("left*3", "tokens: 100 "), Step("/ space s e v e n", "found")),
+        (START, Step("left*3", "tokens: 100 "), Step("/ s e v e n", "found")),
     ),
     Screen(
         "score",

@@ -403,6 +403,10 @@ def test_a_search_finds_every_token_with_the_text_and_the_id(load: Loader) -> No
     texts = [vocabulary.piece(token).data.decode("utf-8", "replace").lower() for token in range(vocabulary.size)]
     for query, wanted in [("Nat", "nat"), ('" the"', " the"), ("a", "a"), ("ab", "ab"), ("zzzzzz", "zzzzzz")]:
         assert index.matching(query).tolist() == [token for token, text in enumerate(texts) if wanted in text]
+    for query, wanted in [("␣the", " the"), ('"␣the', " the"), ("⏎", "\n"), ("⇥", "\t")]:
+        meant = {token for token, text in enumerate(texts) if wanted in text}
+        found = set(index.matching(query).tolist())
+        assert meant and meant <= found and all(query in texts[token] for token in found - meant), query
     assert 1234 in index.matching("1234")
     assert len(index.matching("")) == len(index.matching("  ")) == vocabulary.size
 

@@ -12,8 +12,9 @@ from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
 from tokex_gguf.keymap import Action, Mode, in_mode
+from tokex_gguf.rules import exploring
 from tokex_gguf.rules.exploring import notable
-from tokex_gguf.session import Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.session import Cost, Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.update import (
@@ -140,7 +141,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((), Action.NEXT, "one prompt is open: d copies it"),
         ((), Action.PREVIOUS, "one prompt is open: d copies it"),
         ((), Action.REMOVE, "the last prompt stays"),
-        ((), Action.UNDO, "no prompt was removed"),
+        ((), Action.UNDO, "no removed prompt"),
         ((), Go(0), "this is prompt 1"),
         ((), Go(3), "there is no prompt 4"),
         ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
@@ -167,6 +168,7 @@ def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Mess
     play.press(key)
     assert why in play.session.notice
     assert len(play.session.notice) < 60, "it fits into the smallest screen"
+    was = replace(was, cost=play.session.cost)  # what the key before it had cost is not told any more
     assert replace(play.session, notice="") == was, "and nothing else happens"
 
 
@@ -193,6 +195,21 @@ def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
 
 
 # --- jumping
+
+
+@pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT])
+def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
+    play = started("hello")
+    values = exploring.surprisals if key is Action.MOST_SURPRISE else exploring.doubts
+    ordered = sorted(values(play.session.prompt), key=lambda pair: pair[1], reverse=True)
+    assert len(ordered) == 4
+    for node, _ in ordered:
+        play.press(key)
+        assert play.session.prompt.cursor is node
+    play.press(key)
+    assert play.session.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
+    assert play.press(Action.CURSOR_FIRST, key).session.prompt.cursor is ordered[0][0], "the first has no value"
+    assert started("h").press(key).session.notice == exploring.NONE
 
 
 def test_notable_is_the_highest_tenth_or_what_reaches_the_threshold() -> None:
@@ -552,7 +569,7 @@ def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
     play.press(Action.UNDO)
     assert play.session.prompts == before and play.session.active == 0 and play.decoded == decoded
     play.press(Action.UNDO)
-    assert "no prompt was removed" in play.session.notice
+    assert "no removed prompt" in play.session.notice
 
 
 # --- keys that mean nothing here
@@ -572,7 +589,7 @@ def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> No
     before = play.session
     play.take(Unbound("q"))
     assert re.fullmatch(f"q does nothing here: {way}", play.session.notice)
-    assert replace(play.session, notice="") == replace(before, notice="")
+    assert replace(play.session, notice="") == replace(before, notice="", cost=Cost())
     play.take(Unbound(""))
     assert play.session.notice.startswith("this key does nothing here")
 

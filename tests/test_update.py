@@ -435,13 +435,15 @@ def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action)
     if key is Action.APPEND:
         play.take(Action.APPEND)
     play.take(key)
-    assert len(path(play)) == 6 and play.session.pending is not None
+    asked = play.asked[-1]
+    assert isinstance(asked, Continue | Evaluate)
+    assert len(asked.path) == 6 and play.session.pending is not None
     play.take(play.reply(request))  # type: ignore[arg-type]
-    assert len(path(play)) == 7 and play.session.pending is not None
     assert play.session.autoplay == (key is Action.AUTOPLAY) and not play.session.ahead
-    kind = Continue if key is Action.AUTOPLAY else Evaluate
-    assert [type(asked) for asked in play.asked[-2:]] == [Stop, kind]
-    assert play.asked[-1].path == path(play)  # type: ignore[union-attr]
+    stop, asked = play.asked[-2:]
+    assert isinstance(stop, Stop)
+    assert isinstance(asked, Continue if key is Action.AUTOPLAY else Evaluate)
+    assert len(asked.path) == 7 and play.session.pending is not None
 
 
 def test_lookahead_can_be_turned_off() -> None:
@@ -470,15 +472,25 @@ def playing(steps: int = 0) -> tuple[Play, Continue]:
     assert isinstance(request, Continue)
     play.asked.clear()
     for _ in range(steps):
-        play.take(fake.continued(request, path(play)))
+        go_on(play, request)
     return play, request
+
+
+def go_on(play: Play, request: Continue, **changes: object) -> None:
+    """The answer for the next token."""
+    play.take(replace(fake.continued(request, best(path(play))), **changes))  # type: ignore[arg-type]
+
+
+def best(before: list[int]) -> list[int]:
+    """A path and the most likely token."""
+    return [*before, fake.ranked(before)[0]]
 
 
 def test_space_appends_the_most_likely_token_again_and_again() -> None:
     play, request = playing(3)
     expected = fake.text_to_path("hello")
-    for _ in range(4):
-        expected = [*expected, fake.ranked(expected)[0]]
+    for _ in range(3):
+        expected = best(expected)
     assert path(play) == expected
     assert request.path == expected[:6]
     assert play.session.autoplay
@@ -486,9 +498,12 @@ def test_space_appends_the_most_likely_token_again_and_again() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.AUTOPLAY, Unbound("q"), Action.DOWN, Action.LAYER])
-def test_any_key_stops_it_at_the_last_known_table(action: Action | Unbound) -> None:
+def test_any_key_stops_it_and_takes_nothing_back(action: Action | Unbound) -> None:
     play, _ = playing(3)
+    shown = play.session.prompt.tip
+    assert shown.distribution is not None and not any(node.visited for node in shown.children.values())
     play.take(action)
+    assert play.session.prompt.tip is shown
     assert not play.session.autoplay
     assert "nothing" not in play.session.notice
     assert play.session.ready
@@ -505,7 +520,7 @@ def test_a_key_that_stops_it_does_its_own_work_too() -> None:
 
 def test_what_was_played_is_known_when_popped_and_played_again() -> None:
     play, request = playing(3)
-    late = fake.continued(request, path(play))
+    late = fake.continued(request, best(path(play)))
     play.take(Unbound("q"))
     play.take(late)
     play.press(*[Action.POP] * 3)
@@ -516,11 +531,10 @@ def test_what_was_played_is_known_when_popped_and_played_again() -> None:
 
 def test_it_stops_where_the_model_ends() -> None:
     play, request = playing(1)
-    following = [*path(play)]
+    following = best(path(play))
     end = fake.ranked(following)[0]
     play.session.pieces[end] = Piece(b"<end>", True, True)
-    answer = fake.continued(request, following)
-    play.take(replace(answer, pieces={}))
+    go_on(play, request, pieces={})
     assert not play.session.autoplay
     assert play.session.ready
     assert path(play) == following
@@ -531,8 +545,8 @@ def test_it_stops_at_a_full_context() -> None:
     play, request = playing(1)
     model = play.session.model
     assert model is not None
-    play.session = replace(play.session, model=replace(model, context_limit=len(path(play))))
-    play.take(fake.continued(request, path(play)))
+    play.session = replace(play.session, model=replace(model, context_limit=7))
+    go_on(play, request)
     assert not play.session.autoplay
     assert play.session.ready
     assert "context full (7/7)" in play.session.notice
@@ -715,12 +729,16 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
 
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
 
+JUMPS = (
+    *(Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.MOST_SURPRISE),
+    *(Action.NEXT_DOUBT, Action.LAST_DOUBT, Action.MOST_DOUBT),
+)
 KEYS = [
     *(Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM, Action.APPEND, Action.POP),
     *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.UNDO, Action.LAYER, Action.MORE_LAYERS),
     *(Action.CURSOR_BACK, Action.CURSOR_ON, Action.CURSOR_FAR_BACK, Action.CURSOR_FAR_ON, Action.CURSOR_FIRST),
     *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Unbound("q"), Go(0), Go(1), Go(5)),
-    *(Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.NEXT_DOUBT, Action.LAST_DOUBT),
+    *JUMPS,
     *(Action.SAVE, Action.EDIT, Action.SUSPEND, Action.RESTART, Action.CLEAR_SCORES, Unbound(""), Unbound("\ue000")),
 ]
 VISITS: list[tuple[Message, ...]] = [
@@ -819,15 +837,21 @@ class Oracle:
         return next(token for token in fake.ranked(path) if text in fake.PIECES[token].data.decode().lower())
 
     def jump(self, action: Action) -> None:
-        """To the next of the tenth that surprised most, or of the places with the highest entropy."""
+        """To the next of the tenth that surprised most, or of the places with the highest entropy; or in that order."""
         prompt = self.prompts[self.active]
         path, cursor = prompt["path"], prompt["cursor"]
         places = range(1, len(path))
-        if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT):
+        if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT, Action.MOST_DOUBT):
             values = [fake.distribution(path[:place], 1).entropy_bits for place in places]
         else:
             values = [-fake.taken(path[:place], path[place]).logprob / math.log(2) for place in places]
         if not values:
+            return
+        if action in (Action.MOST_DOUBT, Action.MOST_SURPRISE):
+            ordered = [place for _, place in sorted(zip(values, places, strict=True), key=lambda p: (-p[0], p[1]))]
+            after = ordered.index(cursor) + 1 if cursor in ordered else 0
+            if after < len(ordered):
+                self.prompts[self.active] = {**prompt, "cursor": ordered[after], "chosen": None}
             return
         least = sorted(values, reverse=True)[-(-len(values) // 10) - 1]
         notable = [place for place, value in zip(places, values, strict=True) if value >= least]
@@ -853,7 +877,7 @@ class Oracle:
             self.prompts[self.active] = {
                 "path": path, "selected": None, "popped": None, "cursor": None, "chosen": None,
             }  # fmt: skip
-        elif action in (Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.NEXT_DOUBT, Action.LAST_DOUBT):
+        elif action in JUMPS:
             self.jump(action)
         elif not isinstance(action, tuple):
             self.play(action)

@@ -218,7 +218,7 @@ def test_where_one_looks_is_told_before_what_it_cost() -> None:
     assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
     playing = started()
     playing.take(Action.AUTOPLAY)
-    assert "working  autoplay, any key stops it" in text(playing, 60, 16).splitlines()[-3]
+    assert "working  autoplay, space stops it" in text(playing, 60, 16).splitlines()[-3]
 
 
 def test_the_header_names_the_model_and_the_context() -> None:
@@ -371,10 +371,71 @@ def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
     play = started().press(Action.CURSOR_BACK)
     line = text(play).splitlines()[-1]
-    assert "→ go this way" in line and "Esc to the end" in line
+    assert "→ branch" in line and "Esc end" in line
     assert not any(word in line for word in ("pop", "append", "play"))
     line = text(play.press(Action.CURSOR_TIP)).splitlines()[-1]
     assert "→ append" in line and "← pop" in line and "space play" in line and "Esc" not in line
+    line = text(play.press(Action.CURSOR_FIRST)).splitlines()[-1]
+    assert not any(word in line for word in ("→", "↑", "find", "type")), "nothing comes before it"
+
+
+@pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
+def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, ...]) -> None:
+    line = text(started().press(*keys), 80, 24).splitlines()[-1]
+    for hint in (",/. look", "n/m jump", "/ find", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
+        assert hint in line
+
+
+def test_the_status_line_is_that_of_the_path_which_is_shown() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.APPEND, Action.POP, Action.TREE)
+    told = []
+    for _ in range(3):
+        told.append(text(play).splitlines()[-3])
+        play.press(Action.DOWN)
+        play.press(*[Action.UP] * 5) if len(told) == 1 else None
+    assert "Prompt 2/2" in told[0] and "tokens: 6" in told[0]
+    assert "Prompt 1/2" in told[1] and "tokens: 5" in told[1]
+    play.press(Action.DOWN)
+    assert "a visited path  tokens: 7" in text(play).splitlines()[-3]
+    play.press(Action.CLOSE, Action.PROMPTS, Action.UP)
+    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    play.session = replace(play.session, starters=(Starter("one", "Once"),), row=2)
+    assert " a text to start with " in text(play).splitlines()[-3]
+
+
+def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
+    play = started("hello")
+    play.press(Action.INPUT)
+    play.take(Typed("c"))
+    play.take(Action.SCORE)
+    assert "working  scoring" in text(play).splitlines()[-3]
+    assert "goes on after" not in text(play)
+    assert play.answer().session.scores and " ready " in text(play).splitlines()[-3]
+
+
+def test_what_a_key_cost_is_not_told_of_the_next() -> None:
+    play = started("hello")
+    assert "5 tokens, 5 ms" in text(play).splitlines()[-3]
+    assert "known, 0 tokens" in text(play.press(Action.LAYER)).splitlines()[-3]
+
+
+def test_a_search_tells_where_spaces_count() -> None:
+    play = started("hello").press(Action.SEARCH, Typed(" 9"))
+    assert "spaces count in quotes" in text(play).splitlines()[-2]
+    assert "quotes" not in text(play.press(Action.ERASE_LINE, Typed('" 9"'))).splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "signs"),
+    [
+        (Action.TREE, ["first p", "joint p"]),
+        (Action.INPUT, ["share", "odds", "°"]),
+        (Action.SEARCH, ["In double quotes"]),
+    ],
+)
+def test_the_help_of_a_mode_tells_what_stands_on_its_screen(mode: Action, signs: list[str]) -> None:
+    drawn = text(started().press(mode, Action.HELP), 130, 40)
+    assert all(sign in drawn for sign in signs)
 
 
 @pytest.mark.parametrize("width", [80, 130])

@@ -35,6 +35,8 @@ class Action(Enum):
     LAST_SURPRISE = auto()
     NEXT_DOUBT = auto()
     LAST_DOUBT = auto()
+    MOST_SURPRISE = auto()
+    MOST_DOUBT = auto()
     MORE_LAYERS = auto()
     PALETTE = auto()
     MOUSE = auto()
@@ -116,6 +118,8 @@ class Binding:
     """The same and the word, where these are others while an inner token is looked at."""
     several: bool = False
     """Whether it is of use only where several prompts are open."""
+    chooses: bool = False
+    """Whether it is of no use at the first token: nothing comes before it, so there is nothing to choose from."""
 
 
 _ALL = tuple(Mode)
@@ -123,8 +127,8 @@ _LISTS = (Mode.TREE, Mode.PROMPTS, Mode.MODELS)
 _TYPING = (Mode.SEARCH, Mode.INPUT, Mode.NAME)
 
 BINDINGS: tuple[Binding, ...] = (
-    Binding(Action.UP, ("up", "k"), "Table", "row", "Select the token above.", footer=70),
-    Binding(Action.DOWN, ("down", "j"), "Table", "row", "Select the token below.", footer=70),
+    Binding(Action.UP, ("up", "k"), "Table", "row", "Select the token above.", footer=70, chooses=True),
+    Binding(Action.DOWN, ("down", "j"), "Table", "row", "Select the token below.", footer=70, chooses=True),
     Binding(Action.PAGE_UP, ("pageup",), "Table", "page up", "Select ten rows up."),
     Binding(Action.PAGE_DOWN, ("pagedown",), "Table", "page down", "Select ten rows down."),
     Binding(Action.TOP, ("home",), "Table", "top", "Select the most likely token."),
@@ -136,7 +140,8 @@ BINDINGS: tuple[Binding, ...] = (
         "append",
         "Append the selected token to the prompt; at an inner place, open a new prompt that goes another way there.",
         footer=90,
-        inner=(90, "go this way"),
+        inner=(90, "branch"),
+        chooses=True,
     ),
     Binding(
         Action.POP,
@@ -152,12 +157,12 @@ BINDINGS: tuple[Binding, ...] = (
         (" ",),
         "Tokens",
         "play",
-        "Append the most likely token again and again, until any key is pressed or the model ends.",
+        "Append the most likely token again and again, until space or another key, or the model's end.",
         footer=45,
         inner=(0, ""),
     ),
-    Binding(Action.CURSOR_BACK, (",", "s-left"), "Look back", "look", "Look at the token before.", footer=65),
-    Binding(Action.CURSOR_ON, (".", "s-right"), "Look back", "look", "Look at the token after.", footer=65),
+    Binding(Action.CURSOR_BACK, (",", "s-left"), "Look back", "look", "Look at the token before.", footer=69),
+    Binding(Action.CURSOR_ON, (".", "s-right"), "Look back", "look", "Look at the token after.", footer=69),
     Binding(Action.CURSOR_FAR_BACK, ("<", "c-s-left"), "Look back", "far", "Look ten tokens back."),
     Binding(Action.CURSOR_FAR_ON, (">", "c-s-right"), "Look back", "far", "Look ten tokens on."),
     Binding(Action.CURSOR_FIRST, ("s-home", "["), "Look back", "first", "Look at the first token."),
@@ -167,42 +172,48 @@ BINDINGS: tuple[Binding, ...] = (
         "Look back",
         "tip",
         "Go back to the prompt's end.",
-        inner=(89, "to the end"),
+        inner=(89, "end"),
     ),
     Binding(
         Action.NEXT_SURPRISE,
         ("n",),
         "Look back",
-        "surprise",
-        "Look at the next token that surprised the model; #1 surprised it most.",
+        "jump",
+        "Look at the next token that surprised the model.",
         footer=67,
     ),
-    Binding(
-        Action.LAST_SURPRISE,
-        ("N",),
-        "Look back",
-        "surprise",
-        "Look at the token before that surprised it.",
-        footer=67,
-    ),
+    Binding(Action.LAST_SURPRISE, ("N",), "Look back", "jump", "Look at the token before that surprised it."),
     Binding(
         Action.NEXT_DOUBT,
         ("m",),
         "Look back",
-        "doubt",
-        "Look at the next place where the model was unsure of what comes; #1 is the place of highest entropy.",
-        footer=64,
+        "jump",
+        "Look at the next place where the model was unsure of what comes: where the entropy is high.",
+        footer=67,
+    ),
+    Binding(Action.LAST_DOUBT, ("M",), "Look back", "jump", "Look at the place before where it was unsure."),
+    Binding(
+        Action.MOST_SURPRISE,
+        ("b",),
+        "Look back",
+        "most",
+        "Look at the token that surprised it most, #1; again, at #2 and so on.",
     ),
     Binding(
-        Action.LAST_DOUBT, ("M",), "Look back", "doubt", "Look at the place before where it was unsure.", footer=64
+        Action.MOST_DOUBT,
+        ("B",),
+        "Look back",
+        "most",
+        "Look at the place where it was least sure of what comes, #1; again, at #2 and so on.",
     ),
     Binding(
         Action.SEARCH,
         ("/",),
         "Any token",
-        "search",
+        "find",
         "Search the whole vocabulary, sorted by probability here.",
-        footer=56,
+        footer=66,
+        chooses=True,
     ),
     Binding(
         Action.INPUT,
@@ -210,7 +221,8 @@ BINDINGS: tuple[Binding, ...] = (
         "Any token",
         "type",
         "Type text to go on with, also at an inner place; see how likely it is; score it against other phrases.",
-        footer=58,
+        footer=68,
+        chooses=True,
     ),
     Binding(Action.EDIT, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
     Binding(Action.CLEAR_SCORES, ("c-l",), "Any token", "clear scores", "Forget the phrases that were scored."),
@@ -367,8 +379,33 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("#3", "The third largest of its kind in this prompt."),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )
-"""What stands on the screen, for the help."""
+"""What stands on the screen while it is played, for the help."""
 
+_SIGNS: dict[Mode, tuple[tuple[str, str], ...]] = {
+    Mode.PLAY: SIGNS,
+    Mode.BROKEN: SIGNS,
+    Mode.SEARCH: (
+        ("rank", "Of all tokens of the vocabulary, not only of those found."),
+        ('" the"', "In double quotes white space counts: it finds ␣the, but not other."),
+        ("␣ ⏎ ⇥", "May be typed as they are shown, for a space, a line break and a tab."),
+        ("a number", "Finds the token of that id as well."),
+    ),
+    Mode.INPUT: (
+        ("joint p", "The probability of all tokens of the phrase, one after the other, after what stands before them."),
+        ("ln p", "Its natural logarithm."),
+        ("share", "The phrase's part of the probability of all that were scored at the same place."),
+        ("odds", "So many times less likely than the best of them."),
+        ("° before a phrase", "It was scored at another place, and is compared with those there."),
+    ),
+    Mode.TREE: (
+        ("first p", "The probability of the line's first token after what it branches from."),
+        ("joint p", "That of all the line's tokens, one after the other."),
+        ("1 before a line", "Here open prompt 1 ends."),
+        ("above, or to the left", "The text and the numbers of the selected line."),
+    ),
+}
+
+_ARROWS = "↑↓←→"
 _SHOWN = {
     "up": "↑",
     "down": "↓",
@@ -415,20 +452,22 @@ def in_mode(mode: Mode) -> tuple[Binding, ...]:
     return tuple(binding for binding in BINDINGS if mode in binding.modes)
 
 
-def hints(mode: Mode, *, inner: bool = False, several: bool = True) -> list[tuple[int, str, str]]:
+def hints(mode: Mode, *, inner: bool = False, several: bool = True, choices: bool = True) -> list[tuple[int, str, str]]:
     """What the footer shows: importance, keys and label, neighbours of one label joined.
 
-    `inner`: while an inner token is looked at; `several`: where several prompts are open.
+    `inner`: while an inner token is looked at; `several`: where several prompts are open; `choices`: where there is
+    something to choose from.
     """
     shortest: list[tuple[int, str, str]] = []
     for binding in in_mode(mode):
         importance, label = (inner and binding.inner) or (binding.footer, binding.label)
-        if not importance or (binding.several and not several):
+        if not importance or (binding.several and not several) or (binding.chooses and not choices):
             continue
         key = shown(binding.keys[0]).replace("ctrl+", "^")
         if shortest and shortest[-1][2] == label:
             importance, before, label = shortest[-1]
-            shortest[-1] = (importance, f"{before}/{key}", label)
+            between = "" if before in _ARROWS else "/"
+            shortest[-1] = (importance, f"{before}{between}{key}", label)
         else:
             shortest.append((importance, key, label))
     return shortest
@@ -445,8 +484,8 @@ def explained(mode: Mode) -> dict[str, list[tuple[str, str]]]:
     by_topic: dict[str, list[tuple[str, str]]] = {}
     for binding in in_mode(Mode.BROKEN if playing else mode):  # BROKEN has all that PLAY has
         by_topic.setdefault(binding.topic, []).append((keys_of(binding), binding.help))
-    if playing:
-        by_topic["What stands on the screen"] = list(SIGNS)
+    if signs := _SIGNS.get(mode):
+        by_topic["What stands on the screen"] = list(signs)
     return by_topic
 
 
@@ -471,7 +510,13 @@ _TITLES = {
 }
 
 
+def _signs(mode: Mode) -> str:
+    """What stands on a mode's screen, as a table."""
+    rows = [f"| {sign} | {meaning} |" for sign, meaning in _SIGNS.get(mode, ())]
+    return "\n".join(["", "| on the screen | means |", "|---|---|", *rows, ""]) if rows else ""
+
+
 def manual() -> str:
     """All keys of all modes, for docs/keys.md."""
-    parts = [f"## {title}\n\n{markdown(mode)}\n" for mode, title in _TITLES.items()]
+    parts = [f"## {title}\n\n{markdown(mode)}\n{_signs(mode)}" for mode, title in _TITLES.items()]
     return "# Keys\n\nWritten by `scripts/readme.py` from the program's own key table.\n\n" + "\n".join(parts)

@@ -318,7 +318,7 @@ class Session:
         """Whether the engine owes something that the player waits for."""
         if self.engine is not Engine.READY:
             return self.engine is Engine.LOADING
-        typed = self.draft is not None and self.draft.request is not None
+        typed = bool(self.scoring) or (self.draft is not None and self.draft.request is not None)
         searched = self.hunt is not None and self.hunt.rows is None
         asked = (self.pending, self.opening, self.carrying)
         return typed or searched or not self.prompts or any(request is not None for request in asked)

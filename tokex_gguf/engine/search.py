@@ -48,6 +48,8 @@ class Index:
         if not wanted:
             return np.arange(self._size)
         found = self._containing(wanted)
+        if (meant := _meant(query)) != query:
+            found = np.union1d(found, self._containing(_wanted(meant).encode()))
         number = query.strip()
         if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < self._size:
             found = np.union1d(found, int(number))
@@ -61,6 +63,16 @@ class Index:
         for offset, byte in enumerate(wanted[1:], start=1):
             here[:last] &= texts[offset : offset + last] == byte
         return np.flatnonzero(np.logical_or.reduceat(here, np.frombuffer(self._starts, np.uint32)))
+
+
+def _meant(query: str) -> str:
+    """A query in which white space may be typed as it is shown, and counts then.
+
+    >>> _meant('␣the'), _meant('"␣the'), _meant('the')
+    ('" the"', '" the', 'the')
+    """
+    meant = query.translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+    return meant if meant == query or query.lstrip().startswith('"') else f'"{meant}"'
 
 
 def _wanted(query: str) -> str:

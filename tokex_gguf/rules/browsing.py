@@ -53,15 +53,16 @@ def tree(session: Session) -> Outcome:
 
 def go_there(session: Session) -> Outcome:
     """Lets the active prompt go to the selected line's end."""
-    return show(with_prompt(replace(session, mode=base_mode(session)), Prompt(_end(session))))
+    return show(with_prompt(replace(session, mode=base_mode(session)), Prompt(selected_end(session))))
 
 
 def open_there(session: Session) -> Outcome:
     """Opens the selected line's end as a new prompt."""
-    return insert(replace(session, mode=base_mode(session)), Prompt(_end(session)))
+    return insert(replace(session, mode=base_mode(session)), Prompt(selected_end(session)))
 
 
-def _end(session: Session) -> Node:
+def selected_end(session: Session) -> Node:
+    """The end of the tree's selected line."""
     shown = tree_lines(session)
     return shown[min(session.row, len(shown) - 1)].end
 

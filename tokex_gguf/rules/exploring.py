@@ -9,6 +9,7 @@ from tokex_gguf.rules.playing import with_prompt
 from tokex_gguf.session import Prompt, Session
 from tokex_gguf.tree import Node
 
+NONE = "no such token here (or not computed yet)"
 FAR = 10
 """Tokens that the far steps move by."""
 
@@ -82,6 +83,24 @@ def doubts(prompt: Prompt) -> list[tuple[Node, float]]:
     ]
 
 
+def most(values: Callable[[Prompt], list[tuple[Node, float]]]) -> Callable[[Session], Outcome]:
+    """Looks at the token with the highest value; from one that has a value, at the next lower one."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        ranking = [node for node, _ in sorted(values(prompt), key=lambda pair: -pair[1])]
+        if not ranking:
+            return replace(session, notice=NONE), []
+        if prompt.cursor not in ranking:
+            return look(session, ranking[0])
+        place = ranking.index(prompt.cursor) + 1
+        if place == len(ranking):
+            return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
+        return look(session, ranking[place])
+
+    return go
+
+
 def jump(
     values: Callable[[Prompt], list[tuple[Node, float]]], direction: int, threshold: Callable[[Session], float]
 ) -> Callable[[Session], Outcome]:
@@ -91,7 +110,7 @@ def jump(
         prompt = session.prompt
         places = notable(values(prompt), threshold(session))
         if not places:
-            return replace(session, notice="no such token here (or not computed yet)"), []
+            return replace(session, notice=NONE), []
         here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
         if direction > 0:
             further = [node for node in places if node.depth > here]

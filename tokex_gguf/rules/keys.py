@@ -8,7 +8,7 @@ from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
 from tokex_gguf.rules import browsing, composing, exploring, playing, program, switching
 from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
-from tokex_gguf.session import Session
+from tokex_gguf.session import Cost, Session
 
 PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
@@ -22,7 +22,8 @@ def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
     if message is Action.RESTART and session.mode is Mode.PLAY and (session.silence or not session.autoplay):
         return program.insist(session)  # before the notice is taken away: it may ask for the second press
-    session = replace(session, notice="")
+    # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
+    session = replace(session, notice="", cost=Cost() if session.ready else session.cost)
     if not session.autoplay:
         return _take(session, message)
     session, effects = playing.halt(session)
@@ -141,6 +142,8 @@ _PLAY: dict[Action, Key] = {
     Action.LAST_SURPRISE: exploring.jump(exploring.surprisals, -1, lambda session: session.settings.surprise),
     Action.NEXT_DOUBT: exploring.jump(exploring.doubts, 1, lambda _: 0.0),
     Action.LAST_DOUBT: exploring.jump(exploring.doubts, -1, lambda _: 0.0),
+    Action.MOST_SURPRISE: exploring.most(exploring.surprisals),
+    Action.MOST_DOUBT: exploring.most(exploring.doubts),
     Action.SEARCH: composing.search,
     Action.INPUT: composing.compose,
     Action.EDIT: composing.edit,

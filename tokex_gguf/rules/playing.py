@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Continue, Stop
 from tokex_gguf.rules.asking import ask
-from tokex_gguf.rules.effects import Outcome, Send
+from tokex_gguf.rules.effects import Effect, Outcome, Send
 from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import label
+from tokex_gguf.tree import Node
 
 PAGE = 10
 """Rows that page up and page down move by."""
@@ -132,46 +133,50 @@ def autoplay(session: Session) -> Outcome:
     return play_on(session) if session.ready else (session, [])
 
 
-def play_step(session: Session) -> Outcome:
-    """Appends the most likely token, or ends autoplay where there is none to append."""
+def play_step(session: Session, node: Node) -> Outcome:
+    """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow."""
+    session = with_prompt(session, Prompt(node))
+    if reason := _end_of_play(session):
+        return replace(session, autoplay=False, pending=None, notice=reason), [Send(Stop())]
+    return session, []
+
+
+def _end_of_play(session: Session) -> str:
+    """Why autoplay cannot go on from a known tip."""
     tip = session.prompt.tip
     assert tip.distribution is not None
     assert session.model is not None
-    token = tip.distribution.ids[0]
-    name = label(session.piece(token).data)
-    reason = ""
-    if session.piece(token).ends:
-        reason = f"the model ends here: {name} is the most likely token"
-    elif tip.depth >= session.model.context_limit:
-        reason = f"context full ({tip.depth}/{session.model.context_limit})"
-    if reason:
-        return replace(session, autoplay=False, pending=None, notice=reason), [Send(Stop())]
-    return with_prompt(session, Prompt(tip.child(token))), []
+    piece = session.piece(tip.distribution.ids[0])
+    if piece.ends:
+        return f"the model ends here: {label(piece.data)} is the most likely token"
+    if tip.depth >= session.model.context_limit:
+        return f"context full ({tip.depth}/{session.model.context_limit})"
+    return ""
 
 
 def play_on(session: Session) -> Outcome:
-    """Autoplay from a known tip: through what is known, then on with the engine."""
-    while session.autoplay and session.prompt.tip.distribution is not None:
-        session, effects = play_step(session)
-        if effects:
-            return session, effects
+    """Autoplay from a known tip: through what is known, then on with the engine.
+
+    A token is shown once its table is there, so that stopping takes nothing back.
+    """
+    effects: list[Effect] = []
+    following = session.prompt.tip
+    while session.autoplay and following.distribution is not None:
+        session, effects = play_step(session, following)
+        following = following.child(following.distribution.ids[0])
+    if not session.autoplay:
+        return session, effects
     tip = session.prompt.tip
-    assert tip.parent is not None
     request = session.requests + 1
-    job = Job((tip.parent,), tip.depth - 1, None)
+    job = Job((tip,), tip.depth, None)
     jobs = {**session.jobs, request: job}
     session = replace(session, requests=request, pending=request, foresight=None, jobs=jobs)
-    return session, [Send(Continue(request, tip.path(), session.settings.tokens_to_show))]
+    return session, [Send(Continue(request, following.path(), session.settings.tokens_to_show))]
 
 
 def halt(session: Session) -> Outcome:
-    """Ends autoplay at the last token whose table is known."""
-    tip = session.prompt.tip
-    while tip.distribution is None and tip.parent is not None and tip.parent.depth:
-        tip = tip.parent
-    if tip.distribution is None:  # nothing was played yet: the prompt itself is still being evaluated
-        return replace(session, autoplay=False), []
-    return ask(with_prompt(replace(session, autoplay=False), Prompt(tip)))
+    """Ends autoplay where it has come to."""
+    return ask(replace(session, autoplay=False))
 
 
 def cycle(step: int) -> Callable[[Session], Outcome]:
@@ -203,7 +208,7 @@ def remove(session: Session) -> Outcome:
 def undo(session: Session) -> Outcome:
     """Brings the prompt back that was removed last, where it stood."""
     if not session.removed:
-        return replace(session, notice="no prompt was removed"), []
+        return replace(session, notice="there is no removed prompt to bring back"), []
     if len(session.prompts) >= session.settings.max_prompts:
         return insert(session, session.prompt)  # says why not
     place, prompt = session.removed[-1]

@@ -166,10 +166,14 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
     session.pieces.update(message.pieces)
     if (job := session.jobs.get(message.request)) is None:
         return session, []
+    wanted = session.goal.tip
+    if session.autoplay and wanted.distribution is not None:
+        wanted = wanted.child(wanted.distribution.ids[0])
+    waits = session.pending is not None and wanted.distribution is None
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         job.nodes[0].child(token).attach(distribution)
     session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
-    if session.pending is None or session.prompt.tip.distribution is None:
+    if not waits or wanted.distribution is None:
         return session, []
     return _go_on(session)  # the token was chosen while its answer was on the way
 
@@ -182,10 +186,10 @@ def _continued(session: Session, message: Continued) -> Outcome:
     node.attach(message.distributions[0])
     jobs = {**_from(session, message.request), message.request: replace(job, nodes=(node,))}
     session = replace(session, jobs=jobs, context=message.context)
-    if message.request != session.pending or node is not session.prompt.tip:
+    if message.request != session.pending:
         return session, []
     session = replace(session, cost=Cost(session.cost.tokens + 1, session.cost.seconds + message.seconds))
-    return play_step(session)
+    return play_step(session, node)
 
 
 def _from(session: Session, request: int) -> dict[int, Job]:

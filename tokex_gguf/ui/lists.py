@@ -41,6 +41,8 @@ _LEGIBLE = 8
 
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
+    if not session.scores and session.scoring:
+        return [[("class:dim", " scoring")]]
     if not session.scores:
         return _typing_hints(session, width)
     cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, explained
+from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import is_whole, label, spell
 from tokex_gguf.tree import Node
@@ -84,8 +84,7 @@ class PromptPane:
         """The path to show, the cursor in it, and the part of it that is not only tried."""
         prompt = session.prompt
         if session.mode is Mode.TREE:
-            shown = branches(prompt.tip, {one.tip for one in session.prompts})
-            end = shown[min(session.row, len(shown) - 1)].end
+            end = selected_end(session)
             return end, None, end
         if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
             prompt = session.prompts[session.row]

@@ -14,6 +14,7 @@ from pathlib import PurePath
 from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
+from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.rules.exploring import doubts, surprisals
 from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
@@ -162,14 +163,14 @@ def status(session: Session, width: int) -> Line:
     right = [*_state(session), ("", " ")]
     if not session.prompts:
         return spread([("", " Prompt –/–")], right, width)
-    tip = session.prompt.tip
-    parts: list[tuple[int, Line]] = [
-        (9, [("", f" Prompt {session.active + 1}/{len(session.prompts)}")]),
-        (8, [("", f"tokens: {tip.depth}")]),
-    ]
+    name, tip = _looked_at(session)
+    parts: list[tuple[int, Line]] = [(9, [("", f" {name}")])]
+    if tip is None:
+        return spread(parts[0][1], right, width)
+    parts.append((8, [("", f"tokens: {tip.depth}")]))
     if session.draft is not None:
         parts += _joint(session.draft)
-    elif session.prompt.cursor is not None:
+    elif session.prompt.cursor is not None and session.mode not in (Mode.TREE, Mode.PROMPTS):
         parts.append((8, [("class:notice", f"looking at {session.prompt.cursor.depth}")]))
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
@@ -179,6 +180,21 @@ def status(session: Session, width: int) -> Line:
         # What it cost is told where there is room for it.
         right = [part for part in right if part[0] != "class:dim"]
     return spread(choose(parts, width - width_of(right) - 1), right, width)
+
+
+def _looked_at(session: Session) -> tuple[str, Node | None]:
+    """What the status line is about, by name: the path that is shown; None for a text that has no tokens yet."""
+    tips = [prompt.tip for prompt in session.prompts]
+    index, tip = session.active, session.prompt.tip
+    if session.mode is Mode.TREE:
+        tip = selected_end(session)
+        index = index if tips[index] is tip else tips.index(tip) if tip in tips else -1
+    elif session.mode is Mode.PROMPTS:
+        index = session.row
+        if index >= len(tips):
+            return "a text to start with", None
+        tip = tips[index]
+    return ("a visited path" if index < 0 else f"Prompt {index + 1}/{len(tips)}"), tip
 
 
 def _joint(draft: Draft) -> list[tuple[int, Line]]:
@@ -206,6 +222,8 @@ def _state(session: Session) -> Line:
     if session.engine is Engine.LOADING:
         back = ", Esc goes back" if session.origin else ""
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
+    if session.ready and session.scoring:
+        return [("class:busy", "working"), ("class:dim", "  scoring")]
     if session.ready:
         cost = session.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
@@ -216,7 +234,7 @@ def _state(session: Session) -> Line:
     if session.prompts and session.autoplay:
         cost = session.cost
         speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
-        return [("class:busy", "working"), ("class:dim", f"  autoplay, any key stops it{speed}")]
+        return [("class:busy", "working"), ("class:dim", f"  autoplay, space stops it{speed}")]
     if session.prompts and session.pending is not None:
         progress = f"  {session.evaluated}/{session.prompt.tip.depth} tokens"
         return [("class:busy", "working"), ("class:dim", progress)]
@@ -303,7 +321,9 @@ def _input(session: Session, width: int) -> Line:
 
 def _found(session: Session, hunt: Hunt) -> str:
     """How many tokens were found; where the only one is that of a number, that it is its id."""
-    query = session.line.text.strip()
+    text, query = session.line.text, session.line.text.strip()
+    if query and text != query and not query.startswith('"'):
+        return f"{hunt.total} found; spaces count in quotes "
     if hunt.total == 0:
         return "no token has this: Esc, then i, types it as several "
     if hunt.total == 1 and hunt.rows and query == str(hunt.rows[0].token):
@@ -326,10 +346,13 @@ def legend(layer: Layer, cells: int = 16) -> Line:
 
 def footer(session: Session, width: int) -> Line:
     """The keys that matter now, as many as fit."""
-    inner = bool(session.prompts) and session.prompt.cursor is not None
+    cursor = session.prompt.cursor if session.prompts else None
+    inner, choices = cursor is not None, cursor is None or cursor.depth > 1
     parts: list[tuple[int, Line]] = [
         (importance, [("class:key", keys), ("class:label", f" {label}")])
-        for importance, keys, label in hints(session.mode, inner=inner, several=len(session.prompts) > 1)
+        for importance, keys, label in hints(
+            session.mode, inner=inner, several=len(session.prompts) > 1, choices=choices
+        )
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
     return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
