@@ -17,7 +17,7 @@ import pytest
 from tests.figures import Figure
 from tests.patient import Patient
 from tests.tiny_models import REFUSED
-from tokex_gguf import gguf_checks, gguf_file, header
+from tokex_gguf import cli, gguf_checks, gguf_file, header
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.header import BadHeader, Header, glance, read
 from tokex_gguf.prepare import Unusable, prepare
@@ -661,12 +661,28 @@ def test_much_damage_that_passes_is_survived(path: Path, bases: list[Base], figu
     play_damaged(path, bases, SEED, 200, figure)
 
 
-def test_files_cut_short_are_refused(path: Path, bases: list[Base], figure: Figure) -> None:
+def cut_short(path: Path, bases: list[Base], count: int, figure: Figure, capsys: pytest.CaptureFixture[str]) -> None:
     rng = random.Random(7)
-    for index in range(200):
+    for index in range(count):
         base = bases[index % len(bases)]
         # In the header, and in the weights.
         cut = rng.randrange(len(base.header) if index % 2 else base.size)
         base.write(path, base.header[:cut], cut)
         assert not passes(path)
-    figure(200, "files cut short", seed=7)
+        assert cli.main(["--model", str(path), "--prompt", "a", "--plain"]) == 2
+        out, err = capsys.readouterr()
+        assert not out and err.startswith("tokex-gguf: ") and err.count("\n") == 1, err
+    figure(count, "files cut short, given to the program", seed=7)
+
+
+def test_files_cut_short_are_refused(
+    path: Path, bases: list[Base], figure: Figure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_short(path, bases, 200, figure, capsys)
+
+
+@pytest.mark.soak
+def test_many_files_cut_short_are_refused(
+    path: Path, bases: list[Base], figure: Figure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_short(path, bases, 2000, figure, capsys)

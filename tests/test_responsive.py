@@ -17,7 +17,7 @@ SEED = int(os.environ.get("RESPONSIVE_SEED", "1"))
 LIMIT = 0.1
 LEFT = b"\x1b[?1049l"
 """What gives the terminal its own screen back."""
-KEY = 0.0005
+KEY = 0.0002
 """Seconds that a key takes to be obeyed, at the most."""
 NOISE = 3
 """So much longer it may take where few are measured, on a machine that has other work."""

@@ -216,7 +216,8 @@ class App:
         bindings.add(Keys.Any)(self._any_key)
         bindings.add(Keys.BracketedPaste)(self._paste)
         for key in sorted({key for binding in BINDINGS for key in binding.keys}):
-            bindings.add(key, eager=True)(self._handler(key))
+            # There is no buffer whose text a key might change: nothing to save before it.
+            bindings.add(key, eager=True, save_before=lambda _: False)(self._handler(key))
         return bindings
 
     def _point(self, event: MouseEvent) -> None:
