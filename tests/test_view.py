@@ -11,6 +11,7 @@ from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.session import Cost, Layer, Starter
 from tokex_gguf.tokens import Piece, label
 from tokex_gguf.ui import panes, theme
@@ -388,15 +389,13 @@ def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, .
 
 def test_the_status_line_is_that_of_the_path_which_is_shown() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Action.APPEND, Action.POP, Action.TREE)
-    told = []
-    for _ in range(3):
-        told.append(text(play).splitlines()[-3])
-        play.press(Action.DOWN)
-        play.press(*[Action.UP] * 5) if len(told) == 1 else None
-    assert "Prompt 2/2" in told[0] and "tokens: 6" in told[0]
-    assert "Prompt 1/2" in told[1] and "tokens: 5" in told[1]
-    play.press(Action.DOWN)
+    assert "Prompt 2/2  tokens: 6" in text(play).splitlines()[-3]
+    play.press(Action.TOP)
+    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    play.press(Action.DOWN, Action.DOWN)
     assert "a visited path  tokens: 7" in text(play).splitlines()[-3]
+    end = selected_end(play.session)
+    assert end.taken and f"p {number(end.taken.prob)}" in text(play).splitlines()[-2]
     play.press(Action.CLOSE, Action.PROMPTS, Action.UP)
     assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
     play.session = replace(play.session, starters=(Starter("one", "Once"),), row=2)

@@ -252,13 +252,14 @@ def second_line(session: Session, width: int) -> Line:
     parts: list[tuple[int, Line]] = []
     if session.layer is not Layer.PLAIN:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
-    if session.prompts and session.model:
-        tip = session.prompt.tip
+    tip = _looked_at(session)[1] if session.prompts else None
+    if tip is not None and session.model:
+        cursor = None if session.mode in (Mode.TREE, Mode.PROMPTS) else session.prompt.cursor
         if tip.differs is not None:
-            important = 8 if session.prompt.cursor is None else 4
+            important = 8 if cursor is None else 4
             parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
-        if session.prompt.cursor is not None:
-            parts += _of_token(session, session.prompt.cursor)
+        if cursor is not None:
+            parts += _of_token(session, cursor)
         else:
             parts += _of_tip(session, tip, session.model.vocab_size)
     return [("", " "), *choose(parts, width - 1)]
