@@ -150,7 +150,7 @@ class Play:
 
 def continued(request: Continue, path: list[int]) -> Continued:
     """The answer for the last token of a path that a Continue has come to."""
-    return Continued(request.request, path[-1], [distribution(path, request.top)], PIECES, 0.01, 4096)
+    return Continued(request.request, path[-1:], [distribution(path, request.top)], PIECES, 0.01, 4096)
 
 
 def started(text: str = "hello", **settings: object) -> Play:

@@ -190,13 +190,14 @@ def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation,
     first = conversation.next()
     assert isinstance(first, Evaluated)
     conversation.client.send(Continue(2, [100, 200, first.distributions[-1].ids[0]], 5))
-    path, expected = [100, 200], first.distributions[-1].ids[0]
-    for _ in range(10):
+    count, expected = 0, first.distributions[-1].ids[0]
+    while count < 10:
         reply = conversation.next()
-        assert isinstance(reply, Continued)
-        assert reply.token == expected
-        path.append(reply.token)
-        expected = reply.distributions[0].ids[0]
+        assert isinstance(reply, Continued) and reply.tokens
+        for token, distribution in zip(reply.tokens, reply.distributions, strict=True):
+            assert token == expected
+            expected = distribution.ids[0]
+        count += len(reply.tokens)
     conversation.client.send(Stop())
     conversation.client.send(Tokenize(3, "a", True))
     late = 0.0
@@ -220,7 +221,7 @@ def test_continue_ends_with_the_model(conversation: Conversation, model_path: Pa
     told = {token: piece for reply in replies for token, piece in reply.pieces.items()}  # type: ignore[union-attr]
     last = replies[-2]
     assert isinstance(last, Continued)
-    assert told[last.distributions[0].ids[0]].ends
+    assert told[last.distributions[-1].ids[0]].ends
 
 
 def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(

@@ -65,7 +65,7 @@ EXAMPLES: list[Message] = [
     Checked(8, 5),
     Checked(8, None),
     Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
-    Continued(6, 2, [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
+    Continued(6, [2], [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
     Ping(),
     Pong(),
 ]

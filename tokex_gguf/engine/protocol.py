@@ -104,7 +104,7 @@ class Foresee:
 class Continue:
     """Go on from a path by the most likely token, again and again.
 
-    Answered by one Continued for each token, until the most likely one would end the
+    Answered by one Continued after the other, until the most likely token would end the
     generation, the context is full (Failed), or another request ends it.
     """
 
@@ -217,12 +217,11 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """The path is one token longer; the distribution after it."""
+    """The path is longer by some tokens; the distribution after each of them."""
 
     request: int
-    token: int
+    tokens: list[int]
     distributions: list[Distribution]
-    """One."""
     pieces: dict[int, Piece]
     seconds: float
     context: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tokex_gguf.engine.chat import TemplateFailed, render
-from tokex_gguf.engine.evaluation import ContextFull, Damaged, Evaluator
+from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, fingerprint
 from tokex_gguf.engine.protocol import (
     Chat,
@@ -295,24 +295,31 @@ class Server:
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
-        path = request.path
-        told = 0.0
+        path, told = request.path, 0.0
+        played: list[Chunk] = []
         try:
             while not self._inbox.interrupted:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
-                distribution = chunk.distributions[-1]
-                pieces = self._pieces(model.vocabulary, set(distribution.ids))
-                reply = Continued(request.request, path[-1], [distribution], pieces, chunk.seconds, model.cells)
-                self._sink.write(encode(reply))
+                played.append(chunk)
                 if (now := time.monotonic()) - told > TOGETHER:
-                    self._sink.flush()
-                    told = now
-                following = distribution.ids[0]
+                    self._continued(request, path, played, model)
+                    told, played = now, []
+                following = chunk.distributions[0].ids[0]
                 if model.vocabulary.piece(following).ends:
                     return
                 path = [*path, following]
         finally:
-            self._sink.flush()
+            if played:
+                self._continued(request, path, played, model)
+
+    def _continued(self, request: Continue, path: list[int], played: list[Chunk], model: Llama) -> None:
+        """Tells of the tokens played since the last time; the path may be longer."""
+        start = played[0].start
+        distributions = [chunk.distributions[0] for chunk in played]
+        pieces = self._pieces(model.vocabulary, {token for each in distributions for token in each.ids})
+        seconds = sum(chunk.seconds for chunk in played)
+        tokens = path[start : start + len(played)]
+        self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells))
 
     def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.

@@ -182,13 +182,17 @@ def _continued(session: Session, message: Continued) -> Outcome:
     session.pieces.update(message.pieces)
     if (job := session.jobs.get(message.request)) is None:
         return session, []
-    node = job.nodes[0].child(message.token)
-    node.attach(message.distributions[0])
+    node = job.nodes[0]
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        node = node.child(token)
+        node.attach(distribution)
     jobs = {**_from(session, message.request), message.request: replace(job, nodes=(node,))}
     session = replace(session, jobs=jobs, context=message.context)
     if message.request != session.pending:
         return session, []
-    session = replace(session, cost=Cost(session.cost.tokens + 1, session.cost.seconds + message.seconds))
+    session = replace(
+        session, cost=Cost(session.cost.tokens + len(message.tokens), session.cost.seconds + message.seconds)
+    )
     return play_step(session, node)
 
 
