@@ -166,9 +166,10 @@ class Bench:
             log = Path(tempfile.mkdtemp()) / "log"
             script = (
                 "import sys, time; from pathlib import Path\n"
-                "from tokex_gguf.engine.llama import Llama; from tokex_gguf.engine.evaluation import Evaluator\n"
+                "from tokex_gguf.engine.abort import Abort; from tokex_gguf.engine.llama import Llama\n"
+                "from tokex_gguf.engine.evaluation import Evaluator\n"
                 "from tokex_gguf.prepare import prepare; file = Path(sys.argv[1])\n"
-                "m = Llama(file, context=0, threads=0, progress=lambda f: None, should_stop=lambda: False,"
+                "m = Llama(file, context=0, threads=0, progress=lambda f: None, abort=Abort(),"
                 " repack=prepare(file, context=0, kv='f16').repack)\n"
                 "path = m.vocabulary.tokenize(sys.argv[2], parse_special=True); e = Evaluator(m)\n"
                 "t = time.perf_counter(); n = sum(len(c.distributions) for c in e.evaluate(path, 0, 30))\n"

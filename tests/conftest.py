@@ -12,6 +12,7 @@ from tests import figures
 from tests.figures import Figure
 from tests.tiny_models import MODELS
 from tokex_gguf.engine import rows
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.models import bundled_model
@@ -147,8 +148,8 @@ Loader = Callable[..., Llama]
 def load(model_path: Path) -> Loader:
     """Loads the real model into a new context."""
 
-    def load_model(context: int = 0, should_stop: Callable[[], bool] = lambda: False) -> Llama:
-        return Llama(model_path, context=context, threads=0, progress=lambda _: None, should_stop=should_stop)
+    def load_model(context: int = 0, abort: Abort | None = None) -> Llama:
+        return Llama(model_path, context=context, threads=0, progress=lambda _: None, abort=abort or Abort())
 
     return load_model
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
 from tokex_gguf.distribution import Distribution
+from tokex_gguf.engine.abort import CALLBACK, Abort
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
 
@@ -68,17 +68,20 @@ def tip(evaluator: Evaluator, path: list[int], top: int) -> tuple[Distribution, 
     return chunks[-1].distributions[-1], sum(chunk.decoded for chunk in chunks)
 
 
-def open_model(path: Path, context: int = 0, stop: Callable[[], bool] = lambda: False, threads: int = 1) -> Llama:
-    return Llama(path, context=context, threads=threads, progress=lambda _: None, should_stop=stop)
+def open_model(path: Path, context: int = 0, stop: Abort | None = None, threads: int = 1) -> Llama:
+    return Llama(path, context=context, threads=threads, progress=lambda _: None, abort=stop or Abort())
 
 
-class Stopper:
+class Stopper(Abort):
     """Asks a decode to end after so many questions."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.left: int | None = None
+        self.callback = CALLBACK(lambda _: self.asked)
 
-    def __call__(self) -> bool:
+    @property
+    def asked(self) -> bool:
         if self.left is None:
             return False
         self.left -= 1

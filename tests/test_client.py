@@ -330,9 +330,9 @@ def test_foresight_waits_for_everything_else() -> None:
 def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request) -> None:
     box = inbox(older)
     assert box.next() == older
-    assert not box.interrupted
+    assert not box.abort.asked
     box._take(newer)
-    assert box.interrupted
+    assert box.abort.asked
 
 
 def test_foresight_and_text_end_no_evaluation() -> None:
@@ -340,7 +340,7 @@ def test_foresight_and_text_end_no_evaluation() -> None:
     box.next()
     box._take(Foresee(2, [1], [2], 5))
     box._take(Tokenize(3, "a", True))
-    assert not box.interrupted
+    assert not box.abort.asked
 
 
 def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The engine on a real model: its numbers, what it decodes, and what it reuses."""
 
+import ctypes
 import json
 import math
 import random
@@ -13,6 +14,7 @@ from tests.tiny_models import REFUSED
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine import llama as llama_module
 from tokex_gguf.engine import rows, statistics
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.evaluation import ContextFull, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.search import Index, likeliest
@@ -211,16 +213,16 @@ def test_a_context_of_fixed_size_is_full_after_what_fits(load: Loader, natalia: 
 def test_an_interrupted_evaluation_keeps_what_it_had_and_the_numbers_stay_right(
     load: Loader, natalia: list[int]
 ) -> None:
-    stop = False
-    model = load(should_stop=lambda: stop)
+    abort = Abort()
+    model = load(abort=abort)
     evaluator = Evaluator(model)
     path = natalia * 3
     chunks = evaluator.evaluate(path, 0, 30)
     first = next(chunks)
-    stop = True
+    abort.asked = True
     with pytest.raises(Interrupted):
         next(chunks)
-    stop = False
+    abort.asked = False
     done = len(first.distributions)
     after, decoded = tip(evaluator, path)
     assert decoded <= len(path) - done
@@ -237,14 +239,14 @@ def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> N
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"bad\.gguf: llama\.cpp cannot load this file"):
-        Llama(path, context=0, threads=0, progress=lambda _: None, should_stop=lambda: False)
+        Llama(path, context=0, threads=0, progress=lambda _: None, abort=Abort())
 
 
 def test_a_truncated_model_is_refused(model_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "truncated.gguf"
     path.write_bytes(model_path.read_bytes()[:5_000_000])
     with pytest.raises(ModelError, match="cannot load"):
-        Llama(path, context=0, threads=0, progress=lambda _: None, should_stop=lambda: False)
+        Llama(path, context=0, threads=0, progress=lambda _: None, abort=Abort())
 
 
 def test_ids_outside_the_vocabulary_raise_instead_of_aborting(llama: Llama, evaluator: Evaluator) -> None:
@@ -258,7 +260,7 @@ def test_ids_outside_the_vocabulary_raise_instead_of_aborting(llama: Llama, eval
 @pytest.mark.parametrize(("name", "why"), [("encoder", "does not continue text"), ("vocabulary", "cannot load")])
 def test_a_file_that_continues_no_text_is_refused(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=why):
-        Llama(REFUSED[name](tmp_path), context=0, threads=1, progress=lambda _: None, should_stop=lambda: False)
+        Llama(REFUSED[name](tmp_path), context=0, threads=1, progress=lambda _: None, abort=Abort())
 
 
 # --- the vocabulary
@@ -418,3 +420,21 @@ def test_a_search_gives_true_ranks(load: Loader, natalia: list[int]) -> None:
     assert best == sorted(among.tolist(), key=lambda token: (-row[token], token))[:12]
     assert likeliest(row, np.arange(49152), 30).tolist() == statistics.top_ids(row, 30).tolist()
     assert likeliest(row, np.array([], np.intp), 5).tolist() == []
+
+
+def test_the_native_callback_says_what_was_asked() -> None:
+    abort = Abort()
+    for asked in (False, True, False):
+        abort.asked = asked
+        assert abort.callback(abort.data) is abort.asked is asked
+
+
+def test_without_a_native_callback_there_is_one_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    abort = Abort()
+    assert abort.callback(abort.data) is False
+    abort.asked = True
+    assert abort.callback(abort.data) is True

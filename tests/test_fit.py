@@ -86,9 +86,10 @@ def test_recurrent_states_count() -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.llama import Entry, Llama
 path, cells, kv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-llama = Llama(path, context=cells, threads=1, progress=lambda _: None, should_stop=lambda: False, kv=kv)
+llama = Llama(path, context=cells, threads=1, progress=lambda _: None, abort=Abort(), kv=kv)
 llama.decode([Entry(40 + i, 0, i, True) for i in range(48)])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024)
 """

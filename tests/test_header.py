@@ -18,6 +18,7 @@ from tests.figures import Figure
 from tests.patient import Patient
 from tests.tiny_models import REFUSED
 from tokex_gguf import cli, gguf_checks, gguf_file, header
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.header import BadHeader, Header, glance, read
 from tokex_gguf.prepare import Unusable, prepare
@@ -528,7 +529,7 @@ def test_what_llama_cpp_loads_is_not_refused(
     path: Path, tiny: dict[str, Path], change: Callable[[bytes], bytes]
 ) -> None:
     path.write_bytes(change(tiny["qwen2"].read_bytes()))
-    llama = Llama(path, context=256, threads=1, progress=lambda _: None, should_stop=lambda: False)
+    llama = Llama(path, context=256, threads=1, progress=lambda _: None, abort=Abort())
     assert llama.vocabulary.size == read(path).vocab_size
 
 

@@ -25,6 +25,7 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import numpy as np
 
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.pace import Pace
 from tokex_gguf.engine.statistics import Logits
 from tokex_gguf.tokens import Piece
@@ -239,7 +240,7 @@ class Vocabulary:
 class Llama:
     """A loaded model and its context.
 
-    `should_stop` is asked again and again while a decode runs, and only before it
+    `abort` is asked again and again while a decode runs, and only before it
     where tails cannot be cut.
     """
 
@@ -250,7 +251,7 @@ class Llama:
         context: int,
         threads: int,
         progress: Callable[[float], None],
-        should_stop: Callable[[], bool],
+        abort: Abort,
         most: int = 0,
         kv: str = "f16",
         gpu_layers: int = 0,
@@ -280,8 +281,7 @@ class Llama:
         self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads)
-        self._should_stop = should_stop
-        self._abort = llama_cpp.ggml_abort_callback(lambda _: should_stop())
+        self._abort = abort
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
@@ -349,7 +349,7 @@ class Llama:
             # Ended in the middle, a recurrent state would be half changed, and those of the other
             # sequences half moved: nothing could be kept. So there a batch is finished.
             if self.can_cut:
-                llama_cpp.llama_set_abort_callback(context, self._abort, ctypes.c_void_p(0))
+                llama_cpp.llama_set_abort_callback(context, self._abort.callback, self._abort.data)
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
             self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
@@ -428,7 +428,7 @@ class Llama:
             batch.seq_id[index][0] = sequence
             batch.logits[index] = wanted
             rows += wanted
-        if not self.can_cut and self._should_stop():
+        if not self.can_cut and self._abort.asked:
             raise Interrupted
         threads, began, processor = self._pace.threads, time.perf_counter(), time.process_time()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)

@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
+from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, fingerprint
@@ -63,8 +64,8 @@ class Inbox:
         self._changed = threading.Condition()
         self._current: Request | None = None
         self._closed = False
-        self.interrupted = False
-        """Whether something came in that ends what is under way."""
+        self.abort = Abort()
+        """Asked for where something came in that ends what is under way."""
 
     def read(self) -> None:
         """Reads to the end of the source."""
@@ -78,7 +79,7 @@ class Inbox:
                 self._take(request)  # type: ignore[arg-type]
                 self._changed.notify()
         with self._changed:
-            self._closed = self.interrupted = True
+            self._closed = self.abort.asked = True
             self._changed.notify()
 
     def _alive(self) -> bool:
@@ -103,7 +104,7 @@ class Inbox:
             replaced = (Foresee, Search)
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
         if isinstance(self._current, replaced):
-            self.interrupted = True
+            self.abort.asked = True
         if not isinstance(request, Stop):
             self._waiting.append(request)
 
@@ -119,7 +120,7 @@ class Inbox:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return None
-            self.interrupted = False
+            self.abort.asked = False
             foresight = [r for r in self._waiting if isinstance(r, Foresee)]
             self._current = next((r for r in self._waiting if r not in foresight), None) or foresight[0]
             self._waiting.remove(self._current)
@@ -212,7 +213,7 @@ class Server:
             gpu_layers=load.gpu_layers,
             repack=load.repack,
             progress=self._report,
-            should_stop=lambda: self._inbox.interrupted,
+            abort=self._inbox.abort,
         )
         self._send(
             Loaded(
@@ -273,7 +274,7 @@ class Server:
                     model.cells,
                 )
             )
-            if self._inbox.interrupted:
+            if self._inbox.abort.asked:
                 raise Interrupted
 
     def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
@@ -298,7 +299,7 @@ class Server:
         path, told = request.path, 0.0
         played: list[Chunk] = []
         try:
-            while not self._inbox.interrupted:
+            while not self._inbox.abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
                 if (now := time.monotonic()) - told > TOGETHER:
@@ -324,7 +325,7 @@ class Server:
     def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.
         for tokens in (request.tokens[:1], request.tokens[1:]):
-            if not tokens or self._inbox.interrupted:
+            if not tokens or self._inbox.abort.asked:
                 continue
             try:
                 distributions = evaluator.foresee(request.path, tokens, request.top)
