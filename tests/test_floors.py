@@ -59,7 +59,19 @@ FLOORS = {
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
-IN_THE_ENGINE = ("abort", "server", "chat", "evaluation", "llama", "pace", "kv", "rows", "search", "statistics", "__main__")
+IN_THE_ENGINE = (
+    "abort",
+    "server",
+    "chat",
+    "evaluation",
+    "llama",
+    "pace",
+    "kv",
+    "rows",
+    "search",
+    "statistics",
+    "__main__",
+)
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
 ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "distribution", "tokens", "prefix", *FLOORS[0]}
 
