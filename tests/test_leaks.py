@@ -66,7 +66,8 @@ def step(player: Patient, chance: random.Random) -> None:
 
 def play(steps: int, warm: int, model: Path, folder: Path, figure: Figure) -> None:
     chance = random.Random(SEED)
-    player = Patient(folder, model, max_prompts=6)
+    # A model of this size plays hundreds of tokens at once: what they take would be the longest path's, and no leak's.
+    player = Patient(folder, model, max_prompts=6, context=256)
     player.ready()
     pid = player.game.engine_pid
     assert pid
