@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.bare import silent, text_of
 from tests.terminal import Terminal
 from tokex_gguf.engine.llama import BATCH
-from tokex_gguf.models import bundled_model
+from tokex_gguf.places import bundled_model
 
 BARE = Path(__file__).with_name("bare.py")
 

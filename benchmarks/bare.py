@@ -15,10 +15,8 @@ import time
 import llama_cpp
 import numpy as np
 
-
-@llama_cpp.llama_log_callback
-def silent(*_: object) -> None:
-    """llama.cpp's log is not wanted here."""
+silent = llama_cpp.llama_log_callback(lambda *_: None)
+"""llama.cpp's log is not wanted here."""
 
 
 class Bare:

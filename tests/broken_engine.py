@@ -72,7 +72,7 @@ def main() -> None:
         return np.full_like(logits, np.nan) if happened and fault == "nan" else logits
 
     signal.signal(signal.SIGUSR1, happen)
-    Llama.decode = decode_slowly  # type: ignore[method-assign]
+    Llama.decode = decode_slowly  # type: ignore[assignment, method-assign]
     engine.main()
 
 

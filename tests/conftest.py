@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from llama_cpp import llama_cpp
@@ -15,7 +16,7 @@ from tokex_gguf.engine import rows
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import Llama
-from tokex_gguf.models import bundled_model
+from tokex_gguf.places import bundled_model
 
 
 class Found:
@@ -32,9 +33,10 @@ class Found:
         if report.failed:  # also one without a figure: in its setup, or with the process that it ran in
             path, _, name = report.nodeid.partition("::")
             self.failed.add(f"{Path(path).name}::{name.partition('[')[0]}")
-        for name, told, is_long in (value for key, value in report.user_properties if key == "figure"):
-            if report.when != "call":
+        for key, value in report.user_properties:
+            if key != "figure" or report.when != "call":
                 continue  # a test's later reports have its properties, too
+            name, told, is_long = cast("tuple[str, dict[str, Any], bool]", value)
             self.figures.setdefault(name, Figure()).add(Figure.of(told))
             if is_long:
                 self.long.add(name)

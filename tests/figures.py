@@ -64,7 +64,7 @@ class Figure:
 
     def add(self, other: "Figure") -> None:
         """Takes in what the same test found with other parameters."""
-        for seed in other.seeds or {None}:
+        for seed in other.seeds or (None,):
             self(0, other.what, seed=seed, **other.found)
         self.count += other.count
         self.seconds += other.seconds

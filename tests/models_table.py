@@ -11,7 +11,7 @@ from tests.tiny_models import MODELS, WINDOW, encoder, vocabulary
 from tokex_gguf.engine.evaluation import Evaluator
 from tokex_gguf.engine.llama import ModelError
 from tokex_gguf.header import BadHeader, read
-from tokex_gguf.models import bundled_model
+from tokex_gguf.places import bundled_model
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 

@@ -7,6 +7,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pexpect
 import pyte
@@ -37,7 +38,8 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **more}
         for name in {"NO_COLOR"} - set(keep):
             environment.pop(name, None)
-        self.child = pexpect.spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
+        spawn: Any = pexpect.spawn  # has no types
+        self.child = spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
         self.child.delaybeforesend = None
         self.before = termios.tcgetattr(self.child.child_fd)
         self.screen = pyte.Screen(columns, rows)

@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -454,7 +455,7 @@ def column(name: str, change: Callable[[Any], object], part: str = "nodes") -> C
     code = "B" if name in ("flags", "data") else "d" if name in archive._FLOATS else "i"
 
     def go(body: dict[str, Any]) -> None:
-        values = archive._unpack(body[part], name, archive.array(code))
+        values = archive._unpack(body[part], name, array(code))
         change(values)
         body[part][name] = archive._pack_column(values).decode()
 
@@ -540,11 +541,11 @@ def test_what_is_wrong_inside_is_told(change: Change, reason: str) -> None:
 
 def test_two_nodes_for_one_path() -> None:
     body = body_of(DATA)
-    parents = archive._unpack(body["nodes"], "parent", archive.array("i"))
+    parents = archive._unpack(body["nodes"], "parent", array("i"))
     (first, second), *_ = [
         (a, b) for a in range(len(parents)) for b in range(a) if parents[a] == parents[b] and parents[a] >= 0
     ]
-    tokens = archive._unpack(body["nodes"], "token", archive.array("i"))
+    tokens = archive._unpack(body["nodes"], "token", array("i"))
     column("token", item(second, tokens[first]))(body)
     assert "twice after one path" in refused(sealed(body))
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.terminal import Terminal
-from tokex_gguf import __version__, cli, machine
+from tokex_gguf import __version__, cli, machine, models
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.engine import llama
 from tokex_gguf.engine.client import Delivery, EngineClient
@@ -199,7 +199,7 @@ def test_an_output_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch,
 def test_the_engine_runs_no_code_from_the_current_folder(tmp_path: Path, tiny: dict[str, Path]) -> None:
     (tmp_path / "numpy.py").write_text("open('owned', 'w')")
     script = Path(sys.executable).with_name("tokex-gguf")
-    command = [script, "--plain", "--prompt", "a", "--model", str(tiny["qwen2"])]
+    command = [str(script), "--plain", "--prompt", "a", "--model", str(tiny["qwen2"])]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "owned").exists()
@@ -236,7 +236,7 @@ def test_an_interruption_before_the_start_is_exit_code_130(
     def interrupted(*_: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.models, "resolve", interrupted)
+    monkeypatch.setattr(models, "resolve", interrupted)
     assert cli.main(["--plain", "--prompt", "a"]) == 130
     assert capsys.readouterr().err == "tokex-gguf: interrupted\n"
     monkeypatch.setattr(cli, "main", interrupted)
@@ -276,7 +276,7 @@ def test_an_unreadable_input_file(
 ) -> None:
     opened = Path.open
 
-    def refuse(path: Path, *how: str) -> object:  # permissions would not stop a test that runs as root
+    def refuse(path: Path, *how: Any) -> object:  # permissions would not stop a test that runs as root
         if path.name == "secret.txt":
             raise PermissionError(errno.EACCES, "Permission denied")
         return opened(path, *how)

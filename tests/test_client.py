@@ -91,8 +91,8 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_
     first = conversation.next()
     assert isinstance(first, Evaluated)
     conversation.client.send(Evaluate(2, LONG[:3], 0, 5))
-    while (reply := conversation.next()).request == 1:  # type: ignore[union-attr]
-        first = reply  # type: ignore[assignment]
+    while isinstance(reply := conversation.next(), Evaluated) and reply.request == 1:
+        first = reply
     assert isinstance(reply, Evaluated)
     assert reply.request == 2
     done = first.start + len(first.distributions)

@@ -45,7 +45,7 @@ def test_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 def test_every_value_is_read(tmp_path: Path) -> None:
-    values = {
+    values: dict[str, dict[str, object]] = {
         "model": {"name": "ü.gguf"},
         "prompt": {"example_prompt": "Hi", "max_prompts": 2, "parse_special": False},
         "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},

@@ -362,6 +362,7 @@ def test_phrases_are_scored_against_each_other() -> None:
     assert first.logprob == pytest.approx(expected)
     assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
     share = shares(play.session.scores)[1]
+    assert first.logprob is not None and second.logprob is not None
     assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
     assert sum(value or 0 for value in shares(play.session.scores)) == pytest.approx(1.0)
     assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]

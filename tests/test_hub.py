@@ -1,6 +1,7 @@
 """Fetching models from a stand-in for the hub, with all that can go wrong."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -196,7 +197,7 @@ def test_what_nobody_waited_to_verify_does_not_stay(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hub_module.hashlib, "file_digest", interrupted)
+    monkeypatch.setattr(hashlib, "file_digest", interrupted)
     with serving(FILES) as hub:
         assert pull(hub, "maker/model") == (130, ["tokex-gguf: interrupted"])
     assert left(tmp_path) == []

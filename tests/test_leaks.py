@@ -98,7 +98,7 @@ def test_leaks(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
 @pytest.mark.parametrize("name", ["qwen2", "gemma3", "mamba"])
 def test_leaks_of_long_play(name: str, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
     # It takes so many steps until every cell of the cache, and all that is kept of paths, was in use once.
-    play(10_000, 10_000, tiny[name], tmp_path, figure)
+    play(10_000, 4_000, tiny[name], tmp_path, figure)
 
 
 def agree(model: Llama, sequences: Sequences) -> int:

@@ -83,7 +83,7 @@ def test_only_what_changed_is_written() -> None:
     app = application(frame, canvas)
     app.renderer.render(app, app.layout)
     written: list[str] = []
-    canvas.write = written.append  # type: ignore[method-assign]
+    canvas.write = written.append  # type: ignore[assignment, method-assign]
     frame[0] = [("", "one "), ("class:a", "ten "), ("", "six")]
     app.renderer.render(app, app.layout)
     assert "".join(written).strip("\r") == "ten "

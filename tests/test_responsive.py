@@ -57,7 +57,7 @@ def measured(count: int, before: int, figure: Figure) -> float:
     waits = [r"working  \d+/\d+ tokens", r"working  [1-9]\d*/\d+ tokens"]
     times = [quit_with(chance.choice(["ctrl-c", "ctrl-q"]), before, chance.choice(waits)) for _ in range(count)]
     last = min(count - 1, int(0.99 * count))
-    restored, ended = (sorted(values)[last] for values in zip(*times, strict=True))
+    restored, ended = (float(sorted(values)[last]) for values in zip(*times, strict=True))
     found = {
         f"ms until the terminal is back, 99 % after {before} keys": restored * 1000,
         f"ms until the end, 99 % after {before} keys": ended * 1000,

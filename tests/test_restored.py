@@ -211,14 +211,14 @@ def too_small(job: Job) -> None:
     job.shows("needs 60x16 cells")
 
 
-State = Callable[[Job], None]
+State = Callable[[Job], object]
 
 STATES: dict[str, State] = {
     # Before that, a signal meets Python's own start and nothing of the program's.
-    "starting": lambda job: job.until(lambda _: job.children()) and None,
-    "loading": lambda job: job.until(lambda _: b"\x1b[?1049h" in job.raw) and None,
+    "starting": lambda job: job.until(lambda _: job.children()),
+    "loading": lambda job: job.until(lambda _: b"\x1b[?1049h" in job.raw),
     "ready": lambda job: shown(job, until="ready"),
-    "working": lambda job: job.shows(r"working +[1-9]\d*/") and None,
+    "working": lambda job: job.shows(r"working +[1-9]\d*/"),
     "help": lambda job: shown(job, "?", until="Pop the prompt's last token"),
     "search": lambda job: shown(job, "/", until="search:"),
     "searched": lambda job: shown(job, "/", "the", until=r"\d+ found"),
@@ -314,7 +314,7 @@ WAYS: dict[str, Callable[[Job, str], int]] = {
 
 def ends_well(way: str, state: str, tmp_path: Path, model: Path) -> None:
     """Lets the program end in some way while it does something; the real model where that takes time."""
-    arguments = ("--prompt", BUSY if state == "working" else "Once upon a time, there was a")
+    arguments: tuple[str, ...] = ("--prompt", BUSY if state == "working" else "Once upon a time, there was a")
     if state not in ("working", "autoplay"):
         arguments += ("--model", str(model))
     faulty = way.startswith("fault") and state not in ("starting", "suspended")

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ SIZES = [1, 2, 5, 63, 64, 65, 128, 1000, 4099, 151_936]
 
 # Logits are float32: exp and the sum of w * log w carry its rounding (relative 6e-8 each),
 # while the sum of exp is collected in float64.
-LOGPROB = {"abs": 2e-6, "rel": 1e-7}
-ENTROPY = {"abs": 2e-5, "rel": 2e-6}
+LOGPROB: dict[str, Any] = {"abs": 2e-6, "rel": 1e-7}
+ENTROPY: dict[str, Any] = {"abs": 2e-5, "rel": 2e-6}
 
 
 def row(size: int, scale: float = 4.0, seed: int = 1) -> Logits:

@@ -23,7 +23,7 @@ FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 """Their halves are spelled out: terminals disagree on the width of two."""
 
 ordinary_text = st.text(
-    st.characters(exclude_categories=("Cs",)).filter(
+    st.characters(exclude_categories=["Cs"]).filter(
         lambda c: c == "\n" or (c.isprintable() and c not in VS15 + VS16 + FLAGS)
     ),
     max_size=20,

@@ -1,6 +1,7 @@
 """The screen as a function of session and size: drawings, without a terminal."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -61,7 +62,7 @@ def listed() -> Play:
     return play
 
 
-STATES = {
+STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
     "short": lambda: started("h"),

@@ -225,7 +225,7 @@ def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_walks_of_a_real_model(part: int, model_path: Path, figure: Figure) -> None:
-    each = int(os.environ.get("WALKS", "120")) // PARTS
+    each = int(os.environ.get("WALKS", "102")) // PARTS
     numbers = range(part * each, (part + 1) * each)
     path = Path(os.environ.get("WALK_MODEL", model_path))
     assert walks(path, numbers, 10, figure, context=256, longest=90, top=100, threads=default_threads()) < SMOLLM2
