@@ -132,7 +132,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.CURSOR_FIRST,), Action.APPEND, "nothing comes before the first token"),
         ((Action.CURSOR_FIRST,), Action.CURSOR_FIRST, "this is the first token"),
         ((Action.CURSOR_FIRST,), Action.CURSOR_FAR_BACK, "this is the first token"),
-        ((), Action.CURSOR_ON, "this is the tip"),
+        ((), Action.CURSOR_ON, "this is the prompt's end"),
         ((), Action.CURSOR_TIP, "? shows the keys, ctrl+q quits"),
         ((Action.CURSOR_BACK,), Action.POP, "Esc goes there"),
         ((Action.CURSOR_BACK,), Action.AUTOPLAY, "Esc goes there"),
@@ -208,7 +208,10 @@ def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
         assert play.session.prompt.cursor is node
     play.press(key)
     assert play.session.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
-    assert play.press(Action.CURSOR_FIRST, key).session.prompt.cursor is ordered[0][0], "the first has no value"
+    other = Action.MOST_SURPRISE if key is Action.MOST_DOUBT else Action.MOST_DOUBT
+    for before in (Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.CURSOR_BACK, other):
+        play.press(before, key)
+        assert play.session.prompt.cursor is ordered[0][0], "only after itself it goes on to the next"
     assert started("h").press(key).session.notice == exploring.NONE
 
 

@@ -121,9 +121,11 @@ def test_the_loud_end_of_a_scale_is_what_is_to_be_found(palette: str, light: boo
 def test_monochrome_has_no_colours_and_the_striking_end_stands_out() -> None:
     rules = theme.styles("monochrome")
     assert not any("fg:" in rule or "bg:" in rule for rule in rules.values())
-    assert "reverse" in rules["probability.0"] and rules["probability.31"] == ""
+    assert rules["probability.0"] == "bold underline" and rules["probability.31"] == ""
     for layer in ("entropy", "surprisal", "rank"):
-        assert "reverse" in rules[f"{layer}.31"] and rules[f"{layer}.0"] == ""
+        assert rules[f"{layer}.31"] == "bold underline" and rules[f"{layer}.0"] == ""
+    assert "reverse" in rules["cursor"], "among all those it must be found"
+    assert not any("reverse" in rule for name, rule in rules.items() if "." in name)
     assert rules["boundaries.0"] != rules["boundaries.31"]
     # The four buckets of ranks look different.
     assert len({rules[theme.shade("rank", bucket / 3).removeprefix("class:")] for bucket in range(4)}) == 4

@@ -791,7 +791,7 @@ class Oracle:
 
     def __init__(self, first: list[int], shown: int, limit: int) -> None:
         self.prompts: list[dict[str, Any]] = [
-            {"path": first, "selected": None, "popped": None, "cursor": None, "chosen": None}
+            {"path": first, "selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None}
         ]
         self.removed: list[tuple[int, dict[str, Any]]] = []
         self.active, self.shown, self.limit, self.layer = 0, shown, limit, "plain"
@@ -824,7 +824,7 @@ class Oracle:
     def go_on(self, tokens: list[int]) -> None:
         """Goes on from the place that is looked at; from an inner one in a new prompt."""
         prompt = self.prompts[self.active]
-        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None}
+        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None}
         if prompt["cursor"] is None:
             self.prompts[self.active] = {**fresh, "path": [*prompt["path"], *tokens]}
         elif prompt["cursor"] > 0:
@@ -849,9 +849,13 @@ class Oracle:
             return
         if action in (Action.MOST_DOUBT, Action.MOST_SURPRISE):
             ordered = [place for _, place in sorted(zip(values, places, strict=True), key=lambda p: (-p[0], p[1]))]
-            after = ordered.index(cursor) + 1 if cursor in ordered else 0
-            if after < len(ordered):
-                self.prompts[self.active] = {**prompt, "cursor": ordered[after], "chosen": None}
+            kind, nth = "doubt" if action is Action.MOST_DOUBT else "surprise", 0
+            if prompt["sought"] and prompt["sought"][0] == kind:
+                nth = prompt["sought"][1]
+            if nth < len(ordered):
+                self.prompts[self.active] = {
+                    **prompt, "cursor": ordered[nth], "chosen": None, "sought": (kind, nth + 1),
+                }  # fmt: skip
             return
         least = sorted(values, reverse=True)[-(-len(values) // 10) - 1]
         notable = [place for place, value in zip(places, values, strict=True) if value >= least]
@@ -861,7 +865,8 @@ class Oracle:
         else:
             there = next((place for place in reversed(notable) if place < here), notable[-1])
         if there != cursor:  # else it is the only one, and nothing happens
-            self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None}
+            kind = "doubt" if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT) else "surprise"
+            self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None, "sought": (kind, 0)}
 
     def press(self, action: Any) -> None:
         if isinstance(action, Write):
@@ -875,7 +880,7 @@ class Oracle:
         elif action == LISTS[1]:
             path = self.prompts[self.active]["path"]
             self.prompts[self.active] = {
-                "path": path, "selected": None, "popped": None, "cursor": None, "chosen": None,
+                "path": path, "selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None,
             }  # fmt: skip
         elif action in JUMPS:
             self.jump(action)
@@ -892,7 +897,7 @@ class Oracle:
         looks = {
             Action.CURSOR_BACK: -1, Action.CURSOR_ON: 1, Action.CURSOR_FAR_BACK: -10, Action.CURSOR_FAR_ON: 10,
         }  # fmt: skip
-        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None}
+        fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None}
         if isinstance(action, Go):
             self.active = action.index if action.index < len(self.prompts) else self.active
         elif action in moves:
@@ -902,11 +907,11 @@ class Oracle:
                 prompt["selected" if cursor is None else "chosen"] = rows[row]
         elif action in looks:
             there = max(0, (len(path) if cursor is None else cursor) + looks[action])
-            prompt |= {"cursor": there if there < len(path) else None, "chosen": None}
+            prompt |= {"cursor": there if there < len(path) else None, "chosen": None, "sought": None}
         elif action is Action.CURSOR_FIRST:
-            prompt |= {"cursor": 0, "chosen": None}
+            prompt |= {"cursor": 0, "chosen": None, "sought": None}
         elif action is Action.CURSOR_TIP:
-            prompt |= {"cursor": None, "chosen": None}
+            prompt |= {"cursor": None, "chosen": None, "sought": None}
         elif action is Action.APPEND and cursor is None:
             self.prompts[self.active] = {"path": [*path, self.rows()[self.selected()]], **fresh}
         elif action is Action.APPEND and self.rows() and self.rows()[self.selected()] != path[cursor]:

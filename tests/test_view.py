@@ -121,11 +121,12 @@ def test_from_100_columns_prompt_and_table_stand_side_by_side() -> None:
     assert any(line == "─" * 99 for line in narrow)
 
 
-def test_below_60x16_one_line_says_so() -> None:
+def test_below_60x16_the_screen_says_so() -> None:
     for width, height in ((59, 40), (80, 15)):
         lines = text(started(), width, height).splitlines()
-        assert lines[0].startswith(f"tokex-gguf needs 60x16 cells, not {width}x{height}"[: width - 1])
-        assert not any(line.strip() for line in lines[1:])
+        assert lines[0].startswith("tokex-gguf needs 60x16 cells,"[: width - 1])
+        assert [line.strip() for line in lines[1:3]] == [f"not {width}x{height}.", "ctrl+q quits"]
+        assert not any(line.strip() for line in lines[3:])
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -413,6 +414,50 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
     assert play.answer().session.scores and " ready " in text(play).splitlines()[-3]
 
 
+def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT, Typed("x"))
+    base = play.session.draft.base if play.session.draft else None
+    assert base is not None and base.depth == 3 and base.logprob is not None
+    line = text(play).splitlines()[-3]
+    assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
+    assert "Enter branch" in text(play).splitlines()[-1]
+    assert "→ branch" in text(play.press(Action.CLOSE, Action.SEARCH)).splitlines()[-1]
+    assert "tokens: 3 " in text(play).splitlines()[-3]
+
+
+def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for char, data in (("o", b"Answer: "), (" ", b" ")):
+        monkeypatch.setitem(fake.PIECES, fake.text_to_path(char)[0], Piece(data))
+    play = started("hello").press(Action.INPUT, Typed("7"))
+    assert "space" not in text(play).splitlines()[-2]
+    play.press(Action.ERASE_LINE, Typed(" 7"))
+    assert "there is a space before it already" in text(play).splitlines()[-2]
+    assert "mind that there was a space before it already" in play.press(Action.SCORE).session.notice
+
+
+def test_enter_without_a_text_says_that_nothing_is_appended() -> None:
+    play = started("hello").press(Action.INPUT, Action.ENTER)
+    assert play.session.mode is Mode.PLAY and "nothing is appended" in play.session.notice
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_open_prompts_that_begin_alike_are_told_apart_by_their_ends(width: int) -> None:
+    play = started("hello world, how are you? " * 8).press(Action.COPY, Action.APPEND, Action.PROMPTS)
+    lines = [line.split("│")[-1] for line in text(play, width, 24).splitlines()]
+    first, second = (next(line for line in lines if line.lstrip().startswith(f"{number} ")) for number in (1, 2))
+    assert "…" in first and first.split("…")[0].split()[1:] == second.split("…")[0].split()[1:]
+    assert first.split("…")[1].split("tok")[0] != second.split("…")[1].split("tok")[0]
+    assert "length   logprob" in text(play, width, 24)
+
+
+@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.MOST_DOUBT])
+def test_what_was_sought_is_told_beside_any_layer(key: Action) -> None:
+    play = started("hello world, how are you").press(key)
+    for _ in range(6):
+        assert "entropy " in text(play, 80, 24).splitlines()[-2]
+        play.press(Action.LAYER).press(Action.MORE_LAYERS)
+
+
 def test_what_a_key_cost_is_not_told_of_the_next() -> None:
     play = started("hello")
     assert "5 tokens, 5 ms" in text(play).splitlines()[-3]
@@ -452,10 +497,8 @@ def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     tip = play.session.prompt.tip
     assert tip.taken and tip.distribution
     line = text(play).splitlines()[-2]
-    assert (
-        f"tip {label(fake.PIECES[tip.token].data)}  p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
-        in line
-    )
+    numbers = f"p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
+    assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
     values = [part for style, part in draw(play)[-2] if style == ""]
     assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
 
@@ -496,7 +539,7 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
     assert len(re.findall(r"\d\.\d%", drawn)) == (2 if height == 16 else 4)
     assert ("… 2 more phrases" in drawn) == (height == 16)
     assert not re.search(r"rank [\d.]*…", drawn)
-    assert ("← weakest" in drawn) != (" weakest of its 8 tokens: ␣" in drawn), "where room is short, at least that"
+    assert ("← weakest" in drawn) != (" weakest of 8 in " in drawn), "where room is short, at least that"
     assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
 
 

@@ -44,7 +44,7 @@ class Palette(Enum):
     COLOUR_BLIND = "colour-blind"
     """Shades that differ in brightness and along blue and yellow only."""
     MONOCHROME = "monochrome"
-    """No colours: bold, underlined and reversed text."""
+    """No colours: bold and underlined text; reversed is the cursor alone."""
 
 
 class Engine(Enum):
@@ -105,6 +105,10 @@ class Prompt:
     """The token of this path that is looked at; None at the tip."""
     chosen: int | None = None
     """The token selected in the cursor's table; None: the one that was taken there."""
+    sought: Layer | None = None
+    """The quantity by which the cursor was led here, SURPRISAL or ENTROPY."""
+    nth: int = 0
+    """Its place among the highest, where it was led by that."""
 
     @property
     def place(self) -> "Prompt":

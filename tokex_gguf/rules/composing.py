@@ -182,8 +182,11 @@ def _keep(session: Session, score: Score) -> Outcome:
     scores = (*(one for one in session.scores if one != score), score)[-50:]
     spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
     told = "scored; type another phrase, or Esc"
+    first = session.piece(score.nodes[0].token).data[:1] if score.nodes else b""
     if len(spaced) > 1:
         told = "scored; mind that only some of the phrases begin with a space"
+    elif first == b" " and session.piece(score.base.token).data.endswith(b" "):
+        told = "scored; mind that there was a space before it already"
     return ask(replace(session, scores=scores, notice=told))
 
 
@@ -191,7 +194,8 @@ def enter(session: Session) -> Outcome:
     """Appends what is typed."""
     draft = session.draft
     if draft is None or not session.line.text:
-        return close(session)
+        session, effects = close(session)
+        return replace(session, notice="nothing was typed, nothing is appended"), effects
     if draft.request is not None:
         return replace(session, draft=replace(draft, entered=True)), []
     return go_on(session, draft.base, draft.tip)

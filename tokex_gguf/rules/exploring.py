@@ -1,12 +1,13 @@
 """Looking at a prompt's inner places without popping, and jumping to the interesting ones."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from tokex_gguf.rules.effects import Outcome
 from tokex_gguf.rules.playing import with_prompt
-from tokex_gguf.session import Prompt, Session
+from tokex_gguf.session import Layer, Prompt, Session
 from tokex_gguf.tree import Node
 
 NONE = "no such token here (or not computed yet)"
@@ -14,9 +15,9 @@ FAR = 10
 """Tokens that the far steps move by."""
 
 
-def look(session: Session, cursor: Node | None) -> Outcome:
+def look(session: Session, cursor: Node | None, sought: Layer | None = None, nth: int = 0) -> Outcome:
     """Looks at a token of the active prompt; None: at its end."""
-    return with_prompt(session, replace(session.prompt, cursor=cursor, chosen=None)), []
+    return with_prompt(session, replace(session.prompt, cursor=cursor, chosen=None, sought=sought, nth=nth)), []
 
 
 def step(tokens: int) -> Callable[[Session], Outcome]:
@@ -31,7 +32,7 @@ def step(tokens: int) -> Callable[[Session], Outcome]:
         there = max(0, here + tokens)
         if there >= prompt.tip.depth:
             if prompt.cursor is None:
-                return replace(session, notice="this is the tip: → appends"), []
+                return replace(session, notice="this is the prompt's end: → appends"), []
             return look(session, None)
         return look(session, prompt.tip.nodes(there)[0])
 
@@ -69,6 +70,10 @@ def notable(values: list[tuple[Node, float]], threshold: float) -> list[Node]:
     return [node for node, value in values if value >= threshold]
 
 
+Values: TypeAlias = Callable[[Prompt], list[tuple[Node, float]]]
+"""Nodes of a prompt's path, each with its value of some quantity."""
+
+
 def surprisals(prompt: Prompt) -> list[tuple[Node, float]]:
     """Each token's surprisal in bits, as far as known."""
     return [(node, bits) for node in prompt.tip.nodes(1) if (bits := node.surprisal) is not None]
@@ -83,32 +88,32 @@ def doubts(prompt: Prompt) -> list[tuple[Node, float]]:
     ]
 
 
-def most(values: Callable[[Prompt], list[tuple[Node, float]]]) -> Callable[[Session], Outcome]:
-    """Looks at the token with the highest value; from one that has a value, at the next lower one."""
+QUANTITIES: Mapping[Layer, Values] = {Layer.SURPRISAL: surprisals, Layer.ENTROPY: doubts}
+"""What can be sought."""
+
+
+def most(quantity: Layer) -> Callable[[Session], Outcome]:
+    """Looks at the token with the highest value; when that has led here, at the one with the next lower."""
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        ranking = [node for node, _ in sorted(values(prompt), key=lambda pair: -pair[1])]
+        ranking = sorted(QUANTITIES[quantity](prompt), key=lambda pair: -pair[1])
         if not ranking:
             return replace(session, notice=NONE), []
-        if prompt.cursor not in ranking:
-            return look(session, ranking[0])
-        place = ranking.index(prompt.cursor) + 1
-        if place == len(ranking):
+        nth = prompt.nth + 1 if prompt.sought is quantity else 1
+        if nth > len(ranking):
             return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
-        return look(session, ranking[place])
+        return look(session, ranking[nth - 1][0], quantity, nth)
 
     return go
 
 
-def jump(
-    values: Callable[[Prompt], list[tuple[Node, float]]], direction: int, threshold: Callable[[Session], float]
-) -> Callable[[Session], Outcome]:
+def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float]) -> Callable[[Session], Outcome]:
     """Looks at the next notable token in a direction; behind the last comes the first."""
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        places = notable(values(prompt), threshold(session))
+        places = notable(QUANTITIES[quantity](prompt), threshold(session))
         if not places:
             return replace(session, notice=NONE), []
         here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
@@ -120,7 +125,7 @@ def jump(
             node = further[-1] if further else places[-1]
         if node is prompt.cursor:
             return replace(session, notice="this is the only such token"), []
-        session, effects = look(session, node)
+        session, effects = look(session, node, quantity)
         around = "" if further or prompt.cursor is None else f"from the other end again: {len(places)} such tokens"
         return replace(session, notice=around), effects
 

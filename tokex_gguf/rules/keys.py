@@ -8,7 +8,7 @@ from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
 from tokex_gguf.rules import browsing, composing, exploring, playing, program, switching
 from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
-from tokex_gguf.session import Cost, Session
+from tokex_gguf.session import Cost, Layer, Session
 
 PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
@@ -138,12 +138,12 @@ _PLAY: dict[Action, Key] = {
     Action.CURSOR_FAR_ON: exploring.step(exploring.FAR),
     Action.CURSOR_FIRST: exploring.first,
     Action.CURSOR_TIP: _escape,
-    Action.NEXT_SURPRISE: exploring.jump(exploring.surprisals, 1, lambda session: session.settings.surprise),
-    Action.LAST_SURPRISE: exploring.jump(exploring.surprisals, -1, lambda session: session.settings.surprise),
-    Action.NEXT_DOUBT: exploring.jump(exploring.doubts, 1, lambda _: 0.0),
-    Action.LAST_DOUBT: exploring.jump(exploring.doubts, -1, lambda _: 0.0),
-    Action.MOST_SURPRISE: exploring.most(exploring.surprisals),
-    Action.MOST_DOUBT: exploring.most(exploring.doubts),
+    Action.NEXT_SURPRISE: exploring.jump(Layer.SURPRISAL, 1, lambda session: session.settings.surprise),
+    Action.LAST_SURPRISE: exploring.jump(Layer.SURPRISAL, -1, lambda session: session.settings.surprise),
+    Action.NEXT_DOUBT: exploring.jump(Layer.ENTROPY, 1, lambda _: 0.0),
+    Action.LAST_DOUBT: exploring.jump(Layer.ENTROPY, -1, lambda _: 0.0),
+    Action.MOST_SURPRISE: exploring.most(Layer.SURPRISAL),
+    Action.MOST_DOUBT: exploring.most(Layer.ENTROPY),
     Action.SEARCH: composing.search,
     Action.INPUT: composing.compose,
     Action.EDIT: composing.edit,

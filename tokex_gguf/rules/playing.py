@@ -114,7 +114,7 @@ def _branch(session: Session) -> Outcome:
 def pop(session: Session) -> Outcome:
     """Pops the last token."""
     if session.prompt.cursor is not None:
-        return replace(session, notice="the tip's token is popped at the tip: Esc goes there"), []
+        return replace(session, notice="← pops at the prompt's end: Esc goes there"), []
     tip = session.prompt.tip
     if tip.parent is None or tip.parent.depth == 0:
         return replace(session, ahead=False, notice="the first token stays: there is nothing before it"), []

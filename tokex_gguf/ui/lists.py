@@ -133,7 +133,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
         return lines
     taken = score.weakest.taken
     assert taken is not None
-    head, tail = f" weakest of its {len(score.nodes)} tokens: ", f"  {number(taken.prob)}  rank {taken.rank}"
+    head, tail = f" weakest of {len(score.nodes)} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {taken.rank}"
     if width - len(head) - len(tail) < _LEGIBLE:
         head = " weakest: "
     told = head + clip(text(session, [score.weakest]), min(20, width - len(head) - len(tail))) + tail
@@ -204,10 +204,12 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def _ends(name: str, room: int) -> str:
     """A long text by its beginning and its end."""
-    if len(name) <= room or room < 12:
+    if get_cwidth(name) <= room or room < 12:
         return name
-    half = (room - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+    head, tail = clip(name, room // 2), name[-room:]
+    while get_cwidth(tail) > room - get_cwidth(head):
+        tail = tail[1:]
+    return head + tail
 
 
 def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -216,10 +218,14 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     for index, prompt in enumerate(session.prompts):
         tip = prompt.tip
         figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
-        entries.append((f"{index + 1:>2} {text(session, tip.nodes()[:60])}", figures))
+        nodes = tip.nodes()
+        # Branches begin alike.
+        told = text(session, nodes if len(nodes) <= 120 else [*nodes[:60], *nodes[-60:]])
+        entries.append((f"{index + 1:>2} {_ends(told, width - 25)}", figures))
     entries += [(f" + {visible(starter.name)}", f"{len(starter.text):>6} chars") for starter in session.starters]
     first = prompt_row(session, height)
-    lines: list[Line] = [fit([("class:head", " open prompts, and texts to start with (+)")], width)]
+    head = f" {pad('open prompts, texts to start with (+)', width - 22)} {'length':>10} {'logprob':>9}"
+    lines: list[Line] = [fit([("class:head", head)], width)]
     for index in range(first, min(first + height - 1, len(entries))):
         name, figures = entries[index]
         style = "class:selected" if index == session.row else ""

@@ -144,7 +144,7 @@ def _coloured(colours: dict[str, Colours]) -> dict[str, str]:
 
 def _plain() -> dict[str, str]:
     """Without colours, the striking end of a scale stands out all the same, in four steps."""
-    looks = ("", "underline", "bold underline", "reverse")
+    looks = ("", "underline", "bold", "bold underline")  # reversed is the cursor alone
     styles = {}
     for layer in STANDARD:
         for index in range(STEPS):

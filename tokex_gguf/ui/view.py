@@ -134,8 +134,8 @@ def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
 
 
 def _too_small(width: int, height: int) -> list[Line]:
-    text = f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells, not {width}x{height}"
-    return [fit([("", text if row == 0 else "")], width) for row in range(height)]
+    told = (f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells,", f"not {width}x{height}.", "ctrl+q quits")
+    return [fit([("", told[row] if row < len(told) else "")], width) for row in range(height)]
 
 
 def _help(session: Session, width: int, height: int) -> list[Line]:
@@ -189,6 +189,10 @@ def _looked_at(session: Session) -> tuple[str, Node | None]:
     if session.mode is Mode.TREE:
         tip = selected_end(session)
         index = index if tips[index] is tip else tips.index(tip) if tip in tips else -1
+    elif session.draft is not None:
+        tip = session.draft.base
+    elif session.hunt is not None:
+        tip = session.hunt.tip
     elif session.mode is Mode.PROMPTS:
         index = session.row
         if index >= len(tips):
@@ -270,7 +274,9 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
         name = clip(label(session.piece(tip.token).data), 20)
-        parts.append((7, [("class:dim", "tip "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))]))
+        parts.append(
+            (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
+        )
         parts.append((5, [("class:dim", "rank "), ("", str(tip.taken.rank))]))
     if tip.distribution is not None:
         bits, normalised = tip.distribution.entropy_bits, tip.distribution.normalised_entropy(vocabulary)
@@ -283,7 +289,8 @@ def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
-    importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5} | {session.layer: 9}
+    importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5}
+    importance |= {session.layer: 9} | ({session.prompt.sought: 9} if session.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(piece.data), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
@@ -306,7 +313,9 @@ def _input(session: Session, width: int) -> Line:
     """The text that is typed, with its caret."""
     search = session.mode is Mode.SEARCH
     right: Line = []
-    if session.notice:
+    if _spaced_twice(session):
+        right = [("class:notice", "there is a space before it already ")]
+    elif session.notice:
         right = [("class:notice", visible(session.notice) + " ")]
     elif search and session.hunt and session.hunt.rows is not None:
         right = [("class:dim", _found(session, session.hunt))]
@@ -318,6 +327,13 @@ def _input(session: Session, width: int) -> Line:
         before = "…" + before[2 if before.startswith("…") else 1 :]
     line: Line = [("class:label", head), ("class:input", before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
+
+
+def _spaced_twice(session: Session) -> bool:
+    """Whether what is typed begins with a space, and what it goes on from ends with one."""
+    if session.draft is None or not session.line.text.startswith(" "):
+        return False
+    return session.piece(session.draft.base.token).data.endswith(b" ")
 
 
 def _found(session: Session, hunt: Hunt) -> str:
