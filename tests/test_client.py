@@ -320,6 +320,11 @@ def test_the_end_of_the_source_is_the_end() -> None:
     assert box.next() is None
 
 
+def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> None:
+    box = inbox(Check(1, [1], True), Evaluate(2, [1], 0, 5))
+    assert [box.next(), box.next()] == [Evaluate(2, [1], 0, 5), Check(1, [1], True)]
+
+
 def test_foresight_waits_for_everything_else() -> None:
     box = inbox(Foresee(1, [1], [2], 5), Tokenize(2, "a", True), Foresee(3, [1], [3], 5))
     assert [box.next(), box.next()] == [Tokenize(2, "a", True), Foresee(3, [1], [3], 5)]

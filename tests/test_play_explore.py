@@ -154,7 +154,7 @@ def test_without_colours_the_layers_still_show(monkeypatch: pytest.MonkeyPatch) 
     terminal.press("e")
     terminal.shows("probability 0 ")
     row = terminal.screen.buffer[1]
-    assert any(row[column].reverse for column in range(80)), "what was unlikely stands out"
+    assert any(row[column].bold and row[column].underscore for column in range(80)), "what was unlikely stands out"
     assert all(row[column].bg == "default" for column in range(80))
     terminal.press("ctrl-q")
     assert terminal.ends() == 0

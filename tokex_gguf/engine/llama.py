@@ -212,7 +212,8 @@ class Vocabulary:
     def text(self, path: list[int]) -> str:
         """The text that `tokenize` would have to be given for a path. Raises UnicodeDecodeError."""
         tokens = path[1:] if self.bos is not None and path[:1] == [self.bos] else path
-        data = b"".join(self.piece(token).data for token in tokens)
+        pieces = {token: self.piece(token).data for token in set(tokens)}
+        data = b"".join(pieces[token] for token in tokens)
         return (data.removeprefix(b" ") if self.space_prefix() else data).decode()
 
     def space_prefix(self) -> bool:

@@ -1,4 +1,4 @@
-"""The engine's loop: newest evaluation first, everything else in order.
+"""The engine's loop: only the newest evaluation, and last what nobody waits for.
 
 One thread reads requests, so that a newer one can end a decode that has become
 unnecessary; the other answers them.
@@ -121,8 +121,9 @@ class Inbox:
             if self._closed:
                 return None
             self.abort.asked = False
-            foresight = [r for r in self._waiting if isinstance(r, Foresee)]
-            self._current = next((r for r in self._waiting if r not in foresight), None) or foresight[0]
+            # Nobody waits for a comparison with the tokenizer's own tokens, nor for foresight.
+            wanted = (r for r in self._waiting if not isinstance(r, Foresee | Check))
+            self._current = next(wanted, self._waiting[0])
             self._waiting.remove(self._current)
             return self._current
 
