@@ -321,8 +321,9 @@ def test_the_end_of_the_source_is_the_end() -> None:
 
 
 def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> None:
-    box = inbox(Check(1, [1], True), Evaluate(2, [1], 0, 5))
-    assert [box.next(), box.next()] == [Evaluate(2, [1], 0, 5), Check(1, [1], True)]
+    box = inbox(Check(1, [1], True), Check(2, [1], True), Evaluate(3, [1], 0, 5))
+    assert [box.next(), box.next()] == [Evaluate(3, [1], 0, 5), Check(2, [1], True)]
+    assert not box._waiting, "nobody listens to the older one's answer"
 
 
 def test_foresight_waits_for_everything_else() -> None:

@@ -93,6 +93,9 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
+        if isinstance(request, Check):
+            # The answer to the newest alone is listened to; those before would wait for ever where much is asked for.
+            self._waiting = deque(r for r in self._waiting if not isinstance(r, Check))
         if isinstance(request, Load | Tokenize | Chat | Check):
             self._waiting.append(request)
             return
