@@ -93,10 +93,7 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Check):
-            # The answer to the newest alone is listened to; those before would wait for ever where much is asked for.
-            self._waiting = deque(r for r in self._waiting if not isinstance(r, Check))
-        if isinstance(request, Load | Tokenize | Chat | Check):
+        if isinstance(request, Load | Tokenize | Chat):
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; foresight waits for all else.
@@ -105,6 +102,8 @@ class Inbox:
             replaced = (Foresee, Continue)
         elif isinstance(request, Search):
             replaced = (Foresee, Search)
+        elif isinstance(request, Check):
+            replaced = (Check,)  # its answer alone is listened to
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
         if isinstance(self._current, replaced):
             self.abort.asked = True

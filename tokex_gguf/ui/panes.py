@@ -49,14 +49,13 @@ class PromptPane:
         return lines + [fit([], width)] * (height - len(lines))
 
     def _in_sight(self, session: Session, width: int, height: int) -> list[Line]:
-        unread = _unread(session)
-        if unread is not None:
-            text = spell([unread.encode()])
+        if (text := unread(session)) is not None:
+            spelled = spell([text.encode()])
             return [
                 fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width)
-                for line in wrap(text, width).lines[-height:]
+                for line in wrap(spelled, width).lines[-height:]
             ]
-        tip, cursor, base = self._shown(session)
+        tip, cursor, base = shown(session)
         laid = self._lay(session, tip, width)
         lines = laid.wrapped.lines
         first = max(0, len(lines) - height)
@@ -71,7 +70,7 @@ class PromptPane:
         """The position of the token in a cell of what `lines` gave last."""
         if not session.prompts:
             return None
-        lines = self._lay(session, self._shown(session)[0], width).wrapped.lines
+        lines = self._lay(session, shown(session)[0], width).wrapped.lines
         if not 0 <= self._first + y < len(lines):
             return None
         for span in lines[self._first + y].spans:
@@ -79,20 +78,6 @@ class PromptPane:
             if x < 0:
                 return span.token
         return None
-
-    def _shown(self, session: Session) -> tuple[Node, Node | None, Node]:
-        """The path to show, the cursor in it, and the part of it that is not only tried."""
-        prompt = session.prompt
-        if session.mode is Mode.TREE:
-            end = selected_end(session)
-            return end, None, end
-        if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
-            prompt = session.prompts[session.row]
-        if session.draft is not None:
-            return session.draft.tip, None, session.draft.base
-        if session.hunt is not None:
-            return session.hunt.tip, None, session.hunt.tip
-        return prompt.tip, prompt.cursor, prompt.tip
 
     def _line(self, session: Session, laid: Laid, line: wrap_module.Line, cursor: Node | None, base: Node) -> Line:
         nodes, width = laid.nodes, laid.wrapped.width
@@ -157,6 +142,21 @@ class PromptPane:
         return nodes, texts, next((laid.wrapped for (_, w), laid in reversed(self._laid.items()) if w == width), None)
 
 
+def shown(session: Session) -> tuple[Node, Node | None, Node]:
+    """The path to show, the cursor in it, and the part of it that is not only tried."""
+    prompt = session.prompt
+    if session.mode is Mode.TREE:
+        end = selected_end(session)
+        return end, None, end
+    if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
+        prompt = session.prompts[session.row]
+    if session.draft is not None:
+        return session.draft.tip, None, session.draft.base
+    if session.hunt is not None:
+        return session.hunt.tip, None, session.hunt.tip
+    return prompt.tip, prompt.cursor, prompt.tip
+
+
 def _seen(laid: Laid, cursor: Node) -> Node:
     """Where the cursor shows: a token that is a part of a character shows with the token that completes it."""
     position = cursor.depth - 1
@@ -176,7 +176,7 @@ def _token_style(session: Session, nodes: list[Node], position: int) -> str:
     return f"{style} class:tip" if position == len(nodes) - 1 else style
 
 
-def _unread(session: Session) -> str | None:
+def unread(session: Session) -> str | None:
     """The text to show where it has no tokens yet."""
     if not session.prompts:
         return session.settings.text[-_UNREAD:]

@@ -14,10 +14,9 @@ from pathlib import PurePath
 from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
-from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.rules.exploring import doubts, surprisals
-from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
+from tokex_gguf.session import Draft, Engine, Hunt, Layer, Prompt, Score, Session
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
@@ -33,7 +32,7 @@ from tokex_gguf.ui.lists import (
     tree_lines,
     tree_row,
 )
-from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, table_lines
+from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, shown, table_lines, unread
 
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
@@ -163,15 +162,17 @@ def status(session: Session, width: int) -> Line:
     right = [*_state(session), ("", " ")]
     if not session.prompts:
         return spread([("", " Prompt –/–")], right, width)
-    name, tip = _looked_at(session)
-    parts: list[tuple[int, Line]] = [(9, [("", f" {name}")])]
-    if tip is None:
-        return spread(parts[0][1], right, width)
-    parts.append((8, [("", f"tokens: {tip.depth}")]))
+    if unread(session) is not None:
+        return spread([("", " a text to start with")], right, width)
+    _, cursor, tip = shown(session)
+    parts: list[tuple[int, Line]] = [
+        (9, [("", f" {_name(session, tip)}")]),
+        (8, [("", f"tokens: {tip.depth}")]),
+    ]
     if session.draft is not None:
         parts += _joint(session.draft)
-    elif session.prompt.cursor is not None and session.mode not in (Mode.TREE, Mode.PROMPTS):
-        parts.append((8, [("class:notice", f"looking at {session.prompt.cursor.depth}")]))
+    elif cursor is not None:
+        parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
@@ -182,23 +183,15 @@ def status(session: Session, width: int) -> Line:
     return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
-def _looked_at(session: Session) -> tuple[str, Node | None]:
-    """What the status line is about, by name: the path that is shown; None for a text that has no tokens yet."""
+def _name(session: Session, tip: Node) -> str:
+    """What the path that is shown is to the player."""
     tips = [prompt.tip for prompt in session.prompts]
-    index, tip = session.active, session.prompt.tip
-    if session.mode is Mode.TREE:
-        tip = selected_end(session)
-        index = index if tips[index] is tip else tips.index(tip) if tip in tips else -1
-    elif session.draft is not None:
-        tip = session.draft.base
-    elif session.hunt is not None:
-        tip = session.hunt.tip
-    elif session.mode is Mode.PROMPTS:
-        index = session.row
-        if index >= len(tips):
-            return "a text to start with", None
-        tip = tips[index]
-    return ("a visited path" if index < 0 else f"Prompt {index + 1}/{len(tips)}"), tip
+    index = session.row if session.mode is Mode.PROMPTS else session.active
+    if session.mode is Mode.TREE and tips[index] is not tip:
+        if tip not in tips:
+            return "a visited path"
+        index = tips.index(tip)
+    return f"Prompt {index + 1}/{len(tips)}"
 
 
 def _joint(draft: Draft) -> list[tuple[int, Line]]:
@@ -256,14 +249,13 @@ def second_line(session: Session, width: int) -> Line:
     parts: list[tuple[int, Line]] = []
     if session.layer is not Layer.PLAIN:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
-    tip = _looked_at(session)[1] if session.prompts else None
-    if tip is not None and session.model:
-        cursor = None if session.mode in (Mode.TREE, Mode.PROMPTS) else session.prompt.cursor
+    if session.model and unread(session) is None:
+        _, cursor, tip = shown(session)
         if tip.differs is not None:
             important = 8 if cursor is None else 4
             parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
         if cursor is not None:
-            parts += _of_token(session, cursor)
+            parts += _of_token(session, tip, cursor)
         else:
             parts += _of_tip(session, tip, session.model.vocab_size)
     return [("", " "), *choose(parts, width - 1)]
@@ -285,7 +277,7 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
     return parts
 
 
-def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
+def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]:
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
@@ -295,10 +287,10 @@ def _of_token(session: Session, node: Node) -> list[tuple[int, Line]]:
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
         parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(session.prompt))))
+        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(Prompt(tip)))))
     if node.parent and node.parent.distribution:
         bits = node.parent.distribution.entropy_bits
-        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, doubts(session.prompt))))
+        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, doubts(Prompt(tip)))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
