@@ -326,6 +326,21 @@ def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> 
     assert not box._waiting, "nobody listens to the older one's answer"
 
 
+def test_a_request_ends_the_wait_for_quiet() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as source:
+        box = Inbox(source, io.BytesIO())
+        reader = threading.Thread(target=box.read)
+        reader.start()
+        assert box.idle(0.001)
+        threading.Timer(0.05, os.write, [writing, encode(Tokenize(1, "a", True))]).start()
+        began = time.monotonic()
+        assert not box.idle(60)
+        assert time.monotonic() - began < 30
+        os.close(writing)
+        reader.join()
+
+
 def test_foresight_waits_for_everything_else() -> None:
     box = inbox(Foresee(1, [1], [2], 5), Tokenize(2, "a", True), Foresee(3, [1], [3], 5))
     assert [box.next(), box.next()] == [Tokenize(2, "a", True), Foresee(3, [1], [3], 5)]

@@ -284,6 +284,8 @@ class Llama:
         self._pace = Pace(self._threads)
         self._abort = abort
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._logits_at = 0
+        self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
             raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
@@ -442,6 +444,14 @@ class Llama:
             raise ModelError(f"llama.cpp could not decode (code {code})")
         if rows == 0:
             return np.empty((0, size), np.float32)
-        logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
         self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
-        return logits
+        return self._rows()[:rows]
+
+    def _rows(self) -> Logits:
+        """llama.cpp's buffer of logits, shape (BATCH, vocabulary size): no more of it is there than was asked for."""
+        pointer = llama_cpp.llama_get_logits(self._context)
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits_at:  # it seldom moves, and a view takes longer to make than to look up
+            self._logits_at = address
+            self._logits = np.ctypeslib.as_array(pointer, shape=(BATCH, self.vocabulary.size))
+        return self._logits

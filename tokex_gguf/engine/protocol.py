@@ -338,7 +338,7 @@ def _fits(value: object, kind: object) -> bool:
     if kind == int | None:
         return value is None or type(value) is int
     if kind == list[int]:
-        return type(value) is list and all(type(token) is int for token in value)
+        return type(value) is list and set(map(type, value)) <= {int}
     return True
 
 

@@ -45,9 +45,11 @@ from tokex_gguf.engine.search import Index, likeliest
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece
 
-QUIET = 0.02
-"""Seconds without a request before the vocabulary is made ready for searching."""
-
+QUIET = 0.4
+"""Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
+then sleep, and whoever plays on at once finds a processor free."""
+GAP = 0.0002
+"""Seconds between two slices of it, in which the reading thread can have the interpreter."""
 
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
@@ -110,10 +112,10 @@ class Inbox:
         if not isinstance(request, Stop):
             self._waiting.append(request)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is asked for."""
-        return not self._waiting and not self._closed
+    def idle(self, seconds: float) -> bool:
+        """Waits so long for a request; returns whether none has come."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
 
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
@@ -198,11 +200,9 @@ class Server:
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching."""
-        if self._answered and not index.complete:
-            time.sleep(QUIET)  # not beside the frame that is drawn just now
-            while self._inbox.idle and not index.complete:
+        if self._answered and not index.complete and self._inbox.idle(QUIET):
+            while not index.complete and self._inbox.idle(GAP):
                 index.extend()
-                time.sleep(0)
         self._answered = True
         return self._inbox.next()
 

@@ -46,8 +46,7 @@ class Statistics:
         np.exp(self._shifted, out=self._weights)
         total = float(self._weight_runs.sum(axis=1).sum(dtype=np.float64))
         # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
-        with np.errstate(invalid="ignore"):
-            moment = self._moment()
+        moment = self._moment()
         if math.isnan(moment):
             # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
             np.maximum(self._shifted, _LOWEST, out=self._shifted)
