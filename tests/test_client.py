@@ -33,10 +33,10 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
-    decode,
     encode,
 )
 from tokex_gguf.engine.server import TOGETHER, Inbox
+from tokex_gguf.engine.wire import Receiver, Sender
 
 LONG = list(range(1000, 2000)) * 5
 
@@ -274,9 +274,10 @@ def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", mon
     client.send(check)
     client.send(foresee)
     client.send(Stop())  # goes at once, and what was held with it, in its order
-    assert [decode(echo.stderr.readline()) for _ in range(3)] == [check, foresee, Stop()]
+    receiver = Receiver()
+    assert [receiver.decode(echo.stderr.readline()) for _ in range(3)] == [check, foresee, Stop()]
     client.send(evaluate)
-    assert decode(echo.stderr.readline()) == evaluate
+    assert receiver.decode(echo.stderr.readline()) == evaluate
     client.close()
     echo.stderr.close()
 
@@ -285,7 +286,7 @@ def test_what_is_held_back_goes_when_nothing_else_comes(echo: "subprocess.Popen[
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     client.send(Check(1, [1], True))
-    assert decode(echo.stderr.readline()) == Check(1, [1], True)
+    assert Receiver().decode(echo.stderr.readline()) == Check(1, [1], True)
     client.close()
     echo.stderr.close()
 
@@ -294,7 +295,7 @@ def test_what_is_held_back_goes_when_nothing_else_comes(echo: "subprocess.Popen[
 
 
 def inbox(*requests: Request) -> Inbox:
-    box = Inbox(io.BytesIO(b"".join(map(encode, requests))), io.BytesIO())
+    box = Inbox(io.BytesIO(b"".join(map(Sender().encode, requests))), io.BytesIO())
     box.read()
     box._closed = False  # the source ended, but the other side is still there
     return box

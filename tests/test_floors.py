@@ -29,6 +29,7 @@ FLOORS = {
             "tokens",
             "line",
             "engine.protocol",
+            "engine.wire",
             "engine.process",
             "config",
             "prefix",
@@ -73,7 +74,7 @@ IN_THE_ENGINE = (
     "__main__",
 )
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
-ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "distribution", "tokens", "prefix", *FLOORS[0]}
+ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "engine.wire", "distribution", "tokens", "prefix", *FLOORS[0]}
 
 
 def room_of(path: Path) -> str:

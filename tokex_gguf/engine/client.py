@@ -22,8 +22,8 @@ from tokex_gguf.engine.protocol import (
     Reply,
     Request,
     decode,
-    encode,
 )
+from tokex_gguf.engine.wire import Sender
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class EngineClient:
         """
         try:
             held: list[Request | None] = []
+            sender = Sender()
             is_open = True
             while is_open:
                 came = self._queued(QUIET if held else None)
@@ -105,7 +106,7 @@ class EngineClient:
                 newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(held):
                     if waiting and (not isinstance(waiting, Evaluate) or index == newest):
-                        pipe.write(encode(waiting))
+                        pipe.write(sender.encode(waiting))
                 pipe.flush()
                 is_open, held = None not in held, []
         except OSError:

@@ -38,10 +38,10 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
-    decode,
     encode,
 )
 from tokex_gguf.engine.search import Index, likeliest
+from tokex_gguf.engine.wire import Receiver
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece
 
@@ -71,8 +71,9 @@ class Inbox:
 
     def read(self) -> None:
         """Reads to the end of the source."""
+        receiver = Receiver()
         for line in self._source:
-            request = decode(line)
+            request = receiver.decode(line)
             if isinstance(request, Ping):
                 if not self._alive():
                     break

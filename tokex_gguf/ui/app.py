@@ -12,10 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from prompt_toolkit.application import Application, run_in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -56,6 +57,15 @@ FOR_THE_EDITOR = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if has
 """Signals that keys send to everybody in the foreground. While an editor runs, they are meant for it."""
 
 
+class _Application(Application[None]):
+    """One without text fields. prompt_toolkit asks for theirs at each key, and would make one each time."""
+
+    @cached_property
+    def current_buffer(self) -> Buffer:
+        """See Application."""
+        return Buffer()
+
+
 class App:
     """A game on a terminal."""
 
@@ -70,7 +80,7 @@ class App:
         self._ended_by = 0
         self._away = False
         self._cut_short = False
-        self._application: Application[None] = Application(
+        self._application = _Application(
             layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse, self._terminal)),
             key_bindings=self._bindings(),
             style=DynamicStyle(self._style),

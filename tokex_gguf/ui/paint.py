@@ -72,19 +72,19 @@ class Painting(Window):
         else:
             # Two screens without lines leave prompt_toolkit nothing to compare.
             before.height = screen.height = 0
-            self._write(lines, renderer.output, renderer.style, depth)
+            self._write(lines, write_position.width, renderer.output, renderer.style, depth)
         self._shown = lines
 
-    def _write(self, lines: list[Line], output: Output, style: BaseStyle, depth: ColorDepth) -> None:
+    def _write(self, lines: list[Line], width: int, output: Output, style: BaseStyle, depth: ColorDepth) -> None:
         """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0."""
         at = 0
         for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
             if shown == line:
                 continue
-            column, fragments = changed(shown, line)
+            fragments, unchanged = changed(shown, line)
             output.reset_attributes()  # a new line could be painted in them
             output.write("\r\n" * (y - at))
-            output.cursor_forward(column)
+            output.cursor_forward(width - width_of(fragments) - width_of(unchanged))
             at, latest = y, None
             for name, text in fragments:
                 attributes = self._attributes.get(name)
@@ -102,8 +102,8 @@ class Painting(Window):
         self._point(event)
 
 
-def changed(old: Line, new: Line) -> tuple[int, Line]:
-    """The column from which a line differs from an old one of the same width, and the fragments to write there."""
+def changed(old: Line, new: Line) -> tuple[Line, Line]:
+    """The fragments by which a line differs from an old one of the same width, and those behind them, as before."""
     shorter = min(len(old), len(new))
     start = next((index for index in range(shorter) if old[index] != new[index]), shorter)
     # What takes no cell belongs to the cell before it, which has to be written with it.
@@ -114,7 +114,7 @@ def changed(old: Line, new: Line) -> tuple[int, Line]:
         end += 1
     while end and _clings(new, len(new) - end):
         end -= 1
-    return width_of(new[:start]), new[start : len(new) - end]
+    return new[start : len(new) - end], new[len(new) - end :]
 
 
 def _clings(line: Line, index: int) -> bool:
