@@ -101,14 +101,14 @@ def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> 
     assert (tmp_path / "a" / "b").stat().st_mode & 0o077 == 0
 
 
-def test_at_most_a_second_after_a_change_and_at_most_once_a_second(
+def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[float] = []
     monkeypatch.setattr(keep, "save_generation", lambda *_: begun.append(time.monotonic()))
     first = time.monotonic()
     offered = 0
-    while time.monotonic() < first + 2.7:
+    while time.monotonic() < first + 2.9:
         keeper.offer(dump(offered))
         offered += 1
         time.sleep(0.01)
@@ -116,6 +116,22 @@ def test_at_most_a_second_after_a_change_and_at_most_once_a_second(
     assert 0.4 < gaps[0] < 1.1
     assert all(0.99 < gap < 1.2 for gap in gaps[1:]), gaps
     assert len(gaps) == 3
+
+
+def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[float] = []
+    monkeypatch.setattr(keep, "save_generation", lambda *_: begun.append(time.monotonic()))
+    monkeypatch.setattr(keep, "SETTLE", 0.1)
+    monkeypatch.setattr(keep, "QUIET", 0.5)
+    monkeypatch.setattr(keep, "AT_MOST", LONG)
+    keeper.offer(dump(1))
+    for n in range(2, 30):
+        time.sleep(0.02)
+        keeper.offer(dump(n))
+    last = time.monotonic()
+    assert not begun
+    time.sleep(0.8)
+    assert len(begun) == 1 and begun[0] >= last + 0.49
 
 
 def test_the_last_state_wins_and_offering_waits_for_nothing(tmp_path: Path, keeper: Keeper) -> None:

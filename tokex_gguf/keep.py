@@ -22,10 +22,13 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.storage import TEMPORARY, save_generation
 
-APART = 1.0
-"""Seconds between the beginnings of two writes."""
+APART = 0.8
+"""Seconds between the beginnings of two writes, at the least."""
 SETTLE = 0.5
 """Seconds that the first change waits for others. The answer to a key press comes before its save."""
+QUIET, AT_MOST = 0.06, 0.2
+"""Seconds without a change that a save which is due waits for, and how long it waits for them: a key whose answer is
+being computed is not to share the processor with it."""
 AGAIN = 5.0
 """Seconds until what could not be written is tried again, where nothing asks for it before."""
 LARGEST = 1 << 30
@@ -164,9 +167,8 @@ def prune(folder: Path, now: float) -> None:
 class Keeper:
     """Saves one session again and again, in a thread of its own.
 
-    Between a change and the beginning of its save lies a second at the most, and so it does
-    between two saves at the least. Nothing here raises into the caller, and what fails costs
-    nothing that was saved before.
+    Between a change and the beginning of its save lies a second at the most. Nothing here raises
+    into the caller, and what fails costs nothing that was saved before.
     """
 
     def __init__(self, folder: Path, name: str, tell: Callable[[str], None]) -> None:
@@ -183,7 +185,8 @@ class Keeper:
         # What follows is read and changed under that lock only.
         self._dump: Callable[[], bytes] | None = None
         """The state to be saved; None while there is nothing unsaved."""
-        self._due = 0.0
+        self._due = self._latest = 0.0
+        """When to save, and when the last change was, on the monotonic clock."""
         self._hurry = False
         self._closing = False
         self._last = -APART
@@ -204,8 +207,9 @@ class Keeper:
         with self._changed:
             if self._closing:
                 return
+            self._latest = time.monotonic()
             if self._dump is None:
-                self._due = max(time.monotonic() + SETTLE, self._last + APART)
+                self._due = max(self._latest + SETTLE, self._last + APART)
                 # Else the thread waits for that moment already: waking it would cost every key its time.
                 self._changed.notify_all()
             self._dump = dump
@@ -250,7 +254,8 @@ class Keeper:
         """The state to write now and its number, once there is one; None at the end."""
         with self._changed:
             while True:
-                wait = None if self._dump is None else self._due - time.monotonic()
+                moment = min(max(self._due, self._latest + QUIET), self._due + AT_MOST)
+                wait = None if self._dump is None else moment - time.monotonic()
                 if wait is not None and (wait <= 0 or self._hurry or self._closing):
                     break
                 if self._closing:
