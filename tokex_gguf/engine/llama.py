@@ -445,9 +445,9 @@ class Llama:
         if rows == 0:
             return np.empty((0, size), np.float32)
         self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
-        return self._rows()[:rows]
+        return self._buffer()[:rows]
 
-    def _rows(self) -> Logits:
+    def _buffer(self) -> Logits:
         """llama.cpp's buffer of logits, shape (BATCH, vocabulary size): no more of it is there than was asked for."""
         pointer = llama_cpp.llama_get_logits(self._context)
         address = ctypes.addressof(pointer.contents)
