@@ -81,8 +81,9 @@ class Terminal:
         Bytes are only time-stamped while they come, and interpreted afterwards: reading
         the screen meanwhile would take the processor from the program.
         """
-        self.press(*names)
+        # Before the key: who was put aside right behind it would find the answer sooner than it came.
         began = last = time.perf_counter()
+        self.press(*names)
         answer: float | None = None
         for _ in range(100):
             came: list[tuple[float, bytes]] = []
