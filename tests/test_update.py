@@ -286,6 +286,17 @@ def test_one_append_is_kept_while_the_table_is_computed_and_no_more() -> None:
     assert len(path(play)) == 5 + 2
 
 
+@pytest.mark.parametrize("elsewhere", [Action.SEARCH, Action.INPUT, Action.TREE, Action.CURSOR_BACK])
+def test_an_append_that_was_kept_is_dropped_by_who_goes_elsewhere(elsewhere: Action) -> None:
+    play = started()
+    play.take(Action.APPEND)
+    play.take(Action.APPEND)
+    play.take(elsewhere)
+    play.answer()
+    assert play.session.ready and not play.session.ahead
+    assert len(path(play)) == 5 + 1 and len(play.session.prompts) == 1
+
+
 def test_pop_wins_over_a_decode_under_way() -> None:
     play = started()
     tip = play.session.prompt.tip

@@ -23,6 +23,7 @@ from tokex_gguf.rules.asking import ask, read_prompt
 from tokex_gguf.rules.effects import (
     Beat,
     EditFailed,
+    Effect,
     Kept,
     Listed,
     ListedModels,
@@ -156,10 +157,14 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
 def _go_on(session: Session) -> Outcome:
     """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
-    if session.ready and (session.autoplay or session.ahead):
-        session, more = play_on(session) if session.autoplay else append(session)
-        effects += more
-    return session, effects
+    more: list[Effect] = []
+    if session.ready and session.autoplay:
+        session, more = play_on(session)
+    elif session.ready and session.ahead:
+        # Who searches, types or looks back by now is no longer where → was pressed.
+        there = session.mode is Mode.PLAY and session.prompt.cursor is None
+        session, more = append(session) if there else (replace(session, ahead=False), [])
+    return session, [*effects, *more]
 
 
 def _foreseen(session: Session, message: Foreseen) -> Outcome:
