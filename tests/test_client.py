@@ -15,6 +15,7 @@ import pytest
 
 from tokex_gguf.engine import client as client_module
 from tokex_gguf.engine import process
+from tokex_gguf.engine import server as server_module
 from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
 from tokex_gguf.engine.protocol import (
     Check,
@@ -35,7 +36,8 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     encode,
 )
-from tokex_gguf.engine.server import TOGETHER, Inbox
+from tokex_gguf.engine.search import Index
+from tokex_gguf.engine.server import TOGETHER, Inbox, Server
 from tokex_gguf.engine.wire import Receiver, Sender
 
 LONG = list(range(1000, 2000)) * 5
@@ -301,6 +303,13 @@ def inbox(*requests: Request) -> Inbox:
     return box
 
 
+def ask(box: Inbox, request: Request) -> None:
+    """Takes a request as the reading thread does."""
+    with box._changed:
+        box._take(request)
+        box._changed.notify()
+
+
 def test_only_the_newest_evaluation_is_answered() -> None:
     box = inbox(Evaluate(1, [1], 0, 5), Tokenize(2, "a", True), Evaluate(3, [1], 0, 5), Tokenize(4, "b", True))
     assert [box.next(), box.next(), box.next()] == [
@@ -340,6 +349,26 @@ def test_a_request_ends_the_wait_for_quiet() -> None:
         assert time.monotonic() - began < 30
         os.close(writing)
         reader.join()
+
+
+def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the quiet before it, nor for more than a slice of it."""
+    box = inbox()
+    server = Server(box, io.BytesIO())
+    slices: list[int] = []
+    index = Index(10**9, lambda _: b"a")
+    monkeypatch.setattr(index, "extend", lambda: slices.append(1))
+    monkeypatch.setattr(server_module, "QUIET", 60)
+    server._answered = True
+    asked = Evaluate(1, [1], 0, 5)
+    threading.Timer(0.05, ask, [box, asked]).start()
+    began = time.monotonic()
+    assert server._next(index) == asked
+    assert time.monotonic() - began < 30 and not slices
+    monkeypatch.setattr(server_module, "QUIET", 0)
+    threading.Timer(0.05, ask, [box, asked]).start()
+    assert server._next(index) == asked
+    assert slices
 
 
 def test_foresight_waits_for_everything_else() -> None:

@@ -1,6 +1,6 @@
 """The logits that were computed last, kept whole: for tokens that no table lists."""
 
-import numpy as np
+from collections import deque
 
 from tokex_gguf.engine.statistics import Logits
 
@@ -15,19 +15,15 @@ class Rows:
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
-        self.room: int = max(1, min(MOST, BYTES // (4 * size)))
+        self.room: int = min(MOST, BYTES // (4 * size))
         """Rows kept at the most."""
-        # In one piece, taken once: memory for each row anew would cost more than filling it.
-        self._rows = np.empty((self.room, size), np.float32)
-        self._paths: list[list[int]] = [[]] * self.room
-        self._oldest = 0
+        self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=self.room)
 
     def keep(self, path: list[int], row: Logits) -> None:
         """Copies a row, shape (vocabulary size,): the next decode overwrites it."""
         if self.of(path) is None:
-            self._rows[self._oldest], self._paths[self._oldest] = row, path
-            self._oldest = (self._oldest + 1) % self.room
+            self._rows.append((path, row.copy()))
 
     def of(self, path: list[int]) -> Logits | None:
-        """The row after a path, if it is kept: a view that holds until another row is."""
-        return self._rows[self._paths.index(path)] if path in self._paths else None
+        """The row after a path, if it is kept."""
+        return next((row for held, row in reversed(self._rows) if held == path), None)
