@@ -34,6 +34,7 @@ FLOORS = {
             "config",
             "prefix",
             "storage",
+            "text_files",
             "exits",
         ),
         *(
@@ -198,6 +199,7 @@ def test_pure_rooms_touch_nothing_outside() -> None:
         "words",
         "fit",
         "chat",
+        "text_files",
         "distribution",
         "tokens",
         "session",

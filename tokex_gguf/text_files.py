@@ -1,0 +1,72 @@
+"""Bytes of a text file to its text: UTF-8, and what Windows' programs write. Pure."""
+
+import re
+from typing import NamedTuple
+
+# UTF-32 first: its little-endian mark begins with the one of UTF-16.
+_MARKS = (
+    (b"\xef\xbb\xbf", "UTF-8"),
+    (b"\xff\xfe\0\0", "UTF-32-LE"),
+    (b"\0\0\xfe\xff", "UTF-32-BE"),
+    (b"\xff\xfe", "UTF-16-LE"),
+    (b"\xfe\xff", "UTF-16-BE"),
+)
+_LONE_LF = re.compile(r"(?<!\r)\n")
+
+
+class NotText(Exception):
+    """The bytes are no text; says what is wrong, and what to do where something can be done."""
+
+
+class Decoded(NamedTuple):
+    """The text of a file."""
+
+    text: str
+    """Without a byte order mark."""
+    encoding: str
+    """UTF-8, UTF-16 or UTF-32."""
+
+
+def decode(data: bytes) -> Decoded:
+    r"""The text of a file. UTF-16 and UTF-32 are read where a byte order mark says so. Raises NotText.
+
+    >>> decode(b"\xef\xbb\xbfhi")
+    Decoded(text='hi', encoding='UTF-8')
+    >>> decode(b"\xff\xfeh\0i\0")
+    Decoded(text='hi', encoding='UTF-16')
+    """
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "UTF-8"))
+    rest, name = data[len(mark) :], encoding[:6].rstrip("-")
+    if not mark and b"\0" in data:
+        if _looks_like_utf_16(data):
+            raise NotText("UTF-16 without a byte order mark: save it as UTF-8")
+        raise NotText(f"not text: a zero byte at offset {data.index(0)}")
+    try:
+        text = rest.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise NotText(f"not {name} at byte offset {len(mark) + error.start}: save it as UTF-8") from None
+    if "\0" in text:
+        raise NotText(f"not text: U+0000 at character {text.index(chr(0))}")
+    return Decoded(text, name)
+
+
+def _looks_like_utf_16(data: bytes) -> bool:
+    """Whether most characters take two bytes, of which one is zero: text of a Latin alphabet."""
+    sample = data[: 1 << 12]
+    halves = sample[::2], sample[1::2]
+    zeros = [half.count(0) for half in halves]
+    return len(sample) % 2 == 0 and min(zeros) == 0 and max(zeros) > 0.4 * len(halves[0])
+
+
+def has_crlf_only(text: str) -> bool:
+    """Whether all line ends are CRLF, as Windows' programs write them; False for a text of one line."""
+    return "\r\n" in text and _LONE_LF.search(text) is None
+
+
+def with_line_feeds(text: str) -> str:
+    r"""A text of which all line ends are CRLF with LF instead; any other as it is.
+
+    >>> with_line_feeds("a\r\nb\r\n"), with_line_feeds("a\r\nb\n")
+    ('a\nb\n', 'a\r\nb\n')
+    """
+    return text.replace("\r\n", "\n") if has_crlf_only(text) else text
