@@ -37,9 +37,7 @@ class Line:
         Line(text='one ', caret=4)
         """
         before = self.text[: self.caret].rstrip()
-        while before and not before[-1].isspace():
-            before = before[:-1]
-        return self._without(len(before))
+        return self._without(len(before) - len("".join(before.rsplit(maxsplit=1)[-1:])))
 
     def cleared(self) -> "Line":
         """Without all that is before the caret."""

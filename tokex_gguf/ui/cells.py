@@ -9,6 +9,10 @@ Fragment: TypeAlias = tuple[str, str]
 Line: TypeAlias = list[Fragment]
 
 
+MARKS = 8
+"""Characters without a cell of their own that are drawn on one cell, at the most."""
+
+
 def width_of(line: Line) -> int:
     """Cells that a line paints."""
     return sum(get_cwidth(text) for _, text in line)
@@ -20,15 +24,41 @@ def clip(text: str, width: int) -> str:
     >>> clip("every", 4), clip("every", 5)
     ('eve…', 'every')
     """
-    if get_cwidth(text) <= width:
+    most = longest(width)
+    if len(text) <= most and get_cwidth(text) <= width:
         return text
     kept, used = [], 0
-    for char in text:
+    for char in text[:most]:
         used += get_cwidth(char)
         if used > width - 1:
             break
         kept.append(char)
     return "".join(kept) + "…" if width > 0 else ""
+
+
+def clip_start(text: str, width: int, *, more: bool = False) -> str:
+    """The text, or as much of its end as fits into `width` cells with a … before it.
+
+    `more`: there is text before it in any case.
+
+    >>> clip_start("every", 4), clip_start("every", 5), clip_start("every", 6, more=True)
+    ('…ery', 'every', '…every')
+    """
+    most = longest(width)
+    if not more and len(text) <= most and get_cwidth(text) <= width:
+        return text
+    kept, used = [], 0
+    for char in reversed(text[-most:] if most else ""):
+        used += get_cwidth(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "…" + "".join(reversed(kept)) if width > 0 else ""
+
+
+def longest(width: int) -> int:
+    """Characters that are looked at to fill `width` cells, so that a text of any length costs no more."""
+    return MARKS + max(0, width) * (1 + MARKS)
 
 
 def pad(text: str, width: int) -> str:
@@ -42,7 +72,7 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
     fitted: Line = []
     left = width
     for style, text in line:
-        cells = get_cwidth(text)
+        cells = get_cwidth(text) if len(text) <= longest(left) else left + 1
         if cells > left:
             text = clip(text, left)
             fitted.append((style, text))

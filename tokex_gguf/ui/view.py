@@ -20,7 +20,7 @@ from tokex_gguf.session import Draft, Engine, Hunt, Layer, Prompt, Score, Sessio
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.cells import Line, choose, clip, fit, spread, width_of
+from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
 from tokex_gguf.ui.lists import (
     logarithmic,
@@ -314,9 +314,10 @@ def _input(session: Session, width: int) -> Line:
     head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
     text, caret = session.line.text, session.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
-    before, here, after = visible(text[:caret]), visible(text[caret : caret + 1]) or " ", visible(text[caret + 1 :])
-    while get_cwidth(before) > room * 2 // 3 and get_cwidth(before + here + after) > room:
-        before = "…" + before[2 if before.startswith("…") else 1 :]
+    # No more of the text is looked at than can be seen of it, however long it is.
+    start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
+    here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
+    before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - get_cwidth(here + after)), more=start > 0)
     line: Line = [("class:label", head), ("class:input", before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
 
