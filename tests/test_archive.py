@@ -25,6 +25,7 @@ from tokex_gguf.archive import BadArchive, dump, load, seal
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Checked, Evaluate, Loaded
 from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.purposes import ForCheck
 from tokex_gguf.session import Engine, Layer, Palette, Prompt, Session, Settings
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
@@ -314,7 +315,7 @@ def test_dumps_between_any_two_steps_of_an_answer() -> None:
         assert dump(again) == data
     node.checked = False
     dumps.clear()
-    play.session = replace(play.session, check=(1000, node))
+    play.session = replace(play.session, asked={1000: ForCheck(node)})
     play.take(Checked(1000, 1))
     tips = [load(data, play.session.settings).prompt.tip for data in dumps]
     assert {(tip.checked, tip.differs) for tip in tips} == {(False, None), (True, 1)}

@@ -29,6 +29,7 @@ from tokex_gguf.distribution import Distribution
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.keymap import Action, Mode
+from tokex_gguf.purposes import ForLookahead
 from tokex_gguf.session import DOUBT, DOUBT_AT_START, Engine, Session
 from tokex_gguf.update import Beat, Typed
 
@@ -68,7 +69,7 @@ def decoding(player: Patient) -> None:
 
 
 def foreseeing(player: Patient) -> None:
-    player.until(lambda session: session.ready and session.foresight)
+    player.until(lambda session: session.ready and session.newest(ForLookahead))
 
 
 def playing(player: Patient) -> None:

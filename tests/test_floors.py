@@ -25,6 +25,7 @@ FLOORS = {
     1: [
         *(
             "tree",
+            "purposes",
             "distribution",
             "tokens",
             "line",

@@ -467,7 +467,7 @@ def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
     play = waiting()
     play.asked.clear()
     best = fake.ranked(path(play))[:3]
-    play.session = replace(play.session, foresight=None, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)})
+    play.session = replace(play.session, asked={}, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)})
     play.take(Action.LAYER)
     assert ahead(play).tokens == [best[0], best[2]]
 

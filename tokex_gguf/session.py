@@ -8,15 +8,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.keymap import Mode
 from tokex_gguf.line import EMPTY, Line
+from tokex_gguf.purposes import Decoded, Purpose
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
+
+P = TypeVar("P", bound=Purpose)
 
 BEAT = 2.0
 """Seconds between two questions whether the engine is alive, while it owes an answer."""
@@ -121,17 +124,6 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """An evaluation that was asked for: the nodes it gives answers for, in order."""
-
-    nodes: tuple[Node, ...]
-    start: int
-    """Position of the first."""
-    asked: int | None
-    """A token whose probability after the last one is asked for too."""
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """What the last answer took."""
 
@@ -147,13 +139,14 @@ class Hunt:
 
     tip: Node
     """After this path."""
-    request: int = 0
     rows: tuple[Candidate, ...] | None = None
     """What was found, the most likely first; None before the first answer."""
     total: int = 0
     """How many tokens there are with this text."""
     row: int = 0
     """The selected one."""
+    fault: str = ""
+    """Why the engine could not search, where it could not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +157,6 @@ class Draft:
     """The path it goes on from."""
     tip: Node
     """The path with the typed tokens."""
-    request: int | None = None
-    """The Tokenize request whose answer is awaited."""
-    entered: bool = False
-    """Whether the text is appended once that answer is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +231,6 @@ class Session:
     """The text that is typed in SEARCH, INPUT and NAME."""
     hunt: Hunt | None = None
     draft: Draft | None = None
-    scoring: Mapping[int, Node] = field(default_factory=dict)
-    """The base of each phrase that is scored once its Tokenize request is answered."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()
@@ -256,14 +243,8 @@ class Session:
     """The file of the model to go back to, while another is loaded in its place."""
     carried: tuple[tuple[int, str], ...] = ()
     """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
-    carrying: int | None = None
-    """The Tokenize request of the first of them."""
     row: int = 0
     """The selected line of TREE, PROMPTS and MODELS."""
-    opening: tuple[int, bool] | None = None
-    """The Tokenize request of a text that becomes a prompt, and whether the active one's text was edited."""
-    check: tuple[int, Node] | None = None
-    """The Check request under way and its path."""
     scroll: int = 0
     """The entry of the help that is selected."""
     engine: Engine = Engine.LOADING
@@ -272,16 +253,12 @@ class Session:
     model: Loaded | None = None
     context: int = 0
     """KV cells there are now."""
-    jobs: Mapping[int, Job] = field(default_factory=dict)
-    """Evaluations whose answers may still come, by request."""
-    pending: int | None = None
-    """The request that the active prompt waits for."""
+    asked: dict[int, Purpose] = field(default_factory=dict)
+    """What each request that may still be answered is for, by its number, the oldest first. Replaced, never changed."""
     ahead: bool = False
     """Whether → was pressed while the table was still being computed."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
-    foresight: tuple[Node, tuple[int, ...]] | None = None
-    """The tip and the next tokens that look-ahead was asked for last."""
     foreseen: int = 0
     """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
     full: int | None = None
@@ -322,10 +299,28 @@ class Session:
         """Whether the engine owes something that the player waits for."""
         if self.engine is not Engine.READY:
             return self.engine is Engine.LOADING
-        typed = bool(self.scoring) or (self.draft is not None and self.draft.request is not None)
-        searched = self.hunt is not None and self.hunt.rows is None
-        asked = (self.pending, self.opening, self.carrying)
-        return typed or searched or not self.prompts or any(request is not None for request in asked)
+        return any(purpose.awaited for purpose in self.asked.values())
+
+    def newest(self, kind: type[P]) -> tuple[int, P] | None:
+        """The newest unanswered request of a kind: its number and its purpose."""
+        for number, purpose in reversed(self.asked.items()):
+            if isinstance(purpose, kind):
+                return number, purpose
+        return None
+
+    @property
+    def decoding(self) -> tuple[int, Decoded] | None:
+        """The newest request that is to be decoded: its number and its purpose. It replaced those before it."""
+        for number, purpose in reversed(self.asked.items()):
+            if isinstance(purpose, Decoded):
+                return number, purpose
+        return None
+
+    @property
+    def pending(self) -> int | None:
+        """The request whose distributions are waited for: of the active prompt, what is typed, or a phrase."""
+        newest = self.decoding
+        return newest[0] if newest and newest[1].awaited else None
 
     @property
     def silence(self) -> float:

@@ -1,10 +1,12 @@
 """What is asked of the engine: what the screen lacks, and what may be wanted next."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Foresee, Load, Stop, Tokenize
+from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Foresee, Load, Request, Stop, Tokenize
+from tokex_gguf.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
 from tokex_gguf.rules.effects import Effect, Outcome, Send, Start
-from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row, table
+from tokex_gguf.session import Cost, Engine, Prompt, Session, selected_row, table
 
 
 def begin(session: Session) -> list[Effect]:
@@ -31,37 +33,62 @@ def missing(prompt: Prompt) -> int | None:
     return start if start < prompt.tip.depth else None
 
 
+def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
+    """Sends a request, made with its number, and notes what its answer is for."""
+    number = session.requests + 1
+    asked = dict(session.asked)
+    if purpose.sole and (older := session.newest(type(purpose))):
+        del asked[older[0]]
+    asked[number] = purpose
+    return replace(session, requests=number, asked=asked), [Send(made(number))]
+
+
+def answered(session: Session, number: int) -> Session:
+    """The session without a request that needs no more answers."""
+    return replace(session, asked={one: purpose for one, purpose in session.asked.items() if one != number})
+
+
+def without(session: Session, *kinds: type[Purpose]) -> Session:
+    """The session when nobody waits any more for answers of some kinds."""
+    return replace(session, asked={one: made for one, made in session.asked.items() if not isinstance(made, kinds)})
+
+
+def given_up(session: Session) -> Session:
+    """Nobody waits for the pending distributions any more; what still comes of them is kept."""
+    number = session.pending
+    if number is None:
+        return session
+    purpose = session.asked[number]
+    assert isinstance(purpose, ForEvaluation | ForAutoplay)
+    return replace(session, asked={**session.asked, number: replace(purpose, awaited=False)})
+
+
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
     start = missing(prompt)
+    pending = session.pending
     if start is None:
-        effects: list[Effect] = [Send(Stop())] if session.pending is not None else []
-        return replace(session, pending=None, full=None), effects
+        effects: list[Effect] = [Send(Stop())] if pending is not None else []
+        return replace(given_up(session), full=None), effects
     if session.engine is not Engine.READY:
         return session, []
-    if session.pending is not None and covers(session.jobs[session.pending], prompt):
+    if pending is not None and covers(session.asked[pending], prompt):
         return session, []
-    request = session.requests + 1
-    job = Job(tuple(tip.nodes(start)), start, prompt.popped)
-    session = replace(
-        session,
-        requests=request,
-        pending=request,
-        foresight=None,
-        full=None,
-        cost=Cost(),
-        jobs={**session.jobs, request: job},
-    )
-    return session, [Send(Evaluate(request, tip.path(), start, session.settings.tokens_to_show, prompt.popped))]
+    session = replace(given_up(session), full=None, cost=Cost())
+    purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped)
+    top = session.settings.tokens_to_show
+    return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, top, prompt.popped))
 
 
-def covers(job: Job, prompt: Prompt) -> bool:
-    """Whether a job's answers will hold all that a prompt lacks."""
-    index = prompt.tip.depth - 1 - job.start
-    if not 0 <= index < len(job.nodes) or job.nodes[index] is not prompt.tip:
+def covers(purpose: Purpose, prompt: Prompt) -> bool:
+    """Whether a request's answers will hold all that a prompt lacks."""
+    if not isinstance(purpose, ForEvaluation):
         return False
-    following = job.nodes[index + 1].token if index + 1 < len(job.nodes) else job.asked
+    index = prompt.tip.depth - 1 - purpose.start
+    if not 0 <= index < len(purpose.nodes) or purpose.nodes[index] is not prompt.tip:
+        return False
+    following = purpose.nodes[index + 1].token if index + 1 < len(purpose.nodes) else purpose.asked
     return prompt.popped in (None, following)
 
 
@@ -81,13 +108,12 @@ def foresee(session: Session) -> Outcome:
     wanted = tuple(token for token in (chosen, *likely) if not session.foresees(token))
     if not wanted or prompt.tip.depth >= (session.model.context_limit if session.model else 0):
         return session, []
-    if session.foresight and session.foresight[0] is prompt.tip and set(wanted) <= set(session.foresight[1]):
+    # What was asked for stays asked for, answered or not, until the engine has to do something else.
+    before = session.decoding[1] if session.decoding else None
+    if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
         return session, []
-    request = session.requests + 1
-    job = Job((prompt.tip,), prompt.tip.depth, None)
-    session = replace(session, requests=request, foresight=(prompt.tip, wanted), jobs={**session.jobs, request: job})
-    foresee = Foresee(request, prompt.tip.path(), list(wanted), session.settings.tokens_to_show)
-    return session, [Send(foresee)]
+    path, top = prompt.tip.path(), session.settings.tokens_to_show
+    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Foresee(number, path, list(wanted), top))
 
 
 def check(session: Session) -> Outcome:
@@ -95,25 +121,22 @@ def check(session: Session) -> Outcome:
     tip = session.prompt.tip if session.prompts else None
     if tip is None or tip.checked or not session.ready or session.autoplay or session.engine is not Engine.READY:
         return session, []
-    if session.check is not None and session.check[1] is tip:
+    newest = session.newest(ForCheck)
+    if newest and newest[1].target is tip:
         return session, []
-    request = session.requests + 1
-    session = replace(session, requests=request, check=(request, tip))
-    return session, [Send(Check(request, tip.path(), session.settings.parse_special))]
+    special = session.settings.parse_special
+    return request(session, ForCheck(tip), lambda number: Check(number, tip.path(), special))
 
 
 def read_prompt(session: Session) -> Outcome:
     """Asks for the tokens of the starting prompt."""
     if not session.settings.chat:
-        session, _, effects = tokenize(session, session.settings.text)
-        return session, effects
-    request = session.requests + 1
+        return tokenize(session, session.settings.text, ForStart())
     messages = [{"role": role, "content": content} for role, content in session.settings.chat]
-    return replace(session, requests=request), [Send(Chat(request, messages))]
+    return request(session, ForStart(), lambda number: Chat(number, messages))
 
 
-def tokenize(session: Session, text: str, *, continues: bool = False) -> tuple[Session, int, list[Effect]]:
-    """Asks for the tokens of a text. Returns the request's number as well."""
-    request = session.requests + 1
-    effect = Send(Tokenize(request, text, session.settings.parse_special, continues))
-    return replace(session, requests=request), request, [effect]
+def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:
+    """Asks for the tokens of a text."""
+    special = session.settings.parse_special
+    return request(session, purpose, lambda number: Tokenize(number, text, special, continues))

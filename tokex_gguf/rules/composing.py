@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.distribution import Candidate, Taken
-from tokex_gguf.engine.protocol import Found, Search, Tokenized
+from tokex_gguf.engine.protocol import Found, Search
 from tokex_gguf.keymap import Mode
 from tokex_gguf.line import Line
-from tokex_gguf.rules.asking import ask, tokenize
-from tokex_gguf.rules.effects import Edit, Effect, Outcome, Send
+from tokex_gguf.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch
+from tokex_gguf.rules.asking import ask, request, tokenize, without
+from tokex_gguf.rules.effects import Edit, Outcome
 from tokex_gguf.rules.playing import insert, show, with_prompt
 from tokex_gguf.rules.program import base_mode
 from tokex_gguf.session import Draft, Engine, Hunt, Prompt, Score, Session, text_of
@@ -29,14 +30,21 @@ def _unavailable(session: Session) -> str:
     return ""
 
 
+def _left(session: Session) -> Session:
+    """The session when nothing is typed any more."""
+    return replace(
+        without(session, ForSearch, ForContinuation), mode=base_mode(session), line=Line(), draft=None, hunt=None
+    )
+
+
 def close(session: Session) -> Outcome:
     """Leaves what is typed; nothing is changed."""
-    return ask(replace(session, mode=base_mode(session), line=Line(), draft=None, hunt=None))
+    return ask(_left(session))
 
 
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
     """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
-    session = replace(session, mode=base_mode(session), line=Line(), draft=None, hunt=None)
+    session = _left(session)
     if session.prompt.cursor is None and base is session.prompt.tip:
         return show(with_prompt(session, Prompt(tip)))
     return insert(session, Prompt(tip))
@@ -47,7 +55,7 @@ def go_on(session: Session, base: Node, tip: Node) -> Outcome:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
-    if session.draft is not None and session.draft.entered:
+    if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
         return session, []  # Enter was pressed: what comes after it is not part of the text
     return _changed(replace(session, line=session.line.typed(text)))
 
@@ -84,22 +92,25 @@ def search(session: Session) -> Outcome:
 def _search(session: Session) -> Outcome:
     hunt = session.hunt
     assert hunt is not None
-    request = session.requests + 1
-    session = replace(session, requests=request, hunt=replace(hunt, request=request))
-    query = session.line.text
-    return session, [Send(Search(request, hunt.tip.path(), query, max(100, session.settings.tokens_to_show)))]
+    path, query, top = hunt.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
+    return request(session, ForSearch(), lambda number: Search(number, path, query, top))
 
 
 def found(session: Session, message: Found) -> Outcome:
     """Shows what a search found."""
-    session.pieces.update(message.pieces)
     hunt = session.hunt
-    if hunt is None or message.request != hunt.request:
-        return session, []
+    assert hunt is not None
     rows = tuple(
         Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
     )
-    return replace(session, hunt=replace(hunt, rows=rows, total=message.total, row=0)), []
+    return replace(session, hunt=replace(hunt, rows=rows, total=message.total, row=0, fault="")), []
+
+
+def not_found(session: Session, reason: str) -> Session:
+    """Says why the engine could not search; what an earlier search found is no answer to this one."""
+    hunt = session.hunt
+    assert hunt is not None
+    return replace(session, hunt=replace(hunt, rows=(), total=0, row=0, fault=reason))
 
 
 def select_found(rows: int) -> Callable[[Session], Outcome]:
@@ -124,7 +135,8 @@ def append_found(session: Session) -> Outcome:
     hunt = session.hunt
     if hunt is None or not hunt.rows:
         waiting = hunt is not None and hunt.rows is None
-        return replace(session, notice="still searching" if waiting else "no token has this text"), []
+        nothing = (hunt.fault if hunt else "") or "no token has this text"
+        return replace(session, notice="still searching" if waiting else nothing), []
     row = hunt.rows[hunt.row]
     node = hunt.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
@@ -155,26 +167,31 @@ def _draft(session: Session) -> Outcome:
     assert draft is not None
     fresh = Draft(draft.base, draft.base)
     if not session.line.text:
-        return ask(replace(session, draft=fresh))
+        return ask(replace(without(session, ForContinuation), draft=fresh))
     # What is computed for the text before is not wanted any more; what is finished of it, stays.
     session, effects = ask(replace(session, draft=fresh))
-    session, request, more = tokenize(session, session.line.text, continues=True)
-    return replace(session, draft=replace(draft, request=request)), effects + more
+    session, more = tokenize(session, session.line.text, ForContinuation(), continues=True)
+    return replace(session, draft=draft), effects + more
 
 
-def drafted(session: Session, message: Tokenized) -> Outcome:
-    """The tokens of what is typed are there."""
+def drafted(session: Session, path: list[int], *, entered: bool) -> Outcome:
+    """The tokens of what is typed are there; where Enter was pressed, they are appended."""
     draft = session.draft
     assert draft is not None
-    session = replace(session, draft=replace(draft, tip=draft.base.descend(message.path), request=None))
-    return enter(session) if draft.entered else ask(session)
+    session = replace(session, draft=replace(draft, tip=draft.base.descend(path)))
+    return enter(session) if entered else ask(session)
 
 
-def scored(session: Session, message: Tokenized) -> Outcome:
+def not_tokenized(session: Session) -> Outcome:
+    """What is typed has no tokens, as far as the engine can tell: those of an earlier text are not shown for it."""
+    draft = session.draft
+    assert draft is not None
+    return ask(replace(session, draft=replace(draft, tip=draft.base)))
+
+
+def scored(session: Session, base: Node, path: list[int]) -> Outcome:
     """The tokens of a phrase that is to be scored are there."""
-    base = session.scoring[message.request]
-    scoring = {request: node for request, node in session.scoring.items() if request != message.request}
-    return _keep(replace(session, scoring=scoring), Score(base, base.descend(message.path)))
+    return _keep(session, Score(base, base.descend(path)))
 
 
 def _keep(session: Session, score: Score) -> Outcome:
@@ -196,8 +213,10 @@ def enter(session: Session) -> Outcome:
     if draft is None or not session.line.text:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
-    if draft.request is not None:
-        return replace(session, draft=replace(draft, entered=True)), []
+    if tokens := session.newest(ForContinuation):
+        return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
+    if draft.tip is draft.base:  # the engine has refused it: it may do better now, or says again why not
+        return tokenize(session, session.line.text, ForContinuation(entered=True), continues=True)
     return go_on(session, draft.base, draft.tip)
 
 
@@ -206,9 +225,12 @@ def score(session: Session) -> Outcome:
     draft = session.draft
     if draft is None or not session.line.text:
         return replace(session, notice="type a phrase first"), []
+    text = session.line.text
     session = replace(session, line=Line(), draft=Draft(draft.base, draft.base))
-    if draft.request is not None:
-        return ask(replace(session, scoring={**session.scoring, draft.request: draft.base}))
+    if tokens := session.newest(ForContinuation):
+        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(draft.base)}))
+    if draft.tip is draft.base:  # as with Enter
+        return tokenize(session, text, ForScore(draft.base), continues=True)
     return _keep(session, Score(draft.base, draft.tip))
 
 
@@ -246,15 +268,10 @@ def edited(session: Session, text: str) -> Outcome:
 
 def open_text(session: Session, text: str, *, replacing: bool = False) -> Outcome:
     """Opens a text as a new prompt, or in place of the active one."""
-    effects: list[Effect]
-    session, request, effects = tokenize(session, text)
-    return replace(session, opening=(request, replacing)), effects
+    return tokenize(session, text, ForNewPrompt(replacing))
 
 
-def opened(session: Session, path: list[int]) -> Outcome:
+def opened(session: Session, path: list[int], *, replacing: bool) -> Outcome:
     """The tokens of a text that becomes a prompt are there."""
-    assert session.opening is not None
-    replacing = session.opening[1]
-    session = replace(session, opening=None)
     prompt = Prompt(session.root.descend(path))
     return show(with_prompt(session, prompt)) if replacing else insert(session, prompt)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Continue, Stop
-from tokex_gguf.rules.asking import ask
+from tokex_gguf.purposes import ForAutoplay
+from tokex_gguf.rules.asking import ask, given_up, request
 from tokex_gguf.rules.effects import Effect, Outcome, Send
-from tokex_gguf.session import Cost, Engine, Job, Prompt, Session, selected_row, table
+from tokex_gguf.session import Cost, Engine, Prompt, Session, selected_row, table
 from tokex_gguf.tokens import label
 from tokex_gguf.tree import Node
 
@@ -137,7 +138,7 @@ def play_step(session: Session, node: Node) -> Outcome:
     """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow."""
     session = with_prompt(session, Prompt(node))
     if reason := _end_of_play(session):
-        return replace(session, autoplay=False, pending=None, notice=reason), [Send(Stop())]
+        return replace(given_up(session), autoplay=False, notice=reason), [Send(Stop())]
     return session, []
 
 
@@ -166,12 +167,9 @@ def play_on(session: Session) -> Outcome:
         following = following.child(following.distribution.ids[0])
     if not session.autoplay:
         return session, effects
-    tip = session.prompt.tip
-    request = session.requests + 1
-    job = Job((tip,), tip.depth, None)
-    jobs = {**session.jobs, request: job}
-    session = replace(session, requests=request, pending=request, foresight=None, jobs=jobs)
-    return session, [Send(Continue(request, following.path(), session.settings.tokens_to_show))]
+    path, top = following.path(), session.settings.tokens_to_show
+    purpose = ForAutoplay(session.prompt.tip)
+    return request(given_up(session), purpose, lambda number: Continue(number, path, top))
 
 
 def halt(session: Session) -> Outcome:

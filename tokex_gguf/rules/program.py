@@ -119,18 +119,12 @@ def lost(session: Session) -> Session:
     """A session whose engine is gone: nothing is asked for any more."""
     return replace(
         session,
-        pending=None,
+        asked={},
         ahead=False,
         autoplay=False,
-        foresight=None,
-        check=None,
-        opening=None,
         draft=None,
-        scoring={},
-        carrying=None,
         hunt=None,
         line=Line(),
-        jobs={},
         progress=0.0,
         unanswered=0,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from shlex import quote as shell_word
+from typing import assert_never
 
 from tokex_gguf.engine.protocol import (
     Checked,
@@ -18,8 +19,23 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.keymap import Mode
+from tokex_gguf.purposes import (
+    Computed,
+    Decoded,
+    ForAutoplay,
+    ForCarried,
+    ForCheck,
+    ForContinuation,
+    ForEvaluation,
+    ForLookahead,
+    ForNewPrompt,
+    ForScore,
+    ForSearch,
+    ForStart,
+    Purpose,
+)
 from tokex_gguf.rules import composing, program, switching
-from tokex_gguf.rules.asking import ask, read_prompt
+from tokex_gguf.rules.asking import answered, ask, read_prompt
 from tokex_gguf.rules.effects import (
     Beat,
     EditFailed,
@@ -37,7 +53,7 @@ from tokex_gguf.rules.effects import (
     SaveFailed,
 )
 from tokex_gguf.rules.playing import append, play_on, play_step
-from tokex_gguf.session import Cost, Engine, Job, Prompt, Session
+from tokex_gguf.session import Cost, Engine, Prompt, Session
 
 
 def hear(session: Session, message: News) -> Outcome:
@@ -62,9 +78,9 @@ def hear(session: Session, message: News) -> Outcome:
         case Continued():
             return _continued(session, message)
         case Found():
-            return composing.found(session, message)
+            return _found(session, message)
         case Checked():
-            return _checked(session, message), []
+            return _checked(session, message)
         case Failed():
             return _failed(session, message)
         case EngineDied():
@@ -88,14 +104,32 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=message.reason), []
 
 
-def _checked(session: Session, message: Checked) -> Session:
-    if session.check is None or message.request != session.check[0]:
-        return session
-    node = session.check[1]
-    # In this order: the tree may be saved between the two.
-    node.differs = message.place
-    node.checked = True
-    return replace(session, check=None)
+class WrongReply(Exception):
+    """A reply of a kind that its request cannot have: an engine that says so is not to be believed."""
+
+
+def _checked(session: Session, message: Checked) -> Outcome:
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForCheck(node):
+            # In this order: the tree may be saved between the two.
+            node.differs = message.place
+            node.checked = True
+            return answered(session, message.request), []
+        case _:
+            raise WrongReply
+
+
+def _found(session: Session, message: Found) -> Outcome:
+    session.pieces.update(message.pieces)
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForSearch():
+            return composing.found(answered(session, message.request), message)
+        case _:
+            raise WrongReply
 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
@@ -115,43 +149,56 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
     session.pieces.update(message.pieces)
-    if not session.prompts:
-        session, effects = ask(replace(session, prompts=(Prompt(session.root.descend(message.path)),)))
-        session, more = switching.carry(session)
-        return session, effects + more
-    if message.request == session.carrying:
-        return switching.arrived(session, message)
-    if session.draft is not None and message.request == session.draft.request:
-        return composing.drafted(session, message)
-    if message.request in session.scoring:
-        return composing.scored(session, message)
-    if session.opening is not None and message.request == session.opening[0]:
-        return composing.opened(session, message.path)
-    return session, []
+    purpose, path = session.asked.get(message.request), message.path
+    session = answered(session, message.request)
+    match purpose:
+        case None:
+            return session, []
+        case ForStart():
+            session, effects = ask(replace(session, prompts=(Prompt(session.root.descend(path)),)))
+            session, more = switching.carry(session)
+            return session, effects + more
+        case ForContinuation(entered):
+            return composing.drafted(session, path, entered=entered)
+        case ForScore(base):
+            return composing.scored(session, base, path)
+        case ForNewPrompt(replacing):
+            return composing.opened(session, path, replacing=replacing)
+        case ForCarried():
+            return switching.arrived(session, path)
+        case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
+            raise WrongReply
+        case _:
+            assert_never(purpose)
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:
     session.pieces.update(message.pieces)
-    job = session.jobs.get(message.request)
-    if job is None:
-        return session, []
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForEvaluation() as job:
+            pass
+        case _:
+            raise WrongReply
     offset = message.start - job.start
     nodes = job.nodes[offset : offset + len(message.distributions)]
     for node, distribution in zip(nodes, message.distributions, strict=True):
         node.attach(distribution)
     for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
         node.attach_taken(taken)
-    complete = nodes[-1] is job.nodes[-1]
+    complete = nodes[-1] is job.target
     if complete and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
-    jobs = _from(session, message.request)
+    pending = session.pending
+    asked = _from(session, message.request)
     if complete:
-        del jobs[message.request]
-    session = replace(session, jobs=jobs, context=message.context)
-    if message.request != session.pending:
+        del asked[message.request]
+    session = replace(session, asked=asked, context=message.context)
+    if message.request != pending:
         return session, []
     cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
-    return _go_on(replace(session, cost=cost, pending=None if complete else session.pending))
+    return _go_on(replace(session, cost=cost))
 
 
 def _go_on(session: Session) -> Outcome:
@@ -169,15 +216,20 @@ def _go_on(session: Session) -> Outcome:
 
 def _foreseen(session: Session, message: Foreseen) -> Outcome:
     session.pieces.update(message.pieces)
-    if (job := session.jobs.get(message.request)) is None:
-        return session, []
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForLookahead(node):
+            pass
+        case _:
+            raise WrongReply
     wanted = session.goal.tip
     if session.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.ids[0])
     waits = session.pending is not None and wanted.distribution is None
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
-        job.nodes[0].child(token).attach(distribution)
-    session = replace(session, jobs=_from(session, message.request), foreseen=session.foreseen + 1)
+        node.child(token).attach(distribution)
+    session = replace(session, asked=_from(session, message.request), foreseen=session.foreseen + 1)
     if not waits or wanted.distribution is None:
         return session, []
     return _go_on(session)  # the token was chosen while its answer was on the way
@@ -185,15 +237,20 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
 
 def _continued(session: Session, message: Continued) -> Outcome:
     session.pieces.update(message.pieces)
-    if (job := session.jobs.get(message.request)) is None:
-        return session, []
-    node = job.nodes[0]
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForAutoplay(node) as played:
+            pass
+        case _:
+            raise WrongReply
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node = node.child(token)
         node.attach(distribution)
-    jobs = {**_from(session, message.request), message.request: replace(job, nodes=(node,))}
-    session = replace(session, jobs=jobs, context=message.context)
-    if message.request != session.pending:
+    pending = session.pending
+    asked = {**_from(session, message.request), message.request: replace(played, target=node)}
+    session = replace(session, asked=asked, context=message.context)
+    if message.request != pending:
         return session, []
     session = replace(
         session, cost=Cost(session.cost.tokens + len(message.tokens), session.cost.seconds + message.seconds)
@@ -201,9 +258,13 @@ def _continued(session: Session, message: Continued) -> Outcome:
     return play_step(session, node)
 
 
-def _from(session: Session, request: int) -> dict[int, Job]:
-    """The jobs that may still be answered: the engine answers in order."""
-    return {number: job for number, job in session.jobs.items() if number >= request}
+def _from(session: Session, request: int) -> dict[int, Purpose]:
+    """What may still be answered after an answer to this request: what is decoded is answered in order."""
+    return {
+        number: purpose
+        for number, purpose in session.asked.items()
+        if number >= request or not isinstance(purpose, Decoded)
+    }
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
@@ -211,23 +272,42 @@ def _failed(session: Session, message: Failed) -> Outcome:
         return switching.back(session, f"{message.reason}: back to the model before")
     if not session.prompts:
         return session, [Quit(message.reason)]
-    if message.request is not None and message.request == session.carrying:
-        return switching.dropped(session)
     if message.request is None:
         return died(session, EngineDied(message.reason))
-    session = replace(session, jobs=_from(session, message.request + 1))
-    if session.opening is not None and message.request == session.opening[0]:
-        return replace(session, opening=None, notice=message.reason), []
-    if session.draft is not None and message.request == session.draft.request:
-        return replace(session, draft=replace(session.draft, request=None, entered=False), notice=message.reason), []
-    if message.request != session.pending:
+    purpose = session.asked.get(message.request)
+    told = replace(answered(session, message.request), notice=message.reason)
+    match purpose:
+        case None:
+            return session, []
+        case ForLookahead() | ForCheck():
+            return session, []  # nobody waits for it, and it is not asked for again
+        case ForStart():
+            return session, [Quit(message.reason)]
+        case ForContinuation():
+            return composing.not_tokenized(told)
+        case ForScore() | ForNewPrompt():
+            return told, []
+        case ForCarried():
+            return switching.dropped(told)
+        case ForSearch():
+            return composing.not_found(told, message.reason), []
+        case ForEvaluation() | ForAutoplay():
+            return _not_evaluated(session, purpose, message)
+        case _:
+            assert_never(purpose)
+
+
+def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
+    asked = _from(session, message.request or 0)
+    del asked[message.request or 0]
+    session = replace(session, asked=asked)
+    if not purpose.awaited:
         return session, []
     if session.goal.tip is not session.prompt.tip:
         # A phrase that does not fit must not be asked for again and again.
         scores = tuple(score for score in session.scores if score.logprob is not None)
-        return replace(session, pending=None, scores=scores, notice=message.reason), []
-    session = replace(session, pending=None, ahead=False, autoplay=False, full=message.context)
-    return replace(session, notice=message.reason), []
+        return replace(session, scores=scores, notice=message.reason), []
+    return replace(session, ahead=False, autoplay=False, full=message.context, notice=message.reason), []
 
 
 def died(session: Session, message: EngineDied) -> Outcome:

@@ -7,8 +7,8 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.catalogue import Entry
-from tokex_gguf.engine.protocol import Tokenized
 from tokex_gguf.keymap import Mode
+from tokex_gguf.purposes import ForCarried
 from tokex_gguf.rules.asking import begin, tokenize
 from tokex_gguf.rules.effects import ListModels, Outcome, Prepare, Prepared
 from tokex_gguf.rules.program import base_mode, lost
@@ -105,22 +105,21 @@ def resting(session: Session) -> Session:
 
 def carry(session: Session) -> Outcome:
     """Asks for the tokens of the next text that came along."""
-    if not session.carried or session.carrying is not None:
+    if not session.carried or session.newest(ForCarried):
         return session, []
     (_, text), *_ = session.carried
-    session, request, effects = tokenize(session, text)
-    return replace(session, carrying=request), effects
+    return tokenize(session, text, ForCarried())
 
 
-def arrived(session: Session, message: Tokenized) -> Outcome:
+def arrived(session: Session, path: list[int]) -> Outcome:
     """A text that came along has its tokens: it is a prompt again, in its place."""
     (index, _), *others = session.carried
-    prompt = Prompt(session.root.descend(message.path))
+    prompt = Prompt(session.root.descend(path))
     prompts = (*session.prompts[:index], prompt, *session.prompts[index:])
     active = session.active + (index <= session.active)
-    return carry(replace(session, prompts=prompts, active=active, carried=tuple(others), carrying=None))
+    return carry(replace(session, prompts=prompts, active=active, carried=tuple(others)))
 
 
 def dropped(session: Session) -> Outcome:
     """A text that came along has no tokens here: it is left out."""
-    return carry(replace(session, carried=session.carried[1:], carrying=None))
+    return carry(replace(session, carried=session.carried[1:]))

@@ -7,6 +7,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.branches import branches
 from tokex_gguf.catalogue import row
+from tokex_gguf.purposes import ForScore
 from tokex_gguf.session import Score, Session, rivals, shares
 from tokex_gguf.tokens import label, visible
 from tokex_gguf.tree import Node
@@ -41,7 +42,7 @@ _LEGIBLE = 8
 
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
-    if not session.scores and session.scoring:
+    if not session.scores and session.newest(ForScore):
         return [[("class:dim", " scoring")]]
     if not session.scores:
         return _typing_hints(session, width)

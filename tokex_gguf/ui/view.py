@@ -14,6 +14,7 @@ from pathlib import PurePath
 from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
+from tokex_gguf.purposes import ForScore
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.rules.exploring import doubts, surprisals
 from tokex_gguf.session import Draft, Engine, Hunt, Layer, Prompt, Score, Session
@@ -219,7 +220,7 @@ def _state(session: Session) -> Line:
     if session.engine is Engine.LOADING:
         back = ", Esc goes back" if session.origin else ""
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
-    if session.ready and session.scoring:
+    if session.ready and session.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
     if session.ready:
         cost = session.cost
@@ -310,7 +311,8 @@ def _input(session: Session, width: int) -> Line:
     elif session.notice:
         right = [("class:notice", visible(session.notice) + " ")]
     elif search and session.hunt and session.hunt.rows is not None:
-        right = [("class:dim", _found(session, session.hunt))]
+        fault = visible(session.hunt.fault)
+        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.hunt))]
     head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
     text, caret = session.line.text, session.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
