@@ -30,6 +30,10 @@ from tokex_gguf.update import Effect, Message, Send, begin, update
 VOCAB = 64
 PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}
 
+MODEL = Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
+OTHER = Loaded("Other", "other", "Q8_0", VOCAB, 4096, 8192, None, False)
+"""What all files but fake.gguf hold."""
+
 
 def logits(path: list[int]) -> list[float]:
     """Scores of all tokens after a path: any fixed function of it will do."""
@@ -127,7 +131,7 @@ class Play:
 
     def reply(self, request: Request) -> Reply | None:
         if isinstance(request, Load):
-            return Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
+            return MODEL if request.path == "fake.gguf" else OTHER
         if isinstance(request, Ping):
             return Pong()
         if isinstance(request, Tokenize):

@@ -1,34 +1,33 @@
 """Another model in the app: the texts come along, what was played stays, loading can be broken off."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from tests.fake import PIECES, Play, started, text_to_path
+from tests.fake import OTHER, PIECES, Play, started, text_to_path
 from tests.terminal import Terminal
 from tokex_gguf.catalogue import Entry
-from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loaded, Loading, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.fit import Fit
 from tokex_gguf.header import Header
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.places import Place
-from tokex_gguf.session import Engine, Layer
+from tokex_gguf.session import OF_ENGINE, OF_GAME, OF_SCREEN, Engine, Layer, Session
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import (
     ListedModels,
     ListModels,
+    Message,
     NotPrepared,
     PointedAtRow,
     PointedAtToken,
     Prepare,
     Prepared,
     Quit,
+    Typed,
     Unbound,
 )
-
-OTHER = Loaded("Other", "other", "Q8_0", 64, 4096, 8192, None, False)
-
 
 HEADER = Header(
     version=3,
@@ -55,7 +54,7 @@ def entry(name: str, about: str | None = None) -> Entry:
     return Entry(Place(name, "models/", Path(name)), 500_000_000, about or HEADER)
 
 
-ENTRIES = (entry("fake.gguf"), entry("other.gguf"), entry("bad.gguf", "it ends too early"))
+ENTRIES = (entry("fake.gguf"), entry("other.gguf"), entry("bad.gguf", "it ends too early"), entry("third.gguf"))
 
 
 def listed(text: str = "hello") -> Play:
@@ -102,10 +101,10 @@ def test_the_list_shows_the_models_and_which_is_played() -> None:
 
 def test_what_cannot_be_chosen_says_why() -> None:
     assert "this is the model" in listed().press(Action.ENTER).session.notice
-    play = listed().press(Action.BOTTOM, Action.ENTER)
+    play = listed().press(Action.DOWN, Action.DOWN, Action.ENTER)
     assert play.session.notice == "bad.gguf cannot be used: it ends too early"
     play = listed().press(Action.DOWN, Action.ENTER)
-    play.take(NotPrepared("other.gguf: it needs 9 GB"))
+    play.take(NotPrepared("other.gguf", "other.gguf: it needs 9 GB"))
     assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.settings.model == "fake.gguf"
 
 
@@ -208,6 +207,149 @@ def test_a_dead_engine_is_no_obstacle() -> None:
     play.take(ListedModels(ENTRIES))
     other(play)
     assert play.session.ready
+
+
+def again(play: Play, file: str = "fake.gguf") -> Play:
+    """Chooses a model in the list by its file, which is sound."""
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(PointedAtRow([str(one.place.path) for one in ENTRIES].index(file)))
+    play.take(Action.ENTER)
+    play.asked.clear()
+    play.take(Prepared(file, Fit(0, 5000)))
+    return play
+
+
+def rich() -> Play:
+    """A game with prompts, a removed one, a branch and a score."""
+    play = started("ab").press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.COPY, Action.POP)
+    play.press(Action.COPY, Action.REMOVE, Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
+    assert len(play.session.removed) == len(play.session.scores) == 1
+    return play
+
+
+def game(session: Session) -> tuple[object, ...]:
+    """What was played, as it must be found again."""
+    return session.root, session.prompts, session.active, session.removed, session.scores
+
+
+def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
+    play = rich()
+    before = game(play.session)
+    play.take(EngineDied("SIGSEGV"))
+    again(play)
+    assert play.session.engine is Engine.LOADING and game(play.session) == before
+    assert not play.session.origin and not play.session.shelf
+    play.take(Action.CURSOR_TIP)  # there is no model to go back to
+    play.take(Loading(0.5))
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+    # Also where it dies again, after another model in between.
+    again(again(play, "other.gguf").answer()).answer()
+    play.take(EngineDied("SIGKILL"))
+    again(play)
+    play.take(Failed(None, "it is broken"))
+    assert game(play.session) == before and play.session.engine is Engine.DEAD
+    assert list(play.session.shelf) == ["other.gguf"]
+
+
+@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
+def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -> None:
+    play = again(rich(), "other.gguf").answer().press(Action.APPEND, Action.COPY)
+    there = game(play.session)
+    again(play).answer()
+    again(play, "other.gguf")
+    play.take(Loading(0.5))
+    play.take(fault)
+    play.answer()
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    assert game(play.session.shelf["other.gguf"]) == there
+    again(play, "other.gguf").answer()
+    assert game(play.session) == there
+
+
+def test_from_a_model_that_is_loading_the_way_back_leads_to_what_was_played() -> None:
+    play = rich()
+    before = game(play.session)
+    again(play, "other.gguf")
+    again(play, "third.gguf")
+    assert play.session.origin == "fake.gguf" and list(play.session.shelf) == ["fake.gguf"]
+    assert (play.session.settings.text, len(play.session.carried)) == (" Q R", 1)
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+
+
+def test_the_model_that_was_left_while_it_was_loading_can_be_chosen() -> None:
+    play = rich()
+    before = game(play.session)
+    again(again(play, "other.gguf"))
+    assert play.session.origin == "" and game(play.session) == before
+    assert play.answer().session.ready and not play.session.shelf
+
+
+def test_texts_without_tokens_in_the_other_model_lead_back() -> None:
+    play = rich()
+    before = game(play.session)
+    again(play, "other.gguf")
+    play.asked.clear()
+    play.take(OTHER)
+    (request,) = play.asked
+    assert isinstance(request, Tokenize)
+    play.asked.clear()
+    play.take(Failed(request.request, "this text has no tokens"))
+    assert not any(isinstance(effect, Quit) for effect in play.effects)
+    assert "this text has no tokens: back to the model before" in play.session.notice
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+
+
+def test_only_the_model_chosen_last_is_loaded() -> None:
+    play = listed()
+    for row, file in ((1, "other.gguf"), (3, "third.gguf")):
+        play.take(Action.MODELS)
+        play.take(PointedAtRow(row))
+        play.take(Action.ENTER)
+        assert Prepare(file) in play.effects
+    play.take(NotPrepared("other.gguf", "it needs 9 GB"))
+    play.take(Prepared("other.gguf", Fit(0)))
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    play.take(Prepared("third.gguf", Fit(0)))
+    assert play.session.settings.model == "third.gguf"
+
+
+def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
+    play = listed()
+    play.take(Action.DOWN)
+    play.take(Action.ENTER)
+    play.take(Action.CURSOR_TIP)
+    assert "the model stays" in play.session.notice
+    play.take(Prepared("other.gguf", Fit(0)))
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+
+
+def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None:
+    play = again(rich(), "other.gguf")
+    play.asked.clear()
+    play.take(OTHER)
+    start = play.asked.pop()
+    assert isinstance(start, Tokenize)
+    play.take(Tokenized(start.request, text_to_path(start.text), PIECES))
+    assert (len(play.session.prompts), len(play.session.carried)) == (1, 1)
+    again(play, "third.gguf")
+    assert play.session.shelf["other.gguf"].carried and len(play.session.carried) == 1
+    assert len(play.answer().session.prompts) == 2
+    assert len(again(play, "other.gguf").answer().session.prompts) == 2
+
+
+def test_what_belongs_to_the_screen_stays_and_every_field_is_decided_upon() -> None:
+    play = rich()
+    play.session = replace(play.session, name="mine", layer=Layer.RANK)
+    again(play, "other.gguf").answer()
+    assert (play.session.name, play.session.layer) == ("mine", Layer.RANK)
+    parts = [*OF_GAME, *OF_SCREEN, *OF_ENGINE]
+    assert sorted(parts) == sorted(field.name for field in fields(Session))
 
 
 def test_late_answers_of_the_engine_before_change_nothing() -> None:

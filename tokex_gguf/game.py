@@ -201,7 +201,7 @@ class Game:
         try:
             fit = prepare(Path(path), context=settings.context, kv=settings.kv)
         except Unusable as error:
-            self._put(NotPrepared(str(error)))
+            self._put(NotPrepared(path, str(error)))
         else:
             self._put(Prepared(path, fit))
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Candidate
@@ -240,7 +240,9 @@ class Session:
     shelf: Mapping[str, "Session"] = field(default_factory=dict)
     """What was played with other models, by their files."""
     origin: str = ""
-    """The file of the model to go back to, while another is loaded in its place."""
+    """The file of the model to go back to, until there is something to play with the one loaded in its place."""
+    preparing: str = ""
+    """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     carried: tuple[tuple[int, str], ...] = ()
     """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
     row: int = 0
@@ -343,6 +345,34 @@ class Session:
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
         return self.pieces[token]
+
+
+OF_GAME = frozenset(
+    ("settings", "root", "pieces", "prompts", "active", "removed", "scores", "carried", "model", "context", "full")
+)
+"""Fields that belong to what is played with one model."""
+OF_SCREEN = frozenset(
+    (
+        *("layer", "palette", "mouse", "explained", "scroll", "starters", "models", "shelf", "origin", "name"),
+        # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
+        *("requests", "foreseen"),
+    )
+)
+"""Fields that stay when another model is played."""
+OF_ENGINE = frozenset(
+    (
+        *("engine", "progress", "asked", "ahead", "autoplay", "unanswered", "cost", "fault", "notice"),
+        *("mode", "row", "line", "hunt", "draft", "preparing"),
+    )
+)
+"""Fields that begin anew with another model: what is under way."""
+
+
+def turned_to(session: Session, game: Session) -> Session:
+    """The game of another session on this one's screen, its engine still to be loaded."""
+    fields: dict[str, Any] = {name: getattr(game, name) for name in OF_GAME}
+    fields |= {name: getattr(session, name) for name in OF_SCREEN}
+    return Session(**fields)
 
 
 def table(prompt: Prompt) -> tuple[Candidate, ...]:

@@ -107,6 +107,7 @@ class Prepared:
 class NotPrepared:
     """A model's file cannot be loaded."""
 
+    path: str
     reason: str
 
 

@@ -86,7 +86,9 @@ def _point_at_row(session: Session, row: int) -> Outcome:
 
 
 def _escape(session: Session) -> Outcome:
-    """Back to the model before, while another is loaded; else to the tip."""
+    """Leaves a model that was chosen, until there is something to play with it; else to the tip."""
+    if session.preparing:
+        return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
     if session.origin:
         return switching.back(session, "loading was broken off")
     return exploring.back_to_tip(session) if session.prompts else (replace(session, notice=UNREAD), [])

@@ -108,7 +108,7 @@ def insist(session: Session) -> Outcome:
     """Restarts an engine that does not answer. Asks first, unless it is silent: a long answer may be near its end."""
     if session.silence:
         return restart(lost(session))
-    if session.engine is Engine.READY and session.pending is None:
+    if session.engine is Engine.READY and not session.waiting:
         return replace(session, notice="the engine answers: there is nothing to restart"), []
     if session.notice != SURE:
         return replace(session, notice=SURE), []

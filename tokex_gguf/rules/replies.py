@@ -101,7 +101,7 @@ def hear(session: Session, message: News) -> Outcome:
         case Prepared():
             return switching.prepared(session, message)
         case NotPrepared():
-            return replace(session, notice=message.reason), []
+            return switching.not_prepared(session, message), []
 
 
 class WrongReply(Exception):
@@ -139,10 +139,10 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
     ):
         # Token ids of one vocabulary mean nothing in another.
         return died(session, EngineDied("the file holds another model now; put the first one back"))
-    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0, origin="")
+    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
     if not session.prompts:
         return read_prompt(session)
-    session, effects = ask(session)
+    session, effects = ask(switching.settled(session))
     session, more = switching.carry(session)
     return session, effects + more
 
@@ -155,7 +155,8 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
         case None:
             return session, []
         case ForStart():
-            session, effects = ask(replace(session, prompts=(Prompt(session.root.descend(path)),)))
+            session = switching.settled(replace(session, prompts=(Prompt(session.root.descend(path)),)))
+            session, effects = ask(session)
             session, more = switching.carry(session)
             return session, effects + more
         case ForContinuation(entered):
@@ -268,12 +269,8 @@ def _from(session: Session, request: int) -> dict[int, Purpose]:
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
-    if session.origin and (message.request is None or not session.prompts):
-        return switching.back(session, f"{message.reason}: back to the model before")
-    if not session.prompts:
-        return session, [Quit(message.reason)]
     if message.request is None:
-        return died(session, EngineDied(message.reason))
+        return _not_loaded(session, message.reason)
     purpose = session.asked.get(message.request)
     told = replace(answered(session, message.request), notice=message.reason)
     match purpose:
@@ -282,19 +279,26 @@ def _failed(session: Session, message: Failed) -> Outcome:
         case ForLookahead() | ForCheck():
             return session, []  # nobody waits for it, and it is not asked for again
         case ForStart():
-            return session, [Quit(message.reason)]
+            return _not_loaded(session, message.reason)
         case ForContinuation():
             return composing.not_tokenized(told)
         case ForScore() | ForNewPrompt():
             return told, []
         case ForCarried():
-            return switching.dropped(told)
+            return switching.dropped(told, message.reason)
         case ForSearch():
             return composing.not_found(told, message.reason), []
         case ForEvaluation() | ForAutoplay():
             return _not_evaluated(session, purpose, message)
         case _:
             assert_never(purpose)
+
+
+def _not_loaded(session: Session, reason: str) -> Outcome:
+    """The model, or the first text to play with it, cannot be had: back to the one before, where there is one."""
+    if switching.way_back(session):
+        return switching.back(session, f"{reason}: back to the model before")
+    return died(session, EngineDied(reason)) if session.prompts else (session, [Quit(reason)])
 
 
 def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
@@ -312,7 +316,7 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
-    if session.origin:
+    if switching.way_back(session):
         return switching.back(session, f"the engine stopped ({message.reason}): back to the model before")
     safe = "; your prompts are safe" if session.prompts else ""
     notice = f"the engine stopped ({message.reason}){safe}: press r to restart it"

@@ -10,9 +10,9 @@ from tokex_gguf.catalogue import Entry
 from tokex_gguf.keymap import Mode
 from tokex_gguf.purposes import ForCarried
 from tokex_gguf.rules.asking import begin, tokenize
-from tokex_gguf.rules.effects import ListModels, Outcome, Prepare, Prepared
-from tokex_gguf.rules.program import base_mode, lost
-from tokex_gguf.session import Cost, Engine, Prompt, Session, Settings, text_of
+from tokex_gguf.rules.effects import ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.rules.program import base_mode, lost, restart
+from tokex_gguf.session import Engine, Prompt, Session, text_of, turned_to
 
 
 def models(session: Session) -> Outcome:
@@ -41,66 +41,84 @@ def choose(session: Session) -> Outcome:
     if session.row >= len(session.models):
         return session, []
     entry = session.models[session.row]
-    session = replace(session, mode=base_mode(session))
+    session = replace(session, mode=base_mode(session), preparing="")
     if str(entry.place.path) == session.settings.model and session.engine is not Engine.DEAD:
         return replace(session, notice="this is the model that is played"), []
     if isinstance(entry.about, str):
         return replace(session, notice=f"{entry.place.name} cannot be used: {entry.about}"), []
-    return replace(session, notice=f"opening {entry.place.name}"), [Prepare(str(entry.place.path))]
+    path = str(entry.place.path)
+    return replace(session, preparing=path, notice=f"opening {entry.place.name}"), [Prepare(path)]
 
 
 def prepared(session: Session, message: Prepared) -> Outcome:
-    """The model's file is sound and fits: loads it in place of the one before."""
-    here = session.settings.model
+    """The chosen model's file is sound and fits: loads it in place of the present one."""
+    if message.path != session.preparing:
+        return session, []  # another one was chosen meanwhile, or none
+    here, origin = session.settings.model, session.origin
     fit = message.fit
     settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
-    settings = replace(settings, chat=(), text="")
-    if (known := session.shelf.get(message.path)) is not None:
-        there = replace(known, settings=replace(settings, text=known.settings.text))
-    else:
-        there = _carried(session, settings)
-    return _turn(session, there, {**session.shelf, here: resting(session)}, origin=here, notice=fit.notice)
+    if message.path == here:
+        if session.engine is not Engine.DEAD:
+            return replace(session, preparing="", notice="this is the model that is played"), []
+        return restart(replace(session, settings=settings, preparing=""))
+    known = session.shelf.get(message.path)
+    there = known or _carried(session)
+    there = replace(there, settings=replace(settings, text=there.settings.text, chat=there.settings.chat))
+    # From a model that is still loading, the way back leads to the one before.
+    return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
 
 
-def _carried(session: Session, settings: Settings) -> Session:
-    """A session without tokens yet, with the texts of another's prompts."""
+def not_prepared(session: Session, message: NotPrepared) -> Session:
+    """The chosen model's file cannot be loaded: the present one stays."""
+    preparing = "" if message.path == session.preparing else session.preparing
+    return replace(session, preparing=preparing, notice=message.reason)
+
+
+def _carried(session: Session) -> Session:
+    """A session without tokens yet, with the texts of all prompts of another."""
+    if not session.prompts:
+        return Session(session.settings, carried=session.carried)
     texts = [text_of(session, prompt.tip).decode("utf-8", "replace") for prompt in session.prompts]
-    if not texts:
-        return Session(replace(settings, text=session.settings.text))
-    others = tuple((index, text) for index, text in enumerate(texts) if index != session.active)
-    return Session(replace(settings, text=texts[session.active]), carried=others)
+    active = session.active
+    for index, text in session.carried:
+        texts.insert(index, text)
+        active += index <= active
+    others = tuple((index, text) for index, text in enumerate(texts) if index != active)
+    return Session(replace(session.settings, text=texts[active], chat=()), carried=others)
 
 
-def _turn(session: Session, there: Session, shelf: dict[str, Session], *, origin: str, notice: str) -> Outcome:
+def _turn(session: Session, there: Session, *, origin: str, notice: str) -> Outcome:
+    """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
+    here = session.settings.model
+    shelf = dict(session.shelf)
+    if session.prompts or here == origin:
+        shelf[here] = _resting(session)
     shelf.pop(there.settings.model, None)
-    there = replace(
-        there,
-        layer=session.layer,
-        palette=session.palette,
-        mouse=session.mouse,
-        models=session.models,
-        # Numbers go on, so that no late answer of the other engine's is taken for one of this one's.
-        requests=session.requests,
-        shelf=shelf,
-        origin=origin,
-        notice=notice,
-        mode=Mode.PLAY,
-        engine=Engine.LOADING,
-        progress=0.0,
-        cost=Cost(),
-    )
+    there = replace(turned_to(session, there), shelf=shelf, origin=origin, notice=notice)
     return there, begin(there)
+
+
+def way_back(session: Session) -> str:
+    """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
+    if session.origin or session.prompts:
+        return session.origin
+    return list(session.shelf)[-1] if session.shelf else ""
 
 
 def back(session: Session, why: str) -> Outcome:
     """To the model before, as the other one cannot be loaded or is not wanted any more."""
-    there = session.shelf[session.origin]
-    return _turn(session, there, dict(session.shelf), origin="", notice=why)
+    return _turn(session, session.shelf[way_back(session)], origin="", notice=why)
 
 
-def resting(session: Session) -> Session:
+def settled(session: Session) -> Session:
+    """The session when there is something to play: no way back is needed any more."""
+    shelf = {file: game for file, game in session.shelf.items() if game.prompts}
+    return replace(session, origin="", shelf=shelf) if session.origin else session
+
+
+def _resting(session: Session) -> Session:
     """A session that waits for nothing, without those that it keeps itself."""
-    return replace(lost(session), shelf={}, origin="", carried=())
+    return replace(lost(session), shelf={}, origin="")
 
 
 def carry(session: Session) -> Outcome:
@@ -120,6 +138,9 @@ def arrived(session: Session, path: list[int]) -> Outcome:
     return carry(replace(session, prompts=prompts, active=active, carried=tuple(others)))
 
 
-def dropped(session: Session) -> Outcome:
-    """A text that came along has no tokens here: it is left out."""
-    return carry(replace(session, carried=session.carried[1:]))
+def dropped(session: Session, reason: str) -> Outcome:
+    """A text that came along has no tokens here: it is left out, and stays with the model that it came from."""
+    (index, _), *others = session.carried
+    # The places of those that follow are one less.
+    carried = tuple((place - 1, text) for place, text in others)
+    return carry(replace(session, carried=carried, notice=f"prompt {index + 1} does not come along: {reason}"))
