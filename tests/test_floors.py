@@ -19,7 +19,10 @@ RULES += ["rules.replies", "rules.keys"]
 FLOORS = {
     6: ["cli", "commands", "__main__"],
     5: ["ui.app", "report", "doctor"],
-    4: ["ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.cells", "ui.theme", "ui.keyboard"],
+    4: [
+        *("ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.window", "ui.cells", "ui.theme"),
+        "ui.keyboard",
+    ],
     3: ["game", "update", "editor", "starters", "prepare", "archive", "autosave", *RULES],
     2: ["session", "keymap", "branches", "engine.client"],
     1: [

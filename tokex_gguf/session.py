@@ -174,6 +174,9 @@ class Score:
     @property
     def logprob(self) -> float | None:
         """Log-probability (natural) of the phrase after its base; None until computed."""
+        before, after = self.base.logprob, self.tip.logprob
+        if self.base.depth and before is not None and after is not None and math.isfinite(before):
+            return after - before  # nodes keep their totals: a long phrase costs no more than a short one
         values = [node.taken.logprob for node in self.nodes if node.taken]
         return math.fsum(values) if len(values) == self.tip.depth - self.base.depth else None
 
@@ -185,19 +188,27 @@ class Score:
 
 def shares(scores: "tuple[Score, ...]") -> list[float | None]:
     """Each phrase's part of the probability of all that were scored at its place together; None until computed."""
-    return [_share(score.logprob, rivals(score, scores)) for score in scores]
+    places = {base: (max(values), values) for base, values in _places(scores).items()}
+    totals = {base: math.fsum(math.exp(value - top) for value in values) for base, (top, values) in places.items()}
+    # Less the highest of its place: else a very unlikely phrase would be 0 of 0.
+    return [
+        None if (logprob := score.logprob) is None else math.exp(logprob - places[score.base][0]) / totals[score.base]
+        for score in scores
+    ]
 
 
-def rivals(score: Score, scores: "tuple[Score, ...]") -> list[float]:
-    """The log-probabilities of all phrases that were scored at a phrase's place, its own too, as far as computed."""
-    return [other.logprob for other in scores if other.base is score.base and other.logprob is not None]
+def best(scores: "tuple[Score, ...]") -> dict[Node, float]:
+    """The highest log-probability of the phrases that were scored at each place, as far as computed."""
+    return {base: max(values) for base, values in _places(scores).items()}
 
 
-def _share(logprob: float | None, values: list[float]) -> float | None:
-    if logprob is None:
-        return None
-    top = max(values)  # else a very unlikely phrase would be 0 of 0
-    return math.exp(logprob - top) / math.fsum(math.exp(value - top) for value in values)
+def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
+    """The log-probabilities of the phrases that were scored at each place, as far as computed."""
+    places: dict[Node, list[float]] = {}
+    for score in scores:
+        if (logprob := score.logprob) is not None:
+            places.setdefault(score.base, []).append(logprob)
+    return places
 
 
 class Starter(NamedTuple):

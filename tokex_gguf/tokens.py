@@ -71,6 +71,20 @@ def _raw(data: Iterable[int]) -> str:
     return "".join(f"‹{byte:02X}›" for byte in data)
 
 
+GLIMPSE = 256
+"""Bytes of a token that are shown. Tokens of sound vocabularies are shorter; others must not slow the screen down."""
+
+
+def glimpse(data: bytes) -> bytes:
+    """A piece's bytes, or where there are more than `GLIMPSE` of them, the first whole characters and a …."""
+    if len(data) <= GLIMPSE:
+        return data
+    end = GLIMPSE
+    while end > GLIMPSE - 3 and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return data[:end] + "…".encode()
+
+
 def starts_combining(text: str) -> bool:
     """Whether the first character is a mark that needs another to stand on."""
     return text != "" and unicodedata.category(text[0]) in ("Mn", "Me")

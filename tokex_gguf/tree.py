@@ -21,7 +21,7 @@ class Node:
 
     __slots__ = (
         *("parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "checked", "differs", "_total"),
+        *("visited", "checked", "differs", "_total", "_jump"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -29,6 +29,12 @@ class Node:
         self.token = token
         self.depth: int = parent.depth + 1 if parent else 0
         """Number of tokens in the path."""
+        # An ancestor further up, chosen so that every other one is reached in a number of steps that grows
+        # with the logarithm of the depth.
+        self._jump: Node = self
+        if parent:
+            far = parent._jump
+            self._jump = far._jump if parent.depth - far.depth == far.depth - far._jump.depth else parent
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
         self.taken: Taken | None = None
@@ -43,11 +49,15 @@ class Node:
     _latest: "ClassVar[tuple[Node, list[int]]]"
     """The path given last. It is never changed, only replaced, so it may be read from any thread."""
 
+    changes: "ClassVar[int]" = 0
+    """Counts what changes the visited paths and the order of siblings among them, in any tree."""
+
     def visit(self) -> None:
         """Notes that a prompt is here, and has passed through all of the path."""
         node: Node | None = self
         while node and not node.visited:
             node.visited = True
+            Node.changes += 1
             node = node.parent
 
     def child(self, token: int) -> "Node":
@@ -61,7 +71,7 @@ class Node:
             node = self.children[token] = Node(self, token)
         if node.taken is None and self.distribution and token in self.distribution.rows:
             row = self.distribution.candidate(self.distribution.rows[token])
-            node.taken = Taken(row.logprob, row.rank)
+            node.attach_taken(Taken(row.logprob, row.rank))
         return node
 
     def descend(self, tokens: list[int]) -> "Node":
@@ -83,23 +93,36 @@ class Node:
 
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
-        # Most that are asked for are as long as the last one, or one token longer or shorter.
-        node, path = Node._latest
-        if self.parent is node:
-            path = [*path, self.token]
-        elif node.parent is self:
-            path = path[:-1]
-        elif node is not self:
-            path = [node.token for node in self.nodes()]
-        Node._latest = (self, path)
+        # Most that are asked for have nearly all of the last one.
+        latest, path = Node._latest
+        if latest is not self:
+            same = self._common(latest)
+            path = path[:same]
+            path += [node.token for node in self.nodes(same)]
+            Node._latest = (self, path)
         return path.copy()
+
+    def ancestor(self, depth: int) -> "Node":
+        """The node of this path with that many tokens; this one where it has no more."""
+        node = self
+        while node.depth > depth:
+            assert node.parent is not None
+            node = node._jump if node._jump.depth >= depth else node.parent
+        return node
+
+    def _common(self, other: "Node") -> int:
+        """How many tokens the two paths begin with alike; 0 where they are of different trees."""
+        depth = min(self.depth, other.depth)
+        a, b = self.ancestor(depth), other.ancestor(depth)
+        while a is not b:
+            if a.parent is None or b.parent is None:
+                return 0
+            a, b = (a._jump, b._jump) if a._jump is not b._jump else (a.parent, b.parent)
+        return a.depth
 
     def descends_from(self, other: "Node") -> bool:
         """Whether `other` is this node or lies on its path."""
-        node: Node | None = self
-        while node and node.depth > other.depth:
-            node = node.parent
-        return node is other
+        return self.ancestor(other.depth) is other
 
     @property
     def known(self) -> bool:
@@ -110,19 +133,17 @@ class Node:
         """The first position whose distribution an evaluation of this path must give.
 
         Returns `depth` when nothing is missing. Known nodes form a prefix of every
-        path, since evaluations answer in order: the search stops at the first known
-        one. A node that lacks only what was said of its token needs its parent's
+        path, since evaluations answer in order: what is looked for is the first that is
+        not. A node that lacks only what was said of its token needs its parent's
         distribution again.
         """
-        start, node = self.depth, self
-        while node.depth and not node.known:
-            assert node.parent is not None
-            if node.distribution is None:
-                start = min(start, node.depth - 1)
-            if node.taken is None and node.depth > 1:
-                start = min(start, node.depth - 2)
-            node = node.parent
-        return start
+        node = self
+        if not node.depth or node.known:
+            return node.depth
+        while node.parent is not None and node.parent.depth and not node.parent.known:
+            far = node._jump
+            node = far if far.depth and not far.known else node.parent
+        return node.depth - (1 if node.taken is not None or node.depth == 1 else 2)
 
     @property
     def surprisal(self) -> float | None:
@@ -138,6 +159,8 @@ class Node:
         """Keeps what was said of this node's token. The first answer stays."""
         if self.taken is None:
             self.taken = taken
+            if self.visited and self.parent and len(self.parent.children) > 1:
+                Node.changes += 1
 
     @property
     def logprob(self) -> float | None:

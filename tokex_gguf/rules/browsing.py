@@ -1,6 +1,6 @@
 """The lists: all paths visited, the open prompts, texts to start with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tokex_gguf.branches import Branch, branches
@@ -13,7 +13,7 @@ from tokex_gguf.session import Engine, Prompt, Session
 from tokex_gguf.tree import Node
 
 
-def tree_lines(session: Session) -> list[Branch]:
+def tree_lines(session: Session) -> Sequence[Branch]:
     """The tree of the active prompt; a line ends at the tip of each open one."""
     return branches(session.prompt.tip, {prompt.tip for prompt in session.prompts})
 

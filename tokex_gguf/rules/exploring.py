@@ -34,14 +34,14 @@ def step(tokens: int) -> Callable[[Session], Outcome]:
             if prompt.cursor is None:
                 return replace(session, notice="this is the prompt's end: → appends"), []
             return look(session, None)
-        return look(session, prompt.tip.nodes(there)[0])
+        return look(session, prompt.tip.ancestor(there + 1))
 
     return go
 
 
 def first(session: Session) -> Outcome:
     """Looks at the first token."""
-    node = session.prompt.tip.nodes()[0]
+    node = session.prompt.tip.ancestor(1)
     if node is session.prompt.cursor:
         return replace(session, notice="this is the first token"), []
     return look(session, node)
@@ -56,8 +56,8 @@ def back_to_tip(session: Session) -> Outcome:
 
 def point(session: Session, position: int) -> Outcome:
     """Looks at the token at a position."""
-    nodes = session.prompt.tip.nodes()
-    return look(session, nodes[position] if position < len(nodes) else None)
+    tip = session.prompt.tip
+    return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
 def notable(values: list[tuple[Node, float]], threshold: float) -> list[Node]:

@@ -2,22 +2,26 @@
 
 import math
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 
 from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.branches import branches
 from tokex_gguf.catalogue import row
 from tokex_gguf.purposes import ForScore
-from tokex_gguf.session import Score, Session, rivals, shares
-from tokex_gguf.tokens import label, visible
+from tokex_gguf.rules import browsing
+from tokex_gguf.rules.browsing import lines as lines_of
+from tokex_gguf.session import Score, Session, best, shares
+from tokex_gguf.tokens import glimpse, label, visible
 from tokex_gguf.tree import Node
-from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.cells import Line, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
+from tokex_gguf.ui.window import window
 
 
-def text(session: Session, nodes: list[Node]) -> str:
+def text(session: Session, nodes: Sequence[Node]) -> str:
     """Tokens as one line. Blanks are marked where they could be overlooked: not between words."""
-    marked = label(b"".join(session.piece(node.token).data for node in nodes))
+    marked = label(b"".join(glimpse(session.piece(node.token).data) for node in nodes))
     return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", marked)
 
 
@@ -52,21 +56,25 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", head)], width)]
     last = session.scores[-1]
     here = session.draft.base if session.draft else last.base
-    for score, share in ranked(session.scores, here):
-        name = pad(_ELSEWHERE * (score.base is not here) + text(session, score.nodes), wide)
-        if score.logprob is None or share is None:
-            lines.append([("class:dim", f" {name}  working")])
-            continue
-        odds = _odds(score.logprob - max(rivals(score, session.scores)))
-        figures = f" {logarithmic(score.logprob):>8} {score.logprob:>8.2f} {share:>7.1%} {odds:>8} "
-        style = "class:taken" if score is last and len(session.scores) > 1 else ""
-        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
+    tops = best(session.scores)
     foot: list[Line] = []
     if any(score.base is not here for score in session.scores):
         foot = [[("class:dim", f" {_ELSEWHERE}at another place: compared with those there")]]
     room = height - 2 - len(foot)
-    if len(lines) > room:
-        lines = [*lines[: room - 1], [("class:dim", f" … {len(lines) - room + 1} more phrases")]]
+    order = ranked(session.scores, here)
+    hidden = len(order) - room + 2 if len(order) + 1 > room else 0
+    for score, share in order[: len(order) - hidden]:
+        told = beginning(session, score.base.depth, score.tip, wide)
+        name = pad(_ELSEWHERE * (score.base is not here) + told, wide)
+        if (logprob := score.logprob) is None or share is None:
+            lines.append([("class:dim", f" {name}  working")])
+            continue
+        odds = _odds(logprob - tops[score.base])
+        figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
+        style = "class:taken" if score is last and len(session.scores) > 1 else ""
+        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
+    if hidden:
+        lines = [*lines, [("class:dim", f" … {hidden} more phrases")]]
     lines += foot
     place: Line = [("class:dim", " after "), ("", _end_of(session, here, width - 8))]
     return [*lines, place, *_tokens(session, last, width, height - len(lines) - 1)]
@@ -75,10 +83,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 def _end_of(session: Session, node: Node, width: int) -> str:
     """As much of a path's end as fits into `width` cells."""
     last = node.nodes(max(0, node.depth - 20))
-    told = ("…" if len(last) < node.depth else "") + text(session, last)
-    while get_cwidth(told) > width:
-        told = "…" + told[1 + told.startswith("…") :]
-    return told
+    return clip_start(text(session, last), width, more=len(last) < node.depth)
 
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
@@ -119,51 +124,50 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     """Every token of a phrase, the least likely marked; where room is short, only that one."""
     if score.logprob is None:
         return []
-    room, phrase = width - 34, text(session, score.nodes)
-    told = f"tokens of {phrase}" if len(phrase) + 10 <= room else phrase
-    head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
-    lines: list[Line] = [fit([("class:head", head)], width)]
-    for node in score.nodes:
-        assert node.taken is not None
-        weakest = node is score.weakest and len(score.nodes) > 1
-        figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
-        name = pad(text(session, [node]), room)
-        note = "  ← weakest" if weakest else ""
-        lines.append(fit([("class:taken" if weakest else "", f" {name}{figures}{note}")], width))
-    if len(lines) <= height:
+    room, count = width - 34, score.tip.depth - score.base.depth
+    phrase, weakest = beginning(session, score.base.depth, score.tip, width), _weakest(score.base, score.tip)
+    if count < height:
+        told = f"tokens of {phrase}" if len(phrase) + 10 <= room else phrase
+        head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
+        lines: list[Line] = [fit([("class:head", head)], width)]
+        for node in score.nodes:
+            assert node.taken is not None
+            marked = node is weakest and count > 1
+            figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
+            name = pad(text(session, [node]), room)
+            note = "  ← weakest" if marked else ""
+            lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
-    taken = score.weakest.taken
+    taken = weakest.taken
     assert taken is not None
-    head, tail = f" weakest of {len(score.nodes)} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {taken.rank}"
+    head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {taken.rank}"
     if width - len(head) - len(tail) < _LEGIBLE:
         head = " weakest: "
-    told = head + clip(text(session, [score.weakest]), min(20, width - len(head) - len(tail))) + tail
+    told = head + clip(text(session, [weakest]), min(20, width - len(head) - len(tail))) + tail
     return [fit([("class:dim", told)], width)]
 
 
-def tree_row(session: Session, height: int) -> int:
-    """The tree's first line shown."""
-    shown = branches(session.prompt.tip, {prompt.tip for prompt in session.prompts})
-    room = height - 1
-    return max(0, min(min(session.row, len(shown) - 1) - room // 2, len(shown) - room))
+@lru_cache(maxsize=1)
+def _weakest(base: Node, tip: Node) -> Node:
+    """The least likely token of a phrase that is computed, which then does not change."""
+    return Score(base, tip).weakest
 
 
-def prompt_row(session: Session, height: int) -> int:
-    """The list's first entry shown."""
-    entries = len(session.prompts) + len(session.starters)
-    return max(0, min(session.row - (height - 2) // 2, entries - (height - 2)))
+def entries(session: Session, height: int) -> range:
+    """The entries of the present list that are shown below its heading, in `height` lines."""
+    count = lines_of(session)
+    return window(min(session.row, count - 1), count, height - 1)
 
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
     tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
-    shown = branches(session.prompt.tip, tips)
+    shown = browsing.tree_lines(session)
     row = min(session.row, len(shown) - 1)
-    first = tree_row(session, height)
     lines: list[Line] = [
         fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'joint p':>8}")], width)
     ]
-    for index in range(first, min(first + height - 1, len(shown))):
+    for index in entries(session, height):
         branch = shown[index]
         taken = branch.nodes[0].taken
         prob = number(taken.prob) if taken else ""
@@ -174,14 +178,9 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         indent = "  " * min(branch.depth, 12)
         style = "class:selected" if index == row else ""
         room = width - len(indent) - 22
-        name = _ends(text(session, list(branch.nodes)), room)
+        name = ends(session, branch.nodes[0].depth - 1, branch.end, room)
         lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8} {together:>8}")], width, style))
     return lines
-
-
-def model_row(session: Session, height: int) -> int:
-    """The list's first model shown."""
-    return max(0, min(session.row - (height - 1) // 2, len(session.models) - (height - 1)))
 
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -189,8 +188,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", f"   {pad('models found here', width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
-    first = model_row(session, height)
-    for index in range(first, min(first + height - 1, len(session.models))):
+    for index in entries(session, height):
         entry = session.models[index]
         name, _, kind, quantization, _, size, _ = row(entry)
         here = "›" if str(entry.place.path) == session.settings.model else " "
@@ -203,32 +201,41 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     return lines
 
 
-def _ends(name: str, room: int) -> str:
-    """A long text by its beginning and its end."""
-    if get_cwidth(name) <= room or room < 12:
-        return name
-    head, tail = clip(name, room // 2), name[-room:]
-    while get_cwidth(tail) > room - get_cwidth(head):
-        tail = tail[1:]
-    return head + tail
+def beginning(session: Session, start: int, end: Node, room: int) -> str:
+    """A path's tokens from position `start` on as one line: more than `room` cells of it, if there is more."""
+    return text(session, end.ancestor(start + room + 1).nodes(start))
+
+
+def ends(session: Session, start: int, end: Node, room: int) -> str:
+    """A path's tokens from position `start` on as one line of at most `room` cells: a long text by its two ends."""
+    few = max(room, 8)  # tokens at each end; most take more than a cell
+    if end.depth - start <= 2 * few:
+        head = tail = text(session, end.nodes(start))
+        if len(head) <= longest(room) and get_cwidth(head) <= room:
+            return head
+    else:
+        head = text(session, end.ancestor(start + few).nodes(start))
+        tail = text(session, end.nodes(end.depth - few))
+    if room < 12:
+        return clip(head, room)
+    head = clip(head + "…", room // 2)
+    tail = clip_start(tail, room - get_cwidth(head) + 1, more=True)
+    return head + tail.removeprefix("…")
 
 
 def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     """The open prompts by number, then the texts to start with."""
-    entries: list[tuple[str, str]] = []
-    for index, prompt in enumerate(session.prompts):
-        tip = prompt.tip
-        figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
-        nodes = tip.nodes()
-        # Branches begin alike.
-        told = text(session, nodes if len(nodes) <= 120 else [*nodes[:60], *nodes[-60:]])
-        entries.append((f"{index + 1:>2} {_ends(told, width - 25)}", figures))
-    entries += [(f" + {visible(starter.name)}", f"{len(starter.text):>6} chars") for starter in session.starters]
-    first = prompt_row(session, height)
     head = f" {pad('open prompts, texts to start with (+)', width - 22)} {'length':>10} {'logprob':>9}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    for index in range(first, min(first + height - 1, len(entries))):
-        name, figures = entries[index]
+    for index in entries(session, height):
+        if index < len(session.prompts):
+            tip = session.prompts[index].tip
+            figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
+            # Branches begin alike.
+            name = f"{index + 1:>2} {ends(session, 0, tip, width - 25)}"
+        else:
+            starter = session.starters[index - len(session.prompts)]
+            name, figures = f" + {visible(starter.name)}", f"{len(starter.text):>6} chars"
         style = "class:selected" if index == session.row else ""
         lines.append(fit([(style, f" {pad(clip(name, width - 22), width - 22)} {figures}")], width, style))
     return lines

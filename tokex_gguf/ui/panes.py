@@ -10,12 +10,13 @@ from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
-from tokex_gguf.tokens import is_whole, label, spell
+from tokex_gguf.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, fit, pad
 from tokex_gguf.ui.layers import layer_value
+from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 
 _UNREAD = 20_000
@@ -224,8 +225,7 @@ def _window(session: Session, height: int) -> list[int]:
     pinned = len(rows) > 1 and room > 1 and session.hunt is None and rows[-1].rank > len(rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
-    first = max(0, min(middle - room // 2, count - room))
-    return [*range(first, min(first + room, count)), *([count] if pinned else [])]
+    return [*window(middle, count, room), *([count] if pinned else [])]
 
 
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -301,7 +301,7 @@ class _Columns:
     def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
         """One candidate, with a mark before it."""
         piece = session.piece(candidate.token)
-        token = label(piece.data) or "‹empty›"
+        token = label(glimpse(piece.data)) or "‹empty›"
         special = "class:special" if piece.control and not style else style
         line = [
             (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),

@@ -18,22 +18,21 @@ from tokex_gguf.purposes import ForScore
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.rules.exploring import doubts, surprisals
 from tokex_gguf.session import Draft, Engine, Hunt, Layer, Prompt, Score, Session
-from tokex_gguf.tokens import label, visible
+from tokex_gguf.tokens import glimpse, label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
 from tokex_gguf.ui.lists import (
+    entries,
     logarithmic,
     model_lines,
-    model_row,
     prompt_lines,
-    prompt_row,
     score_lines,
     tree_lines,
-    tree_row,
 )
 from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, shown, table_lines, unread
+from tokex_gguf.ui.window import window
 
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
@@ -98,13 +97,12 @@ class View:
 
 def _row_at(session: Session, height: int, line: int) -> int:
     """The row of the table or list on a line of its pane; -1 where there is none."""
-    if session.mode is Mode.TREE:
-        return tree_row(session, height) + line - 1 if line else -1
-    if session.mode is Mode.PROMPTS:
-        return prompt_row(session, height) + line - 1 if line else -1
-    if session.mode is Mode.MODELS:
-        return model_row(session, height) + line - 1 if line else -1
-    return row_at(session, height, line - 1) if line else -1
+    if line < 1:
+        return -1
+    if session.mode not in (Mode.TREE, Mode.PROMPTS, Mode.MODELS):
+        return row_at(session, height, line - 1)
+    shown = entries(session, height)
+    return shown[line - 1] if line <= len(shown) else -1
 
 
 def _right_width(width: int) -> int:
@@ -140,9 +138,9 @@ def _too_small(width: int, height: int) -> list[Line]:
 
 def _help(session: Session, width: int, height: int) -> list[Line]:
     lines, selected = help_lines(session.explained, width, session.scroll)
-    first = max(0, min(selected - height // 2, len(lines) - height))
-    shown = lines[first : first + height]
-    if first + height < len(lines):
+    inside = window(selected, len(lines), height)
+    shown = [lines[index] for index in inside]
+    if inside.stop < len(lines):
         shown[-1] = [("class:dim", "   ↓ more")]
     return _filled(shown, width, height)
 
@@ -266,7 +264,7 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
-        name = clip(label(session.piece(tip.token).data), 20)
+        name = clip(label(glimpse(session.piece(tip.token).data)), 20)
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
@@ -284,7 +282,7 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
     # What the layer colours by goes first: that is what is being looked for.
     importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5}
     importance |= {session.layer: 9} | ({session.prompt.sought: 9} if session.prompt.sought else {})
-    parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(piece.data), 20))])]
+    parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
         parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
