@@ -298,6 +298,33 @@ def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, m
     played(scenario)
 
 
+ODD = "\u3000\xa0\u2009\u202f\u1680\u200b\u200c\u200d\u2060\ufeff\xad"
+ODD += "\ufe0f\U000e0100\u2028\u202e\ue000\U00100000\u0378\U0001f99c\u0301"
+"""Spaces of all kinds, joiners, variation selectors, a mark of direction, private use, an unassigned one."""
+
+
+@pytest.mark.parametrize("key", ["i", "/"])
+def test_what_is_typed_is_what_is_meant(key: str, played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press(key)
+        for char in ODD:
+            await player.press(char)
+        await player.until(lambda _: player.game.session.line.text == ODD)
+
+    played(scenario)
+
+
+def test_keys_that_send_control_characters_type_nothing(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("i", "a")
+        for code in (0, 2, 4, 6, 7, 11, 14, 15, 20, 24, 28, 29, 30, 31, *range(0x80, 0xA0)):
+            await player.press(chr(code))
+        player.keys.send_bytes(b"\xe9z")
+        await player.until(lambda _: player.game.session.line.text == "az")
+
+    played(scenario)
+
+
 def test_a_fault_around_the_editor_is_a_line_and_the_game_goes_on(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,11 @@
 """A line that is typed, against a plain list of characters."""
 
+import unicodedata
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokex_gguf.line import EMPTY, Line
+from tokex_gguf.line import EMPTY, Line, is_text, pasted
 
 LINES = st.text(alphabet="ab \n", max_size=12).flatmap(
     lambda text: st.integers(0, len(text)).map(lambda caret: Line(text, caret))
@@ -39,3 +41,18 @@ def test_the_caret_stays_in_the_text(line: Line, step: int) -> None:
 
 def test_nothing_is_typed_at_first() -> None:
     assert EMPTY.text == "" and EMPTY.erased() == EMPTY.deleted() == EMPTY.word_erased() == EMPTY
+
+
+def test_every_character_but_controls_and_stray_bytes_is_text() -> None:
+    for code in range(0x110000):
+        assert is_text(chr(code)) == (unicodedata.category(chr(code)) not in ("Cc", "Cs")), hex(code)
+    assert not is_text("a\x1b[A") and not is_text("")
+
+
+@given(st.text(st.characters(codec=None)))
+def test_what_is_pasted_is_kept_but_for_line_ends_and_stray_bytes(text: str) -> None:
+    kept = pasted(text)
+    kept.encode()
+    assert "\r" not in kept
+    if not any(char in "\r" or "\ud800" <= char <= "\udfff" for char in text):
+        assert kept == text

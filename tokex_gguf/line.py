@@ -1,6 +1,31 @@
 """A line of text that is being typed. Pure."""
 
+import re
 from dataclasses import dataclass, replace
+from unicodedata import category
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def is_text(data: str) -> bool:
+    r"""Whether what a key sent is text: no control character, and no byte that is not UTF-8.
+
+    All else is text: also what `str.isprintable` refuses, as spaces of all widths, joiners,
+    variation selectors, characters of private use, and those that Python's Unicode data lacks.
+
+    >>> is_text("\u3000"), is_text("\u200d"), is_text("\x1b"), is_text("\udce9"), is_text("")
+    (True, True, False, False, False)
+    """
+    return data != "" and not any(category(char) in ("Cc", "Cs") for char in data)
+
+
+def pasted(data: str) -> str:
+    r"""Pasted text with line feeds as line ends; a byte that was not UTF-8 becomes U+FFFD.
+
+    >>> pasted("a\r\nb\rc\udce9")
+    'a\nb\nc\ufffd'
+    """
+    return _SURROGATES.sub("\ufffd", data.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 @dataclass(frozen=True, slots=True)

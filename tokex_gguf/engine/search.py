@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from tokex_gguf.engine.statistics import Logits, top_ids
 
+_BLANK = " \t\r\n"
+"""What is around a query without being meant. Other spaces, as U+3000, are typed on purpose."""
+
 
 class Index:
     """The texts of a whole vocabulary as one array of bytes, made ready for searching a part at a time."""
@@ -40,7 +43,7 @@ class Index:
     def matching(self, query: str) -> NDArray[np.intp]:
         """The ids of the tokens whose text contains a query, in any case, and the one whose id it is.
 
-        White space around the query counts only inside double quotes.
+        Blanks, tabs and line breaks around the query count only inside double quotes; other spaces always do.
         """
         while not self.complete:
             self.extend()
@@ -72,18 +75,18 @@ def _meant(query: str) -> str:
     ('" the"', '" the', 'the')
     """
     meant = query.translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
-    return meant if meant == query or query.lstrip().startswith('"') else f'"{meant}"'
+    return meant if meant == query or query.lstrip(_BLANK).startswith('"') else f'"{meant}"'
 
 
 def _wanted(query: str) -> str:
-    """The text to look for.
+    r"""The text to look for.
 
-    >>> _wanted(' The '), _wanted('" the"'), _wanted('"')
-    ('the', ' the', '"')
+    >>> _wanted(' The '), _wanted('" the"'), _wanted('"'), _wanted('\u3000')
+    ('the', ' the', '"', '\u3000')
     """
-    text = query.strip()
+    text = query.strip(_BLANK)
     if text.startswith('"') and len(text) > 1:
-        text = query.lstrip()[1:]
+        text = query.lstrip(_BLANK)[1:]
         text = text.removesuffix('"')
     return text.lower()
 

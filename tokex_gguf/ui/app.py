@@ -33,6 +33,7 @@ from tokex_gguf import signals
 from tokex_gguf.editor import Editor
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action, shown
+from tokex_gguf.line import is_text, pasted
 from tokex_gguf.session import BEAT, Session
 from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.keyboard import Keyboard
@@ -259,7 +260,7 @@ class App:
                 self._take(Go(int(key) - 1))
             elif meant:
                 self._take(meant)
-            elif mode.typing and event.data.isprintable():
+            elif mode.typing and is_text(event.data):
                 self._take(Typed(event.data))
             else:
                 self._take(Unbound(shown(key)))
@@ -270,7 +271,7 @@ class App:
     def _any_key(self, event: KeyPressEvent) -> object:
         if self._game.session.mode.typing and event.data == "\t":
             self._take(Typed("\t"))
-        elif self._game.session.mode.typing and event.data.isprintable():
+        elif self._game.session.mode.typing and is_text(event.data):
             self._take(Typed(event.data))
         else:
             self._take(Unbound(event.data if event.data.isprintable() and len(event.data) == 1 else ""))
@@ -278,7 +279,7 @@ class App:
 
     def _paste(self, event: KeyPressEvent) -> object:
         if event.data:
-            self._take(Typed(event.data.replace("\r\n", "\n").replace("\r", "\n")))
+            self._take(Typed(pasted(event.data)))
         return NotImplemented
 
     def _receive(self) -> None:
