@@ -359,6 +359,7 @@ def test_where_nothing_can_be_suspended_ctrl_z_says_so(
         ({"COLORTERM": "truecolor"}, ColorDepth.DEPTH_24_BIT),
         ({"COLORTERM": "24bit"}, ColorDepth.DEPTH_24_BIT),
         ({"COLORTERM": "truecolor", "NO_COLOR": "1"}, None),
+        ({"COLORTERM": "truecolor", "NO_COLOR": ""}, ColorDepth.DEPTH_24_BIT),
         ({"COLORTERM": "truecolor", "PROMPT_TOOLKIT_COLOR_DEPTH": "DEPTH_8_BIT"}, None),
     ],
 )

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import math
 import os
 import queue
@@ -9,13 +10,15 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.terminal import Terminal
-from tokex_gguf import __version__, cli, machine, models
+from tests.test_header import string, with_keys
+from tokex_gguf import __version__, cli, home, inputs, machine, models
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.engine import llama
 from tokex_gguf.engine.client import Delivery, EngineClient
@@ -70,7 +73,7 @@ def test_json_has_all_the_numbers() -> None:
     done = run("--json", "--input", str(NATALIA))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told) == {"model", "tokens", "next", "logprob", "perplexity"}
+    assert set(told) == {"model", "tokens", "next", "logprob", "perplexity", "notices"}
     assert told["model"].pop("path").endswith(".gguf")
     assert told["model"] == {
         "name": "Smollm2 135M 8k Lc100K Mix1 Ep2",
@@ -81,7 +84,8 @@ def test_json_has_all_the_numbers() -> None:
     }
     first, *rest = told["tokens"]
     assert first == {
-        "id": 17872, "text": "Question", "prob": None, "logprob": None, "rank": None, "entropy_bits": None,
+        "id": 17872, "text": "Question", "bytes": list(b"Question"), "offset": 0,
+        "prob": None, "logprob": None, "rank": None, "entropy_bits": None,
         "entropy": None,
     }  # fmt: skip
     assert "".join(token["text"] for token in told["tokens"]) == NATALIA.read_text().removesuffix("\n")
@@ -108,6 +112,250 @@ def test_without_a_terminal_plain_text_is_printed(tiny: dict[str, Path]) -> None
 def test_a_prompt_from_standard_input(tiny: dict[str, Path]) -> None:
     done = run("--json", "--model", str(tiny["qwen2"]), "--input", "-", stdin=b"Once upon\n")
     assert text_of(json.loads(done.stdout)) == "Once upon"
+
+
+def test_a_pipe_is_read_and_so_is_a_file_that_is_named(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    arguments = ("--json", "--model", str(tiny["qwen2"]))
+    (tmp_path / "text.txt").write_bytes(b"Once upon\n")
+    for done in (run(*arguments, stdin=b"Once upon\n"), run(*arguments, "text.txt"), run("text.txt", *arguments)):
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (text_of(told), told["notices"], done.stderr) == ("Once upon", [], b"")
+    with (tmp_path / "text.txt").open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "tokex_gguf", *arguments], stdin=file, capture_output=True, check=True
+        )
+    assert text_of(json.loads(done.stdout)) == "Once upon"
+    assert text_of(json.loads(run(*arguments, "--prompt", "Hi", stdin=b"Once upon").stdout)) == "Hi", "as asked for"
+
+
+def test_an_empty_pipe_is_no_example_and_the_example_is_told(tiny: dict[str, Path]) -> None:
+    arguments = ["--json", "--model", str(tiny["qwen2"])]
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"standard input: empty" in done.stderr
+    command = [sys.executable, "-m", "tokex_gguf", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["notices"] == ["no text was given: these are the numbers of the configuration's example_prompt"]
+    assert text_of(told) == "Once upon a time, there was a"
+    assert done.stderr.decode() == f"tokex-gguf: {told['notices'][0]}\n"
+
+
+def test_a_pipe_that_says_nothing_is_told(tiny: dict[str, Path]) -> None:
+    command = [sys.executable, "-m", "tokex_gguf", "--plain", "--model", str(tiny["qwen2"])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr and process.stdin
+        assert b"waiting for a text on standard input" in process.stderr.readline()
+        process.stdin.close()
+        assert b"standard input: empty" in process.stderr.readline()
+        process.stdout.close()  # type: ignore[union-attr]
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le with a mark", "utf-32"])
+def test_windows_text_files(encoding: str, tmp_path: Path, tiny: dict[str, Path], capsys: Any) -> None:
+    mark = "\ufeff" if "mark" in encoding else ""
+    (tmp_path / "text.txt").write_bytes(f"{mark}Größe\r\nzwei\r\n".encode(encoding.split()[0]))
+    told = played(capsys, "--model", str(tiny["qwen2"]), "text.txt")
+    assert b"".join(bytes(token["bytes"]) for token in told["tokens"]).decode() == "Größe\nzwei"
+    assert "text.txt: its line ends, CRLF, are read as LF" in told["notices"]
+    assert any("read as UTF-" in notice for notice in told["notices"]) == (encoding != "utf-8-sig")
+
+
+def test_mixed_line_ends_are_left_alone(tmp_path: Path, tiny: dict[str, Path], capsys: Any) -> None:
+    (tmp_path / "text.txt").write_bytes(b"one\r\ntwo\nthree")
+    told = played(capsys, "--model", str(tiny["qwen2"]), "text.txt")
+    assert b"".join(bytes(token["bytes"]) for token in told["tokens"]) == b"one\r\ntwo\nthree"
+    assert told["notices"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("Once upon a time",), "a text itself is given with --prompt"),
+        (("sessions",), "the command comes first: tokex-gguf sessions"),
+        (("model.gguf",), "model.gguf: a model, not a text: --model takes it"),
+        (("--prompt", "a", "--prompt", "b"), "argument -p/--prompt: given twice"),
+        (("text.txt", "--prompt", "b"), "not allowed with argument"),
+        (("--prompt", "b", "text.txt"), "not allowed with argument"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(
+    arguments: tuple[str, ...], expected: str, tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.gguf").write_bytes(tiny["qwen2"].read_bytes())
+    (tmp_path / "text.txt").write_text("a")
+    assert expected in refused(capsys, "--no-config", *arguments)
+
+
+# --- where it runs
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["--json", "--prompt", "Hi"], ["models"], ["sessions"]]
+)
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_standard_streams_that_are_closed(closed: str, arguments: list[str], tiny: dict[str, Path]) -> None:
+    command = f"'{sys.executable}' -m tokex_gguf \"$@\" {closed}"
+    more = ["--model", str(tiny["qwen2"])] if "--json" in arguments else []
+    done = subprocess.run(["sh", "-c", command, "sh", *arguments, *more], capture_output=True, timeout=60, check=False)
+    assert done.returncode == (1 if "1>" in closed else 0), done.stderr
+    assert b"Traceback" not in done.stdout + done.stderr
+    assert (done.stderr == b"") == ("2>" in closed or ("1>" not in closed and arguments != ["sessions"]))
+    if "1>" not in closed and more:
+        assert text_of(json.loads(done.stdout)) == "Hi"
+    assert "tokex-gguf: " not in done.stdout.decode()
+
+
+NO_HOME = "this user has no home folder: log, sessions and downloads go to "
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers' users")
+@pytest.mark.parametrize(
+    ("environment", "arguments", "expected"),
+    [
+        ({}, ["--help"], NO_HOME),
+        ({}, ["--plain", "--prompt", "Hi"], NO_HOME),
+        ({}, ["doctor"], NO_HOME),
+        ({"HOME": ""}, ["sessions"], NO_HOME),
+        ({"HOME": "/"}, ["--plain", "--prompt", "Hi"], "/ cannot be written: log and sessions go to "),
+        ({"HOME": "/nonexistent"}, ["sessions"], "/nonexistent cannot be written: log and sessions go to "),
+    ],
+)
+def test_a_user_without_a_home(
+    arguments: list[str], environment: dict[str, str], expected: str, tmp_path: Path, tiny: dict[str, Path]
+) -> None:
+    """As in a container with a user that it does not know; who may write where is simulated."""
+    script = (
+        "import os, pwd, sys\n"
+        "def unknown(_): raise KeyError\n"
+        "pwd.getpwuid, access = unknown, os.access\n"
+        f"os.access = lambda path, mode: str(path).startswith({str(tmp_path)!r}) and access(path, mode)\n"
+        "from tokex_gguf.__main__ import run\n"
+        "sys.exit(run())"
+    )
+    more = ["--model", str(tiny["qwen2"])] if "--plain" in arguments or "doctor" in arguments else []
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, *more],
+        env={"TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    place = tmp_path / f"tokex-gguf-{os.getuid()}"
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.splitlines()[0] == f"tokex-gguf: {expected}{place}"
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert ("--plain" in arguments) == (len(list(place.rglob("tokex-gguf.log"))) == 1)
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_temporary_home_is_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = home._temporary()
+    assert first == home._temporary() and first.stat().st_mode & 0o777 == 0o700
+    first.chmod(0o777)
+    other = home._temporary()
+    assert other not in (first, home._temporary()), "somebody else may have made it"
+    first.rmdir()
+    first.symlink_to(tmp_path)
+    assert home._temporary() != first
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "expected"),
+    [
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise ValueError('wrong\\n\\x1b[2J')", 1, "internal error (ValueError: wrong??[2J)"),
+        ("raise ImportError('no such library')", 1, "internal error (ImportError: no such library)"),
+        ("raise RecursionError", 1, "internal error (RecursionError: )"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", 130, "interrupted"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "interrupted"),
+    ],
+)
+@pytest.mark.parametrize("module", ["argparse", "tokex_gguf.cli"])
+def test_a_fault_while_importing_is_one_line(module: str, fault: str, code: int, expected: str) -> None:
+    script = (
+        "import sys\n"
+        "class Fault:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        f"            {fault}\n"
+        "sys.meta_path.insert(0, Fault())\n"
+        f"sys.modules.pop({module!r}, None)\n"
+        "from tokex_gguf.__main__ import run\n"
+        "sys.argv[1:] = ['--version']\n"
+        "sys.exit(run())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, f"tokex-gguf: {expected}\n")
+
+
+def test_an_internal_error_before_there_is_a_log_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **_more: object) -> None:
+        raise RuntimeError("could not determine home directory")
+
+    monkeypatch.setattr(cli, "_log_path", fail)
+    assert cli.main(["--plain", "--prompt", "a"]) == 1
+    told = capsys.readouterr()
+    assert told.err == "tokex-gguf: internal error (RuntimeError: could not determine home directory)\n"
+
+
+def test_bytes_and_offsets_of_tokens(tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A character of several tokens is three U+FFFD as text; its bytes are told, and where they stand."""
+    text = "a 🦜 <s>é"
+    for name in tiny:
+        told = played(capsys, "--model", str(tiny[name]), "--prompt", text)
+        data = text.encode()
+        tokens = [token for token in told["tokens"] if token["offset"] or token["bytes"] != list(b"<s>")]
+        for token, after in zip(tokens, [*tokens[1:], {"offset": len(data)}], strict=True):
+            here = data[token["offset"] : after["offset"]]
+            assert bytes(token["bytes"]).removeprefix(b" ") == here.removeprefix(b" "), (name, token)
+            assert token["text"] == bytes(token["bytes"]).decode(errors="replace")
+
+
+def test_small_probabilities_have_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--plain", "--model", "bundled", "--prompt", "Once upon a qqzzx"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.match(r" *\d\.\d\de-\d\d ", line) for line in lines)
+    assert not any(line.lstrip().startswith("0.000000") for line in lines)
+
+
+def test_a_traceback_in_the_log_is_lines_of_text(tmp_path: Path) -> None:
+    log = cli._open_log(tmp_path / "log", asked=True)
+    try:
+        raise ValueError("a\x1b[2J\x9b\x07b\nc")
+    except ValueError:
+        logging.getLogger("tokex_gguf").exception("wrong: %s", "\x1b]0;x\x07\n\u202e")
+    head, *trace = log.read_text(encoding="utf-8").splitlines()
+    assert head.endswith("ERROR wrong: ␛]0;x␇⏎‹U+202E›")
+    assert trace[0].startswith("Traceback") and trace[-2:] == ["ValueError: a␛[2J‹U+009B›␇b", "c"]
+
+
+@pytest.mark.parametrize("shape", ["--json", "--plain"])
+def test_nothing_printed_is_obeyed_by_a_terminal(
+    shape: str, tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a file says of itself, its own name, and the text."""
+    wild = "".join(map(chr, [*range(1, 32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0x200F]))
+    path = tmp_path / "wild\x1b[2J\x9b\x07.gguf"
+    changed = {key: string(wild.encode()) for key in (b"general.name", b"general.description", b"general.author")}
+    path.write_bytes(with_keys(tiny["qwen2"].read_bytes().replace(b"general.name", b"general.same"), changed))
+    log = tmp_path / "log"
+    assert cli.main([shape, "--model", str(path), "--prompt", f"a{wild}", "--log", str(log)]) == 0
+    told = capsys.readouterr()
+    entries = log.read_text(encoding="utf-8").split("\n")
+    assert sum("fingerprint" in line for line in entries) == 1
+    for line in (told.out + told.err).split("\n") + entries:
+        assert line.isprintable(), [char for char in line if not char.isprintable()]
+    if shape == "--json":
+        about = json.loads(told.out)
+        assert about["model"]["name"] == wild and about["model"]["path"] == str(path)
 
 
 def test_special_tokens_and_how_to_turn_them_off(
@@ -207,7 +455,11 @@ def test_the_engine_runs_no_code_from_the_current_folder(tmp_path: Path, tiny: d
 
 def test_errors_carry_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.toml").write_text('"\\u001b[2Jx" = 1')
-    for told in (refused(capsys), refused(capsys, "--config", "a\x1bb"), refused(capsys, "--model", "\x1b[2J")):
+    for told in (
+        refused(capsys, "--config", "config.toml"),
+        refused(capsys, "--config", "a\x1bb"),
+        refused(capsys, "--model", "\x1b[2J"),
+    ):
         assert "\x1b" not in told
         assert "␛" in told
 
@@ -252,7 +504,8 @@ def test_an_interruption_before_the_start_is_exit_code_130(
         (b"", "prompt.txt: empty"),
         (b"\n", "prompt.txt: empty"),
         (b"caf\xe9 and more", "prompt.txt: not UTF-8 at byte offset 3"),
-        (b"\xff\xfeh\x00i\x00", "prompt.txt: not text: a zero byte at offset 3"),
+        (b"\xef\xbb\xbf", "prompt.txt: empty"),
+        (b"h\x00i\x00", "prompt.txt: UTF-16 without a byte order mark: save it as UTF-8"),
         (b"\x7fELF\x02\x01\x01\x00", "prompt.txt: not text: a zero byte at offset 7"),
     ],
 )
@@ -287,7 +540,7 @@ def test_an_unreadable_input_file(
 
 
 def test_an_input_file_too_large_to_be_a_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "huge.txt").write_bytes(b"a" * (cli.LARGEST + 1))
+    (tmp_path / "huge.txt").write_bytes(b"a" * (inputs.LARGEST + 1))
     assert "huge.txt: larger than 16 MiB" in refused(capsys, "--input", "huge.txt")
 
 
@@ -300,7 +553,8 @@ def test_an_input_file_too_large_to_be_a_prompt(tmp_path: Path, capsys: pytest.C
         ("--nonsense",),
         ("--input", "a", "--prompt", "b"),
         ("--json",),
-        ("stray",),
+        ("stray", "--prompt", "a"),
+        ("stray", "stray"),
     ],
 )
 def test_wrong_arguments(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """The configuration: its defaults are those shipped, and each fault says what is wrong where."""
 
+import os
+import re
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
@@ -164,9 +166,9 @@ def test_no_toml(tmp_path: Path, text: str) -> None:
     assert said.startswith("not TOML: ") and len(said) > len("not TOML: ")
 
 
-@pytest.mark.parametrize(("data", "at"), [(b"\xff\xfe", 0), (b"[model]\nname = '\xe9'", 16), (b"# \xc3", 2)])
+@pytest.mark.parametrize(("data", "at"), [(b"\xff\xfe[", 2), (b"[model]\nname = '\xe9'", 16), (b"# \xc3", 2)])
 def test_no_utf8(tmp_path: Path, data: bytes, at: int) -> None:
-    assert fault(write(tmp_path, data)) == f"not UTF-8 at byte {at}"
+    assert re.fullmatch(rf"not UTF-(8|16) at byte offset {at}: save it as UTF-8", fault(write(tmp_path, data)))
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_current_folder_goes_before_the_users(
             write(tmp_path / name, "")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
-    path = config.find()
+    path = config.find().path
     assert (path.resolve() if path else None) == (tmp_path / found / "config.toml" if found else None)
 
 
@@ -211,10 +213,88 @@ def test_folder_of_that_name_is_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "config.toml").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
-    assert config.find() is None
+    assert config.find() == config.Found(Config())
 
 
 @pytest.mark.parametrize("value", ['"dim"', "3", "true", '""'])
 def test_a_choice_names_what_can_be_chosen(value: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"display\.theme: expected 'auto' or 'dark' or 'light', got "):
         load(write(tmp_path, f"[display]\ntheme = {value}"))
+
+
+# --- the current folder's file may be another program's
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder; the user's own configuration chooses 3 rows."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "users").mkdir()
+    write(tmp_path / "users", "[display]\ntokens_to_show = 3")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
+    return tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("baseURL = 'https://example.org/'", "it has no table of ours"),  # Hugo's
+        ("[build]\njobs = 4", "it has no table of ours"),  # Cargo's
+        ("[server]\nport = 8501\n[theme]\nbase = 'dark'", "it has no table of ours"),  # Streamlit's
+        ("[modle]\nname = 'x'", "it has no table of ours"),
+        ("{{ .Values.settings }}\n", "it has no table of ours"),
+        ("key: value", "it has no table of ours"),
+        (".".join(["a"] * 100) + " = 1", "it has no table of ours"),
+        ("a = [" + "[" * 10_000, "it has no table of ours"),
+        ('"\\u001b[2J" = 1', "it has no table of ours"),
+        (b"caf\xe9 = 1", "not UTF-8 at byte offset 3"),
+        (b"\0\1\2", "not text: a zero byte"),
+        ("#" * 300_000, "larger than 256 KiB"),
+    ],
+)
+def test_a_foreign_file_is_passed_over_and_told(text: str | bytes, reason: str, here: Path) -> None:
+    write(here, text)
+    found = config.find()
+    assert found.config.display.tokens_to_show == 3, "the user's own"
+    (notice,) = found.notices
+    assert notice.startswith(f"config.toml in the current folder is passed over: {reason}")
+    with pytest.raises(ConfigError):
+        load(here / "config.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[engine]\nthread = 3",
+        "[engine]\nthreads = 'two'",
+        "[model]\nname = x",
+        "[ model ]\nname = 'x",
+        "model.name = 3",
+        "baseURL = 'x'\n[model]\nname = 'x'",
+        "'display' = {",
+    ],
+)
+def test_a_faulty_file_of_ours_is_told_with_a_way_out(text: str, here: Path) -> None:
+    write(here, text)
+    with pytest.raises(ConfigError, match=r"^config\.toml: .*; --no-config starts without it$"):
+        config.find()
+
+
+def test_a_model_that_the_current_folder_chooses_is_told(here: Path) -> None:
+    write(here, "[model]\nname = 'someone/else'")
+    assert config.find().notices == ("config.toml in the current folder chooses the model: someone/else",)
+    write(here, "[display]\ntokens_to_show = 5")
+    assert config.find().notices == ()
+
+
+def test_a_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    text = "[display]\r\ntokens_to_show = 5\r\n"
+    for encoding in ("utf-8-sig", "utf-16"):
+        assert load(write(tmp_path, text.encode(encoding))).display.tokens_to_show == 5
+
+
+def test_the_null_device_is_an_empty_file(tmp_path: Path) -> None:
+    assert load(Path(os.devnull)) == Config()
+    (tmp_path / "link").symlink_to(os.devnull)
+    assert load(tmp_path / "link") == Config()

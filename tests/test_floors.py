@@ -18,7 +18,7 @@ RULES += ["rules.replies", "rules.keys"]
 
 FLOORS = {
     6: ["cli", "commands", "__main__"],
-    5: ["ui.app", "report", "doctor"],
+    5: ["ui.app", "report", "doctor", "inputs"],
     4: [
         *("ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.window", "ui.cells", "ui.theme"),
         "ui.keyboard",
@@ -39,6 +39,7 @@ FLOORS = {
             "prefix",
             "storage",
             "text_files",
+            "home",
             "exits",
         ),
         *(

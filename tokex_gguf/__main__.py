@@ -1,15 +1,21 @@
 """`python -m tokex_gguf` and `tokex-gguf`: the same program."""
 
+import os
 import sys
+from types import TracebackType
 
 
 def run() -> int:
     """Runs the program. Importing it takes long enough to be interrupted."""
-    engine = None
+    sys.excepthook = _last_word
+    engine, hold = None, _nothing
     try:
-        from tokex_gguf import signals
+        _occupy_standard_streams()
+        from tokex_gguf import home, signals
 
+        hold = signals.hold
         signals.catch()
+        home.ensure()
         try:
             from tokex_gguf import COMMANDS
             from tokex_gguf.engine import process
@@ -26,13 +32,43 @@ def run() -> int:
         print("tokex-gguf: interrupted", file=sys.stderr)
         return getattr(error, "code", 130)
     except Exception as error:  # before there is a log: an installation that is not whole
-        print(f"tokex-gguf: internal error ({type(error).__name__}: {error})", file=sys.stderr)
+        _last_word(type(error), error, None)
         return 1
     finally:
+        hold()
         if engine:
-            signals.hold()
             with engine:  # closes its pipes, waits
                 engine.kill()
+
+
+def _nothing() -> None:
+    """No signals are caught yet."""
+
+
+def _occupy_standard_streams() -> None:
+    """Opens the null device in place of standard streams that are closed.
+
+    The next file that is opened would be written to by whatever prints, and standard error would be
+    standard output: `print` takes it where there is no other.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest one that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  open as long as the program
+
+
+def _last_word(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    """One line for what nothing else has caught, in place of a traceback."""
+    interrupted = issubclass(kind, KeyboardInterrupt)
+    told = "interrupted" if interrupted else f"internal error ({kind.__name__}: {error})"
+    line = "".join(char if char.isprintable() else "?" for char in told[:500])
+    try:
+        print(f"tokex-gguf: {line}", file=sys.stderr)
+    except (OSError, ValueError):
+        pass  # nobody is there to read it
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import errno
 import io
 import logging
 import os
-import re
 import stat
 import sys
 import threading
@@ -22,10 +21,10 @@ from typing import NamedTuple
 
 import platformdirs
 
-from tokex_gguf import COMMANDS, __version__, config, keep, models, signals
+from tokex_gguf import COMMANDS, __version__, config, home, inputs, keep, models, signals
 from tokex_gguf.chat import BadChat, messages
 from tokex_gguf.engine.process import Engine
-from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, Parser, say
+from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.fit import Fit
 from tokex_gguf.game import Game
 from tokex_gguf.prepare import Unusable, prepare
@@ -34,18 +33,13 @@ from tokex_gguf.session import Palette, Session, Settings
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
 
-LARGEST = 16 * 2**20
-"""Bytes of a starting prompt, at the most."""
-
-_SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
-"""What a shell puts in the place of <(command): a pipe with a writer."""
-
 log = logging.getLogger("tokex_gguf")
 
 
 def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -> int:
     """Runs the program, with an engine that was started already if there is one; returns its exit code."""
-    logging.raiseExceptions = False  # a log that cannot be written is nothing for the screen
+    # A log that cannot be written, or is not open yet, is nothing for the screen.
+    logging.raiseExceptions, logging.lastResort = False, None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -65,6 +59,10 @@ def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -
 def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
     log_path: Path | None = None
     try:
+        if sys.stdout is None:
+            raise Exit("standard output is closed", FAILED)
+        if homeless := home.ensure():
+            say(homeless)
         given = sys.argv[1:] if arguments is None else list(arguments)
         if given and given[0] in COMMANDS:
             from tokex_gguf import commands  # not on the way to the first frame
@@ -85,11 +83,13 @@ def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
         return FAILED  # whoever read our output has gone
     except OSError as error:
         log.exception("the system refused something")
-        say(f"{error.filename or 'the system'}: {error.strerror or error}; details in {log_path}")
+        details = f"; details in {log_path}" if log_path else ""
+        say(f"{error.filename or 'the system'}: {error.strerror or error}{details}")
         return FAILED
     except Exception as error:
         log.exception("internal error")
-        say(f"internal error ({type(error).__name__}); details in {log_path}")
+        details = f"); details in {log_path}" if log_path else f": {error})"
+        say(f"internal error ({type(error).__name__}{details}")
         return FAILED
 
 
@@ -118,9 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "-i", "--input", metavar="FILE", help="read the starting prompt from a file; - for standard input"
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="read the starting prompt from a file; - for standard input, as a pipe is",
     )
-    source.add_argument("--prompt", metavar="TEXT", help="the starting prompt itself")
+    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same")
+    source.add_argument("-p", "--prompt", metavar="TEXT", help="the starting prompt itself")
     source.add_argument(
         "--resume",
         metavar="N",
@@ -131,17 +135,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")
     parser.add_argument(
+        "-m",
         "--model",
         metavar="MODEL",
         help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    which.add_argument("--no-config", action="store_true", help="use no configuration file")
     parser.add_argument(
-        "--context", metavar="N", type=_cells, help="tokens that the context holds; auto, the default: it grows"
+        "-c",
+        "--context",
+        "--ctx-size",
+        metavar="N",
+        type=_cells,
+        help="tokens that the context holds; auto, the default: it grows",
     )
-    parser.add_argument("--threads", metavar="N", type=_count, help="threads to compute with")
+    parser.add_argument("-t", "--threads", metavar="N", type=_count, help="threads to compute with")
     parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
-    parser.add_argument("--gpu-layers", metavar="N", type=_count, help="layers to compute on a graphics processor")
+    parser.add_argument(
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        metavar="N",
+        type=_count,
+        help="layers to compute on a graphics processor",
+    )
     parser.add_argument(
         "--chat",
         action="store_true",
@@ -176,7 +195,9 @@ def _open_log(path: Path, *, asked: bool) -> Path:
             reason = error.strerror if isinstance(error, OSError) else "not a file name"
             raise Exit(f"{path}: the log cannot be written there: {reason}", USAGE) from None
         path = Path(os.devnull)
-    logging.basicConfig(filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.basicConfig(filename=path, encoding="utf-8", errors="backslashreplace", level=logging.INFO, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(LogFormatter())
     # Tracebacks are for the log, whoever has them to tell.
     threading.excepthook = lambda fault: _blame(fault.exc_value, "in a thread")
     sys.unraisablehook = lambda fault: _blame(fault.exc_value, f"ignored in {fault.object!r}")
@@ -188,21 +209,31 @@ def _blame(error: BaseException | None, where: str) -> None:
 
 
 def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> int:
-    settings = _configuration(options)
-    if sys.stdout is None:
-        raise Exit("standard output is closed", FAILED)
+    settings, _, found = _configuration(options)
+    homeless = home.ensure()
+    notices = [*found]
     plain = options.plain or (not options.json and not sys.stdout.isatty())
     screen = not plain and not options.json
     if (options.resume is not None or options.session) and not screen:
         raise Exit("--resume and --session need the screen: leave --plain and --json out, and do not redirect", USAGE)
+    named = options.file is not None or options.input is not None
+    options.input = inputs.source(options)
+    options.unasked = options.input is not None and not named
     kept = _kept(options)
-    text = "" if kept.session else _text(options, settings, keys_needed=screen)
+    if kept.session and options.chat:
+        raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
+    text, about = "", tuple[str, ...]()
+    if kept.session is None:
+        text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
+        notices += about
     chat = _chat(text) if options.chat else ()
-    named = kept.session.settings.model if kept.session else settings.model.name
-    model = _model(named if options.model is None else options.model)
+    wanted = kept.session.settings.model if kept.session else settings.model.name
+    model = _model(wanted if options.model is None else options.model, notices)
     kv = options.kv or settings.engine.kv
     context = settings.engine.context if options.context is None else options.context
     fit = _prepared(model, context, kv)
+    shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
+    notices += [fit.notice] if fit.notice else []
     started = Settings(
         text=text,
         model=str(model),
@@ -226,7 +257,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = replace(kept.session, settings=started) if kept.session else Session(started, palette=palette)
-    session = replace(session, name=options.session or "", notice=kept.notice or fit.notice or kept.offer)
+    session = replace(session, name=options.session or "", notice=shown)
     game = Game(
         session,
         engine=engine,
@@ -234,10 +265,13 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         sessions=(_sessions(), kept.name) if screen else None,
     )
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
+    for notice in notices:
+        say(notice)
     try:
         # The engine loads its model while this process imports what the screen needs.
         game.start()
-        return _print(game, as_json=options.json) if plain or options.json else _play(game)
+        said = [homeless, *notices] if homeless else notices
+        return _play(game) if screen else _print(game, said, as_json=options.json)
     finally:
         signals.hold()
         game.close()
@@ -303,14 +337,16 @@ def _light(theme: str) -> bool:
     return theme == "light" or (theme == "auto" and os.environ.get("COLORFGBG", "").split(";")[-1] in ("7", "15"))
 
 
-def _configuration(options: argparse.Namespace) -> config.Config:
+def _configuration(options: argparse.Namespace) -> config.Found:
     try:
-        return config.load(options.config or config.find())
+        if options.no_config:
+            return config.Found(config.Config())
+        return config.Found(config.load(options.config), options.config) if options.config else config.find()
     except config.ConfigError as error:
         raise Exit(str(error), USAGE) from None
 
 
-def _model(name: str) -> Path:
+def _model(name: str, notices: list[str]) -> Path:
     try:
         resolved = models.resolve(name, say)
     except models.UnknownModel as error:
@@ -318,18 +354,15 @@ def _model(name: str) -> Path:
     except models.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
-        say(resolved.notice)
+        notices.append(resolved.notice)
     return resolved.path
 
 
 def _prepared(model: Path, context: int, kv: str) -> Fit:
     try:
-        fit = prepare(model, context=context, kv=kv)
+        return prepare(model, context=context, kv=kv)
     except Unusable as error:
         raise Exit(str(error), USAGE) from None
-    if fit.notice:
-        say(fit.notice)
-    return fit
 
 
 def _chat(text: str) -> tuple[tuple[str, str], ...]:
@@ -339,64 +372,7 @@ def _chat(text: str) -> tuple[tuple[str, str], ...]:
         raise Exit(f"--chat: {error}", USAGE) from None
 
 
-def _text(options: argparse.Namespace, settings: config.Config, *, keys_needed: bool) -> str:
-    """The starting prompt. Raises Exit for what cannot be one."""
-    if keys_needed and (sys.stdin is None or not sys.stdin.isatty()) and options.input != "-":
-        raise Exit(
-            "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
-            USAGE,
-        )
-    if options.input is not None:
-        name = "standard input" if options.input == "-" else options.input
-        text = _decode(name, _read(options.input))
-    else:
-        name = "--prompt" if options.prompt is not None else "example_prompt"
-        text = options.prompt if options.prompt is not None else settings.prompt.example_prompt
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise Exit(f"{name}: not UTF-8", USAGE)
-    if not text:
-        raise Exit(f"{name}: empty; there must be some text to go on from", USAGE)
-    return text
-
-
-def _read(source: str) -> bytes:
-    try:
-        if source == "-":
-            if sys.stdin is None or sys.stdin.closed:
-                raise Exit("standard input is closed", USAGE)
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            path = Path(source)
-            if path.is_dir():
-                raise Exit(f"{source}: a folder; --input takes a text file", USAGE)
-            if not _SUBSTITUTED.fullmatch(source) and not stat.S_ISREG(path.stat().st_mode):
-                # Whoever opens a pipe waits for its other end, and devices may have none.
-                raise Exit(f"{source}: not a plain file; - reads standard input", USAGE)
-            with path.open("rb") as file:
-                data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise Exit(f"{source}: cannot be read: {error.strerror}", USAGE) from None
-    except ValueError:
-        raise Exit(f"{source!r}: not a file name", USAGE) from None
-    if len(data) > LARGEST:
-        raise Exit(f"{source}: larger than 16 MiB: no model's context holds that", USAGE)
-    return data
-
-
-def _decode(name: str, data: bytes) -> str:
-    """Text of a file, less one final line break."""
-    if b"\0" in data:
-        raise Exit(f"{name}: not text: a zero byte at offset {data.index(0)}", USAGE)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise Exit(f"{name}: not UTF-8 at byte offset {error.start}: save it as UTF-8", USAGE) from None
-    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\r\n") else text.removesuffix("\n")
-
-
-def _print(game: Game, *, as_json: bool) -> int:
-    import json
-
+def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
     from tokex_gguf import report
 
     try:
@@ -405,7 +381,7 @@ def _print(game: Game, *, as_json: bool) -> int:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     if as_json:
         plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
-        text = json.dumps(report.as_json(session), ensure_ascii=plain_ascii, indent=1)
+        text = dumps(report.as_json(session, notices), ascii_only=plain_ascii)
     else:
         text = report.as_text(session)
     try:

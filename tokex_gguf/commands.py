@@ -1,6 +1,5 @@
 """The commands that play nothing: `models`, `pull`, `sessions`, `doctor`."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from tokex_gguf import COMMANDS, archive, config, doctor, keep, models
 from tokex_gguf.catalogue import Entry, catalogue, row
-from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, say
+from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, dumps, say, show
 from tokex_gguf.session import Settings, text_of
 from tokex_gguf.tokens import visible
 
@@ -27,7 +26,7 @@ def _models(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     found = catalogue()
     if options.json:
-        print(json.dumps([_as_json(entry) for entry in found], indent=1))
+        print(dumps([_as_json(entry) for entry in found], ascii_only=True))
         return 0
     if not found:
         say("no models here yet: tokex-gguf pull NAME fetches one, or put a .gguf file into models/")
@@ -38,7 +37,7 @@ def _models(arguments: Sequence[str]) -> int:
     for cells, about in zip([head, *rows], ["", *(entry.about for entry in found)], strict=True):
         padded = zip(cells, widths, strict=True)
         line = "  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(padded)).rstrip()
-        print(f"{line}  unusable: {visible(about)}" if about and isinstance(about, str) else line)
+        print(visible(f"{line}  unusable: {about}" if about and isinstance(about, str) else line))
     return 0
 
 
@@ -81,7 +80,7 @@ def _pull(arguments: Sequence[str]) -> int:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
         say(resolved.notice)
-    print(resolved.path)
+    show(str(resolved.path))
     return 0
 
 
@@ -96,7 +95,7 @@ def _sessions(arguments: Sequence[str]) -> int:
         say("no sessions yet: each game is kept by itself while it is played")
     for number, kept in enumerate(found, 1):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.modified))
-        print(f"{number:>2}  {when}  {kept.name}  {_content(folder, kept.name)}")
+        print(visible(f"{number:>2}  {when}  {kept.name}  {_content(folder, kept.name)}"))
     return 0
 
 

@@ -3,14 +3,18 @@
 The file's tables and keys are the dataclasses' names and fields; the defaults stand here.
 """
 
+import os
 import re
 import stat
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import platformdirs
+
+from tokex_gguf import text_files
+from tokex_gguf.text_files import NotText
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
@@ -21,6 +25,8 @@ LARGEST = 2**18
 _PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _DEEP = re.compile(rf"(?:{_PART}\.[ \t]*+){{32}}")
 """A key of many parts: the time to read one grows with the square of their number, and ours have two."""
+_OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine)["']?\s*+[].=]""", re.MULTILINE)
+"""What begins a line of a file that is meant as ours."""
 
 
 def state_folder() -> Path:
@@ -91,34 +97,77 @@ class Config:
     engine: Engine = Engine()
 
 
-def find() -> Path | None:
-    """The configuration file to use: in the current folder, else the user's; None without one."""
-    for folder in (Path(), Path(platformdirs.user_config_dir(APP, appauthor=False))):
-        path = folder / "config.toml"
-        if path.is_file():
-            return path
-    return None
+class Found(NamedTuple):
+    """The configuration to use."""
+
+    config: Config
+    path: Path | None = None
+    """Its file; None where the defaults are used."""
+    notices: tuple[str, ...] = ()
+    """What the player should know of how it was found."""
+
+
+def find() -> Found:
+    """The configuration of the current folder, else the user's, else the defaults. Raises ConfigError.
+
+    A `config.toml` in the current folder that is another program's is passed over, and a notice says so.
+    """
+    here, own = Path("config.toml"), Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+    notices: tuple[str, ...] = ()
+    if here.is_file():
+        if (reason := _foreign(here)) is None:
+            try:
+                found = load(here)
+            except ConfigError as error:
+                raise ConfigError(f"{error}; --no-config starts without it") from None
+            if found.model.name != DEFAULT_MODEL:
+                notices = (f"{here} in the current folder chooses the model: {found.model.name}",)
+            return Found(found, here, notices)
+        notices = (f"{here} in the current folder is passed over: {reason}",)
+    return Found(load(own), own, notices) if own.is_file() else Found(Config(), None, notices)
+
+
+def _foreign(path: Path) -> str | None:
+    """Why a file of our name is none of ours; None where it is one, sound or not."""
+    try:
+        if path.stat().st_size > LARGEST:
+            return f"larger than {LARGEST // 1024} KiB"
+        text = text_files.decode(path.read_bytes()).text
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except NotText as error:
+        return str(error)
+    try:
+        tables = set(tomllib.loads(text)) if not _DEEP.search(text) else None
+    except (ValueError, RecursionError):
+        tables = None
+    names = {part.name for part in fields(Config)}
+    # Where it is no TOML, what looks like one of our tables makes it ours, and its fault is told.
+    ours = not tables or tables & names if tables is not None else _OURS.search(text)
+    return None if ours else f"it has no table of ours ({_list(dict.fromkeys(sorted(names)))})"
 
 
 def load(path: Path | None) -> Config:
     """Reads a configuration file; without one, the defaults. Raises ConfigError."""
-    if path is None:
+    if path is None or str(path) == os.devnull:
         return Config()
     try:
         about = path.stat()
+        if stat.S_ISCHR(about.st_mode) and path.samefile(os.devnull):
+            return Config()
         if not stat.S_ISREG(about.st_mode):
             # Whoever opens a pipe waits for its other end.
             raise ConfigError(f"{path}: cannot be read: not a plain file")
         if about.st_size > LARGEST:
             raise ConfigError(f"{path}: larger than {LARGEST // 1024} KiB: no configuration is")
-        text = path.read_bytes().decode()
+        text = text_files.decode(path.read_bytes()).text
         if _DEEP.search(text):
             raise ConfigError(f"{path}: not TOML of ours: a key of more than 32 parts")
         tables = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except NotText as error:
+        raise ConfigError(f"{path}: {error}") from None
     except (
         ValueError,
         RecursionError,

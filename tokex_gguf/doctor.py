@@ -99,9 +99,8 @@ def _memory(report: Report) -> None:
 
 def _model(report: Report, name: str | None) -> None:
     try:
-        path = config.find()
-        settings = config.load(path)
-        report.tell("configuration", str(path) if path else "none: defaults")
+        settings, path, notices = config.find()
+        report.tell("configuration", "; ".join([str(path) if path else "none: defaults", *notices]))
     except config.ConfigError as error:
         report.wrong(str(error))
         settings = config.Config()

@@ -1,6 +1,7 @@
 """The prompt's numbers without a terminal: as JSON, or as text to read."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tokex_gguf.game import Game
@@ -35,16 +36,13 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def as_json(session: Session) -> dict[str, Any]:
+def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
     """Model, tokens and next tokens of the active prompt; the README describes the fields.
 
-    A token's text is its bytes as UTF-8; a character that spans tokens shows as U+FFFD.
+    A token's `text` is its `bytes` as UTF-8; a part of a character shows as U+FFFD there.
     """
     model, tip = session.model, session.prompt.tip
     assert model is not None and tip.distribution is not None
-
-    def text(token: int) -> str:
-        return session.piece(token).data.decode("utf-8", "replace")
 
     def entropies(node: Any) -> dict[str, float | None]:
         distribution = node.distribution
@@ -53,13 +51,22 @@ def as_json(session: Session) -> dict[str, Any]:
             "entropy": distribution.normalised_entropy(model.vocab_size) if distribution else None,
         }
 
+    def look(token: int) -> dict[str, Any]:
+        data = session.piece(token).data
+        return {"text": data.decode("utf-8", "replace"), "bytes": list(data)}
+
+    nodes = list(tip.nodes())
+    pieces = [session.piece(node.token).data for node in nodes]
+    # The text of a chat is what its template made of it.
+    text = b"".join(pieces) if session.settings.chat else session.settings.text.encode()
     tokens = []
-    for node in tip.nodes():
+    for node, offset in zip(nodes, offsets(pieces, text), strict=True):
         taken = node.taken
         tokens.append(
             {
                 "id": node.token,
-                "text": text(node.token),
+                **look(node.token),
+                "offset": offset,
                 "prob": taken.prob if taken else None,
                 "logprob": _number(taken.logprob) if taken else None,
                 "rank": taken.rank if taken else None,
@@ -79,24 +86,56 @@ def as_json(session: Session) -> dict[str, Any]:
         "next": {
             **entropies(tip),
             "candidates": [
-                {"rank": c.rank, "id": c.token, "text": text(c.token), "prob": c.prob, "logprob": _number(c.logprob)}
+                {"rank": c.rank, "id": c.token, **look(c.token), "prob": c.prob, "logprob": _number(c.logprob)}
                 for c in tip.distribution.candidates()
             ],
         },
         "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
+        "notices": list(notices),
     }
+
+
+def offsets(pieces: Sequence[bytes], text: bytes) -> list[int | None]:
+    r"""Where each token's bytes begin in a text; None from where the tokenizer has changed it. Shape like `pieces`.
+
+    What a vocabulary adds takes no room: a token before the text, and the space that some put before
+    it and after special tokens.
+
+    >>> offsets([b"<s>", b" caf", b"\xc3", b"\xa9", b"<s>", b" a"], "café<s>a".encode())
+    [0, 0, 3, 4, 5, 8]
+    """
+    found: list[int | None] = []
+    at = 0
+    for index, data in enumerate(pieces):
+        found.append(at)
+        if text.startswith(data, at):
+            at += len(data)
+        elif data[:1] == b" " and text.startswith(data[1:], at):
+            at += len(data) - 1
+        elif index:
+            return found[:-1] + [None] * (len(pieces) - index)
+    return found
+
+
+def probability(value: float) -> str:
+    """A probability in at most 10 columns, with at least three digits that say something.
+
+    >>> probability(0.25), probability(2e-9), probability(0.0)
+    ('0.250000', '2.00e-09', '0.000000')
+    """
+    return f"{value:.6f}" if value >= 1e-4 or value == 0 else f"{value:.2e}"
 
 
 def as_text(session: Session) -> str:
     """The same as lines to read."""
     model, tip = session.model, session.prompt.tip
     assert model is not None and tip.distribution is not None
-    lines = [f"model: {visible(model.name)} ({model.architecture}, {model.quantization})", ""]
+    lines = [f"model: {model.name} ({model.architecture}, {model.quantization})", ""]
     lines.append(f"{'prob':>10} {'rank':>7} {'entropy':>8} {'id':>7}  token")
     for node in tip.nodes():
         taken, before = node.taken, node.parent.distribution if node.parent else None
-        prob = f"{taken.prob:.6f}" if taken else "–"
+        prob = probability(taken.prob) if taken else "–"
         rank = str(taken.rank) if taken else "–"
         entropy = f"{before.entropy_bits:.3f}" if before else "–"
         lines.append(f"{prob:>10} {rank:>7} {entropy:>8} {node.token:>7}  {label(session.piece(node.token).data)}")
@@ -105,5 +144,7 @@ def as_text(session: Session) -> str:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")
     lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits"]
     for row in tip.distribution.candidates():
-        lines.append(f"{row.prob:>10.6f} {row.rank:>7} {'':>8} {row.token:>7}  {label(session.piece(row.token).data)}")
-    return "\n".join(lines)
+        lines.append(
+            f"{probability(row.prob):>10} {row.rank:>7} {'':>8} {row.token:>7}  {label(session.piece(row.token).data)}"
+        )
+    return "\n".join(map(visible, lines))

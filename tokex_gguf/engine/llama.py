@@ -28,7 +28,7 @@ import numpy as np
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.pace import Pace
 from tokex_gguf.engine.statistics import Logits
-from tokex_gguf.tokens import Piece
+from tokex_gguf.tokens import Piece, visible
 
 
 @contextmanager
@@ -92,7 +92,8 @@ def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         return
     # A broken stderr must not raise into C.
     try:
-        sys.stderr.write(text.decode("utf-8", "replace"))
+        lines = text.decode("utf-8", "replace").split("\n")
+        sys.stderr.write("\n".join(map(visible, lines)))  # a file's own words may be among them
         sys.stderr.flush()
     except (OSError, ValueError):
         pass

@@ -387,7 +387,7 @@ COLOURS = {
 def colour_depth() -> ColorDepth | None:
     """True colour where the terminal says it has it; None leaves the choice to prompt_toolkit."""
     environ = os.environ
-    if "NO_COLOR" in environ or "PROMPT_TOOLKIT_COLOR_DEPTH" in environ:
+    if environ.get("NO_COLOR") or "PROMPT_TOOLKIT_COLOR_DEPTH" in environ:
         return None
     if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return ColorDepth.DEPTH_24_BIT

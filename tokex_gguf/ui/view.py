@@ -152,7 +152,7 @@ def header(session: Session, width: int) -> Line:
         name = visible(PurePath(session.settings.model).name)
         return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
     right = f"  context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
-    left = f" {visible(model.name)} · {visible(model.architecture)} · {model.quantization}"
+    left = f" {visible(model.name)} · {visible(model.architecture)} · {visible(model.quantization)}"
     return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
 
 
