@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 REVISION = "a" * 40
 
@@ -17,15 +18,27 @@ REVISION = "a" * 40
 class Hub(http.server.ThreadingHTTPServer):
     """Serves the files of one repository as the hub does, or fails as it can."""
 
-    def __init__(self, files: dict[str, bytes], fault: str = "") -> None:
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        fault: str = "",
+        *,
+        says: dict[str, str] | None = None,
+        lists: dict[str, object] | None = None,
+        revision: str = "main",
+    ) -> None:
+        """`says`: headers of the files' answers in place of its own; `lists`: what its list says of each file."""
         super().__init__(("127.0.0.1", 0), Answer)
         self.files, self.fault = files, fault
+        self.says, self.lists, self.revision = says or {}, lists or {}, revision
         self.requests: list[str] = []
         self.authorization: set[str] = set()
         self.released = threading.Event()
         self.sending = threading.Event()
         """Set from the first file on that somebody fetches."""
         self.cuts = 0
+        self.sent = 0
+        """Bytes of an endless answer."""
 
     @property
     def address(self) -> str:
@@ -67,6 +80,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if hub.fault in REFUSALS:
             status, error = REFUSALS[hub.fault]
             self._send(status, b"", {"X-Error-Code": error} if error else {})
+        elif self.path.startswith("/api/models/") and hub.fault == "endless list":
+            self._endless()
         elif self.path.startswith("/api/models/"):
             self._send(200, json.dumps(self._info()).encode(), {"Content-Type": "application/json"})
         else:
@@ -83,6 +98,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
                     "size": len(data),
                     "pointerSize": 134,
                 },
+                **hub.lists,
             }
             for name, data in hub.files.items()
         ]
@@ -90,12 +106,15 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def _file(self, *, body: bool) -> None:
         hub = self.server
-        name = self.path.partition("/resolve/main/")[2]
+        name = unquote(self.path.partition(f"/resolve/{hub.revision}/")[2])
         if name not in hub.files or hub.fault == "file gone":
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", **hub.says})
             return
         data = hub.files[name]
         headers = {"ETag": f'"{hub.sha256(name)}"', "X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
+        headers |= hub.says
+        if not headers["ETag"]:
+            del headers["ETag"]
         start = 0
         if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             start = int(asked[1])
@@ -103,8 +122,23 @@ class Answer(http.server.BaseHTTPRequestHandler):
         rest = data[start:]
         if body:
             hub.sending.set()
-        if not body:
+        if not body and "Location" in headers:
+            self._send(302, b"", headers)
+        elif not body:
             self._send(200, b"", headers, length=len(rest))
+        elif hub.fault == "endless file":
+            self._endless()
+        elif hub.fault == "more at each try":
+            hub.cuts += 1
+            self._send(
+                206 if start else 200,
+                data,
+                headers | {"Content-Range": f"bytes {start}-{10**9 - 1}/{10**9}"},
+                length=10**9,
+            )
+        elif hub.fault == "never whole":
+            hub.cuts += 1
+            self._send(200, data[:1000], headers, length=len(data))
         elif hub.fault == "second part cut" and "-00002-of-" in name:
             self._send(206 if start else 200, b"", headers, length=len(rest))
         elif hub.fault == "cut" and hub.cuts < 2:
@@ -116,6 +150,18 @@ class Answer(http.server.BaseHTTPRequestHandler):
                 hub.released.wait(30)
         else:
             self._send(206 if start else 200, rest, headers)
+
+    def _endless(self) -> None:
+        """An answer that says nothing of its length and never ends."""
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        try:
+            for _ in range(1000):
+                self.wfile.write(bytes(1 << 20))
+                self.server.sent += 1 << 20
+        except OSError:
+            pass
 
     def _send(self, status: int, data: bytes, headers: dict[str, str], length: int | None = None) -> None:
         self.send_response(status)
@@ -131,8 +177,15 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(files: dict[str, bytes], fault: str = "") -> Iterator[Hub]:
-    with Hub(files, fault) as hub:
+def serving(
+    files: dict[str, bytes],
+    fault: str = "",
+    *,
+    says: dict[str, str] | None = None,
+    lists: dict[str, object] | None = None,
+    revision: str = "main",
+) -> Iterator[Hub]:
+    with Hub(files, fault, says=says, lists=lists, revision=revision) as hub:
         thread = threading.Thread(target=hub.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -51,6 +51,7 @@ FLOORS = {
             "places",
             "catalogue",
             "hub",
+            "hub_cache",
             "header",
             "headers",
             "gguf_file",

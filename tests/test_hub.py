@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants, file_download
 
+from tests.figures import Figure
 from tests.hub import REVISION, Hub, run, serving
 from tests.terminal import Terminal
 from tokex_gguf import cli, commands
@@ -94,10 +95,12 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """`tokex-gguf pull` in this process, and in haste: its exit code and its lines but the download's first."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
-    monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(hub_module, "PATIENCE", 10)
     monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))  # between its tries
 
     def run_here(hub: Hub, name: str) -> tuple[int, list[str]]:
+        if hub.fault == "hangs":
+            monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
         template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -249,3 +252,207 @@ def test_pull_has_no_stand_in() -> None:
     done = run("http://127.0.0.1:9", "pull")
     assert done.returncode == 1 and done.stdout == ""
     assert "the hub cannot be reached for QuantFactory/" in done.stderr and "bundled" not in done.stderr
+
+
+# --- what a hub, or whoever stands in its place, can say
+
+
+def everything(folder: Path) -> dict[str, bytes | str]:
+    """All files and links below a folder."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return {str(path): str(path.readlink()) if path.is_symlink() else path.read_bytes() for path in found}
+
+
+def ways_out(tmp_path: Path) -> list[str]:
+    """Names that lead out of a folder, or to something else than a file."""
+    absolute = [str(tmp_path / "victim"), "/", "C:\\victim", "//host/victim"]
+    relative = [
+        "../" * 5 + "victim",
+        "../victim",
+        "..\\victim",
+        "..",
+        ".",
+        "a/b",
+        "~/victim",
+        "$HOME/victim",
+        "x" * 300,
+    ]
+    return [*absolute, *relative, "NUL", "nul", "CON.gguf", "a\tb", "\x85", "\xe9\xe9\xe9\xe9\xe9\xe9\xe9\xe9"]
+
+
+def nothing_becomes_a_path(header: str, fault: str, values: list[str], tmp_path: Path, pull: Pull) -> int:
+    """Pulls from a hub that says these values; returns how many answers it tried."""
+    (tmp_path / "victim").write_bytes(b"mine")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "victim").write_bytes(b"mine")
+    before = everything(tmp_path)
+    for value in values:
+        with serving(FILES, fault, says={header: value}) as hub:
+            code, lines = pull(hub, "maker/model")
+        assert code == 1 and len(lines) == 1 and lines[0].isprintable(), (value, lines)
+        if fault != "file gone" or header == "X-Repo-Commit":
+            assert f"the hub's answer makes no sense: its {header} is " in lines[0], (value, lines)
+        assert everything(tmp_path) == before, value
+    return len(values)
+
+
+@pytest.mark.parametrize(
+    ("header", "fault"), [("ETag", ""), ("X-Linked-Etag", "wrong hash"), ("X-Repo-Commit", "file gone")]
+)
+def test_no_answer_of_a_hub_becomes_a_path(header: str, fault: str, tmp_path: Path, pull: Pull) -> None:
+    first, *_, last = values = ways_out(tmp_path)
+    nothing_becomes_a_path(header, fault, [first, f'"{values[5]}"', f'W/"{values[6]}"', last], tmp_path, pull)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("header", ["ETag", "X-Linked-Etag", "X-Repo-Commit", "X-Xet-Hash"])
+@pytest.mark.parametrize("fault", ["", "wrong hash", "file gone"])
+def test_no_answer_of_a_hub_becomes_a_path_in_any_form(
+    header: str, fault: str, tmp_path: Path, pull: Pull, figure: Figure
+) -> None:
+    values = ways_out(tmp_path)
+    if header in ("ETag", "X-Linked-Etag"):
+        values += [form.format(value) for value in values for form in ('"{}"', 'W/"{}"')]
+    tried = nothing_becomes_a_path(header, fault, values, tmp_path, pull)
+    figure(tried, "answers that name a way out of the cache", files_written=0)
+
+
+NAMES = (
+    *("../{}.gguf", "/{}.gguf", "sub/../../{}.gguf", "sub\\..\\{}.gguf", "C:\\{}.gguf", "c:{}.gguf", "//host/{}.gguf"),
+    *("./{}.gguf", "sub//{}.gguf", "NUL.Q8_0.gguf", "com1.gguf", "sub/aux/{}.gguf", "{}\x1b[2J.gguf", "{}\n.gguf"),
+    *("{}\0.gguf", "{}\u202e.gguf", "{}\u009b.gguf", "a/" * 600 + "{}.gguf", "x" * 260 + "{}.gguf", " {}.gguf"),
+    *("sub /{}.gguf", "sub./{}.gguf", "{}\ud800.gguf"),
+)
+
+
+def test_files_with_names_that_lead_elsewhere_are_not_there(tmp_path: Path, pull: Pull) -> None:
+    with serving({name.format("model.Q8_0"): MODEL for name in NAMES}) as hub:
+        code, lines = pull(hub, "maker/model")
+    assert (code, lines) == (1, ["tokex-gguf: maker/model: it has no GGUF file"])
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ({"lfs": {"sha256": "../../victim", "size": 1, "pointerSize": 1}}, "makes no sense: the checksum of model"),
+        ({"lfs": {"sha256": "A" * 64, "size": 1, "pointerSize": 1}}, "makes no sense: the checksum of model"),
+        ({"lfs": {"sha256": 7, "size": 1, "pointerSize": 1}}, "makes no sense: the checksum of model"),
+        ({"size": -1}, "makes no sense: model.Q8_0.gguf has -1 bytes"),
+        ({"size": "many"}, "makes no sense: .* has 'many' bytes"),
+        ({"size": 10**30}, "needs .* free: make room"),
+        ({"size": 1000}, "the hub sends more than the 1,000 bytes that it told of|broke off"),
+        ({"size": len(MODEL) + 2}, "wrong checksum|broke off"),
+        ({"rfilename": 5}, "no GGUF file|makes no sense"),
+        ({"rfilename": None}, "no GGUF file|makes no sense"),
+        ({"lfs": 5}, "makes no sense"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_told(
+    lists: dict[str, object], expected: str, tmp_path: Path, pull: Pull
+) -> None:
+    with serving({"model.Q8_0.gguf": MODEL}, lists=lists) as hub:
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and len(lines) == 1, lines
+    assert re.search(expected, lines[0])
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [len(MODEL), None])
+@pytest.mark.parametrize("fault", ["endless file", "more at each try"])
+def test_a_body_without_an_end_is_given_up(
+    fault: str, size: int | None, tmp_path: Path, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the size that the hub told, or by what a file of unknown size may have."""
+    monkeypatch.setattr(hub_module, "LARGEST", 50 << 20)
+    with serving({"model.Q8_0.gguf": MODEL}, fault, lists={"size": size}) as hub:
+        code, lines = pull(hub, "maker/model")
+        assert hub.sent < 200 << 20 and hub.cuts < 100
+    assert code == 1 and ("more than" in lines[0] or fault != "endless file"), lines
+    assert left(tmp_path) == []
+
+
+def test_a_list_without_an_end_is_given_up(tmp_path: Path, pull: Pull) -> None:
+    with serving(FILES, "endless list") as hub:
+        code, lines = pull(hub, "maker/model")
+        assert hub.sent < 100 << 20
+    assert code == 1 and "more than 17 MB" in lines[0], lines
+    assert left(tmp_path) == []
+
+
+def test_a_file_that_never_comes_whole_is_given_up(tmp_path: Path, pull: Pull) -> None:
+    with serving({"model.Q8_0.gguf": MODEL}, "never whole") as hub:
+        code, _ = pull(hub, "maker/model")
+        assert code == 1 and hub.cuts <= hub_module.MOST_ANSWERS
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", "//", "http://127.0.0.1:9/x", "\\\\h\\x"]
+)
+def test_redirects_lead_to_no_file_of_this_machine(target: str, tmp_path: Path, pull: Pull) -> None:
+    with serving(FILES, says={"Location": target}) as hub:
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and len(lines) == 1, lines
+    assert left(tmp_path) == []
+
+
+def test_what_is_packed_is_not_unpacked(tmp_path: Path, pull: Pull) -> None:
+    with serving(FILES, says={"Content-Encoding": "gzip"}) as hub:
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and "packed form" in lines[0]
+    assert left(tmp_path) == []
+
+
+def test_a_wrong_file_takes_no_other_with_it(tmp_path: Path, pull: Pull) -> None:
+    """What the cache holds already under the name that the hub gives a wrong file was there before us; what it is
+    a link to, elsewhere, even more so."""
+    blobs = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
+    blobs.mkdir(parents=True)
+    (tmp_path / "victim").write_bytes(b"mine")
+    (blobs / ("e" * 40)).symlink_to(tmp_path / "victim")
+    with serving(FILES, says={"ETag": "e" * 40}) as hub:
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and "wrong checksum" in lines[0]
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+
+
+def test_another_revision_is_fetched_by_its_address(tmp_path: Path, pull: Pull) -> None:
+    with serving(FILES, revision="v2") as hub:
+        address = f"{hub.address}/maker/model/resolve/v2/model.Q2_K.gguf?download=true"
+        assert pull(hub, "https://huggingface.co/maker/model/blob/v2/model.Q2_K.gguf") == (0, [])
+        assert any(request.startswith("GET /api/models/maker/model/revision/v2") for request in hub.requests)
+        asked = len(hub.requests)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HF_ENDPOINT", hub.address)
+            assert pull(hub, address) == (0, [])
+        assert pull(hub, "maker/model@v2:Q2_K") == (0, [])
+        assert len(hub.requests) == asked, "it is here"
+    assert kept(tmp_path) == {"model.Q2_K.gguf"}
+
+
+def test_an_address_elsewhere_is_told(pull: Pull) -> None:
+    with serving(FILES) as hub:
+        for address in ("https://example.org/maker/model", "http://huggingface.co.example.org/a/b", "https://hf.co/a"):
+            code, lines = pull(hub, address)
+            assert code == 2 and "not a model's address on the hub" in lines[0]
+        assert not hub.requests
+
+
+def test_an_empty_cache_variable_is_none(tmp_path: Path) -> None:
+    """The current folder gets nothing."""
+    (tmp_path / "here").mkdir()
+    os.chdir(tmp_path / "here")
+    with serving(FILES) as hub:
+        done = run(hub.address, "pull", "maker/model", HF_HUB_CACHE="")
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.strip()).is_relative_to(tmp_path / "hub" / "hub")
+        done = subprocess.run(
+            [sys.executable, "-m", "tokex_gguf", "pull", "maker/model:Q2_K"],
+            env={**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DOWNLOAD_TIMEOUT": "soon"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1 and "a variable HF_... of the environment is not a number" in done.stderr
+    assert list((tmp_path / "here").iterdir()) == []

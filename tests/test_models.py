@@ -52,9 +52,9 @@ def test_a_path_is_taken_as_it_is(model_path: Path) -> None:
 def test_a_name_is_found_in_models(model_path: Path, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine.gguf").symlink_to(model_path)
-    assert resolve("mine.gguf", silent).path == Path("models/mine.gguf")
+    assert resolve("mine.gguf", silent).path == tmp_path / "models" / "mine.gguf"
     (tmp_path / "models" / FILE).symlink_to(model_path)
-    assert resolve(DEFAULT_MODEL, silent).path == Path("models") / FILE
+    assert resolve(DEFAULT_MODEL, silent).path == tmp_path / "models" / FILE
 
 
 def in_cache(home: Path, repo: str, file: str, model: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokex_gguf import places
+from tokex_gguf import hub_cache, naming, places
 from tokex_gguf.catalogue import catalogue
 from tokex_gguf.models import UnknownModel, find
 from tokex_gguf.places import on_disk
@@ -17,7 +17,7 @@ from tokex_gguf.places import on_disk
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with nothing on it but the bundled model."""
-    for name in ("HF_HOME", "HF_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME"):
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -168,7 +168,7 @@ def test_split_models_are_one_model_and_must_be_whole(home: Path) -> None:
         assert resolved is not None and resolved.path.resolve() == first
     second.unlink()
     (place,) = (place for place in on_disk() if place.source == "models/")
-    assert [part.name for part in place.missing] == [second.name]
+    assert place.missing is not None and place.missing.name == second.name
     with pytest.raises(UnknownModel, match=r"of its 2 parts, big-00002-of-00002\.gguf is missing"):
         find(first.name)
 
@@ -208,5 +208,104 @@ def test_the_other_programs_own_settings_count(home: Path, monkeypatch: pytest.M
     monkeypatch.setenv("LLAMA_CACHE", str(home / "elsewhere"))
     gguf(home / "elsewhere" / "a.gguf")
     monkeypatch.setenv("HF_HUB_CACHE", str(home / "cache"))
-    assert places.hub_cache() == home / "cache"
+    assert hub_cache.folder() == home / "cache"
     assert [place.name for place in on_disk() if place.source == "llama.cpp"] == ["a.gguf"]
+
+
+def revision_of(home: Path, repo: str, commit: str, file: str) -> Path:
+    base = home / ".cache" / "huggingface" / "hub" / f"models--{repo.replace('/', '--')}"
+    return gguf(base / "snapshots" / commit / file)
+
+
+def test_revisions_other_than_main_are_found(home: Path) -> None:
+    """Of a repository whose main branch is not here, and beside it."""
+    base = home / ".cache" / "huggingface" / "hub" / "models--maker--model"
+    old, new, lost = "1" * 40, "2" * 40, "3" * 40
+    paths = [revision_of(home, "maker/model", commit, "m.Q8_0.gguf") for commit in (old, lost)]
+    reference = base / "refs" / "refs" / "pr" / "1"
+    reference.parent.mkdir(parents=True)
+    reference.write_text(old)
+    names = [place.name for place in on_disk() if place.source == "Hugging Face"]
+    assert names == ["maker/model@refs/pr/1:m.Q8_0.gguf", "maker/model@333333333333:m.Q8_0.gguf"]
+    for name in (names[0], f"maker/model@{old}", "maker/model@1111111:Q8_0"):
+        resolved = find(name)
+        assert resolved is not None and resolved.path == paths[0], name
+    url = "https://huggingface.co/maker/model/resolve/{}/m.Q8_0.gguf?download=true"
+    resolved = find(url.format(lost))
+    assert resolved is not None and resolved.path == paths[1]
+    resolved = find("maker/model")
+    assert resolved is not None and "using maker/model@refs/pr/1:m.Q8_0.gguf (Hugging Face)" in resolved.notice
+    assert find("maker/model@v9") is None, "the hub may have it"
+    main = revision_of(home, "maker/model", new, "m.Q8_0.gguf")
+    (base / "refs" / "main").write_text(new)
+    for name in ("maker/model", "hf.co/maker/model:Q8_0", url.format("main"), "hf://maker/model/m.Q8_0.gguf"):
+        resolved = find(name)
+        assert resolved is not None and resolved.path == main, name
+
+
+@pytest.mark.parametrize("commit", ["../../../../elsewhere", "/etc", "..", "a/b", "", "a\0b", "\n"])
+def test_a_reference_in_the_cache_leads_nowhere_else(home: Path, commit: str) -> None:
+    base = home / ".cache" / "huggingface" / "hub" / "models--maker--model"
+    (base / "refs").mkdir(parents=True)
+    (base / "snapshots" / "a" / "b").mkdir(parents=True)
+    gguf(base / "snapshots" / "a" / "b" / "m.gguf")
+    gguf(home / "elsewhere" / "m.gguf")
+    (base / "refs" / "main").write_text(commit)
+    assert hub_cache.snapshot("maker/model") is None
+    for revision in ("../refs", "..", "/", "refs/../..", "a\0"):
+        assert hub_cache.snapshot("maker/model", revision) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"HF_HOME": "$HOME/x"}, "x/hub"),
+        ({"HF_HOME": "~/x"}, "x/hub"),
+        ({"HF_HOME": ""}, ".cache/huggingface/hub"),
+        ({"HUGGINGFACE_HUB_CACHE": "~/old"}, "old"),
+        ({"HUGGINGFACE_HUB_CACHE": "~/old", "HF_HUB_CACHE": ""}, "old"),
+        ({"HF_HUB_CACHE": "${HOME}/c", "HF_HOME": "/nowhere"}, "c"),
+        ({"HF_HUB_CACHE": " "}, ".cache/huggingface/hub"),
+        ({"XDG_CACHE_HOME": ""}, ".cache/huggingface/hub"),
+        ({"HF_HUB_DOWNLOAD_TIMEOUT": "soon"}, ".cache/huggingface/hub"),
+        ({"HF_HUB_DOWNLOAD_TIMEOUT": "", "HF_HOME": "~/x"}, "x/hub"),
+    ],
+)
+def test_the_hubs_cache_is_where_its_client_has_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert hub_cache.folder() == home / expected
+
+
+def test_names_that_tell_of_many_parts_cost_no_more_than_the_files_there_are(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty empty files, each a first part of thousands: looked for is the first that is missing."""
+    folder = home / "work" / "models"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"a{number}-00001-of-99999.gguf").touch()
+        (folder / f"b{number}-00001-of-{naming.MOST_PARTS:05}.gguf").touch()
+    asked: list[Path] = []
+    is_file = places._is_file
+    monkeypatch.setattr(places, "_is_file", lambda path: asked.append(path) or is_file(path))  # type: ignore[func-returns-value]
+    found = catalogue()
+    assert len(found) == 61 and all(isinstance(entry.about, str) for entry in found[:60])
+    assert len(asked) < 400, "and not millions"
+
+
+def test_links_that_go_round_are_passed_over(home: Path) -> None:
+    folder = home / "work" / "models"
+    folder.mkdir()
+    (folder / "round.gguf").symlink_to(folder / "round.gguf")
+    (folder / "up").symlink_to(folder)
+    gguf(folder / "good.gguf")
+    path = revision_of(home, "maker/model", "1" * 40, "m.gguf")
+    (path.parent / "again").symlink_to(path.parent)
+    (path.parent / "round.gguf").symlink_to(path.parent / "round.gguf")
+    names = [place.name for place in on_disk() if place.source != "bundled"]
+    assert names == ["good.gguf", "maker/model@111111111111:m.gguf"]
+    resolved = find("maker/model@1111111")
+    assert resolved is not None and resolved.path == path

@@ -29,8 +29,8 @@ def catalogue() -> tuple[Entry, ...]:
 
 
 def _about(place: Place, headers: Headers) -> Header | str:
-    if place.missing:
-        return f"part {place.missing[0].name} is missing"
+    if missing := place.missing:
+        return f"part {missing.name} is missing"
     try:
         about = headers.glance(place.path)
         others = sum(headers.glance(part).parameters for part in place.parts[1:])

@@ -47,7 +47,7 @@ def _as_json(entry: Entry) -> dict[str, object]:
         "name": place.name,
         "from": place.source,
         "path": str(place.path),
-        "files": len(place.parts),
+        "files": place.files,
         "bytes": size,
     }
     if isinstance(about, str):

