@@ -103,7 +103,7 @@ def test_doctor_on_a_sound_machine(home: Path, model_path: Path) -> None:
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line and not line.startswith(" "))
     assert told["threads"].startswith(f"{default_threads()} of {os.cpu_count()} processors")
     assert "llama-cpp-python 0.3.36" in told["packages"]
-    assert told["model"] == "models/here.gguf"
+    assert told["model"] == str(home / "work" / "models" / "here.gguf")
     assert "llama Q4_1, 98 MB; 4,096 tokens take 94 MB" in done.stdout
     assert told["environment"] == "HF_TOKEN: set"
     assert done.stdout.endswith("nothing wrong found\n")
