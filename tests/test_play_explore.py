@@ -118,14 +118,31 @@ def test_the_editor(tmp_path: Path) -> None:
     assert "1 token, " in terminal.text()
 
 
-def test_an_editor_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VISUAL", str(tmp_path / "no such editor"))
+def test_an_editor_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "nosuch --wait")
     terminal = Terminal("--prompt", "Once upon a time")
     terminal.shows(" ready")
     terminal.press("ctrl-e")
-    terminal.shows(r"set \$EDITOR to one")
+    terminal.shows(r"VISUAL=nosuch --wait cannot be run \(No such file or directory\)")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
+
+
+def test_a_text_that_was_not_taken_is_named_again_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "latin"
+    script.write_text('#!/bin/sh\nprintf "caf\\351" > "$1"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(script))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    terminal = Terminal("--prompt", "Once upon a time")
+    terminal.shows(" ready")
+    terminal.press("ctrl-e")
+    terminal.shows(r"the edited text is in /\S+")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    (path,) = tmp_path.glob("tokex-gguf-*/prompt.txt")
+    assert path.read_bytes() == b"caf\xe9"
+    assert f"tokex-gguf: the edited text is in {path}".encode() in terminal.raw
 
 
 def test_the_mouse_is_off_until_it_is_wanted(terminal: Terminal) -> None:

@@ -443,16 +443,21 @@ def test_in_the_editor_an_interrupt_and_a_suspension_are_the_editors(job: Job) -
     job.screen.reset()
     job.give()
     job.press("ctrl-c")
-    job.shows("ended with exit code -2: the prompt stays as it was")
+    job.shows("VISUAL=…/editor was ended by SIGINT: the prompt stays as it was")
     quits(job)
 
 
-def test_an_editor_that_does_not_want_to_end_is_killed(job: Job, tmp_path: Path) -> None:
-    (tmp_path / "editor").write_text("#!/bin/sh\ntrap '' TERM\nprintf '\\033[?1049hediting now'\nread line\n")
+def test_an_editor_that_does_not_want_to_end_is_killed_and_its_text_kept(job: Job, tmp_path: Path) -> None:
+    saved = 'printf mine > "$1"; echo "$1" > where'
+    (tmp_path / "editor").write_text(f"#!/bin/sh\ntrap '' TERM\n{saved}\nprintf '\\033[?1049hediting now'\nread line\n")
     job.press("ctrl-e")
     job.shows("editing now")
     job.kill(signal.SIGTERM)
     assert job.end() == 128 + signal.SIGTERM
+    where = Path((tmp_path / "where").read_text().strip())
+    assert where.read_text() == "mine"
+    assert f"the edited text is in {where}" in job.text()
+    shutil.rmtree(where.parent)
 
 
 def test_a_paste_without_an_end_is_taken_as_it_is(job: Job) -> None:

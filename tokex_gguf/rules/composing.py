@@ -9,7 +9,7 @@ from tokex_gguf.keymap import Mode
 from tokex_gguf.line import Line
 from tokex_gguf.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch
 from tokex_gguf.rules.asking import ask, request, tokenize, without
-from tokex_gguf.rules.effects import Edit, Outcome
+from tokex_gguf.rules.effects import Edit, EditFailed, Outcome
 from tokex_gguf.rules.playing import insert, show, with_prompt
 from tokex_gguf.rules.program import base_mode
 from tokex_gguf.session import Draft, Engine, Hunt, Prompt, Score, Session, text_of
@@ -264,6 +264,12 @@ def edited(session: Session, text: str) -> Outcome:
     if session.engine is not Engine.READY:
         return replace(session, notice="the engine is not there: the text is lost; r restarts it"), []
     return open_text(session, text, replacing=True)
+
+
+def not_edited(session: Session, message: EditFailed) -> Session:
+    """Says why the editor's text was not taken, and where it is: the path first, as a narrow screen cuts the line."""
+    where = f"the edited text is in {message.kept}: " if message.kept else ""
+    return replace(session, notice=where + message.reason)
 
 
 def open_text(session: Session, text: str, *, replacing: bool = False) -> Outcome:

@@ -69,9 +69,11 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class EditFailed:
-    """There is no editor, or it failed."""
+    """There is no editor, or it failed, or what it left is no text."""
 
     reason: str
+    kept: str = ""
+    """The file that has the text, where there is more in it than was given to the editor."""
 
 
 @dataclass(frozen=True, slots=True)

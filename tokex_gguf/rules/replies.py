@@ -92,7 +92,9 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, name=message.name, notice=told), []
         case SaveFailed():
             return replace(session, notice=f"not saved: {message.reason}"), []
-        case EditFailed() | NotSuspended():
+        case EditFailed():
+            return composing.not_edited(session, message), []
+        case NotSuspended():
             return replace(session, notice=message.reason), []
         case Listed():
             return replace(session, starters=message.starters), []

@@ -31,6 +31,7 @@ from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
 from tokex_gguf import signals
 from tokex_gguf.editor import Editor
+from tokex_gguf.exits import say
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import BINDINGS, Action, action, shown
 from tokex_gguf.line import is_text, pasted
@@ -84,6 +85,8 @@ class App:
         self._beat: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._editor: Editor | None = None
+        self._edits: list[Editor] = []
+        """All runs of the editor: some may leave a text that could not be taken."""
         self._signals: deque[int] = deque()
         self._ended_by = 0
         self._away = False
@@ -133,6 +136,9 @@ class App:
         finally:
             threading.excepthook = before
             self._restore()
+            for kept in [path for editor in self._edits if (path := editor.kept)]:
+                log.warning("the edited text is in %s", kept)
+                say(f"the edited text is in {kept}")
         return 128 + self._ended_by if self._ended_by else 0
 
     async def run_async(self) -> None:
@@ -335,6 +341,7 @@ class App:
     async def _edit(self, text: str) -> None:
         """Gives the terminal to an editor, and takes what it leaves."""
         editor = self._editor = Editor()
+        self._edits.append(editor)
         try:
             edited = await run_in_terminal(lambda: editor.edit(text), in_executor=True)
         except Exception:
