@@ -193,7 +193,7 @@ def test_what_is_no_text_is_told_and_kept(data: bytes, told: str, script: Script
     [
         ("exit 3", "ended with exit code 3"),
         ("kill -9 $$", "was ended by SIGKILL"),
-        ("kill -HUP $$", "was ended by SIGHUP"),
+        ("kill -TERM $$", "was ended by SIGTERM"),
     ],
 )
 def test_what_was_written_before_it_failed_is_kept(end: str, told: str, script: Script) -> None:
