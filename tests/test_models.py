@@ -1,18 +1,22 @@
 """From a name to a file, with a stand-in for the hub on this machine."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fake import started
 from tests.hub import Hub, run, serving
+from tests.terminal import Terminal
+from tokex_gguf import archive, models
 from tokex_gguf import hub as hub_module
-from tokex_gguf import models
 from tokex_gguf.config import DEFAULT_MODEL
-from tokex_gguf.models import DownloadFailed, UnknownModel, resolve
+from tokex_gguf.models import DownloadFailed, UnknownModel, played, resolve
 
 REPO, FILE = DEFAULT_MODEL.split(":")
 
@@ -150,3 +154,73 @@ def test_without_a_bundled_model_there_is_no_stand_in(monkeypatch: pytest.Monkey
     monkeypatch.setattr(models, "bundled_model", lambda: None)
     with pytest.raises(DownloadFailed, match="HF_HUB_OFFLINE"):
         resolve(DEFAULT_MODEL, silent)
+
+
+# --- of a session
+
+
+NO_PATHS = (
+    *(
+        DEFAULT_MODEL,
+        "maker/model",
+        "hf:maker/model:file.gguf",
+        "hf.co/maker/model",
+        "bundled",
+        "mine",
+        "maker/model:Q8_0",
+    ),
+    *("https://huggingface.co/maker/model/resolve/main/file.gguf", "", ".", "/", "~", "/dev/null", "/dev/zero", "a\0b"),
+    *("\ud800", "x" * 5000, "round.gguf", "pipe.gguf", "https://127.0.0.1/file.gguf"),
+)
+
+
+@pytest.mark.parametrize("file", NO_PATHS)
+def test_what_a_session_says_is_a_path_and_never_a_name(
+    file: str, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "obtain", silent)
+    monkeypatch.setattr(models, "find", silent)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.gguf").symlink_to(model_path)
+    (tmp_path / "round.gguf").symlink_to(tmp_path / "round.gguf")
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(UnknownModel, match="the session's model is not there any more"):
+        played(file)
+
+
+def test_a_sessions_model_that_was_moved_is_found_on_this_machine(tiny: dict[str, Path], tmp_path: Path) -> None:
+    """Under its file's name; which of two is meant, nobody knows. What the file holds is compared once it is loaded."""
+    (tmp_path / "models").mkdir()
+    there = tmp_path / "models" / "mine.gguf"
+    shutil.copy(tiny["gemma3"], there)
+    assert played(str(there)) == models.Resolved(there)
+    found = played("/gone/mine.gguf")
+    assert found == models.Resolved(there, f"the session's model is at {there} now")
+    shutil.copy(there, in_cache(tmp_path / "hub", "maker/model", "mine.gguf", there).parent / "again.gguf")
+    link = tmp_path / "hub" / "hub" / "models--maker--model" / "snapshots" / ("b" * 40) / "mine.gguf"
+    link.unlink()
+    shutil.copy(there, link)
+    with pytest.raises(UnknownModel, match="put it back, or name one with --model"):
+        played("/gone/mine.gguf")
+
+
+def test_for_a_model_that_left_the_hubs_cache_the_command_that_fetches_it_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "hub" / "hub" / "models--maker--model" / "snapshots" / ("b" * 40) / "sub" / "file.gguf"
+    with pytest.raises(UnknownModel, match=f"tokex-gguf pull maker/model@{'b' * 40}:sub/file.gguf fetches it"):
+        played(str(file))
+    with pytest.raises(UnknownModel, match="put it back"):
+        played(str(tmp_path / "models--../snapshots/x/a.gguf"))
+
+
+def test_a_session_fetches_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even from a hub that has what it names."""
+    game = started("abc")
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    folder = tmp_path / "state" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    session = replace(game.session, settings=replace(game.session.settings, model=DEFAULT_MODEL))
+    (folder / "a.json").write_bytes(archive.dump(session))
+    terminal = Terminal("--session", "a", columns=200)
+    assert terminal.ends() == 2
+    assert "the session's model is not there any more" in terminal.text()
+    assert not hub.requests

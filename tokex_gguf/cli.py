@@ -227,8 +227,10 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
         notices += about
     chat = _chat(text) if options.chat else ()
-    wanted = kept.session.settings.model if kept.session else settings.model.name
-    model = _model(wanted if options.model is None else options.model, notices)
+    if kept.session and options.model is None:
+        model = _played(kept.session.settings.model, notices)
+    else:
+        model = _model(settings.model.name if options.model is None else options.model, notices)
     kv = options.kv or settings.engine.kv
     context = settings.engine.context if options.context is None else options.context
     fit = _prepared(model, context, kv)
@@ -353,6 +355,17 @@ def _model(name: str, notices: list[str]) -> Path:
         raise Exit(str(error), USAGE) from None
     except models.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
+    if resolved.notice:
+        notices.append(resolved.notice)
+    return resolved.path
+
+
+def _played(file: str, notices: list[str]) -> Path:
+    """The file of a session's model: a path, whatever it looks like."""
+    try:
+        resolved = models.played(file)
+    except models.UnknownModel as error:
+        raise Exit(str(error), USAGE) from None
     if resolved.notice:
         notices.append(resolved.notice)
     return resolved.path

@@ -8,10 +8,10 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 
-from tokex_gguf.naming import is_revision
+from tokex_gguf.naming import HubName, hub_name, is_file_name, is_revision
 
 VARIABLES = (
     *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_ENDPOINT", "HF_TOKEN_PATH"),
@@ -103,6 +103,21 @@ def snapshots(base: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted((base / "snapshots").iterdir()):
             if path not in named and is_revision(path.name) and path.is_dir():
                 yield path.name[:12], path
+
+
+def name_of(path: PurePath) -> HubName | None:
+    """What a file in the cache is called on the hub, by its path alone; None for any other file.
+
+    >>> str(name_of(PurePath("/c/hub/models--maker--model/snapshots/0123abc/sub/a.gguf")))
+    'maker/model@0123abc:sub/a.gguf'
+    """
+    parts = path.parts
+    for index, part in enumerate(parts):
+        if part.startswith("models--") and parts[index + 1 : index + 2] == ("snapshots",):
+            repo, file = part.removeprefix("models--").replace("--", "/", 1), "/".join(parts[index + 3 :])
+            asked = hub_name(f"hf:{repo}@{''.join(parts[index + 2 : index + 3])}:{file}")
+            return asked._replace(explicit=False) if asked and is_file_name(file) else None
+    return None
 
 
 def _references(base: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tokex_gguf import hub_cache, places
 from tokex_gguf.config import DEFAULT_MODEL
@@ -11,7 +11,7 @@ from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, first_p
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
 from tokex_gguf.words import reason, short
 
-__all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "resolve"]
+__all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "played", "resolve"]
 
 
 class UnknownModel(Exception):
@@ -50,6 +50,27 @@ def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
     from tokex_gguf import hub  # only where something must be downloaded
 
     return Resolved(_checked(hub.fetch(asked, tell)))
+
+
+def played(file: str) -> Resolved:
+    """The model of a session, by the path that the session has for it, or moved within this machine's folders.
+
+    A session is data: what it says is a path and never a name, and nothing is downloaded for it.
+    Raises UnknownModel.
+    """
+    path, name = Path(file), PurePath(file).name
+    try:
+        if path.is_file():
+            return Resolved(_checked(path))
+    except (OSError, ValueError):
+        pass  # no path of this system
+    moved = [place for place in places.on_disk() if place.path.name == name and not place.missing]
+    if len(moved) == 1:
+        return Resolved(_checked(moved[0].path), f"the session's model is at {moved[0].path} now")
+    lost = f"the session's model is not there any more: {file}"
+    if (asked := hub_cache.name_of(path)) is not None:
+        raise UnknownModel(f"{lost}: tokex-gguf pull {asked} fetches it")
+    raise UnknownModel(f"{lost}: put it back, or name one with --model")
 
 
 def find(name: str) -> Resolved | None:
