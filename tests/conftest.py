@@ -197,4 +197,4 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is answered from logits that were kept: every answer is decoded."""
-    monkeypatch.setattr(rows, "BYTES", 0)
+    monkeypatch.setattr(rows, "MOST", 0)

@@ -69,6 +69,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 IN_THE_ENGINE = (
     "abort",
+    "deep",
     "server",
     "chat",
     "evaluation",

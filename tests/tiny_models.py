@@ -147,7 +147,7 @@ def _prefixes(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word[:end] for word in words for end in range(2, len(word) + 1)))
 
 
-def _add_bpe(file: _File, more: Sequence[bytes] = (), names: Sequence[str] = ()) -> int:
+def _add_bpe(file: _File, more: Sequence[bytes] = (), names: Sequence[str] = (), pre: str = "qwen2") -> int:
     """A byte-level vocabulary, with more tokens and special ones of some names; returns its size."""
     letters = _byte_letters()
     spelled = ["".join(letters[byte] for byte in text.encode()) for word in WORDS for text in (word, f" {word}")]
@@ -158,7 +158,7 @@ def _add_bpe(file: _File, more: Sequence[bytes] = (), names: Sequence[str] = ())
     normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
     writer = file.writer
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([*[normal] * (len(tokens) - len(special)), *[control] * len(special)])
     writer.add_token_merges([f"{token[:-1]} {token[-1]}" for token in merged])
@@ -193,11 +193,13 @@ def _add_spm(file: _File, more: Sequence[str] = ()) -> int:
 # --- models that continue text
 
 
-def qwen2(folder: Path, name: str = "qwen2", more: Sequence[bytes] = (), names: Sequence[str] = ()) -> Path:
+def qwen2(
+    folder: Path, name: str = "qwen2", more: Sequence[bytes] = (), names: Sequence[str] = (), pre: str = "qwen2"
+) -> Path:
     """A byte-level vocabulary without BOS; attention with biases."""
     file = _File(folder / f"{name}.gguf", "qwen2")
     file.attention()
-    file.ends(_add_bpe(file, more, names))
+    file.ends(_add_bpe(file, more, names, pre))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm")
         file.heads(block, bias=True)

@@ -106,7 +106,7 @@ class EngineClient:
                 newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(held):
                     if waiting and (not isinstance(waiting, Evaluate) or index == newest):
-                        pipe.write(sender.encode(waiting))
+                        self._write_one(sender, waiting, pipe)
                 pipe.flush()
                 is_open, held = None not in held, []
         except OSError:
@@ -116,6 +116,16 @@ class EngineClient:
                 pipe.close()
             except OSError:
                 pass
+
+    def _write_one(self, sender: Sender, request: Request, pipe: BinaryIO) -> None:
+        """Writes a request; one that has no form as a line is refused here. Raises OSError."""
+        try:
+            line = sender.encode(request)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            log.error("engine: a %s cannot be sent (%s)", type(request).__name__, type(error).__name__)
+            self._deliver(Failed(getattr(request, "request", None), "this request cannot be sent to the engine"))
+        else:
+            pipe.write(line)
 
     def _queued(self, patience: float | None) -> list[Request | None]:
         """All that is queued; waits for it, if need be, so many seconds or for ever."""

@@ -56,6 +56,7 @@ class Evaluator:
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
+        self._check(path if asked is None else [*path, asked])
         began = time.perf_counter()
         following = [*path[1:], asked]
         while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
@@ -64,6 +65,12 @@ class Evaluator:
             began, start = time.perf_counter(), start + 1
         if start < len(path):
             yield from self._decoded(path, start, top, following)
+
+    def _check(self, tokens: list[int]) -> None:
+        """Raises ModelError for a token that the vocabulary has not."""
+        size = self._model.vocabulary.size
+        if tokens and not (min(tokens) >= 0 and max(tokens) < size):
+            raise ModelError(f"a token id outside the vocabulary of {size:,}")
 
     def _decoded(self, path: list[int], start: int, top: int, following: list[int | None]) -> Iterator[Chunk]:
         """`evaluate`, by decoding alone: the path's cells are there afterwards."""
@@ -104,6 +111,7 @@ class Evaluator:
         are not enough sequences, only the first tokens are answered for. Raises as
         `evaluate` does.
         """
+        self._check([*path, *tokens])
         most = self._model.sequences - 2
         if path != self._trunk or len(self._branches) >= most:
             self._forget(self._branches)
@@ -148,6 +156,8 @@ class Evaluator:
 
         Raises as `evaluate` does.
         """
+        if not path:
+            raise ModelError("nothing to evaluate")
         decoded = 0
         while (row := self._rows.of(path)) is None:
             decoded += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))

@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import numpy as np
 
+from tokex_gguf.engine import deep
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.pace import Pace
 from tokex_gguf.engine.statistics import Logits
@@ -64,6 +66,28 @@ SMALLEST_CONTEXT = 256
 """KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
 """KV cells to begin with, where no size is asked for."""
+
+
+SHORT = 2_000
+"""Characters of a text that can be tokenised on any thread's stack."""
+FRAME = 1024
+"""Bytes of stack that llama.cpp's tokenizer may take for each character of a word.
+
+It splits texts by `std::regex`, which calls itself for each character of a match: 320 bytes with the patterns
+of most pre-tokenizers, 640 with those of five (x86-64, GCC 13)."""
+SPARE = 2**20
+"""Bytes of stack for all else."""
+
+_RUN = re.compile(r"\S+|\s+")
+
+
+def longest_run(text: str) -> int:
+    """The most characters in a row that are all white space or all none: no pre-tokenizer makes longer words.
+
+    >>> longest_run("one  2345 six")
+    4
+    """
+    return max((match.end() - match.start() for match in _RUN.finditer(text)), default=0)
 
 
 class ModelError(Exception):
@@ -189,8 +213,26 @@ class Vocabulary:
         return path
 
     def _plain(self, text: str, parse_special: bool) -> list[int]:
-        """The tokens that the tokenizer makes of a text."""
-        data = text.encode()
+        """The tokens that the tokenizer makes of a text. Raises ModelError."""
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            raise ModelError("this text is not valid Unicode: it holds bytes that are not UTF-8") from None
+        if len(text) < SHORT:
+            return self._tokens(data, parse_special)
+        stack = len(text) * FRAME
+        if stack > deep.LARGEST:
+            if (run := longest_run(text)) * FRAME > deep.LARGEST:
+                raise ModelError(
+                    f"this text has {run:,} characters without a space between them: too many for the tokenizer"
+                )
+            stack = deep.LARGEST
+        try:
+            return deep.call(lambda: self._tokens(data, parse_special), stack + SPARE)
+        except deep.NoStack as error:
+            raise ModelError(f"no memory to tokenise a text of {len(text):,} characters ({error})") from None
+
+    def _tokens(self, data: bytes, parse_special: bool) -> list[int]:
         room = len(data) + 16
         for _ in range(2):
             ids = (llama_cpp.llama_token * room)()

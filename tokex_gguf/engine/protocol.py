@@ -359,3 +359,12 @@ def decode(line: bytes) -> Message:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # What it said is not told: it goes into the log, and may be a prompt's text.
         raise ProtocolError(f"{len(line)} bytes are no message ({type(error).__name__})") from None
+
+
+def number_of(line: bytes) -> int:
+    """The request's number in a line that is no message; 0, which is nobody's, where it has none."""
+    try:
+        number = json.loads(line)[1]["request"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return 0
+    return number if type(number) is int else 0

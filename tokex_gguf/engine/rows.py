@@ -15,8 +15,8 @@ class Rows:
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
-        self.room: int = min(MOST, BYTES // (4 * size))
-        """Rows kept at the most."""
+        self.room: int = min(MOST, max(1, BYTES // (4 * size)))
+        """Rows kept at the most: one at least, which a search reads."""
         self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=self.room)
 
     def keep(self, path: list[int], row: Logits) -> None:

@@ -37,8 +37,9 @@ class Index:
         """Reads the next slice."""
         start = len(self._starts)
         for token in range(start, min(start + self.SLICE, self._size)):
+            text = self._data_of(token).decode("utf-8", "replace").lower().encode()
             self._starts.append(len(self._texts))
-            self._texts += self._data_of(token).decode("utf-8", "replace").lower().encode() + self._BETWEEN
+            self._texts += text + self._BETWEEN
 
     def matching(self, query: str) -> NDArray[np.intp]:
         """The ids of the tokens whose text contains a query, in any case, and the one whose id it is.
@@ -47,12 +48,12 @@ class Index:
         """
         while not self.complete:
             self.extend()
-        wanted = _wanted(query).encode()
+        wanted = _bytes(_wanted(query))
         if not wanted:
             return np.arange(self._size)
         found = self._containing(wanted)
         if (meant := _meant(query)) != query:
-            found = np.union1d(found, self._containing(_wanted(meant).encode()))
+            found = np.union1d(found, self._containing(_bytes(_wanted(meant))))
         number = query.strip()
         if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < self._size:
             found = np.union1d(found, int(number))
@@ -66,6 +67,11 @@ class Index:
         for offset, byte in enumerate(wanted[1:], start=1):
             here[:last] &= texts[offset : offset + last] == byte
         return np.flatnonzero(np.logical_or.reduceat(here, np.frombuffer(self._starts, np.uint32)))
+
+
+def _bytes(text: str) -> bytes:
+    """A text as UTF-8; half a surrogate pair becomes bytes that no token's text has."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _meant(query: str) -> str:

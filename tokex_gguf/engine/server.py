@@ -5,11 +5,13 @@ unnecessary; the other answers them.
 """
 
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.chat import TemplateFailed, render
@@ -32,6 +34,7 @@ from tokex_gguf.engine.protocol import (
     Loading,
     Ping,
     Pong,
+    ProtocolError,
     Reply,
     Request,
     Search,
@@ -39,9 +42,10 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
     encode,
+    number_of,
 )
 from tokex_gguf.engine.search import Index, likeliest
-from tokex_gguf.engine.wire import Receiver
+from tokex_gguf.engine.wire import OutOfStep, Receiver
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece
 
@@ -53,6 +57,10 @@ GAP = 0.0002
 
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
+Answered: TypeAlias = Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check
+"""Requests that carry a number."""
 
 
 class Inbox:
@@ -70,33 +78,44 @@ class Inbox:
         """Asked for where something came in that ends what is under way."""
 
     def read(self) -> None:
-        """Reads to the end of the source."""
+        """Reads to the end of the source, or to a line that makes all later ones unreadable."""
+        try:
+            self._read()
+        except OSError:
+            pass  # nobody listens any more
+        finally:
+            with self._changed:
+                self._closed = self.abort.asked = True
+                self._changed.notify()
+
+    def _read(self) -> None:
         receiver = Receiver()
         for line in self._source:
-            request = receiver.decode(line)
+            try:
+                request = receiver.decode(line)
+                if not isinstance(request, Request):
+                    raise ProtocolError("a reply, where a request is due")
+            except OutOfStep as error:
+                self._answer(Failed(None, f"a request cannot be read: {error}"))
+                return
+            except ProtocolError as error:
+                self._answer(Failed(number_of(line), f"a request cannot be read: {error}"))
+                continue
             if isinstance(request, Ping):
-                if not self._alive():
-                    break
+                self._answer(Pong())
                 continue
             with self._changed:
-                self._take(request)  # type: ignore[arg-type]
+                self._take(request)
                 self._changed.notify()
-        with self._changed:
-            self._closed = self.abort.asked = True
-            self._changed.notify()
 
-    def _alive(self) -> bool:
-        """Says that this process is; returns whether anybody listens."""
-        try:
-            self._sink.write(encode(Pong()))
-            self._sink.flush()
-        except OSError:
-            return False
-        return True
+    def _answer(self, reply: Reply) -> None:
+        """Says what waits for nothing. Raises OSError where nobody listens."""
+        self._sink.write(encode(reply))
+        self._sink.flush()
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize | Chat):
+        if isinstance(request, Load | Tokenize | Chat):  # each is answered
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; foresight waits for all else.
@@ -174,36 +193,52 @@ class Server:
         evaluator = Evaluator(model)
         index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
         while request := self._next(index):
+            if isinstance(request, Load | Stop | Ping):
+                continue  # a second Load; the others never get here
             try:
-                if isinstance(request, Evaluate):
-                    self._evaluate(request, model, evaluator)
-                elif isinstance(request, Tokenize):
-                    self._tokenize(request, model.vocabulary)
-                elif isinstance(request, Chat):
-                    self._chat(request, model)
-                elif isinstance(request, Continue):
-                    self._continue(request, model, evaluator)
-                elif isinstance(request, Foresee):
-                    self._foresee(request, model, evaluator)
-                elif isinstance(request, Search):
-                    self._search(request, model, evaluator, index)
-                elif isinstance(request, Check):
-                    self._check(request, model.vocabulary)
+                self._answer(request, model, evaluator, index)
             except Interrupted:
                 continue
             except Damaged as error:
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
             except ContextFull as error:
-                self._send(Failed(request.request, str(error), error.room))  # type: ignore[union-attr]
+                self._send(Failed(request.request, str(error), error.room))
             except ModelError as error:
-                self._send(Failed(request.request, str(error)))  # type: ignore[union-attr]
+                self._send(Failed(request.request, str(error)))
+            except OSError:
+                raise  # nobody listens any more
+            except Exception as error:
+                # The kind and the place only: an error's own words may hold a prompt's text.
+                places = "".join(traceback.format_tb(error.__traceback__))
+                print(f"{type(request).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
+                self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
+
+    def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        match request:
+            case Evaluate():
+                self._evaluate(request, model, evaluator)
+            case Tokenize():
+                self._tokenize(request, model.vocabulary)
+            case Chat():
+                self._chat(request, model)
+            case Continue():
+                self._continue(request, model, evaluator)
+            case Foresee():
+                self._foresee(request, model, evaluator)
+            case Search():
+                self._search(request, model, evaluator, index)
+            case Check():
+                self._check(request, model.vocabulary)
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching."""
         if self._answered and not index.complete and self._inbox.idle(QUIET):
-            while not index.complete and self._inbox.idle(GAP):
-                index.extend()
+            try:
+                while not index.complete and self._inbox.idle(GAP):
+                    index.extend()
+            except ModelError:
+                pass  # the search that needs it will say so
         self._answered = True
         return self._inbox.next()
 
@@ -240,9 +275,9 @@ class Server:
             self._send(Loading(fraction))
 
     def _pieces(self, vocabulary: Vocabulary, tokens: set[int]) -> dict[int, Piece]:
-        new = tokens - self._told
-        self._told |= new
-        return {token: vocabulary.piece(token) for token in new}
+        new = {token: vocabulary.piece(token) for token in tokens - self._told}
+        self._told |= new.keys()
+        return new
 
     def _tokenize(self, request: Tokenize, vocabulary: Vocabulary) -> None:
         if request.continues:

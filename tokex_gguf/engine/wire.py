@@ -21,6 +21,7 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     Foresee,
     Message,
+    ProtocolError,
     Request,
     Search,
     decode,
@@ -46,6 +47,10 @@ class Sender:
         return encode(request)
 
 
+class OutOfStep(ProtocolError):
+    """A path that goes on from one that was not received: the paths after it would be wrong, too."""
+
+
 class Receiver:
     """Makes requests of the lines of one sender, all of them in their order."""
 
@@ -53,9 +58,11 @@ class Receiver:
         self._path: list[int] = []
 
     def decode(self, line: bytes) -> Message:
-        """The request of a line. Raises ProtocolError."""
+        """The request of a line. Raises ProtocolError, and OutOfStep if no later path can be read either."""
         request = decode(line)
         if isinstance(request, _WITH_A_PATH):
+            if not request.path or not 0 <= request.path[0] <= len(self._path):
+                raise OutOfStep("a path that goes on from none")
             same, *rest = request.path
             self._path = [*self._path[:same], *rest]
             request = replace(request, path=self._path)

@@ -1,0 +1,164 @@
+"""What one request cannot do to the engine, and the engine not to the program or the system."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_models
+from tests.test_client import Conversation
+from tokex_gguf.engine import process
+from tokex_gguf.engine.protocol import (
+    Chat,
+    Failed,
+    Load,
+    Loaded,
+    Message,
+    Ping,
+    Pong,
+    Tokenize,
+    Tokenized,
+    decode,
+    encode,
+)
+
+Process = subprocess.Popen[bytes]
+
+
+class Raw:
+    """A real engine whose pipe is written by hand."""
+
+    def __init__(self) -> None:
+        self.process: Process = process.start()
+        assert self.process.stdin and self.process.stdout
+        self._to, self._from = self.process.stdin, self.process.stdout
+
+    def say(self, line: bytes) -> None:
+        self._to.write(line)
+        self._to.flush()
+
+    def hear(self) -> Message:
+        line = self._from.readline()
+        assert line, f"the engine ended ({self.process.wait()})"
+        return decode(line)
+
+    def ask(self, line: bytes) -> Message:
+        self.say(line)
+        return self.hear()
+
+    def load(self, path: Path) -> Loaded:
+        self.say(encode(Load(str(path), 0, 1)))
+        while not isinstance(reply := self.hear(), Loaded):
+            assert not isinstance(reply, Failed), reply
+        return reply
+
+    def close(self) -> None:
+        self._to.close()
+        self._from.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def raw() -> Iterator[Raw]:
+    engine = Raw()
+    yield engine
+    engine.close()
+
+
+# --- a request that cannot be answered
+
+
+ODD = {
+    "no JSON": (b"\xff\xfe\x00\n", 0),
+    "an empty line": (b"\n", 0),
+    "no message": (b"[1,2,3]\n", 0),
+    "nested deeply": (b"[" * 50_000 + b"\n", 0),
+    "an unknown kind": (b'["Surprise",{"request":5}]\n', 5),
+    "a reply": (b'["Pong",{}]\n', 0),
+    "a field too many": (b'["Stop",{"request":5}]\n', 5),
+    "a field too few": (b'["Tokenize",{"request":5,"text":"a"}]\n', 5),
+    "a field of another type": (b'["Tokenize",{"request":5,"text":7,"parse_special":true}]\n', 5),
+    "half a surrogate pair": (b'["Tokenize",{"request":5,"text":"a\\udcff","parse_special":true}]\n', 5),
+    "the same in a chat": (b'["Chat",{"request":5,"messages":[{"role":"user","content":"\\udcff"}]}]\n', 5),
+    "messages that are none": (b'["Chat",{"request":5,"messages":[7]}]\n', 5),
+    "an empty path": (b'["Evaluate",{"request":5,"path":[0],"start":0,"top":5}]\n', 5),
+    "a negative token": (b'["Evaluate",{"request":5,"path":[0,-1],"start":0,"top":5}]\n', 5),
+    "a token of 32 bits": (b'["Evaluate",{"request":5,"path":[0,2147483648],"start":0,"top":5}]\n', 5),
+    "a token of 64 bits": (b'["Evaluate",{"request":5,"path":[0,18446744073709551616],"start":0,"top":5}]\n', 5),
+    "a negative token asked for": (b'["Evaluate",{"request":5,"path":[0,1],"start":0,"top":5,"asked":-1}]\n', 5),
+    "a start behind the path": (b'["Evaluate",{"request":5,"path":[0,1],"start":7,"top":5}]\n', 5),
+    "no candidates": (b'["Evaluate",{"request":5,"path":[0,1],"start":0,"top":0}]\n', 5),
+    "fewer than none": (b'["Evaluate",{"request":5,"path":[0,1],"start":0,"top":-3}]\n', 5),
+    "a search nowhere": (b'["Search",{"request":5,"path":[0],"query":"a","top":5}]\n', 5),
+    "a comparison of nothing known": (b'["Check",{"request":5,"path":[0,99999999],"parse_special":true}]\n', 5),
+    "going on from nowhere": (b'["Continue",{"request":5,"path":[0],"top":5}]\n', 5),
+    "going on from no token": (b'["Continue",{"request":5,"path":[0,-7],"top":5}]\n', 5),
+}
+"""Lines, and the number of the request that is refused."""
+
+
+@pytest.mark.parametrize("line", [raw for raw, _ in ODD.values()], ids=list(ODD))
+def test_a_line_that_cannot_be_answered_is_refused_by_its_number(line: bytes, raw: Raw, tiny: dict[str, Path]) -> None:
+    raw.load(tiny["qwen2"])
+    reply = raw.ask(line)
+    assert isinstance(reply, Failed), reply
+    assert reply.request == next(number for each, number in ODD.values() if each == line)
+    assert reply.reason.isprintable() and len(reply.reason) < 200
+    assert isinstance(raw.ask(encode(Tokenize(6, "the cat", True))), Tokenized), "it lives on"
+
+
+def test_a_path_that_goes_on_from_none_ends_the_engine_with_a_line(raw: Raw, tiny: dict[str, Path]) -> None:
+    """Every later path would be another one than was meant."""
+    raw.load(tiny["qwen2"])
+    reply = raw.ask(b'["Evaluate",{"request":5,"path":[7,1],"start":0,"top":5}]\n')
+    assert isinstance(reply, Failed) and reply.request is None
+    assert raw.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("query", ["\\udcff", "a\\ud800b", '\\"\\udfff'])
+def test_a_search_for_half_a_character_finds_nothing(query: str, raw: Raw, tiny: dict[str, Path]) -> None:
+    raw.load(tiny["qwen2"])
+    line = f'["Search",{{"request":5,"path":[0,1],"query":"{query}","top":5}}]\n'
+    reply = raw.ask(line.encode())
+    assert getattr(reply, "total", None) == 0
+
+
+def test_a_ping_is_answered_while_a_line_is_refused(raw: Raw) -> None:
+    """Also before a model is loaded."""
+    assert isinstance(raw.ask(b"[]\n"), Failed)
+    assert isinstance(raw.ask(b'["Ping",{}]\n'), Pong)
+
+
+# --- long words
+
+
+@pytest.mark.parametrize("pre", ["deepseek-llm", "bloom", "falcon"])
+def test_a_word_of_any_length_is_tokenised(pre: str, raw: Raw, tmp_path: Path) -> None:
+    """Where llama.cpp splits texts by std::regex, which calls itself for each character."""
+    raw.load(tiny_models.qwen2(tmp_path, pre=pre))
+    for number, letter in enumerate(("a", "!", " ", "\n", "日", "a'", "1")):
+        reply = raw.ask(encode(Tokenize(number, letter * 30_000, True)))
+        assert isinstance(reply, Tokenized), reply
+        assert len(reply.path) <= 3 * 30_000 * len(letter.encode())
+
+
+def test_a_word_too_long_for_any_stack_is_refused(raw: Raw, tmp_path: Path) -> None:
+    raw.load(tiny_models.qwen2(tmp_path, pre="deepseek-llm"))
+    reply = raw.ask(encode(Tokenize(1, "!" * 1_100_000, True)))
+    assert isinstance(reply, Failed) and reply.request == 1
+    assert "1,100,000 characters" in reply.reason
+    assert isinstance(raw.ask(encode(Tokenize(2, "a cat", True))), Tokenized)
+
+
+# --- the client's own threads
+
+
+def test_a_request_that_cannot_be_sent_is_refused_and_the_next_one_goes() -> None:
+    conversation = Conversation()
+    conversation.client.send(Chat(7, [{"role": object()}]))  # type: ignore[dict-item]
+    conversation.client.send(Ping())
+    replies = {type(conversation.next()): None, type(conversation.next()): None}
+    conversation.client.close()
+    assert set(replies) == {Failed, Pong}

@@ -1,0 +1,46 @@
+"""Calling functions that recurse deeply: each on a thread with a stack for it."""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+LARGEST = 2**30 if sys.maxsize > 2**32 else 2**26
+"""Bytes of a stack at the most. Only what is used of it takes memory."""
+_SMALLEST = 2**20
+_PAGE = 2**16
+
+
+class NoStack(Exception):
+    """The system gives no thread with such a stack."""
+
+
+def call(function: Callable[[], Result], stack: int) -> Result:
+    """Calls a function on a thread of its own with a stack of so many bytes; returns or raises what it does.
+
+    Raises NoStack. The stack is freed afterwards.
+    """
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+
+    before = threading.stack_size()
+    try:
+        threading.stack_size(max(_SMALLEST, -(-stack // _PAGE) * _PAGE))
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+    except (ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise NoStack(str(error)) from None
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
