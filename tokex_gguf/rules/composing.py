@@ -254,6 +254,9 @@ def edit(session: Session) -> Outcome:
 
 def edited(session: Session, text: str) -> Outcome:
     """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
+    if not session.prompts:  # another model was loaded meanwhile, and has read nothing yet
+        carried = (*session.carried, (len(session.carried) + 1, text))
+        return replace(session, carried=carried, notice="the edited text is opened once the model is there"), []
     before = text_of(session, session.prompt.tip).decode("utf-8", "replace")
     if text.endswith("\n") and not before.endswith("\n"):
         text = text[:-1]  # editors put it there

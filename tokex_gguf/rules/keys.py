@@ -40,7 +40,7 @@ def _take(session: Session, message: Action | Event) -> Outcome:
         if key is None:
             return session, []
         return key(session) if possible else (replace(session, notice=UNREAD), [])
-    if not session.prompts and session.mode in (Mode.PLAY, Mode.BROKEN) and not isinstance(message, Unbound):
+    if not session.prompts and session.mode in (Mode.PLAY, Mode.BROKEN) and not isinstance(message, Unbound | Edited):
         return replace(session, notice=UNREAD), []
     return _event(session, message)
 
