@@ -16,12 +16,15 @@ RULES = [f"rules.{r}" for r in ("effects", "asking", "playing", "exploring", "co
 RULES += ["rules.switching"]
 RULES += ["rules.replies", "rules.keys"]
 
+TERMINAL_INPUT = ["ui.terminal_input", *(f"ui.terminal_input.{room}" for room in ("posix", "windows", "parser"))]
+TERMINAL_INPUT += ["ui.terminal_input.key_codes"]
+
 FLOORS = {
     6: ["cli", "commands", "__main__"],
     5: ["ui.app", "report", "doctor", "inputs"],
     4: [
         *("ui.view", "ui.panes", "ui.lists", "ui.layers", "ui.paint", "ui.wrap", "ui.window", "ui.cells", "ui.theme"),
-        "ui.keyboard",
+        *TERMINAL_INPUT,
     ],
     3: ["game", "update", "editor", "starters", "prepare", "archive", "autosave", *RULES],
     2: ["session", "keymap", "branches", "engine.client"],
@@ -217,6 +220,8 @@ def test_pure_rooms_touch_nothing_outside() -> None:
         "ui.wrap",
         "ui.cells",
         "ui.theme",
+        "ui.terminal_input.parser",
+        "ui.terminal_input.key_codes",
         "engine.kv",
         "engine.pace",
         "engine.statistics",

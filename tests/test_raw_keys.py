@@ -34,8 +34,17 @@ from tokex_gguf.update import Go, Message, Typed, Unbound
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
 
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
-UNKNOWN = ["\x1b[24~", "\x1b[17~", "\x1bOQ", "\ue000", "\x1c", "\x1b[I", "\x1b[97;5u", "\x1b[?1;2c", "\x1b[99;9~"]
-"""F12, F6, F2 and others that no mode has, and sequences that are no keys at all."""
+UNKNOWN = ["\x1b[24~", "\x1b[17~", "\x1bOQ", "\ue000", "\x1c", "\x1b[97;7u", "\x1bb", "\x1b[1;3A", "\x1b[57362u"]
+"""F12, F6, F2 and others that no mode has."""
+ANSWERS = [
+    "\x1b[I",
+    "\x1b[?1;2c",
+    "\x1b[99;9~",
+    "\x1b]11;rgb:1a1a/1b1b/2626\x1b\\",
+    "\x1b[97;1:3u",
+    "\x1bP1+r544e=71\x1b\\",
+]
+"""What a terminal sends that is no key."""
 LEAVES = {Action.EDIT, Action.SUSPEND, Action.SAVE}
 """What would leave the program, or fill the disk: other tests press these."""
 
@@ -82,19 +91,19 @@ class Typist:
     def __init__(self, folder: Path, lookahead: int, chance: random.Random) -> None:
         self._chance = chance
         self._master, slave = os.openpty()
-        from tokex_gguf.ui.keyboard import Keyboard
+        from tokex_gguf.ui.terminal_input import Keyboard
 
         self._stream = os.fdopen(slave, "r")
         self.canvas = Canvas()
         settings = Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once")
         self.game = Game(Session(settings), folder=folder)
-        self.app = App(self.game, Keyboard(self._stream), self.canvas)
-        self.app.application.ttimeoutlen = 0.001  # Escape alone is known by what does not follow
+        # Escape alone is known by what does not follow.
+        self.app = App(self.game, Keyboard(self._stream, escape_wait=0.001), self.canvas)
         self._heard = 0
         dispatch = self.game.dispatch
 
         def counted(message: Message) -> None:
-            self._heard += not isinstance(message, Reply)
+            self._heard += len(message.text) if isinstance(message, Typed) else not isinstance(message, Reply)
             dispatch(message)
 
         self.game.dispatch = counted  # type: ignore[method-assign]
@@ -111,7 +120,8 @@ class Typist:
         """Presses a key and waits until it, and all that it asked for, has been taken in."""
         mode, heard = self.game.session.mode, self._heard
         self._latest = data = sent(message, mode, self._chance)
-        os.write(self._master, data.encode())
+        answer = self._chance.choice(ANSWERS) if self._chance.random() < 0.2 else ""
+        os.write(self._master, (answer + data).encode())
         typed = isinstance(message, Typed) and not data.startswith("\x1b[200~")
         await self.until(lambda: self._heard - heard >= (len(data) if typed else 1))
         if self._chance.random() < 0.02:

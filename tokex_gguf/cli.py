@@ -408,7 +408,7 @@ def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
 
 def _play(game: Game) -> int:
     from tokex_gguf.ui.app import App
-    from tokex_gguf.ui.keyboard import keyboard
+    from tokex_gguf.ui.terminal_input import keyboard
 
     # The prompt may have come through standard input: the keys come from the terminal all the same.
     code = App(game, keyboard()).run()

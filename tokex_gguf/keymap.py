@@ -442,12 +442,12 @@ _SHOWN = {
 def shown(key: str) -> str:
     """A key as it stands on a keyboard.
 
-    >>> shown("c-q"), shown("right"), shown("w")
-    ('ctrl+q', '→', 'w')
+    >>> shown("c-q"), shown("right"), shown("a-s-up")
+    ('ctrl+q', '→', 'alt+shift+↑')
     """
-    for prefix, name in (("c-", "ctrl+"), ("s-", "shift+")):
-        if key.startswith(prefix) and len(key) > 2:
-            return name + shown(key[2:])
+    for prefix, name in (("c-", "ctrl+"), ("s-", "shift+"), ("a-", "alt+"), ("super-", "super+")):
+        if key.startswith(prefix) and len(key) > len(prefix):
+            return name + shown(key.removeprefix(prefix))
     return _SHOWN.get(key, key)
 
 

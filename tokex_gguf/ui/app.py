@@ -37,8 +37,8 @@ from tokex_gguf.keymap import BINDINGS, Action, action, shown
 from tokex_gguf.line import is_text, pasted
 from tokex_gguf.session import BEAT, Session
 from tokex_gguf.ui.cells import Line, fit
-from tokex_gguf.ui.keyboard import Keyboard
 from tokex_gguf.ui.paint import Painting
+from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import Beat, Go, Message, NotSuspended, Typed, Unbound
@@ -241,6 +241,7 @@ class App:
         bindings = KeyBindings()
         bindings.add(Keys.Any)(self._any_key)
         bindings.add(Keys.BracketedPaste)(self._paste)
+        bindings.add(Keys.Ignore)(self._other_key)
         for key in sorted({key for binding in BINDINGS for key in binding.keys}):
             # There is no buffer whose text a key might change: nothing to save before it.
             bindings.add(key, eager=True, save_before=lambda _: False)(self._handler(key))
@@ -267,7 +268,7 @@ class App:
             elif meant:
                 self._take(meant)
             elif mode.typing and is_text(event.data):
-                self._take(Typed(event.data))
+                self._take(Typed(event.data + self._typed_next(event)))
             else:
                 self._take(Unbound(shown(key)))
             return NotImplemented  # `_take` draws where that is wanted
@@ -278,9 +279,23 @@ class App:
         if self._game.session.mode.typing and event.data == "\t":
             self._take(Typed("\t"))
         elif self._game.session.mode.typing and is_text(event.data):
-            self._take(Typed(event.data))
+            self._take(Typed(event.data + self._typed_next(event)))
         else:
             self._take(Unbound(event.data if event.data.isprintable() and len(event.data) == 1 else ""))
+        return NotImplemented
+
+    def _typed_next(self, event: KeyPressEvent) -> str:
+        """What has been typed behind a character already. Text that comes at once costs no more than a paste."""
+        mode, queue = self._game.session.mode, event.key_processor.input_queue
+        text = ""
+        while queue and len(queue[0].data) == 1 and is_text(queue[0].data) and not action(mode, queue[0].key):
+            text += queue.popleft().data
+        return text
+
+    def _other_key(self, event: KeyPressEvent) -> object:
+        """A key that prompt_toolkit has no name for: its data is ours."""
+        meant = action(self._game.session.mode, event.data)
+        self._take(meant or Unbound(shown(event.data)))
         return NotImplemented
 
     def _paste(self, event: KeyPressEvent) -> object:

@@ -1,0 +1,459 @@
+"""What a terminal sends, as keys, text, pastes and the mouse. No input or output here.
+
+Keys and the terminal's answers to questions (its colours, its version, where its cursor is) come through the same
+stream, cut into reads anywhere. `Parser` follows the forms of ECMA-48 and xterm: whatever has the form of an answer
+presses no key, wherever it is cut and however late the rest comes. Key encodings: plain VT and xterm, the Linux
+console, rxvt, xterm's modifyOtherKeys and the kitty keyboard protocol.
+
+Three things cannot be told apart by their bytes, only by time:
+
+- Escape, and the beginning of a sequence: after `ESCAPE_WAIT` without a byte it was the key.
+- Alt+[ (or another character that begins sequences) and the beginning of a sequence: after `PAUSE` it was the key.
+- A paste or an answer that has lost its end, and one whose end is late: after `PAUSE`, what one key can have sent is
+  a key again.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokex_gguf.ui.terminal_input.key_codes import CONTROLS, csi_key, ss3_key, with_alt
+
+ESCAPE_WAIT = 0.05
+"""Seconds without a byte after which ESC was the Escape key."""
+PAUSE = 0.8
+"""Seconds without a byte after which nothing waits for its end any more."""
+LARGEST_PASTE = 16 * 2**20
+"""Bytes of a paste, at the most. A larger one is dropped as a whole."""
+LONGEST_SEQUENCE = 256
+"""Bytes of a control sequence that are looked at. The rest of a longer one is passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters that were typed, none of them a control character."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that is no character."""
+
+    name: str
+    """As in `tokex_gguf.keymap`, with `a-` before it for Alt: `up`, `c-c`, `a-b`. Empty: a key without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paste:
+    """Text that was pasted, with its control characters."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OversizedPaste:
+    """A paste of more than `LARGEST_PASTE` bytes was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mouse:
+    """An event of the mouse."""
+
+    report: str
+    """In xterm's SGR form: ESC [ < button ; column ; row M, or m for a release."""
+
+
+Event: TypeAlias = Text | Key | Paste | OversizedPaste | Mouse
+
+_PASTE_END = b"\x1b[201~"
+_WAYS_OUT = b"\x03\x11"
+"""ctrl+c and ctrl+q. Alone in a read, they are these keys even in the middle of something unfinished."""
+
+_TEXT = re.compile(
+    rb"(?:[\x20-\x7e]+|\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
+    rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})+"
+)
+_CUT_CHARACTER = re.compile(rb"[\xc2-\xdf]\Z|[\xe0-\xef][\x80-\xbf]?\Z|[\xf0-\xf4][\x80-\xbf]{0,2}\Z")
+_CONTROL_8_BITS = re.compile(rb"\xc2?[\x80-\x9f]")
+_NOT_UTF8 = re.compile(rb"[\x80-\xff]+")
+
+_INTRODUCER = re.compile(rb"\x1b([\[O\]P_^X])|\xc2?([\x8f\x90\x98\x9b\x9d-\x9f])")
+"""What a sequence begins with: ESC and a character, or both in one control character of eight bits, UTF-8 or raw."""
+_CSI = re.compile(rb"([0-?]*)([ -/]*)([@-~])")
+_CSI_BEGUN = re.compile(rb"[0-?]*[ -/]*")
+_CSI_END = re.compile(rb"[^ -?]")
+_CONSOLE_KEY = re.compile(rb"\[([A-E])")
+_SS3 = re.compile(rb"([0-9;]{0,8})([ -:<-~])")
+_SS3_BEGUN = re.compile(rb"[0-9;]{0,8}\Z")
+_RXVT_SHIFTED = re.compile(rb"(?:\x1b\[|\xc2?\x9b)(\d{1,2})\$")
+"""rxvt's form of shift with Del and its like: an unfinished sequence, if one goes by the standard."""
+_MOUSE_BYTES = re.compile(rb"M((?:[\xc2-\xdf][\x80-\xbf]|[\x20-\xc1\xe0-\xff]|[\xc2-\xdf](?![\x80-\xbf]|\Z)){3})")
+"""The mouse in xterm's oldest form, one byte for each number, or one character of UTF-8."""
+_MOUSE_BEGUN = re.compile(rb"(?:\x1b\[|\xc2?\x9b)M[\x20-\xff]{0,5}\Z")
+
+_STRINGS = b"]P_^X"
+"""With ESC before: OSC, DCS, APC, PM, SOS."""
+_STRING_END = {
+    True: re.compile(rb"[\x07\x18\x1a\x1b]|\xc2\x9c"),
+    False: re.compile(rb"[\x18\x1a\x1b]|\xc2\x9c"),
+}
+"""By whether BEL ends it, as it does in OSC."""
+_INTRODUCERS = {bytes([0x1B, character]) for character in b"[O" + _STRINGS}
+"""These may also be keys with Alt."""
+_SLOW_STRING = {b"]": b"0123456789lL", b"P": b"0123456789>!$+=|", b"_": b"G", b"^": b"", b"X": b""}
+"""What comes next in an answer, where its first two bytes came alone. Else they were a key with Alt."""
+_LATE_REST = re.compile(
+    rb"\[[0-?]+[ -/]*(?:[@-~]|\Z)|\[[A-HIOPQSZa-d]\Z|\[\[[A-E]\Z|\[M.{3,6}\Z"
+    rb"|\][0-9lL]|P[0-9>!$+=|]|_G|[_^X].*\x1b\\|O[A-DFHMP-S]\Z",
+    re.DOTALL,
+)
+"""What follows ESC in a sequence, where ESC was taken for a key because this came late. Nobody types it at once."""
+_ONE_CHARACTER = re.compile(rb"[\x00-\x7f]|[\xc2-\xf4][\x80-\xbf]{1,3}")
+
+
+class Parser:
+    """Bytes to events.
+
+    `feed` takes what was read. Where `wait` is not None afterwards, and no byte comes for that many seconds, `silence`
+    has to be called.
+    """
+
+    def __init__(self, *, escape_wait: float = ESCAPE_WAIT) -> None:
+        self._escape_wait = escape_wait
+        self._held = b""
+        """The beginning of something that is not complete."""
+        self._string = b""
+        """The character behind ESC of the string that goes on; `[`: a control sequence that is too long."""
+        self._paste: list[bytes] | None = None
+        self._pasted = 0
+        """Bytes of the paste so far."""
+        self._stale = False
+        """Whether what goes on has been silent for `PAUSE`."""
+        self._alone = False
+        """Whether the two bytes that a sequence begins with came without the rest."""
+        self._late = b""
+        """What was taken for a key or an end already, and may have been the beginning of what is read next."""
+        self._late_end = b""
+        """What may still come of the end of something that was taken for ended."""
+
+    @property
+    def pasting(self) -> bool:
+        """Whether a paste has begun and not ended."""
+        return self._paste is not None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds without a byte after which `silence` has something to say; None: never."""
+        if self._paste is not None:
+            return PAUSE
+        if self._string:
+            return None if self._stale else PAUSE
+        if self._held in (b"\x1b", b"\x1b\x1b") or _RXVT_SHIFTED.fullmatch(self._held):
+            return self._escape_wait
+        if self._held in _INTRODUCERS:
+            return PAUSE if self._alone else self._escape_wait
+        if _MOUSE_BEGUN.match(self._held) and not self._stale:
+            return PAUSE
+        return None
+
+    def silence(self) -> list[Event]:
+        """No byte has come for `wait` seconds."""
+        held = self._held
+        if self._paste is not None:
+            self._held, self._late_end = b"", _PASTE_END[len(held) :] if held else b""
+            return self._end_paste()
+        if self._string and held == b"\x1b":
+            self._string, self._held, self._late_end = b"", b"", b"\\"  # ESC has ended it
+            return []
+        if self._string or _MOUSE_BEGUN.match(held):
+            self._stale = True
+            return []
+        if held == b"\x1b":
+            self._held, self._late = b"", held
+            return [Key("escape")]
+        if held == b"\x1b\x1b":
+            self._held, self._late = b"", b"\x1b"
+            return [Key("escape"), Key("escape")]
+        if shifted := _RXVT_SHIFTED.fullmatch(held):
+            self._held = b""
+            return _keys(csi_key(shifted[1], b"", b"$"))
+        if held in _INTRODUCERS and not self._alone:
+            self._alone = True
+            return []
+        if held in _INTRODUCERS:
+            self._held, self._late = b"", held
+            return [Key(with_alt(held[1:].decode()))]
+        return []
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Takes what was read; returns what it means, in order."""
+        events: list[Event] = []
+        if not data:
+            return events
+        late, self._late = self._late, b""
+        if self._late_end:
+            data = self._without_late_end(data)
+            if not data:
+                return events
+        unfinished = self._paste is not None or bool(self._string)
+        if (unfinished and not data.strip(_WAYS_OUT)) or (self._stale and self._human(data)):
+            events += self._abandon()
+        elif late and len(data) > 1 and _LATE_REST.match(late[1:] + data):
+            data = late + data
+        elif (
+            self._alone
+            and self._held[1:] in _SLOW_STRING
+            and len(data) == 1
+            and data not in _SLOW_STRING[self._held[1:]]
+        ):
+            events.append(Key(with_alt(self._held[1:].decode())))
+            self._held = b""
+        self._stale = self._alone = False
+        data, self._held = self._held + data, b""
+        position = 0
+        while position < len(data):
+            position = self._step(data, position, events)
+        return events
+
+    def _without_late_end(self, data: bytes) -> bytes:
+        """What was read, less the rest of an end that is late."""
+        size = 0
+        while size < min(len(data), len(self._late_end)) and data[size] == self._late_end[size]:
+            size += 1
+        self._late_end = self._late_end[size:] if size == len(data) else b""
+        return data[size:]
+
+    def _human(self, data: bytes) -> bool:
+        """Whether one key may have sent this, and it is not what the unfinished string waits for."""
+        if data == b"\x07" or (data == b"\\" and self._held == b"\x1b"):
+            return False
+        return _ONE_CHARACTER.fullmatch(data) is not None and data != b"\x1b"
+
+    def _abandon(self) -> list[Event]:
+        """Takes what is unfinished for finished."""
+        events = self._end_paste() if self._paste is not None else []
+        self._held = self._string = b""
+        return events
+
+    def _step(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes one thing at an offset; returns the offset behind it."""
+        if self._paste is not None:
+            return self._in_paste(data, at, events)
+        if self._string:
+            return self._in_string(data, at)
+        if text := _TEXT.match(data, at):
+            events.append(Text(text[0].decode()))
+            return text.end()
+        byte = data[at]
+        if byte == 0x1B:
+            return self._escape(data, at, events)
+        if byte < 0x80:
+            events.append(Key(CONTROLS[byte]))
+            return at + 1
+        if _CUT_CHARACTER.match(data, at):
+            return self._hold(data, at)
+        if _INTRODUCER.match(data, at):
+            return self._sequence(data, at, events)
+        if control := _CONTROL_8_BITS.match(data, at):
+            return control.end()
+        events.append(Key(""))
+        wrong = _NOT_UTF8.match(data, at)
+        assert wrong is not None
+        following = _TEXT.search(data, at, wrong.end()) or _INTRODUCER.search(data, at, wrong.end())
+        return following.start() if following else wrong.end()
+
+    def _hold(self, data: bytes, at: int) -> int:
+        """Keeps the rest until more is there."""
+        self._held = data[at:]
+        return len(data)
+
+    def _escape(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes what begins with ESC."""
+        if at + 1 == len(data):
+            return self._hold(data, at)
+        if _INTRODUCER.match(data, at):
+            return self._sequence(data, at, events)
+        following = data[at + 1]
+        if following == 0x1B:
+            return self._two_escapes(data, at, events)
+        if following == 0x5C:
+            return at + 2  # the end of a string that was taken for ended
+        if following < 0x20 or following == 0x7F:
+            events.append(Key(with_alt(CONTROLS[following])))
+            return at + 2
+        if _CUT_CHARACTER.match(data, at + 1):
+            return self._hold(data, at)
+        if character := _ONE_CHARACTER.match(data, at + 1):
+            try:
+                events.append(Key(with_alt(character[0].decode())))
+            except UnicodeDecodeError:
+                events.append(Key(""))
+            return character.end()
+        events.append(Key(""))
+        return at + 2
+
+    def _two_escapes(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes ESC ESC: before a key's sequence Alt, as rxvt sends it, else the Escape key."""
+        if at + 2 == len(data):
+            return self._hold(data, at)
+        if data[at + 2 : at + 3] not in (b"[", b"O"):
+            events.append(Key("escape"))
+            return at + 1
+        sequence: list[Event] = []
+        end = self._sequence(data, at + 1, sequence)
+        if self._held:
+            return self._hold(data, at)
+        match sequence:
+            case [Key(name)] if name:
+                events.append(Key(with_alt(name)))
+            case _:
+                events += [Key("escape"), *sequence]
+        return end
+
+    def _sequence(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes what an introducer begins."""
+        introducer = _INTRODUCER.match(data, at)
+        assert introducer is not None
+        kind = introducer[1] or bytes([introducer[2][0] - 0x40])
+        body = introducer.end()
+        if kind == b"[":
+            return self._control_sequence(data, at, body, events)
+        if kind == b"O":
+            return self._single_shift(data, at, body, events)
+        if body == len(data):
+            return self._hold(data, at)
+        self._string = kind
+        return body
+
+    def _control_sequence(self, data: bytes, at: int, body: int, events: list[Event]) -> int:
+        if console := _CONSOLE_KEY.match(data, body):
+            events.append(Key(f"f{console[1][0] - 0x40}"))
+            return console.end()
+        if data[body : body + 1] == b"M":
+            report = _MOUSE_BYTES.match(data, body)
+            if report is None and _MOUSE_BEGUN.match(data, at):
+                return self._hold(data, at)
+            if report is None:  # a control character breaks it off
+                return next(index for index in range(body, len(data)) if data[index] < 0x20)
+            events += _mouse(*_numbers(report[1]))
+            return report.end()
+        if data[body:] == b"[":
+            return self._hold(data, at)
+        if sequence := _CSI.match(data, body):
+            parameters, intermediates, final = sequence.groups()
+            if len(sequence[0]) > LONGEST_SEQUENCE:
+                pass
+            elif (parameters, final) == (b"200", b"~"):
+                self._paste, self._pasted = [], 0
+            elif final in b"Mm" and not intermediates:
+                events += _mouse_report(parameters, final)
+            else:
+                events += _keys(csi_key(parameters, intermediates, final))
+            return sequence.end()
+        begun = _CSI_BEGUN.match(data, body)
+        assert begun is not None
+        if begun.end() == len(data):
+            if len(data) - at <= LONGEST_SEQUENCE:
+                return self._hold(data, at)
+            self._string = b"["
+        elif shifted := _RXVT_SHIFTED.fullmatch(data, at, begun.end()):
+            events += _keys(csi_key(shifted[1], b"", b"$"))
+        return begun.end()
+
+    def _single_shift(self, data: bytes, at: int, body: int, events: list[Event]) -> int:
+        if _SS3_BEGUN.match(data, body):
+            return self._hold(data, at)
+        sequence = _SS3.match(data, body)
+        name = ss3_key(*sequence.groups()) if sequence else None
+        if sequence and name is not None:
+            events.append(Text(name) if len(name) == 1 else Key(name))
+            return sequence.end()
+        if data[at] == 0x1B:
+            events.append(Key(with_alt("O")))
+        return body
+
+    def _in_string(self, data: bytes, at: int) -> int:
+        """Passes over a string, to its end or to what breaks it off."""
+        if self._string == b"[":
+            end = _CSI_END.search(data, at)
+            if end is None:
+                return len(data)
+            self._string = b""
+            return end.start() + (0x40 <= data[end.start()] < 0x7F)
+        end = _STRING_END[self._string == b"]"].search(data, at)
+        if end is None:
+            return self._hold(data, len(data) - 1) if data[-1] == 0xC2 else len(data)
+        if end[0] == b"\x1b":
+            if end.end() == len(data):
+                return self._hold(data, end.start())
+            following = data[end.end()]
+            self._string = b""
+            if following == 0x5C:
+                return end.end() + 1
+            return end.end() if following == 0x1B else end.start()
+        self._string = b""
+        return end.end()
+
+    def _in_paste(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes pasted bytes, to the paste's end or to what may be the beginning of it."""
+        assert self._paste is not None
+        end = data.find(_PASTE_END, at)
+        if end >= 0:
+            self._add_to_paste(data[at:end])
+            events += self._end_paste()
+            return end + len(_PASTE_END)
+        kept = next((size for size in range(len(_PASTE_END) - 1, 0, -1) if data.endswith(_PASTE_END[:size], at)), 0)
+        self._add_to_paste(data[at : len(data) - kept])
+        return self._hold(data, len(data) - kept)
+
+    def _add_to_paste(self, data: bytes) -> None:
+        assert self._paste is not None
+        self._pasted += len(data)
+        if self._pasted <= LARGEST_PASTE:
+            self._paste.append(data)
+        else:
+            self._paste.clear()
+
+    def _end_paste(self) -> list[Event]:
+        pasted = b"".join(self._paste or ())
+        self._paste = None
+        if self._pasted > LARGEST_PASTE:
+            return [OversizedPaste()]
+        return [Paste(pasted.decode(errors="replace"))]
+
+
+def _keys(name: str | None) -> list[Event]:
+    """A key's event, if it is one."""
+    if name is None:
+        return []
+    return [Text(name) if len(name) == 1 else Key(name)]
+
+
+def _numbers(report: bytes) -> tuple[int, int, int]:
+    """The three numbers of the oldest form of a mouse report."""
+    units = re.findall(rb"[\xc2-\xdf][\x80-\xbf]|[\x00-\xff]", report, re.DOTALL)
+    button, column, row = (ord(unit.decode()) if len(unit) > 1 else unit[0] for unit in units)
+    return button, column, row
+
+
+def _mouse(button: int, column: int, row: int) -> list[Event]:
+    """An event of a mouse whose reports add 32 to each number, and that does not say which button was released."""
+    button, column, row = button - 32, column - 32, row - 32
+    if button < 0 or column < 1 or row < 1:
+        return []
+    released = button & 3 == 3 and button < 32
+    return [Mouse(f"\x1b[<{button & ~3 if released else button};{column};{row}{'m' if released else 'M'}")]
+
+
+def _mouse_report(parameters: bytes, final: bytes) -> list[Event]:
+    """An event of a mouse whose reports have digits: SGR (`<` before them), or rxvt's."""
+    numbers = parameters.removeprefix(b"<").split(b";")
+    if len(numbers) != 3 or not all(number.isdigit() and len(number) < 6 for number in numbers):
+        return []
+    if parameters[:1] == b"<":
+        return [Mouse(f"\x1b[{(parameters + final).decode()}")]
+    if final == b"m":
+        return []
+    button, column, row = map(int, numbers)
+    return _mouse(button, column + 32, row + 32)

@@ -1,0 +1,22 @@
+"""The console of Windows: prompt_toolkit's own input. Nothing takes a console's modes away."""
+
+from collections.abc import Callable
+
+from prompt_toolkit.input import DummyInput, Input, create_input
+
+
+class Keyboard(DummyInput):
+    """What only other systems have."""
+
+    ending: Callable[[], bool]
+
+    def again(self) -> None:
+        """Does nothing: no job takes a console's modes away."""
+
+    def restore_now(self) -> None:
+        """Does nothing: the console itself ends with its last program."""
+
+
+def keyboard() -> Input:
+    """The console's keys."""
+    return create_input(always_prefer_tty=True)
