@@ -24,6 +24,7 @@ PROMISES = {
     "test_unreliable": "Whatever an engine does, and whenever, no game loses anything and nothing waits for ever",
     "test_header": "A malformed model is refused in one line, or it plays; the program goes on in any case",
     "test_hub": "Nothing that a hub or a mirror says becomes a path, or a line without sense",
+    "test_keyboard": "What a terminal answers presses no key",
     "test_raw_keys": "The program behaves as the plain rules say",
     "test_walks": "The tables are true, whatever was played before",
     "test_shown": "Text is shown safely",
