@@ -3,6 +3,8 @@
 Counted is what Python does, in calls of functions and in lines of code, and not the time it takes.
 """
 
+import os
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,18 +12,24 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
+from tokex_gguf.ranking import Ranking, surprisal
 from tokex_gguf.session import Prompt, Score, Starter
+from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
+from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import Typed
 
+SEED = int(os.environ.get("COST_SEED", "1"))
 SIZES = [(80, 24), (130, 40)]
 STEPS = 60_000
 """Lines of Python that the frame of a large terminal may take; with nothing to show it takes some 5,000."""
@@ -113,7 +121,7 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
     trunk = grown(Node(None, -1), 10_000)
     tips = [grown(trunk, 3, seed) for seed in range(2, 11)]
     starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
-    for row in (0, 8):
+    for row in (0, 8, 500, 1008):
         play = with_prompts(*tips, mode=Mode.PROMPTS, row=row, starters=starters)
         view = View()
         frame(play, view, size)  # lays out a prompt once
@@ -156,3 +164,138 @@ def test_a_path_is_looked_into_in_a_few_steps_wherever() -> None:
     assert steps(other.path) < 500 and other.path() == [*tip.path()[:20_000], 1, 2, 3]
     assert steps(other.first_unknown) < 500 and other.first_unknown() == 19_999
     assert steps(lambda: other.descends_from(tip)) < 500
+
+
+# --- the prompt
+
+
+PIECES = {
+    **fake.PIECES,
+    **{
+        100 + index: Piece(data)
+        for index, data in enumerate(
+            [
+                *(b"a", b" word", b"\n", b" longer-words", "日".encode(), "\u0301".encode(), "🙂".encode()),
+                *(b"\xf0\x9f", b"\x99\x82", b"", b"x" * 10_000_000, "e\u0301".encode() * 100_000, b"\x00" * 1000),
+                "\u200d".encode(),
+            ]
+        )
+    },
+}
+"""Tokens of every kind that a vocabulary may hold, some of them absurd."""
+KINDS = {
+    "letters": [100],
+    "words": [101, 101, 103],
+    "lines": [101, 101, 101, 102],
+    "breaks": [102],
+    "wide": [104],
+    "marks": [105],
+    "halves": [107, 108],
+    "unfinished": [107],
+    "empty": [109],
+    "huge": [110],
+    "marked": [111],
+    "controls": [112],
+    "joiners": [113],
+    "all": list(range(100, 114)),
+}
+
+
+def path_of(tokens: list[int], length: int) -> Node:
+    """A path of these tokens again and again, computed."""
+    node, answer = Node(None, -1), fake.distribution([1], 3)
+    for index in range(length):
+        node = node.child(tokens[index % len(tokens)])
+        node.attach(answer)
+        if node.depth > 1:
+            node.attach_taken(Taken(-1.0, 2))
+    node.visit()
+    return node
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str) -> None:
+    """The first frame lays out what is in sight; the frames after it what has changed."""
+    first, later, written = [], [], []
+    for length in (3_000,) if kind == "marked" else (3_000, 3_000 + 26 * panes.BLOCK):
+        tip = path_of(KINDS[kind], length)
+        view, play = View(), with_prompts(tip)
+        play.session = replace(play.session, pieces=PIECES)
+        first.append(frame(play, view, (130, 40)))
+        for cursor in (None, tip.ancestor(length // 2), tip.ancestor(length // 2 + 1), tip.ancestor(1), tip):
+            play.session = replace(play.session, prompts=(Prompt(tip, cursor=cursor),))
+            frame(play, view, (130, 40))
+            later.append(frame(play, view, (130, 40)))
+        play.session = replace(play.session, prompts=(Prompt(tip.child(100)),))
+        frame(play, view, (130, 40))
+        play.session = replace(play.session, prompts=(Prompt(tip.child(100).child(101)),))
+        assert frame(play, view, (130, 40)) < 3 * STEPS  # so many where every token is a mark
+        written.append(sum(len(part) for line in view.screen(play.session, 130, 40) for _, part in line))
+    assert max(later) < STEPS and max(written) < 130 * 40 * 10
+    most = 40 * STEPS if kind in ("marks", "empty") else 1.2 * first[0]  # of these a block is a line or two
+    assert first[-1] < most
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every block can begin after a line break, the screen is that of one layout for the whole prompt."""
+    chance = random.Random(SEED)
+    words = [100, 101, 101, 101, 103, 104, 105, 106, 107, 108]
+    tokens = [102 if chance.random() < 0.1 else chance.choice(words) for _ in range(400)]
+    tip = path_of(tokens, 400)
+    monkeypatch.setattr(panes, "BLOCK", 64)
+    monkeypatch.setattr(panes, "SLACK", 48)
+    blocks = panes.PromptPane()
+    begins = {blocks._begin(replace(started().session, pieces=PIECES), tip, block) for block in range(1, 5)}
+    assert all(tokens[begin - 1] == 102 for begin in begins), f"seed {SEED}"
+    shown = []
+    for each in range(100, 400, 7):
+        prompts = [Prompt(tip.ancestor(each)), Prompt(tip, cursor=tip.ancestor(each))]
+        for prompt in prompts:
+            play = with_prompts(tip)
+            play.session = replace(play.session, prompts=(prompt,), pieces=PIECES)
+            shown.append((play.session, blocks.lines(play.session, *size)))
+    monkeypatch.setattr(panes, "BLOCK", 1 << 30)
+    whole = panes.PromptPane()
+    for session, lines in shown:
+        assert lines == whole.lines(session, *size), f"seed {SEED}"
+
+
+def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
+    tip = path_of([101, 100], 5000)
+    play = with_prompts(tip)
+    play.session = replace(play.session, pieces=PIECES)
+    pane = panes.PromptPane()
+    for each in range(1100, 5000, 150):
+        play.session = replace(play.session, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))
+        told = ["".join(part for _, part in line).strip() for line in pane.lines(play.session, 60, 20)]
+        assert all(set(line.split()) == {"worda"} for line in told)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.lists(st.integers(0, 5), max_size=12)), max_size=12))
+@settings(deadline=None)
+def test_a_ranking_that_follows_paths_is_a_fresh_one(moves: list[tuple[int, list[int]]]) -> None:
+    followed, tip = Ranking(surprisal), Node(None, -1).child(0)
+    for pops, tokens in moves:
+        tip = tip.ancestor(max(1, tip.depth - pops))
+        for token in tokens:
+            tip = tip.child(token)
+            if token < 5:  # else it is not computed yet
+                tip.attach(fake.distribution([token], 3))
+                tip.attach_taken(Taken(-float(token), 2))
+        ranked = followed.of(tip)
+        known = tip.nodes(1)
+        first = next((index for index, node in enumerate(known) if surprisal(node) is None), len(known))
+        expected = sorted(known[:first], key=lambda node: (-(surprisal(node) or 0.0), node.depth))
+        assert [ranked.node(place) for place in range(1, len(ranked) + 1)] == expected
+        for node in expected:
+            bits = surprisal(node) or 0.0
+            assert ranked.place(bits) == 1 + sum((surprisal(other) or 0.0) > bits for other in expected)
+
+
+@pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT, Action.CURSOR_BACK, Action.CURSOR_FIRST])
+def test_a_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
+    play = with_prompts(grown(Node(None, -1), 30_000))
+    play.take(key)
+    play.take(Action.CURSOR_TIP)
+    assert steps(lambda: play.take(key)) < 2000

@@ -96,7 +96,7 @@ class Node:
         # Most that are asked for have nearly all of the last one.
         latest, path = Node._latest
         if latest is not self:
-            same = self._common(latest)
+            same = self.common(latest)
             path = path[:same]
             path += [node.token for node in self.nodes(same)]
             Node._latest = (self, path)
@@ -110,7 +110,7 @@ class Node:
             node = node._jump if node._jump.depth >= depth else node.parent
         return node
 
-    def _common(self, other: "Node") -> int:
+    def common(self, other: "Node") -> int:
         """How many tokens the two paths begin with alike; 0 where they are of different trees."""
         depth = min(self.depth, other.depth)
         a, b = self.ancestor(depth), other.ancestor(depth)
@@ -159,7 +159,12 @@ class Node:
         """Keeps what was said of this node's token. The first answer stays."""
         if self.taken is None:
             self.taken = taken
-            if self.visited and self.parent and len(self.parent.children) > 1:
+            parent = self.parent
+            if parent and parent.depth:
+                before = parent._total if parent.depth > 1 else 0.0
+                if before is not None:
+                    self._total = before + taken.logprob  # else `logprob` would go through all of a long path at once
+            if self.visited and parent and len(parent.children) > 1:
                 Node.changes += 1
 
     @property

@@ -1,13 +1,12 @@
 """Looking at a prompt's inner places without popping, and jumping to the interesting ones."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
+from tokex_gguf.ranking import DOUBTS, SURPRISALS, Ranking
 from tokex_gguf.rules.effects import Outcome
 from tokex_gguf.rules.playing import with_prompt
-from tokex_gguf.session import Layer, Prompt, Session
+from tokex_gguf.session import Layer, Session
 from tokex_gguf.tree import Node
 
 NONE = "no such token here (or not computed yet)"
@@ -60,35 +59,7 @@ def point(session: Session, position: int) -> Outcome:
     return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
-def notable(values: list[tuple[Node, float]], threshold: float) -> list[Node]:
-    """The nodes with a value from a threshold on; threshold 0: with the highest tenth of the values."""
-    if not values:
-        return []
-    if threshold <= 0:
-        ordered = sorted((value for _, value in values), reverse=True)
-        threshold = ordered[math.ceil(len(ordered) / 10) - 1]
-    return [node for node, value in values if value >= threshold]
-
-
-Values: TypeAlias = Callable[[Prompt], list[tuple[Node, float]]]
-"""Nodes of a prompt's path, each with its value of some quantity."""
-
-
-def surprisals(prompt: Prompt) -> list[tuple[Node, float]]:
-    """Each token's surprisal in bits, as far as known."""
-    return [(node, bits) for node in prompt.tip.nodes(1) if (bits := node.surprisal) is not None]
-
-
-def doubts(prompt: Prompt) -> list[tuple[Node, float]]:
-    """The entropy in bits of the distribution that each token was drawn from, as far as known."""
-    return [
-        (node, node.parent.distribution.entropy_bits)
-        for node in prompt.tip.nodes(1)
-        if node.parent and node.parent.distribution
-    ]
-
-
-QUANTITIES: Mapping[Layer, Values] = {Layer.SURPRISAL: surprisals, Layer.ENTROPY: doubts}
+QUANTITIES: Mapping[Layer, Ranking] = {Layer.SURPRISAL: SURPRISALS, Layer.ENTROPY: DOUBTS}
 """What can be sought."""
 
 
@@ -97,13 +68,13 @@ def most(quantity: Layer) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        ranking = sorted(QUANTITIES[quantity](prompt), key=lambda pair: -pair[1])
-        if not ranking:
+        ranking = QUANTITIES[quantity].of(prompt.tip)
+        if not len(ranking):
             return replace(session, notice=NONE), []
         nth = prompt.nth + 1 if prompt.sought is quantity else 1
         if nth > len(ranking):
             return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
-        return look(session, ranking[nth - 1][0], quantity, nth)
+        return look(session, ranking.node(nth), quantity, nth)
 
     return go
 
@@ -113,16 +84,12 @@ def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float])
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        places = notable(QUANTITIES[quantity](prompt), threshold(session))
+        places = QUANTITIES[quantity].of(prompt.tip).notable(threshold(session))
         if not places:
             return replace(session, notice=NONE), []
         here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
-        if direction > 0:
-            further = [node for node in places if node.depth > here]
-            node = further[0] if further else places[0]
-        else:
-            further = [node for node in places if node.depth < here]
-            node = further[-1] if further else places[-1]
+        further = [depth for depth in places if (depth > here if direction > 0 else depth < here)]
+        node = prompt.tip.ancestor((min if direction > 0 else max)(further or places))
         if node is prompt.cursor:
             return replace(session, notice="this is the only such token"), []
         session, effects = look(session, node, quantity)

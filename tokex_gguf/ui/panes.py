@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from prompt_toolkit.utils import get_cwidth
@@ -24,9 +25,17 @@ _UNREAD = 20_000
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-class Laid(NamedTuple):
-    """A prompt, laid out."""
+BLOCK = 1024
+"""Tokens that are laid out together, about."""
+SLACK = 256
+"""Tokens among which a block's beginning is looked for."""
 
+
+class Laid(NamedTuple):
+    """Some tokens of a prompt, laid out."""
+
+    start: int
+    """The first one's position in the prompt."""
     nodes: list[Node]
     wrapped: Wrapped
 
@@ -34,14 +43,21 @@ class Laid(NamedTuple):
 class PromptPane:
     """The prompt's tokens, laid out and coloured.
 
+    A long prompt is laid out in blocks, and of them only those in sight. A block begins after a line
+    break where there is one, so that nothing of this is seen; else before a space, where a line may
+    end earlier than it would have to.
+
     It keeps layouts, and the fragments of lines whose tokens are all known: one token
     more changes a line or two.
     """
 
     def __init__(self) -> None:
-        self._laid: OrderedDict[tuple[Node, int], Laid] = OrderedDict()
-        self._first = 0
-        """The first line shown."""
+        self._laid: OrderedDict[tuple[Node, int, int], Laid] = OrderedDict()
+        """By a block's last node, its first position, and the width."""
+        self._begins: OrderedDict[Node, int] = OrderedDict()
+        """Where blocks begin, by the last node on which that depends."""
+        self._shown: list[tuple[Laid, wrap_module.Line]] = []
+        """The lines shown last."""
         self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.Line, Line]] = OrderedDict()
 
     def lines(self, session: Session, width: int, height: int) -> list[Line]:
@@ -50,97 +66,178 @@ class PromptPane:
         return lines + [fit([], width)] * (height - len(lines))
 
     def _in_sight(self, session: Session, width: int, height: int) -> list[Line]:
-        if (text := unread(session)) is not None:
-            spelled = spell([text.encode()])
-            return [
-                fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width)
-                for line in wrap(spelled, width).lines[-height:]
-            ]
+        self._shown = []
+        if unread(session) is not None:
+            return _unread_lines(session, width, height)
         tip, cursor, base = shown(session)
-        laid = self._lay(session, tip, width)
-        lines = laid.wrapped.lines
-        first = max(0, len(lines) - height)
-        if cursor is not None:
-            cursor = _seen(laid, cursor)
-            # The cursor's line is somewhere in the middle, but no place is left free below the last.
-            first = max(0, min(first, _line_of(lines, cursor.depth - 1) - height // 2))
-        self._first = first
-        return [self._line(session, laid, line, cursor, base) for line in lines[first : first + height]]
+        if cursor is None:
+            self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
+        else:
+            cursor, self._shown = self._around(session, tip, cursor, width, height)
+        return [self._line(session, laid, line, tip, cursor, base) for laid, line in self._shown]
 
-    def token_at(self, session: Session, width: int, x: int, y: int) -> int | None:
+    def _around(
+        self, session: Session, tip: Node, cursor: Node, width: int, height: int
+    ) -> tuple[Node, list[tuple[Laid, wrap_module.Line]]]:
+        """Where the cursor shows, and the lines around it."""
+        block = self._block_of(session, tip, cursor.depth - 1)
+        laid = self._lay(session, tip, width, block)
+        cursor = _seen(laid, cursor)
+        # The cursor's line is somewhere in the middle, but no place is left free below the last.
+        at = _line_of(laid.wrapped.lines, cursor.depth - 1 - laid.start)
+        below = [(laid, line) for line in laid.wrapped.lines[at : at + height]]
+        last = _last(tip)
+        following = block
+        while len(below) < height and following < last:
+            following += 1
+            further = self._lay(session, tip, width, following)
+            below += [(further, line) for line in further.wrapped.lines[:height]]
+        below = below[:height]
+        above = max(height // 2, height - len(below))
+        at, lines = self._from(session, tip, width, len(laid.wrapped.lines) - at, above, block)
+        lines = lines[: len(lines) - at][-above:]
+        return cursor, [*lines, *below][:height]
+
+    def _from(
+        self, session: Session, tip: Node, width: int, behind: int, wanted: int, block: int
+    ) -> tuple[int, list[tuple[Laid, wrap_module.Line]]]:
+        """At least `wanted` lines before the last `behind` ones of a block, if there are so many, and those."""
+        lines: list[tuple[Laid, wrap_module.Line]] = []
+        while block >= 0 and len(lines) < wanted + behind:
+            laid = self._lay(session, tip, width, block)
+            kept = laid.wrapped.lines[-(wanted + behind) :]
+            lines = [*((laid, line) for line in kept), *lines]
+            block -= 1
+        return behind, lines
+
+    def token_at(self, x: int, y: int) -> int | None:
         """The position of the token in a cell of what `lines` gave last."""
-        if not session.prompts:
+        if not 0 <= y < len(self._shown):
             return None
-        lines = self._lay(session, shown(session)[0], width).wrapped.lines
-        if not 0 <= self._first + y < len(lines):
-            return None
-        for span in lines[self._first + y].spans:
+        laid, line = self._shown[y]
+        for span in line.spans:
             x -= get_cwidth(span.text.rstrip("\n"))
             if x < 0:
-                return span.token
+                return laid.start + span.token
         return None
 
-    def _line(self, session: Session, laid: Laid, line: wrap_module.Line, cursor: Node | None, base: Node) -> Line:
+    def _line(
+        self, session: Session, laid: Laid, line: wrap_module.Line, tip: Node, cursor: Node | None, base: Node
+    ) -> Line:
         nodes, width = laid.nodes, laid.wrapped.width
         if not line.spans:
             return fit([], width)
-        last = line.spans[-1].token
-        if base.depth <= last or (cursor and line.spans[0].token < cursor.depth <= last + 1):
-            return fit(self._draw(session, nodes, line, cursor, base), width)
+        last = nodes[line.spans[-1].token]
+        if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
+            return fit(_draw(session, nodes, line, tip, cursor, base), width)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
-        lasting = last < len(nodes) - 1 and nodes[last].known
-        key = (id(line), nodes[last], session.layer)
+        lasting = last is not tip and last.known
+        key = (id(line), last, session.layer)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
-        drawn = fit(self._draw(session, nodes, line, None, base), width)
+        drawn = fit(_draw(session, nodes, line, tip, None, base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
             if len(self._lines) > 1024:
                 self._lines.popitem(last=False)
         return drawn
 
-    def _draw(
-        self, session: Session, nodes: list[Node], line: wrap_module.Line, cursor: Node | None, base: Node
-    ) -> Line:
-        drawn: Line = []
-        for span in line.spans:
-            style = _token_style(session, nodes, span.token)
-            if span.token >= base.depth:
-                style = "class:draft"
-            elif nodes[span.token] is cursor:
-                style = "class:cursor"
-            drawn.append((style, span.text.rstrip("\n")))
-        return drawn
+    # --- blocks
 
-    def _lay(self, session: Session, tip: Node, width: int) -> Laid:
-        key = (tip, width)
+    def _block_of(self, session: Session, tip: Node, position: int) -> int:
+        """The number of the block with a token."""
+        block = min(position // BLOCK, _last(tip))
+        return block - 1 if block and self._begin(session, tip, block) > position else block
+
+    def _begin(self, session: Session, tip: Node, block: int) -> int:
+        """The position at which a block begins. Whatever comes after it is without influence."""
+        if block == 0:
+            return 0
+        first = block * BLOCK
+        last = tip.ancestor(first + SLACK)
+        if (begin := self._begins.get(last)) is None:
+            before, *pieces = (session.piece(node.token).data for node in last.nodes(first - 1))
+            begin = self._begins[last] = first + _best_begin(before, pieces)
+            if len(self._begins) > 1024:
+                self._begins.popitem(last=False)
+        return begin
+
+    def _lay(self, session: Session, tip: Node, width: int, block: int) -> Laid:
+        start = self._begin(session, tip, block)
+        end = tip if block == _last(tip) else tip.ancestor(self._begin(session, tip, block + 1))
+        key = (end, start, width)
         if (laid := self._laid.get(key)) is None:
-            nodes, texts, previous = self._neighbour(session, tip, width)
-            laid = self._laid[key] = Laid(nodes, wrap(texts, width, previous))
-            if len(self._laid) > 16:
+            nodes = end.nodes(start)
+            texts, previous = self._texts(session, nodes, start, width)
+            laid = self._laid[key] = Laid(start, nodes, wrap(texts, width, previous))
+            if len(self._laid) > 64:
                 self._laid.popitem(last=False)
         self._laid.move_to_end(key)
         return laid
 
-    def _neighbour(self, session: Session, tip: Node, width: int) -> tuple[list[Node], list[str], Wrapped | None]:
-        """The nodes and texts of a prompt, and a layout to begin with.
+    def _texts(self, session: Session, nodes: list[Node], start: int, width: int) -> tuple[list[str], Wrapped | None]:
+        """The texts of a block's tokens, and a layout to begin with.
 
         A prompt one token shorter or longer has nearly all of it: only the pieces after
         the last one that is whole by itself can look different.
         """
-        near = self._laid.get((tip.parent, width)) if tip.parent else None
-        nodes = [*near.nodes, tip] if near else []
+        tip = nodes[-1] if nodes else None
+        near = self._laid.get((tip.parent, start, width)) if tip and tip.parent else None
         if near is None:
-            near = next((laid for (node, w), laid in self._laid.items() if node.parent is tip and w == width), None)
-            nodes = near.nodes[:-1] if near else tip.nodes()
-        start = len(nodes) - 1 if near else 0
-        while start and not is_whole(session.piece(nodes[start - 1].token).data):
-            start -= 1
-        texts = spell([session.piece(node.token).data for node in nodes[start:]])
+            recent = islice(reversed(self._laid.items()), 16)
+            near = next((one for (node, s, w), one in recent if node.parent is tip and (s, w) == (start, width)), None)
+        same = max(0, len(nodes) - 1) if near else 0
+        while same and not is_whole(glimpse(session.piece(nodes[same - 1].token).data)):
+            same -= 1
+        texts = spell([glimpse(session.piece(node.token).data) for node in nodes[same:]])
         if near:
-            return nodes, near.wrapped.texts[:start] + texts, near.wrapped
-        return nodes, texts, next((laid.wrapped for (_, w), laid in reversed(self._laid.items()) if w == width), None)
+            return near.wrapped.texts[:same] + texts, near.wrapped
+        alike = islice(reversed(self._laid.items()), 16)
+        return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
+
+
+def _last(tip: Node) -> int:
+    """The number of a prompt's last block."""
+    return max(0, (tip.depth - SLACK) // BLOCK)
+
+
+def _best_begin(before: bytes, pieces: list[bytes]) -> int:
+    """Which of some pieces is the best for a block to begin with, by the piece before them."""
+    space: int | None = None
+    for index, (left, right) in enumerate(pairwise([before, *pieces])):
+        if left.endswith(b"\n"):
+            return index
+        if space is None and right.startswith(b" "):
+            space = index
+    if space is not None:
+        return space
+    inside = (index for index, left in enumerate([before, *pieces[:-1]]) if is_whole(glimpse(left)))
+    return next(inside, 0)
+
+
+def _draw(
+    session: Session, nodes: list[Node], line: wrap_module.Line, tip: Node, cursor: Node | None, base: Node
+) -> Line:
+    drawn: Line = []
+    for span in line.spans:
+        node = nodes[span.token]
+        style = _token_style(session, node, tip)
+        if node.depth > base.depth:
+            style = "class:draft"
+        elif node is cursor:
+            style = "class:cursor"
+        drawn.append((style, span.text.rstrip("\n")))
+    return drawn
+
+
+def _unread_lines(session: Session, width: int, height: int) -> list[Line]:
+    """As many lines as can be seen of a text that has no tokens yet."""
+    text = unread(session) or ""
+    seen = width * height
+    lines = wrap(spell([(text if session.prompts else text[-seen:])[:seen].encode("utf-8", "replace")]), width).lines
+    lines = lines[:height] if session.prompts else lines[-height:]
+    return [fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width) for line in lines]
 
 
 def shown(session: Session) -> tuple[Node, Node | None, Node]:
@@ -160,21 +257,20 @@ def shown(session: Session) -> tuple[Node, Node | None, Node]:
 
 def _seen(laid: Laid, cursor: Node) -> Node:
     """Where the cursor shows: a token that is a part of a character shows with the token that completes it."""
-    position = cursor.depth - 1
+    position = cursor.depth - 1 - laid.start
     while position < len(laid.nodes) - 1 and not laid.wrapped.texts[position]:
         position += 1
     return laid.nodes[position]
 
 
-def _token_style(session: Session, nodes: list[Node], position: int) -> str:
-    node = nodes[position]
+def _token_style(session: Session, node: Node, tip: Node) -> str:
     style = ""
     if session.piece(node.token).control:
         style = "class:dim"
     size = session.model.vocab_size if session.model else 0
     if (value := layer_value(session.layer, node, size)) is not None:
         style = theme.shade(session.layer.value, value)
-    return f"{style} class:tip" if position == len(nodes) - 1 else style
+    return f"{style} class:tip" if node is tip else style
 
 
 def unread(session: Session) -> str | None:

@@ -15,9 +15,9 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.purposes import ForScore
+from tokex_gguf.ranking import DOUBTS, SURPRISALS, Ranking
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
-from tokex_gguf.rules.exploring import doubts, surprisals
-from tokex_gguf.session import Draft, Engine, Hunt, Layer, Prompt, Score, Session
+from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
 from tokex_gguf.tokens import glimpse, label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
@@ -68,14 +68,13 @@ class View:
             return None
         y -= 1
         if width >= WIDE:
-            left, over, upper, rows = width - _right_width(width) - 4, x > width - _right_width(width) - 3, body, body
-            below = y
+            over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
         else:
             rows = _lower(body)
             upper = body - 1 - rows
-            left, over, below = width - 2, y > upper, y - upper - 1
+            over, below = y > upper, y - upper - 1
         if not over:
-            token = self._prompt.token_at(session, left, x - 1, y) if y < upper else None
+            token = self._prompt.token_at(x - 1, y) if y < upper else None
             return None if token is None else PointedAtToken(token)
         row = _row_at(session, rows, below)
         return None if row < 0 else PointedAtRow(row)
@@ -286,18 +285,17 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
         parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(Prompt(tip)))))
+        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, SURPRISALS.of(tip))))
     if node.parent and node.parent.distribution:
         bits = node.parent.distribution.entropy_bits
-        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, doubts(Prompt(tip)))))
+        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, DOUBTS.of(tip))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
 
 
-def _bits(name: str, bits: float, others: list[tuple[Node, float]]) -> Line:
-    place = 1 + sum(value > bits for _, value in others)
-    return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{place}")]
+def _bits(name: str, bits: float, others: Ranking) -> Line:
+    return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{others.place(bits)}")]
 
 
 def _input(session: Session, width: int) -> Line:

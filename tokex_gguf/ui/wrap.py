@@ -13,6 +13,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import starts_combining
+from tokex_gguf.ui.cells import MARKS
 
 
 class Span(NamedTuple):
@@ -51,7 +52,7 @@ def _atoms(text: str) -> tuple[tuple[str, int], ...]:
     atoms: list[tuple[str, int]] = []
     for part in re.findall(r"\n| |[^ \n]+", text):
         widths = [get_cwidth(char) for char in part] if not part.isascii() else [1]
-        if 2 in widths:
+        if 2 in widths or widths.count(0) > MARKS:
             atoms += zip(part, widths, strict=True)
         elif widths[0] == 0:
             atoms += [(part[0], 0), (part[1:], sum(widths[1:]))]
@@ -75,8 +76,11 @@ def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[Line], int, int]:
         else:
             high = middle
     kept = max(0, low - 2)
-    # A word longer than a line begins further up.
+    # A word longer than a line begins further up. One that fills the line before already stays broken there,
+    # whatever follows.
     while kept and previous.lines[kept].spans and not _begins_word(previous, kept):
+        if kept > 1 and not _begins_word(previous, kept - 1):
+            break
         kept -= 1
     if kept == 0:
         return [], 0, 0
@@ -118,7 +122,7 @@ class _Builder:
         self._lines = list(lines)
         self._begin = (token, offset)
         self._spans: list[Span] = []
-        self._used = 0
+        self._used = self._marks = 0
         self._word: list[tuple[int, int, str, int]] = []
         self._word_width = 0
 
@@ -149,7 +153,15 @@ class _Builder:
             self._end(*self._word[0][:2])
         for token, offset, atom, cells in self._word:
             if self._used + cells <= self._width:
-                self._put(token, atom, cells)
+                self._put(token, offset, atom, cells)
+            elif cells == len(atom):  # every character takes one
+                done = 0
+                while done < len(atom):
+                    if self._used >= self._width:
+                        self._end(token, offset + done)
+                    part = atom[done : done + max(1, self._width - self._used)]
+                    self._put(token, offset + done, part, len(part))
+                    done += len(part)
             else:
                 for index, char in enumerate(atom):
                     self._place(token, offset + index, char, get_cwidth(char))
@@ -159,11 +171,18 @@ class _Builder:
         """Puts one character down, on the next line if this one is full."""
         if self._used and self._used + cells > self._width:
             self._end(token, offset)
-        self._put(token, char, cells)
+        self._put(token, offset, char, cells)
 
-    def _put(self, token: int, text: str, cells: int) -> None:
-        if self._used == 0 and not self._spans and starts_combining(text):
-            text, cells = "◌" + text, cells + 1
+    def _put(self, token: int, offset: int, text: str, cells: int) -> None:
+        if cells == 0:
+            # Any number of marks would go on one cell; behind so many they get another one to stand on.
+            self._marks += len(text)
+        else:
+            self._marks = 0
+        if (self._used == 0 and not self._spans and starts_combining(text)) or self._marks > MARKS:
+            if self._used and self._used + 1 > self._width:
+                self._end(token, offset)
+            text, cells, self._marks = "◌" + text, cells + 1, 0
         if self._spans and self._spans[-1].token == token:
             self._spans[-1] = Span(token, self._spans[-1].text + text)
         else:
