@@ -1,14 +1,20 @@
 """What one request cannot do to the engine, and the engine not to the program or the system."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import gguf
+import numpy as np
 import pytest
 
 from tests import tiny_models
 from tests.test_client import Conversation
-from tokex_gguf.engine import process
+from tokex_gguf.engine import process, rows
+from tokex_gguf.engine.abort import Abort
+from tokex_gguf.engine.evaluation import Damaged, Evaluator
+from tokex_gguf.engine.llama import Llama, ModelError
 from tokex_gguf.engine.protocol import (
     Chat,
     Failed,
@@ -162,3 +168,129 @@ def test_a_request_that_cannot_be_sent_is_refused_and_the_next_one_goes() -> Non
     replies = {type(conversation.next()): None, type(conversation.next()): None}
     conversation.client.close()
     assert set(replies) == {Failed, Pong}
+
+
+# --- files that are no model that continues text, or name less than llama.cpp takes for granted
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ModelError) as error:
+        Evaluator(played(path))
+    return str(error.value)
+
+
+def played(path: Path) -> Llama:
+    return Llama(path, context=0, threads=1, progress=lambda _: None, abort=Abort())
+
+
+def set_key(key: str, value: Any, kind: gguf.GGUFValueType) -> Callable[[gguf.GGUFWriter], None]:
+    """Adds a key, or gives it another value."""
+
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.kv_data[0][key] = gguf.gguf_writer.GGUFValue(value, kind)
+
+    return change
+
+
+def without(*keys: str) -> Callable[[gguf.GGUFWriter], None]:
+    def change(writer: gguf.GGUFWriter) -> None:
+        for key in keys:
+            del writer.kv_data[0][key]
+
+    return change
+
+
+UINT32, BOOL, STRING = gguf.GGUFValueType.UINT32, gguf.GGUFValueType.BOOL, gguf.GGUFValueType.STRING
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (set_key("qwen2.attention.causal", False, BOOL), "not causal"),
+        (set_key("qwen2.pooling_type", int(gguf.PoolingType.MEAN), UINT32), "embedding model"),
+        (set_key("qwen2.pooling_type", int(gguf.PoolingType.LAST), UINT32), "embedding model"),
+        (set_key("qwen2.pooling_type", int(gguf.PoolingType.RANK), UINT32), "reranker"),
+        (lambda writer: writer.add_classifier_output_labels(["no", "yes"]), "classifier"),
+    ],
+    ids=["not causal", "mean", "last", "rank", "labels"],
+)
+def test_what_does_not_continue_text_is_refused(
+    change: Callable[[gguf.GGUFWriter], None], why: str, tmp_path: Path
+) -> None:
+    """By what llama.cpp has loaded, whatever its name."""
+    told = refused(tiny_models.qwen2(tmp_path, change=change))
+    assert "does not continue text" in told and why in told
+    assert "\n" not in told
+
+
+def test_a_model_that_tells_no_tokens_apart_is_refused(tmp_path: Path) -> None:
+    def flatten(writer: gguf.GGUFWriter) -> None:
+        output = writer.tensors[0]["output.weight"]
+        output.tensor = np.zeros(output.shape, np.float32)
+
+    evaluator = Evaluator(played(tiny_models.qwen2(tmp_path, change=flatten)))
+    with pytest.raises(Damaged, match="equally likely"):
+        list(evaluator.evaluate([1, 2], 0, 5))
+
+
+BOS, EOS, ADD = "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.add_bos_token"
+
+
+@pytest.mark.parametrize("wrong", [None, 10**6, 2**32 - 1], ids=["missing", "out of range", "minus one"])
+def test_nothing_that_the_file_does_not_name_begins_or_ends_a_text(wrong: int | None, tmp_path: Path) -> None:
+    """llama.cpp takes 11 for both, which is a comma in many vocabularies."""
+
+    def change(writer: gguf.GGUFWriter) -> None:
+        set_key(ADD, True, BOOL)(writer)
+        for key in (BOS, EOS):
+            without(key)(writer) if wrong is None else set_key(key, wrong, UINT32)(writer)
+
+    model = played(tiny_models.qwen2(tmp_path, change=change))
+    vocabulary = model.vocabulary
+    assert vocabulary.bos is None and vocabulary.lacks_bos
+    assert b"".join(vocabulary.piece(token).data for token in vocabulary.tokenize("the", parse_special=True)) == b"the"
+    assert not vocabulary.piece(11).ends
+    assert [vocabulary.piece(token).data for token in range(vocabulary.size) if vocabulary.piece(token).ends]
+
+
+def test_a_named_first_token_begins_texts(tmp_path: Path) -> None:
+    vocabulary = played(tiny_models.qwen2(tmp_path, change=set_key(ADD, True, BOOL))).vocabulary
+    assert vocabulary.bos is not None and not vocabulary.lacks_bos
+    assert vocabulary.piece(vocabulary.bos).data == tiny_models.END.encode()
+    assert vocabulary.tokenize("the", parse_special=True)[0] == vocabulary.bos
+
+
+@pytest.mark.parametrize("trained", [2**31, 2**32 - 1, 2**31 - 1, 0])
+def test_a_trained_length_without_a_sign_is_one(trained: int, tmp_path: Path) -> None:
+    change = set_key("qwen2.context_length", trained, UINT32)
+    assert played(tiny_models.qwen2(tmp_path, change=change)).context_limit >= 4096
+
+
+def test_why_llama_cpp_refuses_a_file_is_told(tmp_path: Path) -> None:
+    def crop(writer: gguf.GGUFWriter) -> None:
+        writer.tensors[0]["blk.1.ffn_up.weight"].shape = (tiny_models.FEED // 2, tiny_models.WIDTH)
+        tensor = writer.tensors[0]["blk.1.ffn_up.weight"]
+        tensor.tensor = np.zeros((tiny_models.FEED // 2, tiny_models.WIDTH), np.float32)
+        tensor.nbytes //= 2
+
+    pre = "tokenizer.ggml.pre"
+    for change, why in [
+        (crop, "blk.1.ffn_up.weight"),
+        (set_key(pre, "surprise", STRING), "surprise"),
+        (set_key(pre, "sur\x1b[31mprise\n", STRING), "prise"),
+        (set_key("general.architecture", "surprise", STRING), "surprise"),
+        (without("qwen2.embedding_length"), "embedding_length"),
+        (lambda writer: writer.tensors[0].pop("blk.2.attn_q.weight"), "blk.2.attn_q.weight"),
+    ]:
+        told = refused(tiny_models.qwen2(tmp_path, change=change))
+        assert why in told and "llama.cpp cannot load this file: " in told, told
+        assert told.isprintable() and len(told) < 350
+
+
+def test_a_search_of_a_vocabulary_larger_than_all_kept_rows_ends(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "BYTES", 1000)
+    small = Evaluator(evaluator._model)
+    row, decoded = small.logits([5, 6, 7])
+    assert decoded and row.shape == (small._model.vocabulary.size,)

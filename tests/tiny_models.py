@@ -194,9 +194,14 @@ def _add_spm(file: _File, more: Sequence[str] = ()) -> int:
 
 
 def qwen2(
-    folder: Path, name: str = "qwen2", more: Sequence[bytes] = (), names: Sequence[str] = (), pre: str = "qwen2"
+    folder: Path,
+    name: str = "qwen2",
+    more: Sequence[bytes] = (),
+    names: Sequence[str] = (),
+    pre: str = "qwen2",
+    change: Callable[[gguf.GGUFWriter], None] = lambda _: None,
 ) -> Path:
-    """A byte-level vocabulary without BOS; attention with biases."""
+    """A byte-level vocabulary without BOS; attention with biases. `change` has the last word on keys and tensors."""
     file = _File(folder / f"{name}.gguf", "qwen2")
     file.attention()
     file.ends(_add_bpe(file, more, names, pre))
@@ -205,6 +210,7 @@ def qwen2(
         file.heads(block, bias=True)
         file.norm(f"{block}.ffn_norm")
         file.feed(block)
+    change(file.writer)
     return file.close()
 
 

@@ -42,6 +42,8 @@ class Evaluator:
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = statistics.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
+        self._tells = False
+        """Whether a row of logits has told tokens apart."""
         self._trunk: list[int] = []
         """The path whose next tokens were foreseen last."""
         self._branches: list[int] = []
@@ -234,6 +236,11 @@ class Evaluator:
         self, logits: statistics.Logits, following: list[int | None], top: int
     ) -> tuple[list[Distribution], list[Taken]]:
         """The numbers of each row, and of the token in `following` beside it."""
+        if not self._tells and logits.shape[0]:
+            # A graph without logits leaves zeros.
+            if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
+                raise Damaged("every token is equally likely: not a model that continues text, or a damaged file")
+            self._tells = True
         distributions: list[Distribution] = []
         taken: list[Taken] = []
         for row, token in zip(logits, following, strict=False):

@@ -16,6 +16,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,8 @@ SMALLEST_CONTEXT = 256
 """KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
 """KV cells to begin with, where no size is asked for."""
-
-
+LARGEST_CONTEXT = 2**31 - 2**16
+"""KV cells that positions can tell apart."""
 SHORT = 2_000
 """Characters of a text that can be tokenised on any thread's stack."""
 FRAME = 1024
@@ -75,6 +76,8 @@ FRAME = 1024
 
 It splits texts by `std::regex`, which calls itself for each character of a match: 320 bytes with the patterns
 of most pre-tokenizers, 640 with those of five (x86-64, GCC 13)."""
+LONGEST_REASON = 200
+"""Characters of llama.cpp's own words that are told."""
 SPARE = 2**20
 """Bytes of stack for all else."""
 
@@ -94,6 +97,10 @@ class ModelError(Exception):
     """The model cannot be loaded or used; says why in one line."""
 
 
+def _continues_no_text(why: str) -> ModelError:
+    return ModelError(f"this model does not continue text: {why}")
+
+
 class OutOfCells(Exception):
     """The KV cache has no room for a batch."""
 
@@ -102,10 +109,10 @@ class Interrupted(Exception):
     """The interruption callback ended a decode."""
 
 
-NO_CONTINUATION = "this model does not continue text (an encoder, embedding or diffusion model)"
-
-_WARNING, _CONTINUED = 3, 5
+_WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _last_level = 0
+_errors: deque[str] = deque(maxlen=20)
+"""What llama.cpp has called errors lately, a line each."""
 
 
 def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
@@ -114,9 +121,11 @@ def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
     _last_level = _last_level if level == _CONTINUED else level
     if _last_level < _WARNING:
         return
+    lines = text.decode("utf-8", "replace").split("\n")
+    if _last_level == _ERROR:
+        _errors.extend(line for line in lines if line.strip())
     # A broken stderr must not raise into C.
     try:
-        lines = text.decode("utf-8", "replace").split("\n")
         sys.stderr.write("\n".join(map(visible, lines)))  # a file's own words may be among them
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -131,6 +140,18 @@ _FTYPES = {
     for name, value in vars(llama_cpp).items()
     if name.startswith("LLAMA_FTYPE_")
 }
+
+
+def _reason() -> str:
+    """Why llama.cpp has just refused something, in its own words, on one line; empty where it did not say."""
+    said = [visible(line.strip()) for line in _errors]
+    _errors.clear()
+    # The last lines say only that it failed, the one before them why.
+    named = [line.partition("error loading model: ")[2] for line in said if "error loading model: " in line]
+    named = named or [line for line in said if "failed to load model" not in line]
+    # Functions' names say nothing to a player.
+    reason = re.sub(r"^(\w+: )+", "", named[-1]) if named else ""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
 
 
 def default_threads() -> int:
@@ -184,6 +205,17 @@ class Entry(NamedTuple):
     """Whether its logits are wanted."""
 
 
+def _meta(model: int, key: str) -> str:
+    """The value of a key in a model's file, as text; empty where it has none."""
+    room = 512
+    while True:
+        buffer = ctypes.create_string_buffer(room)
+        count = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, room)
+        if count < room:
+            return buffer.value.decode("utf-8", "replace") if count > 0 else ""
+        room = count + 1
+
+
 class Vocabulary:
     """Text to token ids and back."""
 
@@ -191,10 +223,16 @@ class Vocabulary:
         self._vocab = llama_cpp.llama_model_get_vocab(model)
         self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         """Number of tokens."""
-        add_bos = llama_cpp.llama_vocab_get_add_bos(self._vocab)
-        bos = llama_cpp.llama_vocab_bos(self._vocab)
-        self.bos: int | None = bos if add_bos and 0 <= bos < self.size else None
-        """The token that begins every path, where the vocabulary asks for one."""
+        # llama.cpp has ids of its own for what a file does not name, or names wrongly: 11 is a comma elsewhere.
+        wants_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
+        bos, eos = llama_cpp.llama_vocab_bos(self._vocab), llama_cpp.llama_vocab_eos(self._vocab)
+        named_bos = bos if _meta(model, "tokenizer.ggml.bos_token_id") == str(bos) else None
+        self.bos: int | None = named_bos if wants_bos and 0 <= bos < self.size else None
+        """The token that begins every path, where the vocabulary asks for one and names it."""
+        self.lacks_bos = wants_bos and self.bos is None
+        """Whether the vocabulary asks for one and names none."""
+        self._guessed_eos = eos if _meta(model, "tokenizer.ggml.eos_token_id") != str(eos) else -1
+        """What llama.cpp takes for the end of a text though the file does not say so; -1: nothing."""
         self.bos_text, self.eos_text = (
             self.piece(token).data.decode("utf-8", "replace") if 0 <= token < self.size else ""
             for token in (bos, llama_cpp.llama_vocab_eos(self._vocab))
@@ -273,11 +311,9 @@ class Vocabulary:
             buffer = ctypes.create_string_buffer(room)
             count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
             if count >= 0:
-                return Piece(
-                    buffer.raw[:count],
-                    bool(llama_cpp.llama_vocab_is_control(self._vocab, token)),
-                    bool(llama_cpp.llama_vocab_is_eog(self._vocab, token)),
-                )
+                control = bool(llama_cpp.llama_vocab_is_control(self._vocab, token))
+                ends = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+                return Piece(buffer.raw[:count], control, ends and (control or token != self._guessed_eos))
             room = -count
 
 
@@ -319,8 +355,10 @@ class Llama:
         )
         self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
         """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
-        trained = llama_cpp.llama_model_n_ctx_train(self._model)
-        self.context_limit: int = context or min(max(trained, 1), most or trained)
+        # A number without a sign, which the function gives one; positions have one, too.
+        trained = llama_cpp.llama_model_n_ctx_train(self._model) & 0xFFFFFFFF or FIRST_CONTEXT
+        trained = min(trained, LARGEST_CONTEXT)
+        self.context_limit: int = context or min(trained, most or trained)
         """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
         self._kv = kv
         self._threads = threads or default_threads()
@@ -331,9 +369,11 @@ class Llama:
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
-            raise ModelError(f"not enough memory for a context of {context or FIRST_CONTEXT} tokens: try --context N")
-        if not self._memory:
-            raise ModelError(NO_CONTINUATION)
+            why = f" ({reason})" if (reason := _reason()) else ""
+            raise ModelError(
+                f"not enough memory for a context of {context or FIRST_CONTEXT} tokens{why}: try --context N"
+            )
+        self._check_context()
 
     # --- loading
 
@@ -351,29 +391,37 @@ class Llama:
             return True
 
         params.progress_callback = callback = llama_cpp.llama_progress_callback(report)
+        _errors.clear()
         model: int | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         del callback  # llama.cpp had only its address: it must live until here
         if not model:
-            raise ModelError(
-                f"{path}: llama.cpp cannot load this file: it is damaged, or of an architecture it does not know"
-            )
+            reason = _reason() or "it is damaged, or of an architecture it does not know"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}")
         return model
 
     def _check(self) -> None:
         if self.vocabulary.size < 1:
             raise ModelError("the model has no vocabulary")
-        encoder = llama_cpp.llama_model_has_encoder(self._model)
-        if encoder or not llama_cpp.llama_model_has_decoder(self._model):
-            raise ModelError(NO_CONTINUATION)
+        if llama_cpp.llama_model_is_diffusion(self._model):
+            raise _continues_no_text("it is a diffusion model, which fills in the places of a text in any order")
+        if llama_cpp.llama_model_has_encoder(self._model) or not llama_cpp.llama_model_has_decoder(self._model):
+            raise _continues_no_text("it has an encoder, which needs all of a text first")
+        if llama_cpp.llama_model_n_cls_out(self._model) > 1 or llama_cpp.llama_model_cls_label(self._model, 0):
+            raise _continues_no_text("it is a classifier")
+
+    def _check_context(self) -> None:
+        pooling = llama_cpp.llama_pooling_type(self._context)
+        if pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
+            raise _continues_no_text("it is a reranker")
+        if pooling > llama_cpp.LLAMA_POOLING_TYPE_NONE:
+            raise _continues_no_text("it is an embedding model, which makes one vector of a text")
+        if not llama_cpp.llama_get_causal_attn(self._context):
+            raise _continues_no_text("its attention is not causal: each place sees what follows it")
+        if not self._memory:
+            raise _continues_no_text("it keeps nothing from one token to the next (an encoder or embedding model)")
 
     def _meta(self, key: str) -> str:
-        room = 512
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, room)
-            if count < room:
-                return buffer.value.decode("utf-8", "replace") if count > 0 else ""
-            room = count + 1
+        return _meta(self._model, key)
 
     def _quantization(self) -> str:
         ftype = self._meta("general.file_type")
