@@ -160,7 +160,6 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.TREE,), PointedAtToken(1), "Esc goes back"),
         ((Action.TREE,), Unbound("x"), "x does nothing here: Esc goes back"),
         ((), Unbound("Q"), "Q does nothing here: ? shows the keys, ctrl+q quits"),
-        ((Action.HELP,), Typed("pasted"), "text is not wanted here"),
     ],
 )
 def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Message, why: str) -> None:
@@ -192,7 +191,7 @@ def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
     play.press(PointedAtToken(2))
     assert cursor(play) == 2
     play.press(Action.CURSOR_TIP, Typed("pasted"))
-    assert play.session.notice == "the engine is not there: r restarts it"
+    assert play.session.notice.startswith("the engine is not there: r restarts it")
 
 
 # --- jumping
@@ -468,7 +467,7 @@ def test_the_engines_death_leaves_every_mode_safely(opened: Action, helped: bool
     if helped:
         play.press(Action.HELP)
     play.take(EngineDied("SIGSEGV"))
-    play.press(Action.CLOSE, Action.RESTART, Action.APPEND)
+    play.press(Action.CLOSE, Action.CLOSE, Action.RESTART, Action.APPEND)
     assert play.session.ready and play.session.mode is Mode.PLAY
     assert len(play.session.prompt.tip.path()) == 6
 
@@ -485,7 +484,7 @@ def test_the_editor_gets_the_text_and_what_it_leaves_becomes_the_prompt() -> Non
     play.press(Edited("help me\n"))
     assert paths(play) == [fake.text_to_path("help me")]
     assert play.decoded == decoded + 4, "the common beginning is known"
-    play.press(Edited(effect.text))
+    play.press(Action.EDIT, Edited(effect.text))
     assert len(play.session.prompts) == 1
 
 
@@ -495,7 +494,7 @@ def test_an_unchanged_or_empty_text_changes_nothing() -> None:
     (effect,) = play.effects
     assert isinstance(effect, Edit)
     for text, told in ((effect.text + "\n", "unchanged"), ("", "empty"), ("\n", "empty")):
-        play.press(Edited(text))
+        play.press(Action.EDIT, Edited(text))
         assert paths(play) == [fake.text_to_path("hello")] and told in play.session.notice
     play.take(EditFailed("no editor"))
     assert play.session.notice == "no editor"

@@ -30,6 +30,7 @@ from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.purposes import ForLookahead
+from tokex_gguf.rules.typed import typing_mode
 from tokex_gguf.session import DOUBT, DOUBT_AT_START, Engine, Session
 from tokex_gguf.update import Beat, Typed
 
@@ -286,9 +287,10 @@ def die(player: Patient, name: str) -> str:
         provoke(player)
     player.until(lambda session: session.engine is Engine.DEAD)
     told = player.session.notice
-    assert told.startswith("the engine stopped (") and told.endswith("press r to restart it"), told
+    way = "Esc, then r, restarts it" if typing_mode(player.session) else "press r to restart it"
+    assert told.startswith("the engine stopped (") and told.endswith(way), told
     assert "\n" not in told and len(told) < 130
-    assert ("your prompts are safe" in told) == bool(player.session.prompts)
+    assert ("; your prompts" in told) == bool(player.session.prompts)
     for size in ((130, 40), (80, 24), (60, 16)):
         assert "engine stopped" in player.screen(*size)
     return told
@@ -311,6 +313,10 @@ def play(name: str, state: State, faulty: Faulty, folder: Path) -> str:
         faulty.mend()
         if session.mode is Mode.HELP:
             player.press(Action.CLOSE)
+        if player.session.mode.typing:
+            player.press(Action.CLOSE)
+        if state in (typing, help_while_typing) and name != HANG:
+            assert player.session.histories[Mode.INPUT].unfinished == " the time"
         assert player.session.mode is (Mode.PLAY if name == HANG else Mode.BROKEN)
         player.press(Action.RESTART)
         player.until(lambda session: session.engine is not Engine.LOADING)

@@ -13,7 +13,7 @@ PACKAGE = "tokex_gguf"
 ROOT = Path(__file__).parent.parent / PACKAGE
 
 RULES = [f"rules.{r}" for r in ("effects", "asking", "playing", "exploring", "composing", "browsing", "program")]
-RULES += ["rules.switching"]
+RULES += ["rules.switching", "rules.typed"]
 RULES += ["rules.replies", "rules.keys"]
 
 TERMINAL_INPUT = ["ui.terminal_input", *(f"ui.terminal_input.{room}" for room in ("posix", "windows", "parser"))]
@@ -35,6 +35,7 @@ FLOORS = {
             "distribution",
             "tokens",
             "line",
+            "history",
             "engine.protocol",
             "engine.wire",
             "engine.process",

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -780,8 +781,8 @@ class Find(NamedTuple):
 
 
 WRITES = [
-    Write((Action.INPUT, Typed("ac"), Action.CARET_LEFT, Typed("b"), Action.ENTER), "abc"),
-    Write((Typed("past"), Typed("ed"), Action.ENTER), "pasted"),
+    Write((Action.INPUT, Typed("ac"), Action.CARET_LEFT, Typed("b"), Action.ENTER, Action.CLOSE), "abc"),
+    Write((Typed("past"), Typed("ed"), Action.ENTER, Action.CLOSE), "pasted"),
     Write((Action.INPUT, Action.ENTER, Action.CLOSE), ""),
 ]
 LISTS = [(Action.PROMPTS, Action.DOWN, Action.ENTER), (Action.TREE, Action.ENTER)]
@@ -793,7 +794,7 @@ def keys_of(move: Any) -> tuple[Message, ...]:
     if isinstance(move, Write):
         return move.keys
     if isinstance(move, Find):
-        return (Action.SEARCH, Typed(move.text), Action.APPEND, Action.CLOSE)
+        return (Action.SEARCH, Action.ERASE_LINE, Typed(move.text), Action.APPEND, Action.CLOSE)
     return move if isinstance(move, tuple) else (move,)
 
 
@@ -806,6 +807,8 @@ class Oracle:
         ]
         self.removed: list[tuple[int, dict[str, Any]]] = []
         self.active, self.shown, self.limit, self.layer = 0, shown, limit, "plain"
+        self.left = ""
+        """Text that was typed and not used."""
 
     def rows(self) -> list[int]:
         prompt = self.prompts[self.active]
@@ -832,14 +835,22 @@ class Oracle:
         self.active = place
         return True
 
-    def go_on(self, tokens: list[int]) -> None:
-        """Goes on from the place that is looked at; from an inner one in a new prompt."""
+    def go_on(self, tokens: list[int]) -> bool:
+        """Goes on from the place that is looked at; from an inner one in a new prompt. Whether there was room."""
         prompt = self.prompts[self.active]
         fresh = {"selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None}
         if prompt["cursor"] is None:
             self.prompts[self.active] = {**fresh, "path": [*prompt["path"], *tokens]}
-        elif prompt["cursor"] > 0:
-            self.insert(self.active + 1, {**fresh, "path": [*prompt["path"][: prompt["cursor"]], *tokens]})
+            return True
+        return self.insert(self.active + 1, {**fresh, "path": [*prompt["path"][: prompt["cursor"]], *tokens]})
+
+    def write(self, move: Write) -> None:
+        """What was left comes back and is gone on from, unless text is pasted; it is left where there is no room."""
+        if self.prompts[self.active]["cursor"] == 0:  # nothing can be typed there
+            self.left = next((key.text for key in reversed(move.keys) if isinstance(key, Typed)), self.left)
+            return
+        text = move.text if isinstance(move.keys[0], Typed) else self.left + move.text
+        self.left = "" if not text or self.go_on(fake.text_to_path(text)) else text
 
     def find(self, text: str) -> int:
         """The likeliest token with this text at the place that is looked at."""
@@ -881,10 +892,11 @@ class Oracle:
 
     def press(self, action: Any) -> None:
         if isinstance(action, Write):
-            if action.text:
-                self.go_on(fake.text_to_path(action.text))
+            self.write(action)
         elif isinstance(action, Find):
-            if self.prompts[self.active]["cursor"] != 0:
+            if self.prompts[self.active]["cursor"] == 0:
+                self.left = action.text  # taken for a paste
+            else:
                 self.go_on([self.find(action.text)])
         elif action == LISTS[0]:
             self.active = min(self.active + 1, len(self.prompts) - 1)
@@ -895,8 +907,20 @@ class Oracle:
             }  # fmt: skip
         elif action in JUMPS:
             self.jump(action)
-        elif not isinstance(action, tuple):
+        elif isinstance(action, tuple):
+            self.visit(action)
+        else:
             self.play(action)
+
+    def visit(self, keys: tuple[Any, ...]) -> None:
+        """What is typed on the way there and back is left for the next time."""
+        first = self.prompts[self.active]["cursor"] == 0  # nothing can be typed there: it is taken for a paste
+        if Action.NAME in keys or (Action.SEARCH in keys and not first):
+            return
+        if Action.DELETE in keys and not first:
+            self.left = "".join(re.findall(r"\S*\s+", self.left))
+            return
+        self.left = next((key.text for key in reversed(keys) if isinstance(key, Typed)), self.left)
 
     def play(self, action: Action | Go) -> None:
         prompt = self.prompts[self.active] = dict(self.prompts[self.active])

@@ -56,6 +56,9 @@ class Action(Enum):
     SCORE = auto()
     CLEAR_SCORES = auto()
     LINE_BREAK = auto()
+    EARLIER = auto()
+    """Back in the history of what was typed."""
+    LATER = auto()
     ERASE = auto()
     DELETE = auto()
     ERASE_WORD = auto()
@@ -293,6 +296,15 @@ BINDINGS: tuple[Binding, ...] = (
         footer=90,
         inner=(90, "branch"),
     ),
+    Binding(
+        Action.EARLIER,
+        ("c-p",),
+        "Search",
+        "earlier",
+        "Back to what was searched for before; ↑ does the same from the first row, while nothing is typed.",
+        modes=(Mode.SEARCH,),
+    ),
+    Binding(Action.LATER, ("c-n",), "Search", "later", "On to what was searched for after it.", modes=(Mode.SEARCH,)),
     # Naming.
     Binding(
         Action.ENTER, ("enter",), "Name", "keep", "Keep the session under this name.", modes=(Mode.NAME,), footer=90
@@ -320,6 +332,16 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(
         Action.CLEAR_SCORES, ("c-l",), "Typing", "clear scores", "Forget the phrases.", modes=(Mode.INPUT,), footer=40
     ),
+    Binding(
+        Action.EARLIER,
+        ("up",),
+        "Typing",
+        "earlier",
+        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
+        modes=(Mode.INPUT,),
+        footer=36,
+    ),
+    Binding(Action.LATER, ("down",), "Typing", "later", "On to the text typed after it.", modes=(Mode.INPUT,)),
     Binding(Action.LINE_BREAK, ("c-j",), "Typing", "line break", "Add a line break.", modes=(Mode.INPUT,), footer=35),
     Binding(Action.CARET_LEFT, ("left",), "Typing", "left", "One character left.", modes=(Mode.INPUT,)),
     Binding(Action.CARET_RIGHT, ("right",), "Typing", "right", "One character right.", modes=(Mode.INPUT,)),
@@ -369,7 +391,15 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.HELP, ("?", "f1"), "Program", "help", "Show these keys.", footer=95),
     Binding(Action.HELP, ("f1",), "Program", "help", "Show these keys.", modes=_TYPING, footer=60),
     Binding(Action.HELP, ("?", "f1"), "Program", "help", "Show these keys.", modes=_LISTS, footer=60),
-    Binding(Action.CLOSE, ("escape",), "Program", "back", "Go back; nothing is changed.", modes=_TYPING, footer=99),
+    Binding(
+        Action.CLOSE,
+        ("escape",),
+        "Program",
+        "back",
+        "Go back; nothing is changed, and the text comes back the next time.",
+        modes=_TYPING,
+        footer=99,
+    ),
     Binding(Action.CLOSE, ("escape", "t"), "Program", "back", "Go back.", modes=(Mode.TREE,), footer=99),
     Binding(Action.CLOSE, ("escape", "p"), "Program", "back", "Go back.", modes=(Mode.PROMPTS,), footer=99),
     Binding(Action.CLOSE, ("escape", "o"), "Program", "back", "Go back.", modes=(Mode.MODELS,), footer=99),

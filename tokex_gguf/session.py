@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.history import History
 from tokex_gguf.keymap import Mode
 from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.purposes import Decoded, Purpose
@@ -211,6 +212,28 @@ def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
     return places
 
 
+class EditState(Enum):
+    """Where a text from the editor is."""
+
+    OPEN = "open"
+    """In the editor."""
+    WAITING = "waiting"
+    """Back, and waiting for an engine."""
+    SENT = "sent"
+    """With an engine, whose answer makes it a prompt. What that engine dies of is not sent again unasked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """A prompt's text in the player's editor, or on its way from there."""
+
+    target: Node
+    """The end of the prompt whose text it was."""
+    text: str
+    """As it was given to the editor, and then as it came back."""
+    state: EditState = EditState.OPEN
+
+
 class Starter(NamedTuple):
     """A text to start a prompt with."""
 
@@ -240,8 +263,12 @@ class Session:
     """The mode whose keys the help shows."""
     line: Line = EMPTY
     """The text that is typed in SEARCH, INPUT and NAME."""
+    histories: Mapping[Mode, History] = field(default_factory=dict)
+    """What was typed before in each of them."""
     hunt: Hunt | None = None
     draft: Draft | None = None
+    editing: Editing | None = None
+    """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()
@@ -359,12 +386,37 @@ class Session:
 
 
 OF_GAME = frozenset(
-    ("settings", "root", "pieces", "prompts", "active", "removed", "scores", "carried", "model", "context", "full")
+    (
+        "settings",
+        "root",
+        "pieces",
+        "prompts",
+        "active",
+        "removed",
+        "scores",
+        "carried",
+        "model",
+        "context",
+        "full",
+        "editing",
+    )
 )
 """Fields that belong to what is played with one model."""
 OF_SCREEN = frozenset(
     (
-        *("layer", "palette", "mouse", "explained", "scroll", "starters", "models", "shelf", "origin", "name"),
+        *(
+            "layer",
+            "palette",
+            "mouse",
+            "histories",
+            "explained",
+            "scroll",
+            "starters",
+            "models",
+            "shelf",
+            "origin",
+            "name",
+        ),
         # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
         *("requests", "foreseen"),
     )

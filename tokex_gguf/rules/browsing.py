@@ -8,7 +8,7 @@ from tokex_gguf.keymap import Mode
 from tokex_gguf.rules.composing import open_text
 from tokex_gguf.rules.effects import ListStarters, Outcome
 from tokex_gguf.rules.playing import go_to, insert, show, with_prompt
-from tokex_gguf.rules.program import base_mode
+from tokex_gguf.rules.typed import base_mode
 from tokex_gguf.session import Engine, Prompt, Session
 from tokex_gguf.tree import Node
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from tokex_gguf.distribution import Candidate, Taken
 from tokex_gguf.engine.protocol import Found, Search
 from tokex_gguf.keymap import Mode
-from tokex_gguf.line import Line
+from tokex_gguf.line import EMPTY, Line
 from tokex_gguf.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch
 from tokex_gguf.rules.asking import ask, request, tokenize, without
 from tokex_gguf.rules.effects import Edit, EditFailed, Outcome
-from tokex_gguf.rules.playing import insert, show, with_prompt
-from tokex_gguf.rules.program import base_mode
-from tokex_gguf.session import Draft, Engine, Hunt, Prompt, Score, Session, text_of
+from tokex_gguf.rules.playing import insert, no_room, show, with_prompt
+from tokex_gguf.rules.typed import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
+from tokex_gguf.session import Draft, Editing, EditState, Engine, Hunt, Prompt, Score, Session, text_of
 from tokex_gguf.tree import Node
 
 
@@ -20,6 +20,9 @@ def _place(session: Session) -> Node | None:
     """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
     tip = session.prompt.place.tip
     return tip if tip.depth else None
+
+
+STOPPED = "the engine stopped: Esc, then r, restarts it; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
@@ -30,24 +33,22 @@ def _unavailable(session: Session) -> str:
     return ""
 
 
-def _left(session: Session) -> Session:
-    """The session when nothing is typed any more."""
-    return replace(
-        without(session, ForSearch, ForContinuation), mode=base_mode(session), line=Line(), draft=None, hunt=None
-    )
-
-
 def close(session: Session) -> Outcome:
-    """Leaves what is typed; nothing is changed."""
-    return ask(_left(session))
+    """Leaves what is typed, for the next time; nothing else is changed."""
+    mode = session.mode
+    session, effects = ask(put_aside(session))
+    if history(session, mode).unfinished:
+        session = replace(session, notice=f"the text is kept: {BRINGS_BACK[mode]} brings it back")
+    return session, effects
 
 
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
     """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
-    session = _left(session)
     if session.prompt.cursor is None and base is session.prompt.tip:
-        return show(with_prompt(session, Prompt(tip)))
-    return insert(session, Prompt(tip))
+        return show(with_prompt(used_up(session), Prompt(tip)))
+    if reason := no_room(session):
+        return ask(replace(session, notice=reason))  # what is typed stays
+    return insert(used_up(session), Prompt(tip))
 
 
 # --- the line
@@ -56,8 +57,9 @@ def go_on(session: Session, base: Node, tip: Node) -> Outcome:
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
     if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
-        return session, []  # Enter was pressed: what comes after it is not part of the text
-    return _changed(replace(session, line=session.line.typed(text)))
+        # What comes after Enter is not part of the text: keys are for the prompt that there will be.
+        return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
+    return _edited(session, session.line.typed(text))
 
 
 def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
@@ -67,9 +69,38 @@ def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
         line = change(session.line)
         if line.text == session.line.text:
             return replace(session, line=line), []
-        return _changed(replace(session, line=line))
+        return _edited(session, line)
 
     return go
+
+
+def walk(step: int) -> Callable[[Session], Outcome]:
+    """To an earlier (-1) or a later (1) text of the mode's history."""
+
+    def go(session: Session) -> Outcome:
+        before = history(session, session.mode)
+        found = before.earlier(session.line.text) if step < 0 else before.later()
+        if found is None:
+            oldest = "this is the oldest text" if before.texts else "no text was typed before"
+            return replace(session, notice=oldest if step < 0 else "this is the newest text"), []
+        session = with_history(session, session.mode, found[0])
+        return _changed(replace(session, line=EMPTY.typed(found[1])))
+
+    return go
+
+
+def _edited(session: Session, line: Line) -> Outcome:
+    """The player has changed the line."""
+    session = with_history(session, session.mode, history(session, session.mode).change())
+    return _changed(replace(session, line=line))
+
+
+def _again(session: Session, mode: Mode) -> Session:
+    """Begins to type, with the text that was left the last time."""
+    before = history(session, mode)
+    session = with_history(session, mode, replace(before, unfinished=""))
+    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    return replace(session, mode=mode, line=EMPTY.typed(before.unfinished), notice=told)
 
 
 def _changed(session: Session) -> Outcome:
@@ -86,12 +117,14 @@ def search(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     place = session.prompt.place.tip
-    return _search(replace(session, mode=Mode.SEARCH, line=Line(), hunt=Hunt(place)))
+    return _search(replace(_again(session, Mode.SEARCH), hunt=Hunt(place)))
 
 
 def _search(session: Session) -> Outcome:
     hunt = session.hunt
     assert hunt is not None
+    if session.engine is not Engine.READY:
+        return session, []
     path, query, top = hunt.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
     return request(session, ForSearch(), lambda number: Search(number, path, query, top))
 
@@ -120,6 +153,10 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
         hunt = session.hunt
         if hunt is None or not hunt.rows:
             return session, []
+        before = history(session, Mode.SEARCH)
+        new = session.line.text != "" and before.place is None
+        if rows == -1 and hunt.row == 0 and not new and before.earlier(session.line.text):
+            return walk(-1)(session)
         row = max(0, min(len(hunt.rows) - 1, hunt.row + rows))
         if row == hunt.row and rows:
             shown, total = len(hunt.rows), hunt.total
@@ -151,14 +188,17 @@ def compose(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     base = session.prompt.place.tip
-    return replace(session, mode=Mode.INPUT, line=Line(), draft=Draft(base, base)), []
+    session = replace(_again(session, Mode.INPUT), draft=Draft(base, base))
+    return _draft(session) if session.line.text else (session, [])
 
 
 def paste(session: Session, text: str) -> Outcome:
-    """Pasted text is typed text."""
-    session, effects = compose(session)
-    if session.draft is None:
-        return session, effects
+    """Pasted text is typed text. One that was left unfinished waits in the history."""
+    if reason := _unavailable(session):
+        return keep_pasted(session, text, reason), []
+    before = history(session, Mode.INPUT)
+    session = with_history(session, Mode.INPUT, replace(before.remember(before.unfinished), unfinished=""))
+    session, _ = compose(session)
     return typed(session, text)
 
 
@@ -166,7 +206,7 @@ def _draft(session: Session) -> Outcome:
     draft = session.draft
     assert draft is not None
     fresh = Draft(draft.base, draft.base)
-    if not session.line.text:
+    if not session.line.text or session.engine is not Engine.READY:
         return ask(replace(without(session, ForContinuation), draft=fresh))
     # What is computed for the text before is not wanted any more; what is finished of it, stays.
     session, effects = ask(replace(session, draft=fresh))
@@ -213,6 +253,8 @@ def enter(session: Session) -> Outcome:
     if draft is None or not session.line.text:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
+    if session.engine is not Engine.READY:
+        return replace(session, notice=STOPPED), []
     if tokens := session.newest(ForContinuation):
         return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
     if draft.tip is draft.base:  # the engine has refused it: it may do better now, or says again why not
@@ -225,8 +267,11 @@ def score(session: Session) -> Outcome:
     draft = session.draft
     if draft is None or not session.line.text:
         return replace(session, notice="type a phrase first"), []
+    if session.engine is not Engine.READY:
+        return replace(session, notice=STOPPED), []
     text = session.line.text
-    session = replace(session, line=Line(), draft=Draft(draft.base, draft.base))
+    session = with_history(session, Mode.INPUT, history(session, Mode.INPUT).use(text))
+    session = replace(session, line=EMPTY, draft=Draft(draft.base, draft.base))
     if tokens := session.newest(ForContinuation):
         return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(draft.base)}))
     if draft.tip is draft.base:  # as with Enter
@@ -243,13 +288,20 @@ def clear_scores(session: Session) -> Outcome:
 # --- the editor
 
 
+OPENS_AGAIN = "ctrl+e opens the text again"
+
+
 def edit(session: Session) -> Outcome:
-    """Opens the prompt's text in an editor."""
+    """Opens the prompt's text in an editor; one that came from there and is no prompt yet goes first."""
+    kept = session.editing
+    if kept is not None and kept.state is not EditState.OPEN:
+        return session, [Edit(kept.text)]
+    tip = session.prompt.tip
     try:
-        text = text_of(session, session.prompt.tip).decode()
+        text = text_of(session, tip).decode()
     except UnicodeDecodeError:
         return replace(session, notice="the prompt ends inside a character: append or pop first"), []
-    return session, [Edit(text)]
+    return replace(session, editing=Editing(tip, text)), [Edit(text)]
 
 
 def edited(session: Session, text: str) -> Outcome:
@@ -257,30 +309,61 @@ def edited(session: Session, text: str) -> Outcome:
     if not session.prompts:  # another model was loaded meanwhile, and has read nothing yet
         carried = (*session.carried, (len(session.carried) + 1, text))
         return replace(session, carried=carried, notice="the edited text is opened once the model is there"), []
-    before = text_of(session, session.prompt.tip).decode("utf-8", "replace")
+    # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
+    target = session.editing.target if session.editing else session.root
+    before = text_of(session, target).decode("utf-8", "replace")
     if text.endswith("\n") and not before.endswith("\n"):
         text = text[:-1]  # editors put it there
     if text == before:
-        return replace(session, notice="the text is unchanged"), []
+        return replace(session, editing=None, notice="the text is unchanged"), []
     if not text:
-        return replace(session, notice="an empty text cannot be gone on from: the prompt stays"), []
-    if session.engine is not Engine.READY:
-        return replace(session, notice="the engine is not there: the text is lost; r restarts it"), []
-    return open_text(session, text, replacing=True)
+        return replace(session, editing=None, notice="an empty text cannot be gone on from: the prompt stays"), []
+    session = replace(session, editing=Editing(target, text, EditState.WAITING))
+    if session.engine is Engine.LOADING:
+        return replace(session, notice="still loading: the text becomes the prompt then"), []
+    if session.engine is Engine.DEAD:
+        return replace(session, notice="the engine is not there: r restarts it, and the text becomes the prompt"), []
+    return send_edited(session)
+
+
+def send_edited(session: Session) -> Outcome:
+    """Asks for the tokens of a text that came from the editor and waits for an engine."""
+    editing = session.editing
+    if editing is None or editing.state is not EditState.WAITING:
+        return session, []
+    session = replace(session, editing=replace(editing, state=EditState.SENT))
+    return tokenize(session, editing.text, ForNewPrompt(replacing=True))
 
 
 def not_edited(session: Session, message: EditFailed) -> Session:
     """Says why the editor's text was not taken, and where it is: the path first, as a narrow screen cuts the line."""
+    if session.editing is not None and session.editing.state is EditState.OPEN:
+        session = replace(session, editing=None)
     where = f"the edited text is in {message.kept}: " if message.kept else ""
     return replace(session, notice=where + message.reason)
 
 
-def open_text(session: Session, text: str, *, replacing: bool = False) -> Outcome:
-    """Opens a text as a new prompt, or in place of the active one."""
-    return tokenize(session, text, ForNewPrompt(replacing))
+def open_text(session: Session, text: str) -> Outcome:
+    """Opens a text as a new prompt."""
+    return tokenize(session, text, ForNewPrompt(replacing=False))
 
 
 def opened(session: Session, path: list[int], *, replacing: bool) -> Outcome:
     """The tokens of a text that becomes a prompt are there."""
     prompt = Prompt(session.root.descend(path))
-    return show(with_prompt(session, prompt)) if replacing else insert(session, prompt)
+    if not replacing:
+        return insert(session, prompt)
+    target = session.editing.target if session.editing else session.root
+    places = [index for index, one in enumerate(session.prompts) if one.tip is target]
+    if places:
+        active = session.active if session.active in places else places[0]
+        return show(with_prompt(replace(session, active=active, editing=None), prompt))
+    # It is gone, or has gone on meanwhile: what was played since is not for the editor to take away.
+    if reason := no_room(session):
+        return replace(session, notice=f"{reason}; {OPENS_AGAIN}"), []
+    return insert(replace(session, editing=None), prompt)
+
+
+def not_opened(session: Session, reason: str, *, replacing: bool) -> Session:
+    """A text cannot become a prompt; what was edited is kept."""
+    return replace(session, notice=f"{reason}; {OPENS_AGAIN}" if replacing else reason)

@@ -8,6 +8,7 @@ from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
 from tokex_gguf.rules import browsing, composing, exploring, playing, program, switching
 from tokex_gguf.rules.effects import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
+from tokex_gguf.rules.typed import base_mode, keep_pasted
 from tokex_gguf.session import Cost, Layer, Session
 
 PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
@@ -41,6 +42,8 @@ def _take(session: Session, message: Action | Event) -> Outcome:
             return session, []
         return key(session) if possible else (replace(session, notice=UNREAD), [])
     if not session.prompts and session.mode in (Mode.PLAY, Mode.BROKEN) and not isinstance(message, Unbound | Edited):
+        if isinstance(message, Typed):
+            return keep_pasted(session, message.text, UNREAD), []
         return replace(session, notice=UNREAD), []
     return _event(session, message)
 
@@ -60,11 +63,11 @@ def _event(session: Session, message: Event) -> Outcome:
                 return composing.typed(session, message.text)
             if session.mode in (Mode.PLAY, Mode.BROKEN):
                 return composing.paste(session, message.text)
-            return replace(session, notice="text is not wanted here: Esc goes back"), []
+            return keep_pasted(session, message.text, "text is not wanted here: Esc goes back"), []
         case Go():
             if session.mode not in (Mode.PLAY, Mode.BROKEN, Mode.PROMPTS):
                 return session, []
-            return playing.go_to(replace(session, mode=program.base_mode(session)), message.index)
+            return playing.go_to(replace(session, mode=base_mode(session)), message.index)
         case PointedAtToken():
             if session.mode in (Mode.PLAY, Mode.BROKEN):
                 return exploring.point(session, message.position)
@@ -191,7 +194,13 @@ _KEYS: dict[Mode, dict[Action, Key]] = {
         Action.SUSPEND: program.suspend,
         Action.QUIT: program.leave,
     },
-    Mode.SEARCH: {**_TYPING, **_moves(composing.select_found), Action.APPEND: composing.append_found},
+    Mode.SEARCH: {
+        **_TYPING,
+        **_moves(composing.select_found),
+        Action.APPEND: composing.append_found,
+        Action.EARLIER: composing.walk(-1),
+        Action.LATER: composing.walk(1),
+    },
     Mode.NAME: {**_TYPING, Action.ENTER: program.keep},
     Mode.INPUT: {
         **_TYPING,
@@ -199,6 +208,8 @@ _KEYS: dict[Mode, dict[Action, Key]] = {
         Action.SCORE: composing.score,
         Action.CLEAR_SCORES: composing.clear_scores,
         Action.LINE_BREAK: lambda session: composing.typed(session, "\n"),
+        Action.EARLIER: composing.walk(-1),
+        Action.LATER: composing.walk(1),
         Action.DELETE: composing.edit_line(Line.deleted),
         Action.CARET_LEFT: composing.edit_line(lambda line: line.moved(-1)),
         Action.CARET_RIGHT: composing.edit_line(lambda line: line.moved(1)),

@@ -74,11 +74,16 @@ def select_row(session: Session, row: int) -> Outcome:
     return with_prompt(session, turned(session, row - selected_row(session.prompt.place))), []
 
 
+def no_room(session: Session) -> str:
+    """Why no further prompt can be opened; empty where one can."""
+    limit = session.settings.max_prompts
+    return f"no more than {limit} can be open: a removes one" if len(session.prompts) >= limit else ""
+
+
 def insert(session: Session, prompt: Prompt) -> Outcome:
     """Opens a prompt behind the active one and goes to it."""
-    limit = session.settings.max_prompts
-    if len(session.prompts) >= limit:
-        return replace(session, notice=f"no more than {limit} can be open: a removes one"), []
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
     place = session.active + 1
     prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
     return show(replace(session, prompts=prompts, active=place))

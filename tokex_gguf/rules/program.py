@@ -6,10 +6,11 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.keep import valid_name
 from tokex_gguf.keymap import Mode, explained
-from tokex_gguf.line import EMPTY, Line
+from tokex_gguf.line import EMPTY
 from tokex_gguf.rules.asking import begin
 from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Send, Suspend
-from tokex_gguf.session import Engine, Layer, Palette, Session, text_of
+from tokex_gguf.rules.typed import base_mode, history, put_aside
+from tokex_gguf.session import Draft, Engine, Hunt, Layer, Palette, Session, text_of
 
 SURE = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
@@ -61,7 +62,7 @@ def save(session: Session) -> Outcome:
 
 def name(session: Session) -> Outcome:
     """Asks for a name for the session."""
-    line = EMPTY.typed(session.name)
+    line = EMPTY.typed(history(session, Mode.NAME).unfinished or session.name)
     return replace(session, mode=Mode.NAME, line=line), []
 
 
@@ -70,7 +71,8 @@ def keep(session: Session) -> Outcome:
     wanted = session.line.text.strip()
     if not valid_name(wanted):
         return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
-    return replace(session, mode=base_mode(session), line=EMPTY, notice="keeping"), [Keep(wanted)]
+    # Put aside, and not used up: it may not be possible to write it.
+    return replace(put_aside(session), notice="keeping"), [Keep(wanted)]
 
 
 def open_help(session: Session) -> Outcome:
@@ -86,14 +88,9 @@ def close_help(session: Session) -> Outcome:
     return replace(session, mode=mode), []
 
 
-def base_mode(session: Session) -> Mode:
-    """The mode that all others go back to."""
-    return Mode.BROKEN if session.engine is Engine.DEAD else Mode.PLAY
-
-
 def restart(session: Session) -> Outcome:
     """Starts the engine again."""
-    session = replace(session, engine=Engine.LOADING, mode=Mode.PLAY, notice="")
+    session = replace(put_aside(session), engine=Engine.LOADING, mode=Mode.PLAY, notice="")
     return session, begin(session)
 
 
@@ -116,15 +113,15 @@ def insist(session: Session) -> Outcome:
 
 
 def lost(session: Session) -> Session:
-    """A session whose engine is gone: nothing is asked for any more."""
+    """A session whose engine is gone: nothing is asked for any more. What is being typed stays in the line."""
+    draft, hunt = session.draft, session.hunt
     return replace(
         session,
         asked={},
         ahead=False,
         autoplay=False,
-        draft=None,
-        hunt=None,
-        line=Line(),
+        draft=draft and Draft(draft.base, draft.base),
+        hunt=hunt and Hunt(hunt.tip, rows=(), fault="the engine stopped"),
         progress=0.0,
         unanswered=0,
     )

@@ -53,6 +53,7 @@ from tokex_gguf.rules.effects import (
     SaveFailed,
 )
 from tokex_gguf.rules.playing import append, play_on, play_step
+from tokex_gguf.rules.typed import history, typing_mode, with_history
 from tokex_gguf.session import Cost, Engine, Prompt, Session
 
 
@@ -89,6 +90,7 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=f"saved {message.path}"), []
         case Kept():
             told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
+            session = with_history(session, Mode.NAME, history(session, Mode.NAME).use(""))
             return replace(session, name=message.name, notice=told), []
         case SaveFailed():
             return replace(session, notice=f"not saved: {message.reason}"), []
@@ -146,7 +148,8 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
         return read_prompt(session)
     session, effects = ask(switching.settled(session))
     session, more = switching.carry(session)
-    return session, effects + more
+    session, last = composing.send_edited(session)
+    return session, effects + more + last
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
@@ -284,8 +287,10 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _not_loaded(session, message.reason)
         case ForContinuation():
             return composing.not_tokenized(told)
-        case ForScore() | ForNewPrompt():
-            return told, []
+        case ForScore():
+            return replace(told, notice=f"{message.reason}; ↑ brings the phrase back"), []
+        case ForNewPrompt(replacing):
+            return composing.not_opened(told, message.reason, replacing=replacing), []
         case ForCarried():
             return switching.dropped(told, message.reason)
         case ForSearch():
@@ -320,9 +325,12 @@ def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
     if switching.way_back(session):
         return switching.back(session, f"the engine stopped ({message.reason}): back to the model before")
+    typing = typing_mode(session)
+    way = "press r to restart it"
     safe = "; your prompts are safe" if session.prompts else ""
-    notice = f"the engine stopped ({message.reason}){safe}: press r to restart it"
-    mode = session.mode if session.mode is Mode.HELP else Mode.BROKEN
-    session = program.lost(session)
-    session = replace(session, engine=Engine.DEAD, mode=mode, explained=Mode.BROKEN)
+    if typing:  # the keys that come are still meant as text
+        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
+    notice = f"the engine stopped ({message.reason}){safe}: {way}"
+    mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
+    session = replace(program.lost(session), engine=Engine.DEAD, mode=mode, explained=typing or Mode.BROKEN)
     return replace(session, notice=notice, fault=message.reason), []

@@ -11,7 +11,8 @@ from tokex_gguf.keymap import Mode
 from tokex_gguf.purposes import ForCarried
 from tokex_gguf.rules.asking import begin, tokenize
 from tokex_gguf.rules.effects import ListModels, NotPrepared, Outcome, Prepare, Prepared
-from tokex_gguf.rules.program import base_mode, lost, restart
+from tokex_gguf.rules.program import lost, restart
+from tokex_gguf.rules.typed import base_mode, put_aside, typing_mode
 from tokex_gguf.session import Engine, Prompt, Session, text_of, turned_to
 
 
@@ -54,6 +55,8 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     """The chosen model's file is sound and fits: loads it in place of the present one."""
     if message.path != session.preparing:
         return session, []  # another one was chosen meanwhile, or none
+    if typing_mode(session):  # what is typed next would be keys
+        return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
     here, origin = session.settings.model, session.origin
     fit = message.fit
     settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
@@ -89,6 +92,7 @@ def _carried(session: Session) -> Session:
 
 def _turn(session: Session, there: Session, *, origin: str, notice: str) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
+    session = put_aside(session)
     here = session.settings.model
     shelf = dict(session.shelf)
     if session.prompts or here == origin:
