@@ -56,6 +56,7 @@ FLOORS = {
             "catalogue",
             "hub",
             "hub_cache",
+            "stamps",
             "header",
             "headers",
             "gguf_file",
@@ -82,11 +83,13 @@ IN_THE_ENGINE = (
     "kv",
     "rows",
     "search",
+    "fingerprints",
     "statistics",
     "__main__",
 )
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
 ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "engine.wire", "distribution", "tokens", "prefix", *FLOORS[0]}
+ENGINE_MAY_IMPORT |= {"naming", "stamps"}
 
 
 def room_of(path: Path) -> str:

@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tokex_gguf import __version__, header
+from tokex_gguf import __version__, header, stamps
 from tokex_gguf.header import BadHeader, Header
 from tokex_gguf.headers import Headers
+
+
+@pytest.fixture(autouse=True)
+def old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were just written count as settled."""
+    monkeypatch.setattr(stamps, "YOUNG", -(10**18))
 
 
 @pytest.fixture
@@ -65,6 +71,43 @@ def test_a_changed_file_is_read_again(tmp_path: Path, tiny: dict[str, Path], rea
     assert reads == ["read"] * 3
 
 
+def test_a_file_of_equal_size_and_time_is_read_again(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    """Changed in its place, or put there in the place of another."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny["qwen2"].read_bytes())
+    headers = Headers(tmp_path / "headers.json")
+    headers.read(path)
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[4] = 9  # its version
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BadHeader):
+        headers.read(path)
+    other = tmp_path / "other.gguf"
+    other.write_bytes(data)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    with pytest.raises(BadHeader):
+        headers.read(path)
+
+
+def test_a_file_that_was_written_a_moment_ago_is_not_remembered(
+    tmp_path: Path, tiny: dict[str, Path], reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can change once more within the same tick of the file system's clock."""
+    monkeypatch.setattr(stamps, "YOUNG", 2 * 10**9)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(tiny["qwen2"].read_bytes())
+    changed = path.stat().st_ctime_ns
+    assert not stamps.settled(path.stat(), changed + 10**9) and stamps.settled(path.stat(), changed + 3 * 10**9)
+    assert not stamps.settled(path.stat(), changed - 10**12), "a clock that was set back"
+    headers = Headers(tmp_path / "headers.json")
+    headers.read(path)
+    headers.read(path)
+    assert reads == ["read"] * 2
+
+
 FILES = '{"version": VERSION, "files": %s}'
 
 
@@ -77,7 +120,7 @@ def test_what_is_remembered_wrongly_is_forgotten(
     damage: str, tmp_path: Path, tiny: dict[str, Path], reads: list[str]
 ) -> None:
     path, file = tiny["qwen2"], tmp_path / "headers.json"
-    stamp = json.dumps([path.stat().st_size, path.stat().st_mtime_ns])
+    stamp = json.dumps(stamps.stamp(path.stat()))
     for name, value in (("VERSION", f'"{__version__}"'), ("PATH", str(path)), ("STAMP", stamp)):
         damage = damage.replace(name, value)
     file.write_text(damage)

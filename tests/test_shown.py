@@ -28,7 +28,8 @@ from tests.fresh import open_model
 from tests.terminal import Terminal
 from tokex_gguf import archive
 from tokex_gguf.distribution import Distribution
-from tokex_gguf.engine.llama import Llama, fingerprint
+from tokex_gguf.engine.fingerprints import content
+from tokex_gguf.engine.llama import Llama
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.session import Engine, Prompt, Session, Settings
 from tokex_gguf.ui.view import View
@@ -173,7 +174,7 @@ def loaded(model: Llama, path: Path) -> Loaded:
     vocabulary = model.vocabulary
     return Loaded(
         *(model.name, model.architecture, model.quantization, vocabulary.size, model.cells, model.context_limit),
-        *(vocabulary.bos, vocabulary.space_prefix(), fingerprint(path)),
+        *(vocabulary.bos, vocabulary.space_prefix(), content([path])),
     )
 
 

@@ -297,6 +297,9 @@ def _model(table: dict[str, object]) -> Loaded:
         bos=None if bos is None else _number(bos, "bos", 0, size - 1),
         space_prefix=_value(table, "space_prefix", bool),
         fingerprint=_value(table, "fingerprint", str),
+        # Version 0.1.0 did not tell these.
+        cells=_value({"cells": "", **table}, "cells", str),
+        arithmetic=_value({"arithmetic": "", **table}, "arithmetic", str),
     )
 
 

@@ -231,7 +231,11 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         model = _played(kept.session.settings.model, notices)
     else:
         model = _model(settings.model.name if options.model is None else options.model, notices)
-    kv = options.kv or settings.engine.kv
+    begun = kept.session.model.cells if kept.session and kept.session.model and options.model is None else ""
+    if options.kv and begun and options.kv != begun:
+        why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
+        raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
+    kv = options.kv or begun or settings.engine.kv
     context = settings.engine.context if options.context is None else options.context
     fit = _prepared(model, context, kv)
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
@@ -246,6 +250,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         repack=fit.repack,
         threads=options.threads or settings.engine.threads,
         log=str(log_path),
+        fingerprints=str(config.state_folder() / "fingerprints.json"),
         chat=chat,
         # A chat's special tokens are tokens, whatever is typed later.
         parse_special=settings.prompt.parse_special or bool(chat),

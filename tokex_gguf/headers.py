@@ -11,13 +11,14 @@ from typing import Any
 
 from tokex_gguf import __version__, config, header
 from tokex_gguf.header import Header
+from tokex_gguf.stamps import settled, stamp
 
 MOST = 4096
 """Files that are remembered."""
 
 
 class Headers:
-    """The headers of files, by path, size and time of change. `save` keeps what was new for the next start."""
+    """The headers of files, by path, size, times of change and number. `save` keeps what was new for the next start."""
 
     def __init__(self, file: Path | None = None) -> None:
         """`file`: where they are kept; None: in the user's state folder."""
@@ -47,14 +48,16 @@ class Headers:
             pass
 
     def _header(self, path: Path, *, checked: bool) -> Header:
-        status = path.stat()
-        name, stamp = str(path.absolute()), [status.st_size, status.st_mtime_ns]
+        name, before = str(path.absolute()), stamp(path.stat())
         entry = self._known.get(name)
-        if entry is not None and (found := _unpacked(entry, stamp, checked)) is not None:
+        if entry is not None and (found := _unpacked(entry, before, checked)) is not None:
             return found
         about = header.read(path) if checked else header.glance(path)
-        self._known[name] = {"stamp": stamp, "checked": checked, "header": asdict(about)}
-        self._changed = True
+        # A file that is written to meanwhile, or that was a moment ago, can change and keep its stamp.
+        after = path.stat()
+        if stamp(after) == before and settled(after):
+            self._known[name] = {"stamp": before, "checked": checked, "header": asdict(about)}
+            self._changed = True
         return about
 
     def _load(self) -> dict[str, Any]:
@@ -67,10 +70,10 @@ class Headers:
         return known if isinstance(known, dict) else {}
 
 
-def _unpacked(entry: object, stamp: list[int], checked: bool) -> Header | None:
+def _unpacked(entry: object, now: list[int], checked: bool) -> Header | None:
     """The header that was remembered, if the file is the same and what was looked at is enough."""
     try:
-        if entry["stamp"] != stamp or (checked and entry["checked"] is not True):  # type: ignore[index]
+        if entry["stamp"] != now or (checked and entry["checked"] is not True):  # type: ignore[index]
             return None
         values = dict(entry["header"])  # type: ignore[index]
         heads = values["heads_kv"]

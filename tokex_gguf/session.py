@@ -76,6 +76,8 @@ class Settings:
     repack: bool = True
     log: str = ""
     """Path of the engine's log; none if empty."""
+    fingerprints: str = ""
+    """Path of the file in which the engine remembers the fingerprints of files; none if empty."""
     chat: tuple[tuple[str, str], ...] = ()
     """Roles and texts of the messages that the starting prompt is made of; empty: it is `text` as it is."""
     parse_special: bool = True

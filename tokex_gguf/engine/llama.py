@@ -179,15 +179,13 @@ def built_for() -> str:
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
 
 
-def fingerprint(path: Path) -> str:
-    """16 hexadecimal digits of a file's size, beginning and end: cheap, and enough to notice another model."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.sha256(b"%d " % size)
-        digest.update(file.read(1 << 16))
-        file.seek(max(0, size - (1 << 16)))
-        digest.update(file.read(1 << 16))
-    return digest.hexdigest()[:16]
+def arithmetic(gpu_layers: int, *, repack: bool) -> str:
+    """What a model's numbers depend on beside its file and its cells. They can agree where this differs."""
+    import importlib.metadata  # 5 ms, while the model is loaded
+
+    kernels = hashlib.sha256(llama_cpp.llama_print_system_info()).hexdigest()[:8]
+    version = importlib.metadata.version("llama-cpp-python")
+    return f"llama-cpp-python {version}, kernels {kernels}, {gpu_layers} layers on a GPU, repack {repack:d}"
 
 
 def has_gpu() -> bool:

@@ -46,6 +46,8 @@ class Load:
     """Layers to compute on a graphics processor."""
     repack: bool = True
     """Whether weights may be rearranged into a copy, for faster kernels."""
+    fingerprints: str = ""
+    """Path of the file in which the fingerprints of files are remembered; none if empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,25 @@ class Loaded:
     space_prefix: bool
     """Whether Tokenize puts a space before the text, as SentencePiece vocabularies do."""
     fingerprint: str = ""
-    """Of the file: two that differ belong to different models."""
+    """Of the content of the model's files: two that differ belong to different models."""
+    former: str = ""
+    """The fingerprint that version 0.1.0 had for the file."""
+    cells: str = ""
+    """Type of the KV cells' values, which every number depends on; "" where a session does not tell."""
+    arithmetic: str = ""
+    """What else the numbers depend on: versions, kernels; "" where a session does not tell."""
+
+    def same(self, other: "Loaded") -> bool:
+        """Whether numbers of an earlier game with `other` may stand beside those of this one."""
+        if other.fingerprint not in (self.fingerprint, self.former) or other.cells not in ("", self.cells):
+            return False
+        named = (self.name, self.architecture, self.quantization)
+        tokens = (self.vocab_size, self.bos, self.space_prefix)
+        return named == (other.name, other.architecture, other.quantization) and tokens == (
+            other.vocab_size,
+            other.bos,
+            other.space_prefix,
+        )
 
 
 @dataclass(frozen=True, slots=True)

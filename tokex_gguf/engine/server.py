@@ -16,7 +16,8 @@ from typing import BinaryIO, TypeAlias
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
-from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, fingerprint
+from tokex_gguf.engine.fingerprints import Fingerprints, former
+from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
 from tokex_gguf.engine.protocol import (
     Chat,
     Check,
@@ -165,6 +166,31 @@ def _log_to(path: str) -> None:
     os.close(file)
 
 
+class _Identity(threading.Thread):
+    """Finds out what tells a model's numbers from those of others."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(daemon=True)
+        self._load = load
+        self._found: tuple[str, str, str, str] | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        load, path = self._load, Path(self._load.path)
+        try:
+            content = Fingerprints(Path(load.fingerprints) if load.fingerprints else None).of(path)
+            self._found = content, former(path), load.kv, arithmetic(load.gpu_layers, repack=load.repack)
+        except Exception as error:
+            self._error = error
+
+    def found(self) -> tuple[str, str, str, str]:
+        """The last fields of `Loaded`, once they are known. Raises ModelError."""
+        self.join()
+        if self._found is None:
+            raise ModelError(f"the model's file cannot be read ({self._error})")
+        return self._found
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -243,6 +269,9 @@ class Server:
         return self._inbox.next()
 
     def _load(self, load: Load) -> Llama:
+        # Beside the loading, which takes one processor and leaves the interpreter alone.
+        identity = _Identity(load)
+        identity.start()
         model = Llama(
             Path(load.path),
             context=load.context,
@@ -264,7 +293,7 @@ class Server:
                 model.context_limit,
                 model.vocabulary.bos,
                 model.vocabulary.space_prefix(),
-                fingerprint(Path(load.path)),
+                *identity.found(),
             )
         )
         return model

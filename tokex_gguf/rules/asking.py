@@ -12,15 +12,18 @@ from tokex_gguf.session import Cost, Engine, Prompt, Session, selected_row, tabl
 def begin(session: Session) -> list[Effect]:
     """The effects that start a game, and that restart its engine."""
     settings = session.settings
+    # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
+    kv = (session.model and session.model.cells) or settings.kv
     load = Load(
         settings.model,
         settings.context,
         settings.threads,
         settings.log,
         settings.most,
-        settings.kv,
+        kv,
         settings.gpu_layers,
         settings.repack,
+        settings.fingerprints,
     )
     return [Start(), Send(load)]
 

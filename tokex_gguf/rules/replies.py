@@ -137,12 +137,12 @@ def _found(session: Session, message: Found) -> Outcome:
 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
-    # The contexts are this run's own: a resumed session may have been played with a larger one.
-    if session.model and replace(message, context=0, context_limit=0) != replace(
-        session.model, context=0, context_limit=0
-    ):
+    if session.model and not message.same(session.model):
         # Token ids of one vocabulary mean nothing in another.
         return died(session, EngineDied("the file holds another model now; put the first one back"))
+    if session.model and session.model.arithmetic not in ("", message.arithmetic):
+        why = "the numbers from before were computed by another build or machine: new ones can differ a little"
+        session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
     session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
     if not session.prompts:
         return read_prompt(session)
