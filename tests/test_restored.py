@@ -7,6 +7,7 @@ import array
 import fcntl
 import os
 import re
+import select
 import shutil
 import signal
 import sys
@@ -69,6 +70,52 @@ sys.exit(run())
 """
 """The program with two ways to fail, in the event loop and in a thread."""
 
+STUCK = """
+import asyncio, os, re, signal, sys, threading, time
+from tokex_gguf.__main__ import run
+from tokex_gguf.ui.app import App
+def told():
+    os.write(2, b"[stuck]")
+def computing():
+    told()
+    while True:
+        pass
+def drawing():
+    app._view.screen = lambda *_: computing()
+    app._application.invalidate()
+def swallowing():
+    told()
+    while True:
+        try:
+            time.sleep(0.001)
+        except BaseException:
+            pass
+def asleep():
+    told()
+    time.sleep(1000)
+def locked():
+    lock = threading.Lock()
+    lock.acquire()
+    told()
+    lock.acquire()
+def writing():
+    told()
+    while True:
+        os.write(1, b"a" * 1000)
+def faulty():
+    import ctypes
+    ctypes.string_at(0)
+prepare = App._prepare
+def prepared(self):
+    global app
+    app = self
+    prepare(self)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, {stuck})
+App._prepare = prepared
+sys.exit(run())
+"""
+"""The program, which hangs after a signal, with the terminal in its hands."""
+
 PAIRS = {
     "the alternate screen": (b"\x1b[?1049h", b"\x1b[?1049l"),
     "bracketed paste": (b"\x1b[?2004h", b"\x1b[?2004l"),
@@ -127,6 +174,12 @@ class Job(Terminal):
         frames = self.raw.count(b"\x1b[?1049h")
         self.give()
         self.until(lambda _: self.raw.count(b"\x1b[?1049h") > frames)
+
+    def until_gone(self, pid: int) -> None:
+        """Waits for another process's end."""
+        end = time.monotonic() + 10
+        while not gone(pid):
+            assert time.monotonic() < end, "a process is left"
 
     def end(self) -> int:
         """Waits for the program's end, and looks at what it leaves; its exit code."""
@@ -305,6 +358,7 @@ WAYS: dict[str, Callable[[Job, str], int]] = {
     "INT": by_signal("SIGINT"),
     "TERM": by_signal("SIGTERM"),
     "HUP": by_signal("SIGHUP"),
+    "XCPU": by_signal("SIGXCPU"),
     "ctrl+z": there_and_back,
     "fault": by_fault(signal.SIGUSR1),
     "fault in a thread": by_fault(signal.SIGUSR2),
@@ -390,6 +444,121 @@ def test_stopped_from_outside_it_comes_back_in_a_terminal_that_others_used(numbe
     job.press("right")
     job.shows("tokens: 10 .*ready")
     quits(job)
+
+
+def caught(job: Job, number: int) -> bool:
+    """Whether the program has a handler for a signal."""
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)", Path(f"/proc/{job.pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+UNCAUGHT = (signal.SIGKILL, signal.SIGSTOP)
+HARMLESS = (
+    *(signal.SIGCHLD, signal.SIGCONT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGURG, signal.SIGWINCH),
+    *(signal.SIGPIPE, signal.SIGXFSZ),  # ignored by Python
+)
+ENDINGS = sorted(set(map(int, signal.valid_signals())) - set(UNCAUGHT + HARMLESS))
+
+
+def ends_by(number: int, folder: Path, model: Path) -> None:
+    job = Job(folder, "--prompt", "Once upon", "--model", str(model))
+    try:
+        job.shows(r"\bready\b")
+        engine = job.engine_pid()
+        job.until(lambda _: caught(job, number))
+        job.kill(number)
+        assert job.end() == 128 + number
+        job.until_gone(engine)
+    finally:
+        job.child.close(force=True)
+
+
+@pytest.mark.parametrize("name", ["USR1", "XCPU", "ABRT", "SEGV", "RTMAX"])
+def test_a_signal_that_ends_programs_ends_this_one_well(name: str, tmp_path: Path, tiny: dict[str, Path]) -> None:
+    ends_by(int(getattr(signal, f"SIG{name}")), tmp_path, tiny["qwen2"])
+
+
+@pytest.mark.soak
+def test_every_signal_that_ends_programs_ends_this_one_well(
+    tmp_path: Path, tiny: dict[str, Path], figure: Figure
+) -> None:
+    for number in ENDINGS:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        ends_by(number, folder, tiny["qwen2"])
+    figure(len(ENDINGS), "signals, each of which ends a program that does not catch it")
+
+
+def test_what_python_ignores_changes_nothing(job: Job) -> None:
+    job.kill(signal.SIGPIPE)
+    job.press("right")
+    job.shows(r"tokens: 9 .*\bready\b")
+    quits(job)
+
+
+def stuck(how: str, folder: Path, model: Path) -> Job:
+    """A program that hangs. What it writes from then on is not read, unless something waits for it."""
+    program = ("-c", STUCK.format(stuck=how))
+    job = Job(folder, "--prompt", "Once upon", "--model", str(model), program=program)
+    job.shows(r"\bready\b")
+    job.kill(signal.SIGUSR1)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        *(("computing", number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)),
+        *((how, signal.SIGTERM) for how in ("drawing", "swallowing", "asleep", "locked")),
+    ],
+)
+def test_a_signal_ends_a_program_that_hangs(how: str, number: int, tmp_path: Path, tiny: dict[str, Path]) -> None:
+    job = stuck(how, tmp_path, tiny["qwen2"])
+    engine = job.engine_pid()
+    job.until(lambda _: b"[stuck]" in job.raw)
+    job.kill(number)
+    assert job.end() == 128 + number
+    job.until_gone(engine)
+
+
+def test_a_signal_ends_a_program_whose_terminal_takes_nothing(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    job = stuck("writing", tmp_path, tiny["qwen2"])
+    while not blocked(job.pid):
+        time.sleep(0.01)  # reading would let it go on
+    job.kill(signal.SIGTERM)
+    end = time.monotonic() + 20
+    while not gone(job.pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert termios.tcgetattr(job.child.child_fd) == job.before
+    job.child.close(force=True)
+
+
+def blocked(pid: int) -> bool:
+    """Whether a process waits for a terminal that does not read."""
+    try:
+        return "tty_write" in Path(f"/proc/{pid}/wchan").read_text() or not writable(pid)
+    except OSError:
+        return False
+
+
+def writable(pid: int) -> bool:
+    slave = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_NOCTTY)
+    try:
+        return bool(select.select([], [slave], [], 0.05)[1])
+    finally:
+        os.close(slave)
+
+
+def test_a_real_fault_still_ends_the_program(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    """The one thing that is not tidied up after: but it must not go on for ever."""
+    job = Job(
+        tmp_path, "--prompt", "Once upon", "--model", str(tiny["qwen2"]), program=("-c", STUCK.format(stuck="faulty"))
+    )
+    job.shows(r"\bready\b")
+    job.until(lambda _: caught(job, signal.SIGSEGV))
+    job.kill(signal.SIGUSR1)
+    assert job.ends() == 128 + signal.SIGSEGV
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

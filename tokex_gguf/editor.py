@@ -18,8 +18,8 @@ from tokex_gguf.rules.effects import Edited, EditFailed
 from tokex_gguf.text_files import NotText, decode, with_line_feeds
 from tokex_gguf.tokens import visible
 
-GRACE = 1.0
-"""Seconds that an editor has to end before it is killed."""
+GRACE = 0.4
+"""Seconds that an editor has to end before it is killed: less than this program has itself, after a signal."""
 AT_ONCE = 1.0
 """Seconds; an editor that ends sooner and changes nothing may have left its window open, as `code` does."""
 PLAINEST = ("notepad",) if sys.platform == "win32" else ("vi", "nano")

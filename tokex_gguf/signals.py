@@ -6,16 +6,33 @@ listener is told, and acts when it can.
 """
 
 import os
+import queue
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
-ENDING = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")  # the last one is Windows' own
-    if hasattr(signal, name)
-)
+_HARMLESS = ("CHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG", "WINCH", "INFO", "KILL", "STOP")
+"""Signals that by default end nothing, or cannot be caught."""
+_FAULTS = ("SEGV", "BUS", "FPE", "ILL")
+"""Signals that the processor causes, too. A handler that returns to such a fault would meet it again for ever."""
+
+
+def _numbers(names: tuple[str, ...]) -> set[int]:
+    return {int(getattr(signal, f"SIG{name}")) for name in names if hasattr(signal, f"SIG{name}")}
+
+
+def _ending() -> tuple[int, ...]:
+    if sys.platform == "win32":
+        return tuple(sorted(_numbers(("INT", "TERM", "BREAK"))))
+    others = ("IO",) if sys.platform == "darwin" else ()  # ignored there
+    return tuple(sorted(set(map(int, signal.valid_signals())) - _numbers(_HARMLESS + _FAULTS + others)))
+
+
+ENDING = _ending()
+"""Every signal that by default ends a program and can be caught, with the real-time ones, but for faults."""
 STOP: int | None = getattr(signal, "SIGTSTP", None)
 CONTINUE: int | None = getattr(signal, "SIGCONT", None)
 
@@ -45,6 +62,60 @@ def listen(listener: Callable[[int], None]) -> None:
             _handle(number)
     if sys.platform != "win32" and CONTINUE is not None:
         signal.siginterrupt(CONTINUE, False)  # who waits to be in the foreground again goes on waiting
+
+
+def catch_faults() -> None:
+    """From now on, a fault's signal that comes from outside (`kill -SEGV`) lets the program tidy up.
+
+    A real fault ends it as before: the handler is for one time only, and when it returns, the fault happens again.
+    Does nothing where the system's library has no such handlers. Takes some milliseconds.
+    """
+    if sys.platform == "win32":
+        return
+    import ctypes  # not on the way to the first frame
+
+    install = getattr(ctypes.CDLL(None), "sysv_signal", None)  # glibc has it
+    if install is None:
+        return
+    install.restype, install.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    for number in _numbers(_FAULTS):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _arrived)
+            install(number, install(number, None))  # Python's own handler, now for one time
+
+
+class Watchdog:
+    """Ends the program where it does not end by itself soon after a signal, whatever its main thread does."""
+
+    def __init__(self, patience: float, restore: Callable[[], None]) -> None:
+        """`restore` is called in a thread of its own, `patience` seconds after `warn`; then the process is over."""
+        self._patience, self._restore = patience, restore
+        self._told: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # may be used within a signal's handler
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def warn(self, number: int) -> None:
+        """A signal came that ends the program."""
+        self._told.put(number)
+
+    def dismiss(self) -> None:
+        """The program is ending by itself."""
+        self._told.put(None)
+
+    def _watch(self) -> None:
+        number = self._told.get()
+        end = time.monotonic() + self._patience
+        following: int | None = number
+        while following is not None and (left := end - time.monotonic()) > 0:
+            try:
+                following = self._told.get(timeout=left)
+            except queue.Empty:
+                break
+        if following is None or number is None:
+            return
+        try:
+            self._restore()
+        finally:
+            os._exit(128 + number)
 
 
 def hold() -> None:
@@ -79,7 +150,10 @@ def stop(*, job: bool) -> None:
 
 def _handle(number: int) -> None:
     if signal.getsignal(number) not in (signal.SIG_IGN, None):
-        signal.signal(number, _arrived)
+        try:
+            signal.signal(number, _arrived)
+        except (OSError, ValueError):
+            pass  # the system keeps it for itself
 
 
 def _arrived(number: int, _frame: FrameType | None) -> None:

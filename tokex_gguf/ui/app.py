@@ -58,6 +58,14 @@ YIELD = 0.0005
 again and again."""
 
 
+ENDING = 0.7
+"""Seconds after a signal in which the program ends by itself; then it is ended, whatever it does."""
+
+
+FAULTS = 0.5
+"""Seconds after the first frame until the signals of faults are caught: it takes time that a start does not have."""
+
+
 PLAYING = 0.15
 """Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
@@ -91,6 +99,7 @@ class App:
         self._ended_by = 0
         self._away = False
         self._cut_short = False
+        self._watchdog: signals.Watchdog | None = None
         self._application = _Application(
             layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse, self._terminal)),
             key_bindings=self._bindings(),
@@ -122,6 +131,7 @@ class App:
         """Plays until the player quits, or a signal does; the terminal is then as it was. Returns the exit code."""
         gc.freeze()  # collecting garbage is 4 ms with what was played and 25 with all that is imported
         sys.setswitchinterval(YIELD)
+        self._watchdog = signals.Watchdog(ENDING, self._end_at_once)
         signals.listen(self._signal)
         if isinstance(keys := self._application.input, Keyboard):
             keys.ending = lambda: bool(self._ended_by) or any(number in signals.ENDING for number in self._signals)
@@ -136,6 +146,7 @@ class App:
         finally:
             threading.excepthook = before
             self._restore()
+            self._watchdog.dismiss()
             for kept in [path for editor in self._edits if (path := editor.kept)]:
                 log.warning("the edited text is in %s", kept)
                 say(f"the edited text is in {kept}")
@@ -156,6 +167,11 @@ class App:
             self._application.renderer.reset()
         except OSError:
             pass  # there is no terminal any more
+
+    def _end_at_once(self) -> None:
+        """The program was told to end, and does not: its main thread is busy, or waits for a terminal that is stuck."""
+        if isinstance(keys := self._application.input, Keyboard):
+            keys.restore_now()
 
     def _screen(self, width: int, height: int) -> list[Line]:
         """The present frame."""
@@ -179,17 +195,27 @@ class App:
         self._game.notify = notify
         loop.call_soon(self._receive)
         loop.call_soon(self._heed)
+        if self._watchdog:  # this process is the program's own, and not a test's
+            loop.call_later(FAULTS, signals.catch_faults)
 
     def _signal(self, number: int) -> None:
         """A signal came: in the main thread, but in the middle of anything."""
         if number == signals.CONTINUE and self._away:
             return  # who went away comes back by itself
         self._signals.append(number)
+        if self._watchdog and self._ends(number):
+            self._watchdog.warn(number)
         try:
             if self._loop:
                 self._loop.call_soon_threadsafe(self._heed)
         except RuntimeError:
             pass  # the game is over
+
+    def _ends(self, number: int) -> bool:
+        """Whether a signal ends the program."""
+        if number in (signals.STOP, signals.CONTINUE):
+            return False
+        return self._editor is None or number not in FOR_THE_EDITOR
 
     def _heed(self) -> None:
         while self._signals:
@@ -198,7 +224,7 @@ class App:
                 self._go_away(job=False)
             elif number == signals.CONTINUE:
                 self._come_back()
-            elif self._editor is None or number not in FOR_THE_EDITOR:
+            elif self._ends(number):
                 self._ended_by = self._ended_by or number
                 self._leave()
 

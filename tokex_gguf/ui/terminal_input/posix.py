@@ -31,6 +31,14 @@ KEYS_IN_A_TURN = 256
 REMOTE_ESCAPE_WAIT = 0.1
 """`ESCAPE_WAIT` where the terminal is at the other end of a network."""
 
+LEAVE = b"".join(
+    b"\x1b[" + mode
+    for mode in (b"?1000l", b"?1003l", b"?1015l", b"?1006l", b"?2004l", b"0m", b"?7h", b"?1049l", b"?12l", b"?25h")
+)
+"""What undoes all that prompt_toolkit asks of a terminal: mouse, pastes, attributes, the screen, the cursor."""
+PATIENCE_OF_OUTPUT = 0.1
+"""Seconds that a terminal has to take what is written last."""
+
 OVERSIZED = "a paste of more than 16 MiB"
 
 _NAMED = {key.value: key for key in Keys}
@@ -182,6 +190,22 @@ class Keyboard(Vt100Input):
                 return
             os.kill(0, signal.SIGTTOU)  # what the system does to who touches another job's terminal
         self._put(self._raw)
+
+    def restore_now(self) -> None:
+        """Leaves the terminal as it was, from any thread and in the middle of anything: the process ends right after.
+
+        Waits for nothing: to a terminal that takes no output, only the modes are given back.
+        """
+        if not self.in_foreground():
+            return
+        self._put(self._before)
+        shown = next((s for s in (sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
+        if shown is None:
+            return
+        terminal = os.dup(shown.fileno())
+        self._leave_alone()  # what the main thread still writes goes nowhere
+        if select.select([], [terminal], [], PATIENCE_OF_OUTPUT)[1]:
+            os.write(terminal, LEAVE)
 
     def _modes(self) -> list[Any] | None:
         try:
