@@ -287,6 +287,35 @@ def test_one_append_is_kept_while_the_table_is_computed_and_no_more() -> None:
     assert len(path(play)) == 5 + 2
 
 
+@pytest.mark.parametrize("lookahead", [0, 4])
+@pytest.mark.parametrize("presses", [1, 2, 300])
+def test_two_quick_appends_append_two_tokens_also_before_the_first_table(presses: int, lookahead: int) -> None:
+    play = Play(lookahead=lookahead)
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    assert play.session.pending and not play.session.ready
+    for _ in range(presses):
+        play.take(Action.APPEND)
+    play.answer()
+    assert play.session.ready and len(path(play)) == 5 + min(presses, 2)
+
+
+@pytest.mark.parametrize("slow", range(1, 6))
+def test_a_held_append_stops_within_a_token_of_its_release(slow: int) -> None:
+    """The key repeats `slow` times while each table is computed."""
+    play = Play()
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    for _ in range(20):
+        for _ in range(slow):
+            play.take(Action.APPEND)
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    depth = len(path(play))
+    assert depth >= 5 + 19
+    play.answer()
+    assert len(path(play)) <= depth + 1
+
+
 @pytest.mark.parametrize("elsewhere", [Action.SEARCH, Action.INPUT, Action.TREE, Action.CURSOR_BACK])
 def test_an_append_that_was_kept_is_dropped_by_who_goes_elsewhere(elsewhere: Action) -> None:
     play = started()

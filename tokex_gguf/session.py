@@ -297,8 +297,10 @@ class Session:
     """KV cells there are now."""
     asked: dict[int, Purpose] = field(default_factory=dict)
     """What each request that may still be answered is for, by its number, the oldest first. Replaced, never changed."""
-    ahead: bool = False
-    """Whether → was pressed while the table was still being computed."""
+    ahead: int = 0
+    """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
+    appending: bool = False
+    """Whether that is the table after a token which → appended."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
     foreseen: int = 0
@@ -426,7 +428,7 @@ OF_SCREEN = frozenset(
 """Fields that stay when another model is played."""
 OF_ENGINE = frozenset(
     (
-        *("engine", "progress", "asked", "ahead", "autoplay", "unanswered", "cost", "fault", "notice"),
+        *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
         *("mode", "row", "line", "hunt", "draft", "preparing"),
     )
 )

@@ -25,7 +25,7 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
 
 def show(session: Session) -> Outcome:
     """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
-    session = replace(session, ahead=False, full=None)
+    session = replace(session, ahead=0, appending=False, full=None)
     if session.prompt.tip.known:
         session = replace(session, cost=Cost())
     return ask(session)
@@ -99,10 +99,13 @@ def append(session: Session) -> Outcome:
         return ask(session)  # the last attempt failed
     rows = table(session.prompt)
     if not session.ready or not rows:
-        # One press is kept for when the table is there. More would run on after the key is released.
-        return replace(session, ahead=session.pending is not None), []
+        # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
+        # run on after its release.
+        most = 0 if session.pending is None else 1 if session.appending else 2
+        return replace(session, ahead=min(session.ahead + 1, most)), []
     tip = session.prompt.tip.child(rows[selected_row(session.prompt)].token)
-    return show(with_prompt(session, Prompt(tip)))
+    session, effects = show(with_prompt(session, Prompt(tip)))
+    return replace(session, appending=True), effects
 
 
 def _branch(session: Session) -> Outcome:
@@ -123,7 +126,7 @@ def pop(session: Session) -> Outcome:
         return replace(session, notice="← pops at the prompt's end: Esc goes there"), []
     tip = session.prompt.tip
     if tip.parent is None or tip.parent.depth == 0:
-        return replace(session, ahead=False, notice="the first token stays: there is nothing before it"), []
+        return replace(session, ahead=0, notice="the first token stays: there is nothing before it"), []
     return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token)))
 
 

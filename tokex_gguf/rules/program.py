@@ -118,7 +118,8 @@ def lost(session: Session) -> Session:
     return replace(
         session,
         asked={},
-        ahead=False,
+        ahead=0,
+        appending=False,
         autoplay=False,
         draft=draft and Draft(draft.base, draft.base),
         hunt=hunt and Hunt(hunt.tip, rows=(), fault="the engine stopped"),

@@ -39,7 +39,6 @@ from tokex_gguf.rules.asking import answered, ask, read_prompt
 from tokex_gguf.rules.effects import (
     Beat,
     EditFailed,
-    Effect,
     Kept,
     Listed,
     ListedModels,
@@ -210,14 +209,18 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
 def _go_on(session: Session) -> Outcome:
     """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
-    more: list[Effect] = []
     if session.ready and session.autoplay:
         session, more = play_on(session)
-    elif session.ready and session.ahead:
-        # Who searches, types or looks back by now is no longer where → was pressed.
-        there = session.mode is Mode.PLAY and session.prompt.cursor is None
-        session, more = append(session) if there else (replace(session, ahead=False), [])
-    return session, [*effects, *more]
+        return session, [*effects, *more]
+    while session.ready and session.ahead:
+        if session.mode is not Mode.PLAY or session.prompt.cursor is not None:
+            # Who searches, types or looks back by now is no longer where → was pressed.
+            return replace(session, ahead=0), effects
+        left = session.ahead - 1
+        session, more = append(session)
+        session = replace(session, ahead=left)
+        effects = [*effects, *more]
+    return session, effects
 
 
 def _foreseen(session: Session, message: Foreseen) -> Outcome:
@@ -318,7 +321,7 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
         # A phrase that does not fit must not be asked for again and again.
         scores = tuple(score for score in session.scores if score.logprob is not None)
         return replace(session, scores=scores, notice=message.reason), []
-    return replace(session, ahead=False, autoplay=False, full=message.context, notice=message.reason), []
+    return replace(session, ahead=0, autoplay=False, full=message.context, notice=message.reason), []
 
 
 def died(session: Session, message: EngineDied) -> Outcome:
