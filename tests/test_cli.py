@@ -662,7 +662,7 @@ def test_a_context_that_no_memory_holds_is_made_smaller_and_told(
     assert said and json.loads(told.out)["model"]["context"] == int(said[1])
     monkeypatch.setattr(machine, "memory", lambda: (200_000_000, 200_000_000))
     told_too = refused(capsys, "--model", "bundled", "--prompt", "a")
-    assert "it needs 246 MB of memory (98 MB for its weights) and this machine has 200 MB" in told_too
+    assert "it needs 246 MB of memory (98 MB for its weights) and this program can have 200 MB" in told_too
 
 
 # --- the log

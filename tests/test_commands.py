@@ -119,7 +119,7 @@ def test_doctor_says_that_a_model_does_not_fit(
     monkeypatch.setattr(machine, "memory", lambda: (10**8, 10**8))
     assert command("doctor", ["--model", "bundled"]) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "this machine has 100 MB: take a smaller quantisation, or a smaller model" in said
+    assert "this program can have 100 MB: take a smaller quantisation, or a smaller model" in said
 
 
 @pytest.mark.parametrize(

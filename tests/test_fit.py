@@ -61,7 +61,7 @@ def test_what_fits_only_by_swapping_is_told() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
-    with pytest.raises(TooLarge, match=r"it needs 4\.2 GB of memory \(4\.0 GB for its weights\) .* has 4\.1 GB"):
+    with pytest.raises(TooLarge, match=r"it needs 4\.2 GB of memory \(4\.0 GB for its weights\) .* can have 4\.1 GB"):
         fit(MODEL, context=0, kv="f16", free=4 * GB, total=4 * GB + GB // 10)
 
 

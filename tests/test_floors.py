@@ -57,6 +57,7 @@ FLOORS = {
             "hub",
             "hub_cache",
             "stamps",
+            "limits",
             "header",
             "headers",
             "gguf_file",
@@ -89,7 +90,7 @@ IN_THE_ENGINE = (
 )
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
 ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "engine.wire", "distribution", "tokens", "prefix", *FLOORS[0]}
-ENGINE_MAY_IMPORT |= {"naming", "stamps"}
+ENGINE_MAY_IMPORT |= {"naming", "stamps", "limits"}
 
 
 def room_of(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tokex_gguf import __version__, config, header, hub_cache, machine, models, places
 from tokex_gguf.engine import process
 from tokex_gguf.fit import BYTES
+from tokex_gguf.limits import limits
 from tokex_gguf.places import Place
 from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.tokens import visible
@@ -104,6 +105,11 @@ def _engine(report: Report) -> None:
 def _memory(report: Report) -> None:
     free, total = machine.memory()
     report.tell("memory", f"{size_of(free)} available of {size_of(total)}" if total else "unknown on this system")
+    allowed = limits()
+    told = [f"{size_of(allowed.memory)} of memory"] if allowed.memory else []
+    told += [f"{allowed.processors:g} processors"] if allowed.processors else []
+    if told:
+        report.tell("limits", f"{', '.join(told)}: of the group that this program runs in, or by ulimit")
 
 
 def _model(report: Report, name: str | None) -> None:

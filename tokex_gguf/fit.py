@@ -59,7 +59,7 @@ class Fit:
 
 
 def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: int = 0) -> Fit:
-    """How to load a model with `free` of `total` bytes of memory available; zeros: unknown, and all is well.
+    """How to load a model with `free` of `total` bytes of memory for this program; zeros: unknown, all is well.
 
     `context`: KV cells asked for, 0: as needed. `weights`: bytes of all of a split model's files. Raises TooLarge.
     """
@@ -77,7 +77,7 @@ def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: 
     smallest = least + SMALLEST * cell
     if smallest > total:
         raise TooLarge(
-            f"it needs {size_of(smallest)} of memory ({size_of(weights)} for its weights) and this machine has "
+            f"it needs {size_of(smallest)} of memory ({size_of(weights)} for its weights) and this program can have "
             f"{size_of(total)}: take a smaller quantisation, or a smaller model"
         )
     room = max(0, free - least)

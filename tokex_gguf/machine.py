@@ -5,9 +5,20 @@ import re
 import sys
 from pathlib import Path
 
+from tokex_gguf.limits import limits
+
 
 def memory() -> tuple[int, int]:
-    """Bytes of memory that can be had without swapping, and that there are; zeros where unknown."""
+    """Bytes of memory that this program can have without swapping, and at all; zeros where unknown."""
+    free, total = _physical()
+    allowed = limits()
+    if not allowed.memory or (total and allowed.memory >= total):
+        return free, total
+    return min(allowed.free, free) if total else allowed.free, allowed.memory
+
+
+def _physical() -> tuple[int, int]:
+    """Bytes available on the whole machine, and built into it; zeros where unknown."""
     try:
         if sys.platform == "win32":
             return _windows()

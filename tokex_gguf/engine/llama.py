@@ -31,6 +31,7 @@ from tokex_gguf.engine import deep
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.pace import Pace
 from tokex_gguf.engine.statistics import Logits
+from tokex_gguf.limits import limits
 from tokex_gguf.tokens import Piece, visible
 
 
@@ -155,14 +156,14 @@ def _reason() -> str:
 
 
 def default_threads() -> int:
-    """The threads to decode with: one for each core that this process may use.
+    """The threads to decode with: one for each core that this process may use, and has the time of.
 
     Decoding is bound by memory; a second thread on one core only takes turns with the
     first. Linux tells which processors share a core; elsewhere two are assumed to.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     if affinity is None:
-        return max(1, (os.cpu_count() or 1) // 2)
+        return _allowed((os.cpu_count() or 1) // 2)
     processors = affinity(0)
     cores: set[str] = set()
     for processor in processors:
@@ -171,7 +172,13 @@ def default_threads() -> int:
             cores.add(shared.read_text())
         except OSError:
             cores.add(str(processor))
-    return len(cores)
+    return _allowed(len(cores))
+
+
+def _allowed(threads: int) -> int:
+    """So many threads, or fewer: those that a group has no time for would all be stopped until its next period."""
+    share = limits().processors
+    return max(1, min(threads, int(share)) if share else threads)
 
 
 def built_for() -> str:
