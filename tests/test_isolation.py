@@ -1,6 +1,9 @@
 """What one request cannot do to the engine, and the engine not to the program or the system."""
 
+import os
 import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +74,20 @@ def raw() -> Iterator[Raw]:
     engine = Raw()
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def raw_with() -> Iterator[Callable[[], Raw]]:
+    """Starts engines later, as the environment then is."""
+    engines: list[Raw] = []
+
+    def begin() -> Raw:
+        engines.append(Raw())
+        return engines[-1]
+
+    yield begin
+    for engine in engines:
+        engine.close()
 
 
 # --- a request that cannot be answered
@@ -294,3 +311,100 @@ def test_a_search_of_a_vocabulary_larger_than_all_kept_rows_ends(
     small = Evaluator(evaluator._model)
     row, decoded = small.logits([5, 6, 7])
     assert decoded and row.shape == (small._model.vocabulary.size,)
+
+
+# --- what the engine's process has
+
+
+SECRETS = {
+    **dict.fromkeys(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), "a"),
+    **dict.fromkeys(("AWS_ACCESS_KEY_ID", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GITHUB_TOKEN", "GH_TOKEN"), "b"),
+    **dict.fromkeys(("LLAMA_API_KEY", "LLAMA_CLOUD_API_KEY", "PYTHON_KEYRING_PASSWORD", "CUDA_AUTH"), "c"),
+    **dict.fromkeys(("SSH_AUTH_SOCK", "SSH_AGENT_PID", "GPG_TTY", "DBUS_SESSION_BUS_ADDRESS", "KUBECONFIG"), "d"),
+    **dict.fromkeys(("DATABASE_URL", "NETRC", "http_proxy", "GOOGLE_APPLICATION_CREDENTIALS", "EDITOR"), "e"),
+}
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux
+def test_the_engine_has_no_secrets_in_its_environment(raw_with: Callable[[], Raw], tiny: dict[str, Path]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
+        patch.setenv("OMP_NUM_THREADS", "2")
+        patch.setenv("GGML_SCHED_DEBUG", "0")
+        engine = raw_with()
+    engine.load(tiny["qwen2"])
+    environ = Path(f"/proc/{engine.process.pid}/environ").read_bytes()
+    names = {variable.partition(b"=")[0].decode() for variable in environ.split(b"\0")}
+    assert not names & set(SECRETS)
+    assert {"PATH", "OMP_NUM_THREADS", "GGML_SCHED_DEBUG"} <= names
+
+
+@linux
+def test_the_engine_has_no_terminal_and_leaves_no_core(raw: Raw, tiny: dict[str, Path]) -> None:
+    raw.load(tiny["qwen2"])
+    pid = raw.process.pid
+    assert os.getsid(pid) == pid
+    terminal = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[4]
+    assert terminal == "0"
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+    descriptors = {entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    assert not any(str(where).startswith(("/dev/pts", "/dev/tty")) for where in descriptors)
+
+
+PARENT = """
+import time
+from tokex_gguf.engine import process
+engine = process.start()
+print(engine.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@linux
+def test_the_engine_ends_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert ended(pid)
+
+
+def test_a_busy_engine_ends_when_its_pipe_does() -> None:
+    """Also where nothing else tells it that it is alone."""
+    script = """
+import sys, threading
+from tokex_gguf.engine import __main__ as engine, confinement, server
+engine.PATIENCE = 0.2
+confinement.confine = lambda: None
+def busy(self):
+    while True:
+        pass
+server.Server.serve = busy
+engine.main()
+"""
+    engine = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert engine.stdin and engine.stdout
+    engine.stdin.write(b'["Ping",{}]\n')
+    engine.stdin.flush()
+    assert isinstance(decode(engine.stdout.readline()), Pong)
+    engine.stdin.close()
+    assert engine.wait(30) == 0
+    engine.stdout.close()
+
+
+def ended(pid: int) -> bool:
+    """Waits for a process that is not ours to end."""
+    for _ in range(600):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        threading.Event().wait(0.05)
+    return False

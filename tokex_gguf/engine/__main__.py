@@ -4,6 +4,11 @@ import os
 import sys
 import threading
 
+from tokex_gguf.engine import confinement
+
+PATIENCE = 2
+"""Seconds that this process has for what it is doing, once nobody is there to be answered."""
+
 
 def about() -> None:
     """Prints what llama.cpp was built with, and the threads it would get, as one JSON object."""
@@ -19,6 +24,7 @@ def main() -> None:
     if sys.argv[1:] == ["--about"]:
         about()
         return
+    confinement.confine()
     # Native code may print to descriptor 1: replies get a descriptor of their own.
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -38,7 +44,12 @@ def main() -> None:
         sink.flush()
         return
     inbox = Inbox(sys.stdin.buffer, sink)
-    threading.Thread(target=inbox.read, daemon=True).start()
+
+    def read() -> None:
+        inbox.read()
+        confinement.end_soon(PATIENCE)
+
+    threading.Thread(target=read, daemon=True).start()
     try:
         Server(inbox, sink).serve()
     except BrokenPipeError:

@@ -1,16 +1,48 @@
 """Starting the engine's process. Imports next to nothing, so that it can be the first thing that happens."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import TypeAlias
 
 Engine: TypeAlias = subprocess.Popen[bytes]
+
+_NAMES = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV"),
+        *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "OS", "USERPROFILE", "APPDATA", "LOCALAPPDATA"),
+        *("PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS", "GLIBC_TUNABLES"),
+        *("GPU_DEVICE_ORDINAL", "ONEAPI_DEVICE_SELECTOR"),
+    )
+)
+_BEGINNINGS = (
+    *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "MALLOC_", "PROCESSOR_", "COVERAGE_"),
+    *("OMP_", "GOMP_", "KMP_", "GGML_", "LLAMA_", "OPENBLAS_", "MKL_", "BLIS_"),
+    *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "ROCM_", "HSA_", "AMD_", "VK_", "MESA_", "MTL_", "SYCL_", "ZE_", "UR_"),
+)
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What an engine gets of some environment variables: what Python, llama.cpp, OpenMP and graphics processors read.
+
+    >>> environment({"PATH": "/bin", "HF_TOKEN": "hf_a", "OMP_NUM_THREADS": "2", "LLAMA_API_KEY": "b"})
+    {'PATH': '/bin', 'OMP_NUM_THREADS': '2'}
+    """
+    return {
+        name: value
+        for name, value in variables.items()
+        if (name.upper() in _NAMES or name.upper().startswith(_BEGINNINGS))
+        and not any(secret in name.upper() for secret in _SECRETS)
+    }
 
 
 def start() -> Engine:
     """An engine that waits for its Load. Raises OSError.
 
-    It ends by itself when its standard input is closed. It writes its log where Load says.
+    It ends by itself when its standard input is closed, on Linux also with the thread that started it. It writes
+    its log where Load says.
     """
     return subprocess.Popen(
         # -P: whatever lies in the current folder is not code of ours.
@@ -18,13 +50,20 @@ def start() -> Engine:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        # Keys that signal the terminal's foreground processes are not for the engine.
-        process_group=0 if sys.platform != "win32" else None,
+        env=environment(os.environ),
+        # Without the terminal: its keys signal others, and nothing can be written to it or read from it.
+        start_new_session=sys.platform != "win32",
     )
 
 
 def about() -> "subprocess.CompletedProcess[str]":
     """What an engine says of itself, as JSON on its standard output; see `engine/__main__.py`."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "tokex_gguf.engine", "--about"], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "tokex_gguf.engine", "--about"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(os.environ),
+        start_new_session=sys.platform != "win32",
     )
