@@ -10,6 +10,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 
 from tests.fake import PIECES, Play, started
 from tests.figures import Figure
-from tokex_gguf import archive
-from tokex_gguf.archive import BadArchive, dump, load, seal
+from tokex_gguf import archive, summary
+from tokex_gguf.archive import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Checked, Evaluate, Loaded
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.purposes import ForCheck
 from tokex_gguf.session import Engine, Layer, Palette, Prompt, Session, Settings
+from tokex_gguf.summary import Stamp
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.ui.view import View
@@ -409,7 +411,7 @@ DATA = dump(played().session)
 def test_what_the_document_is() -> None:
     document = json.loads(DATA)
     assert list(document) == ["format", "version", "crc32", "session"]
-    assert (document["format"], document["version"]) == ("tokex-gguf session", 1)
+    assert (document["format"], document["version"]) == ("tokex-gguf session", 2)
     assert sealed(document["session"]) == DATA
     assert DATA.isascii()
 
@@ -427,7 +429,7 @@ def test_what_the_document_is() -> None:
         (b'{"format":"tokex-gguf session"}', "version"),
         (b'{"format":"tokex-gguf session","version":true}', "version"),
         (b'{"format":"tokex-gguf session","version":0}', "no such version"),
-        (b'{"format":"tokex-gguf session","version":2,"anything":1}', "made by a newer version of the program"),
+        (b'{"format":"tokex-gguf session","version":3,"anything":1}', "made by a newer version of the program"),
         (b'{"format":"tokex-gguf session","version":1}', "crc32"),
         (b'{"format":"tokex-gguf session","version":1,"crc32":1,"session":{}}', "checksum"),
         (b'{"format":"tokex-gguf session","version":1,"crc32":' + b"9" * 5000 + b"}", "not JSON"),
@@ -555,6 +557,127 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
     body = body_of(DATA)
     body["later"] = body["nodes"]["later"] = [1]
     assert dump(load(sealed(body), Settings("x", "fake.gguf"))) == DATA
+
+
+# --- several models
+
+
+def with_others() -> Session:
+    """A session whose other games wait on the shelf."""
+    play, other, third = played(), played(), started("abc").press(Action.APPEND, Action.COPY)
+    waiting = {
+        "other.gguf": replace(other.session, settings=replace(other.session.settings, model="other.gguf")),
+        "third.gguf": replace(third.session, settings=replace(third.session.settings, model="third.gguf")),
+    }
+    return replace(play.session, shelf=waiting)
+
+
+def games(session: Session) -> dict[str, Any]:
+    """All that was played, by the models' files: prompts, what was removed, scores, and the whole tree."""
+
+    def tree(node: Node) -> object:
+        known = (node.visited, node.taken, node.distribution and (node.distribution.ids, node.distribution.logprobs))
+        return known, {token: tree(child) for token, child in node.children.items() if child.visited}
+
+    def path(prompt: Prompt) -> object:
+        return prompt.tip.path(), prompt.selected, prompt.popped, prompt.cursor and prompt.cursor.path()
+
+    found = {}
+    for game in (session, *session.shelf.values()):
+        removed = [(place, path(prompt)) for place, prompt in game.removed]
+        scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
+        found[game.settings.model] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
+    return found
+
+
+def test_the_games_of_all_models_come_back() -> None:
+    session = with_others()
+    again = load(dump(session), Settings("", ""))
+    assert games(again) == games(session) and list(again.shelf) == ["other.gguf", "third.gguf"]
+    assert dump(again) == dump(session)
+    assert all(other.model is not None and other.pieces for other in again.shelf.values())
+
+
+def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, encoder, stamp = with_others(), Encoder(), Stamp()
+    first = encoder.encode(session, stamp)
+    calls: list[str] = []
+    encode = archive._encode
+
+    def counted(one: Session) -> Any:
+        calls.append(one.settings.model)
+        return encode(one)
+
+    monkeypatch.setattr(archive, "_encode", counted)
+    assert encoder.encode(replace(session, notice="x"), stamp) == first and calls == ["fake.gguf"]
+    session = replace(session, shelf={**session.shelf, "third.gguf": replace(session.shelf["third.gguf"], active=0)})
+    assert games(load(encoder.encode(session, stamp), Settings("", ""))) == games(session)
+    assert calls == ["fake.gguf", "fake.gguf", "third.gguf"]
+
+
+def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
+    session = with_others()
+    loading = Session(
+        replace(session.settings, model="new.gguf"), shelf={**session.shelf, "fake.gguf": session}, origin="fake.gguf"
+    )
+    again = load(dump(loading), Settings("", ""))
+    assert again.settings.model == "fake.gguf" and games(again) == games(session)
+
+
+def test_one_game_of_a_file(figure: Figure) -> None:
+    body = body_of(dump(with_others()))
+    for change, why in (
+        (lambda: body["others"].append(body["others"][0]), "two games"),
+        (lambda: body["others"][-1].update(file="fake.gguf"), "two games"),
+        (lambda: body["others"][-1].update(nodes=None), "nodes"),
+        (lambda: body.update(others={}), "others"),
+        (lambda: body.update(others=[[]]), "others"),
+    ):
+        change()
+        assert why in refused(sealed(body)), why
+    figure(5, "faults among the games that wait")
+
+
+def test_a_file_of_version_0_1_0_comes_back() -> None:
+    """Written by that program: it holds one game."""
+    data = (Path(__file__).parent / "data" / "session-0.1.0.json").read_bytes()
+    before = played().session
+    after = load(data, before.settings)
+    assert games(after) == games(before) and screen(after) == screen(before)
+    assert (after.layer, after.palette, after.mouse) == (before.layer, before.palette, before.mouse)
+    assert games(load(dump(after), before.settings)) == games(before)
+
+
+# --- what the list shows
+
+
+def test_the_summary_is_read_from_the_beginning_alone() -> None:
+    data = Encoder().encode(with_others(), Stamp(7, 1_700_000_000, 12))
+    about = summary.parse(data[: summary.LENGTH])
+    assert about is not None and about.encoded() in data
+    assert (about.sequence, about.saved, about.moves, about.games, about.model) == (7, 1_700_000_000, 12, 3, "Fake")
+    session = with_others()
+    assert about.length == session.prompt.tip.depth and about.prompts == len(session.prompts)
+    assert about.tokens > about.length and about.weight == about.tokens + 120
+    assert summary.parse(data[:40]) is None and summary.parse(b"") is None
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\u009b", "é" * 500, "\U0001f990" * 90, '"\\{', "a" * 4000])
+def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> None:
+    session = started("hello").session
+    session.pieces[session.prompt.tip.path()[0]] = Piece(text.encode())
+    about = archive.summary_of(session)
+    assert len(about.encoded()) < summary.LENGTH - 200 and len(about.text) <= summary.TEXT + 1
+    assert about.text.isprintable()
+    data = dump(session)
+    assert summary.parse(data[: summary.LENGTH]) == replace(about, tokens=5)
+
+
+@given(st.binary(max_size=200))
+def test_a_summary_of_anything(data: bytes) -> None:
+    head = b'{"format":"tokex-gguf session","version":2,"crc32":1,"session":{"about":'
+    for some in (data, head + data, head + b'{"sequence":' + data):
+        summary.parse(some)
 
 
 def test_cut_off_anywhere() -> None:

@@ -420,7 +420,7 @@ SESSIONS: dict[str, tuple[Content, int]] = {
     "text": (b"a session", 1),
     "cut off": (GOOD[:-100], 1),
     "another checksum": (GOOD.replace(b'"crc32":', b'"crc32":1'), 1),
-    "a newer version": (GOOD.replace(b'"version":1', b'"version":2'), 1),
+    "a newer version": (GOOD.replace(b'"version":2', b'"version":3'), 1),
     "BOM": (b"\xef\xbb\xbf" + GOOD, 1),
     "CRLF": (GOOD.replace(b",", b",\r\n"), 1),
     "UTF-16": (GOOD.decode().encode("utf-16"), 1),

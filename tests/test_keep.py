@@ -19,9 +19,12 @@ import pytest
 
 from tests.fake import started
 from tests.figures import Figure
-from tokex_gguf import archive, keep
-from tokex_gguf.keep import Keeper, Kept, NoSession, autosave_name, names, prune, read, valid_name
+from tokex_gguf import archive, keep, storage
+from tokex_gguf import keeper as keeper_module
+from tokex_gguf.keep import NoSession, Refused, Slot, claim, prune, read, sessions, valid_name
+from tokex_gguf.keeper import Keeper
 from tokex_gguf.keymap import Action
+from tokex_gguf.summary import Summary
 
 SEED = int(os.environ.get("KEEP_SEED", "1"))
 LONG = 10.0
@@ -48,10 +51,11 @@ def dump(n: int) -> Callable[[], bytes]:
 
 
 class Told(list[str]):
-    """What a keeper told."""
+    """What a keeper told, less that a fault is over."""
 
     def __call__(self, text: str) -> None:
-        self.append(text)
+        if text:
+            self.append(text)
 
 
 @pytest.fixture
@@ -59,11 +63,18 @@ def told() -> Told:
     return Told()
 
 
-@pytest.fixture
-def keeper(tmp_path: Path, told: Told) -> Iterator[Keeper]:
-    keeper = Keeper(tmp_path, "one", told)
-    yield keeper
-    keeper.close(LONG)
+def keeper_of(folder: Path, name: str, told: Callable[[str], None]) -> Keeper:
+    """A keeper that nobody else is in the way of."""
+    slot = claim(folder, name)
+    assert slot is not None
+    return Keeper(slot, told)
+
+
+@pytest.fixture(name="keeper")
+def a_keeper(tmp_path: Path, told: Told) -> Iterator[Keeper]:
+    one = keeper_of(tmp_path, "one", told)
+    yield one
+    one.close(LONG)
 
 
 def save(keeper: Keeper, n: int) -> bool:
@@ -73,7 +84,7 @@ def save(keeper: Keeper, n: int) -> bool:
 
 def files(folder: Path) -> dict[str, int]:
     """What is in a folder, and which state each file holds."""
-    return {path.name: number(path.read_bytes()) for path in folder.iterdir()}
+    return {path.name: number(path.read_bytes()) for path in folder.iterdir() if path.suffix != ".lock"}
 
 
 def failing(code: int) -> Callable[..., NoReturn]:
@@ -95,7 +106,7 @@ def test_the_generation_before_is_kept_beside_the_newest(tmp_path: Path, keeper:
 
 
 def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> None:
-    keeper = Keeper(tmp_path / "a" / "b", "one", told)
+    keeper = keeper_of(tmp_path / "a" / "b", "one", told)
     assert save(keeper, 1)
     assert keeper.close(LONG)
     assert (tmp_path / "a" / "b").stat().st_mode & 0o077 == 0
@@ -105,7 +116,7 @@ def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[float] = []
-    monkeypatch.setattr(keep, "save_generation", lambda *_: begun.append(time.monotonic()))
+    monkeypatch.setattr(keep, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
     first = time.monotonic()
     offered = 0
     while time.monotonic() < first + 2.9:
@@ -120,10 +131,10 @@ def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
 
 def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[float] = []
-    monkeypatch.setattr(keep, "save_generation", lambda *_: begun.append(time.monotonic()))
-    monkeypatch.setattr(keep, "SETTLE", 0.1)
-    monkeypatch.setattr(keep, "QUIET", 0.5)
-    monkeypatch.setattr(keep, "AT_MOST", LONG)
+    monkeypatch.setattr(keep, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
+    monkeypatch.setattr(keeper_module, "SETTLE", 0.1)
+    monkeypatch.setattr(keeper_module, "QUIET", 0.5)
+    monkeypatch.setattr(keeper_module, "AT_MOST", LONG)
     keeper.offer(dump(1))
     for n in range(2, 30):
         time.sleep(0.02)
@@ -189,7 +200,7 @@ def test_saving_now_gives_up_in_time(keeper: Keeper) -> None:
 
 
 def test_closing_saves_what_is_unsaved(tmp_path: Path, told: Told) -> None:
-    keeper = Keeper(tmp_path, "one", told)
+    keeper = keeper_of(tmp_path, "one", told)
     keeper.offer(dump(5))
     began = time.monotonic()
     assert keeper.close(LONG)
@@ -201,14 +212,14 @@ def test_closing_saves_what_is_unsaved(tmp_path: Path, told: Told) -> None:
 
 
 def test_closing_without_a_change_writes_nothing(tmp_path: Path, told: Told) -> None:
-    assert Keeper(tmp_path / "none", "one", told).close(LONG)
-    assert not (tmp_path / "none").exists()
+    assert keeper_of(tmp_path / "none", "one", told).close(LONG)
+    assert files(tmp_path / "none") == {}
 
 
 def test_going_on_under_a_name_keeps_the_good_generation_beside_a_damaged_one(tmp_path: Path, told: Told) -> None:
     (tmp_path / "one.json").write_bytes(b"damaged")
     (tmp_path / "one.1.json").write_bytes(document(1))
-    keeper = Keeper(tmp_path, "one", told)
+    keeper = keeper_of(tmp_path, "one", told)
     assert save(keeper, 2) and files(tmp_path) == {"one.json": 2, "one.1.json": 1}
     assert save(keeper, 3) and files(tmp_path) == {"one.json": 3, "one.1.json": 2}
     keeper.close(LONG)
@@ -243,7 +254,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
     """Lets one step of a save fail."""
     if call in ("write", "flush", "close"):
         kind = type("Kind", (Refusing,), {"code": code, "at": call})
-        monkeypatch.setattr(Path, "open", lambda path, mode: kind(str(path), mode))
+        monkeypatch.setattr(storage, "create_private", lambda path: kind(str(path), "xb"))
     elif call.startswith("rename"):
         put = Path.replace
 
@@ -253,6 +264,8 @@ def refuse(monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
             return put(path, target)
 
         monkeypatch.setattr(Path, "replace", replace)
+    elif call == "open":
+        monkeypatch.setattr(storage, "create_private", failing(code))
     elif call == "fsync":
         monkeypatch.setattr(os, "fsync", failing(code))
     else:
@@ -329,7 +342,7 @@ def test_telling_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def tell(_: str) -> NoReturn:
         raise RuntimeError
 
-    keeper = Keeper(tmp_path, "one", tell)
+    keeper = keeper_of(tmp_path, "one", tell)
     with monkeypatch.context() as patch:
         refuse(patch, "open", errno.EIO)
         assert not save(keeper, 1)
@@ -337,7 +350,7 @@ def test_telling_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keep, "AGAIN", 0.05)
+    monkeypatch.setattr(keeper_module, "AGAIN", 0.05)
     with monkeypatch.context() as patch:
         refuse(patch, "fsync", errno.ENOSPC)
         assert not save(keeper, 1)
@@ -348,16 +361,16 @@ def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, mo
 
 
 def test_closing_with_a_full_disk_ends_and_says_so(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = Keeper(tmp_path, "one", told)
+    keeper = keeper_of(tmp_path, "one", told)
     keeper.offer(dump(1))
     refuse(monkeypatch, "write", errno.ENOSPC)
     assert not keeper.close(LONG)
-    assert len(told) == 1 and list(tmp_path.iterdir()) == []
+    assert len(told) == 1 and files(tmp_path) == {}
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path, told: Told) -> None:
     (tmp_path / "sessions").write_text("a file")
-    keeper = Keeper(tmp_path / "sessions", "one", told)
+    keeper = keeper_of(tmp_path / "sessions", "one", told)
     assert not save(keeper, 1)
     assert len(told) == 1 and (tmp_path / "sessions").read_text() == "a file"
     keeper.close(LONG)
@@ -380,7 +393,7 @@ def test_a_damaged_newest_one_falls_back_and_says_so(tmp_path: Path, keeper: Kee
 
 def test_real_sessions_fall_back(tmp_path: Path, told: Told) -> None:
     play = started("hello")
-    keeper = Keeper(tmp_path, "one", told)
+    keeper = keeper_of(tmp_path, "one", told)
     for key in (Action.APPEND, Action.APPEND):
         session = play.press(key).session
         keeper.offer(lambda session=session: archive.dump(session))  # type: ignore[misc]
@@ -392,7 +405,7 @@ def test_real_sessions_fall_back(tmp_path: Path, told: Told) -> None:
 
     assert read(tmp_path, "one", load) == (7, "")
     data = (tmp_path / "one.json").read_bytes()
-    (tmp_path / "one.json").write_bytes(data.replace(b'"version":1', b'"version":2'))
+    (tmp_path / "one.json").write_bytes(data.replace(b'"version":2', b'"version":3'))
     depth, notice = read(tmp_path, "one", load)
     assert depth == 6 and "made by a newer version of the program" in notice
 
@@ -420,8 +433,10 @@ def test_a_name_that_leads_elsewhere_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_bytes(document(1))
     with pytest.raises(NoSession, match="not a name"):
         read(tmp_path / "sessions", "../secret", number)
-    with pytest.raises(ValueError, match="not a name"):
-        Keeper(tmp_path, "../secret", Told())
+    with pytest.raises(Refused, match="not a name"):
+        keep.remove(tmp_path, "../secret")
+    with pytest.raises(Refused, match="not a name"):
+        keep.rename(tmp_path, "../secret", "a")
 
 
 # --- names
@@ -443,36 +458,227 @@ def test_no_names(name: str) -> None:
     assert not valid_name(name)
 
 
-def test_listing(tmp_path: Path) -> None:
-    assert names(tmp_path / "none") == []
+def saved(folder: Path, name: str, *, sequence: int = 0, moves: int = 0, tokens: int = 0, when: int = 0) -> Path:
+    """A session that is a summary and nothing else."""
+    about = Summary(sequence, when, moves, tokens, 1, 1, 1, "Model", "text")
+    path = folder / f"{name}.json"
+    path.write_bytes(archive.seal(b'{"about":%s}' % about.encoded()))
+    return path
+
+
+def autosave(folder: Path, index: int, **values: int) -> str:
+    name = f"autosave-20250304-0506{index % 60:02}-{index:06x}"
+    saved(folder, name, sequence=index + 1, **values)
+    return name
+
+
+def found(folder: Path) -> list[str]:
+    return [one.name for one in sessions(folder)]
+
+
+def test_listing_without_summaries_goes_by_the_time(tmp_path: Path) -> None:
+    assert sessions(tmp_path / "none") == []
     for name, when in [("b.json", 5), ("a.json", 7), ("a.1.json", 9), ("c.1.json", 6), (".saving-1", 8), ("x.txt", 8)]:
         (tmp_path / name).write_bytes(b"")
         os.utime(tmp_path / name, (when, when))
-    assert names(tmp_path) == [Kept("a", 9), Kept("c", 6), Kept("b", 5)]
+    assert found(tmp_path) == ["a", "c", "b"]
 
 
-def test_autosaves_are_pruned_to_the_newest_ten(tmp_path: Path) -> None:
-    now = datetime.fromisoformat("2025-03-04T05:06:07")
-    assert autosave_name(now) == f"autosave-20250304-050607-{os.getpid()}" and valid_name(autosave_name(now))
-    for index in range(14):
-        for suffix in (".json", ".1.json"):
-            path = tmp_path / f"autosave-20250304-0506{index:02}-9{suffix}"
-            path.write_bytes(b"")
-            os.utime(path, (1000 + index, 1000 + index))
-    for name in ("mine.json", ".saving-old", ".saving-new", "autosave-mine.json"):
-        (tmp_path / name).write_bytes(b"")
-        os.utime(tmp_path / name, (10, 10))
-    os.utime(tmp_path / ".saving-new", (9000, 9000))
-    prune(tmp_path, 9001.0)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert {"mine.json", ".saving-new", "autosave-mine.json"} <= left and ".saving-old" not in left
-    assert [kept.modified for kept in names(tmp_path)[:10]] == [1013.0 - index for index in range(10)]
-    assert len(left) == 3 + 20
-    prune(tmp_path / "none", 0.0)
+def test_no_clock_disturbs_the_order(tmp_path: Path) -> None:
+    """Files from the future, or saved before the clock was put back, stand where they were played."""
+    saved(tmp_path, "first", sequence=1, when=4_000_000_000)
+    saved(tmp_path, "second", sequence=2, when=1_000_000_000)
+    os.utime(saved(tmp_path, "third", sequence=3, when=5), (5, 5))
+    os.utime(tmp_path / "first.json", (4_000_000_000, 4_000_000_000))
+    (tmp_path / "of-0.1.0.json").write_bytes(b"")
+    os.utime(tmp_path / "of-0.1.0.json", (4_100_000_000, 4_100_000_000))
+    assert found(tmp_path) == ["third", "second", "first", "of-0.1.0"]
+    slot = Slot(tmp_path)
+    assert slot.sequence() == 4
+    slot.save(saved(tmp_path, "x", sequence=4).read_bytes())
+    (tmp_path / "x.json").unlink()
+    assert found(tmp_path)[0] == slot.name
+    slot.close()
+
+
+def test_a_sequence_that_nobody_believes(tmp_path: Path) -> None:
+    saved(tmp_path, "huge", sequence=2**60)
+    saved(tmp_path, "one", sequence=1)
+    assert found(tmp_path) == ["one", "huge"] and Slot(tmp_path).sequence() == 2
+
+
+def test_pruning_takes_what_was_played_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "AUTOSAVES", 20)
+    big = autosave(tmp_path, 0, moves=500, tokens=1906)
+    hour = autosave(tmp_path, 1, moves=300, tokens=20)
+    names = [autosave(tmp_path, index, moves=2, tokens=9 + index) for index in range(2, 60)]
+    saved(tmp_path, "mine")
+    (tmp_path / ".saving-old").write_bytes(b"")
+    os.utime(tmp_path / ".saving-old", (10, 10))
+    (tmp_path / ".saving-new").write_bytes(b"")
+    (tmp_path / "left.lock").write_bytes(b"")
+    assert prune(tmp_path, "") == []
+    left = set(found(tmp_path))
+    assert {big, hour, "mine", *names[-18:]} == left
+    assert not (tmp_path / ".saving-old").exists() and (tmp_path / ".saving-new").exists()
+    assert not (tmp_path / "left.lock").exists()
+    prune(tmp_path / "none", "")
+
+
+def test_the_last_work_of_a_day_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "AUTOSAVES", 25)
+    day = 86_400
+    names = [
+        autosave(tmp_path, index, moves=1 + index % 3, when=1_700_000_000 + index // 4 * day) for index in range(60)
+    ]
+    prune(tmp_path, "")
+    last = {names[index] for index in range(3, 60, 4)}
+    assert last | set(names[-10:]) <= set(found(tmp_path)) and len(found(tmp_path)) == 25
+
+
+def test_a_larger_one_goes_only_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many days: the oldest goes, and the player is told."""
+    monkeypatch.setattr(keep, "AUTOSAVES", 12)
+    names = [autosave(tmp_path, index, moves=99 - index, when=index * 86_400) for index in range(13)]
+    (line,) = prune(tmp_path, "")
+    assert f"{names[0]} was removed" in line
+    assert names[0] not in found(tmp_path)
+
+
+def test_bytes_are_bounded_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [autosave(tmp_path, index, moves=index) for index in range(30)]
+    monkeypatch.setattr(keep, "TOTAL", 20 * (tmp_path / f"{names[-1]}.json").stat().st_size)
+    prune(tmp_path, "")
+    assert len(found(tmp_path)) in (19, 20, 21) and set(names[-10:]) <= set(found(tmp_path))
+
+
+def test_what_is_played_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "AUTOSAVES", 10)
+    first = autosave(tmp_path, 0, moves=1)
+    second = autosave(tmp_path, 1, moves=1)
+    slot = claim(tmp_path, first)
+    assert slot is not None and keep.is_open(tmp_path, first)
+    for index in range(2, 40):
+        autosave(tmp_path, index, moves=9)
+    prune(tmp_path, "")
+    assert first in found(tmp_path) and second not in found(tmp_path)
+    slot.close()
+    prune(tmp_path, "")
+    assert len(found(tmp_path)) == 10 or first in found(tmp_path)
+
+
+# --- one session, two programs
+
+
+def test_a_session_that_is_open_is_held(tmp_path: Path) -> None:
+    slot = claim(tmp_path, "one")
+    assert slot is not None
+    slot.save(document(1))
+    assert claim(tmp_path, "one") is None and keep.is_open(tmp_path, "one")
+    with pytest.raises(Refused, match="open in another program"):
+        keep.remove(tmp_path, "one")
+    with pytest.raises(Refused, match="open in another program"):
+        keep.rename(tmp_path, "one", "two")
+    slot.close()
+    assert not keep.is_open(tmp_path, "one") and not list(tmp_path.glob("*.lock"))
+    keep.rename(tmp_path, "one", "two")
+    assert files(tmp_path) == {"two.json": 1}
+    keep.remove(tmp_path, "two")
+    with pytest.raises(Refused, match="there is no session two"):
+        keep.remove(tmp_path, "two")
+
+
+def test_a_lock_ends_with_its_program(tmp_path: Path) -> None:
+    """Also one that is killed; the file that is left is nobody's."""
+    program = "import sys, time; from pathlib import Path; from tokex_gguf.keep import claim\n"
+    program += "slot = claim(Path(sys.argv[1]), 'one'); print(slot is not None, flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "True\n"
+        assert claim(tmp_path, "one") is None
+        other.kill()
+    assert (tmp_path / "one.lock").exists() and not keep.is_open(tmp_path, "one")
+    slot = claim(tmp_path, "one")
+    assert slot is not None
+    slot.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock")
+def test_without_locks_nothing_is_lost_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that finds another's state in its place goes on under a name of its own."""
+    import fcntl
+
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EOPNOTSUPP))
+    one, two = claim(tmp_path, "one"), claim(tmp_path, "one")
+    assert one is not None and two is not None
+    assert len(caplog.messages) == 1 and "no locks here" in caplog.messages[0]
+    assert one.save(document(1)) == ""
+    line = two.save(document(2))
+    assert "another program has saved the session one" in line and two.name in line and keep.is_autosave(two.name)
+    assert one.save(document(3)) == "" and two.save(document(4)) == ""
+    assert files(tmp_path) == {"one.json": 3, "one.1.json": 1, f"{two.name}.json": 4, f"{two.name}.1.json": 2}
+
+
+def test_many_programs_that_start_at_once_have_names_of_their_own(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from tokex_gguf import keep\n"
+    program += "keep.os.getpid = lambda: 1\n"
+    program += "slot = keep.Slot(Path(sys.argv[1])); slot.save(b'1 ' + b'x' * (7919 % 200_000)); print(slot.name)"
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    names = {one.communicate()[0].strip() for one in running}
+    assert len(names) == 6 and names == set(found(tmp_path))
+
+
+def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: Keeper) -> None:
+    save(keeper, 1)
+    save(keeper, 2)
+    keeper.rename("two", LONG)
+    assert files(tmp_path) == {"two.json": 2, "two.1.json": 1}
+    assert save(keeper, 3) and files(tmp_path) == {"two.json": 3, "two.1.json": 2}
+    assert keep.is_open(tmp_path, "two") and not keep.is_open(tmp_path, "one")
+    (tmp_path / "three.1.json").write_bytes(document(9))
+    for name, why in (("three", "there is a session three already"), ("../x", "not a name")):
+        with pytest.raises(Refused, match=why):
+            keeper.rename(name, LONG)
+    other = claim(tmp_path, "four")
+    assert other is not None
+    with pytest.raises(Refused, match="open in another program"):
+        keeper.rename("four", LONG)
+    other.close()
+    assert save(keeper, 4) and read(tmp_path, "two", number) == (4, "")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, told: Told, umask: int) -> None:
+    folder = tmp_path / "state" / "sessions"
+    before = os.umask(umask)
+    try:
+        keeper = keeper_of(folder, "one", told)
+        assert save(keeper, 1) and save(keeper, 2)
+        prompt = storage.save_prompt(tmp_path / "prompts", b"text", datetime.now())
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [*folder.iterdir(), prompt]}
+    expected = {"one.json": 0o600, "one.1.json": 0o600, prompt.name: 0o600}
+    assert {name: mode for name, mode in modes.items() if name != "one.lock"} == expected
+    for path in (folder, folder.parent, prompt.parent):
+        assert path.stat().st_mode & 0o777 == 0o700
+    keeper.close(LONG)
+
+
+def test_a_folder_that_others_can_read_is_closed(tmp_path: Path, told: Told) -> None:
+    (tmp_path / "sessions").mkdir(mode=0o755)
+    keeper = keeper_of(tmp_path / "sessions", "one", told)
+    assert (tmp_path / "sessions").stat().st_mode & 0o777 == 0o700
+    keeper.close(LONG)
 
 
 def test_two_keepers_of_two_names_leave_each_other_alone(tmp_path: Path, told: Told) -> None:
-    one, two = Keeper(tmp_path, "one", told), Keeper(tmp_path, "two", told)
+    one, two = keeper_of(tmp_path, "one", told), keeper_of(tmp_path, "two", told)
     assert save(one, 1) and save(two, 2) and save(one, 3)
     assert files(tmp_path) == {"one.json": 3, "one.1.json": 1, "two.json": 2}
     one.close(LONG)
@@ -484,9 +690,10 @@ def test_two_keepers_of_two_names_leave_each_other_alone(tmp_path: Path, told: T
 WRITER = """
 import sys
 from pathlib import Path
-from tokex_gguf.keep import Keeper
+from tokex_gguf.keep import claim
+from tokex_gguf.keeper import Keeper
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
-keeper = Keeper(folder, "one", print)
+keeper = Keeper(claim(folder, "one"), print)
 while True:
     n += 1
     keeper.offer(lambda: b"%d " % n + b"x" * (n * 7919 % 200_000))
@@ -518,7 +725,9 @@ def kill_writers(folder: Path, times: int, figure: Figure) -> None:
         acknowledged = found
         assert (folder / "one.json").exists(), "with hard links there is no moment without it"
         unfinished += sum(path.name.startswith(".saving-") for path in folder.iterdir())
-        prune(folder, time.time() + 7200)
+        for path in folder.glob(".saving-*"):
+            os.utime(path, (1000, 1000))
+        prune(folder, "one")
         assert {path.name for path in folder.iterdir()} <= {"one.json", "one.1.json"}
     figure(times, "programs killed while they saved", seed=SEED, saves=saved, unfinished_files=unfinished)
 
@@ -538,7 +747,7 @@ def test_killed_a_thousand_times(tmp_path: Path, figure: Figure) -> None:
 def refuse_saves(folder: Path, times: int, figure: Figure) -> None:
     """Saves, and lets one step or another of some saves fail; what was saved last can be read after each."""
     chance, told = random.Random(SEED), Told()
-    keeper = Keeper(folder, "one", told)
+    keeper = keeper_of(folder, "one", told)
     saved, refused = 0, 0
     for n in range(1, times + 1):
         with pytest.MonkeyPatch.context() as patch:

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from tests.fake import started
 from tests.terminal import Terminal
 from tokex_gguf import archive
-from tokex_gguf.autosave import Autosave
+from tokex_gguf.autosave import Autosave, Rescued
+from tokex_gguf.keep import Slot
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.session import Settings
 from tokex_gguf.update import Keep, Kept, SaveFailed, Typed
@@ -110,14 +113,16 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
     assert "my tale.json" in sessions(tmp_path)
     listed = run("sessions")
     assert listed.returncode == 0
-    assert re.match(r" 1  \d{4}-\d\d-\d\d \d\d:\d\d  my tale  5 tokens: Once upon a time", listed.stdout)
+    assert re.match(r" 1  \d{4}-\d\d-\d\d \d\d:\d\d  my tale  Smollm2 .*  5 tokens: Once upon a time", listed.stdout)
     again = Terminal("--session", "my tale")
     again.shows(r"tokens: 5 .* ready")
     # Two sessions never share a name by accident.
     again.press("\x13", "\x15", "other", "\r")
     again.shows("kept as other")
-    again.press("\x13", "\x15", "my tale", "\r")
-    again.shows("not saved: there is a session my tale already")
+    assert "my tale.json" not in sessions(tmp_path)
+    (tmp_path / "state" / "tokex-gguf" / "sessions" / "taken.json").write_text("somebody's")
+    again.press("\x13", "\x15", "taken", "\r")
+    again.shows("not saved: there is a session taken already")
     again.press("ctrl-q")
     assert again.ends() == 0
 
@@ -127,18 +132,21 @@ def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) 
         terminal = Terminal("--model", "bundled", "--session", name, "--prompt", text)
         terminal.shows(" ready")
         assert "--resume" not in terminal.text(), "another one was asked for"
+        terminal.press("right")
+        terminal.shows("known, |tokens?, ")
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
     folder = tmp_path / "state" / "tokex-gguf" / "sessions"
-    os.utime(folder / "first.json", (1_000_000_000, 1_000_000_000))
     (folder / "third.json").write_text("no session")
     os.utime(folder / "third.json", (1, 1))
     listed = [line.split("  ", 2)[1:] for line in run("sessions").stdout.splitlines()]
-    assert [rest for _, rest in listed] == [
-        "second  6 tokens: The cat␛[2J",
-        "first  2 tokens: Once upon",
-        f"third  cannot be read: {folder}/third.json: not JSON: cut off or damaged",
+    beginnings = [
+        "second  Smollm2 135M 8k Lc100K Mix1 Ep2  7 tokens: The cat␛[2J",
+        "first   Smollm2 135M 8k Lc100K Mix1 Ep2  3 tokens: Once upon",
+        f"third                                   cannot be read: {folder}/third.json: not JSON: cut off or damaged",
     ]
+    assert len(listed) == 3
+    assert all(rest.startswith(beginning) for (_, rest), beginning in zip(listed, beginnings, strict=True)), listed
     terminal = Terminal("--model", "bundled")
     terminal.shows(r"the session of \d{4}-\d\d-\d\d \d\d:\d\d is kept: start with --resume to go on with it")
     terminal.shows(" ready")
@@ -146,7 +154,7 @@ def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) 
     assert terminal.ends() == 0
     assert not any(name.startswith("autosave") for name in sessions(tmp_path)), "nothing was played"
     again = Terminal("--resume", "2")
-    again.shows(r"Once upon(.|\n)*tokens: 2 .* ready")
+    again.shows(r"Once upon(.|\n)*tokens: 3 .* ready")
     again.press("ctrl-q")
     assert again.ends() == 0
     assert "--resume 9: tokex-gguf sessions lists 3" in refused("--resume", "9")
@@ -161,8 +169,8 @@ def refused(*arguments: str) -> str:
 def test_a_game_with_the_example_is_kept_once_it_is_played(tmp_path: Path) -> None:
     terminal = Terminal("--model", "bundled")
     terminal.shows(" ready")
-    terminal.press("e")
-    terminal.shows("probability 0")
+    terminal.press("right")
+    terminal.shows(" ready")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
     assert len(sessions(tmp_path)) == 1
@@ -171,6 +179,8 @@ def test_a_game_with_the_example_is_kept_once_it_is_played(tmp_path: Path) -> No
 def test_a_session_that_is_not_there_yet_begins(tmp_path: Path) -> None:
     terminal = Terminal("--model", "bundled", "--session", "fresh", "--prompt", "Once")
     terminal.shows(" ready")
+    terminal.press("right")
+    terminal.shows(r"tokens: 2 .* ready")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
     assert "fresh.json" in sessions(tmp_path)
@@ -179,32 +189,48 @@ def test_a_session_that_is_not_there_yet_begins(tmp_path: Path) -> None:
 def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     terminal = Terminal("--model", "bundled", "--session", "mine", "--prompt", "Once upon")
     terminal.shows(r"tokens: 2 .* ready")
+    terminal.press("right")
+    terminal.shows(r"tokens: 3 .* ready")
     folder = tmp_path / "state" / "tokex-gguf" / "sessions"
     deadline = time.monotonic() + 20
     while not (folder / "mine.json").exists():
         assert time.monotonic() < deadline
         terminal.pump()
     terminal.press("right")
-    terminal.shows(r"tokens: 3 .* ready")
+    terminal.shows(r"tokens: 4 .* ready")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
     newest = folder / "mine.json"
     newest.write_bytes(newest.read_bytes()[:-100])
     again = Terminal("--session", "mine")
     again.shows("the newest session file was unreadable")
-    again.shows(r"tokens: [23] .* ready")
+    again.shows(r"tokens: [34] .* ready")
     again.press("ctrl-q")
     assert again.ends() == 0
 
 
-def test_another_model_is_noticed_and_told(tiny: dict[str, Path]) -> None:
-    terminal = Terminal("--model", "bundled", "--session", "mine", "--prompt", "Once upon")
+def test_another_model_in_the_same_file_is_noticed_and_told(tmp_path: Path, tiny: dict[str, Path]) -> None:
+    shutil.copy(tiny["llama"], tmp_path / "model.gguf")
+    terminal = Terminal("--model", "model.gguf", "--session", "mine", "--prompt", "once upon")
+    terminal.shows(r" ready")
+    terminal.press("right")
     terminal.shows(r" ready")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
-    again = Terminal("--session", "mine", "--model", str(tiny["llama"]))
+    newest = tmp_path / "state" / "tokex-gguf" / "sessions" / "mine.json"
+    before = newest.read_bytes()
+    shutil.copy(tiny["qwen2"], tmp_path / "model.gguf")
+    again = Terminal("--session", "mine")
     again.shows("another model")
-    assert "Once upon" in again.text()
+    assert "once upon" in again.text()
+    again.press("r")
+    again.shows("another model")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+    assert newest.read_bytes() == before
+    shutil.copy(tiny["llama"], tmp_path / "model.gguf")
+    again = Terminal("--session", "mine")
+    again.shows("known, 0 tokens  ready")
     again.press("ctrl-q")
     assert again.ends() == 0
 
@@ -253,12 +279,14 @@ def test_naming_is_a_mode_of_its_own() -> None:
 def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:
     told: list[str] = []
     (tmp_path / "file").write_text("")
-    autosave = Autosave(tmp_path / "file", "autosave-20260101-000000-1", told.append)
+    autosave = Autosave(Slot(tmp_path / "file"), told.append, told.append)
     play = started()
-    autosave.follow(play.session)
-    reason = autosave.rename("mine", play.session)
+    autosave.follow(play.session, 1)
+    reason = autosave.rename("mine", play.session, 1)
     assert reason
-    autosave.close()
-    assert told
+    end = autosave.close(5.0, threading.Event(), lambda: None)
+    assert told and isinstance(end, Rescued)
+    assert archive.load(end.path.read_bytes(), Settings("", "")).prompt.tip.depth == 5
+    end.path.unlink()
     play.take(SaveFailed(reason))
     assert play.session.notice.startswith("not saved: ")

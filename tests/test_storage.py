@@ -99,7 +99,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_name_cannot_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", refusing(errno.EPERM))
-    monkeypatch.setattr(Path, "open", refusing(errno.EACCES))
+    monkeypatch.setattr(os, "open", refusing(errno.EACCES))
     with pytest.raises(PermissionError):
         save_prompt(tmp_path, b"x", NOW)
     assert list(tmp_path.iterdir()) == []
@@ -116,7 +116,7 @@ def test_file_cannot_be_put_in_its_place(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs this may write everywhere, so the refusal is acted."""
-    monkeypatch.setattr(Path, "open", refusing(errno.EACCES))
+    monkeypatch.setattr(os, "open", refusing(errno.EACCES))
     with pytest.raises(PermissionError):
         save_prompt(tmp_path, b"x", NOW)
     assert list(tmp_path.iterdir()) == []

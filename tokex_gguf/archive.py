@@ -1,9 +1,10 @@
-"""A session as bytes, to go on with another day: `dump` and `load`. Pure.
+"""A session as bytes, to go on with another day: `Encoder` and `load`. Pure.
 
-One JSON object, told in docs/sessions.md. The tree's numbers are columns, packed as base64:
-that keeps every bit, and ten thousand tables are written in milliseconds instead of seconds.
+One JSON object, told in docs/sessions.md, with a game for each model that was played. The tree's numbers
+are columns, packed as base64: that keeps every bit, and ten thousand tables are written in milliseconds
+instead of seconds.
 
-`dump` may run in another thread while the session is played on. A session does not change,
+`Encoder.encode` may run in another thread while the session is played on. A session does not change,
 and its tree only gains: what is gained meanwhile is in the result or not, never half.
 """
 
@@ -18,12 +19,10 @@ from zlib import crc32
 
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.session import Layer, Palette, Prompt, Score, Session, Settings
-from tokex_gguf.tokens import Piece
+from tokex_gguf.session import Layer, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.summary import FORMAT, TEXT, VERSION, Stamp, Summary
+from tokex_gguf.tokens import Piece, visible
 from tokex_gguf.tree import Node
-
-FORMAT = "tokex-gguf session"
-VERSION = 1
 
 _LARGEST = 1 << 30
 """Bytes of the largest document that is read."""
@@ -56,9 +55,86 @@ class _Facts(NamedTuple):
     distribution: Distribution | None
 
 
+class _Game(NamedTuple):
+    """What was played with one model, encoded."""
+
+    members: bytes
+    """The game's fields, without the braces around them."""
+    tokens: int
+    """On all paths visited."""
+
+
+class Encoder:
+    """Encodes the states of one session. The games that wait are encoded once: they do not change."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[Session, _Game]] = {}
+
+    def encode(self, session: Session, stamp: Stamp) -> bytes:
+        """The session as a document. What is typed, hunted, pending or under way is not kept."""
+        active = played(session)
+        game = _encode(active)
+        others = [
+            self._other(file, other) for file, other in session.shelf.items() if other is not active and other.prompts
+        ]
+        shown = {"layer": session.layer.value, "palette": session.palette.value, "mouse": session.mouse}
+        about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
+        parts = [
+            b'{"about":',
+            about.encoded(),
+            b",",
+            json.dumps(shown, separators=(",", ":")).encode()[1:-1],
+            b",",
+            game.members,
+            b',"others":[',
+            b",".join([b"{%s}" % other.members for other in others]),
+            b"]}",
+        ]
+        return seal(b"".join(parts))
+
+    def _other(self, file: str, session: Session) -> _Game:
+        known = self._waiting.get(file)
+        if known is None or known[0] is not session:
+            known = self._waiting[file] = session, _encode(session)
+        return known[1]
+
+
 def dump(session: Session) -> bytes:
-    """The session as a document. What is typed, hunted, pending or under way is not kept."""
-    nodes, packed, mentioned = _pack(session)
+    """The session as a document of its own, saved by nobody yet."""
+    return Encoder().encode(session, Stamp())
+
+
+def played(session: Session) -> Session:
+    """The game that is played: while a model is loaded in place of another one, still that one's."""
+    return session if session.prompts else session.shelf.get(session.origin, session)
+
+
+def summary_of(session: Session) -> Summary:
+    """What a session's summary would say, where its file has none."""
+    return _summary(session, Stamp(), 0, 1)
+
+
+def _summary(session: Session, stamp: Stamp, tokens: int, games: int) -> Summary:
+    text, length = "", 0
+    if session.prompts:
+        length = session.prompt.tip.depth
+        beginning = session.prompt.tip.nodes()[: TEXT + 1]
+        text = visible(text_of(session, beginning[-1]).decode(errors="replace"))
+    return Summary(
+        sequence=stamp.sequence,
+        saved=stamp.saved,
+        moves=stamp.moves,
+        tokens=tokens,
+        length=length,
+        prompts=len(session.prompts),
+        games=games,
+        model=visible(session.model.name)[:TEXT] if session.model else "",
+        text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
+    )
+
+
+def _encode(session: Session) -> _Game:
+    nodes, packed, mentioned, tokens = _pack(session)
     place = {node: index for index, node in enumerate(nodes)}
 
     def prompt(one: Prompt) -> list[int | None]:
@@ -74,15 +150,13 @@ def dump(session: Session) -> bytes:
         "active": session.active,
         "removed": [[index, *prompt(one)] for index, one in session.removed],
         "scores": [[place[score.base], place[score.tip]] for score in session.scores],
-        "layer": session.layer.value,
-        "palette": session.palette.value,
-        "mouse": session.mouse,
     }
     # Read after the tree: a piece is there before anything that mentions its token.
     pieces = _pack_pieces({token: session.pieces[token] for token in sorted(mentioned)})
     # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
     text = json.dumps(document, separators=(",", ":")).encode()
-    return seal(b"".join([text[:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}}"]))
+    parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
+    return _Game(b"".join(parts), tokens)
 
 
 def _members(columns: dict[str, bytes]) -> list[bytes]:
@@ -96,8 +170,8 @@ def seal(body: bytes) -> bytes:
     return b"".join([_head(crc32(body)), body, b"}"])
 
 
-def _head(checksum: int) -> bytes:
-    return b'{"format":"%s","version":%d,"crc32":%d,"session":' % (FORMAT.encode(), VERSION, checksum)
+def _head(checksum: int, version: int = VERSION) -> bytes:
+    return b'{"format":"%s","version":%d,"crc32":%d,"session":' % (FORMAT.encode(), version, checksum)
 
 
 def _pack_pieces(pieces: dict[int, Piece]) -> dict[str, bytes]:
@@ -132,8 +206,8 @@ def _referred(session: Session) -> set[Node]:
     return {prompt.tip for prompt in prompts} | {prompt.cursor for prompt in prompts if prompt.cursor} | scored
 
 
-def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int]]:
-    """The nodes worth keeping, their columns, and all tokens mentioned."""
+def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int], int]:
+    """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited."""
     nodes, parents = _walk(session.root)
     referred = _referred(session)
     kept = [node in referred for node in nodes]
@@ -178,7 +252,7 @@ def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int]]:
             mentioned.update(distribution.ids)
     chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
     columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags}
-    return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned
+    return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
 
 
 def _pack_column(column: "array[int] | array[float]") -> bytes:
@@ -217,15 +291,41 @@ def _opened(data: bytes) -> dict[str, object]:
     version = _value(document, "version", int)
     if version > VERSION:
         raise BadArchive("made by a newer version of the program")
-    if version != VERSION:
+    if version < 1:
         raise BadArchive("version: there is no such version")
     told = _number(document.get("crc32"), "crc32", 0, 2**32 - 1)
-    if not data.startswith(head := _head(told)) or crc32(memoryview(data)[len(head) : -1]) != told:
+    if not data.startswith(head := _head(told, version)) or crc32(memoryview(data)[len(head) : -1]) != told:
         raise BadArchive("damaged: the checksum is another one")
     return _value(document, "session", dict)
 
 
 def _session(document: dict[str, object], settings: Settings) -> Session:
+    session = _game(document, settings)
+    shelf: dict[str, Session] = {}
+    for table in _tables(document, "others"):
+        other = _game(table, replace(settings, model="", text="", chat=()))
+        file = other.settings.model
+        if file in shelf or file == document["file"]:
+            raise BadArchive("others: two games of one model's file")
+        shelf[file] = other
+    return replace(
+        session,
+        layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
+        palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
+        mouse=_value(document, "mouse", bool),
+        shelf=shelf,
+    )
+
+
+def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
+    """A field that is a list of objects; files of version 1 have none."""
+    rows = table.get(name, [])
+    if type(rows) is not list or len(rows) > _MANY or not all(type(row) is dict for row in rows):
+        raise BadArchive(f"{name}: too many, or not objects")
+    return rows
+
+
+def _game(document: dict[str, object], settings: Settings) -> Session:
     file = _value(document, "file", str)
     if "\0" in file:
         raise BadArchive("file: not a path")
@@ -247,9 +347,6 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
             for row in _list(document, "removed", 6)
         ),
         scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
-        layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
-        palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
-        mouse=_value(document, "mouse", bool),
         model=model,
         context=_number(document.get("context"), "context", 0, _TOP),
     )

@@ -9,29 +9,36 @@ import errno
 import io
 import logging
 import os
+import shlex
 import stat
 import sys
 import threading
-import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
 
-from tokex_gguf import COMMANDS, __version__, config, home, inputs, keep, models, signals
+from tokex_gguf import COMMANDS, __version__, config, home, inputs, keep, models, signals, summary
 from tokex_gguf.chat import BadChat, messages
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.fit import Fit
 from tokex_gguf.game import Game
+from tokex_gguf.keep import Slot, when
 from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Palette, Session, Settings
+from tokex_gguf.storage import create_private, private_folder
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
+
+PATIENCE = 60.0
+"""Seconds that a slow disk has at the end for what was played."""
+PATIENCE_FOR_SIGNALS = 0.4
+"""The same where a signal ends the program: whoever sent it waits, or ends it by force."""
 
 log = logging.getLogger("tokex_gguf")
 
@@ -184,12 +191,16 @@ def _open_log(path: Path, *, asked: bool) -> Path:
     Where that cannot be done, to the system's sink, unless the place was asked for by name. Returns which.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
             raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
-        path.open("ab").close()
         if path.is_file() and path.stat().st_size > LARGEST_LOG:
             path.replace(path.with_name(f"{path.name}.1"))
+        with suppress(FileExistsError):
+            create_private(path).close()
+        path.open("ab").close()
+        if not asked and path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # made by version 0.1.0
     except (OSError, ValueError) as error:
         if asked:
             reason = error.strerror if isinstance(error, OSError) else "not a file name"
@@ -220,9 +231,27 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     options.input = inputs.source(options)
     options.unasked = options.input is not None and not named
     kept = _kept(options)
+    try:
+        return _begun(options, settings, kept, log_path, engine, notices, homeless, screen=screen)
+    finally:
+        kept.slot.close()
+
+
+def _begun(
+    options: argparse.Namespace,
+    settings: config.Config,
+    kept: "_Kept",
+    log_path: Path,
+    engine: Engine | None,
+    notices: list[str],
+    homeless: str,
+    *,
+    screen: bool,
+) -> int:
+    """Plays, or prints; returns the exit code."""
     if kept.session and options.chat:
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
-    text, about = "", tuple[str, ...]()
+    text, about = settings.prompt.example_prompt, tuple[str, ...]()
     if kept.session is None:
         text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
         notices += about
@@ -263,33 +292,84 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
         surprise=settings.display.surprise_bits,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
-    session = replace(kept.session, settings=started) if kept.session else Session(started, palette=palette)
-    session = replace(session, name=options.session or "", notice=shown)
-    game = Game(
-        session,
-        engine=engine,
-        folder=Path("prompts"),
-        sessions=(_sessions(), kept.name) if screen else None,
-    )
+    session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
+    session = replace(session, name=kept.named, notice=shown)
+    game = Game(session, engine=engine, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves)
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
     for notice in notices:
         say(notice)
+    code = FAILED
     try:
         # The engine loads its model while this process imports what the screen needs.
         game.start()
         said = [homeless, *notices] if homeless else notices
-        return _play(game) if screen else _print(game, said, as_json=options.json)
+        code = _play(game) if screen else _print(game, said, as_json=options.json)
     finally:
-        signals.hold()
-        game.close()
+        kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
+    return code or (0 if kept_whole else FAILED)
+
+
+def _leave(game: Game, patience: float) -> bool:
+    """Ends a game, and says what became of what was played; returns whether it was saved as it should be."""
+    hurry = threading.Event()
+
+    def ended(number: int) -> None:
+        if number in signals.ENDING:
+            hurry.set()
+
+    signals.listen(ended)
+    end = game.close(patience, hurry, lambda: say("saving what was played: the disk is slow"))
+    signals.hold()
+    if end is None:
+        return True
+    from tokex_gguf.autosave import Kept, Lost, Rescued
+
+    match end:
+        case Kept(name, last):
+            named = not keep.is_autosave(name) or not last
+            say(f"to go on: tokex-gguf {f'--session {shlex.quote(name)}' if named else '--resume'}")
+            return True
+        case Rescued(path, place, reason):
+            say(f"not saved: {reason}")
+            say(f"what was played is in {path}: move it to {place}, then tokex-gguf --session {place.stem} goes on")
+        case Lost(reason):
+            say(f"what was played last is not saved: {reason}")
+    return False
+
+
+def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
+    """A session that was read, with the settings of this start and the model that was asked for."""
+    file = session.settings.model
+    if _same_file(file, started.model):
+        return replace(session, settings=replace(started, model=file))
+    from tokex_gguf.rules.switching import prepared
+    from tokex_gguf.update import Prepared
+
+    try:
+        own = prepare(Path(file), context=started.context, kv=kv)
+        settings = replace(started, model=file, context=own.context, most=own.most, repack=own.repack)
+    except Unusable:
+        settings = replace(started, model=file)  # loading it says why, if it comes to that
+    # As if the player chose the other model: what was played with the one before waits for it.
+    session, _ = prepared(replace(session, settings=settings, preparing=started.model), Prepared(started.model, fit))
+    return session
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return one == other or Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 class _Kept(NamedTuple):
-    """A session that is gone on with."""
+    """Where the session that begins is kept, and what is there already."""
 
-    name: str
-    """What it is kept as from now on."""
+    slot: Slot
     session: Session | None = None
+    moves: int = 0
+    named: str = ""
+    """The player's own name for it."""
     notice: str = ""
     offer: str = ""
     """How to go on with another one, where nothing was asked for."""
@@ -302,14 +382,11 @@ def _sessions() -> Path:
 def _kept(options: argparse.Namespace) -> _Kept:
     """The session that was asked for. Raises Exit where there is none, or it cannot be read."""
     folder, name = _sessions(), options.session
-    fresh = keep.autosave_name(datetime.now())
     if options.resume is None and name is None:
-        return _Kept(fresh, offer="" if options.input or options.prompt else _offer(folder))
-    from tokex_gguf import archive  # not on the way to the first frame of a new session
-
+        return _Kept(Slot(folder), offer="" if options.input or options.prompt else _offer(folder))
     if name is not None and not keep.valid_name(name):
         raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
-    known = [kept.name for kept in keep.names(folder)]
+    known = [saved.name for saved in keep.sessions(folder)]
     if options.resume is not None:
         if name is not None:
             raise Exit("--resume takes no name of a session: leave it or --session out", USAGE)
@@ -318,24 +395,46 @@ def _kept(options: argparse.Namespace) -> _Kept:
         if options.resume > len(known):
             raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(known)}", USAGE)
         name = known[options.resume - 1]
+    named = "" if keep.is_autosave(name) else name
+    if (slot := keep.claim(folder, name)) is None:
+        # Whoever plays it goes on saving it: this program's copy is a session of its own.
+        slot, named = Slot(folder), ""
+        notice = f"the session {name} is open in another program: what is played here is kept apart from it"
+        if name not in known:
+            raise Exit(f"the session {name} is open in another program: take another name", USAGE)
     elif name not in known:
-        return _Kept(name)
-    if options.input is not None or options.prompt is not None:
-        raise Exit(f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE)
+        return _Kept(slot, named=named)
+    else:
+        notice = ""
     try:
-        session, notice = keep.read(folder, name, lambda data: archive.load(data, Settings("", "")))
+        if options.input is not None or options.prompt is not None:
+            raise Exit(
+                f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE
+            )
+        (session, moves), told = keep.read(folder, name, _loaded)
     except keep.NoSession as error:
+        slot.close()
         raise Exit(str(error), FAILED) from None
-    return _Kept(fresh if keep.is_autosave(name) else name, session, notice)
+    except Exit:
+        slot.close()
+        raise
+    return _Kept(slot, session, moves, named, notice=notice or told)
+
+
+def _loaded(data: bytes) -> tuple[Session, int]:
+    """A session's document, and how many moves were made in it."""
+    from tokex_gguf import archive  # not on the way to the first frame of a new session
+
+    about = summary.parse(data[: summary.LENGTH])
+    return archive.load(data, Settings("", "")), about.moves if about else 0
 
 
 def _offer(folder: Path) -> str:
     """How to go on with what was played last, if anything was."""
-    last = next(iter(keep.names(folder)), None)
+    last = next(iter(keep.sessions(folder)), None)
     if last is None:
         return ""
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(last.modified))
-    return f"the session of {when} is kept: start with --resume to go on with it"
+    return f"the session of {when(last.saved)} is kept: start with --resume to go on with it"
 
 
 def _light(theme: str) -> bool:

@@ -1,14 +1,13 @@
 """The commands that play nothing: `models`, `pull`, `sessions`, `doctor`."""
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokex_gguf import COMMANDS, archive, config, doctor, keep, models
 from tokex_gguf.catalogue import Entry, catalogue, row
 from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, dumps, say, show
-from tokex_gguf.session import Settings, text_of
+from tokex_gguf.session import Settings
 from tokex_gguf.tokens import visible
 
 BEGINNING = 40
@@ -86,31 +85,65 @@ def _pull(arguments: Sequence[str]) -> int:
 
 def _sessions(arguments: Sequence[str]) -> int:
     parser = Parser(
-        prog="tokex-gguf sessions", description="List the sessions that can be gone on with, the last first."
+        prog="tokex-gguf sessions",
+        description="List the sessions that can be gone on with, the last first; * marks one that is being played.",
     )
-    parser.parse_args(arguments)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    removal = actions.add_parser("rm", help="remove sessions")
+    removal.add_argument("names", metavar="NAME", nargs="+")
+    renaming = actions.add_parser("rename", help="give a session another name")
+    renaming.add_argument("old", metavar="OLD")
+    renaming.add_argument("new", metavar="NEW")
+    options = parser.parse_args(arguments)
     folder = config.state_folder() / "sessions"
-    found = keep.names(folder)
-    if not found:
-        say("no sessions yet: each game is kept by itself while it is played")
-    for number, kept in enumerate(found, 1):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.modified))
-        print(visible(f"{number:>2}  {when}  {kept.name}  {_content(folder, kept.name)}"))
+    if options.action == "rm":
+        return _each(options.names, lambda name: keep.remove(folder, name))
+    if options.action == "rename":
+        return _each([options.old], lambda name: keep.rename(folder, name, options.new))
+    _list_sessions(folder)
     return 0
 
 
-def _content(folder: Path, name: str) -> str:
-    """What a session holds, in a few words."""
-    try:
-        session, _ = keep.read(folder, name, lambda data: archive.load(data, Settings("", "")))
-    except keep.NoSession as error:
-        return f"cannot be read: {visible(str(error))}"
-    if not session.prompts:
-        return "nothing played"
-    tip, count = session.prompt.tip, len(session.prompts)
-    text = visible(text_of(session, tip).decode(errors="replace"))
-    prompts = f"{count} prompts, this one " if count > 1 else ""
-    return f"{prompts}{tip.depth} tokens: {text[:BEGINNING]}{'…' if len(text) > BEGINNING else ''}"
+def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
+    """Changes sessions, and says for each why that cannot be done; returns the exit code."""
+    code = 0
+    for name in names:
+        try:
+            change(name)
+        except keep.Refused as error:
+            say(str(error))
+            code = code or USAGE
+        except OSError as error:
+            say(f"{name}: {error.strerror or error}")
+            code = FAILED
+    return code
+
+
+def _list_sessions(folder: Path) -> None:
+    found = keep.sessions(folder)
+    if not found:
+        say("no sessions yet: each game is kept by itself while it is played")
+    rows = [(saved.name, *_content(folder, saved)) for saved in found]
+    names, models = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    for number, (saved, (name, model, content)) in enumerate(zip(found, rows, strict=True), 1):
+        mark = "*" if keep.is_open(folder, name) else " "
+        print(f"{number:>2}{mark} {keep.when(saved.saved)}  {name:<{names}}  {model:<{models}}  {content}".rstrip())
+
+
+def _content(folder: Path, saved: keep.SavedSession) -> tuple[str, str]:
+    """A session's model, and what the session holds in a few words."""
+    about = saved.summary
+    if about is None:
+        try:
+            session, _ = keep.read(folder, saved.name, lambda data: archive.load(data, Settings("", "")))
+        except keep.NoSession as error:
+            return "", f"cannot be read: {visible(str(error))}"
+        about = archive.summary_of(session)
+    games = f" (and {about.games - 1} more)" if about.games > 1 else ""
+    prompts = f"{about.prompts} prompts, this one " if about.prompts > 1 else ""
+    text = visible(about.text)
+    beginning = f"{text[:BEGINNING]}{'…' if len(text) > BEGINNING else ''}"
+    return f"{visible(about.model)}{games}", f"{prompts}{about.length} tokens: {beginning}"
 
 
 def _doctor(arguments: Sequence[str]) -> int:

@@ -10,18 +10,17 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tokex_gguf.catalogue import catalogue
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
-from tokex_gguf.keymap import Action
 from tokex_gguf.prepare import Unusable, prepare
-from tokex_gguf.rules.keys import PLAYERS
-from tokex_gguf.session import Session
+from tokex_gguf.session import Score, Session
 from tokex_gguf.starters import starters
 from tokex_gguf.storage import save_prompt
+from tokex_gguf.tree import Node
 from tokex_gguf.update import (
     Edit,
     Effect,
@@ -36,18 +35,21 @@ from tokex_gguf.update import (
     Prepare,
     Prepared,
     Quit,
+    Remark,
     Save,
     Saved,
     SaveFailed,
     Send,
     Start,
     Suspend,
+    Unsaved,
     begin,
     update,
 )
 
 if TYPE_CHECKING:
-    from tokex_gguf.autosave import Autosave
+    from tokex_gguf.autosave import Autosave, End
+    from tokex_gguf.keep import Slot
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +61,40 @@ def _identity(model: Loaded) -> tuple[str, str, str, str]:
     return model.name, model.architecture, model.quantization, model.fingerprint
 
 
+_Position: TypeAlias = tuple[str, int, tuple[Node, ...], tuple[Node, ...], tuple[Score, ...]]
+
+
+def _position(session: Session) -> _Position | None:
+    """What a move changes: the model, the open paths and which is active, the removed ones, the scores.
+
+    Looking (at the table, along the path, with a layer) is no move.
+
+    None where the texts that prompts begin with are not read yet.
+    """
+    if not session.prompts or session.carried:
+        return None
+    tips, removed = (
+        tuple(prompt.tip for prompt in prompts)
+        for prompts in (session.prompts, (prompt for _, prompt in session.removed))
+    )
+    return session.settings.model, session.active, tips, removed, session.scores
+
+
 class Game:
     """One game. `session` is its present state; only `dispatch` changes it."""
 
     def __init__(
-        self, session: Session, *, folder: Path, engine: Engine | None = None, sessions: tuple[Path, str] | None = None
+        self,
+        session: Session,
+        *,
+        folder: Path,
+        engine: Engine | None = None,
+        slot: "Slot | None" = None,
+        moves: int = 0,
     ) -> None:
         """`folder` is where prompts are saved; `engine`, a process that was started already.
 
-        `sessions`: the folder in which the session is kept while it is played, and its name there; None: it is not.
+        `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
         """
         self.session = session
         self._asked = session.settings
@@ -83,9 +110,12 @@ class Game:
         self._engine = engine
         self._folder = folder
         self._client: EngineClient | None = None
-        self._sessions = sessions
-        self._begun = bool(session.prompts) or session.settings.text != session.settings.example
-        """Whether there is something to keep: who only looks at the example would find it in place of the last game."""
+        self._slot = slot
+        self._moves = moves
+        self._before: _Position | None = _position(session)
+        """What was played at the last move; None before there is anything to play."""
+        self._changed = False
+        """Whether anything was played, or named: else there is nothing to save."""
         self._autosave: Autosave | None = None
         self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
         """Messages, each with the number of the engine that it is from."""
@@ -95,18 +125,23 @@ class Game:
         """Starts the engine, which loads the model while the caller goes on."""
         self._carry_out(begin(self.session))
 
-    def close(self) -> None:
-        """Ends the engine, and saves what is unsaved."""
+    def close(
+        self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
+    ) -> "End | None":
+        """Ends the engine, and saves what is unsaved; returns how that ended, None where nothing was played.
+
+        The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
+        """
         self._stop()
         if self._autosave:
-            self._autosave.close()
+            return self._autosave.close(patience, hurry or threading.Event(), waits)
+        if self._slot:
+            self._slot.close()
+        return None
 
     def _stop(self) -> None:
         if self._client:
             self._client.close()
-
-    def _trouble(self, reason: str) -> None:
-        self._put(SaveFailed(reason))
 
     @property
     def engine_pid(self) -> int | None:
@@ -117,18 +152,30 @@ class Game:
         """Takes one message in."""
         before = self.session
         self.session, effects = update(before, message)
-        self._begun = self._begun or (isinstance(message, PLAYERS) and message is not Action.QUIT)
         self._carry_out(effects)  # before all else: the engine may begin
-        if self._sessions and self._begun and self.session.prompts and self.session is not before:
-            self._follow(*self._sessions)
+        if self._slot and self.session is not before:
+            self._count()
+            if self._changed:
+                self._saver(self._slot).follow(self.session, self._moves)
 
-    def _follow(self, folder: Path, name: str) -> None:
-        """Lets the session be saved as it is now."""
+    def _count(self) -> None:
+        """Counts a move, where this is one."""
+        position = _position(self.session)
+        if position is None or position == self._before:
+            return
+        if self._before is not None:
+            self._moves += 1
+            self._changed = True
+        self._before = position
+
+    def _saver(self, slot: "Slot") -> "Autosave":
         if self._autosave is None:
             from tokex_gguf.autosave import Autosave  # not on the way to the first frame
 
-            self._autosave = Autosave(folder, name, self._trouble)
-        self._autosave.follow(self.session)
+            self._autosave = Autosave(
+                slot, tell=lambda reason: self._put(Unsaved(reason)), remark=lambda line: self._put(Remark(line))
+            )
+        return self._autosave
 
     def receive(self) -> bool:
         """Takes in all messages that wait; returns whether there were any. Never blocks."""
@@ -182,13 +229,21 @@ class Game:
                 case ListStarters():
                     threading.Thread(target=self._list, daemon=True).start()
                 case Keep():
-                    threading.Thread(target=self._keep, args=(effect.name, self.session), daemon=True).start()
+                    self._name(effect.name)
                 case ListModels():
                     threading.Thread(target=self._list_models, daemon=True).start()
                 case Prepare():
                     threading.Thread(target=self._prepare, args=(effect.path,), daemon=True).start()
                 case Quit():
                     self.quit = effect
+
+    def _name(self, name: str) -> None:
+        if self._slot is None or not (self.session.prompts or self.session.shelf):
+            self._put(SaveFailed("there is nothing to keep yet"))
+            return
+        self._changed = True
+        arguments = (self._saver(self._slot), name, self.session, self._moves)
+        threading.Thread(target=self._keep, args=arguments, daemon=True).start()
 
     def _list(self) -> None:
         self._put(Listed(starters(self._folder, self.session.settings.example)))
@@ -205,8 +260,8 @@ class Game:
         else:
             self._put(Prepared(path, fit))
 
-    def _keep(self, name: str, session: Session) -> None:
-        reason = self._autosave.rename(name, session) if self._autosave else "sessions are not kept here"
+    def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
+        reason = saver.rename(name, session, moves)
         self._put(SaveFailed(reason) if reason else Kept(name))
 
     def _save(self, text: bytes) -> None:

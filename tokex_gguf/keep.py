@@ -1,18 +1,17 @@
-"""Sessions on the disk: written in the background, read back, listed.
+"""Sessions on the disk: named, held against other programs, saved, read back, listed, removed.
 
-A session NAME is NAME.json and, beside it, the generation before: NAME.1.json. What the
-bytes mean is the caller's: `archive` knows.
+A session NAME is NAME.json and, beside it, the generation before: NAME.1.json. Whoever plays it
+holds the lock NAME.lock. What the bytes mean is the caller's: `archive` knows; their summary is
+`summary`'s.
 
-Every start of the program saves under a name of its own (`autosave_name`): two programs at
-once never write the same file, and neither the session that was resumed nor another
-program's is overwritten. `prune` keeps the newest ten of these.
+A program that begins a new session saves it under a name of its own (`autosave_name`). One that
+goes on with a session saves it under the name it has.
 """
 
 import errno
 import os
 import re
 import stat
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,26 +19,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from tokex_gguf.storage import TEMPORARY, save_generation
+from tokex_gguf import locks, summary
+from tokex_gguf.locks import Lock
+from tokex_gguf.storage import TEMPORARY, create_private, place, private_folder, save_generation
+from tokex_gguf.summary import Summary
 
-APART = 0.8
-"""Seconds between the beginnings of two writes, at the least."""
-SETTLE = 0.5
-"""Seconds that the first change waits for others. The answer to a key press comes before its save."""
-QUIET, AT_MOST = 0.06, 0.2
-"""Seconds without a change that a save which is due waits for, and how long it waits for them: a key whose answer is
-being computed is not to share the processor with it."""
-AGAIN = 5.0
-"""Seconds until what could not be written is tried again, where nothing asks for it before."""
 LARGEST = 1 << 30
 """Bytes of the largest file that is read."""
-AUTOSAVES = 10
-"""Autosaves that `prune` leaves."""
+AUTOSAVES = 100
+"""Autosaves that `prune` leaves, at the most."""
+TOTAL = 1 << 30
+"""Bytes that all autosaves may take together."""
+NEWEST = 10
+"""Autosaves that are not removed, however little was played, since they were saved last."""
+AGAIN = 30.0
+"""Seconds after which a session that is played looks whether others were saved meanwhile, and takes its place
+before them."""
 _STALE = 3600.0
 """Seconds after which an unfinished file belongs to no running save."""
+_HEAD = 128
+"""Bytes that tell one state of a session's file from another: its checksum is among them."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,62}[A-Za-z0-9_-])?")
-_AUTOSAVE = re.compile(r"autosave-[0-9]{8}-[0-9]{6}-[0-9]+")
+_AUTOSAVE = re.compile(r"autosave-[0-9]{8}-[0-9]{6}-[0-9a-f]+")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 """Names of devices, which Windows allows no file."""
 
@@ -50,12 +52,30 @@ class NoSession(Exception):
     """There is no session of this name that can be read. The message is one line that says why."""
 
 
-class Kept(NamedTuple):
+class Refused(Exception):
+    """A session cannot be renamed or removed. The message is one line that says why."""
+
+
+class SavedSession(NamedTuple):
     """A session on the disk."""
 
     name: str
-    modified: float
-    """When it was saved last, in seconds since 1970."""
+    saved: float
+    """When it was saved last, in seconds since 1970, as told by what saved it."""
+    size: int
+    """Bytes, both generations together."""
+    summary: Summary | None
+    """None for files of version 0.1.0, and unreadable ones."""
+
+    @property
+    def order(self) -> tuple[int, float, str]:
+        """Sorts sessions, the one played last first."""
+        return (-self.summary.sequence if self.summary else 0, -self.saved, self.name)
+
+    @property
+    def weight(self) -> int:
+        """How much was played; where the file does not say so, as much as fills a file of its size."""
+        return self.summary.weight if self.summary else self.size // 50
 
 
 def valid_name(name: str) -> bool:
@@ -71,8 +91,8 @@ def valid_name(name: str) -> bool:
 
 
 def autosave_name(now: datetime) -> str:
-    """The name that this start of the program saves under: no other start has it."""
-    return f"autosave-{now:%Y%m%d-%H%M%S}-{os.getpid()}"
+    """A name for a new session. No other call gives the same one, whatever program, machine or clock it is."""
+    return f"autosave-{now:%Y%m%d-%H%M%S}-{os.urandom(6).hex()}"
 
 
 def is_autosave(name: str) -> bool:
@@ -89,6 +109,10 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.json", folder / f"{name}.1.json"
 
 
+def _lock_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lock"
+
+
 # --- reading
 
 
@@ -103,13 +127,13 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
     try:
         return load(_bytes(newest)), ""
     except (OSError, ValueError) as error:
-        missing, reason = isinstance(error, FileNotFoundError), _reason(error)
+        missing, reason = isinstance(error, FileNotFoundError), reason_of(error)
     try:
         value = load(_bytes(previous))
     except FileNotFoundError:
         raise NoSession(f"there is no session {name}" if missing else f"{newest}: {reason}") from None
     except (OSError, ValueError) as error:
-        raise NoSession(f"{newest}: {reason}; and the one before: {_reason(error)}") from None
+        raise NoSession(f"{newest}: {reason}; and the one before: {reason_of(error)}") from None
     return value, f"the newest session file was unreadable ({reason}): the one before is shown"
 
 
@@ -125,167 +149,285 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error) or type(error).__name__
 
 
-def names(folder: Path) -> list[Kept]:
-    """The sessions in a folder, saved last first. A folder that cannot be read has none."""
-    found: dict[str, float] = {}
+def _head(path: Path, length: int) -> bytes | None:
+    """The first bytes of a plain file; None where there is none that can be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+        with path.open("rb") as file:
+            return file.read(length)
+    except OSError:
+        return None
+
+
+def sessions(folder: Path) -> list[SavedSession]:
+    """The sessions in a folder, played last first. A folder that cannot be read has none."""
+    files: dict[str, list[os.stat_result]] = {}
     with suppress(OSError):
         for path in folder.iterdir():
             name = path.name.removesuffix(".json").removesuffix(".1")
             if path.name.endswith(".json") and valid_name(name):
                 with suppress(OSError):
-                    found[name] = max(found.get(name, 0.0), path.stat().st_mtime)
-    return sorted((Kept(*item) for item in found.items()), key=lambda kept: (-kept.modified, kept.name))
+                    files.setdefault(name, []).append(path.stat())
+    return sorted((_described(folder, name, found) for name, found in files.items()), key=lambda one: one.order)
 
 
-def prune(folder: Path, now: float) -> None:
-    """Removes all autosaves but the newest ten, and what killed programs left unfinished; fails in silence.
+def _described(folder: Path, name: str, files: list[os.stat_result]) -> SavedSession:
+    heads = (_head(path, summary.LENGTH) for path in _paths(folder, name))
+    about = next((told for head in heads if head and (told := summary.parse(head))), None)
+    modified = max(file.st_mtime for file in files)
+    return SavedSession(name, about.saved if about else modified, sum(file.st_size for file in files), about)
 
-    `now` is in seconds since 1970. An autosave of a program that still runs is there again
-    with that program's next save.
+
+def when(moment: float) -> str:
+    """A moment in seconds since 1970 as local date and time, to the minute."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    except (OverflowError, OSError, ValueError):
+        return "at a time that is none"
+
+
+def is_open(folder: Path, name: str) -> bool:
+    """Whether a program plays this session now."""
+    return locks.is_held(_lock_path(folder, name))
+
+
+# --- saving
+
+
+class Slot:
+    """Where one session is saved, held against other programs until `close`. Not for two threads at once."""
+
+    def __init__(self, folder: Path, name: str = "", lock: Lock | None = None) -> None:
+        """Without a name, the first save gives it one. `claim` makes one with a name."""
+        self.folder, self.name, self._lock = folder, name, lock
+        self._expected = _head(_paths(folder, name)[0], _HEAD) if name else None
+        """The beginning of the newest generation, as it was read or written last; None: there was none."""
+        self._own = False
+        """Whether the newest generation is of this slot's making."""
+        self._sequence = 0
+        self._looked = -AGAIN
+        """When other sessions were looked at last, on the monotonic clock."""
+        self._abandoned = False
+
+    @property
+    def filled(self) -> bool:
+        """Whether a session is there that can be gone on with."""
+        return bool(self.name) and any(path.exists() for path in _paths(self.folder, self.name))
+
+    def sequence(self, *, now: bool = False) -> int:
+        """The number for the next save, larger than those of all other sessions; looked up at times only, or `now`."""
+        if now or time.monotonic() - self._looked >= AGAIN:
+            self._looked = time.monotonic()
+            others = [one.summary for one in sessions(self.folder) if one.name != self.name]
+            last = max((about.sequence for about in others if about), default=0)
+            self._sequence = self._sequence if self._sequence > last else last + 1
+        return self._sequence
+
+    def save(self, data: bytes, *, flush: bool = True) -> str:
+        """Saves a state; returns what there is to tell about it: one line, or "".
+
+        Where another program has saved under this name meanwhile, as it can where there are no locks, nothing
+        of either is lost: this one goes on under a new name. Raises OSError, or Abandoned.
+        """
+        line = ""
+        if not self.name:
+            self._begin()
+        found = _head(self._newest, _HEAD)
+        if found is not None and found != self._expected:
+            line = f"another program has saved the session {self.name}: what is played here is kept as "
+            self._leave()
+            self._begin()
+            line += self.name
+            found = None
+        # A file that was there before may be damaged: it takes the place of a good one only if there is none.
+        rotate = found is not None and (self._own or not self._previous.exists())
+        save_generation(
+            self._newest,
+            data,
+            self._previous if rotate else None,
+            flush=flush,
+            wanted=lambda: not self._abandoned or not flush,
+        )
+        self._own, self._expected = True, data[:_HEAD]
+        return line
+
+    def abandon(self) -> None:
+        """A save that is under way in another thread is to change nothing any more; one without `flush` still may."""
+        self._abandoned = True
+
+    def rename(self, name: str) -> None:
+        """Gives the session another name, under which all later states are saved. Raises Refused or OSError."""
+        if name == self.name:
+            return
+        if not valid_name(name):
+            raise Refused(f"not a name of a session: {name!r}")
+        other = claim(self.folder, name)
+        if other is None:
+            raise Refused(f"the session {name} is open in another program: take another name")
+        try:
+            if other.filled:
+                raise Refused(f"there is a session {name} already: take another name")
+            if self.name:
+                _move(self._newest, other._newest)
+                _move(self._previous, other._previous)
+        except BaseException:
+            other.close()
+            raise
+        self._leave()
+        self.name, self._lock = name, other._lock
+
+    def close(self) -> None:
+        """Lets others have the session."""
+        self._leave()
+
+    @property
+    def _newest(self) -> Path:
+        return _paths(self.folder, self.name)[0]
+
+    @property
+    def _previous(self) -> Path:
+        return _paths(self.folder, self.name)[1]
+
+    def _begin(self) -> None:
+        """Takes a name that nobody has."""
+        private_folder(self.folder)
+        while True:
+            name = autosave_name(datetime.now())
+            slot = claim(self.folder, name)
+            if slot is None or slot.filled:
+                continue
+            self.name, self._lock, self._expected, self._own = name, slot._lock, None, False
+            return
+
+    def _leave(self) -> None:
+        if self._lock:
+            self._lock.release()
+        self._lock = None
+
+
+def _move(source: Path, target: Path) -> None:
+    """Renames a file, if it is there. Raises FileExistsError where the name is taken."""
+    with suppress(FileNotFoundError):
+        place(source, target)
+    source.unlink(missing_ok=True)
+
+
+def claim(folder: Path, name: str) -> Slot | None:
+    """The place of a session of this name, whether there is one or not; None while another program holds it.
+
+    Where the folder takes no lock's file, what is saved there later is not safe from other programs, if it can be
+    saved at all.
     """
-    old = [kept.name for kept in names(folder) if is_autosave(kept.name)][AUTOSAVES:]
-    for path in (path for name in old for path in _paths(folder, name)):
-        with suppress(OSError):
+    try:
+        private_folder(folder)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+        lock = locks.acquire(_lock_path(folder, name))
+    except OSError:
+        return Slot(folder, name)
+    return None if lock is None else Slot(folder, name, lock)
+
+
+# --- renaming, removing
+
+
+def _held(folder: Path, name: str) -> Slot:
+    if not valid_name(name):
+        raise Refused(f"not a name of a session: {name!r}")
+    if not any(path.exists() for path in _paths(folder, name)):
+        raise Refused(f"there is no session {name}")
+    slot = claim(folder, name)
+    if slot is None:
+        raise Refused(f"the session {name} is open in another program")
+    return slot
+
+
+def rename(folder: Path, old: str, new: str) -> None:
+    """Gives a session another name. Raises Refused or OSError."""
+    slot = _held(folder, old)
+    try:
+        slot.rename(new)
+    finally:
+        slot.close()
+
+
+def remove(folder: Path, name: str) -> None:
+    """Removes a session that no program plays. Raises Refused or OSError."""
+    slot = _held(folder, name)
+    try:
+        for path in _paths(folder, name):
             path.unlink(missing_ok=True)
+    finally:
+        slot.close()
+
+
+def prune(folder: Path, playing: str) -> list[str]:
+    """Removes autosaves above `AUTOSAVES`, or above `TOTAL` bytes, and what killed programs left unfinished.
+
+    Those go first in which least was played. Never those with a name of the player's, the one that is `playing`,
+    one that another program plays, the `NEWEST`, or the last one of a day, unless there are too many days. Returns
+    a line for each that was removed while a smaller one was left. Fails in silence.
+    """
+    _tidy(folder)
+    autosaves = [one for one in sessions(folder) if is_autosave(one.name)]
+    count, size = len(autosaves), sum(one.size for one in autosaves)
+    if count <= AUTOSAVES and size <= TOTAL:
+        return []
+    lines: list[str] = []
+    days = {_day(one): one.name for one in reversed(autosaves)}  # the last one of each day stays in
+    spared = {playing, *(one.name for one in autosaves[:NEWEST])}
+    # Oldest first, and the sorting is stable: of equally small ones, the oldest goes first.
+    free = [one for one in reversed(autosaves) if one.name not in spared]
+    small = [one for one in free if one.name != days[_day(one)]]
+    victims = [*sorted(small, key=lambda one: one.weight), *(one for one in free if one.name == days[_day(one)])]
+    left = {one.name: one.weight for one in autosaves}
+    for one in victims:
+        if count <= AUTOSAVES and size <= TOTAL:
+            break
+        try:
+            remove(folder, one.name)
+        except (Refused, OSError):
+            continue
+        count, size = count - 1, size - one.size
+        del left[one.name]
+        if any(weight < one.weight for weight in left.values()):
+            lines.append(f"more than {AUTOSAVES} sessions, or {TOTAL >> 20} MB: {one.name} was removed")
+    return lines
+
+
+def _day(one: SavedSession) -> str:
+    return when(one.saved)[:10]
+
+
+def _tidy(folder: Path) -> None:
+    """Removes unfinished files, and lock files that killed programs left."""
     with suppress(OSError):
         for path in folder.iterdir():
-            if path.name.startswith(TEMPORARY):
-                with suppress(OSError):
-                    if now - path.stat().st_mtime > _STALE:
-                        path.unlink()
+            with suppress(OSError):
+                if path.name.startswith(TEMPORARY) and abs(time.time() - path.stat().st_mtime) > _STALE:
+                    path.unlink()
+                elif path.name.endswith(".lock") and not locks.is_held(path) and (lock := locks.acquire(path)):
+                    lock.release()
 
 
-# --- writing
-
-
-class Keeper:
-    """Saves one session again and again, in a thread of its own.
-
-    Between a change and the beginning of its save lies a second at the most. Nothing here raises
-    into the caller, and what fails costs nothing that was saved before.
-    """
-
-    def __init__(self, folder: Path, name: str, tell: Callable[[str], None]) -> None:
-        """`tell` is called from the thread: with the reason, once for each kind of failure until a save succeeds."""
-        if not valid_name(name):
-            raise ValueError(f"not a name of a session: {name!r}")
-        self._folder = folder
-        self._newest, self._previous = _paths(folder, name)
-        self._tell = tell
-        self._own = False
-        """Whether the newest generation is of this keeper's making."""
-        self._told: set[str] = set()
-        self._changed = threading.Condition()
-        # What follows is read and changed under that lock only.
-        self._dump: Callable[[], bytes] | None = None
-        """The state to be saved; None while there is nothing unsaved."""
-        self._due = self._latest = 0.0
-        """When to save, and when the last change was, on the monotonic clock."""
-        self._hurry = False
-        self._closing = False
-        self._last = -APART
-        """When the last write began, on the monotonic clock."""
-        self._offered = self._saved = 0
-        """How many states were offered, and which of them is saved."""
-        self._tries = 0
-        """Writes that have ended, well or not."""
-        self._writing = False
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
-        self._thread.start()
-
-    def offer(self, dump: Callable[[], bytes]) -> None:
-        """The state has changed: `dump`, called in the thread, gives its bytes. Returns at once.
-
-        Only the state offered last is saved.
-        """
-        with self._changed:
-            if self._closing:
-                return
-            self._latest = time.monotonic()
-            if self._dump is None:
-                self._due = max(self._latest + SETTLE, self._last + APART)
-                # Else the thread waits for that moment already: waking it would cost every key its time.
-                self._changed.notify_all()
-            self._dump = dump
-            self._offered += 1
-
-    def save_now(self, timeout: float) -> bool:
-        """Saves what is unsaved without waiting for its time; returns whether all that was offered is saved."""
-        with self._changed:
-            wanted = self._offered
-            if self._saved < wanted and not self._closing:
-                self._hurry = True
-                self._changed.notify_all()
-                # What is being written may be an older state, or fail for a reason that is gone now.
-                tries = self._tries + 1 + self._writing
-                self._changed.wait_for(lambda: self._saved >= wanted or self._tries >= tries, timeout)
-            return self._saved >= wanted
-
-    def close(self, timeout: float) -> bool:
-        """Saves what is unsaved and ends; returns whether all that was offered is saved."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join(timeout)
-        with self._changed:
-            return self._saved == self._offered
-
-    def _run(self) -> None:
-        while (taken := self._take()) is not None:
-            dump, number = taken
-            saved = self._save(dump)
-            with self._changed:
-                self._tries += 1
-                self._writing = False
-                if saved:
-                    self._saved = number
-                    self._hurry = self._hurry and self._dump is not None
-                elif self._dump is None and not self._closing:
-                    self._dump, self._due = dump, time.monotonic() + AGAIN
-                self._changed.notify_all()
-
-    def _take(self) -> tuple[Callable[[], bytes], int] | None:
-        """The state to write now and its number, once there is one; None at the end."""
-        with self._changed:
-            while True:
-                moment = min(max(self._due, self._latest + QUIET), self._due + AT_MOST)
-                wait = None if self._dump is None else moment - time.monotonic()
-                if wait is not None and (wait <= 0 or self._hurry or self._closing):
-                    break
-                if self._closing:
-                    return None
-                self._changed.wait(wait)
-            dump, self._dump, self._hurry = self._dump, None, False
-            assert dump is not None
-            self._last = time.monotonic()
-            self._writing = True
-            return dump, self._offered
-
-    def _save(self, dump: Callable[[], bytes]) -> bool:
+def rescue(data: bytes, name: str, folders: list[Path]) -> Path | None:
+    """Writes a session that cannot be saved in its place to a new file elsewhere; None where nothing takes it."""
+    for folder in folders:
+        path = folder / f"tokex-gguf-{name or 'session'}-{os.urandom(4).hex()}.json"
         try:
-            data = dump()
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Who else's file is there may be damaged: it takes the place of a good one only if there is none.
-            rotate = self._own or not self._previous.exists()
-            save_generation(self._newest, data, self._previous if rotate else None)
-        except OSError as error:
-            self._failed(errno.errorcode.get(error.errno or 0, type(error).__name__), _reason(error))
-        except Exception as error:  # whatever it is: the session is played on, and the player is told
-            self._failed(type(error).__name__, f"{type(error).__name__}: {error}")
+            with create_private(path) as file:
+                file.write(data)
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         else:
-            self._own = True
-            self._told.clear()
-            return True
-        return False
-
-    def _failed(self, kind: str, reason: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
-            with suppress(Exception):
-                self._tell(f"the session is not saved: {self._folder}: {reason}")
+            return path
+    return None

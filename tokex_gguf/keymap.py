@@ -306,9 +306,7 @@ BINDINGS: tuple[Binding, ...] = (
     ),
     Binding(Action.LATER, ("c-n",), "Search", "later", "On to what was searched for after it.", modes=(Mode.SEARCH,)),
     # Naming.
-    Binding(
-        Action.ENTER, ("enter",), "Name", "keep", "Keep the session under this name.", modes=(Mode.NAME,), footer=90
-    ),
+    Binding(Action.ENTER, ("enter",), "Name", "keep", "Give the session this name.", modes=(Mode.NAME,), footer=90),
     # Typing.
     Binding(
         Action.ENTER,

@@ -314,6 +314,8 @@ class Session:
     cost: Cost = Cost()
     name: str = ""
     """What the player called this session."""
+    unsaved: str = ""
+    """Why the session cannot be saved as it is now; empty where it can."""
     notice: str = ""
     """One line for the player."""
     fault: str = ""
@@ -420,6 +422,7 @@ OF_SCREEN = frozenset(
             "shelf",
             "origin",
             "name",
+            "unsaved",
         ),
         # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
         *("requests", "foreseen"),

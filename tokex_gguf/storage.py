@@ -1,13 +1,49 @@
-"""Files that are written whole or not at all: prompts saved as text, generations of a session."""
+"""Files that are written whole or not at all: prompts saved as text, generations of a session.
+
+All of them, and the folders made for them, are for their owner alone, whatever the umask.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY = ".saving-"
 """How the names of files begin that are not finished."""
+
+
+class Abandoned(Exception):
+    """What was written is not wanted any more; nothing has changed."""
+
+
+def private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that lack, with mode 700. One that exists is left as it is.
+
+    Raises OSError.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)  # the umask may have taken rights from the owner
+
+
+def create_private(path: Path) -> BinaryIO:
+    """A new file with mode 600, open for writing. Raises OSError, where there is one already FileExistsError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags, 0o600)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "wb")
 
 
 def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
@@ -23,19 +59,35 @@ def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
         while True:
             path = folder / (f"{stem}.txt" if number == 1 else f"{stem}-{number}.txt")
             try:
-                _place(temporary, path)
+                place(temporary, path)
                 return path
             except FileExistsError:
                 number += 1
 
 
-def save_generation(path: Path, data: bytes, previous: Path | None) -> None:
+def save_new(path: Path, data: bytes) -> None:
+    """Writes a new file. Raises OSError, where there is one already FileExistsError."""
+    with _written(path.parent, data) as temporary:
+        place(temporary, path)
+
+
+def save_generation(
+    path: Path,
+    data: bytes,
+    previous: Path | None,
+    *,
+    flush: bool = True,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Puts a file with `data` in the place of `path`; what was there becomes `previous`, if given.
 
     At every moment one of the two is whole. Raises OSError: then what was there last is still
-    there, as `path` or as `previous`.
+    there, as `path` or as `previous`. Without `flush` the bytes reach the disk when the system
+    writes them. `wanted` is asked once they are written; Abandoned is raised where it says no.
     """
-    with _written(path.parent, data) as temporary:
+    with _written(path.parent, data, flush=flush) as temporary:
+        if not wanted():
+            raise Abandoned
         if previous and path.exists():
             _step_back(path, previous)
         temporary.replace(path)
@@ -57,22 +109,26 @@ def _step_back(path: Path, previous: Path) -> None:
 
 
 @contextmanager
-def _written(folder: Path, data: bytes) -> Iterator[Path]:
+def _written(folder: Path, data: bytes, *, flush: bool = True) -> Iterator[Path]:
     """A file that is written to the end, with a name that nobody looks for; gone afterwards if it still has it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     temporary = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
     try:
-        with temporary.open("xb") as file:
+        with create_private(temporary) as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _place(temporary: Path, path: Path) -> None:
-    """Gives a finished file its name. Raises FileExistsError."""
+def place(temporary: Path, path: Path) -> None:
+    """Gives a finished file its name; whether it keeps its first one depends on the file system.
+
+    Raises OSError, where the name is taken FileExistsError.
+    """
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -29,6 +29,7 @@ from tokex_gguf.rules.effects import (
     Prepare,
     Prepared,
     Quit,
+    Remark,
     Save,
     Saved,
     SaveFailed,
@@ -37,6 +38,7 @@ from tokex_gguf.rules.effects import (
     Suspend,
     Typed,
     Unbound,
+    Unsaved,
 )
 from tokex_gguf.rules.keys import PLAYERS, act
 from tokex_gguf.rules.replies import hear
@@ -63,6 +65,7 @@ __all__ = [
     "Prepare",
     "Prepared",
     "Quit",
+    "Remark",
     "Save",
     "SaveFailed",
     "Saved",
@@ -71,6 +74,7 @@ __all__ = [
     "Suspend",
     "Typed",
     "Unbound",
+    "Unsaved",
     "begin",
     "update",
 ]

@@ -325,6 +325,8 @@ class Server:
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
         path = model.vocabulary.tokenize(text, parse_special=True)
+        if not path:
+            raise ModelError("the model's chat template makes no text of these messages")
         self._send(Tokenized(request.request, path, self._pieces(model.vocabulary, set(path))))
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:

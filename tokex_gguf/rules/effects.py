@@ -25,6 +25,21 @@ class SaveFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsaved:
+    """The session cannot be saved as it is now."""
+
+    reason: str
+    """One line; empty once it is saved again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that the player should know."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Typed:
     """Text from the keyboard, or pasted."""
 
@@ -134,6 +149,8 @@ News: TypeAlias = (
     | Saved
     | Kept
     | SaveFailed
+    | Unsaved
+    | Remark
     | EditFailed
     | NotSuspended
     | Listed
@@ -195,7 +212,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Keep the session under this name from now on; answer Kept or SaveFailed."""
+    """Give the session this name; answer Kept or SaveFailed."""
 
     name: str
 

@@ -48,8 +48,10 @@ from tokex_gguf.rules.effects import (
     Outcome,
     Prepared,
     Quit,
+    Remark,
     Saved,
     SaveFailed,
+    Unsaved,
 )
 from tokex_gguf.rules.playing import append, play_on, play_step
 from tokex_gguf.rules.typed import history, typing_mode, with_history
@@ -95,6 +97,10 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=f"not saved: {message.reason}"), []
         case EditFailed():
             return composing.not_edited(session, message), []
+        case Unsaved():
+            return replace(session, unsaved=message.reason), []
+        case Remark():
+            return replace(session, notice=message.line), []
         case NotSuspended():
             return replace(session, notice=message.reason), []
         case Listed():
@@ -139,6 +145,8 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
     if session.model and not message.same(session.model):
         # Token ids of one vocabulary mean nothing in another.
         return died(session, EngineDied("the file holds another model now; put the first one back"))
+    if session.model is None:
+        session = switching.adopted(session, message)
     if session.model and session.model.arithmetic not in ("", message.arithmetic):
         why = "the numbers from before were computed by another build or machine: new ones can differ a little"
         session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
@@ -154,6 +162,8 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
     session.pieces.update(message.pieces)
     purpose, path = session.asked.get(message.request), message.path
+    if not path and purpose is not None:
+        return _failed(session, Failed(message.request, "this text has no tokens in the model's vocabulary"))
     session = answered(session, message.request)
     match purpose:
         case None:

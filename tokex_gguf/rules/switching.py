@@ -7,6 +7,7 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.catalogue import Entry
+from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.keymap import Mode
 from tokex_gguf.purposes import ForCarried
 from tokex_gguf.rules.asking import begin, tokenize
@@ -118,6 +119,16 @@ def settled(session: Session) -> Session:
     """The session when there is something to play: no way back is needed any more."""
     shelf = {file: game for file, game in session.shelf.items() if game.prompts}
     return replace(session, origin="", shelf=shelf) if session.origin else session
+
+
+def adopted(session: Session, model: Loaded) -> Session:
+    """The session with the game that was played with this very model before, from a file of another name."""
+    played = (file for file, game in session.shelf.items() if game.prompts and game.model and model.same(game.model))
+    if not model.fingerprint or (file := next(played, None)) is None:
+        return session
+    game = replace(session.shelf[file], settings=session.settings)
+    shelf = {other: waiting for other, waiting in session.shelf.items() if other != file}
+    return replace(turned_to(session, game), shelf=shelf, notice=session.notice)
 
 
 def _resting(session: Session) -> Session:

@@ -158,8 +158,9 @@ def header(session: Session, width: int) -> Line:
 def status(session: Session, width: int) -> Line:
     """Where the player is, and whether the table is true."""
     right = [*_state(session), ("", " ")]
+    unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
     if not session.prompts:
-        return spread([("", " Prompt –/–")], right, width)
+        return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     if unread(session) is not None:
         return spread([("", " a text to start with")], right, width)
     _, cursor, tip = shown(session)
@@ -167,6 +168,8 @@ def status(session: Session, width: int) -> Line:
         (9, [("", f" {_name(session, tip)}")]),
         (8, [("", f"tokens: {tip.depth}")]),
     ]
+    if session.unsaved:
+        parts.insert(0, (10, unsaved))
     if session.draft is not None:
         parts += _joint(session.draft)
     elif cursor is not None:

@@ -1,0 +1,78 @@
+"""What the first bytes of a session's file tell of it, so that listing sessions need not read them whole. Pure."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+
+FORMAT = "tokex-gguf session"
+VERSION = 2
+LENGTH = 4096
+"""Bytes at the beginning of a file that hold its summary."""
+TEXT = 60
+"""Characters of a text's beginning, or of a model's name, that a summary holds at the most."""
+
+_HEAD = re.compile(rb'\{"format":"%s","version":%d,"crc32":\d{1,10},"session":\{"about":' % (FORMAT.encode(), VERSION))
+_MOST = 2**52
+"""The largest number that is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a saved session gets from the program that saves it."""
+
+    sequence: int = 0
+    """Larger than that of every session saved before: the order of sessions, which no clock can disturb."""
+    saved: int = 0
+    """When, in seconds since 1970, by this machine's clock."""
+    moves: int = 0
+    """How often the player changed what is kept: tokens appended, popped or typed, prompts opened or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A session in a few values."""
+
+    sequence: int
+    saved: int
+    moves: int
+    tokens: int
+    """Tokens on all paths visited, of all games."""
+    length: int
+    """Tokens of the active prompt."""
+    prompts: int
+    """Open prompts of the active game."""
+    games: int
+    """Models played."""
+    model: str
+    """The active game's."""
+    text: str
+    """The beginning of the active prompt."""
+
+    @property
+    def weight(self) -> int:
+        """How much was played: a move counts for ten tokens, since a text can be read again and moves cannot."""
+        return self.tokens + 10 * self.moves
+
+    def encoded(self) -> bytes:
+        """As JSON, in ASCII."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+
+def parse(head: bytes) -> Summary | None:
+    """The summary in the first `LENGTH` bytes of a file; None where there is none that makes sense."""
+    match = _HEAD.match(head)
+    if match is None:
+        return None
+    try:
+        table, _ = json.JSONDecoder().raw_decode(head[match.end() : LENGTH].decode("ascii"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(table, dict):
+        return None
+    values: dict[str, int | str] = {}
+    for field in fields(Summary):
+        value = table.get(field.name)
+        if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= _MOST):
+            return None
+        values[field.name] = value  # type: ignore[assignment]
+    return Summary(**values)  # type: ignore[arg-type]
