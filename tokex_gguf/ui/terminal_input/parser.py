@@ -70,10 +70,13 @@ _PASTE_END = b"\x1b[201~"
 _WAYS_OUT = b"\x03\x11"
 """ctrl+c and ctrl+q. Alone in a read, they are these keys even in the middle of something unfinished."""
 
-_TEXT = re.compile(
-    rb"(?:[\x20-\x7e]+|\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
-    rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})+"
+_BEYOND_ASCII = (
+    rb"\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}"
+    rb"|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"
 )
+"""One character in UTF-8, no control character."""
+_TEXT = re.compile(rb"(?:[\x20-\x7e]+|" + _BEYOND_ASCII + rb")+")
+_ONE_CHARACTER = re.compile(rb"[\x00-\x7f]|" + _BEYOND_ASCII)
 _CUT_CHARACTER = re.compile(rb"[\xc2-\xdf]\Z|[\xe0-\xef][\x80-\xbf]?\Z|[\xf0-\xf4][\x80-\xbf]{0,2}\Z")
 _CONTROL_8_BITS = re.compile(rb"\xc2?[\x80-\x9f]")
 _NOT_UTF8 = re.compile(rb"[\x80-\xff]+")
@@ -109,7 +112,6 @@ _LATE_REST = re.compile(
     re.DOTALL,
 )
 """What follows ESC in a sequence, where ESC was taken for a key because this came late. Nobody types it at once."""
-_ONE_CHARACTER = re.compile(rb"[\x00-\x7f]|[\xc2-\xf4][\x80-\xbf]{1,3}")
 
 
 class Parser:
@@ -285,11 +287,10 @@ class Parser:
         if _CUT_CHARACTER.match(data, at + 1):
             return self._hold(data, at)
         if character := _ONE_CHARACTER.match(data, at + 1):
-            try:
-                events.append(Key(with_alt(character[0].decode())))
-            except UnicodeDecodeError:
-                events.append(Key(""))
+            events.append(Key(with_alt(character[0].decode())))
             return character.end()
+        if _CONTROL_8_BITS.match(data, at + 1):
+            return at + 1  # broken off by another sequence
         events.append(Key(""))
         return at + 2
 
