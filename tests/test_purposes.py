@@ -8,7 +8,7 @@ import pytest
 from tests import fake
 from tests.fake import OTHER, Play, started
 from tests.test_switching import ENTRIES
-from tokex_gguf.engine.protocol import Failed, Found, Search, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.fit import Fit
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.purposes import (
@@ -239,3 +239,20 @@ def test_only_the_newest_evaluation_is_waited_for() -> None:
     for key in (Action.POP, Action.POP, Action.APPEND, Action.AUTOPLAY, Action.POP):
         play.take(key)
         assert sum(purpose.awaited for purpose in play.session.asked.values()) <= 1
+
+
+def test_a_starting_text_that_ends_the_engine_is_named_and_tried_once_more_at_the_most() -> None:
+    play = starting()
+    for _ in range(2):
+        assert play.session.newest(ForStart)
+        play.asked.clear()
+        play.take(EngineDied("SIGSEGV"))
+        if play.effects[-1:] and isinstance(play.effects[-1], Quit):
+            break
+        assert "over the starting text, “" in play.session.notice
+        assert play.session.notice.endswith("press r to restart it")
+        play.take(Action.RESTART)
+        play.asked.clear()
+        play.take(OTHER)
+    quit_ = play.effects[-1]
+    assert isinstance(quit_, Quit) and "twice over the starting text" in quit_.fault

@@ -320,6 +320,8 @@ class Session:
     """One line for the player."""
     fault: str = ""
     """Why the engine stopped, when it did last."""
+    fault_at_start: bool = False
+    """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
 
     @property
     def prompt(self) -> Prompt:
@@ -432,6 +434,7 @@ OF_SCREEN = frozenset(
 OF_ENGINE = frozenset(
     (
         *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
+        "fault_at_start",
         *("mode", "row", "line", "hunt", "draft", "preparing"),
     )
 )

@@ -56,6 +56,7 @@ from tokex_gguf.rules.effects import (
 from tokex_gguf.rules.playing import append, play_on, play_step
 from tokex_gguf.rules.typed import history, typing_mode, with_history
 from tokex_gguf.session import Cost, Engine, Prompt, Session
+from tokex_gguf.tokens import visible
 
 
 def hear(session: Session, message: News) -> Outcome:
@@ -338,12 +339,26 @@ def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
     if switching.way_back(session):
         return switching.back(session, f"the engine stopped ({message.reason}): back to the model before")
+    starting = any(isinstance(purpose, ForStart) for purpose in session.asked.values())
+    over = f" over the starting text, {_quoted(session.settings.text)}" if starting else ""
+    if starting and session.fault_at_start and not session.prompts:
+        return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
     typing = typing_mode(session)
     way = "press r to restart it"
     safe = "; your prompts are safe" if session.prompts else ""
     if typing:  # the keys that come are still meant as text
         safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
-    notice = f"the engine stopped ({message.reason}){safe}: {way}"
+    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
     mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
     session = replace(program.lost(session), engine=Engine.DEAD, mode=mode, explained=typing or Mode.BROKEN)
-    return replace(session, notice=notice, fault=message.reason), []
+    return replace(session, notice=notice, fault=message.reason, fault_at_start=starting), []
+
+
+def _quoted(text: str) -> str:
+    """The beginning of a text on a line, for a player who may have given several.
+
+    >>> _quoted("a" * 30_000)
+    '“aaaaaaaaaaaaaaaaaaaa…” (30,000 characters)'
+    """
+    begin = visible(text[:20])
+    return f"“{begin}…” ({len(text):,} characters)" if len(text) > 20 else f"“{begin}”"
