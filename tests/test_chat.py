@@ -1,6 +1,7 @@
 """Chats: what is read, how a model's template makes it a text, and the program's way from one to the other."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,44 +12,117 @@ from tests.fake import Play
 from tests.terminal import Terminal
 from tests.test_header import string, with_keys
 from tokex_gguf import cli
-from tokex_gguf.chat import BadChat, messages
+from tokex_gguf.chat import BadChat, conversation
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.protocol import Chat, Tokenized
 
 # --- what is read
 
 
-@pytest.mark.parametrize("text", ["Hi", "[1, 2] is a list", "[1, 2]", "[", "{}", "[" * 100_000])
-def test_what_is_no_list_of_messages_is_a_turn_of_the_users(text: str) -> None:
-    assert messages(text) == (("user", text),)
+def messages(text: str) -> object:
+    return json.loads(conversation(text).request)["messages"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Hi", "[1, 2] is a list", "{", "[", "[" * 100_000, '{"a": 1} is an object', '"a"', "1"]
+)
+def test_what_is_no_json_is_a_turn_of_the_users(text: str) -> None:
+    assert messages(text) == [{"role": "user", "content": text}]
+
+
+TOOL = {"type": "function", "function": {"name": "f", "z": 1, "a": {}}}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"role": "user", "content": "a", "name": "b"}],
+        [{"role": "developer", "content": "a"}, CALL, {"role": "tool", "content": "b", "tool_call_id": "1"}],
+        [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}],
+        [{"role": "assistant", "reasoning_content": "a"}],
+    ],
+)
+def test_messages_are_handed_on_whole(told: object) -> None:
+    for space in ("", "  ", "\r\n"):
+        assert messages(space + json.dumps(told)) == told
+        assert messages(space + json.dumps({"messages": told}, indent=2)) == told
+
+
+def test_an_object_has_more_than_messages() -> None:
+    told = {
+        "messages": [{"role": "user", "content": "a"}],
+        "tools": [TOOL],
+        "documents": [{"text": "b"}],
+        "add_generation_prompt": False,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    request, notices = conversation(json.dumps(told))
+    assert (json.loads(request), notices) == (told, ())
+    assert list(json.loads(request)["tools"][0]["function"]) == ["name", "z", "a"], "in the order given"
+    request, notices = conversation(json.dumps({"model": "x", **told, "temperature": 0}))
+    assert (json.loads(request), notices) == (told, ("--chat: not used: model, temperature",))
+
+
+USER = {"role": "user", "content": "a"}
 
 
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
+        ([], "JSON that is no list of messages"),
+        ({}, "JSON without messages"),
+        (USER, "JSON without messages"),
+        ({"conversations": [{"from": "human", "value": "a"}]}, "JSON without messages"),
+        ({"messages": "a"}, "JSON that is no list of messages"),
+        ({"messages": []}, "JSON that is no list of messages"),
+        ([1, 2], "message 1: expected an object"),
         ([{"role": "user"}], "message 1: expected an object with role and content"),
-        ([{"role": "user", "content": "a"}, 3], "message 2: expected an object"),
-        ([{"role": "pirate", "content": "a"}], "message 1: role: expected one of system, user"),
-        ([{"role": "user", "content": ["a"]}], "message 1: content: expected a text"),
-        ([{"role": "user", "content": "a", "name": "b"}], "and nothing else"),
+        ([{"role": "user", "content": None}], "message 1: expected an object with role and content"),
+        ([{"role": "assistant", "content": None}], "message 1: expected an object with role and content"),
+        ([{"content": "a"}], "message 1: expected an object with role and content"),
+        ([USER, 3], "message 2: expected an object"),
+        ([{"role": "pirate", "content": "a"}], "message 1: role: expected one of system, developer, user"),
+        ([{"role": ["user"], "content": "a"}], "message 1: role: expected one of system"),
+        ([{"role": "user", "content": 5}], "message 1: content: expected a text, or a list of parts"),
+        ([{"role": "user", "content": ["a"]}], "message 1: content: expected a text, or a list of parts"),
+        ([{"role": "user", "content": [{"text": "a"}]}], "message 1: content: expected a text, or a list of parts"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "message 1: content: a part of the type text without"),
+        ([{**CALL, "tool_calls": "f"}], "message 1: tool_calls: expected a list of objects"),
+        ({"messages": [USER], "tools": {"a": 1}}, "tools: expected a list of objects"),
+        ({"messages": [USER], "documents": ["a"]}, "documents: expected a list of objects"),
+        ({"messages": [USER], "add_generation_prompt": 1}, "add_generation_prompt: expected true or false"),
+        ({"messages": [USER], "chat_template_kwargs": {"a b": 1}}, "chat_template_kwargs: expected"),
+        ({"messages": [USER], "chat_template_kwargs": {"messages": 1}}, "chat_template_kwargs: expected"),
+        ([{"role": "user", "content": "\ud800"}], "half of a surrogate pair"),
     ],
 )
-def test_lists_that_are_wrong_are_told(told: object, expected: str) -> None:
-    with pytest.raises(BadChat, match=expected):
-        messages(json.dumps(told))
+def test_what_is_wrong_is_told(told: object, expected: str) -> None:
+    with pytest.raises(BadChat, match=expected) as failed:
+        conversation(json.dumps(told))
+    assert str(failed.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    "text", ['[{"role": "user", "content": "Hi"', '[ {"content": "Hi"},]', "[{'role': 'user'}]", '\n[{role: "user"}]']
+    "text",
+    [
+        '[{"role": "user", "content": "Hi"',
+        '[ {"content": "Hi"},]',
+        "[{'role': 'user'}]",
+        '\n[{role: "user"}]',
+        '{"messages": [',
+        "{'messages': []}",
+        '{"messages": []}\n{"messages": []}',
+    ],
 )
 def test_lists_that_are_not_json_are_no_turn(text: str) -> None:
     with pytest.raises(BadChat, match=r"a list of messages that is not JSON: .* line \d column \d+"):
-        messages(text)
+        conversation(text)
 
 
 # --- templates
 
-TURNS = [{"role": "user", "content": "Hi"}]
+TURNS = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
 def test_a_template_gets_what_templates_expect() -> None:
@@ -58,8 +132,8 @@ def test_a_template_gets_what_templates_expect() -> None:
         "[{{ message['content'] | trim }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}{{ eos_token }}"
         "{% for n in [1, 2] %}{% if n == 2 %}{% break %}{% endif %}{{ n }}{% endfor %}"
     )
-    assert render(template, TURNS, bos="<s>", eos="</s>") == "<s>[Hi]></s>1"
-    assert len(render("{{ strftime_now('%Y') }}", TURNS, bos="", eos="")) == 4
+    assert render(template, TURNS, {"bos_token": "<s>", "eos_token": "</s>"}).text == "<s>[Hi]></s>1"
+    assert len(render("{{ strftime_now('%Y') }}", TURNS, {}).text) == 4
 
 
 @pytest.mark.parametrize(
@@ -80,7 +154,7 @@ def test_a_template_gets_what_templates_expect() -> None:
 )
 def test_templates_that_fail_do_so_in_one_line(template: str, expected: str) -> None:
     with pytest.raises(TemplateFailed, match=expected) as failed:
-        render(template, TURNS, bos="", eos="")
+        render(template, TURNS, {})
     assert "\n" not in str(failed.value)
 
 
@@ -88,10 +162,11 @@ def test_templates_that_fail_do_so_in_one_line(template: str, expected: str) -> 
 
 
 def test_a_chat_is_asked_for_instead_of_its_text() -> None:
-    play = Play("[…]", chat=(("system", "Be brief."), ("user", "Hi")))
+    told = conversation('[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]').request
+    play = Play("[…]", chat=told)
     play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
     (request,) = play.asked
-    assert request == Chat(1, [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+    assert request == Chat(1, told)
     play.asked.clear()
     play.take(Tokenized(1, [1, 2, 3], {}))
     play.answer()
@@ -114,6 +189,23 @@ def test_the_bundled_models_template(tmp_path: Path) -> None:
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     )
     assert pieces.count("<|im_start|>") == 3, "each is one token"
+
+
+def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2 🦜."}, USER]
+    (tmp_path / "chat.json").write_text("\ufeff" + json.dumps({"messages": told, "tools": [TOOL]}), encoding="utf-8")
+    arguments = ["--model", "bundled", "--no-config", "--chat", str(tmp_path / "chat.json")]
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    said = [token for token in found["tokens"] if token["assistant"]]
+    assert b"".join(bytes(token["bytes"]) for token in said).decode() == "It is 2 🦜.<|im_end|>"
+    logprob = sum(token["logprob"] for token in said)
+    assert found["assistant"]["tokens"] == len(said)
+    assert found["assistant"]["logprob"] == pytest.approx(logprob)
+    assert found["assistant"]["perplexity"] == pytest.approx(math.exp(-logprob / len(said)))
+    assert found["notices"] == []
+    assert cli.main([*arguments, "--plain"]) == 0
+    assert f"assistant's turns: {len(said)} tokens, logprob: {logprob:.4f}" in capsys.readouterr().out
 
 
 def test_a_chat_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def test_json_has_all_the_numbers() -> None:
     done = run("--json", "--input", str(NATALIA))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told) == {"model", "tokens", "next", "logprob", "perplexity", "notices"}
+    assert set(told) == {"model", "tokens", "next", "logprob", "perplexity", "assistant", "notices"}
     assert told["model"].pop("path").endswith(".gguf")
     assert told["model"] == {
         "name": "Smollm2 135M 8k Lc100K Mix1 Ep2",

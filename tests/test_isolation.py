@@ -180,7 +180,7 @@ def test_a_word_too_long_for_any_stack_is_refused(raw: Raw, tmp_path: Path) -> N
 
 def test_a_request_that_cannot_be_sent_is_refused_and_the_next_one_goes() -> None:
     conversation = Conversation()
-    conversation.client.send(Chat(7, [{"role": object()}]))  # type: ignore[dict-item]
+    conversation.client.send(Chat(7, object()))  # type: ignore[arg-type]
     conversation.client.send(Ping())
     replies = {type(conversation.next()): None, type(conversation.next()): None}
     conversation.client.close()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import platformdirs
 
 from tokex_gguf import COMMANDS, __version__, config, home, inputs, keep, models, signals, summary
-from tokex_gguf.chat import BadChat, messages
+from tokex_gguf.chat import BadChat, Conversation, conversation
 from tokex_gguf.engine.process import Engine
 from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.fit import Fit
@@ -255,7 +255,9 @@ def _begun(
     if kept.session is None:
         text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
         notices += about
-    chat = _chat(text) if options.chat else ()
+    chat, more = _chat(text) if options.chat else ("", ())
+    about += more
+    notices += more
     if kept.session and options.model is None:
         model = _played(kept.session.settings.model, notices)
     else:
@@ -482,9 +484,9 @@ def _prepared(model: Path, context: int, kv: str) -> Fit:
         raise Exit(str(error), USAGE) from None
 
 
-def _chat(text: str) -> tuple[tuple[str, str], ...]:
+def _chat(text: str) -> Conversation:
     try:
-        return messages(text)
+        return conversation(text)
     except BadChat as error:
         raise Exit(f"--chat: {error}", USAGE) from None
 

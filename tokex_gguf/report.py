@@ -6,7 +6,7 @@ from typing import Any
 
 from tokex_gguf.game import Game
 from tokex_gguf.session import Engine, Session
-from tokex_gguf.tokens import label, visible
+from tokex_gguf.tokens import label, offsets, visible
 
 
 class EvaluationFailed(Exception):
@@ -67,6 +67,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 "id": node.token,
                 **look(node.token),
                 "offset": offset,
+                **({"assistant": node in session.said} if session.said else {}),
                 "prob": taken.prob if taken else None,
                 "logprob": _number(taken.logprob) if taken else None,
                 "rank": taken.rank if taken else None,
@@ -92,30 +93,30 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         },
         "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
-        "notices": list(notices),
+        "assistant": assistant(session),
+        "notices": [*notices, *([] if session.said is not None else [_UNKNOWN])],
     }
 
 
-def offsets(pieces: Sequence[bytes], text: bytes) -> list[int | None]:
-    r"""Where each token's bytes begin in a text; None from where the tokenizer has changed it. Shape like `pieces`.
+_UNKNOWN = "the model's chat template does not tell which tokens are the assistant's"
 
-    What a vocabulary adds takes no room: a token before the text, and the space that some put before
-    it and after special tokens.
 
-    >>> offsets([b"<s>", b" caf", b"\xc3", b"\xa9", b"<s>", b" a"], "café<s>a".encode())
-    [0, 0, 3, 4, 5, 8]
-    """
-    found: list[int | None] = []
-    at = 0
-    for index, data in enumerate(pieces):
-        found.append(at)
-        if text.startswith(data, at):
-            at += len(data)
-        elif data[:1] == b" " and text.startswith(data[1:], at):
-            at += len(data) - 1
-        elif index:
-            return found[:-1] + [None] * (len(pieces) - index)
-    return found
+def assistant(session: Session) -> dict[str, Any] | None:
+    """The numbers of the assistant's turns in a chat, given all that stands before them; None without any."""
+    nodes = session.prompt.tip.nodes() if session.said else ()
+    logprobs = [node.taken.logprob for node in nodes if node in (session.said or ()) and node.taken]
+    if not logprobs:
+        return None
+    logprob = math.fsum(logprobs)
+    return {
+        "tokens": len(logprobs),
+        "logprob": _number(logprob),
+        "perplexity": _number(_exp(-logprob / len(logprobs))),
+    }
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
 
 
 def probability(value: float) -> str:
@@ -142,6 +143,12 @@ def as_text(session: Session) -> str:
     lines += ["", f"tokens: {tip.depth}"]
     if tip.logprob is not None and tip.perplexity is not None:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")
+    if turns := assistant(session):
+        logprob, perplexity = turns["logprob"], turns["perplexity"]
+        if logprob is not None and perplexity is not None:
+            lines.append(
+                f"assistant's turns: {turns['tokens']} tokens, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}"
+            )
     lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits"]
     for row in tip.distribution.candidates():
         lines.append(

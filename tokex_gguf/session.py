@@ -78,8 +78,8 @@ class Settings:
     """Path of the engine's log; none if empty."""
     fingerprints: str = ""
     """Path of the file in which the engine remembers the fingerprints of files; none if empty."""
-    chat: tuple[tuple[str, str], ...] = ()
-    """Roles and texts of the messages that the starting prompt is made of; empty: it is `text` as it is."""
+    chat: str = ""
+    """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
     parse_special: bool = True
     max_prompts: int = 9
     tokens_to_show: int = 30
@@ -254,6 +254,8 @@ class Session:
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
+    said: frozenset[Node] | None = frozenset()
+    """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
     layer: Layer = Layer.PLAIN

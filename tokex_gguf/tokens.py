@@ -163,3 +163,25 @@ def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int,
             spelled[owner] += _raw([byte])
         waiting = waiting[rest.end :]
     return []
+
+
+def offsets(pieces: Sequence[bytes], text: bytes) -> list[int | None]:
+    r"""Where each token's bytes begin in a text; None from where the tokenizer has changed it. Shape like `pieces`.
+
+    What a vocabulary adds takes no room: a token before the text, and the space that some put before
+    it and after special tokens.
+
+    >>> offsets([b"<s>", b" caf", b"\xc3", b"\xa9", b"<s>", b" a"], "café<s>a".encode())
+    [0, 0, 3, 4, 5, 8]
+    """
+    found: list[int | None] = []
+    at = 0
+    for index, data in enumerate(pieces):
+        found.append(at)
+        if text.startswith(data, at):
+            at += len(data)
+        elif data[:1] == b" " and text.startswith(data[1:], at):
+            at += len(data) - 1
+        elif index:
+            return found[:-1] + [None] * (len(pieces) - index)
+    return found

@@ -200,6 +200,18 @@ def has_gpu() -> bool:
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
+_SPECIAL = {
+    "bos_token": "bos",
+    "eos_token": "eos",
+    "unk_token": "unknown",
+    "sep_token": "seperator",  # GGUF spells it so
+    "pad_token": "padding",
+    "cls_token": "cls",
+    "mask_token": "mask",
+}
+"""Special tokens: their names in chat templates, and in GGUF's keys."""
+
+
 class Entry(NamedTuple):
     """One token of a batch."""
 
@@ -238,11 +250,6 @@ class Vocabulary:
         """Whether the vocabulary asks for one and names none."""
         self._guessed_eos = eos if _meta(model, "tokenizer.ggml.eos_token_id") != str(eos) else -1
         """What llama.cpp takes for the end of a text though the file does not say so; -1: nothing."""
-        self.bos_text, self.eos_text = (
-            self.piece(token).data.decode("utf-8", "replace") if 0 <= token < self.size else ""
-            for token in (bos, llama_cpp.llama_vocab_eos(self._vocab))
-        )
-        """What chat templates write for the first and the last token."""
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """The path of a text, with BOS where the vocabulary asks for it.
@@ -427,6 +434,15 @@ class Llama:
 
     def _meta(self, key: str) -> str:
         return _meta(self._model, key)
+
+    def special_texts(self) -> dict[str, str]:
+        """The texts of the special tokens that the file names, by what chat templates call them."""
+        texts: dict[str, str] = {}
+        for name, key in _SPECIAL.items():
+            token = self._meta(f"tokenizer.ggml.{key}_token_id")
+            if token.isdecimal() and int(token) < self.vocabulary.size:
+                texts[name] = self.vocabulary.piece(int(token)).data.decode("utf-8", "replace")
+        return texts
 
     def _quantization(self) -> str:
         ftype = self._meta("general.file_type")

@@ -13,7 +13,7 @@ Continue(request=1, path=[7, 9], top=30)
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 from tokex_gguf.distribution import Distribution, Taken
@@ -67,8 +67,8 @@ class Chat:
     """Turn messages into a path, by the model's own chat template. Answered as Tokenize is."""
 
     request: int
-    messages: list[dict[str, str]]
-    """Each with `role` and `content`."""
+    conversation: str
+    """JSON: what `engine.chat.render` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,8 @@ class Tokenized:
     request: int
     path: list[int]
     pieces: dict[int, Piece]
+    said: list[int] | None = field(default_factory=list)
+    """Which positions of the path are the assistant's turns in a chat; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +359,9 @@ def _fits(value: object, kind: object) -> bool:
         return type(value) in (int, float)
     if kind == int | None:
         return value is None or type(value) is int
-    if kind == list[int]:
+    if kind == list[int] | None and value is None:
+        return True
+    if kind in (list[int], list[int] | None):
         return type(value) is list and set(map(type, value)) <= {int}
     return True
 

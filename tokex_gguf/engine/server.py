@@ -4,17 +4,19 @@ One thread reads requests, so that a newer one can end a decode that has become
 unnecessary; the other answers them.
 """
 
+import json
 import os
 import sys
 import threading
 import time
 import traceback
+from bisect import bisect_left
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.abort import Abort
-from tokex_gguf.engine.chat import TemplateFailed, render
+from tokex_gguf.engine.chat import Span, TemplateFailed, render
 from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.fingerprints import Fingerprints, former
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
@@ -48,7 +50,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.search import Index, likeliest
 from tokex_gguf.engine.wire import OutOfStep, Receiver
 from tokex_gguf.prefix import common_prefix
-from tokex_gguf.tokens import Piece
+from tokex_gguf.tokens import Piece, offsets
 
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
@@ -191,6 +193,25 @@ class _Identity(threading.Thread):
         return self._found
 
 
+def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
+    """Which positions of a chat's path belong to the assistant's turns, with the token that ends each."""
+    if turns is None:
+        return None
+    pieces = [vocabulary.piece(token) for token in path]
+    begins = [begin for begin in offsets([piece.data for piece in pieces], text.encode()) if begin is not None]
+    if len(begins) < len(path):
+        return None  # the tokenizer has changed the text
+    said: list[int] = []
+    for start, end in turns:
+        first, behind = (bisect_left(begins, len(text[:at].encode())) for at in (start, end))
+        if first == behind:
+            return None
+        if not pieces[behind - 1].ends and behind < len(path) and pieces[behind].ends:
+            behind += 1
+        said += range(first, behind)
+    return said
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -319,15 +340,14 @@ class Server:
 
     def _chat(self, request: Chat, model: Llama) -> None:
         try:
-            text = render(
-                model.chat_template, request.messages, bos=model.vocabulary.bos_text, eos=model.vocabulary.eos_text
-            )
+            text, turns = render(model.chat_template, json.loads(request.conversation), model.special_texts())
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
         path = model.vocabulary.tokenize(text, parse_special=True)
         if not path:
             raise ModelError("the model's chat template makes no text of these messages")
-        self._send(Tokenized(request.request, path, self._pieces(model.vocabulary, set(path))))
+        pieces = self._pieces(model.vocabulary, set(path))
+        self._send(Tokenized(request.request, path, pieces, _said(path, text, turns, model.vocabulary)))
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
         for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked):

@@ -135,8 +135,7 @@ def read_prompt(session: Session) -> Outcome:
     """Asks for the tokens of the starting prompt."""
     if not session.settings.chat:
         return tokenize(session, session.settings.text, ForStart())
-    messages = [{"role": role, "content": content} for role, content in session.settings.chat]
-    return request(session, ForStart(), lambda number: Chat(number, messages))
+    return request(session, ForStart(), lambda number: Chat(number, session.settings.chat))
 
 
 def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:

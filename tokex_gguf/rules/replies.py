@@ -170,7 +170,10 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
         case None:
             return session, []
         case ForStart():
-            session = switching.settled(replace(session, prompts=(Prompt(session.root.descend(path)),)))
+            tip = session.root.descend(path)
+            nodes = list(tip.nodes()) if message.said else []
+            said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
+            session = switching.settled(replace(session, prompts=(Prompt(tip),), said=said))
             session, effects = ask(session)
             session, more = switching.carry(session)
             return session, effects + more

@@ -88,7 +88,7 @@ def _carried(session: Session) -> Session:
         texts.insert(index, text)
         active += index <= active
     others = tuple((index, text) for index, text in enumerate(texts) if index != active)
-    return Session(replace(session.settings, text=texts[active], chat=()), carried=others)
+    return Session(replace(session.settings, text=texts[active], chat=""), carried=others)
 
 
 def _turn(session: Session, there: Session, *, origin: str, notice: str) -> Outcome:
