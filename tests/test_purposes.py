@@ -1,5 +1,6 @@
 """Every request ends in an answer or a line: whatever the engine refuses, nothing waits for it."""
 
+import math
 from collections.abc import Callable
 from typing import get_args
 
@@ -8,6 +9,7 @@ import pytest
 from tests import fake
 from tests.fake import OTHER, Play, started
 from tests.test_switching import ENTRIES
+from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.fit import Fit
 from tokex_gguf.keymap import Action, Mode
@@ -25,7 +27,7 @@ from tokex_gguf.purposes import (
     Purpose,
 )
 from tokex_gguf.rules.replies import WrongReply
-from tokex_gguf.session import Session
+from tokex_gguf.session import Session, shares
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import Edited, ListedModels, Prepared, Quit, Typed
 
@@ -256,3 +258,28 @@ def test_a_starting_text_that_ends_the_engine_is_named_and_tried_once_more_at_th
         play.take(OTHER)
     quit_ = play.effects[-1]
     assert isinstance(quit_, Quit) and "twice over the starting text" in quit_.fault
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
+    others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logit of minus infinity is legal."""
+
+    def never(_: list[int], token: int) -> Taken:
+        return Taken(-math.inf if token == ord("a") % fake.VOCAB or not others else -2.0, fake.VOCAB)
+
+    monkeypatch.setattr(fake, "taken", never)
+    play = started().press(Action.INPUT)
+    for phrase in ("ab", "ba", "bc"):
+        for key in phrase:
+            play.take(Typed(key))
+            play.answer()
+            View().screen(play.session, 130, 40)
+        play.press(Action.SCORE)
+        for size in ((130, 40), (80, 24), (60, 16)):
+            View().screen(play.session, *size)
+    for _ in range(8):
+        play.press(Action.CLOSE if play.session.mode is not Mode.PLAY else Action.LAYER)
+        View().screen(play.session, 130, 40)
+    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.scores))

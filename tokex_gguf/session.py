@@ -5,6 +5,7 @@ is shared between one value and the next.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -191,8 +192,9 @@ class Score:
 
 def shares(scores: "tuple[Score, ...]") -> list[float | None]:
     """Each phrase's part of the probability of all that were scored at its place together; None until computed."""
-    places = {base: (max(values), values) for base, values in _places(scores).items()}
-    totals = {base: math.fsum(math.exp(value - top) for value in values) for base, (top, values) in places.items()}
+    # A place where none of them can follow has no parts: 0 of 0.
+    places = {base: (max(max(values), -sys.float_info.max), values) for base, values in _places(scores).items()}
+    totals = {base: math.fsum(math.exp(value - top) for value in values) or 1 for base, (top, values) in places.items()}
     # Less the highest of its place: else a very unlikely phrase would be 0 of 0.
     return [
         None if (logprob := score.logprob) is None else math.exp(logprob - places[score.base][0]) / totals[score.base]

@@ -28,9 +28,11 @@ def text(session: Session, nodes: Sequence[Node]) -> str:
 def logarithmic(logprob: float) -> str:
     """A probability, given by its natural logarithm, in at most seven characters, however small.
 
-    >>> logarithmic(math.log(0.25)), logarithmic(-3000.0)
-    ('0.2500', '1e-1303')
+    >>> logarithmic(math.log(0.25)), logarithmic(-3000.0), logarithmic(-math.inf)
+    ('0.2500', '1e-1303', '0')
     """
+    if logprob == -math.inf:
+        return "0"
     if logprob > -690:
         return number(math.exp(logprob))
     return f"1e{math.floor(logprob / math.log(10)):d}"
@@ -69,7 +71,8 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
         if (logprob := score.logprob) is None or share is None:
             lines.append([("class:dim", f" {name}  working")])
             continue
-        odds = _odds(logprob - tops[score.base])
+        top = tops[score.base]
+        odds = _odds(logprob - top if top > -math.inf else 0.0)
         figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
         style = "class:taken" if score is last and len(session.scores) > 1 else ""
         lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
@@ -111,11 +114,13 @@ def ranked(scores: tuple[Score, ...], here: Node) -> list[tuple[Score, float | N
 def _odds(difference: float) -> str:
     """How many times less likely than the best, by the difference of their logarithms.
 
-    >>> _odds(0.0), _odds(-6.02), _odds(-1000.0)
-    ('best', '1:412', '1:1e434')
+    >>> _odds(0.0), _odds(-6.02), _odds(-1000.0), _odds(-math.inf)
+    ('best', '1:412', '1:1e434', 'never')
     """
     if difference == 0:
         return "best"
+    if difference == -math.inf:
+        return "never"
     decimal = -difference / math.log(10)
     return f"1:{10**decimal:,.3g}" if decimal < 3 else f"1:{10**decimal:,.0f}" if decimal < 5 else f"1:1e{decimal:.0f}"
 
