@@ -303,7 +303,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     session = _game(document, settings)
     shelf: dict[str, Session] = {}
     for table in _tables(document, "others"):
-        other = _game(table, replace(settings, model="", text="", chat=()))
+        other = _game(table, replace(settings, model="", text="", chat=""))
         file = other.settings.model
         if file in shelf or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
