@@ -1,5 +1,7 @@
 """A terminal that obeys what prompt_toolkit's outputs are told, and keeps what stands in its cells."""
 
+from collections.abc import Callable
+
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.styles import Attrs
@@ -15,8 +17,10 @@ BLANK: Cell = (" ", PLAIN)
 class Canvas(DummyOutput):
     """A terminal of a size that the test chooses."""
 
-    def __init__(self, columns: int = 130, rows: int = 40) -> None:
+    def __init__(self, columns: int = 130, rows: int = 40, width: Callable[[str], int] = get_cwidth) -> None:
+        """`width` says how many cells a character takes here."""
         self.size = Size(rows, columns)
+        self._width = width
         self.cells: dict[tuple[int, int], Cell] = {}
         """What was written, by row and column."""
         self._x = self._y = 0
@@ -37,7 +41,7 @@ class Canvas(DummyOutput):
 
     def write(self, data: str) -> None:
         for char in data:
-            width = get_cwidth(char)
+            width = self._width(char)
             if char == "\r":
                 self._x = 0
             elif char == "\n":

@@ -1,6 +1,9 @@
 """Lines onto the screen: what a plain loop over the characters paints, however they are cut into fragments."""
 
-from hypothesis import given
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_toolkit.application import Application
 from prompt_toolkit.input import DummyInput
@@ -10,7 +13,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tests.canvas import Canvas
 from tokex_gguf.ui.cells import Line, fit
-from tokex_gguf.ui.paint import Painting, _row
+from tokex_gguf.ui.paint import Painting, _row, parts
 
 Cell = tuple[str, str]
 
@@ -65,6 +68,7 @@ def application(frame: list[Line], canvas: Canvas) -> Application[None]:
 
 
 @given(FRAMES)
+@settings(deadline=None)
 def test_a_frame_after_others_is_what_it_is_alone(frames: list[list[Line]]) -> None:
     frame = list(frames[0])
     canvas = Canvas(WIDTH, 3)
@@ -87,3 +91,52 @@ def test_only_what_changed_is_written() -> None:
     frame[0] = [("", "one "), ("class:a", "ten "), ("", "six")]
     app.renderer.render(app, app.layout)
     assert "".join(written).strip("\r") == "ten "
+
+
+OPINIONS: dict[str, Callable[[str], int]] = {
+    "Indic signs take a cell": lambda char: 1 if char in "\u094d\u0941" else get_cwidth(char),
+    "Indic letters take two": lambda char: 2 if "\u0900" <= char < "\u0a00" and get_cwidth(char) else get_cwidth(char),
+    "spacing signs take none": lambda char: 0 if char in "\u093e\u093f\u0947" else get_cwidth(char),
+    "emoji are narrow": lambda char: min(1, get_cwidth(char)) if char > "\U0001f000" else get_cwidth(char),
+    "symbols are wide": lambda char: 2 if "\u2600" <= char < "\u2800" else get_cwidth(char),
+    "signs are wide": lambda char: 2 if "\u2000" <= char < "\u2800" else get_cwidth(char),
+}
+"""How terminals measure characters otherwise than the library for widths."""
+DOUBTFUL = [
+    "नमस्ते दुनिया",
+    "🙂🙂👍🏽 ok",
+    "⌚☕✈ …→█",
+    "ภาษาไทย",
+    "e\u0301é",
+    "한국어 日本",
+    "✈",
+    "\u093e\u093eक",
+    "क\u0941\u0941",
+]
+TABLE = " rank 42 0.5"
+
+
+@pytest.mark.parametrize("opinion", OPINIONS)
+def test_a_width_on_which_the_terminal_disagrees_does_not_move_the_table(opinion: str) -> None:
+    """Whatever text comes and goes in front of it: the columns behind it stand in their places."""
+    canvas = Canvas(40, 3, OPINIONS[opinion])
+    frame: list[Line] = [[], [], []]
+    app = application(frame, canvas)
+    for before in [*DOUBTFUL, "plain", *reversed(DOUBTFUL)]:
+        for style in ("", "class:a"):
+            frame[:] = [[*fit([(style, before)], 24), ("class:b", TABLE)], fit([("", before * 9)], 40), []]
+            for _ in range(2):  # the first frame of all is prompt_toolkit's
+                app.renderer.render(app, app.layout)
+            assert "".join(char for char, _ in canvas.line(0)[24:36]) == TABLE
+            assert not any(char.strip() for char, _ in canvas.line(2))
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
+@settings(deadline=None)
+def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) -> None:
+    cut = parts(text)
+    assert "".join(part.text for part in cut) == text
+    assert all(part.cells == sum(map(get_cwidth, part.text)) for part in cut)
+    for part in cut:
+        if part.doubtful:
+            assert sum(get_cwidth(char) > 0 for char in part.text) <= 1

@@ -9,7 +9,9 @@ style has changed.
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
+from prompt_toolkit.application import get_app
 from prompt_toolkit.layout.containers import Window
 from prompt_toolkit.layout.controls import DummyControl
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
@@ -69,23 +71,30 @@ class Painting(Window):
             screen.width, screen.height = write_position.width, write_position.height
             for y, line in enumerate(lines):
                 screen.data_buffer[y] = _row(tuple(line))
+            # Where the terminal measures a character otherwise, all of the line behind it stands elsewhere:
+            # it is written once more, each column in its place.
+            doubtful = [any(part.doubtful for _, text in line for part in parts(text)) for line in lines]
+            self._shown = [[] if doubt else line for line, doubt in zip(lines, doubtful, strict=True)]
+            if any(doubtful):
+                get_app().invalidate()
         else:
             # Two screens without lines leave prompt_toolkit nothing to compare.
             before.height = screen.height = 0
             self._write(lines, write_position.width, renderer.output, renderer.style, depth)
-        self._shown = lines
+            self._shown = lines
 
     def _write(self, lines: list[Line], width: int, output: Output, style: BaseStyle, depth: ColorDepth) -> None:
         """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0."""
-        at = 0
+        at, wraps = 0, True
         for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
             if shown == line:
                 continue
             fragments, unchanged = changed(shown, line)
             output.reset_attributes()  # a new line could be painted in them
             output.write("\r\n" * (y - at))
-            output.cursor_forward(width - width_of(fragments) - width_of(unchanged))
-            at, latest = y, None
+            x = width - width_of(fragments) - width_of(unchanged)
+            output.cursor_forward(x)
+            at, latest, certain = y, None, True
             for name, text in fragments:
                 attributes = self._attributes.get(name)
                 if attributes is None:
@@ -93,13 +102,81 @@ class Painting(Window):
                 if attributes != latest:
                     output.set_attributes(attributes, depth)
                     latest = attributes
-                output.write(text)
+                for part in parts(text):
+                    if not certain:
+                        _go_to(x, output)
+                    if part.doubtful:
+                        if wraps:
+                            output.disable_autowrap()
+                            wraps = False
+                        # If it is narrower than believed, nothing old shows beside it.
+                        output.write(" " * part.cells)
+                        _go_to(x, output)
+                    output.write(part.text)
+                    x += part.cells
+                    certain = part.certain
+        if not wraps:
+            output.enable_autowrap()
         output.write("\r")
         output.cursor_up(at)
         output.reset_attributes()
 
     def _pointed(self, event: MouseEvent) -> None:
         self._point(event)
+
+
+def _go_to(x: int, output: Output) -> None:
+    """Moves the cursor to a column of its line, wherever in it the cursor is."""
+    output.write("\r")
+    output.cursor_forward(x)
+
+
+class Part(NamedTuple):
+    """A piece of a text."""
+
+    text: str
+    cells: int
+    """Cells that it paints, as believed here."""
+    certain: bool
+    """Whether every terminal believes so."""
+    doubtful: bool
+    """Whether it is one character, with its marks, on whose width terminals disagree."""
+
+
+@lru_cache(maxsize=8192)
+def parts(text: str) -> tuple[Part, ...]:
+    """A text, cut where the cursor has to be placed: behind what a terminal may measure otherwise.
+
+    Latin, Greek and Cyrillic letters and CJK are the same everywhere. Signs and lines take two cells in some CJK
+    settings. What is left, as Indic scripts and emoji, is placed character by character.
+    """
+    if text.isascii():
+        return (Part(text, len(text), True, False),)
+    cut: list[Part] = []
+    for char in text:
+        cells = get_cwidth(char)
+        last = cut[-1] if cut else None
+        if cells == 0:
+            if last and last.certain and len(last.text) > 1:
+                before = get_cwidth(last.text[-1])
+                cut[-1] = Part(last.text[:-1], last.cells - before, True, False)
+                cut.append(Part(last.text[-1] + char, before, False, True))
+            elif last:
+                cut[-1] = Part(last.text + char, last.cells, False, True)
+            else:
+                cut.append(Part(char, 0, False, True))
+            continue
+        certain = char.isascii() or (char < "\u0530" and char.isalpha()) or (cells == 2 and _is_cjk(char))
+        signs = not certain and "\u00a0" <= char < "\u2800" and not "\u0530" <= char < "\u2000" and cells == 1
+        if last and not last.doubtful and last.certain == certain and (certain or signs):
+            cut[-1] = Part(last.text + char, last.cells + cells, certain, False)
+        else:
+            cut.append(Part(char, cells, certain, not (certain or signs)))
+    return tuple(cut)
+
+
+def _is_cjk(char: str) -> bool:
+    return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" or "\uff00" <= char <= "\uff60"
 
 
 def changed(old: Line, new: Line) -> tuple[Line, Line]:
@@ -112,13 +189,18 @@ def changed(old: Line, new: Line) -> tuple[Line, Line]:
     end = 0
     while end < shorter - start and old[-1 - end] == new[-1 - end]:
         end += 1
-    while end and _clings(new, len(new) - end):
+    # What the terminal paints wider than believed also takes the cell behind it, which has to be written after it.
+    while end and (_clings(new, len(new) - end) or _spills(new, len(new) - end - 1)):
         end -= 1
     return new[start : len(new) - end], new[len(new) - end :]
 
 
 def _clings(line: Line, index: int) -> bool:
     return index < len(line) and get_cwidth(line[index][1][:1]) == 0
+
+
+def _spills(line: Line, index: int) -> bool:
+    return index >= 0 and line[index][1] != "" and not parts(line[index][1])[-1].certain
 
 
 @lru_cache(maxsize=512)
