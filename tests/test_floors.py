@@ -78,6 +78,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 IN_THE_ENGINE = (
     "abort",
+    "capacity",
     "confinement",
     "deep",
     "server",

@@ -60,7 +60,7 @@ def application(frame: list[Line], canvas: Canvas) -> Application[None]:
     def draw(width: int, height: int) -> list[Line]:
         return [fit(line, width) for line in frame[:height]]
 
-    painting = Painting(draw, lambda _: None, lambda: False, lambda: (app.renderer, app.color_depth))
+    painting = Painting(draw, lambda _: None, lambda: False, lambda: (app.renderer, app.color_depth), lambda: None)
     app: Application[None] = Application(
         Layout(painting), style=STYLES, full_screen=True, input=DummyInput(), output=canvas
     )

@@ -6,6 +6,7 @@ The full-screen application and the plain output both play through it.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WAITING = 256
+"""Replies that may wait to be taken. An engine that says more has to wait itself."""
+AT_ONCE, TURN = 64, 0.01
+"""Messages, and seconds, that one turn of the event loop takes at the most."""
 ANY = -1
 """In place of an engine's number: the message is from none."""
 
@@ -120,6 +125,11 @@ class Game:
         self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
         """Messages, each with the number of the engine that it is from."""
         self._engines = 0
+        self._gone = 0
+        """The number of the last engine that was ended: nobody listens to it."""
+        self._room = threading.Semaphore(WAITING)
+        self._clock = time.monotonic
+        self._notified = False
 
     def start(self) -> None:
         """Starts the engine, which loads the model while the caller goes on."""
@@ -140,6 +150,7 @@ class Game:
         return None
 
     def _stop(self) -> None:
+        self._gone = self._engines
         if self._client:
             self._client.close()
 
@@ -178,11 +189,20 @@ class Game:
         return self._autosave
 
     def receive(self) -> bool:
-        """Takes in all messages that wait; returns whether there were any. Never blocks."""
+        """Takes in messages that wait; returns whether there were any. Never blocks.
+
+        Of many it takes some, and `notify` is called for the others: between them keys are answered and signals heeded.
+        """
+        self._notified = False
         received = False
-        while not self._inbox.empty():
+        end = self._clock() + TURN
+        for _ in range(AT_ONCE):
+            if self._inbox.empty() or (received and self._clock() > end):
+                break
             self._hear(*self._inbox.get())
             received = True
+        if not self._inbox.empty():
+            self._tell()
         return received
 
     def wait(self) -> None:
@@ -190,6 +210,8 @@ class Game:
         self._hear(*self._inbox.get())
 
     def _hear(self, engine: int, message: Message) -> None:
+        if engine != ANY:
+            self._room.release()
         if engine not in (self._engines, ANY):
             return  # what an engine said before it was replaced means nothing now
         if isinstance(message, Loaded):
@@ -206,7 +228,20 @@ class Game:
 
     def _put(self, message: Message, engine: int = ANY) -> None:
         self._inbox.put((engine, message))
-        self.notify()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Says once that messages wait, until they are taken."""
+        if not self._notified:
+            self._notified = True
+            self.notify()
+
+    def _listen(self, message: Message, engine: int) -> None:
+        """Takes a reply from the thread that reads them, which waits here while many are not taken yet."""
+        while engine > self._gone:
+            if self._room.acquire(timeout=0.02):
+                self._put(message, engine)
+                return
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -214,7 +249,7 @@ class Game:
                 case Start():
                     self._stop()
                     self._engines += 1
-                    self._client = EngineClient(partial(self._put, engine=self._engines), self._engine)
+                    self._client = EngineClient(partial(self._listen, engine=self._engines), self._engine)
                     self._engine = None
                 case Send():
                     if self._client:

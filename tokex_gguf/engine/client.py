@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 
 Delivery: TypeAlias = Reply | EngineDied
 
-LONGEST = 2**29
-"""Bytes of a reply, at the most: a path of 16 MiB of text has a quarter of it."""
+LONGEST = 2**26
+"""Bytes of a reply, at the most. While one is read nothing else is done, and what the engine says is bounded by
+its context: a path of a million tokens has an eighth of it."""
 
 
 QUIET = 0.02

@@ -12,10 +12,12 @@ import time
 import traceback
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.abort import Abort
+from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.chat import Span, TemplateFailed, render
 from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.fingerprints import Fingerprints, former
@@ -266,7 +268,7 @@ class Server:
             case Evaluate():
                 self._evaluate(request, model, evaluator)
             case Tokenize():
-                self._tokenize(request, model.vocabulary)
+                self._tokenize(request, model)
             case Chat():
                 self._chat(request, model)
             case Continue():
@@ -329,11 +331,10 @@ class Server:
         self._told |= new.keys()
         return new
 
-    def _tokenize(self, request: Tokenize, vocabulary: Vocabulary) -> None:
-        if request.continues:
-            path = vocabulary.continuation(request.text, parse_special=request.parse_special)
-        else:
-            path = vocabulary.tokenize(request.text, parse_special=request.parse_special)
+    def _tokenize(self, request: Tokenize, model: Llama) -> None:
+        vocabulary = model.vocabulary
+        tokenize = vocabulary.continuation if request.continues else vocabulary.tokenize
+        path = self._fitting(request.text, model, lambda text: tokenize(text, parse_special=request.parse_special))
         if not path:
             raise ModelError("this text has no tokens in the model's vocabulary")
         self._send(Tokenized(request.request, path, self._pieces(vocabulary, set(path))))
@@ -343,11 +344,21 @@ class Server:
             text, turns = render(model.chat_template, json.loads(request.conversation), model.special_texts())
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
-        path = model.vocabulary.tokenize(text, parse_special=True)
+        path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
         if not path:
             raise ModelError("the model's chat template makes no text of these messages")
         pieces = self._pieces(model.vocabulary, set(path))
         self._send(Tokenized(request.request, path, pieces, _said(path, text, turns, model.vocabulary)))
+
+    def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
+        """The tokens of a text that fits into the context, or nearly does. Raises ModelError."""
+        try:
+            check_text(text, model.context_limit, lambda beginning: len(tokenize(beginning)))
+            path = tokenize(text)
+            check_tokens(len(path), model.context_limit)
+        except TooLong as error:
+            raise ModelError(str(error)) from None
+        return path
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
         for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked):

@@ -15,6 +15,9 @@ from tokex_gguf.rules.typed import BRINGS_BACK, history, keep_pasted, put_aside,
 from tokex_gguf.session import Draft, Editing, EditState, Engine, Hunt, Prompt, Score, Session, text_of
 from tokex_gguf.tree import Node
 
+AT_EACH_KEY = 20_000
+"""Characters that are tokenised and evaluated anew at each key. A longer text waits for Enter or ctrl+p."""
+
 
 def _place(session: Session) -> Node | None:
     """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
@@ -208,6 +211,9 @@ def _draft(session: Session) -> Outcome:
     fresh = Draft(draft.base, draft.base)
     if not session.line.text or session.engine is not Engine.READY:
         return ask(replace(without(session, ForContinuation), draft=fresh))
+    if len(session.line.text) > AT_EACH_KEY:
+        told = f"{len(session.line.text):,} characters: Enter appends them"
+        return ask(replace(without(session, ForContinuation), draft=fresh, notice=told))
     # What is computed for the text before is not wanted any more; what is finished of it, stays.
     session, effects = ask(replace(session, draft=fresh))
     session, more = tokenize(session, session.line.text, ForContinuation(), continues=True)

@@ -101,7 +101,15 @@ class App:
         self._cut_short = False
         self._watchdog: signals.Watchdog | None = None
         self._application = _Application(
-            layout=Layout(Painting(self._screen, self._point, lambda: self._game.session.mouse, self._terminal)),
+            layout=Layout(
+                Painting(
+                    self._screen,
+                    self._point,
+                    lambda: self._game.session.mouse,
+                    self._terminal,
+                    lambda: self._application.invalidate(),
+                )
+            ),
             key_bindings=self._bindings(),
             style=DynamicStyle(self._style),
             mouse_support=Condition(lambda: self._game.session.mouse),

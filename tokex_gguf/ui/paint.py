@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from prompt_toolkit.application import get_app
 from prompt_toolkit.layout.containers import Window
 from prompt_toolkit.layout.controls import DummyControl
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
@@ -39,13 +38,15 @@ class Painting(Window):
         point: Callable[[MouseEvent], None],
         pointing: Callable[[], bool],
         terminal: Callable[[], tuple[Renderer, ColorDepth]],
+        again: Callable[[], None],
     ) -> None:
-        """`point` gets clicks and turns of the wheel while `pointing` says so."""
+        """`point` gets clicks and turns of the wheel while `pointing` says so; `again` asks for another frame."""
         super().__init__(DummyControl(), always_hide_cursor=True)
         self._draw = draw
         self._point = point
         self._pointing = pointing
         self._terminal = terminal
+        self._again = again
         self._shown: list[Line] = []
         self._attributes: dict[str, Attrs] = {}
 
@@ -76,7 +77,7 @@ class Painting(Window):
             doubtful = [any(part.doubtful for _, text in line for part in parts(text)) for line in lines]
             self._shown = [[] if doubt else line for line, doubt in zip(lines, doubtful, strict=True)]
             if any(doubtful):
-                get_app().invalidate()
+                self._again()
         else:
             # Two screens without lines leave prompt_toolkit nothing to compare.
             before.height = screen.height = 0
