@@ -79,6 +79,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 IN_THE_ENGINE = (
     "abort",
     "capacity",
+    "confined_chat",
     "confinement",
     "deep",
     "server",
@@ -181,7 +182,7 @@ def test_no_circles() -> None:
         ("huggingface_hub", {"hub"}),
         ("jinja2", {"engine.chat"}),
         ("prompt_toolkit.application", {"ui.app"}),
-        ("subprocess", {"engine.process", "editor", "machine"}),
+        ("subprocess", {"engine.process", "engine.confined_chat", "editor", "machine"}),
     ],
 )
 def test_only_there(module: str, where: set[str]) -> None:

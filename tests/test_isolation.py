@@ -1,5 +1,6 @@
 """What one request cannot do to the engine, and the engine not to the program or the system."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from tests import tiny_models
 from tests.test_client import Conversation
-from tokex_gguf.engine import process, rows
+from tokex_gguf.engine import confined_chat, process, rows
 from tokex_gguf.engine.abort import Abort
+from tokex_gguf.engine.chat import TemplateFailed
 from tokex_gguf.engine.evaluation import Damaged, Evaluator
 from tokex_gguf.engine.llama import Llama, ModelError
 from tokex_gguf.engine.protocol import (
@@ -408,3 +410,53 @@ def ended(pid: int) -> bool:
             return True
         threading.Event().wait(0.05)
     return False
+
+
+# --- chat templates, which are code of strangers'
+
+MESSAGES = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+def test_a_template_is_rendered_in_a_process_of_its_own() -> None:
+    template = "{% for message in messages %}{{ message.role }}: {{ message['content'] }}{{ eos_token }}{% endfor %}"
+    assert confined_chat.render_confined(template, MESSAGES, {"eos_token": "</s>"}).text == "user: hello</s>"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ 'a' * 20000000000 }}", "memory"),
+        (
+            "{% set x = namespace(s='a' * 99999) %}{% for i in range(99999) %}{% set x.s = x.s + x.s %}{% endfor %}",
+            "memory|longer than",
+        ),
+        ("{{ '%2000000000d' % 1 }}", "memory"),
+        ("{{ 'a'.center(5000000000) }}", "memory"),
+        ("{{ [0] * 5000000000 }}", "memory"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "longer than"),
+        ("{{ 9 ** (9 ** 9) }}", "longer than"),
+        ("{{ raise_exception('no') }}", "refuses this: no"),
+        ("{{ messages.0.content", "is wrong"),
+    ],
+    ids=["product", "doubling", "format", "center", "list", "loop", "power", "refusal", "syntax"],
+)
+def test_a_template_has_limits(template: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined_chat, "SECONDS", 3)
+    with pytest.raises(TemplateFailed, match=why) as error:
+        confined_chat.render_confined(template, MESSAGES, {})
+    assert "\n" not in str(error.value)
+
+
+@linux
+def test_a_template_that_never_ends_ends_with_the_engine(raw: Raw, tmp_path: Path) -> None:
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    raw.load(tiny_models.qwen2(tmp_path, change=lambda writer: writer.add_chat_template(endless)))
+    raw.say(encode(Chat(1, json.dumps(MESSAGES))))
+    children = Path(f"/proc/{raw.process.pid}/task/{raw.process.pid}/children")
+    for _ in range(600):
+        if found := children.read_text().split():
+            break
+        threading.Event().wait(0.05)
+    assert isinstance(raw.ask(b'["Ping",{}]\n'), Pong), "meanwhile it answers"
+    raw.process.kill()
+    assert ended(int(found[0]))

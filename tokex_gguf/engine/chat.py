@@ -44,7 +44,7 @@ def render(template: str, conversation: Mapping[str, Any], special: Mapping[str,
     `chat_template_kwargs`; `special` has the texts of the special tokens that the model names, as `bos_token`.
 
     The template is code of a stranger's: it runs in a sandbox that reaches nothing but
-    what is given to it here, in the engine's process.
+    what is given to it here; `confined_chat` runs this in a process with limits.
     """
     if not template:
         raise TemplateFailed("this model has no chat template: leave --chat out, or take an instruct model")

@@ -18,7 +18,8 @@ from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
-from tokex_gguf.engine.chat import Span, TemplateFailed, render
+from tokex_gguf.engine.chat import Span, TemplateFailed
+from tokex_gguf.engine.confined_chat import render_confined
 from tokex_gguf.engine.evaluation import Chunk, ContextFull, Damaged, Evaluator
 from tokex_gguf.engine.fingerprints import Fingerprints, former
 from tokex_gguf.engine.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
@@ -341,7 +342,7 @@ class Server:
 
     def _chat(self, request: Chat, model: Llama) -> None:
         try:
-            text, turns = render(model.chat_template, json.loads(request.conversation), model.special_texts())
+            text, turns = render_confined(model.chat_template, json.loads(request.conversation), model.special_texts())
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
         path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
