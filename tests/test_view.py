@@ -3,15 +3,19 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prompt_toolkit.utils import get_cwidth
 
 from tests import fake
 from tests.fake import Play, started
+from tests.test_switching import HEADER
+from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.places import Place
 from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.session import Cost, Layer, Starter
 from tokex_gguf.tokens import Piece, label
@@ -98,6 +102,31 @@ def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int
     for line in lines:
         assert sum(get_cwidth(part) for _, part in line) == width
         assert all(part.isprintable() for _, part in line)
+
+
+WILD = "a" + "".join(map(chr, [*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0xFEFF])) + "z"
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> None:
+    """A model's, a session's, a file's: whatever says them, a download, a session or the file system."""
+    session = STATES[name]().session
+    about = replace(HEADER, architecture=WILD, name=WILD, quantization=WILD)
+    place = Place(WILD, WILD, tmp_path / "a.gguf")
+    session = replace(
+        session,
+        name=WILD,
+        notice=WILD,
+        fault=WILD,
+        settings=replace(session.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
+        model=session.model and replace(session.model, name=WILD, architecture=WILD, quantization=WILD),
+        models=(Entry(place, 5, about), Entry(place, 5, WILD)),
+        starters=(Starter(WILD, WILD),),
+    )
+    for width, height in SIZES:
+        for line in View().screen(session, width, height):
+            assert sum(get_cwidth(part) for _, part in line) == width
+            assert all(part.isprintable() for _, part in line)
 
 
 @pytest.mark.parametrize("name", STATES)

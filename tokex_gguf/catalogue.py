@@ -48,7 +48,7 @@ def row(entry: Entry) -> tuple[str, ...]:
     if isinstance(about, str):
         return name, place.source, "", "", "", size_of(size), ""
     context = f"{about.context_trained:,}" if about.context_trained else ""
-    kind = (visible(about.architecture), about.quantization)
+    kind = (visible(about.architecture), visible(about.quantization))
     return name, place.source, *kind, parameters(about.parameters), size_of(size), context
 
 

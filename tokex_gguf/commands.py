@@ -127,7 +127,8 @@ def _list_sessions(folder: Path) -> None:
     names, models = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
     for number, (saved, (name, model, content)) in enumerate(zip(found, rows, strict=True), 1):
         mark = "*" if keep.is_open(folder, name) else " "
-        print(f"{number:>2}{mark} {keep.when(saved.saved)}  {name:<{names}}  {model:<{models}}  {content}".rstrip())
+        line = f"{number:>2}{mark} {keep.when(saved.saved)}  {name:<{names}}  {model:<{models}}  {content}".rstrip()
+        print(visible(line))
 
 
 def _content(folder: Path, saved: keep.SavedSession) -> tuple[str, str]:

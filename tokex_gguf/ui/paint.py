@@ -6,6 +6,7 @@ at once. prompt_toolkit still draws the first frame, and each one after the size
 style has changed.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
@@ -113,7 +114,7 @@ class Painting(Window):
                         # If it is narrower than believed, nothing old shows beside it.
                         output.write(" " * part.cells)
                         _go_to(x, output)
-                    output.write(part.text)
+                    output.write(_OBEYED.sub("?", part.text))
                     x += part.cells
                     certain = part.certain
         if not wraps:
