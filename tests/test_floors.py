@@ -91,6 +91,7 @@ IN_THE_ENGINE = (
     "rows",
     "search",
     "fingerprints",
+    "spelling",
     "statistics",
     "__main__",
 )

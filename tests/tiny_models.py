@@ -147,18 +147,24 @@ def _prefixes(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word[:end] for word in words for end in range(2, len(word) + 1)))
 
 
-def _add_bpe(file: _File, more: Sequence[bytes] = (), names: Sequence[str] = (), pre: str = "qwen2") -> int:
-    """A byte-level vocabulary, with more tokens and special ones of some names; returns its size."""
+def _add_bpe(
+    file: _File, more: Sequence[bytes] = (), names: Sequence[str] = (), pre: str = "qwen2", without: bytes = b""
+) -> int:
+    """A byte-level vocabulary, with more tokens and special ones of some names, and without some bytes; its size.
+
+    An empty `pre` is left out, as in files of before there was one.
+    """
     letters = _byte_letters()
     spelled = ["".join(letters[byte] for byte in text.encode()) for word in WORDS for text in (word, f" {word}")]
     merged = _prefixes(spelled)
     others = [text for data in more if (text := "".join(letters[byte] for byte in data)) not in {*letters, *merged}]
     special = [END, "<|im_start|>", "<|im_end|>", *names]
-    tokens = [*letters, *merged, *others, *special]
+    tokens = [*(letter for byte, letter in enumerate(letters) if byte not in without), *merged, *others, *special]
     normal, control = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL
     writer = file.writer
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
+    if pre:
+        writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([*[normal] * (len(tokens) - len(special)), *[control] * len(special)])
     writer.add_token_merges([f"{token[:-1]} {token[-1]}" for token in merged])
@@ -200,11 +206,12 @@ def qwen2(
     names: Sequence[str] = (),
     pre: str = "qwen2",
     change: Callable[[gguf.GGUFWriter], None] = lambda _: None,
+    without: bytes = b"",
 ) -> Path:
     """A byte-level vocabulary without BOS; attention with biases. `change` has the last word on keys and tensors."""
     file = _File(folder / f"{name}.gguf", "qwen2")
     file.attention()
-    file.ends(_add_bpe(file, more, names, pre))
+    file.ends(_add_bpe(file, more, names, pre, without))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm")
         file.heads(block, bias=True)

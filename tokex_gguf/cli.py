@@ -498,9 +498,11 @@ def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
         session = report.evaluate(game)
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
+    for notice in session.notices:
+        say(notice)
     if as_json:
         plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
-        text = dumps(report.as_json(session, notices), ascii_only=plain_ascii)
+        text = dumps(report.as_json(session, [*notices, *session.notices]), ascii_only=plain_ascii)
     else:
         text = report.as_text(session)
     try:

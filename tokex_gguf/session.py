@@ -322,6 +322,8 @@ class Session:
     """Why the session cannot be saved as it is now; empty where it can."""
     notice: str = ""
     """One line for the player."""
+    notices: tuple[str, ...] = ()
+    """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
     fault: str = ""
     """Why the engine stopped, when it did last."""
     fault_at_start: bool = False
@@ -411,6 +413,7 @@ OF_GAME = frozenset(
         "context",
         "full",
         "editing",
+        "notices",
     )
 )
 """Fields that belong to what is played with one model."""

@@ -309,6 +309,11 @@ class Vocabulary:
         data = b"".join(pieces[token] for token in tokens)
         return (data.removeprefix(b" ") if self.space_prefix() else data).decode()
 
+    def spelled(self, path: list[int]) -> bytes:
+        """The bytes of a path's tokens, without the BOS that `tokenize` adds."""
+        pieces = {token: self.piece(token).data for token in set(path)}
+        return b"".join([pieces[token] for token in (path[1:] if path[:1] == [self.bos] else path)])
+
     def space_prefix(self) -> bool:
         """Whether `tokenize` puts a space before the text."""
         first = next((token for token in self.tokenize("a", parse_special=False) if token != self.bos), None)
@@ -361,6 +366,9 @@ class Llama:
         self.chat_template = self._meta("tokenizer.chat_template")
         """Jinja source; empty if the file has none."""
         self.architecture = self._meta("general.architecture") or "unknown"
+        byte_pairs = self._meta("tokenizer.ggml.model") == "gpt2"
+        self.has_own_rules = not byte_pairs or bool(self._meta("tokenizer.ggml.pre"))
+        """Whether the file says how its tokenizer parts words; else llama.cpp takes its default."""
         self.quantization = self._quantization()
         self.can_cut = not (
             llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)

@@ -206,6 +206,8 @@ class Tokenized:
     pieces: dict[int, Piece]
     said: list[int] | None = field(default_factory=list)
     """Which positions of the path are the assistant's turns in a chat; None where that is not known."""
+    notice: str = ""
+    """One line where the tokens do not spell the text, or were made without the model's own rules."""
 
 
 @dataclass(frozen=True, slots=True)

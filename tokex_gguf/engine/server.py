@@ -12,7 +12,7 @@ import time
 import traceback
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -51,6 +51,7 @@ from tokex_gguf.engine.protocol import (
     number_of,
 )
 from tokex_gguf.engine.search import Index, likeliest
+from tokex_gguf.engine.spelling import difference
 from tokex_gguf.engine.wire import OutOfStep, Receiver
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece, offsets
@@ -60,6 +61,8 @@ QUIET = 0.4
 then sleep, and whoever plays on at once finds a processor free."""
 GAP = 0.0002
 """Seconds between two slices of it, in which the reading thread can have the interpreter."""
+
+NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
 
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
@@ -338,7 +341,25 @@ class Server:
         path = self._fitting(request.text, model, lambda text: tokenize(text, parse_special=request.parse_special))
         if not path:
             raise ModelError("this text has no tokens in the model's vocabulary")
-        self._send(Tokenized(request.request, path, self._pieces(vocabulary, set(path))))
+        self._tokenized(request.request, request.text, path, model, continues=request.continues)
+
+    def _tokenized(
+        self,
+        request: int,
+        text: str,
+        path: list[int],
+        model: Llama,
+        *,
+        continues: bool = False,
+        said: Sequence[int] | None = (),
+    ) -> None:
+        vocabulary = model.vocabulary
+        space = vocabulary.space_prefix() and not continues
+        notice = difference(text, vocabulary.spelled(path), space_prefix=space)
+        if not notice and not continues and not model.has_own_rules:
+            notice = NO_RULES
+        pieces = self._pieces(vocabulary, set(path))
+        self._send(Tokenized(request, path, pieces, None if said is None else list(said), notice))
 
     def _chat(self, request: Chat, model: Llama) -> None:
         try:
@@ -348,8 +369,8 @@ class Server:
         path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
         if not path:
             raise ModelError("the model's chat template makes no text of these messages")
-        pieces = self._pieces(model.vocabulary, set(path))
-        self._send(Tokenized(request.request, path, pieces, _said(path, text, turns, model.vocabulary)))
+        said = _said(path, text, turns, model.vocabulary)
+        self._tokenized(request.request, text, path, model, said=said)
 
     def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
         """The tokens of a text that fits into the context, or nearly does. Raises ModelError."""

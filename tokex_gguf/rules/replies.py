@@ -161,6 +161,16 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
+    purpose = session.asked.get(message.request)
+    session, effects = _with_tokens(session, message)
+    if purpose is None or not message.notice:
+        return session, effects
+    passing = isinstance(purpose, ForScore) or (isinstance(purpose, ForContinuation) and not purpose.entered)
+    kept = session.notices if passing or message.notice in session.notices else (*session.notices, message.notice)
+    return replace(session, notice=message.notice, notices=kept[-9:]), effects
+
+
+def _with_tokens(session: Session, message: Tokenized) -> Outcome:
     session.pieces.update(message.pieces)
     purpose, path = session.asked.get(message.request), message.path
     if not path and purpose is not None:

@@ -1,0 +1,39 @@
+"""Whether tokens spell the text that they were made of, and what is told where they do not. Pure."""
+
+import unicodedata
+
+_SHOWN = 3
+"""Characters that are named."""
+
+
+def difference(text: str, spelled: bytes, *, space_prefix: bool = False) -> str:
+    """One line where tokens spell another text, else nothing.
+
+    `spelled` is the tokens' bytes without BOS. With `space_prefix` they may begin with a space that
+    the tokenizer puts before a text.
+
+    >>> difference("a", b"a"), difference("a", b" a", space_prefix=True)
+    ('', '')
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if spelled == data or (space_prefix and spelled == b" " + data):
+        return ""
+    there = spelled.decode("utf-8", "replace")
+    if space_prefix:
+        there = there.removeprefix(" ")
+    for form in ("NFC", "NFKC", "NFD", "NFKD"):
+        if unicodedata.normalize(form, text) == there:
+            return f"the tokenizer changed the text: it normalises to {form}"
+    if text.lower() == there:
+        return "the tokenizer changed the text: it knows no capitals"
+    if lost := sorted(set(text) - set(there), key=text.index):
+        named = ", ".join(map(_named, lost[:_SHOWN]))
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        return f"the vocabulary cannot spell {named}{more}: the numbers are of another text"
+    place = next((index for index, (a, b) in enumerate(zip(text, there, strict=False)) if a != b), None)
+    return f"the tokenizer changed the text from character {min(len(text), len(there)) if place is None else place} on"
+
+
+def _named(char: str) -> str:
+    code = f"U+{ord(char):04X}"
+    return f"{char} ({code})" if char.isprintable() and not char.isspace() else code
