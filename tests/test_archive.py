@@ -24,7 +24,7 @@ from tests.figures import Figure
 from tokex_gguf import archive, summary
 from tokex_gguf.archive import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.distribution import Distribution, Taken
-from tokex_gguf.engine.protocol import Checked, Evaluate, Loaded
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.purposes import ForCheck
 from tokex_gguf.session import Engine, Layer, Palette, Prompt, Session, Settings
@@ -32,7 +32,7 @@ from tokex_gguf.summary import Stamp
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
 from tokex_gguf.ui.view import View
-from tokex_gguf.update import Go, Send, Typed, update
+from tokex_gguf.update import Edit, Edited, Go, Send, Typed, update
 
 SEED = int(os.environ.get("ARCHIVE_SEED", "1"))
 LOADED = Loaded("Fake", "fake", "Q4_0", 64, 4096, 8192, None, False)
@@ -755,3 +755,37 @@ def test_the_checksum_is_of_the_bytes_as_they_stand() -> None:
     assert json.loads(DATA)["crc32"] == crc32(body)
     assert Layer(body_of(DATA)["layer"]) is Layer.PROBABILITY
     assert Palette(body_of(DATA)["palette"]) is Palette.COLOUR_BLIND
+
+
+@pytest.mark.parametrize("helped", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_text_that_was_typed_is_there_the_next_day(helped: bool, left: bool) -> None:
+    play = started("hello").press(Action.INPUT, Typed("née\u3000 🦜\n"))
+    if helped:
+        play.press(Action.HELP)
+    if left:
+        play.press(Action.CLOSE, Action.CLOSE)
+    again = resumed(play.session).press(Action.INPUT)
+    assert again.session.line.text == "née\u3000 🦜\n"
+    again.press(Action.ERASE_LINE)
+    assert b'"typed"' not in dump(again.session)
+
+
+def test_an_edited_text_that_is_no_prompt_yet_is_there_the_next_day() -> None:
+    play = started("hello")
+    play.take(Action.EDIT)
+    play.take(EngineDied("SIGSEGV"))
+    play.take(Edited("help me"))
+    again = resumed(play.session)
+    again.take(Action.EDIT)
+    assert again.effects == [Edit("help me")]
+    again.press(Edited("help you"))
+    assert len(again.session.prompts) == 2, "the prompt that it was made of may be another by now"
+
+
+@pytest.mark.parametrize("value", [1, None, ["a"], "\ud800"])
+@pytest.mark.parametrize("name", ["typed", "edited"])
+def test_a_damaged_text_is_refused(name: str, value: object) -> None:
+    document = json.loads(dump(started("hello").session))["session"]
+    with pytest.raises(BadArchive, match=name):
+        load(seal(json.dumps({**document, name: value}).encode()), Settings("", "fake.gguf"))

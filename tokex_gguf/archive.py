@@ -19,7 +19,9 @@ from zlib import crc32
 
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.session import Layer, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.history import History
+from tokex_gguf.keymap import Mode
+from tokex_gguf.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.summary import FORMAT, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.tokens import Piece, visible
 from tokex_gguf.tree import Node
@@ -71,13 +73,21 @@ class Encoder:
         self._waiting: dict[str, tuple[Session, _Game]] = {}
 
     def encode(self, session: Session, stamp: Stamp) -> bytes:
-        """The session as a document. What is typed, hunted, pending or under way is not kept."""
+        """The session as a document. What is searched, pending or under way is not kept."""
         active = played(session)
         game = _encode(active)
         others = [
             self._other(file, other) for file, other in session.shelf.items() if other is not active and other.prompts
         ]
-        shown = {"layer": session.layer.value, "palette": session.palette.value, "mouse": session.mouse}
+        shown: dict[str, object] = {
+            "layer": session.layer.value,
+            "palette": session.palette.value,
+            "mouse": session.mouse,
+        }
+        if session.unfinished:
+            shown["typed"] = session.unfinished
+        if (editing := session.editing) and editing.state is not EditState.OPEN:
+            shown["edited"] = editing.text
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         parts = [
             b'{"about":',
@@ -314,6 +324,9 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         mouse=_value(document, "mouse", bool),
         shelf=shelf,
+        histories={Mode.INPUT: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
+        # Whether an engine died of it is not known any more: ctrl+e opens it, and nothing is sent unasked.
+        editing=Editing(session.root, edited, EditState.SENT) if (edited := _text(document, "edited")) else None,
     )
 
 
@@ -357,6 +370,16 @@ def _value(table: dict[str, object], name: str, kind: type[_T]) -> _T:
     value = table.get(name)
     if not isinstance(value, kind) or type(value) is not kind:
         raise BadArchive(f"{name}: missing, or of the wrong type")
+    return value
+
+
+def _text(table: dict[str, object], name: str) -> str:
+    """A field that may be missing: text that can be given to the engine."""
+    if name not in table:
+        return ""
+    value = _value(table, name, str)
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise BadArchive(f"{name}: not Unicode")
     return value
 
 

@@ -120,6 +120,8 @@ class Game:
         self._before: _Position | None = _position(session)
         """What was played at the last move; None before there is anything to play."""
         self._changed = False
+        self._typed = session.unfinished
+        """Text that waits to be gone on with since before the start."""
         """Whether anything was played, or named: else there is nothing to save."""
         self._autosave: Autosave | None = None
         self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
@@ -170,9 +172,12 @@ class Game:
                 self._saver(self._slot).follow(self.session, self._moves)
 
     def _count(self) -> None:
-        """Counts a move, where this is one."""
+        """Counts a move, where this is one. Typed text is no move, and kept all the same."""
         position = _position(self.session)
-        if position is None or position == self._before:
+        if position is None:
+            return
+        self._changed = self._changed or self.session.unfinished != self._typed
+        if position == self._before:
             return
         if self._before is not None:
             self._moves += 1

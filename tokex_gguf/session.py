@@ -335,6 +335,12 @@ class Session:
         return self.prompts[self.active]
 
     @property
+    def unfinished(self) -> str:
+        """The text to go on with that was typed and not used."""
+        mode = self.explained if self.mode is Mode.HELP else self.mode
+        return self.line.text if mode is Mode.INPUT else self.histories.get(Mode.INPUT, History()).unfinished
+
+    @property
     def goal(self) -> Prompt:
         """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
         if self.draft is not None and self.draft.tip is not self.draft.base:
