@@ -127,6 +127,10 @@ class Painting(Window):
         self._point(event)
 
 
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""What a terminal would obey. No line has any of it; this is the last door, should one be forgotten."""
+
+
 def _go_to(x: int, output: Output) -> None:
     """Moves the cursor to a column of its line, wherever in it the cursor is."""
     output.write("\r")
