@@ -89,9 +89,9 @@ def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(mode: Mode, kind: s
 def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
     play = started()
     play.session = replace(play.session, mode=Mode.NAME, line=Line("a word " + "b" * 300_000 + " " * 300_000, 600_007))
-    assert steps(lambda: play.take(key)) < 1000
+    assert steps(lambda: play.take(key)) < 1500  # most of it for copies of the session, by the number of its fields
     play.session = replace(play.session, line=Line("b" * 300_000, 300_000))
-    assert steps(lambda: play.take(Typed("b"))) < 1000
+    assert steps(lambda: play.take(Typed("b"))) < 1500
 
 
 # --- paths and trees
