@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -503,7 +504,7 @@ def test_a_search_tells_where_spaces_count() -> None:
     ("mode", "signs"),
     [
         (Action.TREE, ["first p", "joint p"]),
-        (Action.INPUT, ["share", "odds", "°"]),
+        (Action.INPUT, ["share", "odds", "after …"]),
         (Action.SEARCH, ["In double quotes"]),
     ],
 )
@@ -581,33 +582,47 @@ def test_what_a_layer_colours_by_is_told_beside_its_legend(width: int, key: Acti
     assert re.search(r"entropy [\d.]+ bits #\d", text(play, width, 24).splitlines()[-2])
 
 
-def test_a_score_is_compared_with_those_of_its_own_place() -> None:
+def pane(play: Play, width: int = 130, height: int = 40) -> list[str]:
+    """The lines right of the prompt."""
+    return [line.split("│")[-1].strip() for line in text(play, width, height).splitlines()]
+
+
+def test_phrases_stand_below_the_place_that_they_were_scored_at() -> None:
     play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
     play.press(Action.CURSOR_BACK, Action.INPUT)
-    drawn = text(play, 130, 40)
-    assert re.search(r"° \S+ .*100\.0% +best", drawn), "what stands there was scored elsewhere"
-    lines = [line.split("│")[-1].strip() for line in drawn.splitlines()]
-    before = "".join(fake.PIECES[node.token].data.decode() for node in play.session.prompt.tip.nodes()[:-1]).strip()
-    assert any(line.startswith("after ") and line.endswith(before[-1]) for line in lines), "the place is told"
-    play.press(Typed("d"), Action.SCORE, Typed("e"), Action.SCORE)
-    shares = [float(share) for share in re.findall(r"([\d.]+)%", text(play, 130, 40))]
-    assert shares[-1] == 100.0 and sum(shares[:2]) == pytest.approx(100, abs=0.11)
-    marks = [line for line in text(play, 130, 40).splitlines() if "%" in line]
-    assert ["°" in line for line in marks] == [False, False, True], "those of this place first"
+    nodes = play.session.prompt.tip.nodes()
+    here, end = (fake.PIECES[nodes[index].token].data.decode().strip() for index in (-2, -1))
+    places = [line for line in pane(play) if line.startswith("after ")]
+    assert [place[-1] for place in places] == [here, end], "the place that is typed at, then those of the phrases"
+    assert pane(play)[pane(play).index(places[0]) + 1] == "no phrase was scored here yet"
+    play.press(Typed("d"), Action.SCORE, Typed("e"), Action.SCORE, Action.CLOSE, Action.CURSOR_BACK)
+    play.press(Action.INPUT, Typed("f"), Action.SCORE)
+    lines = [line for line in pane(play) if line.startswith("after ") or "%" in line]
+    assert [line.startswith("after ") for line in lines] == [True, False, True, False, False, True, False]
+    values = [float(re.findall(r"([\d.]+)%", line)[0]) for line in lines if "%" in line]
+    assert (values[0], values[3]) == (100.0, 100.0) and values[1] + values[2] == pytest.approx(100, abs=0.11)
+    assert values[1] >= values[2]
+    assert ["best" in line for line in lines if "%" in line] == [True, True, False, True]
+    assert "°" not in text(play, 130, 40)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_phrases_scored_at_another_place_are_marked(width: int, height: int) -> None:
-    play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE)
-    assert "°" not in text(play, width, height)
-    play.press(Action.CLOSE, Action.CURSOR_BACK, Action.INPUT, Typed("d"), Action.SCORE)
-    drawn = text(play, width, height)
-    assert len(re.findall(r"° \S+ .*\d\.\d%", drawn)) == 1 and len(re.findall(r"\d\.\d%", drawn)) == 2
-    assert "° at another place" in drawn
-    for phrase in ("e", "f", "g", "h"):
-        play.press(Typed(phrase), Action.SCORE)
-    drawn = text(play, width, height)
-    assert "° at another place" in drawn and ("more phrases" in drawn) == (height == 16)
+@pytest.mark.parametrize("places", [2, 4])
+def test_phrases_of_several_places_are_told_at_every_size(width: int, height: int, places: int) -> None:
+    play = started("hello")
+    for _ in range(places):
+        play.press(Action.CURSOR_BACK, Action.INPUT)
+        for phrase in "cdef":
+            play.press(Typed(phrase), Action.SCORE)
+            lines = pane(play, width, height)
+            shown = sum("%" in line for line in lines)
+            left = [int(line.split()[1]) for line in lines if "more phrase" in line]
+            assert shown and shown + sum(left) == len(play.session.scores)
+            assert not any(one.startswith("after ") and "%" not in other for one, other in pairwise(lines)), (
+                "no place stands there without its phrases"
+            )
+            assert any("weakest" in line or line.endswith("rank") for line in lines), "the tokens of the last one"
+        play.press(Action.CLOSE)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

@@ -438,7 +438,7 @@ _SIGNS: dict[Mode, tuple[tuple[str, str], ...]] = {
         ("ln p", "Its natural logarithm."),
         ("share", "The phrase's part of the probability of all that were scored at the same place."),
         ("odds", "So many times less likely than the best of them."),
-        ("° before a phrase", "It was scored at another place, and is compared with those there."),
+        ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
     ),
     Mode.TREE: (
         ("first p", "The probability of the line's first token after what it branches from."),

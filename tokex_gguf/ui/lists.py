@@ -38,10 +38,6 @@ def logarithmic(logprob: float) -> str:
     return f"1e{math.floor(logprob / math.log(10)):d}"
 
 
-_ELSEWHERE = "° "
-"""Stands before a phrase that was scored at another place."""
-
-
 _LEGIBLE = 8
 """Cells in which a token can be known."""
 
@@ -59,28 +55,33 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     last = session.scores[-1]
     here = session.draft.base if session.draft else last.base
     tops = best(session.scores)
-    foot: list[Line] = []
-    if any(score.base is not here for score in session.scores):
-        foot = [[("class:dim", f" {_ELSEWHERE}at another place: compared with those there")]]
-    room = height - 2 - len(foot)
-    order = ranked(session.scores, here)
-    hidden = len(order) - room + 2 if len(order) + 1 > room else 0
-    for score, share in order[: len(order) - hidden]:
-        told = beginning(session, score.base.depth, score.tip, wide)
-        name = pad(_ELSEWHERE * (score.base is not here) + told, wide)
-        if (logprob := score.logprob) is None or share is None:
-            lines.append([("class:dim", f" {name}  working")])
-            continue
-        top = tops[score.base]
-        odds = _odds(logprob - top if top > -math.inf else 0.0)
-        figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
-        style = "class:taken" if score is last and len(session.scores) > 1 else ""
-        lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
-    if hidden:
-        lines = [*lines, [("class:dim", f" … {hidden} more phrases")]]
-    lines += foot
-    place: Line = [("class:dim", " after "), ("", _end_of(session, here, width - 8))]
-    return [*lines, place, *_tokens(session, last, width, height - len(lines) - 1)]
+    room = height - 2  # of the rest, one line is left for the phrase scored last
+    left = len(session.scores)
+    for base, phrases in by_place(session.scores, here):
+        # A place stands above its phrases only where at least one of them fits, and what is left out can be told.
+        if room < 2 + (left > 1):
+            break
+        lines.append([("class:dim", " after "), ("", _end_of(session, base, width - 8))])
+        room -= 1
+        shown = phrases[: room - (left > min(room, len(phrases)))]
+        if not phrases:
+            lines.append([("class:dim", " no phrase was scored here yet")])
+            room -= 1
+        for score, share in shown:
+            name = pad(beginning(session, base.depth, score.tip, wide), wide)
+            if (logprob := score.logprob) is None or share is None:
+                lines.append([("class:dim", f" {name}  working")])
+                continue
+            odds = _odds(logprob - tops[base] if tops[base] > -math.inf else 0.0)
+            figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
+            style = "class:taken" if score is last and len(session.scores) > 1 else ""
+            lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
+        room, left = room - len(shown), left - len(shown)
+        if len(shown) < len(phrases):
+            break
+    if left:
+        lines.append([("class:dim", f" … {left} more phrases" if left > 1 else " … 1 more phrase")])
+    return [*lines, *_tokens(session, last, width, height - len(lines))]
 
 
 def _end_of(session: Session, node: Node, width: int) -> str:
@@ -101,14 +102,22 @@ def _typing_hints(session: Session, width: int) -> list[Line]:
     ]
 
 
-def ranked(scores: tuple[Score, ...], here: Node) -> list[tuple[Score, float | None]]:
-    """The phrases with their shares: those scored here first, the likeliest first, those not computed yet last."""
+def by_place(scores: tuple[Score, ...], here: Node) -> list[tuple[Node, list[tuple[Score, float | None]]]]:
+    """The phrases with their shares, by the places that they were scored at: `here` first, the latest next.
+
+    `here` stands there without phrases too. Of each place the likeliest is first; those not computed yet are last.
+    """
+    places: dict[Node, list[tuple[Score, float | None]]] = {here: []}
+    for score, share in reversed(list(zip(scores, shares(scores), strict=True))):
+        places.setdefault(score.base, []).append((score, share))
 
     def order(pair: tuple[Score, float | None]) -> tuple[bool, float]:
-        score, _ = pair
-        return score.base is here, -math.inf if score.logprob is None else score.logprob
+        logprob = pair[0].logprob
+        return logprob is not None, -math.inf if logprob is None else logprob
 
-    return sorted(zip(scores, shares(scores), strict=True), key=order, reverse=True)
+    for phrases in places.values():
+        phrases.sort(key=order, reverse=True)
+    return list(places.items())
 
 
 def _odds(difference: float) -> str:
