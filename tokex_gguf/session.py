@@ -420,6 +420,7 @@ OF_GAME = frozenset(
         "full",
         "editing",
         "notices",
+        "said",
     )
 )
 """Fields that belong to what is played with one model."""
