@@ -1,5 +1,6 @@
 """Lines onto the screen: what a plain loop over the characters paints, however they are cut into fragments."""
 
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -139,4 +140,19 @@ def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) ->
     assert all(part.cells == sum(map(get_cwidth, part.text)) for part in cut)
     for part in cut:
         if part.doubtful:
-            assert sum(get_cwidth(char) > 0 for char in part.text) <= 1
+            assert sum(get_cwidth(char) > 0 and unicodedata.category(char)[0] != "M" for char in part.text) <= 1
+
+
+def test_a_mark_is_written_right_behind_its_character_also_from_another_fragment() -> None:
+    """Terminals leave out one that comes after the cursor was moved."""
+    frame: list[Line] = [[("", " " * WIDTH)], [], []]
+    canvas = Canvas(WIDTH, 3)
+    app = application(frame, canvas)
+    app.renderer.render(app, app.layout)
+    written: list[str] = []
+    canvas.write = written.append  # type: ignore[assignment, method-assign]
+    canvas.cursor_forward = lambda amount: written.append(f"<{amount}>")  # type: ignore[method-assign]
+    frame[0] = [("", "दुनि"), ("", "या"), ("", "क"), ("", "\u093f"), ("", "x")]
+    app.renderer.render(app, app.layout)
+    told = "".join(written)
+    assert all(whole in told for whole in ("दु", "नि", "या", "क\u093f"))

@@ -7,9 +7,11 @@ style has changed.
 """
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from prompt_toolkit.layout.containers import Window
@@ -97,26 +99,30 @@ class Painting(Window):
             x = width - width_of(fragments) - width_of(unchanged)
             output.cursor_forward(x)
             at, latest, certain = y, None, True
-            for name, text in fragments:
+            row = [(name, part) for name, text in fragments if text for part in parts(text)]
+            for index, (name, part) in enumerate(row):
                 attributes = self._attributes.get(name)
                 if attributes is None:
                     attributes = self._attributes[name] = style.get_attrs_for_style_str(name)
                 if attributes != latest:
                     output.set_attributes(attributes, depth)
                     latest = attributes
-                for part in parts(text):
-                    if not certain:
-                        _go_to(x, output)
-                    if part.doubtful:
-                        if wraps:
-                            output.disable_autowrap()
-                            wraps = False
-                        # If it is narrower than believed, nothing old shows beside it.
-                        output.write(" " * part.cells)
-                        _go_to(x, output)
-                    output.write(_OBEYED.sub("?", part.text))
-                    x += part.cells
-                    certain = part.certain
+                # A mark is written right behind its character: elsewhere, terminals leave it out.
+                joins = index > 0 and _is_mark(part.text[0])
+                if not certain and not joins:
+                    _go_to(x, output)
+                marks = takewhile(lambda one: _is_mark(one[1].text[0]), islice(row, index + 1, None))
+                behind = 0 if joins else sum(mark.cells for _, mark in marks)
+                if (part.doubtful or behind) and not joins:
+                    if wraps:
+                        output.disable_autowrap()
+                        wraps = False
+                    # If it is narrower than believed, nothing old shows beside it.
+                    output.write(" " * (part.cells + behind))
+                    _go_to(x, output)
+                output.write(_OBEYED.sub("?", part.text))
+                x += part.cells
+                certain = part.certain
         if not wraps:
             output.enable_autowrap()
         output.write("\r")
@@ -162,15 +168,15 @@ def parts(text: str) -> tuple[Part, ...]:
     for char in text:
         cells = get_cwidth(char)
         last = cut[-1] if cut else None
-        if cells == 0:
-            if last and last.certain and len(last.text) > 1:
+        if cells == 0 or _is_mark(char):
+            if last and not last.doubtful and len(last.text) > 1:
                 before = get_cwidth(last.text[-1])
-                cut[-1] = Part(last.text[:-1], last.cells - before, True, False)
-                cut.append(Part(last.text[-1] + char, before, False, True))
+                cut[-1] = Part(last.text[:-1], last.cells - before, last.certain, False)
+                cut.append(Part(last.text[-1] + char, before + cells, False, True))
             elif last:
-                cut[-1] = Part(last.text + char, last.cells, False, True)
+                cut[-1] = Part(last.text + char, last.cells + cells, False, True)
             else:
-                cut.append(Part(char, 0, False, True))
+                cut.append(Part(char, cells, False, True))
             continue
         certain = char.isascii() or (char < "\u0530" and char.isalpha()) or (cells == 2 and _is_cjk(char))
         signs = not certain and "\u00a0" <= char < "\u2800" and not "\u0530" <= char < "\u2000" and cells == 1
@@ -179,6 +185,11 @@ def parts(text: str) -> tuple[Part, ...]:
         else:
             cut.append(Part(char, cells, certain, not (certain or signs)))
     return tuple(cut)
+
+
+def _is_mark(char: str) -> bool:
+    """Whether a character is drawn with the one before it, also where it is said to take a cell."""
+    return not char.isascii() and unicodedata.category(char)[0] == "M"
 
 
 def _is_cjk(char: str) -> bool:
@@ -202,7 +213,10 @@ def changed(old: Line, new: Line) -> tuple[Line, Line]:
 
 
 def _clings(line: Line, index: int) -> bool:
-    return index < len(line) and get_cwidth(line[index][1][:1]) == 0
+    if index >= len(line):
+        return False
+    first = line[index][1][:1]
+    return get_cwidth(first) == 0 or (not first.isascii() and _is_mark(first))
 
 
 def _spills(line: Line, index: int) -> bool:
