@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path, tiny: dict[str, Path], r
         about = headers.read(path)
         assert headers.read(path) == headers.glance(path) == about
         headers.save()
+        assert (tmp_path / "headers.json").stat().st_mode & 0o077 == 0 or sys.platform == "win32"
         again = Headers(tmp_path / "headers.json")
         assert again.read(path) == about and again.glance(path) == about
         assert reads == ["read"]

@@ -89,7 +89,7 @@ def test_resuming_goes_on_in_the_same_session(folder: Path) -> None:
     terminal.shows(r"tokens: 5 .*ready")
     terminal.press(",")
     terminal.shows("looking at 5")
-    quits(terminal)
+    assert "to go on: tokex-gguf --resume" in quits(terminal)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before, "nothing was played"
     terminal = begin("--resume")
     terminal.shows(r"tokens: 5 .*ready")

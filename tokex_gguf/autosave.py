@@ -54,6 +54,12 @@ class Lost:
 End: TypeAlias = Kept | Rescued | Lost
 
 
+def kept(slot: Slot) -> Kept:
+    """How a session is gone on with whose file is as it should be."""
+    others = keep.sessions(slot.folder)
+    return Kept(slot.name, bool(others) and others[0].name == slot.name)
+
+
 class Autosave:
     """Saves each state of a session soon after it came to be, under a name that can change."""
 
@@ -107,13 +113,9 @@ class Autosave:
             while not (saved := self._keeper.close(0.05)) and not self._keeper.ended:
                 if hurry.is_set() or time.monotonic() > until:
                     break
-        end = self._kept() if saved else self._rescue()
+        end = kept(self._slot) if saved else self._rescue()
         self._slot.close()
         return end
-
-    def _kept(self) -> End:
-        others = keep.sessions(self._slot.folder)
-        return Kept(self._slot.name, bool(others) and others[0].name == self._slot.name)
 
     def _rescue(self) -> End:
         """Saves the newest state in any way that works."""
@@ -126,7 +128,7 @@ class Autosave:
             self._slot.abandon()
             # Written without waiting for the disk: it is there unless the machine itself goes down.
             if _within(QUICKLY, partial(self._slot.save, data, flush=False)):
-                return self._kept()
+                return kept(self._slot)
         folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path.cwd()]
         found: list[Path | None] = []
         _within(QUICKLY, lambda: found.append(keep.rescue(data, self._slot.name, folders)))

@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -140,16 +141,21 @@ class Game:
     def close(
         self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
     ) -> "End | None":
-        """Ends the engine, and saves what is unsaved; returns how that ended, None where nothing was played.
+        """Ends the engine, and saves what is unsaved; returns how that ended, None where nothing is kept.
 
         The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
         """
         self._stop()
         if self._autosave:
             return self._autosave.close(patience, hurry or threading.Event(), waits)
-        if self._slot:
-            self._slot.close()
-        return None
+        if self._slot is None:
+            return None
+        with closing(self._slot):
+            if not self._slot.filled:
+                return None
+            from tokex_gguf.autosave import kept  # a session was only looked at
+
+            return kept(self._slot)
 
     def _stop(self) -> None:
         self._gone = self._engines

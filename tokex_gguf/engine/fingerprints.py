@@ -9,6 +9,7 @@ from typing import Any
 
 from tokex_gguf.naming import parts_of
 from tokex_gguf.stamps import settled, stamp
+from tokex_gguf.storage import save_generation
 
 WHOLE = 2 << 30
 """Bytes of a model's files up to which all of them are read: 1.4 s once, at 1.5 GB/s, while the model is loaded.
@@ -54,11 +55,9 @@ class Fingerprints:
         """Where that fails, the files are read again the next time."""
         if self._memory is None:
             return
-        temporary = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
+        newest = dict(list(known.items())[-MOST:])
         with suppress(OSError):
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(dict(list(known.items())[-MOST:])), encoding="utf-8")
-            temporary.replace(self._memory)
+            save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
 
 
 def content(files: list[Path]) -> str:
