@@ -141,12 +141,12 @@ def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) 
     os.utime(folder / "third.json", (1, 1))
     listed = [line.split("  ", 2)[1:] for line in run("sessions").stdout.splitlines()]
     beginnings = [
-        "second  Smollm2 135M 8k Lc100K Mix1 Ep2  7 tokens: The cat␛[2J",
-        "first   Smollm2 135M 8k Lc100K Mix1 Ep2  3 tokens: Once upon",
-        f"third                                   cannot be read: {folder}/third.json: not JSON: cut off or damaged",
+        r"second  Smollm2 .*  7 tokens: The cat␛\[2J",
+        r"first   Smollm2 .*  3 tokens: Once upon",
+        rf"third +cannot be read: {re.escape(str(folder))}/third\.json: not JSON: cut off or damaged$",
     ]
     assert len(listed) == 3
-    assert all(rest.startswith(beginning) for (_, rest), beginning in zip(listed, beginnings, strict=True)), listed
+    assert all(re.match(beginning, rest) for (_, rest), beginning in zip(listed, beginnings, strict=True)), listed
     terminal = Terminal("--model", "bundled")
     terminal.shows(r"the session of \d{4}-\d\d-\d\d \d\d:\d\d is kept: start with --resume to go on with it")
     terminal.shows(" ready")

@@ -70,8 +70,10 @@ def once() -> Terminal:
 
 def test_a_start_that_plays_nothing_keeps_nothing(folder: Path) -> None:
     terminal = once()
-    terminal.press("e", "down", ",", "?", "esc")
-    terminal.shows(READY)
+    terminal.press("e", "down", ",", "?")
+    terminal.shows("Select the most likely token")
+    terminal.press("esc")
+    terminal.until(lambda text: "Select the most likely token" not in text)
     assert "to go on" not in quits(terminal)
     terminal = begin("--model", "bundled", "--session", "mine")
     terminal.shows(READY)
