@@ -76,7 +76,7 @@ def test_numbers_agree_with_an_independent_implementation(name: str, llama: Llam
     ]
     assert max(prob) < 0.12
     assert np.mean(prob) < 0.02
-    assert max(bits) < 0.55
+    assert max(bits) < 0.65  # 0.47 with AVX-512 kernels, 0.59 with AVX2
     assert np.mean(bits) < 0.22
     top = [row["id"] for row in text["next"]]
     assert len(set(top) & set(distributions[-1].ids)) >= 28

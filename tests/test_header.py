@@ -537,14 +537,15 @@ def test_what_llama_cpp_loads_is_not_refused(
 
 
 class Base(NamedTuple):
-    """A file to damage: all up to its weights, which are not needed."""
+    """A file to damage: all up to its weights, and those of a small one."""
 
     header: bytes
     size: int
+    weights: bytes
 
     def write(self, path: Path, raw: bytes, size: int | None = None) -> None:
-        """Writes it with another header. The weights are a hole."""
-        path.write_bytes(raw)
+        """Writes it with another header. A large file's weights are a hole."""
+        path.write_bytes(raw + self.weights)
         os.truncate(path, self.size if size is None else size)
 
 
@@ -554,7 +555,8 @@ def bases(tiny: dict[str, Path], model_path: Path) -> list[Base]:
     for path in (tiny["qwen2"], tiny["llama"], model_path):
         start = gguf.GGUFReader(path).data_offset
         with path.open("rb") as file:
-            found.append(Base(file.read(start), path.stat().st_size))
+            header, size = file.read(start), path.stat().st_size
+            found.append(Base(header, size, file.read() if size < 4 << 20 else b""))
     return found
 
 

@@ -162,7 +162,7 @@ def test_a_ping_is_answered_while_a_line_is_refused(raw: Raw) -> None:
 @pytest.mark.parametrize("pre", ["deepseek-llm", "bloom", "falcon"])
 def test_a_word_of_any_length_is_tokenised(pre: str, raw: Raw, tmp_path: Path) -> None:
     """Where llama.cpp splits texts by std::regex, which calls itself for each character."""
-    raw.load(tiny_models.qwen2(tmp_path, pre=pre))
+    raw.load(tiny_models.qwen2(tmp_path, pre=pre, change=lambda file: file.add_context_length(1 << 16)))
     for number, letter in enumerate(("a", "!", " ", "\n", "日", "a'", "1")):
         reply = raw.ask(encode(Tokenize(number, letter * 30_000, True)))
         assert isinstance(reply, Tokenized), reply

@@ -50,7 +50,7 @@ def step(player: Patient, chance: random.Random) -> None:
         if player.session.autoplay:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
-        player.press(Action.SEARCH, Typed(chance.choice("cato")))
+        player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
         player.until(lambda session: session.hunt and session.hunt.rows)
         player.press(Action.CLOSE)
     elif kind == "type":
