@@ -305,7 +305,7 @@ class World:
     def settle(self) -> None:
         """Lets everything be answered that is asked for."""
         for _ in range(3000):
-            if self.quit or not (self.engine.waiting or self.outside):
+            if self.quit or not (self.engine.waiting or self.outside or self.session.autoplay):
                 break
             if self.session.autoplay:
                 self.take(Action.AUTOPLAY)
@@ -320,7 +320,7 @@ class World:
             raise AssertionError("it goes on for ever")
         if not self.quit:
             assert self.session.engine is not Engine.LOADING
-            assert not self.session.waiting, self.session.asked
+            assert not self.session.waiting, (self.session.autoplay, self.session.mode, self.session.asked)
 
     # --- what must hold
 
