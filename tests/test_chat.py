@@ -158,6 +158,12 @@ def test_templates_that_fail_do_so_in_one_line(template: str, expected: str) -> 
     assert "\n" not in str(failed.value)
 
 
+def test_a_template_that_takes_no_parts_says_what_may_do() -> None:
+    parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}
+    with pytest.raises(TemplateFailed, match=r"can only concatenate .*; a content that is a text .* may do"):
+        render("{{ 'a' + messages[0].content }}", parts, {})
+
+
 # --- the program
 
 

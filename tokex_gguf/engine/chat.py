@@ -51,7 +51,12 @@ def render(template: str, conversation: Mapping[str, Any], special: Mapping[str,
     compiled = _Template(template, conversation, special)
     messages: Messages = conversation["messages"]
     prompt = conversation.get("add_generation_prompt", True)
-    text, spans = compiled.text(messages, prompt=prompt)
+    try:
+        text, spans = compiled.text(messages, prompt=prompt)
+    except TemplateFailed as error:
+        if any(isinstance(message.get("content"), list) for message in messages):
+            raise TemplateFailed(f"{error}; a content that is a text and no list of parts may do") from None
+        raise
     said = sum(message.get("role") == "assistant" for message in messages)
     if not said or (spans and all(text[start:end] for start, end in spans)):
         return Rendered(text, spans)
