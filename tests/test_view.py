@@ -665,3 +665,11 @@ def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
     assert play.session.model
     play.session = replace(play.session, model=replace(play.session.model, name="a long name " * 9))
     assert "…  context 5/4096" in text(play, 60, 16).splitlines()[0]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_long_notice_leaves_room_for_what_is_typed(width: int, height: int) -> None:
+    play = waiting(Action.INPUT, Typed("hello there"))
+    play.session = replace(play.session, notice="the engine stopped, " * 30)
+    line = text(play, width, height).splitlines()[-2]
+    assert "there" in line and "the engine stopped" in line

@@ -313,6 +313,8 @@ def _input(session: Session, width: int) -> Line:
         fault = visible(session.hunt.fault)
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.hunt))]
     head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
+    # A long notice is cut, so that what is typed stays in sight.
+    right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
     text, caret = session.line.text, session.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
     # No more of the text is looked at than can be seen of it, however long it is.
