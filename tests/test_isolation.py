@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import gguf
 import numpy as np
@@ -202,33 +201,16 @@ def played(path: Path) -> Llama:
     return Llama(path, context=0, threads=1, progress=lambda _: None, abort=Abort())
 
 
-def set_key(key: str, value: Any, kind: gguf.GGUFValueType) -> Callable[[gguf.GGUFWriter], None]:
-    """Adds a key, or gives it another value."""
-
-    def change(writer: gguf.GGUFWriter) -> None:
-        writer.kv_data[0][key] = gguf.gguf_writer.GGUFValue(value, kind)
-
-    return change
-
-
-def without(*keys: str) -> Callable[[gguf.GGUFWriter], None]:
-    def change(writer: gguf.GGUFWriter) -> None:
-        for key in keys:
-            del writer.kv_data[0][key]
-
-    return change
-
-
 UINT32, BOOL, STRING = gguf.GGUFValueType.UINT32, gguf.GGUFValueType.BOOL, gguf.GGUFValueType.STRING
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (set_key("qwen2.attention.causal", False, BOOL), "not causal"),
-        (set_key("qwen2.pooling_type", int(gguf.PoolingType.MEAN), UINT32), "embedding model"),
-        (set_key("qwen2.pooling_type", int(gguf.PoolingType.LAST), UINT32), "embedding model"),
-        (set_key("qwen2.pooling_type", int(gguf.PoolingType.RANK), UINT32), "reranker"),
+        (tiny_models.set_key("qwen2.attention.causal", False, BOOL), "not causal"),
+        (tiny_models.set_key("qwen2.pooling_type", int(gguf.PoolingType.MEAN), UINT32), "embedding model"),
+        (tiny_models.set_key("qwen2.pooling_type", int(gguf.PoolingType.LAST), UINT32), "embedding model"),
+        (tiny_models.set_key("qwen2.pooling_type", int(gguf.PoolingType.RANK), UINT32), "reranker"),
         (lambda writer: writer.add_classifier_output_labels(["no", "yes"]), "classifier"),
     ],
     ids=["not causal", "mean", "last", "rank", "labels"],
@@ -260,9 +242,9 @@ def test_nothing_that_the_file_does_not_name_begins_or_ends_a_text(wrong: int | 
     """llama.cpp takes 11 for both, which is a comma in many vocabularies."""
 
     def change(writer: gguf.GGUFWriter) -> None:
-        set_key(ADD, True, BOOL)(writer)
+        tiny_models.set_key(ADD, True, BOOL)(writer)
         for key in (BOS, EOS):
-            without(key)(writer) if wrong is None else set_key(key, wrong, UINT32)(writer)
+            tiny_models.without_keys(key)(writer) if wrong is None else tiny_models.set_key(key, wrong, UINT32)(writer)
 
     model = played(tiny_models.qwen2(tmp_path, change=change))
     vocabulary = model.vocabulary
@@ -273,7 +255,7 @@ def test_nothing_that_the_file_does_not_name_begins_or_ends_a_text(wrong: int | 
 
 
 def test_a_named_first_token_begins_texts(tmp_path: Path) -> None:
-    vocabulary = played(tiny_models.qwen2(tmp_path, change=set_key(ADD, True, BOOL))).vocabulary
+    vocabulary = played(tiny_models.qwen2(tmp_path, change=tiny_models.set_key(ADD, True, BOOL))).vocabulary
     assert vocabulary.bos is not None and not vocabulary.lacks_bos
     assert vocabulary.piece(vocabulary.bos).data == tiny_models.END.encode()
     assert vocabulary.tokenize("the", parse_special=True)[0] == vocabulary.bos
@@ -281,7 +263,7 @@ def test_a_named_first_token_begins_texts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trained", [2**31, 2**32 - 1, 2**31 - 1, 0])
 def test_a_trained_length_without_a_sign_is_one(trained: int, tmp_path: Path) -> None:
-    change = set_key("qwen2.context_length", trained, UINT32)
+    change = tiny_models.set_key("qwen2.context_length", trained, UINT32)
     assert played(tiny_models.qwen2(tmp_path, change=change)).context_limit >= 4096
 
 
@@ -295,10 +277,10 @@ def test_why_llama_cpp_refuses_a_file_is_told(tmp_path: Path) -> None:
     pre = "tokenizer.ggml.pre"
     for change, why in [
         (crop, "blk.1.ffn_up.weight"),
-        (set_key(pre, "surprise", STRING), "surprise"),
-        (set_key(pre, "sur\x1b[31mprise\n", STRING), "prise"),
-        (set_key("general.architecture", "surprise", STRING), "surprise"),
-        (without("qwen2.embedding_length"), "embedding_length"),
+        (tiny_models.set_key(pre, "surprise", STRING), "surprise"),
+        (tiny_models.set_key(pre, "sur\x1b[31mprise\n", STRING), "prise"),
+        (tiny_models.set_key("general.architecture", "surprise", STRING), "surprise"),
+        (tiny_models.without_keys("qwen2.embedding_length"), "embedding_length"),
         (lambda writer: writer.tensors[0].pop("blk.2.attn_q.weight"), "blk.2.attn_q.weight"),
     ]:
         told = refused(tiny_models.qwen2(tmp_path, change=change))

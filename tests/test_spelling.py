@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gguf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake import started
-from tests.tiny_models import llama, qwen2
+from tests.tiny_models import llama, qwen2, set_key, without_keys
 from tokex_gguf.engine.protocol import Tokenize, Tokenized
 from tokex_gguf.engine.spelling import difference
 from tokex_gguf.keymap import Action
@@ -66,9 +67,9 @@ def test_the_screen_tells_it_and_keeps_it_for_the_prompts_alone() -> None:
     assert play.session.notice == "it cannot" and play.session.notices == ("it cannot",)
 
 
-def printed(model: Path, text: str, folder: Path) -> dict[str, list[str]]:
+def printed(model: Path, text: str, folder: Path, *more: str) -> dict[str, list[str]]:
     run = subprocess.run(
-        [sys.executable, "-m", "tokex_gguf", "--json", "--model", str(model), "--prompt", text],
+        [sys.executable, "-m", "tokex_gguf", "--json", "--model", str(model), "--prompt", text, *more],
         capture_output=True,
         cwd=folder,
         env={**os.environ, "XDG_STATE_HOME": str(folder)},
@@ -101,3 +102,25 @@ def test_a_file_without_a_pre_tokenizer_is_told(tmp_path: Path) -> None:
 def test_a_space_before_the_text_is_no_change(tmp_path: Path) -> None:
     for text in ("the cat", " the", "  the", "\n", "né 🦜"):
         assert printed(llama(tmp_path), text, tmp_path)["notices"] == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_missing_first_token_is_told(named: bool, tmp_path: Path) -> None:
+    def change(writer: gguf.GGUFWriter) -> None:
+        set_key("tokenizer.ggml.add_bos_token", True, gguf.GGUFValueType.BOOL)(writer)
+        if not named:
+            without_keys("tokenizer.ggml.bos_token_id")(writer)
+
+    told = printed(qwen2(tmp_path, change=change), "the cat", tmp_path)["notices"]
+    assert told == ([] if named else ["the file asks for a BOS token and names none: this text begins without one"])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_template_that_wants_a_missing_first_token_says_so(named: bool, tmp_path: Path) -> None:
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.add_chat_template("{{ bos_token }}{{ messages[0].content }}")
+        if not named:
+            without_keys("tokenizer.ggml.bos_token_id")(writer)
+
+    told = printed(qwen2(tmp_path, change=change), "the cat", tmp_path, "--chat")["notices"]
+    assert told == ([] if named else ["the chat template asks for a BOS token and the file names none: it is left out"])

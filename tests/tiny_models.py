@@ -7,6 +7,7 @@ neither flat nor one-hot and depends on every token before it: `tests/test_walks
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -197,6 +198,23 @@ def _add_spm(file: _File, more: Sequence[str] = ()) -> int:
 
 
 # --- models that continue text
+
+
+def set_key(key: str, value: Any, kind: gguf.GGUFValueType) -> Callable[[gguf.GGUFWriter], None]:
+    """Adds a key, or gives it another value."""
+
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.kv_data[0][key] = gguf.gguf_writer.GGUFValue(value, kind)
+
+    return change
+
+
+def without_keys(*keys: str) -> Callable[[gguf.GGUFWriter], None]:
+    def change(writer: gguf.GGUFWriter) -> None:
+        for key in keys:
+            del writer.kv_data[0][key]
+
+    return change
 
 
 def qwen2(

@@ -63,6 +63,8 @@ GAP = 0.0002
 """Seconds between two slices of it, in which the reading thread can have the interpreter."""
 
 NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
+NO_BOS = "the file asks for a BOS token and names none: this text begins without one"
+NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
@@ -352,25 +354,30 @@ class Server:
         *,
         continues: bool = False,
         said: Sequence[int] | None = (),
+        remark: str = "",
     ) -> None:
+        """Sends a text's tokens, with what is to be said of them, else a remark."""
         vocabulary = model.vocabulary
         space = vocabulary.space_prefix() and not continues
-        notice = difference(text, vocabulary.spelled(path), space_prefix=space)
-        if not notice and not continues and not model.has_own_rules:
-            notice = NO_RULES
+        notice = difference(text, vocabulary.spelled(path), space_prefix=space) or remark
+        if not notice and not continues:
+            notice = NO_BOS if vocabulary.lacks_bos else "" if model.has_own_rules else NO_RULES
         pieces = self._pieces(vocabulary, set(path))
         self._send(Tokenized(request, path, pieces, None if said is None else list(said), notice))
 
     def _chat(self, request: Chat, model: Llama) -> None:
+        special = model.special_texts()
+        lacks_bos = "bos_token" in model.chat_template and "bos_token" not in special
         try:
-            text, turns = render_confined(model.chat_template, json.loads(request.conversation), model.special_texts())
+            text, turns = render_confined(model.chat_template, json.loads(request.conversation), special)
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
         path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
         if not path:
             raise ModelError("the model's chat template makes no text of these messages")
         said = _said(path, text, turns, model.vocabulary)
-        self._tokenized(request.request, text, path, model, said=said)
+        remark = NO_BOS_FOR_TEMPLATE if lacks_bos else ""
+        self._tokenized(request.request, text, path, model, said=said, remark=remark)
 
     def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
         """The tokens of a text that fits into the context, or nearly does. Raises ModelError."""
