@@ -673,3 +673,9 @@ def test_a_long_notice_leaves_room_for_what_is_typed(width: int, height: int) ->
     play.session = replace(play.session, notice="the engine stopped, " * 30)
     line = text(play, width, height).splitlines()[-2]
     assert "there" in line and "the engine stopped" in line
+
+
+def test_where_text_is_typed_a_dead_engine_says_how_to_leave_it_first() -> None:
+    play = waiting(Action.INPUT, Typed("hello"))
+    play.take(EngineDied("SIGKILL"))
+    assert "engine stopped: Esc, then r, restarts it" in text(play, 80, 24) and "hello" in text(play, 80, 24)

@@ -357,11 +357,11 @@ def died(session: Session, message: EngineDied) -> Outcome:
     if starting and session.fault_at_start and not session.prompts:
         return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
     typing = typing_mode(session)
-    if typing:  # the keys that come are still meant as text, and there is little room beside it
-        way = ": Esc, then r, restarts it; this text is safe"
-    else:
-        way = f"{'; your prompts are safe' if session.prompts else ''}: press r to restart it"
-    notice = f"the engine stopped ({message.reason}){over}{way}"
+    way = "press r to restart it"
+    safe = "; your prompts are safe" if session.prompts else ""
+    if typing:  # the keys that come are still meant as text
+        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
+    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
     mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
     session = replace(program.lost(session), engine=Engine.DEAD, mode=mode, explained=typing or Mode.BROKEN)
     return replace(session, notice=notice, fault=message.reason, fault_at_start=starting), []

@@ -214,7 +214,8 @@ def _short(value: float) -> str:
 def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
     if session.engine is Engine.DEAD:
-        return [("class:fault", "engine stopped: r restarts it")]
+        way = "Esc, then r, restarts it" if session.mode.typing else "r restarts it"
+        return [("class:fault", f"engine stopped: {way}")]
     if session.silence:
         return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
     if session.engine is Engine.LOADING:
