@@ -404,6 +404,17 @@ def test_a_template_is_rendered_in_a_process_of_its_own() -> None:
     assert confined_chat.render_confined(template, MESSAGES, {"eos_token": "</s>"}).text == "user: hello</s>"
 
 
+def test_a_templates_memory_is_its_own() -> None:
+    """Not that of the engine that starts its process: a loaded model is larger than any template may become."""
+    script = (
+        "from tokex_gguf.engine import confined_chat\n"
+        "model = b'w' * (confined_chat.MEMORY + 2**26)\n"
+        f"print(confined_chat.render_confined('{{{{ messages[0].content }}}}', {MESSAGES!r}, {{}}).text)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("hello\n", "")
+
+
 @pytest.mark.parametrize(
     ("template", "why"),
     [

@@ -54,11 +54,10 @@ def limit(memory: int, seconds: int) -> None:
 
 def _watch(memory: int, end: float) -> None:
     while time.monotonic() < end:
-        if sys.platform != "win32":
-            # Linux counts in KiB, macOS in bytes.
-            unit = 1 if sys.platform == "darwin" else 1024
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit > memory:
-                os._exit(OUT_OF_MEMORY)
+        # macOS takes RLIMIT_AS and does not enforce it. Elsewhere this figure, too, would be wrong: Linux hands a
+        # parent's maximum on to the program that a child of it executes.
+        if sys.platform == "darwin" and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > memory:
+            os._exit(OUT_OF_MEMORY)
         time.sleep(0.05)
     os._exit(OUT_OF_TIME)
 
