@@ -14,11 +14,14 @@ from prompt_toolkit.output import ColorDepth
 
 from tests import fake
 from tests.canvas import Canvas
+from tests.test_switching import HEADER
 from tokex_gguf import game as game_module
 from tokex_gguf import signals
+from tokex_gguf.catalogue import Entry
 from tokex_gguf.editor import Editor
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.game import Game
+from tokex_gguf.places import Place
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
@@ -292,6 +295,60 @@ def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, m
             patch.setattr(game_module, "update", lambda *_: 1 / 0)
             await player.press("right")
             await player.shows("internal error: the log file has the details")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (["x"], "save_prompt"),
+        (["o"], "catalogue"),
+        (["o", "?", "\x1b"], "catalogue"),
+        (["p"], "starters"),
+    ],
+)
+def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
+    keys: list[str], what: str, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(game_module, what, lambda *_: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press(*keys)
+        await player.shows("internal error: the log file has the details")
+        await player.until(lambda text: "looking for" not in text)
+        await player.press("\x1b")
+        await player.shows("ready")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_module, "catalogue", lambda: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    monkeypatch.setattr(game_module, "prepare", lambda *_, **__: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press("o")
+        await player.shows("models found here(.|\n)*a .*Q8_0")
+        await player.press("\r")
+        await player.shows("internal error: the log file has the details")
+        assert not player.game.session.preparing
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+def test_where_no_model_is_found_nobody_goes_on_looking(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_module, "catalogue", lambda: ())
+
+    async def scenario(player: Player) -> None:
+        await player.press("o")
+        await player.shows("ready(.|\n)*no model was found")
         await player.press("right")
         await player.shows("tokens: 6 .*ready")
 

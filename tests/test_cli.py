@@ -684,9 +684,10 @@ def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[
     """Also where the engine dies and comes back, something fails, or nothing that it says makes sense."""
     log = tmp_path / "log"
     faulty = (
-        "import sys, tokex_gguf.game as game; from tokex_gguf.__main__ import run\n"
-        "def fail(game, text): raise ValueError('wrong')\n"
+        "import sys, tokex_gguf.game as game, tokex_gguf.keep as keep; from tokex_gguf.__main__ import run\n"
+        "def fail(*_): raise ValueError('wrong')\n"
         "game.Game._save = fail\n"
+        "keep.prune = fail\n"
         "sys.exit(run())"
     )
     arguments = ["--model", str(tiny["qwen2"]), "--prompt", "a secret thought", "--log", str(log)]
@@ -705,9 +706,11 @@ def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[
     terminal.press("\x13", "private name", "\r")
     terminal.shows("kept as private name")
     terminal.press("x")
-    assert terminal.ends() == 1
+    terminal.shows("internal error: the log file has the details")
+    terminal.press("\x11")
+    assert terminal.ends() == 0
     text = log.read_text()
-    assert "SIGKILL" in text and "ValueError: wrong" in text
+    assert "SIGKILL" in text and text.count("ValueError: wrong") == 2
     assert text.count("fingerprint") == 2, "of each engine"
     for word in ("secret", "thought", "hidden", "covert", "private"):
         assert word not in text

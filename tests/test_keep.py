@@ -633,6 +633,12 @@ def test_many_programs_that_start_at_once_have_names_of_their_own(tmp_path: Path
     assert len(names) == 6 and names == set(found(tmp_path))
 
 
+def test_no_two_names_are_the_same_in_one_second() -> None:
+    """Whatever locks there are: two containers have the same process number, and may see no lock of the other."""
+    now = datetime.now()
+    assert len({keep.autosave_name(now) for _ in range(1000)}) == 1000
+
+
 def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: Keeper) -> None:
     save(keeper, 1)
     save(keeper, 2)

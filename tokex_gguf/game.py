@@ -33,6 +33,7 @@ from tokex_gguf.update import (
     ListModels,
     ListStarters,
     Message,
+    NotListed,
     NotPrepared,
     Prepare,
     Prepared,
@@ -59,6 +60,8 @@ WAITING = 256
 """Replies that may wait to be taken. An engine that says more has to wait itself."""
 AT_ONCE, TURN = 64, 0.01
 """Messages, and seconds, that one turn of the event loop takes at the most."""
+INTERNAL_ERROR = "internal error: the log file has the details"
+"""What the player is told of a fault of this program."""
 ANY = -1
 """In place of an engine's number: the message is from none."""
 
@@ -194,9 +197,7 @@ class Game:
         if self._autosave is None:
             from tokex_gguf.autosave import Autosave  # not on the way to the first frame
 
-            self._autosave = Autosave(
-                slot, tell=lambda reason: self._put(Unsaved(reason)), remark=lambda line: self._put(Remark(line))
-            )
+            self._autosave = Autosave(slot, tell=lambda reason: self._put(Unsaved(reason)), remark=self.remark)
         return self._autosave
 
     def receive(self) -> bool:
@@ -237,6 +238,10 @@ class Game:
             self._stop()
             self.dispatch(EngineDied("its reply makes no sense"))
 
+    def remark(self, line: str) -> None:
+        """Tells the player a line. Can be called from any thread."""
+        self._put(Remark(line))
+
     def _put(self, message: Message, engine: int = ANY) -> None:
         self._inbox.put((engine, message))
         self._tell()
@@ -267,29 +272,40 @@ class Game:
                         self._client.send(effect.request)
                 case Save():
                     # Not a daemon: a save that has begun is finished before the program ends.
-                    threading.Thread(target=self._save, args=(effect.text,)).start()
+                    self._beside(partial(self._save, effect.text), SaveFailed, daemon=False)
                 case Edit():
                     self.edit = effect.text
                 case Suspend():
                     self.suspend = True
                 case ListStarters():
-                    threading.Thread(target=self._list, daemon=True).start()
+                    self._beside(self._list, Remark)
                 case Keep():
                     self._name(effect.name)
                 case ListModels():
-                    threading.Thread(target=self._list_models, daemon=True).start()
+                    self._beside(self._list_models, NotListed)
                 case Prepare():
-                    threading.Thread(target=self._prepare, args=(effect.path,), daemon=True).start()
+                    self._beside(partial(self._prepare, effect.path), partial(NotPrepared, effect.path))
                 case Quit():
                     self.quit = effect
+
+    def _beside(self, work: Callable[[], None], failed: Callable[[str], Message], *, daemon: bool = True) -> None:
+        """Does something in a thread. What goes wrong there is told by the message that `failed` makes of a line."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("internal error")
+                self._put(failed(INTERNAL_ERROR))
+
+        threading.Thread(target=run, daemon=daemon).start()
 
     def _name(self, name: str) -> None:
         if self._slot is None or not (self.session.prompts or self.session.shelf):
             self._put(SaveFailed("there is nothing to keep yet"))
             return
         self._changed = True
-        arguments = (self._saver(self._slot), name, self.session, self._moves)
-        threading.Thread(target=self._keep, args=arguments, daemon=True).start()
+        self._beside(partial(self._keep, self._saver(self._slot), name, self.session, self._moves), SaveFailed)
 
     def _list(self) -> None:
         self._put(Listed(starters(self._folder, self.session.settings.example)))

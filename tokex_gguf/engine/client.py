@@ -153,6 +153,10 @@ class EngineClient:
             reason = "unreadable reply"
             log.error("engine: %s: %s", reason, error)
             self._process.kill()
+        except Exception as error:  # its own words may hold what the engine said
+            reason = "unreadable reply"
+            log.error("engine: %s: %s", reason, type(error).__name__)
+            self._process.kill()
         code = self._process.wait()
         if not self._closing and not failed:
             reason = reason or exit_reason(code)

@@ -113,6 +113,13 @@ class ListedModels:
 
 
 @dataclass(frozen=True, slots=True)
+class NotListed:
+    """The models on this machine could not be looked for."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A model's file can be loaded."""
 
@@ -155,6 +162,7 @@ News: TypeAlias = (
     | NotSuspended
     | Listed
     | ListedModels
+    | NotListed
     | Prepared
     | NotPrepared
 )
@@ -195,12 +203,12 @@ class Suspend:
 
 @dataclass(frozen=True, slots=True)
 class ListStarters:
-    """Read the texts that prompts can start with; answer Listed."""
+    """Read the texts that prompts can start with; answer Listed or Remark."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListModels:
-    """Look for models; answer ListedModels."""
+    """Look for models; answer ListedModels or NotListed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ from tokex_gguf.rules.effects import (
     Listed,
     ListedModels,
     News,
+    NotListed,
     NotPrepared,
     NotSuspended,
     Outcome,
@@ -108,6 +109,8 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, starters=message.starters), []
         case ListedModels():
             return switching.listed(session, message.entries), []
+        case NotListed():
+            return switching.not_listed(session, message.reason), []
         case Prepared():
             return switching.prepared(session, message)
         case NotPrepared():

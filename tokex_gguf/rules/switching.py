@@ -25,11 +25,22 @@ def models(session: Session) -> Outcome:
 
 def listed(session: Session, entries: tuple[Entry, ...]) -> Session:
     """The new list is there: what was selected in the one before stays selected."""
+    looking = Mode.MODELS in (session.mode, session.mode is Mode.HELP and session.explained)
+    if looking and not entries:
+        return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     if session.mode is not Mode.MODELS:
         return replace(session, models=entries)
     before = [str(entry.place.path) for entry in session.models]
     selected = before[session.row] if session.row < len(before) else session.settings.model
     return replace(session, models=entries, row=_line_of(selected, entries))
+
+
+def not_listed(session: Session, reason: str) -> Session:
+    """There is no list to choose from: nobody looks for one any more."""
+    base = base_mode(session)
+    mode = base if session.mode is Mode.MODELS else session.mode
+    behind_help = base if session.explained is Mode.MODELS else session.explained
+    return replace(session, models=(), mode=mode, explained=behind_help, notice=reason)
 
 
 def _line_of(file: str, entries: tuple[Entry, ...]) -> int:

@@ -32,7 +32,7 @@ from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 from tokex_gguf import signals
 from tokex_gguf.editor import Editor
 from tokex_gguf.exits import say
-from tokex_gguf.game import Game
+from tokex_gguf.game import INTERNAL_ERROR, Game
 from tokex_gguf.keymap import BINDINGS, Action, action, shown
 from tokex_gguf.line import is_text, pasted
 from tokex_gguf.session import BEAT, Session
@@ -268,8 +268,9 @@ class App:
             self._leave(error)
 
     def _thread_failed(self, fault: threading.ExceptHookArgs) -> None:
-        if self._loop and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._failed, self._loop, {"exception": fault.exc_value})
+        """A thread beside the screen's has failed: what it did is not done, and the game goes on."""
+        log.error("internal error in a thread", exc_info=fault.exc_value)
+        self._game.remark(INTERNAL_ERROR)
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
@@ -356,7 +357,7 @@ class App:
     def _confess(self) -> None:
         """A fault of this program: the log gets it, the player a line, the game goes on."""
         log.exception("internal error")
-        self._game.session = replace(self._game.session, notice="internal error: the log file has the details")
+        self._game.session = replace(self._game.session, notice=INTERNAL_ERROR)
 
     def _draw(self, before: Session) -> None:
         """Draws the next frame; where an answer is under way, not before it had its chance."""
