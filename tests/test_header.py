@@ -16,7 +16,7 @@ import pytest
 
 from tests.figures import Figure
 from tests.patient import Patient
-from tests.tiny_models import REFUSED
+from tests.tiny_models import NO_MODELS, REFUSED
 from tokex_gguf import cli, gguf_checks, gguf_file, header
 from tokex_gguf.engine.abort import Abort
 from tokex_gguf.engine.llama import Llama
@@ -228,11 +228,6 @@ KEYS = {
     ),
 }
 MEANING = {
-    "adapter": (build(keys(general__type=string("adapter"))), "not a model: its 'general.type' is 'adapter'"),
-    "clip": (
-        build(keys(general__architecture=string("clip"))),
-        "not a model: 'general.architecture' is clip, a part of another model",
-    ),
     "epsilon": (
         build(keys(llama__attention__layer_norm_rms_epsilon=number(float("nan"), F32))),
         "'llama.attention.layer_norm_rms_epsilon' is nan, which is below 0 or no number",
@@ -474,7 +469,24 @@ def test_an_encoder_passes_and_a_vocabulary_does_not(tmp_path: Path) -> None:
     assert read(REFUSED["encoder"](tmp_path)).architecture == "bert"
     path = REFUSED["vocabulary"](tmp_path)
     assert refusal(path, path.read_bytes()) == "a vocabulary without a model (no tensors)"
-    assert glance(path).tensors == 0
+    with pytest.raises(BadHeader, match="a vocabulary without a model"):
+        glance(path)
+
+
+@pytest.mark.parametrize("name", NO_MODELS)
+def test_what_is_no_language_model_is_named(name: str, tmp_path: Path) -> None:
+    write, what = NO_MODELS[name]
+    path = write(tmp_path)
+    for function in (glance, read):
+        with pytest.raises(BadHeader, match=f"^not a language model but {what}") as caught:
+            function(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_first_part_without_tensors_is_no_vocabulary(path: Path) -> None:
+    path.write_bytes(build(keys(split__count=number(2, 2), split__no=number(0, 2)), tensors=[]))
+    assert read(path) == glance(path)
+    assert read(path).tensors == 0
 
 
 def test_tables_are_those_of_llama_cpp() -> None:

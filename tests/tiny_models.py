@@ -407,3 +407,45 @@ MODELS: dict[str, Writer] = {
 
 REFUSED: dict[str, Writer] = {"encoder": encoder, "vocabulary": vocabulary}
 """Files that it must refuse."""
+
+
+def _not_a_model(name: str, architecture: str, tensor: str, **keys: str | bool | float) -> Writer:
+    """A file with one tensor and a few keys; `__` in a key's name stands for a dot."""
+
+    def write(folder: Path) -> Path:
+        writer = gguf.GGUFWriter(folder / f"{name}.gguf", architecture)
+        add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+        for key, value in keys.items():
+            add[type(value)](key.replace("__", "."), value)  # type: ignore[operator]
+        writer.add_tensor(tensor, np.zeros((8, 8), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return folder / f"{name}.gguf"
+
+    return write
+
+
+_Keys = dict[str, str | bool | float]
+_LORA: _Keys = {"adapter__type": "lora", "adapter__lora__alpha": 16.0}
+_VOCODER: _Keys = {
+    f"wavtokenizer-dec__{key}": value
+    for key, value in {"block_count": 1, "context_length": 64, "embedding_length": 8, "vocab_size": 4096}.items()
+}
+_NO_MODELS: list[tuple[str, str, str, _Keys, str]] = [
+    ("mmproj", "clip", "v.patch_embd.weight", {"general__type": "mmproj"}, "a multimodal projector"),
+    ("old-mmproj", "clip", "v.patch_embd.weight", {"clip__has_vision_encoder": True}, "a multimodal projector"),
+    ("lora", "llama", "blk.0.attn_q.weight.lora_a", {"general__type": "adapter", **_LORA}, "a LoRA adapter"),
+    ("old-lora", "llama", "blk.0.attn_q.weight.lora_a", _LORA, "a LoRA adapter"),
+    ("imatrix", "", "blk.0.attn_q.weight.in_sum2", {"general__type": "imatrix"}, "an importance matrix"),
+    ("control-vector", "controlvector", "direction.1", {"controlvector__layer_count": 2}, "a control vector"),
+    ("vocoder", "wavtokenizer-dec", "token_embd.weight", _VOCODER, "a vocoder"),
+    ("whisper", "whisper", "encoder.conv1.weight", {}, "a model that writes down speech"),
+    ("images", "flux", "double_blocks.0.img_mlp.0.weight", {}, "a model that makes images"),
+]
+NO_MODELS: dict[str, tuple[Writer, str]] = {
+    name: (_not_a_model(name, architecture, tensor, **keys), what)
+    for name, architecture, tensor, keys, what in _NO_MODELS
+}
+"""Files that hold something else, and what each is said to be."""

@@ -16,6 +16,25 @@ MOST_EXPERTS = 1024
 ALIGNED = 32
 """TENSOR_ALIGNMENT: where the weights of a mapped file must begin, whatever alignment the file says it has."""
 TOKENS = "tokenizer.ggml.tokens"
+_ADAPTER = "a LoRA adapter, which changes a model that is in a file of its own"
+_OTHER_TYPES = {
+    b"adapter": _ADAPTER,
+    b"mmproj": "a multimodal projector (mmproj), the part of a model that reads images or audio",
+    b"imatrix": "an importance matrix (imatrix), which helps to quantize a model",
+}
+"""What files hold that are no models, by their `general.type`."""
+_IMAGES = "a model that makes images or video"
+_OTHER_ARCHITECTURES = {
+    "clip": _OTHER_TYPES[b"mmproj"],
+    "imatrix": _OTHER_TYPES[b"imatrix"],
+    "controlvector": "a control vector, which steers a model that is in a file of its own",
+    "wavtokenizer-dec": "a vocoder, the part of a text-to-speech model that makes sound",
+    "whisper": "a model that writes down speech",
+    "t5encoder": "a text encoder, which makes vectors of a text",
+    **dict.fromkeys(("flux", "sd1", "sd3", "sdxl", "aura", "hidream", "cosmos", "ltxv", "hyvid", "wan"), _IMAGES),
+    **dict.fromkeys(("lumina2", "qwen_image", "pig"), _IMAGES),
+}
+"""The same by their architecture. Those of images are names that stable-diffusion.cpp and ComfyUI-GGUF use."""
 ROPE_SCALINGS = (b"none", b"linear", b"yarn", b"longrope")
 TWICE_AS_WIDE = ("jamba", "granitehybrid")
 """Architectures whose recurrent layers must be twice as wide as the model."""
@@ -28,7 +47,8 @@ _ATTENTION = re.compile(rb"blk\.\d+\.attn_(q|qkv|q_a)\.weight")
 def check(contents: Contents) -> None:
     """Holds what a file says against what llama.cpp expects. Raises BadHeader."""
     if contents.first_part:
-        _check_kind(contents)
+        check_kind(contents)
+        _check_architecture(contents)
         _check_sizes(contents)
         _check_heads(contents)
         _check_experts(contents)
@@ -36,15 +56,24 @@ def check(contents: Contents) -> None:
     _check_tensors(contents)
 
 
-def _check_kind(contents: Contents) -> None:
-    if (kind := contents.get("general.type")) in (b"adapter", b"mmproj", b"imatrix"):
-        raise BadHeader(f"not a model: its 'general.type' is {shown(kind)}")
+def check_kind(contents: Contents) -> None:
+    """Refuses files that hold something else than a language model, by what they say they hold. Raises BadHeader."""
+    kind, architecture = contents.get("general.type"), contents.architecture
+    # Adapters made before there was `general.type` name the architecture that they are for.
+    what = _OTHER_TYPES.get(cut(kind)) if isinstance(kind, bytes) else None
+    what = what or (_ADAPTER if "adapter.type" in contents.values else None) or _OTHER_ARCHITECTURES.get(architecture)
+    if what:
+        raise BadHeader(f"not a language model but {what}")
+    # The first part of a split file may hold the metadata alone.
+    if not contents.tensors and contents.split[1] == 1:
+        raise BadHeader("a vocabulary without a model (no tensors)")
+
+
+def _check_architecture(contents: Contents) -> None:
     if "general.architecture" not in contents.values:
         raise BadHeader("'general.architecture' is missing")
     if not contents.text("general.architecture"):
         raise BadHeader("'general.architecture' is empty")
-    if contents.architecture == "clip":
-        raise BadHeader("not a model: 'general.architecture' is clip, a part of another model")
 
 
 def _refuse(contents: Contents, key: str, why: str) -> NoReturn:
@@ -122,8 +151,6 @@ def _check_experts(contents: Contents) -> None:
 
 
 def _check_tensors(contents: Contents) -> None:
-    if not contents.tensors:
-        raise BadHeader("a vocabulary without a model (no tensors)")
     if contents.start % ALIGNED:
         raise BadHeader(f"its weights begin at byte {contents.start:,}, which is no multiple of {ALIGNED}")
     for name, tensor in contents.tensors.items():

@@ -7,7 +7,7 @@ follows the structure, `read` also holds what is said against what llama.cpp tak
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokex_gguf.gguf_checks import TOKENS, check
+from tokex_gguf.gguf_checks import TOKENS, check, check_kind
 from tokex_gguf.gguf_file import REPACKED, Array, BadHeader, Contents, cut, follow
 
 __all__ = ["BadHeader", "Header", "glance", "read"]
@@ -65,9 +65,11 @@ class Header:
 def glance(path: Path) -> Header:
     """The header for a listing: the structure is followed, what it says is believed.
 
-    Raises BadHeader or OSError.
+    Raises BadHeader, also where it says that it is no language model, or OSError.
     """
-    return _header(follow(path))
+    contents = follow(path)
+    check_kind(contents)
+    return _header(contents)
 
 
 def read(path: Path) -> Header:
