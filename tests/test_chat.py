@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.terminal import Terminal
 from tests.test_header import string, with_keys
 from tokex_gguf import cli
 from tokex_gguf.chat import BadChat, conversation
+from tokex_gguf.engine import server
 from tokex_gguf.engine.chat import TemplateFailed, render
 from tokex_gguf.engine.protocol import Chat, Tokenized
 
@@ -146,7 +148,7 @@ def test_a_template_gets_what_templates_expect() -> None:
         ("{{ messages.append(1) }}", "template is wrong"),
         ("{{ messages[7].content.upper() }}", "template is wrong"),
         ("{{ 1 / 0 }}", "template fails: division by zero"),
-        ("{% for a in range(90000) %}{{ 'x' * 1000 }}{% endfor %}", "refuses this: it never ends"),
+        ("{% for a in range(90000) %}{{ 'x' * 1000 }}{% endfor %}", "makes a text of more than 4,194,304 characters"),
         ("{% for a in range(10 ** 9) %}{% endfor %}", "template fails: Range too big"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "template fails: maximum recursion"),
         ("{% include 'passwd' %}", "template fails: no loader"),
@@ -221,6 +223,70 @@ def test_a_chat_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "<|im_start|>user" in terminal.text() and "<|im_start|>assistant" in terminal.text()
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
+
+
+EMPTY = [
+    ("{# nothing #}", "makes no text of these messages"),
+    (r"{{ ' \n\t\u3000' }} ", "makes nothing but white space of these messages"),
+]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"], ids=["with BOS", "without BOS"])
+@pytest.mark.parametrize(("template", "expected"), EMPTY, ids=["nothing", "white space"])
+def test_a_template_that_makes_no_text_is_refused(
+    name: str, template: str, expected: str, tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = with_template(tiny[name], template, tmp_path)
+    for shape in ("--json", "--plain"):
+        assert cli.main(["--model", str(model), "--no-config", "--chat", "--prompt", "a", shape]) == 2
+        told = capsys.readouterr()
+        assert told.out == "" and told.err == f"tokex-gguf: the model's chat template {expected}\n"
+
+
+def test_a_template_that_makes_no_text_is_refused_on_the_screen(
+    tmp_path: Path, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    template, expected = EMPTY[0]
+    terminal = Terminal("--model", str(with_template(tiny["llama"], template, tmp_path)), "--chat", "--prompt", "a")
+    assert terminal.ends() == 2
+    assert f"tokex-gguf: the model's chat template {expected}" in terminal.text()
+    assert not list((tmp_path / "state").rglob("sessions/*.json")), "nothing was played"
+
+
+@pytest.mark.parametrize(
+    ("template", "notices"),
+    [
+        ("{{ bos_token }}", [server.ONLY_SPECIAL]),
+        ("{{ bos_token }}[INST] {{ messages[0].content }} [/INST]", []),
+        ("[INST] {{ messages[0].content }} [/INST]", []),
+    ],
+    ids=["only special", "with BOS", "without BOS"],
+)
+def test_a_template_that_names_the_first_token_changes_no_text(
+    template: str, notices: list[str], tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = with_template(tiny["llama"], template, tmp_path)
+    assert cli.main(["--model", str(model), "--no-config", "--chat", "--prompt", "the cat", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notices"] == notices
+
+
+def test_a_text_of_a_template_that_is_too_long_is_refused(
+    tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for template in ("{{ 'the cat ' * 300000 }}", "{{ 'the cat ' * 600000 }}"):
+        model = with_template(tiny["llama"], template, tmp_path)
+        assert cli.main(["--model", str(model), "--no-config", "--chat", "--prompt", "a", "--json"]) == 2
+        told = capsys.readouterr()
+        assert told.out == "" and told.err.count("\n") == 1 and re.search("too long|more than", told.err)
+
+
+def with_template(model: Path, template: str, folder: Path) -> Path:
+    """A copy of a model with a chat template."""
+    path = folder / "model.gguf"
+    path.write_bytes(with_keys(model.read_bytes(), {b"tokenizer.chat_template": string(template)}))
+    return path
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]
 
 
+class _Refusal(Exception):
+    """The template itself has refused the messages."""
+
+
 class TemplateFailed(Exception):
     """There is no template, or it refuses these messages; says why in one line."""
 
@@ -92,7 +96,9 @@ class _Template:
                 self._parts.append(part)
                 length += len(part)
                 if length > MOST:
-                    raise TemplateFailed("it never ends")
+                    raise TemplateFailed(f"the model's chat template makes a text of more than {MOST:,} characters")
+        except TemplateFailed:
+            raise
         except Exception as error:  # whatever a stranger's code may raise
             raise _failed(error) from None
         return "".join(self._parts), self._spans
@@ -106,7 +112,7 @@ class _Template:
 def _failed(error: Exception) -> TemplateFailed:
     import jinja2
 
-    if isinstance(error, TemplateFailed):
+    if isinstance(error, _Refusal):
         return TemplateFailed(f"the model's chat template refuses this: {error}")
     if isinstance(error, jinja2.TemplateError):
         return TemplateFailed(f"the model's chat template is wrong: {error.message or type(error).__name__}")
@@ -157,7 +163,7 @@ def _environment() -> Any:
             raise jinja2.exceptions.SecurityError(f"a namespace's name begins with an underscore: {name!r}")
 
     def refuse(message: object) -> NoReturn:
-        raise TemplateFailed(str(message))
+        raise _Refusal(str(message))
 
     def tojson(
         value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False

@@ -64,6 +64,7 @@ GAP = 0.0002
 
 NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
 NO_BOS = "the file asks for a BOS token and names none: this text begins without one"
+ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
 TOGETHER = 0.15
@@ -220,6 +221,15 @@ def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Voca
     return said
 
 
+def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
+    """A text without the BOS token's name where the path's BOS was made of it, as in chats by many templates."""
+    if vocabulary.bos is None or path[:1] != [vocabulary.bos]:
+        return text
+    name = vocabulary.piece(vocabulary.bos).data
+    typed = name in vocabulary.spelled(path[: len(name) + 2])  # as other tokens, behind a BOS that was added
+    return text if typed else text.removeprefix(name.decode(errors="replace"))
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -359,7 +369,9 @@ class Server:
         """Sends a text's tokens, with what is to be said of them, else a remark."""
         vocabulary = model.vocabulary
         space = vocabulary.space_prefix() and not continues
-        notice = difference(text, vocabulary.spelled(path), space_prefix=space) or remark
+        notice = (
+            difference(_without_bos(text, path, vocabulary), vocabulary.spelled(path), space_prefix=space) or remark
+        )
         if not notice and not continues:
             notice = NO_BOS if vocabulary.lacks_bos else "" if model.has_own_rules else NO_RULES
         pieces = self._pieces(vocabulary, set(path))
@@ -372,11 +384,14 @@ class Server:
             text, turns = render_confined(model.chat_template, json.loads(request.conversation), special)
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
+        if not text.strip():  # a BOS token alone would play, and be about nothing
+            what = "nothing but white space" if text else "no text"
+            raise ModelError(f"the model's chat template makes {what} of these messages")
         path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
-        if not path:
-            raise ModelError("the model's chat template makes no text of these messages")
         said = _said(path, text, turns, model.vocabulary)
         remark = NO_BOS_FOR_TEMPLATE if lacks_bos else ""
+        if all(model.vocabulary.piece(token).control for token in set(path)):
+            remark = ONLY_SPECIAL
         self._tokenized(request.request, text, path, model, said=said, remark=remark)
 
     def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
