@@ -442,6 +442,25 @@ def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_pat
     player.game.close()
 
 
+def test_a_header_that_was_damaged_meanwhile_is_not_given_to_llama_cpp(tiny: dict[str, Path], tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    whole = tiny["qwen2"].read_bytes()
+    model.write_bytes(whole)
+    player = Patient(tmp_path, model)
+    player.ready()
+    assert player.game.engine_pid
+    os.kill(player.game.engine_pid, signal.SIGKILL)
+    player.until(lambda session: session.engine is Engine.DEAD)
+    model.write_bytes(whole.replace(b"blk.1.attn_q.weight", b"blk.0.attn_q.weight"))
+    player.press(Action.RESTART)
+    player.until(lambda session: session.engine is Engine.DEAD)
+    assert "the tensor 'blk.0.attn_q.weight' is there twice" in player.session.notice, player.session.notice
+    model.write_bytes(whole)
+    player.press(Action.RESTART)
+    player.ready()
+    player.game.close()
+
+
 def test_a_reply_without_an_end_is_a_failure(
     tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ IN_THE_ENGINE = (
 )
 ENGINE_PROCESS = {f"engine.{room}" for room in IN_THE_ENGINE}
 ENGINE_MAY_IMPORT = ENGINE_PROCESS | {"engine.protocol", "engine.wire", "distribution", "tokens", "prefix", *FLOORS[0]}
-ENGINE_MAY_IMPORT |= {"naming", "stamps", "limits", "storage"}
+ENGINE_MAY_IMPORT |= {"naming", "stamps", "limits", "storage", "header"}
 
 
 def room_of(path: Path) -> str:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -323,6 +324,15 @@ def test_the_engine_has_no_secrets_in_its_environment(raw_with: Callable[[], Raw
     names = {variable.partition(b"=")[0].decode() for variable in environ.split(b"\0")}
     assert not names & set(SECRETS)
     assert {"PATH", "OMP_NUM_THREADS", "GGML_SCHED_DEBUG"} <= names
+
+
+def test_what_tells_about_llama_cpp_has_no_secrets_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(subprocess, "run", lambda *_, **more: given.update(more))
+    process.about()
+    assert "PATH" in given["env"] and not given["env"].keys() & SECRETS.keys()
 
 
 @linux

@@ -253,6 +253,21 @@ def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
     assert list(play.session.shelf) == ["other.gguf"]
 
 
+def test_a_file_that_is_loaded_again_is_checked_again() -> None:
+    """It was sound when it was chosen, which may be long ago."""
+    play = again(rich(), "other.gguf")
+    checks = [request.check for request in play.asked if isinstance(request, Load)]
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    checks += [request.check for request in play.asked if isinstance(request, Load)]
+    play.answer()
+    play.take(EngineDied("SIGKILL"))
+    play.asked.clear()
+    play.take(Action.RESTART)
+    checks += [request.check for request in play.asked if isinstance(request, Load)]
+    assert checks == [False, True, True]
+
+
 @pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
 def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -> None:
     play = again(rich(), "other.gguf").answer().press(Action.APPEND, Action.COPY)

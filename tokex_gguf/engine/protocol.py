@@ -48,6 +48,8 @@ class Load:
     """Whether weights may be rearranged into a copy, for faster kernels."""
     fingerprints: str = ""
     """Path of the file in which the fingerprints of files are remembered; none if empty."""
+    check: bool = False
+    """Whether the files' headers are to be checked first: they may have changed since that was done."""
 
 
 @dataclass(frozen=True, slots=True)

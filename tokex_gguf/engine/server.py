@@ -53,6 +53,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.search import Index, likeliest
 from tokex_gguf.engine.spelling import difference
 from tokex_gguf.engine.wire import OutOfStep, Receiver
+from tokex_gguf.naming import parts_of
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import Piece, offsets
 
@@ -230,6 +231,19 @@ def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
     return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 
+def _check(path: Path) -> None:
+    """Checks the headers of a model's files as they are before a model is opened. Raises ModelError."""
+    from tokex_gguf.header import BadHeader, read  # not on the way to the first table
+
+    try:
+        for part in parts_of(path.name):
+            read(path.with_name(part))
+    except BadHeader as error:
+        raise ModelError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -308,6 +322,8 @@ class Server:
         return self._inbox.next()
 
     def _load(self, load: Load) -> Llama:
+        if load.check:
+            _check(Path(load.path))
         # Beside the loading, which takes one processor and leaves the interpreter alone.
         identity = _Identity(load)
         identity.start()

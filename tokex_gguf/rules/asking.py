@@ -9,8 +9,8 @@ from tokex_gguf.rules.effects import Effect, Outcome, Send, Start
 from tokex_gguf.session import Cost, Engine, Prompt, Session, selected_row, table
 
 
-def begin(session: Session) -> list[Effect]:
-    """The effects that start a game, and that restart its engine."""
+def begin(session: Session, *, again: bool = False) -> list[Effect]:
+    """The effects that start a game, or with `again` restart its engine, on files that may have changed since."""
     settings = session.settings
     # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
     kv = (session.model and session.model.cells) or settings.kv
@@ -24,6 +24,7 @@ def begin(session: Session) -> list[Effect]:
         settings.gpu_layers,
         settings.repack,
         settings.fingerprints,
+        check=again,
     )
     return [Start(), Send(load)]
 

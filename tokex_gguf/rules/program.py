@@ -91,7 +91,7 @@ def close_help(session: Session) -> Outcome:
 def restart(session: Session) -> Outcome:
     """Starts the engine again."""
     session = replace(put_aside(session), engine=Engine.LOADING, mode=Mode.PLAY, notice="")
-    return session, begin(session)
+    return session, begin(session, again=True)
 
 
 def beat(session: Session) -> Outcome:

@@ -102,7 +102,7 @@ def _carried(session: Session) -> Session:
     return Session(replace(session.settings, text=texts[active], chat=""), carried=others)
 
 
-def _turn(session: Session, there: Session, *, origin: str, notice: str) -> Outcome:
+def _turn(session: Session, there: Session, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
     session = put_aside(session)
     here = session.settings.model
@@ -111,7 +111,7 @@ def _turn(session: Session, there: Session, *, origin: str, notice: str) -> Outc
         shelf[here] = _resting(session)
     shelf.pop(there.settings.model, None)
     there = replace(turned_to(session, there), shelf=shelf, origin=origin, notice=notice)
-    return there, begin(there)
+    return there, begin(there, again=again)
 
 
 def way_back(session: Session) -> str:
@@ -123,7 +123,7 @@ def way_back(session: Session) -> str:
 
 def back(session: Session, why: str) -> Outcome:
     """To the model before, as the other one cannot be loaded or is not wanted any more."""
-    return _turn(session, session.shelf[way_back(session)], origin="", notice=why)
+    return _turn(session, session.shelf[way_back(session)], origin="", notice=why, again=True)
 
 
 def settled(session: Session) -> Session:
