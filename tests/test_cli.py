@@ -734,6 +734,29 @@ def test_the_log_has_no_text_of_a_reply_that_is_none(line: bytes, caplog: pytest
     assert "unreadable reply" in caplog.text and "secret" not in caplog.text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
+def test_the_log_is_for_its_owner_alone(umask: int, tmp_path: Path) -> None:
+    """Also one that version 0.1.0 made, and what is put aside of it."""
+    log = tmp_path / "state" / "tokex-gguf" / "tokex-gguf.log"
+    before = os.umask(umask)
+    try:
+        assert cli._open_log(log, asked=False) == log
+    finally:
+        os.umask(before)
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.parent.stat().st_mode & 0o777 == log.parent.parent.stat().st_mode & 0o777 == 0o700
+    for size in (10, cli.LARGEST_LOG + 1):
+        log.write_bytes(b"x" * size)
+        log.chmod(0o644)
+        cli._open_log(log, asked=False)
+        assert {path.stat().st_mode & 0o777 for path in log.parent.iterdir()} == {0o600}
+    assert len(list(log.parent.iterdir())) == 2
+    asked = tmp_path / "asked"
+    cli._open_log(asked, asked=True)
+    assert asked.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for size in (300_000, 400_000):

@@ -413,6 +413,7 @@ def test_the_engine_writes_its_log_where_load_says(tmp_path: Path) -> None:
         pass
     conversation.client.close()
     assert "gguf" in (tmp_path / "log").read_text()
+    assert (tmp_path / "log").stat().st_mode & 0o077 == 0
 
 
 def test_an_engine_started_early_serves_and_goes_with_the_client(model_path: Path) -> None:

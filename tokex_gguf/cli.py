@@ -194,13 +194,13 @@ def _open_log(path: Path, *, asked: bool) -> Path:
         private_folder(path.parent)
         if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
             raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
+        if not asked and path.is_file() and path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # made by version 0.1.0
         if path.is_file() and path.stat().st_size > LARGEST_LOG:
             path.replace(path.with_name(f"{path.name}.1"))
         with suppress(FileExistsError):
             create_private(path).close()
         path.open("ab").close()
-        if not asked and path.stat().st_mode & 0o077:
-            path.chmod(0o600)  # made by version 0.1.0
     except (OSError, ValueError) as error:
         if asked:
             reason = error.strerror if isinstance(error, OSError) else "not a file name"
