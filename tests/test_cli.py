@@ -12,17 +12,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.terminal import Terminal
 from tests.test_header import string, with_keys
-from tokex_gguf import __version__, cli, home, inputs, machine, models
+from tokex_gguf import __version__, cli, home, inputs, machine, models, signals
 from tokex_gguf.__main__ import run as run_program
+from tokex_gguf.autosave import End, Lost, Rescued
 from tokex_gguf.engine import llama
 from tokex_gguf.engine.client import Delivery, EngineClient
 from tokex_gguf.engine.protocol import EngineDied
+from tokex_gguf.game import Game
 from tokex_gguf.keymap import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -732,6 +735,27 @@ def test_the_log_has_no_text_of_a_reply_that_is_none(line: bytes, caplog: pytest
     assert told.get(timeout=60) == EngineDied("unreadable reply")
     client.close()
     assert "unreadable reply" in caplog.text and "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (Lost("no room"), ["what was played last is not saved: no room"]),
+        (
+            Rescued(Path("/tmp/a.json"), Path("/s/mine.json"), "no room"),
+            ["not saved: no room", "/tmp/a.json: move it to /s/mine.json, then tokex-gguf --session mine goes on"],
+        ),
+    ],
+)
+def test_what_is_not_saved_at_the_end_is_told_and_no_success(
+    end: End, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signals, "listen", lambda _: None)
+    monkeypatch.setattr(signals, "hold", lambda: None)
+    game = cast("Game", SimpleNamespace(close=lambda *_: end))
+    assert cli._leave(game, 1.0) is False
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == len(said) and all(part in line for part, line in zip(said, told, strict=True))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no modes")

@@ -20,6 +20,7 @@ from tests.hub import REVISION, Hub, run, serving
 from tests.terminal import Terminal
 from tokex_gguf import cli, commands
 from tokex_gguf import hub as hub_module
+from tokex_gguf.naming import DownloadFailed
 
 MODEL = b"GGUF" + bytes(range(256)) * 4000
 FILES = {
@@ -297,7 +298,8 @@ def nothing_becomes_a_path(header: str, fault: str, values: list[str], tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("header", "fault"), [("ETag", ""), ("X-Linked-Etag", "wrong hash"), ("X-Repo-Commit", "file gone")]
+    ("header", "fault"),
+    [("ETag", ""), ("X-Linked-Etag", "wrong hash"), ("X-Repo-Commit", "file gone"), ("X-Xet-Hash", "")],
 )
 def test_no_answer_of_a_hub_becomes_a_path(header: str, fault: str, tmp_path: Path, pull: Pull, figure: Figure) -> None:
     first, *_, last = values = ways_out(tmp_path)
@@ -397,6 +399,26 @@ def test_redirects_lead_to_no_file_of_this_machine(target: str, tmp_path: Path, 
         code, lines = pull(hub, "maker/model")
     assert code == 1 and len(lines) == 1, lines
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("target", ["http://huggingface.co/x", "HTTP://huggingface.co/x"])
+def test_no_redirect_leads_from_an_encrypted_address_to_a_plain_one(target: str) -> None:
+    request = SimpleNamespace(method="GET", url=SimpleNamespace(scheme="https"))
+    with pytest.raises(DownloadFailed, match="without encryption"):
+        hub_module._Guard().check(SimpleNamespace(headers={"Location": target}, request=request))
+
+
+def test_a_download_leaves_files_in_its_repositorys_folders_alone(tmp_path: Path, pull: Pull) -> None:
+    before = set(tmp_path.rglob("*"))
+    with serving(FILES) as hub:
+        assert pull(hub, "maker/model")[0] == 0
+    cache = tmp_path / "hub" / "hub"
+    ours = (cache / "models--maker--model", cache / ".locks" / "models--maker--model")
+    state = tmp_path / "state" / "tokex-gguf"
+    for path in set(tmp_path.rglob("*")) - before:
+        above = path in (tmp_path / "hub", cache, cache / ".locks", cache / "CACHEDIR.TAG", state.parent, state)
+        assert above or any(path.is_relative_to(folder) for folder in ours), path
+        assert path.resolve().is_relative_to(tmp_path)
 
 
 def test_what_is_packed_is_not_unpacked(tmp_path: Path, pull: Pull) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -223,6 +224,15 @@ def test_what_does_not_continue_text_is_refused(
     told = refused(tiny_models.qwen2(tmp_path, change=change))
     assert "does not continue text" in told and why in told
     assert "\n" not in told
+
+
+def test_a_diffusion_model_is_refused(tmp_path: Path) -> None:
+    """Dream has the tensors of Qwen2."""
+    data = tiny_models.qwen2(tmp_path).read_bytes().replace(b"qwen2.", b"dream.")
+    value = b"general.architecture" + struct.pack("<IQ", int(STRING), 5)
+    assert value + b"qwen2" in data
+    (tmp_path / "dream.gguf").write_bytes(data.replace(value + b"qwen2", value + b"dream"))
+    assert "does not continue text: it is a diffusion model" in refused(tmp_path / "dream.gguf")
 
 
 def test_a_model_that_tells_no_tokens_apart_is_refused(tmp_path: Path) -> None:

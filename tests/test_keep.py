@@ -360,6 +360,64 @@ def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, mo
     assert files(tmp_path) == {"one.json": 1}
 
 
+def test_a_disk_that_does_not_answer_is_told_until_it_does(
+    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(keeper, "_tell", said.append)
+    monkeypatch.setattr(keeper_module, "SLOW", 0.0)
+    began, going = threading.Event(), threading.Event()
+    flush = os.fsync
+
+    def slow(file: int) -> None:
+        began.set()
+        going.wait(LONG)
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    keeper.offer(dump(1))
+    assert not keeper.save_now(0.0) and began.wait(LONG)
+    for n in (2, 3):
+        keeper.offer(dump(n))
+    assert len(said) == 1 and "the disk has not answered" in said[0]
+    going.set()
+    assert keeper.save_now(LONG) and files(tmp_path)["one.json"] == 3
+    assert said[1:] == [""]
+
+
+def test_a_save_that_was_given_up_changes_nothing_when_the_disk_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest state has been saved another way meanwhile."""
+    slot = claim(tmp_path, "one")
+    assert slot is not None
+    began, going = threading.Event(), threading.Event()
+
+    def slow(_: int) -> None:
+        began.set()
+        going.wait(LONG)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    told: list[object] = []
+
+    def save_old() -> None:
+        try:
+            told.append(slot.save(document(1)))
+        except storage.Abandoned as error:
+            told.append(error)
+
+    old = threading.Thread(target=save_old)
+    old.start()
+    assert began.wait(LONG)
+    slot.abandon()
+    slot.save(document(2), flush=False)
+    going.set()
+    old.join(LONG)
+    assert isinstance(told[0], storage.Abandoned)
+    assert files(tmp_path) == {"one.json": 2}
+    slot.close()
+
+
 def test_closing_with_a_full_disk_ends_and_says_so(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     keeper = keeper_of(tmp_path, "one", told)
     keeper.offer(dump(1))

@@ -187,6 +187,16 @@ def test_no_color_leaves_no_colours_to_choose(monkeypatch: pytest.MonkeyPatch) -
     assert terminal.ends() == 0
 
 
+def test_an_empty_no_color_means_nothing(monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    terminal = Terminal("--prompt", "once upon", "--model", str(tiny["qwen2"]), keep=("NO_COLOR",))
+    terminal.shows(" ready")
+    terminal.press("c")
+    terminal.shows("colours: colour-blind")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
 @pytest.mark.parametrize("light", [False, True])
 @pytest.mark.parametrize("depth", ["true", "256", "16"])
 def test_the_layers_show_in_every_depth_and_theme(
