@@ -590,6 +590,34 @@ def games(session: Session) -> dict[str, Any]:
     return found
 
 
+def test_what_models_were_asked_for_as_comes_back() -> None:
+    session = with_others()
+    name = "maker/model:\udcff\x1b" + "é" * 300
+    shelf = {
+        file: replace(game, settings=replace(game.settings, asked=f"as {file}")) for file, game in session.shelf.items()
+    }
+    session = replace(session, settings=replace(session.settings, asked=name), shelf=shelf)
+    data = dump(session)
+    again = load(data, Settings("", "", asked="not this"))
+    assert again.settings.asked == name
+    assert {file: game.settings.asked for file, game in again.shelf.items()} == {file: f"as {file}" for file in shelf}
+    assert dump(again) == data
+    about = summary.parse(data[: summary.LENGTH])
+    assert about and len(about.asked) <= summary.NAME and about.asked.isprintable()
+
+
+def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
+    document = json.loads(dump(with_others()))["session"]
+    del document["asked"], document["about"]["asked"]
+    for other in document["others"]:
+        del other["asked"]
+    data = archive.seal(json.dumps(document, separators=(",", ":")).encode())
+    again = load(data, Settings("", ""))
+    assert {game.settings.asked for game in (again, *again.shelf.values())} == {""}
+    about = summary.parse(data[: summary.LENGTH])
+    assert about and about.asked == "" and about.model == "Fake"
+
+
 def test_the_games_of_all_models_come_back() -> None:
     session = with_others()
     again = load(dump(session), Settings("", ""))

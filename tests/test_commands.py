@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tokex_gguf import header
+from tests.fake import started
+from tokex_gguf import archive, commands, header
 from tokex_gguf.engine.llama import default_threads
 
 
@@ -153,3 +155,19 @@ def test_doctor_sees_a_broken_configuration(home: Path) -> None:
     (home / "work" / "config.toml").write_text("[engine]\nthreads = 'two'\n")
     done = run("doctor")
     assert done.returncode == 1 and "! config.toml: engine.threads: expected" in done.stdout
+
+
+def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home / "state" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    game = started("abc").session
+    names = {"one": "maker/model:Q8_0", "two": "", "three": "\x1b[2J" + "x" * 200 + "/end.gguf"}
+    for name, asked in names.items():
+        session = replace(game, settings=replace(game.settings, asked=asked))
+        (folder / f"{name}.json").write_bytes(archive.dump(session))
+    assert commands.run("sessions", []) == 0
+    lines = {line.split()[3]: line for line in capsys.readouterr().out.splitlines()}
+    assert re.search(r"  one +Fake  maker/model:Q8_0 +  3 tokens: ", lines["one"])
+    assert re.search(r"  two +Fake   +3 tokens: ", lines["two"])
+    assert re.search(r"  three +Fake  …x+/end\.gguf  3 tokens: ", lines["three"]) and "\x1b" not in lines["three"]
+    assert len({line.index("3 tokens") for line in lines.values()}) == 1

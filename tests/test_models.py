@@ -212,6 +212,49 @@ def test_for_a_model_that_left_the_hubs_cache_the_command_that_fetches_it_is_tol
         played(str(tmp_path / "models--../snapshots/x/a.gguf"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("maker/model:Q8_0", r"tokex-gguf pull maker/model:Q8_0 fetches it again$"),
+        ("hf://maker/model@v2/sub/a.gguf", r"tokex-gguf pull maker/model@v2:sub/a\.gguf fetches it again$"),
+        ("maker/model:a b.gguf", r"tokex-gguf pull 'maker/model:a b\.gguf' fetches it again$"),
+        ("maker/model:$(rm -rf x)`y`", r"tokex-gguf pull 'maker/model:\$\(rm -rf x\)`y`' fetches it again$"),
+        ("maker/model:a\nb", "put it back, or name one with --model"),
+        ("maker/model:../../a", "put it back, or name one with --model"),
+        ("mine", r"\(asked for as .?mine.?\): put it back, or name one with --model"),
+        ("a" * 10_000, "put it back, or name one with --model"),
+        ("/gone/x.gguf", r"any more: /gone/x\.gguf: put it back, or name one with --model"),
+        ("", r"any more: /gone/x\.gguf: put it back, or name one with --model"),
+        ("\udcff/\0", "put it back, or name one with --model"),
+    ],
+)
+def test_what_was_asked_for_says_how_a_model_comes_back(
+    asked: str, told: str, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    with pytest.raises(UnknownModel, match=told) as refusal:
+        played("/gone/x.gguf", asked)
+    assert not hub.requests and len(str(refusal.value)) < 400
+
+
+def test_a_commit_of_the_hub_is_asked_for_before_what_it_stood_for() -> None:
+    """Another commit may hold another model, and the session's numbers are of one."""
+    with pytest.raises(UnknownModel, match=r"asked for as .*maker/model:Q8_0.*pull maker/model@0123abc:a\.gguf"):
+        played("/gone/models--maker--model/snapshots/0123abc/a.gguf", "maker/model:Q8_0")
+
+
+def test_the_name_of_a_model_is_kept_without_a_password(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = models.Resolved(tiny["llama"])
+    monkeypatch.setattr(models, "obtain", lambda *_: file)
+    kept = {
+        "maker/model:Q8_0": "maker/model:Q8_0",
+        "models/a.gguf": "models/a.gguf",
+        "https://me:secret@huggingface.co/maker/model/resolve/main/a.gguf?token=secret": "maker/model:a.gguf",
+        "https://me:secret@elsewhere.example/a.gguf": "",
+    }
+    assert {name: models.resolve(name, print).asked for name in kept} == kept
+
+
 def test_a_session_fetches_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even from a hub that has what it names."""
     game = started("abc")

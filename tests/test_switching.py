@@ -70,7 +70,7 @@ def chosen(play: Play) -> Play:
     """Asks for the other model, whose file is fine."""
     play.take(Action.DOWN)
     play.take(Action.ENTER)
-    assert play.effects == [Prepare("other.gguf")]
+    assert play.effects == [Prepare("other.gguf", "other.gguf")]
     play.take(Prepared("other.gguf", Fit(0, 5000)))
     return play
 
@@ -123,6 +123,18 @@ def _relisted(play: Play) -> Play:
     play.take(Action.MODELS)
     play.take(ListedModels(ENTRIES))
     return play
+
+
+def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
+    play = listed()
+    play.session = replace(play.session, settings=replace(play.session.settings, asked="maker/fake:Q8_0"))
+    chosen(play)
+    assert play.session.settings.model == "other.gguf"
+    play.take(OTHER)
+    assert play.answer().session.shelf["fake.gguf"].settings.asked == "maker/fake:Q8_0"
+    play.session = replace(play.session, preparing="fake.gguf")
+    play.take(Prepared("fake.gguf", Fit(0, 5000)))
+    assert play.session.settings.model == "fake.gguf" and play.session.settings.asked == "maker/fake:Q8_0"
 
 
 def test_a_new_listing_moves_no_selection() -> None:
@@ -326,7 +338,7 @@ def test_only_the_model_chosen_last_is_loaded() -> None:
         play.take(Action.MODELS)
         play.take(PointedAtRow(row))
         play.take(Action.ENTER)
-        assert Prepare(file) in play.effects
+        assert Prepare(file, file) in play.effects
     play.take(NotPrepared("other.gguf", "it needs 9 GB"))
     play.take(Prepared("other.gguf", Fit(0)))
     assert play.session.settings.model == "fake.gguf" and play.session.ready

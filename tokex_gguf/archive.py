@@ -22,7 +22,7 @@ from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.history import History
 from tokex_gguf.keymap import Mode
 from tokex_gguf.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
-from tokex_gguf.summary import FORMAT, TEXT, VERSION, Stamp, Summary
+from tokex_gguf.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.tokens import Piece, visible
 from tokex_gguf.tree import Node
 
@@ -140,6 +140,7 @@ def _summary(session: Session, stamp: Stamp, tokens: int, games: int) -> Summary
         games=games,
         model=visible(session.model.name)[:TEXT] if session.model else "",
         text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
+        asked=visible(session.settings.asked)[-NAME:],
     )
 
 
@@ -154,6 +155,7 @@ def _encode(session: Session) -> _Game:
 
     document = {
         "file": session.settings.model,
+        "asked": session.settings.asked,
         "model": asdict(session.model) if session.model else None,
         "context": session.context,
         "prompts": [prompt(one) for one in session.prompts],
@@ -313,7 +315,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     session = _game(document, settings)
     shelf: dict[str, Session] = {}
     for table in _tables(document, "others"):
-        other = _game(table, replace(settings, model="", text="", chat=""))
+        other = _game(table, replace(settings, model="", asked="", text="", chat=""))
         file = other.settings.model
         if file in shelf or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
@@ -342,6 +344,8 @@ def _game(document: dict[str, object], settings: Settings) -> Session:
     file = _value(document, "file", str)
     if "\0" in file:
         raise BadArchive("file: not a path")
+    # Older files do not have it. A command line need not be Unicode, and neither need this.
+    asked = _value(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
     model = None if told is None else _model(_value(document, "model", dict))
     pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
@@ -350,7 +354,7 @@ def _game(document: dict[str, object], settings: Settings) -> Session:
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     return Session(
-        settings=settings if settings.model else replace(settings, model=file),
+        settings=settings if settings.model else replace(settings, model=file, asked=asked),
         root=nodes[0],
         pieces=pieces,
         prompts=prompts,

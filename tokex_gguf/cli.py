@@ -259,9 +259,9 @@ def _begun(
     about += more
     notices += more
     if kept.session and options.model is None:
-        model = _played(kept.session.settings.model, notices)
+        model, asked = _played(kept.session.settings, notices), kept.session.settings.asked
     else:
-        model = _model(settings.model.name if options.model is None else options.model, notices)
+        model, asked = _model(settings.model.name if options.model is None else options.model, notices)
     begun = kept.session.model.cells if kept.session and kept.session.model and options.model is None else ""
     if options.kv and begun and options.kv != begun:
         why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
@@ -292,6 +292,7 @@ def _begun(
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
+        asked=asked,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
@@ -353,7 +354,9 @@ def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     except Unusable:
         settings = replace(started, model=file)  # loading it says why, if it comes to that
     # As if the player chose the other model: what was played with the one before waits for it.
-    session, _ = prepared(replace(session, settings=settings, preparing=started.model), Prepared(started.model, fit))
+    settings = replace(settings, asked=session.settings.asked)
+    chosen = Prepared(started.model, fit, started.asked)
+    session, _ = prepared(replace(session, settings=settings, preparing=started.model), chosen)
     return session
 
 
@@ -454,7 +457,8 @@ def _configuration(options: argparse.Namespace) -> config.Found:
         raise Exit(str(error), USAGE) from None
 
 
-def _model(name: str, notices: list[str]) -> Path:
+def _model(name: str, notices: list[str]) -> tuple[Path, str]:
+    """The file that a name leads to, and the name to be kept of it."""
     try:
         resolved = models.resolve(name, say)
     except models.UnknownModel as error:
@@ -463,13 +467,13 @@ def _model(name: str, notices: list[str]) -> Path:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
         notices.append(resolved.notice)
-    return resolved.path
+    return resolved.path, resolved.asked
 
 
-def _played(file: str, notices: list[str]) -> Path:
+def _played(settings: Settings, notices: list[str]) -> Path:
     """The file of a session's model: a path, whatever it looks like."""
     try:
-        resolved = models.played(file)
+        resolved = models.played(settings.model, settings.asked)
     except models.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     if resolved.notice:

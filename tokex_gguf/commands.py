@@ -124,27 +124,32 @@ def _list_sessions(folder: Path) -> None:
     if not found:
         say("no sessions yet: each game is kept by itself while it is played")
     rows = [(saved.name, *_content(folder, saved)) for saved in found]
-    names, models = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
-    for number, (saved, (name, model, content)) in enumerate(zip(found, rows, strict=True), 1):
+    names, models, asked = (max((len(row[column]) for row in rows), default=0) for column in (0, 1, 2))
+    for number, (saved, (name, model, by, content)) in enumerate(zip(found, rows, strict=True), 1):
         mark = "*" if keep.is_open(folder, name) else " "
-        line = f"{number:>2}{mark} {keep.when(saved.saved)}  {name:<{names}}  {model:<{models}}  {content}".rstrip()
-        print(visible(line))
+        columns = [f"{name:<{names}}", f"{model:<{models}}", *([f"{by:<{asked}}"] if asked else []), content]
+        print(visible(f"{number:>2}{mark} {keep.when(saved.saved)}  {'  '.join(columns)}".rstrip()))
 
 
-def _content(folder: Path, saved: keep.SavedSession) -> tuple[str, str]:
-    """A session's model, and what the session holds in a few words."""
+def _content(folder: Path, saved: keep.SavedSession) -> tuple[str, str, str]:
+    """A session's model, the name that it was asked for by, and what the session holds in a few words."""
     about = saved.summary
     if about is None:
         try:
             session, _ = keep.read(folder, saved.name, lambda data: archive.load(data, Settings("", "")))
         except keep.NoSession as error:
-            return "", f"cannot be read: {visible(str(error))}"
+            return "", "", f"cannot be read: {visible(str(error))}"
         about = archive.summary_of(session)
     games = f" (and {about.games - 1} more)" if about.games > 1 else ""
     prompts = f"{about.prompts} prompts, this one " if about.prompts > 1 else ""
     text = visible(about.text)
     beginning = f"{text[:BEGINNING]}{'…' if len(text) > BEGINNING else ''}"
-    return f"{visible(about.model)}{games}", f"{prompts}{about.length} tokens: {beginning}"
+    return f"{visible(about.model)}{games}", _end(visible(about.asked)), f"{prompts}{about.length} tokens: {beginning}"
+
+
+def _end(name: str) -> str:
+    """A model's name in a list's line: of a long one its end, which says most of a path and of a file."""
+    return name if len(name) <= BEGINNING else f"…{name[1 - BEGINNING :]}"
 
 
 def _doctor(arguments: Sequence[str]) -> int:

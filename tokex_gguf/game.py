@@ -284,7 +284,7 @@ class Game:
                 case ListModels():
                     self._beside(self._list_models, NotListed)
                 case Prepare():
-                    self._beside(partial(self._prepare, effect.path), partial(NotPrepared, effect.path))
+                    self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
                 case Quit():
                     self.quit = effect
 
@@ -313,14 +313,14 @@ class Game:
     def _list_models(self) -> None:
         self._put(ListedModels(catalogue()))
 
-    def _prepare(self, path: str) -> None:
+    def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked
         try:
             fit = prepare(Path(path), context=settings.context, kv=settings.kv)
         except Unusable as error:
             self._put(NotPrepared(path, str(error)))
         else:
-            self._put(Prepared(path, fit))
+            self._put(Prepared(path, fit, asked))
 
     def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
         reason = saver.rename(name, session, moves)

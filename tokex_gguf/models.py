@@ -1,13 +1,14 @@
 """From a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
 
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from tokex_gguf import hub_cache, places
 from tokex_gguf.config import DEFAULT_MODEL
-from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, first_part, hub_name, is_url
+from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, first_part, hub_name, is_file_name, is_url
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
 from tokex_gguf.words import reason, short
 
@@ -25,17 +26,24 @@ class Resolved:
     path: Path
     notice: str = ""
     """What the player should know of how it was chosen."""
+    asked: str = ""
+    """The name that leads to this file; empty where it was found by its path in a session."""
 
 
 def resolve(name: str, tell: Callable[[str], None]) -> Resolved:
     """As `obtain`; where the default model cannot be had and the bundled one is installed, that is used instead."""
     try:
-        return obtain(name, tell)
+        return replace(obtain(name, tell), asked=_shown(name))
     except DownloadFailed as error:
         bundled = bundled_model() if name == DEFAULT_MODEL else None
         if bundled is None:
             raise
-        return Resolved(bundled, f"{error}; using the bundled SmolLM2-135M instead")
+        return Resolved(bundled, f"{error}; using the bundled SmolLM2-135M instead", "bundled")
+
+
+def _shown(name: str) -> str:
+    """A model's name, to be kept: of a web address, which may hold a password, what it means on the hub."""
+    return name if not is_url(name) else str(_on_the_hub(name) or "")
 
 
 def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
@@ -52,11 +60,11 @@ def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
     return Resolved(_checked(hub.fetch(asked, tell)))
 
 
-def played(file: str) -> Resolved:
+def played(file: str, asked: str = "") -> Resolved:
     """The model of a session, by the path that the session has for it, or moved within this machine's folders.
 
-    A session is data: what it says is a path and never a name, and nothing is downloaded for it.
-    Raises UnknownModel.
+    A session is data: what it says is a path and never a name, and nothing is downloaded for it. `asked`, the
+    name that the player gave once, is for the line that says what to do. Raises UnknownModel.
     """
     path, name = Path(file), PurePath(file).name
     try:
@@ -68,9 +76,18 @@ def played(file: str) -> Resolved:
     if len(moved) == 1:
         return Resolved(_checked(moved[0].path), f"the session's model is at {moved[0].path} now")
     lost = f"the session's model is not there any more: {file}"
-    if (asked := hub_cache.name_of(path)) is not None:
-        raise UnknownModel(f"{lost}: tokex-gguf pull {asked} fetches it")
+    if asked and asked != file:
+        lost += f" (asked for as {short(asked)})"
+    # The path says which commit it was: only with that one are the numbers the same.
+    if (pulled := hub_cache.name_of(path) or _pullable(asked)) is not None:
+        raise UnknownModel(f"{lost}: tokex-gguf pull {shlex.quote(str(pulled))} fetches it again")
     raise UnknownModel(f"{lost}: put it back, or name one with --model")
+
+
+def _pullable(asked: str) -> HubName | None:
+    """The repository that a session's name for its model means, if it can mean nothing that does harm as a command."""
+    found = _on_the_hub(asked)
+    return found if found and (not found.wanted or is_file_name(found.wanted)) else None
 
 
 def find(name: str) -> Resolved | None:

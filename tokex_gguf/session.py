@@ -94,6 +94,8 @@ class Settings:
     """Whether there may be any: NO_COLOR says no."""
     surprise: float = 0.0
     """Bits from which a token is a surprise; 0: the most surprising tenth of the prompt."""
+    asked: str = ""
+    """The name that the player gave for the model, such as REPO:QUANT; empty: not known. Only ever shown."""
 
 
 @dataclass(frozen=True, slots=True)

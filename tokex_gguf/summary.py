@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 
 FORMAT = "tokex-gguf session"
 VERSION = 2
@@ -10,6 +10,9 @@ LENGTH = 4096
 """Bytes at the beginning of a file that hold its summary."""
 TEXT = 60
 """Characters of a text's beginning, or of a model's name, that a summary holds at the most."""
+
+NAME = 100
+"""Characters at the end of the name that a model was asked for by, at the most."""
 
 _HEAD = re.compile(rb'\{"format":"%s","version":%d,"crc32":\d{1,10},"session":\{"about":' % (FORMAT.encode(), VERSION))
 _MOST = 2**52
@@ -47,6 +50,8 @@ class Summary:
     """The active game's."""
     text: str
     """The beginning of the active prompt."""
+    asked: str = ""
+    """The name that the player gave for the model; older files do not have it."""
 
     @property
     def weight(self) -> int:
@@ -71,7 +76,7 @@ def parse(head: bytes) -> Summary | None:
         return None
     values: dict[str, int | str] = {}
     for field in fields(Summary):
-        value = table.get(field.name)
+        value = table.get(field.name, None if field.default is MISSING else field.default)
         if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= _MOST):
             return None
         values[field.name] = value  # type: ignore[assignment]

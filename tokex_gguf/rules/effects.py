@@ -125,6 +125,8 @@ class Prepared:
 
     path: str
     fit: Fit
+    asked: str = ""
+    """The name that it was asked for by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ class Prepare:
     """Look at a model's file; answer Prepared or NotPrepared."""
 
     path: str
+    asked: str
+    """The name that it was asked for by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def choose(session: Session) -> Outcome:
     if isinstance(entry.about, str):
         return replace(session, notice=f"{entry.place.name} cannot be used: {entry.about}"), []
     path = str(entry.place.path)
-    return replace(session, preparing=path, notice=f"opening {entry.place.name}"), [Prepare(path)]
+    return replace(session, preparing=path, notice=f"opening {entry.place.name}"), [Prepare(path, entry.place.name)]
 
 
 def prepared(session: Session, message: Prepared) -> Outcome:
@@ -78,7 +78,9 @@ def prepared(session: Session, message: Prepared) -> Outcome:
         return restart(replace(session, settings=settings, preparing=""))
     known = session.shelf.get(message.path)
     there = known or _carried(session)
-    there = replace(there, settings=replace(settings, text=there.settings.text, chat=there.settings.chat))
+    own = there.settings
+    asked = message.asked or (own.asked if known else "")
+    there = replace(there, settings=replace(settings, text=own.text, chat=own.chat, asked=asked))
     # From a model that is still loading, the way back leads to the one before.
     return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
 
