@@ -17,7 +17,7 @@ RULES += ["rules.switching", "rules.typed"]
 RULES += ["rules.replies", "rules.keys"]
 
 TERMINAL_INPUT = ["ui.terminal_input", *(f"ui.terminal_input.{room}" for room in ("posix", "windows", "parser"))]
-TERMINAL_INPUT += ["ui.terminal_input.key_codes"]
+TERMINAL_INPUT += ["ui.terminal_input.key_codes", "ui.terminal_input.guard"]
 
 FLOORS = {
     6: ["cli", "commands", "__main__"],

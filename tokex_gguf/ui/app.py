@@ -63,7 +63,8 @@ ENDING = 0.7
 
 
 FAULTS = 0.5
-"""Seconds after the first frame until the signals of faults are caught: it takes time that a start does not have."""
+"""Seconds after the first frame until the signals of faults are caught and the terminal's guard waits: it takes time
+that a start does not have."""
 
 
 PLAYING = 0.15
@@ -205,6 +206,8 @@ class App:
         loop.call_soon(self._heed)
         if self._watchdog:  # this process is the program's own, and not a test's
             loop.call_later(FAULTS, signals.catch_faults)
+            if isinstance(keys := self._application.input, Keyboard):
+                loop.call_later(FAULTS, keys.guard)
 
     def _signal(self, number: int) -> None:
         """A signal came: in the main thread, but in the middle of anything."""

@@ -10,7 +10,7 @@ import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TextIO
 
 from prompt_toolkit.input import Input, create_input
@@ -19,6 +19,7 @@ from prompt_toolkit.input.vt100 import raw_mode as raw
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import KEY_ALIASES, Keys
 
+from tokex_gguf.ui.terminal_input.guard import Guard
 from tokex_gguf.ui.terminal_input.key_codes import CONTROLS
 from tokex_gguf.ui.terminal_input.parser import ESCAPE_WAIT, Event, Key, Mouse, OversizedPaste, Parser, Paste, Text
 
@@ -77,6 +78,7 @@ class Keyboard(Vt100Input):
         self._presses: deque[KeyPress] = deque()
         self._before: list[Any] | None = None
         self._raw: list[Any] | None = None
+        self._guard: Guard | None = None
         self._ready: Callable[[], None] = lambda: None
         self.ending: Callable[[], bool] = lambda: False
         """Whether the program was told to end."""
@@ -168,6 +170,7 @@ class Keyboard(Vt100Input):
         try:
             yield
         finally:
+            self._taken(False)
             self._raw = None
             if self.in_foreground():
                 self._put(self._before)
@@ -175,6 +178,7 @@ class Keyboard(Vt100Input):
     @contextmanager
     def cooked_mode(self) -> Iterator[None]:
         """As it was, for another program."""
+        self._taken(False)
         self._put(self._before)
         try:
             yield
@@ -190,12 +194,26 @@ class Keyboard(Vt100Input):
                 return
             os.kill(0, signal.SIGTTOU)  # what the system does to who touches another job's terminal
         self._put(self._raw)
+        self._taken(True)
+
+    def guard(self) -> None:
+        """From now on the terminal is put back also where this process is killed, if the system can. Takes 1 ms."""
+        before, now = self._before, self._raw
+        shown = next((s for s in (sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
+        if self._guard is None and before is not None and now is not None and shown is not None:
+            with suppress(OSError, NotImplementedError):
+                self._guard = Guard(shown.fileno(), before, now, LEAVE)
+
+    def _taken(self, taken: bool) -> None:
+        if self._guard:
+            self._guard.tell(taken=taken)
 
     def restore_now(self) -> None:
         """Leaves the terminal as it was, from any thread and in the middle of anything: the process ends right after.
 
         Waits for nothing: to a terminal that takes no output, only the modes are given back.
         """
+        self._taken(False)
         if not self.in_foreground():
             return
         self._put(self._before)

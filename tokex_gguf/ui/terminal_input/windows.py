@@ -13,6 +13,9 @@ class Keyboard(DummyInput):
     def again(self) -> None:
         """Does nothing: no job takes a console's modes away."""
 
+    def guard(self) -> None:
+        """Does nothing, for the same reason."""
+
     def restore_now(self) -> None:
         """Does nothing: the console itself ends with its last program."""
 

@@ -1,0 +1,85 @@
+"""Puts the terminal back where the program dies without a chance to: a fault in native code, kill -9, the OOM killer.
+
+A shell in a session of its own reads a pipe from the program: a line whenever the program takes the terminal or gives
+it back. At the end of the pipe it is over at once where the terminal was given back. Else it writes what leaves the
+screen, and becomes this file, run as a program, which restores the modes if they are still the program's.
+
+Imports nothing of the project: as a program it is to run at once, and whatever is wrong with the rest.
+"""
+
+import json
+import os
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Modes = list[Any]
+"""What termios.tcgetattr gives."""
+
+_SHELL = "/bin/sh"
+_SCRIPT = """
+while read -r state; do last=$state; done
+[ "$last" = taken ] || exit 0
+printf '%s'
+exec "$@"
+"""
+
+
+class Guard:
+    """The shell that waits, and what it was told last."""
+
+    def __init__(self, terminal: int, before: Modes, raw: Modes, leave: bytes) -> None:
+        """The terminal counts as taken.
+
+        `terminal`: a descriptor; `before`, `raw`: its modes without the program and with it; `leave`: what leaves the
+        screen. Raises OSError or NotImplementedError where the system has no such shell.
+        """
+        reading, writing = os.pipe()
+        escaped = leave.decode("ascii").replace("\x1b", "\\033")
+        restore = [sys.executable, "-I", "-S", str(Path(__file__)), *map(_packed, (before, raw))]
+        try:
+            os.posix_spawn(
+                _SHELL,
+                [_SHELL, "-c", _SCRIPT.replace("%s", escaped), "tokex-gguf-guard", *restore],
+                {name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, reading, 0),
+                    (os.POSIX_SPAWN_DUP2, terminal, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                # What ends the terminal's jobs does not end it, and touching the terminal does not stop it.
+                setsid=True,
+            )
+        except BaseException:
+            os.close(writing)
+            raise
+        finally:
+            os.close(reading)
+        self._pipe = writing
+        self.tell(taken=True)
+
+    def tell(self, *, taken: bool) -> None:
+        """The program has taken the terminal, or given it back."""
+        with suppress(OSError):  # the shell was killed
+            os.write(self._pipe, b"taken\n" if taken else b"given\n")
+
+
+def _packed(modes: Modes) -> str:
+    *flags, characters = modes
+    return json.dumps([*flags, [value if isinstance(value, int) else value[0] for value in characters]])
+
+
+def main() -> None:
+    """Restores the modes of the terminal on standard output: `guard.py BEFORE RAW`."""
+    before, raw = sys.argv[1:]
+    with suppress(termios.error):
+        # Others may have set them meanwhile, as shells do for their own line.
+        if _packed(termios.tcgetattr(1)) == raw:
+            *flags, characters = json.loads(before)
+            termios.tcsetattr(1, termios.TCSANOW, [*flags, [bytes([value]) for value in characters]])
+
+
+if __name__ == "__main__":
+    main()
