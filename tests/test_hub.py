@@ -441,6 +441,20 @@ def test_a_wrong_file_takes_no_other_with_it(tmp_path: Path, pull: Pull) -> None
     assert (tmp_path / "victim").read_bytes() == b"mine"
 
 
+def test_a_link_that_was_there_before_loses_its_name_alone(tmp_path: Path, pull: Pull) -> None:
+    folder = tmp_path / "hub" / "hub" / "models--maker--model" / "snapshots" / REVISION / "sub"
+    folder.mkdir(parents=True)
+    (tmp_path / "victim").write_bytes(b"mine")
+    first, second = sorted(file for file in FILES if "big" in file)
+    (tmp_path / "hub" / "hub" / "models--maker--model" / "snapshots" / REVISION / second).symlink_to(
+        tmp_path / "victim"
+    )
+    with serving(FILES) as hub:
+        code, lines = pull(hub, "maker/model:big.F16-00001-of-00002.gguf")
+    assert code == 1 and "wrong checksum" in lines[0]
+    assert (tmp_path / "victim").read_bytes() == b"mine" and kept(tmp_path) == {first}
+
+
 def test_another_revision_is_fetched_by_its_address(tmp_path: Path, pull: Pull) -> None:
     with serving(FILES, revision="v2") as hub:
         address = f"{hub.address}/maker/model/resolve/v2/model.Q2_K.gguf?download=true"

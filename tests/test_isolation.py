@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -299,6 +300,15 @@ def test_why_llama_cpp_refuses_a_file_is_told(tmp_path: Path) -> None:
         assert told.isprintable() and len(told) < 350
 
 
+def test_a_files_own_words_are_not_raw_in_the_log(raw: Raw, tmp_path: Path) -> None:
+    change = tiny_models.set_key("tokenizer.ggml.pre", "sur\x1b[31mprise\x07\x9b\r", STRING)
+    raw.say(encode(Load(str(tiny_models.qwen2(tmp_path, change=change)), 0, 1, str(tmp_path / "log"))))
+    while not isinstance(raw.hear(), Failed):
+        pass
+    log = (tmp_path / "log").read_bytes().decode()
+    assert "prise" in log and all(char.isprintable() or char == "\n" for char in log), log
+
+
 def test_a_search_of_a_vocabulary_larger_than_all_kept_rows_ends(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,7 +366,8 @@ def test_the_engine_has_no_terminal_and_leaves_no_core(raw: Raw, tiny: dict[str,
     core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
     descriptors = {entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    assert not any(str(where).startswith(("/dev/pts", "/dev/tty")) for where in descriptors)
+    known = ("pipe:", "anon_inode:", "/dev/null", str(tiny["qwen2"]))
+    assert all(str(where).startswith(known) for where in descriptors), descriptors
 
 
 PARENT = """
@@ -377,6 +388,17 @@ def test_the_engine_ends_with_a_parent_that_is_killed() -> None:
     parent.wait()
     parent.stdout.close()
     assert ended(pid)
+
+
+@linux
+def test_the_system_itself_ends_a_process_of_ours_with_its_parent() -> None:
+    """Also one that is too busy to see the end of its pipe. 2 is PR_GET_PDEATHSIG."""
+    script = (
+        "import ctypes; from tokex_gguf.engine import confinement; confinement.confine()\n"
+        "number = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(number)); print(number.value)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{int(signal.SIGKILL)}\n", "")
 
 
 def test_a_busy_engine_ends_when_its_pipe_does() -> None:

@@ -53,6 +53,14 @@ def test_a_path_is_taken_as_it_is(model_path: Path) -> None:
     assert resolve(str(model_path), silent).path == model_path
 
 
+def test_a_path_is_kept_for_starts_from_other_folders(model_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "here.gguf").symlink_to(model_path)
+    for name in ("here.gguf", "./here.gguf", "sub/../here.gguf"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        path = resolve(name, silent).path
+        assert path.is_absolute() and path.samefile(model_path)
+
+
 def test_a_name_is_found_in_models(model_path: Path, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mine.gguf").symlink_to(model_path)
