@@ -112,6 +112,7 @@ def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> 
     assert (tmp_path / "a" / "b").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.alone
 def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     assert len(gaps) == 3
 
 
+@pytest.mark.alone
 def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[float] = []
     monkeypatch.setattr(keep, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
@@ -145,7 +147,10 @@ def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.Monke
     assert len(begun) == 1 and begun[0] >= last + 0.49
 
 
-def test_the_last_state_wins_and_offering_waits_for_nothing(tmp_path: Path, keeper: Keeper) -> None:
+def test_the_last_state_wins_and_offering_waits_for_nothing(
+    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "SETTLE", 60.0)
     dumped: list[int] = []
     going = threading.Event()
 
@@ -157,10 +162,8 @@ def test_the_last_state_wins_and_offering_waits_for_nothing(tmp_path: Path, keep
 
         return go
 
-    began = time.monotonic()
     for n in range(1000):
         keeper.offer(slow(n))
-    assert time.monotonic() - began < 0.3
     threading.Timer(0.1, going.set).start()
     assert keeper.save_now(LONG)
     assert dumped == [999] and files(tmp_path) == {"one.json": 999}
@@ -194,17 +197,17 @@ def test_saving_now_gives_up_in_time(keeper: Keeper) -> None:
     began = time.monotonic()
     assert not keeper.save_now(0.1)
     assert not keeper.close(0.1)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < LONG / 2
     going.set()
     assert keeper.close(LONG)
 
 
-def test_closing_saves_what_is_unsaved(tmp_path: Path, told: Told) -> None:
+def test_closing_saves_what_is_unsaved(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: nobody waits for more changes."""
+    monkeypatch.setattr(keeper_module, "SETTLE", 60.0)
     keeper = keeper_of(tmp_path, "one", told)
     keeper.offer(dump(5))
-    began = time.monotonic()
     assert keeper.close(LONG)
-    assert time.monotonic() - began < 0.4
     assert files(tmp_path) == {"one.json": 5}
     keeper.offer(dump(6))
     assert keeper.close(LONG) and keeper.save_now(LONG)
