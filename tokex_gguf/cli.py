@@ -31,6 +31,7 @@ from tokex_gguf.keep import Slot, when
 from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Palette, Session, Settings
 from tokex_gguf.storage import create_private, private_folder
+from tokex_gguf.tokens import visible
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -
     """Runs the program, with an engine that was started already if there is one; returns its exit code."""
     # A log that cannot be written, or is not open yet, is nothing for the screen.
     logging.raiseExceptions, logging.lastResort = False, None
+    logging.captureWarnings(True)  # libraries' warnings hold what the environment says, and are for the log, too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -120,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tokex-gguf",
         description="See what a language model would say next, token by token, and be its sampler.",
         epilog="Commands: tokex-gguf models, pull NAME, sessions, doctor (each has --help). "
-        f"Configuration: config.toml in the current folder, else {user_config}. "
+        f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
         "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted).",
     )
     source = parser.add_mutually_exclusive_group()

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from types import TracebackType
 
 from tokex_gguf.engine import confinement
 
@@ -19,12 +20,24 @@ def about() -> None:
     print(json.dumps({"system": llama.built_for(), "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
 
 
+def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:
+    """Writes what nothing has caught to the log: its kind and place, for its words may hold anything."""
+    import traceback
+
+    from tokex_gguf.tokens import visible
+
+    lines = [kind.__name__, *"".join(traceback.format_tb(trace)).splitlines()]
+    print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Serves one client until it closes the pipe."""
     if sys.argv[1:] == ["--about"]:
         about()
         return
     confinement.confine()
+    sys.excepthook = lambda kind, _, trace: _tell(kind, trace)
+    threading.excepthook = lambda fault: _tell(fault.exc_type, fault.exc_traceback)
     # Native code may print to descriptor 1: replies get a descriptor of their own.
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
