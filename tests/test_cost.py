@@ -20,10 +20,10 @@ from tests.fake import Play, started
 from tokex_gguf.distribution import Taken
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
-from tokex_gguf.ranking import Ranking, surprisal
+from tokex_gguf.ranking import Ranking, entropies, surprisals
 from tokex_gguf.session import Prompt, Score, Starter
 from tokex_gguf.tokens import Piece
-from tokex_gguf.tree import Node
+from tokex_gguf.tree import Node, entropy_before
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.view import View
@@ -272,30 +272,94 @@ def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
         assert all(set(line.split()) == {"worda"} for line in told)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.lists(st.integers(0, 5), max_size=12)), max_size=12))
-@settings(deadline=None)
-def test_a_ranking_that_follows_paths_is_a_fresh_one(moves: list[tuple[int, list[int]]]) -> None:
-    followed, tip = Ranking(surprisal), Node(None, -1).child(0)
-    for pops, tokens in moves:
+def surprisal(node: Node) -> float | None:
+    return node.surprisal
+
+
+def checked(ranked: Ranking, values: list[tuple[int, float]], node: Node) -> None:
+    """Holds a ranking of a path against one that is made plainly, of depths and values."""
+    expected = sorted(values, key=lambda one: (-one[1], one[0]))
+    order: list[int] = []
+    following = ranked.following(None)
+    while following is not None:
+        assert following is node.ancestor(following.depth)
+        order.append(following.depth)
+        following = ranked.following(following)
+    assert order == [depth for depth, _ in expected] and len(ranked) == len(expected)
+    bits = [value for _, value in expected]
+    for value in bits[:: 1 + len(bits) // 50]:
+        assert ranked.place(value) == 1 + sum(other > value for other in bits)
+    for threshold in (0.0, 1.5, 99.0):
+        least = threshold or (bits[-(-len(bits) // 10) - 1] if bits else 0.0)
+        places = sorted(depth for depth, value in expected if value >= least)
+        notable = ranked.notable(threshold)
+        assert len(notable) == len(places)
+        for here in range(0, node.depth + 2, 1 + node.depth // 40):
+            assert notable.next(here) == next((place for place in places if place > here), None)
+            assert notable.previous(here) == next((place for place in reversed(places) if place < here), None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 150), st.integers(0, 99)), max_size=8), st.data())
+@settings(deadline=None, max_examples=15)
+def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    """Also where paths part inside a block, and where something in them is not computed yet."""
+    chance, tip = random.Random(data.draw(st.integers(0, 1 << 30))), Node(None, -1).child(0)
+    tip.attach(fake.distribution([1], 3))
+    for pops, tokens, unknown in moves:
         tip = tip.ancestor(max(1, tip.depth - pops))
-        for token in tokens:
-            tip = tip.child(token)
-            if token < 5:  # else it is not computed yet
-                tip.attach(fake.distribution([token], 3))
-                tip.attach_taken(Taken(-float(token), 2))
-        ranked = followed.of(tip)
-        known = tip.nodes(1)
-        first = next((index for index, node in enumerate(known) if surprisal(node) is None), len(known))
-        expected = sorted(known[:first], key=lambda node: (-(surprisal(node) or 0.0), node.depth))
-        assert [ranked.node(place) for place in range(1, len(ranked) + 1)] == expected
-        for node in expected:
-            bits = surprisal(node) or 0.0
-            assert ranked.place(bits) == 1 + sum((surprisal(other) or 0.0) > bits for other in expected)
+        for _ in range(tokens):
+            tip = tip.child(chance.randrange(fake.VOCAB))
+            if chance.randrange(1000) >= unknown % 3:
+                tip.attach(fake.distribution([chance.randrange(9)], 3))
+                tip.attach_taken(Taken(-chance.randrange(5) / 2, 2))
+        for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
+            values: list[tuple[int, float]] = []
+            for node in tip.nodes(1):
+                if (bits := value(node)) is None:
+                    break
+                values.append((node.depth, bits))
+            checked(ranked, values, tip)
 
 
-@pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT, Action.CURSOR_BACK, Action.CURSOR_FIRST])
-def test_a_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
-    play = with_prompts(grown(Node(None, -1), 30_000))
-    play.take(key)
-    play.take(Action.CURSOR_TIP)
-    assert steps(lambda: play.take(key)) < 2000
+def test_a_ranking_of_a_long_path_is_a_plain_one() -> None:
+    chance, tip = random.Random(SEED), Node(None, -1)
+    for _ in range(5000):
+        tip = tip.child(chance.randrange(fake.VOCAB))
+        tip.attach(fake.distribution([1], 3))
+        tip.attach_taken(Taken(-chance.random(), 2))
+    for length in (4095, 4096, 4097, 5000):
+        path = tip.ancestor(length)
+        ranked = surprisals(path)
+        expected = sorted(path.nodes(1), key=lambda node: (-(node.surprisal or 0), node.depth))
+        assert len(ranked) == length - 1
+        assert len(ranked.notable(0.0)) == -(-(length - 1) // 10)
+        assert ranked.place(expected[1000].surprisal or 0) == 1001
+        assert ranked.following(expected[1000]) is expected[1001], f"seed {SEED}"
+
+
+LOOKS = [
+    *(Action.MOST_SURPRISE, Action.MOST_DOUBT, Action.NEXT_DOUBT, Action.LAST_SURPRISE),
+    *(Action.CURSOR_BACK, Action.CURSOR_FIRST),
+]
+
+
+@pytest.mark.parametrize("key", LOOKS)
+def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
+    play = with_prompts(grown(Node(None, -1), 12_000))
+    view = View()
+    play.session.prompt.tip.path()  # as it was sent to the engine
+    frame(play, view, (130, 40))
+    assert steps(lambda: play.take(key)) < 3000
+    frame(play, view, (130, 40))  # lays out what is in sight now
+    assert steps(lambda: play.take(key)) < 3000
+    assert frame(play, view, (130, 40)) < 2 * STEPS
+
+
+def test_an_answer_costs_no_more_at_the_end_of_a_long_path() -> None:
+    """Sorting what a look back will read is done as answers arrive, and little of it for each."""
+    tip, counts = Node(None, -1), []
+    for _ in range(10_000 // 48):
+        grow: list[Node] = []
+        counts.append(steps(lambda tip=tip, grow=grow: grow.append(grown(tip, 48))))  # type: ignore[misc]
+        (tip,) = grow
+    assert max(counts[-200:]) < 40_000

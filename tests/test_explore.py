@@ -8,16 +8,15 @@ import pytest
 
 from tests import fake
 from tests.fake import PIECES, Play, started
-from tokex_gguf import ranking
 from tokex_gguf.branches import branches
 from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
 from tokex_gguf.keymap import Action, Mode, in_mode
-from tokex_gguf.ranking import Ranking
+from tokex_gguf.ranking import surprisals
 from tokex_gguf.rules import exploring
 from tokex_gguf.session import Cost, Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.tokens import Piece
-from tokex_gguf.tree import Node
+from tokex_gguf.tree import Node, entropy_before
 from tokex_gguf.update import (
     Edit,
     Edited,
@@ -200,8 +199,9 @@ def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
 @pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT])
 def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
     play = started("hello")
-    value = ranking.surprisal if key is Action.MOST_SURPRISE else ranking.doubt
-    values = [(node, bits) for node in play.session.prompt.tip.nodes() if (bits := value(node)) is not None]
+    nodes = play.session.prompt.tip.nodes(1)
+    bits = [node.surprisal if key is Action.MOST_SURPRISE else entropy_before(node) for node in nodes]
+    values = [(node, value) for node, value in zip(nodes, bits, strict=True) if value is not None]
     ordered = sorted(values, key=lambda pair: pair[1], reverse=True)
     assert len(ordered) == 4
     for node, _ in ordered:
@@ -218,15 +218,14 @@ def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
 
 def test_notable_is_the_highest_tenth_or_what_reaches_the_threshold() -> None:
     tip = Node(None, -1).descend(list(range(51)))
-    ranked = Ranking(lambda node: float((node.depth - 2) % 25))
     for node in tip.nodes():
         node.attach(fake.distribution([1], 3))
-        node.attach_taken(Taken(-1.0, 2))
-    values = [float(index % 25) for index in range(50)]
+        node.attach_taken(Taken(-((node.depth - 2) % 25) * math.log(2), 2))
+    ranked = surprisals(tip)
     # A tenth of fifty is five; equals stay together.
-    assert sorted(values[depth - 2] for depth in ranked.of(tip).notable(0.0)) == [22.0, 22.0, 23.0, 23.0, 24.0, 24.0]
-    assert sorted(values[depth - 2] for depth in ranked.of(tip).notable(23.5)) == [24.0, 24.0]
-    assert ranked.of(tip).notable(99.0) == ranked.of(tip.ancestor(1)).notable(0.0) == []
+    assert len(ranked.notable(0.0)) == 6 and ranked.notable(0.0).next(0) == 24
+    assert len(ranked.notable(23.5)) == 2 and ranked.notable(23.5).previous(99) == 51
+    assert len(ranked.notable(99.0)) == len(surprisals(tip.ancestor(1)).notable(0.0)) == 0
 
 
 def test_n_goes_round_the_most_surprising_tokens() -> None:

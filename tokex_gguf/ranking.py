@@ -1,90 +1,123 @@
 """The tokens of a path in the order of a quantity, the highest first.
 
-A ranking follows the path from token to token and is not made again for each of them: a look back in a
-prompt of a hundred thousand tokens costs what it costs in one of ten.
+Nodes keep the values of the tokens before them in sorted blocks, made as answers arrive (`Node.block`). A ranking reads
+those, so that the first look back in a prompt of a hundred thousand tokens costs little
+more than in one of a hundred.
 """
 
 import math
-from bisect import bisect_left, bisect_right, insort
+import struct
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from itertools import repeat
 
-from tokex_gguf.tree import Node
+from tokex_gguf.tree import BLOCK, Block, Node, Run, entropy_before
+
+_INFINITY: int = struct.unpack("<q", struct.pack("<d", math.inf))[0]
+
+
+def _float(bits: int) -> float:
+    """The number with these bits: among those from 0 to infinity, in the order of their bits."""
+    value: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return value
 
 
 class Ranking:
-    """Of the tokens after the first, as far as their values are known."""
+    """Of the tokens of a path after the first, up to the first whose value is not known."""
 
-    def __init__(self, value: Callable[[Node], float | None]) -> None:
-        """`value` gives a node's value, or None while it is not known; once known it does not change."""
-        self._value = value
-        self._tip = Node(None, -1)
-        self._done = 1
-        """Tokens of the path that are looked at: as many as are known."""
-        self._order: list[tuple[float, int]] = []
-        """Values, negated, and depths of those that have one, in this order."""
-
-    def of(self, tip: Node) -> "Ranking":
-        """Ranks the tokens of a path; good until the next call."""
-        same = max(1, tip.common(self._tip))
-        if same < self._done:
-            gone = [node for node in self._tip.nodes(same) if node.depth <= self._done]
-            if len(gone) > self._done // 8:
-                self._order, self._done = [], 1
-            else:
-                for node in gone:
-                    if (value := self._value(node)) is not None:
-                        del self._order[bisect_left(self._order, (-value, node.depth))]
-                self._done = same
+    def __init__(self, tip: Node, value: Callable[[Node], float | None], run: Callable[[Block], Run]) -> None:
+        """`value` gives the quantity of a node, None where unknown; `run` takes the same quantity from a block."""
         self._tip = tip
-        known = tip.depth if tip.known else min(tip.first_unknown() + 1, tip.depth)
-        if known > self._done:
-            self._extend(tip.ancestor(known).nodes(self._done))
-        return self
-
-    def _extend(self, nodes: list[Node]) -> None:
+        self._value = value
+        known = tip if tip.known else tip.ancestor(min(tip.first_unknown() + 1, tip.depth))
+        node = known.ancestor(known.depth // BLOCK * BLOCK)
+        last = known.nodes(node.depth)
+        self._runs: list[Run] = []
+        """From the end of the path to its beginning."""
+        while node.depth:
+            block = node.block()
+            if block is None:  # something in it is unknown: what follows does not count
+                self._runs, last = [], node.nodes(node.depth - BLOCK)
+                node = node.ancestor(node.depth - BLOCK)
+                continue
+            self._runs.append(run(block))
+            node = block.before
         values: list[tuple[float, int]] = []
-        for node in nodes:
-            if (value := self._value(node)) is None:
-                break
-            values.append((-value, node.depth))
-        self._done += len(values)
-        if len(values) > 100:
-            self._order = sorted([*self._order, *values])
-        else:
-            for value_and_depth in values:
-                insort(self._order, value_and_depth)
+        for node in last:
+            if node.depth > 1:
+                if (bits := value(node)) is None:
+                    break
+                values.append((bits, node.depth))
+        self._runs.insert(0, Run.of(values))
+        self._values = [run.values for run in self._runs]
 
     def __len__(self) -> int:
-        return len(self._order)
+        return sum(map(len, self._values))
 
     def place(self, value: float) -> int:
         """The place that a value has among them, from 1; equal ones share it."""
-        return 1 + bisect_left(self._order, (-value, -1))
+        return 1 + sum(map(bisect_left, self._values, repeat(-value)))
 
-    def node(self, place: int) -> Node:
-        """The token at a place, from 1; of equal ones the first in the path goes first."""
-        return self._tip.ancestor(self._order[place - 1][1])
+    def following(self, node: Node | None) -> Node | None:
+        """The token that comes after one of them in the order, the first for None; None after the last.
 
-    def notable(self, threshold: float) -> list[int]:
-        """The depths of the tokens with a value from a threshold on; threshold 0: of the highest tenth."""
-        if not self._order:
-            return []
-        least = -threshold if threshold > 0 else self._order[math.ceil(len(self._order) / 10) - 1][0]
-        return [depth for _, depth in self._order[: bisect_right(self._order, (least, self._tip.depth))]]
+        Of equal ones the first in the path goes first.
+        """
+        value = None if node is None else self._value(node)
+        found: tuple[float, int] | None = None
+        for run in self._runs:
+            index = 0 if node is None or value is None else run.behind(-value, node.depth)
+            if index < len(run.values):
+                first = (run.values[index], run.depths[index])
+                found = first if found is None else min(found, first)
+        return None if found is None else self._tip.ancestor(found[1])
+
+    def notable(self, threshold: float) -> "Notable":
+        """The tokens with a value from a threshold on; threshold 0: of the highest tenth."""
+        return Notable(self._runs, threshold if threshold > 0 else self._nth(math.ceil(len(self) / 10)))
+
+    def _nth(self, place: int) -> float:
+        """The value at a place, from 1; infinity where there is none."""
+        if not 0 < place <= len(self):
+            return math.inf
+
+        def fewer(bits: int) -> int:
+            return -sum(map(bisect_right, self._values, repeat(-_float(bits))))
+
+        # The highest number that so many values reach. It is one of them.
+        return _float(bisect_right(range(_INFINITY + 1), -place, key=fewer) - 1)
 
 
-def surprisal(node: Node) -> float | None:
-    """Bits of a token after the path before it; None while not known, and for the first token, which is given."""
-    return node.surprisal if node.depth > 1 else None
+class Notable:
+    """The tokens of a ranking with a value from `least` on, by their depths."""
+
+    def __init__(self, runs: list[Run], least: float) -> None:
+        self._runs = runs
+        self._ends = [bisect_right(run.values, -least) for run in runs]
+
+    def __len__(self) -> int:
+        return sum(self._ends)
+
+    def next(self, depth: int) -> int | None:
+        """The nearest of them behind a depth; None where there is none."""
+        for run, end in zip(reversed(self._runs), reversed(self._ends), strict=True):
+            if end and (found := min(filter(depth.__lt__, run.depths[:end]), default=None)) is not None:
+                return found
+        return None
+
+    def previous(self, depth: int) -> int | None:
+        """The nearest of them before a depth; None where there is none."""
+        for run, end in zip(self._runs, self._ends, strict=True):
+            if end and (found := max(filter(depth.__gt__, run.depths[:end]), default=None)) is not None:
+                return found
+        return None
 
 
-def doubt(node: Node) -> float | None:
-    """The entropy in bits of the distribution that a token was drawn from; None while not known."""
-    parent = node.parent
-    return parent.distribution.entropy_bits if node.depth > 1 and parent and parent.distribution else None
+def surprisals(tip: Node) -> Ranking:
+    """A path's tokens by the bits of each after the path before it."""
+    return Ranking(tip, lambda node: node.surprisal, lambda block: block.surprisals)
 
 
-SURPRISALS = Ranking(surprisal)
-"""Of the path that was asked for last: the program asks for one path again and again."""
-DOUBTS = Ranking(doubt)
-"""The same by the entropy before each token."""
+def entropies(tip: Node) -> Ranking:
+    """A path's tokens by the entropy in bits of the distribution that each was drawn from."""
+    return Ranking(tip, entropy_before, lambda block: block.entropies)

@@ -7,9 +7,52 @@ distribution is computed once, and one path never shows two answers.
 """
 
 import math
-from typing import ClassVar
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import ClassVar, NamedTuple
 
 from tokex_gguf.distribution import Distribution, Taken
+
+BLOCK = 64
+"""Tokens of the smallest blocks in which values are sorted."""
+JOINED = 8
+"""Blocks that are joined to one of the next size."""
+LARGEST_BLOCK = 4096
+
+
+class Run(NamedTuple):
+    """The values of some tokens of a path, sorted: the highest first, of equal ones the first in the path."""
+
+    values: "array[float]"
+    """Negated."""
+    depths: "array[int]"
+
+    @classmethod
+    def of(cls, values: "list[tuple[float, int]]") -> "Run":
+        """The run of these values and depths, given in the path's order."""
+        ordered = sorted((-value, depth) for value, depth in values)
+        return cls(array("d", [value for value, _ in ordered]), array("l", [depth for _, depth in ordered]))
+
+    @classmethod
+    def joined(cls, runs: "list[Run]") -> "Run":
+        """All of some runs in one."""
+        ordered = sorted(pair for run in runs for pair in zip(run.values, run.depths, strict=True))
+        return cls(array("d", [value for value, _ in ordered]), array("l", [depth for _, depth in ordered]))
+
+    def behind(self, value: float, depth: int) -> int:
+        """The first index behind a value, which is negated, at a depth."""
+        low, high = bisect_left(self.values, value), bisect_right(self.values, value)
+        return bisect_right(self.depths, depth, low, high)
+
+
+class Block(NamedTuple):
+    """The values of the tokens behind the node `before`, up to the node that has this block."""
+
+    before: "Node"
+    surprisals: Run
+    """Bits of each token after the path before it."""
+    entropies: Run
+    """Bits of the distribution that each token was drawn from."""
 
 
 class Node:
@@ -21,7 +64,7 @@ class Node:
 
     __slots__ = (
         *("parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "checked", "differs", "_total", "_jump"),
+        *("visited", "checked", "differs", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -45,6 +88,7 @@ class Node:
         self.differs: int | None = None
         """The first position where this path is not what the tokenizer makes of its text."""
         self._total: float | None = None
+        self._block: Block | None = None
 
     _latest: "ClassVar[tuple[Node, list[int]]]"
     """The path given last. It is never changed, only replaced, so it may be read from any thread."""
@@ -166,6 +210,41 @@ class Node:
                     self._total = before + taken.logprob  # else `logprob` would go through all of a long path at once
             if self.visited and parent and len(parent.children) > 1:
                 Node.changes += 1
+            if self.depth % BLOCK == 0:
+                self.block()  # else the first look back would sort all of a long path at once
+
+    def block(self) -> Block | None:
+        """The sorted values of the last tokens of this path, as many as are sorted together at this depth.
+
+        None where the depth is no multiple of `BLOCK`, or a value is not known.
+        """
+        if self._block is None and self.depth and self.depth % BLOCK == 0:
+            self._block = self._sorted()
+        return self._block
+
+    def _sorted(self) -> Block | None:
+        surprisals: list[tuple[float, int]] = []
+        entropies: list[tuple[float, int]] = []
+        nodes = self.nodes(self.depth - BLOCK)
+        for node in nodes:
+            if node.depth > 1:
+                surprisal, entropy = node.surprisal, entropy_before(node)
+                if surprisal is None or entropy is None:
+                    return None
+                surprisals.append((surprisal, node.depth))
+                entropies.append((entropy, node.depth))
+        before = nodes[0].parent
+        assert before is not None
+        block, size = Block(before, Run.of(surprisals), Run.of(entropies)), BLOCK * JOINED
+        while self.depth % size == 0 and size <= LARGEST_BLOCK:
+            blocks = [block]
+            while len(blocks) < JOINED:
+                if (earlier := blocks[-1].before.block()) is None:
+                    return None
+                blocks.append(earlier)
+            runs = [one.surprisals for one in blocks], [one.entropies for one in blocks]
+            block, size = Block(blocks[-1].before, *map(Run.joined, runs)), size * JOINED
+        return block
 
     @property
     def logprob(self) -> float | None:
@@ -199,6 +278,12 @@ class Node:
             return math.exp(-logprob / (self.depth - 1))
         except OverflowError:
             return math.inf
+
+
+def entropy_before(node: Node) -> float | None:
+    """The entropy in bits of the distribution that a node's token was drawn from; None while not known."""
+    parent = node.parent
+    return parent.distribution.entropy_bits if parent and parent.distribution else None
 
 
 Node._latest = (Node(None, -1), [])

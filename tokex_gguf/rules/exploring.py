@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tokex_gguf.ranking import DOUBTS, SURPRISALS, Ranking
+from tokex_gguf.ranking import Ranking, entropies, surprisals
 from tokex_gguf.rules.effects import Outcome
 from tokex_gguf.rules.playing import with_prompt
 from tokex_gguf.session import Layer, Session
@@ -59,7 +59,7 @@ def point(session: Session, position: int) -> Outcome:
     return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
-QUANTITIES: Mapping[Layer, Ranking] = {Layer.SURPRISAL: SURPRISALS, Layer.ENTROPY: DOUBTS}
+QUANTITIES: Mapping[Layer, Callable[[Node], Ranking]] = {Layer.SURPRISAL: surprisals, Layer.ENTROPY: entropies}
 """What can be sought."""
 
 
@@ -68,13 +68,14 @@ def most(quantity: Layer) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        ranking = QUANTITIES[quantity].of(prompt.tip)
+        ranking = QUANTITIES[quantity](prompt.tip)
         if not len(ranking):
             return replace(session, notice=NONE), []
         nth = prompt.nth + 1 if prompt.sought is quantity else 1
-        if nth > len(ranking):
+        node = ranking.following(prompt.cursor if nth > 1 else None)
+        if node is None:
             return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
-        return look(session, ranking.node(nth), quantity, nth)
+        return look(session, node, quantity, nth)
 
     return go
 
@@ -84,16 +85,18 @@ def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float])
 
     def go(session: Session) -> Outcome:
         prompt = session.prompt
-        places = QUANTITIES[quantity].of(prompt.tip).notable(threshold(session))
-        if not places:
+        notable = QUANTITIES[quantity](prompt.tip).notable(threshold(session))
+        end = prompt.tip.depth + 1
+        here = end if prompt.cursor is None else prompt.cursor.depth
+        near = notable.next(here) if direction > 0 else notable.previous(here)
+        found = near or (notable.next(0) if direction > 0 else notable.previous(end))
+        if found is None:
             return replace(session, notice=NONE), []
-        here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
-        further = [depth for depth in places if (depth > here if direction > 0 else depth < here)]
-        node = prompt.tip.ancestor((min if direction > 0 else max)(further or places))
+        node = prompt.tip.ancestor(found)
         if node is prompt.cursor:
             return replace(session, notice="this is the only such token"), []
         session, effects = look(session, node, quantity)
-        around = "" if further or prompt.cursor is None else f"from the other end again: {len(places)} such tokens"
+        around = "" if near or prompt.cursor is None else f"from the other end again: {len(notable)} such tokens"
         return replace(session, notice=around), effects
 
     return go

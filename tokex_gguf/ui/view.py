@@ -15,7 +15,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.purposes import ForScore
-from tokex_gguf.ranking import DOUBTS, SURPRISALS, Ranking
+from tokex_gguf.ranking import Ranking, entropies, surprisals
 from tokex_gguf.rules.effects import PointedAtRow, PointedAtToken
 from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
 from tokex_gguf.tokens import glimpse, label, visible
@@ -289,10 +289,10 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
         parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, SURPRISALS.of(tip))))
+        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
     if node.parent and node.parent.distribution:
         bits = node.parent.distribution.entropy_bits
-        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, DOUBTS.of(tip))))
+        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, entropies(tip))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
