@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests import fake
@@ -300,7 +300,7 @@ def checked(ranked: Ranking, values: list[tuple[int, float]], node: Node) -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 150), st.integers(0, 99)), max_size=8), st.data())
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, phases=[Phase.generate])
 def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]], data: st.DataObject) -> None:
     """Also where paths part inside a block, and where something in them is not computed yet."""
     chance, tip = random.Random(data.draw(st.integers(0, 1 << 30))), Node(None, -1).child(0)

@@ -666,3 +666,25 @@ def test_autoplay_from_an_inner_place_says_where_it_begins() -> None:
     play = started().press(Action.CURSOR_BACK, Action.AUTOPLAY)
     assert not play.session.autoplay and "Esc goes there" in play.session.notice
     assert play.session.prompt.cursor is not None
+
+
+def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
+    play = started("hello").press(Action.INPUT)
+    for text in ("ab", "cde", "f"):
+        play.take(Typed(text))
+        play.take(Action.SCORE)
+    evaluations = 0
+    while play.asked:
+        request = play.asked.pop(0)
+        if isinstance(request, Evaluate) and request.request == play.session.pending:
+            evaluations += 1
+            if len(request.path) > 7:
+                play.take(Failed(request.request, "context full (7/7)", 7))
+                assert "context full" in play.session.notice and "↑" in play.session.notice
+                continue
+        wanted = not isinstance(request, Evaluate) or request.request == play.session.pending
+        if wanted and (reply := play.reply(request)):
+            play.take(reply)
+    texts = [score.tip.path()[5:] for score in play.session.scores]
+    assert texts == [fake.text_to_path(text) for text in ("ab", "f")] and evaluations >= 2
+    assert all(score.logprob is not None for score in play.session.scores) and play.session.ready

@@ -522,3 +522,39 @@ def test_no_word_is_lost_whatever_happens(figure: Figure) -> None:
 @pytest.mark.soak
 def test_no_word_is_lost_in_long_walks(figure: Figure) -> None:
     walks(3000, figure)
+
+
+def test_a_search_from_before_is_replaced_by_typing_and_not_lost() -> None:
+    play = typed("el", Action.SEARCH).press(Action.CLOSE, Action.SEARCH)
+    assert play.session.line.text == "el" and play.session.hunt and play.session.hunt.rows is not None
+    play.press(Typed("o"))
+    assert play.session.line.text == "o"
+    play.press(Action.EARLIER)
+    assert play.session.line.text == "el"
+
+
+@pytest.mark.parametrize(("key", "text"), [(Action.ERASE, "eo"), (Action.ERASE_LINE, "o"), (Action.EARLIER, "hexo")])
+def test_a_search_from_before_can_be_edited(key: Action, text: str) -> None:
+    play = typed("hex", Action.SEARCH).press(Action.CLOSE, Action.SEARCH, Typed("el"), Action.CLOSE, Action.SEARCH, key)
+    assert play.press(Typed("o")).session.line.text == text
+
+
+def test_the_second_of_two_edits_of_a_prompt_replaces_the_first() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.PREVIOUS)
+    others = [one.tip for one in play.session.prompts[1:]]
+    play.take(Action.EDIT)
+    play.take(Edited("help me"))
+    play.take(Action.EDIT)
+    play.take(Edited("help you"))
+    play.take(Action.NEXT)
+    first, second = (one for one in play.asked if isinstance(one, Tokenize))
+    play.asked.clear()
+    play.take(play.reply(first))  # type: ignore[arg-type]
+    assert play.session.editing and play.session.editing.text == "help you", "the engine may still die of it"
+    play.take(play.reply(second))  # type: ignore[arg-type]
+    play.answer()
+    assert [one.tip.path() for one in play.session.prompts] == [
+        fake.text_to_path("help you"),
+        *[tip.path() for tip in others],
+    ]
+    assert play.session.editing is None

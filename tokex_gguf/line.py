@@ -1,7 +1,7 @@
 """A line of text that is being typed. Pure."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from unicodedata import category
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -34,18 +34,22 @@ class Line:
 
     text: str = ""
     caret: int = 0
+    selected: bool = False
+    """Whether all of the text is selected: what is typed replaces it."""
 
     def typed(self, text: str) -> "Line":
-        """With more text at the caret.
+        """With more text at the caret, or in place of all that is selected.
 
-        >>> Line("ac", 1).typed("b")
-        Line(text='abc', caret=2)
+        >>> Line("ac", 1).typed("b").text, Line("ac", 2, selected=True).typed("b").text
+        ('abc', 'b')
         """
+        if self.selected:
+            return Line(text, len(text))
         return Line(self.text[: self.caret] + text + self.text[self.caret :], self.caret + len(text))
 
     def moved(self, step: int) -> "Line":
         """With the caret so many characters further, within the text."""
-        return replace(self, caret=max(0, min(len(self.text), self.caret + step)))
+        return Line(self.text, max(0, min(len(self.text), self.caret + step)))
 
     def erased(self) -> "Line":
         """Without the character before the caret."""
@@ -59,7 +63,7 @@ class Line:
         """Without the word before the caret, and the white space behind it.
 
         >>> Line("one two  ", 9).word_erased()
-        Line(text='one ', caret=4)
+        Line(text='one ', caret=4, selected=False)
         """
         before = self.text[: self.caret].rstrip()
         return self._without(len(before) - len("".join(before.rsplit(maxsplit=1)[-1:])))

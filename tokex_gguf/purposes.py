@@ -45,8 +45,8 @@ class ForScore(_Awaited):
 class ForNewPrompt(_Awaited):
     """The tokens of a text that becomes a prompt."""
 
-    replacing: bool
-    """Whether it takes the place of the active one."""
+    replacing: Node | None
+    """The end of the prompt whose place it takes, where that was edited; None: it is one more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,25 +31,28 @@ class Ranking:
         self._value = value
         known = tip if tip.known else tip.ancestor(min(tip.first_unknown() + 1, tip.depth))
         node = known.ancestor(known.depth // BLOCK * BLOCK)
-        last = known.nodes(node.depth)
         self._runs: list[Run] = []
         """From the end of the path to its beginning."""
+        self._add(known.nodes(node.depth))
         while node.depth:
-            block = node.block()
-            if block is None:  # something in it is unknown: what follows does not count
-                self._runs, last = [], node.nodes(node.depth - BLOCK)
+            if block := node.block():
+                self._runs.append(run(block))
+                node = block.before
+            else:  # something in it is unknown
+                self._add(node.nodes(node.depth - BLOCK))
                 node = node.ancestor(node.depth - BLOCK)
-                continue
-            self._runs.append(run(block))
-            node = block.before
+        self._values = [run.values for run in self._runs]
+
+    def _add(self, nodes: list[Node]) -> None:
+        """Adds the nodes before those that are there. What comes behind an unknown value does not count."""
         values: list[tuple[float, int]] = []
-        for node in last:
+        for node in nodes:
             if node.depth > 1:
-                if (bits := value(node)) is None:
+                if (bits := self._value(node)) is None:
+                    self._runs = []
                     break
                 values.append((bits, node.depth))
-        self._runs.insert(0, Run.of(values))
-        self._values = [run.values for run in self._runs]
+        self._runs.append(Run.of(values))
 
     def __len__(self) -> int:
         return sum(map(len, self._values))

@@ -9,6 +9,7 @@ distribution is computed once, and one path never shows two answers.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 from tokex_gguf.distribution import Distribution, Taken
@@ -30,14 +31,18 @@ class Run(NamedTuple):
     @classmethod
     def of(cls, values: "list[tuple[float, int]]") -> "Run":
         """The run of these values and depths, given in the path's order."""
-        ordered = sorted((-value, depth) for value, depth in values)
-        return cls(array("d", [value for value, _ in ordered]), array("l", [depth for _, depth in ordered]))
+        return cls._sorted([(-value, depth) for value, depth in values])
 
     @classmethod
     def joined(cls, runs: "list[Run]") -> "Run":
         """All of some runs in one."""
-        ordered = sorted(pair for run in runs for pair in zip(run.values, run.depths, strict=True))
-        return cls(array("d", [value for value, _ in ordered]), array("l", [depth for _, depth in ordered]))
+        return cls._sorted([*chain.from_iterable(map(zip, *zip(*runs, strict=True)))])
+
+    @classmethod
+    def _sorted(cls, pairs: "list[tuple[float, int]]") -> "Run":
+        pairs.sort()
+        values, depths = zip(*pairs, strict=True) if pairs else ((), ())
+        return cls(array("d", values), array("l", depths))
 
     def behind(self, value: float, depth: int) -> int:
         """The first index behind a value, which is negated, at a depth."""

@@ -7,7 +7,7 @@ from tokex_gguf.distribution import Candidate, Taken
 from tokex_gguf.engine.protocol import Found, Search
 from tokex_gguf.keymap import Mode
 from tokex_gguf.line import EMPTY, Line
-from tokex_gguf.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch
+from tokex_gguf.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.rules.asking import ask, request, tokenize, without
 from tokex_gguf.rules.effects import Edit, EditFailed, Outcome
 from tokex_gguf.rules.playing import insert, no_room, show, with_prompt
@@ -62,6 +62,8 @@ def typed(session: Session, text: str) -> Outcome:
     if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
+    if session.line.selected:  # it is replaced, and not lost
+        session = with_history(session, session.mode, history(session, session.mode).remember(session.line.text))
     return _edited(session, session.line.typed(text))
 
 
@@ -102,8 +104,13 @@ def _again(session: Session, mode: Mode) -> Session:
     """Begins to type, with the text that was left the last time."""
     before = history(session, mode)
     session = with_history(session, mode, replace(before, unfinished=""))
-    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
-    return replace(session, mode=mode, line=EMPTY.typed(before.unfinished), notice=told)
+    line, told = EMPTY.typed(before.unfinished), ""
+    if line.text and mode is Mode.SEARCH:
+        # Another search is rarely the old one with more behind it.
+        line, told = replace(line, selected=True), "typing replaces the text from before; ctrl+u clears it"
+    elif line.text:
+        told = "the text typed before is back: ctrl+u clears it"
+    return replace(session, mode=mode, line=line, notice=told)
 
 
 def _changed(session: Session) -> Outcome:
@@ -338,7 +345,7 @@ def send_edited(session: Session) -> Outcome:
     if editing is None or editing.state is not EditState.WAITING:
         return session, []
     session = replace(session, editing=replace(editing, state=EditState.SENT))
-    return tokenize(session, editing.text, ForNewPrompt(replacing=True))
+    return tokenize(session, editing.text, ForNewPrompt(replacing=editing.target))
 
 
 def not_edited(session: Session, message: EditFailed) -> Session:
@@ -351,25 +358,40 @@ def not_edited(session: Session, message: EditFailed) -> Session:
 
 def open_text(session: Session, text: str) -> Outcome:
     """Opens a text as a new prompt."""
-    return tokenize(session, text, ForNewPrompt(replacing=False))
+    return tokenize(session, text, ForNewPrompt(replacing=None))
 
 
-def opened(session: Session, path: list[int], *, replacing: bool) -> Outcome:
-    """The tokens of a text that becomes a prompt are there."""
+def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
+    """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
     prompt = Prompt(session.root.descend(path))
-    if not replacing:
+    if replacing is None:
         return insert(session, prompt)
-    target = session.editing.target if session.editing else session.root
-    places = [index for index, one in enumerate(session.prompts) if one.tip is target]
+    places = [index for index, one in enumerate(session.prompts) if one.tip is replacing]
     if places:
         active = session.active if session.active in places else places[0]
-        return show(with_prompt(replace(session, active=active, editing=None), prompt))
+        session = replace(_edit_done(session, replacing, prompt.tip), active=active)
+        return show(with_prompt(session, prompt))
     # It is gone, or has gone on meanwhile: what was played since is not for the editor to take away.
     if reason := no_room(session):
         return replace(session, notice=f"{reason}; {OPENS_AGAIN}"), []
-    return insert(replace(session, editing=None), prompt)
+    return insert(_edit_done(session, replacing, prompt.tip), prompt)
 
 
-def not_opened(session: Session, reason: str, *, replacing: bool) -> Session:
+def _edit_done(session: Session, target: Node, tip: Node) -> Session:
+    """The session after an edited text became a prompt; a later edit of the same prompt replaces that one."""
+    asked: dict[int, Purpose] = {
+        number: ForNewPrompt(tip) if isinstance(one, ForNewPrompt) and one.replacing is target else one
+        for number, one in session.asked.items()
+    }
+    later = any(isinstance(one, ForNewPrompt) and one.replacing is not None for one in asked.values())
+    editing = session.editing
+    if editing is not None and editing.state is EditState.SENT and not later:
+        editing = None
+    elif editing is not None and editing.target is target:
+        editing = replace(editing, target=tip)
+    return replace(session, asked=asked, editing=editing)
+
+
+def not_opened(session: Session, reason: str, *, replacing: Node | None) -> Session:
     """A text cannot become a prompt; what was edited is kept."""
-    return replace(session, notice=f"{reason}; {OPENS_AGAIN}" if replacing else reason)
+    return replace(session, notice=reason if replacing is None else f"{reason}; {OPENS_AGAIN}")

@@ -345,9 +345,13 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
     if not purpose.awaited:
         return session, []
     if session.goal.tip is not session.prompt.tip:
-        # A phrase that does not fit must not be asked for again and again.
-        scores = tuple(score for score in session.scores if score.logprob is not None)
-        return replace(session, scores=scores, notice=message.reason), []
+        # What does not fit must not be asked for again and again; the other phrases are still wanted.
+        refused = purpose.target
+        scores = tuple(score for score in session.scores if score.tip is not refused)
+        if len(scores) == len(session.scores):
+            return replace(session, notice=message.reason), []
+        session, effects = ask(replace(session, scores=scores))
+        return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
     return replace(session, ahead=0, autoplay=False, full=message.context, notice=message.reason), []
 
 

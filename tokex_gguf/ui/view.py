@@ -322,7 +322,8 @@ def _input(session: Session, width: int) -> Line:
     start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
     here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
     before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - get_cwidth(here + after)), more=start > 0)
-    line: Line = [("class:label", head), ("class:input", before), ("reverse", here), ("class:input", after)]
+    style = "class:selected" if session.line.selected else "class:input"
+    line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
 
 
