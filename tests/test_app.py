@@ -19,13 +19,13 @@ from tokex_gguf import game as game_module
 from tokex_gguf import signals
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.editor import Editor
+from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.game import Game
 from tokex_gguf.places import Place
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
-from tokex_gguf.update import Message
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
 
@@ -35,7 +35,7 @@ class FakeEngine:
 
     latest: "FakeEngine"
 
-    def __init__(self, deliver: Callable[[Message], None], _stderr: object) -> None:
+    def __init__(self, deliver: Callable[[Delivery], None]) -> None:
         self.deliver, self.held, self.waiting, self.pid = deliver, False, [], 1  # type: ignore[var-annotated]
         FakeEngine.latest = self
 
@@ -85,15 +85,14 @@ class Player:
 
 
 @pytest.fixture
-def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Player], Awaitable[None]]], Game]:
+def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Game]:
     """Runs a scenario against a running application; quits it afterwards."""
-    monkeypatch.setattr(game_module, "EngineClient", FakeEngine)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Player]:
         with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
             output = Canvas()
-            game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts")
+            game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts", connect=FakeEngine)
             app = App(game, keys, output)
             game.start()
             player = Player(app, keys, output, game)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake import started
+from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
-from tokex_gguf.engine.client import Delivery, EngineClient
+from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.rules import composing

@@ -23,7 +23,8 @@ from tokex_gguf import __version__, cli, home, inputs, machine, models, signals
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.autosave import End, Lost, Rescued
 from tokex_gguf.engine import llama
-from tokex_gguf.engine.client import Delivery, EngineClient
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import markdown

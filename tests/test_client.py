@@ -16,7 +16,8 @@ import pytest
 from tokex_gguf.engine import client as client_module
 from tokex_gguf.engine import process
 from tokex_gguf.engine import server as server_module
-from tokex_gguf.engine.client import Delivery, EngineClient, exit_reason
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.client import EngineClient, exit_reason
 from tokex_gguf.engine.protocol import (
     Check,
     Continue,

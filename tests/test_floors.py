@@ -27,7 +27,7 @@ FLOORS = {
         *TERMINAL_INPUT,
     ],
     3: ["game", "update", "editor", "starters", "prepare", "archive", "autosave", *RULES],
-    2: ["session", "keymap", "branches", "ranking", "engine.client"],
+    2: ["session", "keymap", "branches", "ranking", "engine.client", "engine.backend"],
     1: [
         *(
             "tree",

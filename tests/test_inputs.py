@@ -20,7 +20,6 @@ from tests.fake import started
 from tests.figures import Figure
 from tests.test_app import FakeEngine
 from tokex_gguf import archive, cli, inputs
-from tokex_gguf import game as game_module
 
 SECONDS = 5.0
 SEED = int(os.environ.get("INPUTS_SEED", "1"))
@@ -303,7 +302,6 @@ def elsewhere(tmp_path: Path, tiny: dict[str, Path], monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setattr(game_module, "EngineClient", FakeEngine)
     (tmp_path / "sound.gguf").write_bytes(tiny["qwen2"].read_bytes())
 
 
@@ -339,7 +337,7 @@ class Told:
         self.count += 1
         began = time.perf_counter()
         with patch.object(sys.stdout, "isatty", lambda: screen), patch.object(sys.stdin, "isatty", lambda: screen):
-            got = cli.main([*arguments, *shape])
+            got = cli.main([*arguments, *shape], connect=FakeEngine)
         took = time.perf_counter() - began
         self.slowest = max(self.slowest, took)
         out, err = self.capsys.readouterr()

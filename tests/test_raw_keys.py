@@ -22,11 +22,16 @@ from prompt_toolkit.keys import KEY_ALIASES, Keys
 from tests import fake
 from tests.canvas import Canvas
 from tests.figures import Figure
+from tests.test_switching import HEADER
 from tests.test_update import MOVES, Oracle, agree, has_true_numbers, keys_of
 from tokex_gguf import game as game_module
+from tokex_gguf.catalogue import Entry
+from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import Action, Mode, in_mode
+from tokex_gguf.places import Place
+from tokex_gguf.rules.keys import PLAYERS
 from tokex_gguf.session import Session, Settings
 from tokex_gguf.ui.app import App
 from tokex_gguf.update import Go, Message, Typed, Unbound
@@ -52,7 +57,7 @@ LEAVES = {Action.EDIT, Action.SUSPEND, Action.SAVE}
 class Engine:
     """In the place of the engine's process: answers at once."""
 
-    def __init__(self, deliver: Callable[[Message], None], _engine: object) -> None:
+    def __init__(self, deliver: Callable[[Delivery], None]) -> None:
         self._deliver, self._play, self.pid = deliver, fake.Play(), 1
 
     def send(self, request: Request) -> None:
@@ -96,14 +101,14 @@ class Typist:
         self._stream = os.fdopen(slave, "r")
         self.canvas = Canvas()
         settings = Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once")
-        self.game = Game(Session(settings), folder=folder)
+        self.game = Game(Session(settings), folder=folder, connect=Engine)
         # Escape alone is known by what does not follow.
         self.app = App(self.game, Keyboard(self._stream, escape_wait=0.001), self.canvas)
         self._heard = 0
         dispatch = self.game.dispatch
 
         def counted(message: Message) -> None:
-            self._heard += len(message.text) if isinstance(message, Typed) else not isinstance(message, Reply)
+            self._heard += len(message.text) if isinstance(message, Typed) else isinstance(message, PLAYERS)
             dispatch(message)
 
         self.game.dispatch = counted  # type: ignore[method-assign]
@@ -168,9 +173,9 @@ PARTS = 4
 
 
 def games(numbers: range, length: int, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
-    patch.setattr(game_module, "EngineClient", Engine)
     patch.setattr(game_module, "starters", lambda *_: ())
-    patch.setattr(game_module, "catalogue", lambda: ())
+    # An empty list would close itself, sooner or later.
+    patch.setattr(game_module, "catalogue", lambda: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
     pressed = 0
     for number in numbers:
         chance = random.Random(f"{SEED}-{number}")

@@ -16,7 +16,6 @@ from prompt_toolkit.input import DummyInput, create_pipe_input
 from tests.canvas import Canvas, Cell
 from tests.figures import Figure
 from tests.test_app import FakeEngine
-from tokex_gguf import game as game_module
 from tokex_gguf.game import Game
 from tokex_gguf.keymap import Mode
 from tokex_gguf.session import Session, Settings
@@ -62,7 +61,9 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
         output = Canvas()
         text = "hello 日本 world\n" * 12
-        game = Game(Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder)
+        game = Game(
+            Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder, connect=FakeEngine
+        )
         app = App(game, keys, output)
         game.start()
         task = asyncio.create_task(app.run_async())
@@ -105,19 +106,18 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     return compared, pressed
 
 
-def resizes(games: range, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
-    patch.setattr(game_module, "EngineClient", FakeEngine)
+def resizes(games: range, folder: Path, figure: Figure) -> None:
     told = f"resizes between 1x1 and {LARGEST}x{LARGEST}"
     for number in games:
         compared, pressed = asyncio.run(resize(number, TOGETHER, folder))
         figure(TOGETHER, told, seed=SEED, keys_beside_250=pressed, screens_compared_of_them=compared)
 
 
-def test_resizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    resizes(range(1), tmp_path, monkeypatch, figure)
+def test_resizes(tmp_path: Path, figure: Figure) -> None:
+    resizes(range(1), tmp_path, figure)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(PARTS))
-def test_many_resizes(part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
-    resizes(range(part, 10_000 // TOGETHER, PARTS), tmp_path, monkeypatch, figure)
+def test_many_resizes(part: int, tmp_path: Path, figure: Figure) -> None:
+    resizes(range(part, 10_000 // TOGETHER, PARTS), tmp_path, figure)

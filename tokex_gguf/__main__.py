@@ -26,8 +26,9 @@ def run() -> int:
         except OSError:
             pass  # the game tries again, and says why
         from tokex_gguf.cli import main
+        from tokex_gguf.engine.client import local
 
-        return main(engine=engine)
+        return main(connect=local(engine))
     except KeyboardInterrupt as error:
         print("tokex-gguf: interrupted", file=sys.stderr)
         return getattr(error, "code", 130)

@@ -23,7 +23,7 @@ import platformdirs
 
 from tokex_gguf import COMMANDS, __version__, config, home, inputs, keep, models, signals, summary
 from tokex_gguf.chat import BadChat, Conversation, conversation
-from tokex_gguf.engine.process import Engine
+from tokex_gguf.engine.backend import Connect
 from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.fit import Fit
 from tokex_gguf.game import Game
@@ -44,15 +44,15 @@ PATIENCE_FOR_SIGNALS = 0.4
 log = logging.getLogger("tokex_gguf")
 
 
-def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -> int:
-    """Runs the program, with an engine that was started already if there is one; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, connect: Connect | None = None) -> int:
+    """Runs the program over the engines that `connect` makes, or over ones of this machine; returns its exit code."""
     # A log that cannot be written, or is not open yet, is nothing for the screen.
     logging.raiseExceptions, logging.lastResort = False, None
     logging.captureWarnings(True)  # libraries' warnings hold what the environment says, and are for the log, too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    code = _guarded(arguments, engine)
+    code = _guarded(arguments, connect)
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, engine: Engine | None = None) -
     return code
 
 
-def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
+def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
     log_path: Path | None = None
     try:
         if sys.stdout is None:
@@ -79,7 +79,7 @@ def _guarded(arguments: Sequence[str] | None, engine: Engine | None) -> int:
             return commands.run(given[0], given[1:])
         options = _parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
-        return _run(options, log_path, engine)
+        return _run(options, log_path, connect)
     except Exit as exit_:
         say(str(exit_))
         return exit_.code
@@ -221,7 +221,7 @@ def _blame(error: BaseException | None, where: str) -> None:
     log.error("internal error %s", where, exc_info=error)
 
 
-def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> int:
+def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
     settings, _, found = _configuration(options)
     homeless = home.ensure()
     notices = [*found]
@@ -234,7 +234,7 @@ def _run(options: argparse.Namespace, log_path: Path, engine: Engine | None) -> 
     options.unasked = options.input is not None and not named
     kept = _kept(options)
     try:
-        return _begun(options, settings, kept, log_path, engine, notices, homeless, screen=screen)
+        return _begun(options, settings, kept, log_path, connect, notices, homeless, screen=screen)
     finally:
         kept.slot.close()
 
@@ -244,7 +244,7 @@ def _begun(
     settings: config.Config,
     kept: "_Kept",
     log_path: Path,
-    engine: Engine | None,
+    connect: Connect | None,
     notices: list[str],
     homeless: str,
     *,
@@ -299,7 +299,7 @@ def _begun(
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
     session = replace(session, name=kept.named, notice=shown)
-    game = Game(session, engine=engine, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves)
+    game = Game(session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves)
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
     for notice in notices:
         say(notice)

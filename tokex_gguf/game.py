@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tokex_gguf.catalogue import catalogue
-from tokex_gguf.engine.client import EngineClient
-from tokex_gguf.engine.process import Engine
+from tokex_gguf.engine.backend import Connect, Engine
+from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
 from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Score, Session
@@ -97,11 +97,11 @@ class Game:
         session: Session,
         *,
         folder: Path,
-        engine: Engine | None = None,
+        connect: Connect | None = None,
         slot: "Slot | None" = None,
         moves: int = 0,
     ) -> None:
-        """`folder` is where prompts are saved; `engine`, a process that was started already.
+        """`folder` is where prompts are saved; `connect` makes an engine, as often as one is needed.
 
         `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
         """
@@ -116,9 +116,9 @@ class Game:
         """Whether the terminal is to be given to the shell, until the caller does it."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
-        self._engine = engine
+        self._connect = connect or local()
         self._folder = folder
-        self._client: EngineClient | None = None
+        self._client: Engine | None = None
         self._slot = slot
         self._moves = moves
         self._before: _Position | None = _position(session)
@@ -265,8 +265,7 @@ class Game:
                 case Start():
                     self._stop()
                     self._engines += 1
-                    self._client = EngineClient(partial(self._listen, engine=self._engines), self._engine)
-                    self._engine = None
+                    self._client = self._connect(partial(self._listen, engine=self._engines))
                 case Send():
                     if self._client:
                         self._client.send(effect.request)

@@ -8,9 +8,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
-from tokex_gguf.engine.process import Engine, start
+from tokex_gguf.engine.backend import Connect, Delivery
+from tokex_gguf.engine.process import EngineProcess, start
 from tokex_gguf.engine.protocol import (
     Check,
     EngineDied,
@@ -26,8 +27,6 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.wire import Sender
 
 log = logging.getLogger(__name__)
-
-Delivery: TypeAlias = Reply | EngineDied
 
 LONGEST = 2**26
 """Bytes of a reply, at the most. While one is read nothing else is done, and what the engine says is bounded by
@@ -54,10 +53,20 @@ def exit_reason(code: int) -> str:
     return f"exit code {code}"
 
 
+def local(started: EngineProcess | None = None) -> Connect:
+    """Connects to engines on this machine: first to the process that was `started` already, then to new ones."""
+    waiting = [started] if started else []
+
+    def connect(deliver: Callable[[Delivery], None]) -> EngineClient:
+        return EngineClient(deliver, waiting.pop() if waiting else None)
+
+    return connect
+
+
 class EngineClient:
     """One engine process. After EngineDied, make another."""
 
-    def __init__(self, deliver: Callable[[Delivery], None], engine: Engine | None = None) -> None:
+    def __init__(self, deliver: Callable[[Delivery], None], engine: EngineProcess | None = None) -> None:
         """Talks to `engine`, or starts one. `deliver` gets each reply."""
         self._deliver = deliver
         self._closing = False

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TypeAlias
 
-Engine: TypeAlias = subprocess.Popen[bytes]
+EngineProcess: TypeAlias = subprocess.Popen[bytes]
 
 _NAMES = frozenset(
     (
@@ -38,7 +38,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def start() -> Engine:
+def start() -> EngineProcess:
     """An engine that waits for its Load. Raises OSError.
 
     It ends by itself when its standard input is closed, on Linux also with the thread that started it. It writes
