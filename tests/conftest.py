@@ -51,11 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """The long forms take their turns on all cores; `-n 0` has them one by one."""
+    """The whole suite, and the long forms, take their turns on all cores; `-n 0` has them one by one."""
     one_of_them = hasattr(config, "workerinput")
-    if config.option.markexpr == "soak" and config.option.numprocesses is None and not one_of_them:
+    long = config.option.markexpr == "soak"
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    if (long or whole) and config.option.numprocesses is None and not one_of_them:
         config.option.numprocesses = len(cores())
-        config.option.maxschedchunk = 1  # some take a hundred times as long as others
+        if long:
+            config.option.maxschedchunk = 1  # some take a hundred times as long as others
 
 
 def cores() -> list[int]:
