@@ -435,3 +435,19 @@ def test_an_engine_that_nobody_wants_ends_with_its_input() -> None:
     engine.stdin.close()
     assert engine.wait(timeout=60) == 0
     engine.stdout.close()
+
+
+def test_a_line_of_nothing_but_numbers_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading JSON holds the interpreter: 14 MB of numbers are no reply, and would stop every key and signal."""
+    head, end = '["Tokenized",{"request":1,"path":[', '1],"pieces":[],"said":[],"notice":""}]\n'
+    code = f"print({head!r} + '1,' * (7 << 20) + {end!r}, end='', flush=True); input()"
+    engine = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    came: queue.SimpleQueue[object] = queue.SimpleQueue()
+    read: list[bytes] = []
+    monkeypatch.setattr(client_module, "decode", read.append)
+    talk = EngineClient(came.put, engine)
+    try:
+        assert came.get(timeout=60) == EngineDied("unreadable reply")
+    finally:
+        talk.close()
+    assert not read

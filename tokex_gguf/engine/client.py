@@ -28,9 +28,13 @@ from tokex_gguf.engine.wire import Sender
 
 log = logging.getLogger(__name__)
 
-LONGEST = 2**26
+LONGEST = 2**24
 """Bytes of a reply, at the most. While one is read nothing else is done, and what the engine says is bounded by
-its context: a path of a million tokens has an eighth of it."""
+its context: a path of a million tokens has half of it."""
+
+MOST_ITEMS = 2**22
+"""Commas in a reply, at the most. Reading JSON holds the interpreter, so that no key is answered and no signal heeded
+meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
 
 
 QUIET = 0.02
@@ -153,6 +157,8 @@ class EngineClient:
         try:
             with pipe:
                 while line := pipe.readline(LONGEST):
+                    if line.count(b",") > MOST_ITEMS:
+                        raise ProtocolError(f"{len(line)} bytes are more than any reply has")
                     message: Message = decode(line)
                     if not isinstance(message, Reply):
                         raise ProtocolError(f"{type(message).__name__} is no reply")
