@@ -158,7 +158,7 @@ class Bench:
         value = median([program(0, known)() for _ in range(self.rounds)]) * 1000
         self.row(f"pop, copy, switch, remove, layer at {depth}", value, "ms", goal="≤ 16 ms", met=value <= 16)
         whole = bare(self.model, "uncached", depth)
-        self.row(f"append at {depth} with no KV reuse (the seed's design)", whole, "ms", baseline=limit)
+        self.row(f"append at {depth} with no KV reuse (decoding the whole prompt anew)", whole, "ms", baseline=limit)
 
     def evaluation(self, length: int) -> None:
         """Tokens/s of a prompt with probability, rank and entropy of every token."""

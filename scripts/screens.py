@@ -1,4 +1,4 @@
-"""Plays the real program in a pseudo-terminal and draws its screens for the README.
+"""Plays the real program in a pseudo-terminal and draws its screens for the documentation.
 
 uv run python scripts/screens.py [--model PATH]
 
@@ -318,7 +318,7 @@ def capture(screen: Screen, model: Path) -> str:
 
 def main() -> int:
     """Makes all screens."""
-    parser = argparse.ArgumentParser(description="Draw the README's screens.")
+    parser = argparse.ArgumentParser(description="Draw the pictures in docs/screens.")
     parser.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: the bundled SmolLM2-135M)")
     model = parser.parse_args().model or bundled_model()
     if model is None:

@@ -1,4 +1,4 @@
-"""What each kind of model does here, measured: the table in docs/models.md.
+"""What each kind of model does here, measured: the table in docs/reference/supported-models.md.
 
 `python -m tests.models_table` writes it; `test_models_table.py` compares it with what is measured.
 """
@@ -13,7 +13,7 @@ from tokex_gguf.engine.llama import ModelError
 from tokex_gguf.header import BadHeader, read
 from tokex_gguf.places import bundled_model
 
-PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "supported-models.md"
 
 KINDS = {
     "qwen2": ("Qwen2 and Qwen2.5", "BPE", "attention"),

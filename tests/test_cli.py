@@ -27,7 +27,6 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.game import Game
-from tokex_gguf.keymap import markdown
 
 ROOT = Path(__file__).parent.parent
 NATALIA = ROOT / "prompts" / "natalia.txt"
@@ -614,12 +613,6 @@ def test_playing_needs_a_terminal_for_the_keys() -> None:
 
 
 # --- the documents
-
-
-def test_the_readme_has_the_key_table() -> None:
-    readme = (ROOT / "README.md").read_text()
-    begin, end = "<!-- keys -->", "<!-- /keys -->"
-    assert readme.split(begin)[1].split(end)[0].strip() == markdown(), "run: uv run python scripts/readme.py"
 
 
 def test_natalia_has_the_text_of_the_reference() -> None:

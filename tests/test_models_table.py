@@ -1,4 +1,4 @@
-"""docs/models.md says what is measured."""
+"""docs/reference/supported-models.md says what is measured."""
 
 from pathlib import Path
 

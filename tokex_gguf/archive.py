@@ -1,7 +1,7 @@
 """A session as bytes, to go on with another day: `Encoder` and `load`. Pure.
 
-One JSON object, told in docs/sessions.md, with a game for each model that was played. The tree's numbers
-are columns, packed as base64: that keeps every bit, and ten thousand tables are written in milliseconds
+One JSON object, described in docs/reference/session-file.md, with a game for each model that was played. The
+tree's numbers are columns, packed as base64: that keeps every bit, and ten thousand tables are written in milliseconds
 instead of seconds.
 
 `Encoder.encode` may run in another thread while the session is played on. A session does not change,

@@ -77,7 +77,7 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
             from tokex_gguf import commands  # not on the way to the first frame
 
             return commands.run(given[0], given[1:])
-        options = _parser().parse_args(given)
+        options = make_parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
         return _run(options, log_path, connect)
     except Exit as exit_:
@@ -116,7 +116,8 @@ def _cells(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
     user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
     parser = Parser(
         prog="tokex-gguf",
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="read the starting prompt from a file; - for standard input, as a pipe is",
     )
-    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same")
+    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same as FILE")
     source.add_argument("-p", "--prompt", metavar="TEXT", help="the starting prompt itself")
     source.add_argument(
         "--resume",
@@ -179,7 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
     shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
     parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
-    parser.add_argument("--version", action="version", version=f"tokex-gguf {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"tokex-gguf {__version__}", help="print the version, and end"
+    )
     return parser
 
 

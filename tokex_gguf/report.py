@@ -37,7 +37,7 @@ def _number(value: float | None) -> float | None:
 
 
 def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
-    """Model, tokens and next tokens of the active prompt; the README describes the fields.
+    """Model, tokens and next tokens of the active prompt; docs/reference/json.md describes the fields.
 
     A token's `text` is its `bytes` as UTF-8; a part of a character shows as U+FFFD there.
     """
