@@ -5,7 +5,8 @@ from collections.abc import Callable
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.styles import Attrs
-from prompt_toolkit.utils import get_cwidth
+
+from tokex_gguf.ui.cells import cells_of
 
 Cell = tuple[str, tuple[object, ...]]
 """A character with its marks, and its attributes. The second cell of a wide character has no character."""
@@ -17,7 +18,7 @@ BLANK: Cell = (" ", PLAIN)
 class Canvas(DummyOutput):
     """A terminal of a size that the test chooses."""
 
-    def __init__(self, columns: int = 130, rows: int = 40, width: Callable[[str], int] = get_cwidth) -> None:
+    def __init__(self, columns: int = 130, rows: int = 40, width: Callable[[str], int] = cells_of) -> None:
         """`width` says how many cells a character takes here."""
         self.size = Size(rows, columns)
         self._width = width

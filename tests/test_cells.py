@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.ui.cells import Line, choose, clip, fit, pad, spread, width_of
+from tokex_gguf.ui.cells import Line, cells_of, choose, clip, fit, pad, spread, width_of
 
 chars = "ab …漢🐕\u0301"
 texts = st.text(chars, max_size=8)
@@ -39,6 +38,10 @@ def test_width_counts_cells() -> None:
         ("漢字漢", 4, "漢…"),
         ("e\u0301e\u0301e\u0301", 3, "e\u0301e\u0301e\u0301"),
         ("e\u0301e\u0301e\u0301", 2, "e\u0301…"),
+        ("काका", 4, "काका"),
+        ("काका", 3, "का…"),
+        ("काका", 2, "…"),  # a vowel sign takes a cell, and its letter is not shown without it
+        ("ककाका", 3, "क…"),
     ],
 )
 def test_clip(text: str, width: int, clipped: str) -> None:
@@ -49,21 +52,21 @@ def test_clip(text: str, width: int, clipped: str) -> None:
 @settings(deadline=None)
 def test_clip_keeps_as_much_as_fits(text: str, width: int) -> None:
     clipped = clip(text, width)
-    assert get_cwidth(clipped) <= width
-    if get_cwidth(text) <= width:
+    assert cells_of(clipped) <= width
+    if cells_of(text) <= width:
         assert clipped == text
     elif width > 0:
         kept = clipped.removesuffix("…")
         assert clipped != kept and text.startswith(kept)
         # The next character would have left no room for the sign.
-        assert get_cwidth(text[: len(kept) + 1]) >= width
+        assert cells_of(text[: len(kept) + 1]) >= width
 
 
 @given(texts, widths)
 @settings(deadline=None)
 def test_pad_is_exact(text: str, width: int) -> None:
     padded = pad(text, width)
-    assert get_cwidth(padded) == width
+    assert cells_of(padded) == width
     assert padded.startswith(clip(text, width))
     assert padded[len(clip(text, width)) :].strip(" ") == ""
 

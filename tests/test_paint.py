@@ -10,16 +10,15 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.input import DummyInput
 from prompt_toolkit.layout import Layout
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import get_cwidth
 
 from tests.canvas import Canvas
-from tokex_gguf.ui.cells import Line, fit
+from tokex_gguf.ui.cells import Line, cells_of, fit
 from tokex_gguf.ui.paint import Painting, _row, parts
 
 Cell = tuple[str, str]
 
-# Narrow, wide, and marks that take no cell: an accent, a variation selector, a Devanagari sign.
-CHARACTERS = "a␣ é日本🙂\u0301\ufe0f\u0941"
+# Narrow, wide, marks that take no cell (an accent, a variation selector, a Devanagari sign), and one that does.
+CHARACTERS = "a␣ é日本🙂क\u0301\ufe0f\u0941\u093e"
 LINES = st.lists(st.tuples(st.sampled_from(["", "class:a", "class:b"]), st.text(CHARACTERS, min_size=1)), max_size=8)
 
 
@@ -28,7 +27,7 @@ def plainly(line: Line) -> list[Cell]:
     cells: list[Cell] = []
     for style, text in line:
         for char in text:
-            width = get_cwidth(char)
+            width = cells_of(char)
             if width == 0:
                 if cells:
                     base = -1 if cells[-1][0] else -2
@@ -95,12 +94,12 @@ def test_only_what_changed_is_written() -> None:
 
 
 OPINIONS: dict[str, Callable[[str], int]] = {
-    "Indic signs take a cell": lambda char: 1 if char in "\u094d\u0941" else get_cwidth(char),
-    "Indic letters take two": lambda char: 2 if "\u0900" <= char < "\u0a00" and get_cwidth(char) else get_cwidth(char),
-    "spacing signs take none": lambda char: 0 if char in "\u093e\u093f\u0947" else get_cwidth(char),
-    "emoji are narrow": lambda char: min(1, get_cwidth(char)) if char > "\U0001f000" else get_cwidth(char),
-    "symbols are wide": lambda char: 2 if "\u2600" <= char < "\u2800" else get_cwidth(char),
-    "signs are wide": lambda char: 2 if "\u2000" <= char < "\u2800" else get_cwidth(char),
+    "Indic signs take a cell": lambda char: 1 if char in "\u094d\u0941" else cells_of(char),
+    "Indic letters take two": lambda char: 2 if "\u0900" <= char < "\u0a00" and cells_of(char) else cells_of(char),
+    "spacing signs take none": lambda char: 0 if char in "\u093e\u093f\u0947" else cells_of(char),
+    "emoji are narrow": lambda char: min(1, cells_of(char)) if char > "\U0001f000" else cells_of(char),
+    "symbols are wide": lambda char: 2 if "\u2600" <= char < "\u2800" else cells_of(char),
+    "signs are wide": lambda char: 2 if "\u2000" <= char < "\u2800" else cells_of(char),
 }
 """How terminals measure characters otherwise than the library for widths."""
 DOUBTFUL = [
@@ -137,10 +136,10 @@ def test_a_width_on_which_the_terminal_disagrees_does_not_move_the_table(opinion
 def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) -> None:
     cut = parts(text)
     assert "".join(part.text for part in cut) == text
-    assert all(part.cells == sum(map(get_cwidth, part.text)) for part in cut)
+    assert all(part.cells == sum(map(cells_of, part.text)) for part in cut)
     for part in cut:
         if part.doubtful:
-            assert sum(get_cwidth(char) > 0 and unicodedata.category(char)[0] != "M" for char in part.text) <= 1
+            assert sum(cells_of(char) > 0 and unicodedata.category(char)[0] != "M" for char in part.text) <= 1
 
 
 def test_a_mark_is_written_right_behind_its_character_also_from_another_fragment() -> None:

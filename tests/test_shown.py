@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import pyte
 import pytest
-from prompt_toolkit.utils import get_cwidth
 
 from tests import tiny_models
 from tests.figures import Figure
@@ -32,6 +31,7 @@ from tokex_gguf.engine.fingerprints import content
 from tokex_gguf.engine.llama import Llama
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.session import Engine, Prompt, Session, Settings
+from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.view import View
 
 SEED = int(os.environ.get("SHOWN_SEED", "1"))
@@ -204,14 +204,19 @@ def normal(line: str) -> str:
 
 
 class Emulator(pyte.Screen):  # type: ignore[misc, unused-ignore]
-    """A terminal that keeps every mark that takes no cell of its own; pyte drops some, and all that follows them."""
+    """A terminal that keeps every mark, and gives spacing ones a cell; pyte drops some, and all that follows them."""
 
     def draw(self, data: str) -> None:
         start = 0
         for index, char in enumerate(data):
-            if get_cwidth(char) == 0 and not unicodedata.combining(char):
+            spacing = unicodedata.category(char) == "Mc"
+            if spacing or (cells_of(char) == 0 and not unicodedata.combining(char)):
                 super().draw(data[start:index])
                 start = index + 1
+                if spacing:
+                    self.buffer[self.cursor.y][self.cursor.x] = self.cursor.attrs._replace(data=char)
+                    self.cursor.x += 1
+                    continue
                 line, column = self.buffer[self.cursor.y], self.cursor.x - 1
                 line[column] = line[column]._replace(data=line[column].data + char)
         super().draw(data[start:])

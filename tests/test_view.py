@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from prompt_toolkit.utils import get_cwidth
 
 from tests import fake
 from tests.fake import Play, started
@@ -21,7 +20,7 @@ from tokex_gguf.rules.browsing import selected_end
 from tokex_gguf.session import Cost, Layer, Starter
 from tokex_gguf.tokens import Piece, label
 from tokex_gguf.ui import panes, theme
-from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.view import View
@@ -101,7 +100,7 @@ def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int
     lines = draw(STATES[name](), width, height)
     assert len(lines) == height
     for line in lines:
-        assert sum(get_cwidth(part) for _, part in line) == width
+        assert sum(cells_of(part) for _, part in line) == width
         assert all(part.isprintable() for _, part in line)
 
 
@@ -126,7 +125,7 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
     )
     for width, height in SIZES:
         for line in View().screen(session, width, height):
-            assert sum(get_cwidth(part) for _, part in line) == width
+            assert sum(cells_of(part) for _, part in line) == width
             assert all(part.isprintable() for _, part in line)
 
 

@@ -6,19 +6,23 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from prompt_toolkit.utils import get_cwidth
 
+from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.wrap import Line, wrap
 
 ASIDE = "◌"
 MARK = "\u0301"
+SPACING = "\u093e"
+"""A Devanagari vowel sign, which takes a cell and belongs to the character before it."""
 
 # Short words over few characters, so that everything meets at the lines' ends.
 texts_strategy = st.lists(
     st.text("ab漢", max_size=4)
     | st.text("abcd", min_size=3, max_size=12)
     | st.sampled_from(["", " ", "\n", "⏎\n", " a", "b ", " ab", MARK, MARK + "a", "a" + MARK, "漢" + MARK, MARK * 2])
-    | st.text("ab \n漢" + MARK, max_size=6),
+    | st.text("ab \n漢" + MARK, max_size=6)
+    | st.text("क" + MARK + SPACING, max_size=12)
+    | st.sampled_from([SPACING, SPACING * 2, "क" + SPACING]),
     max_size=12,
 )
 widths = st.integers(2, 9)
@@ -59,6 +63,12 @@ def lines(texts: list[str], width: int) -> list[str]:
         (["abc" + MARK], 3, ["abc" + MARK]),
         ([MARK + "b"], 3, [ASIDE + MARK + "b"]),
         (["a⏎\n", MARK], 3, ["a⏎\n", ASIDE + MARK]),
+        (["काका"], 4, ["काका"]),
+        (["काका"], 3, ["का", "का"]),
+        (["कका", "क"], 2, ["क", "का", "क"]),
+        (["क", "क", SPACING, "क"], 2, ["क", "का", "क"]),  # also where it is a token of its own
+        (["ab ", "का"], 4, ["ab ", "का"]),
+        (["कमि"], 2, ["क", "मि"]),
     ],
 )
 def test_lines(texts: list[str], width: int, expected: list[str]) -> None:
@@ -88,7 +98,7 @@ def test_spans_know_their_token() -> None:
 @settings(deadline=None, max_examples=200)
 def test_no_line_is_too_wide(texts: list[str], width: int) -> None:
     for line in wrap(texts, width).lines:
-        assert get_cwidth(shown(line).removesuffix("\n")) <= width
+        assert cells_of(shown(line).removesuffix("\n")) <= width
         assert "\n" not in shown(line)[:-1]
 
 
@@ -102,6 +112,16 @@ def test_nothing_is_lost(texts: list[str], width: int) -> None:
             aside = index == 0 and span.text.startswith(ASIDE)
             by_token[span.token] += span.text[aside:]
     assert by_token == texts
+
+
+@given(st.lists(st.sampled_from(["क", "a", SPACING, " ", "का", "b" + MARK]), max_size=30), st.integers(3, 9))
+@settings(deadline=None, max_examples=200)
+def test_a_spacing_mark_stays_with_its_character(texts: list[str], width: int) -> None:
+    """Unless it has none, or so many marks that they need several lines."""
+    laid_out = [shown(line) for line in wrap(texts, width).lines]
+    for before, line in pairwise(laid_out):
+        if line.startswith(SPACING) and not before.endswith(" "):
+            assert re.search(f"(^| )[^ ]?[{SPACING}{MARK}]*$", before) and cells_of(before) == width
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=5), max_size=12), st.integers(5, 12), st.data())

@@ -1,5 +1,7 @@
 """Lines of styled text, measured in the cells they paint."""
 
+import unicodedata
+from itertools import takewhile
 from typing import TypeAlias
 
 from prompt_toolkit.utils import get_cwidth
@@ -10,12 +12,38 @@ Line: TypeAlias = list[Fragment]
 
 
 MARKS = 8
-"""Characters without a cell of their own that are drawn on one cell, at the most."""
+"""Characters that are drawn on one other, at the most."""
+
+
+class _Widths(dict[str, int]):
+    """Cells of characters, filled as they come."""
+
+    def __missing__(self, char: str) -> int:
+        # Terminals give a spacing mark, as many Indic vowel signs are, a cell of its own.
+        width = self[char] = 1 if unicodedata.category(char) == "Mc" else get_cwidth(char)
+        return width
+
+
+_width = _Widths().__getitem__
+
+
+def cells_of(text: str) -> int:
+    """Cells that a text paints.
+
+    >>> cells_of("ab"), cells_of("\u6f22"), cells_of("e\u0301"), cells_of("\u0915\u093e")
+    (2, 2, 1, 2)
+    """
+    return len(text) if text.isascii() and text.isprintable() else sum(map(_width, text))
+
+
+def is_mark(char: str) -> bool:
+    """Whether a character is drawn with the one before it, also where it takes a cell."""
+    return not char.isascii() and unicodedata.category(char)[0] == "M"
 
 
 def width_of(line: Line) -> int:
     """Cells that a line paints."""
-    return sum(get_cwidth(text) for _, text in line)
+    return sum(cells_of(text) for _, text in line)
 
 
 def clip(text: str, width: int) -> str:
@@ -25,15 +53,15 @@ def clip(text: str, width: int) -> str:
     ('eve…', 'every')
     """
     most = longest(width)
-    if len(text) <= most and get_cwidth(text) <= width:
+    if len(text) <= most and cells_of(text) <= width:
         return text
-    kept, used = [], 0
+    end = used = 0
     for char in text[:most]:
-        used += get_cwidth(char)
+        used += cells_of(char)
         if used > width - 1:
             break
-        kept.append(char)
-    return "".join(kept) + "…" if width > 0 else ""
+        end += 1
+    return text[: _whole(text, end)] + "…" if width > 0 else ""
 
 
 def clip_start(text: str, width: int, *, more: bool = False) -> str:
@@ -45,15 +73,26 @@ def clip_start(text: str, width: int, *, more: bool = False) -> str:
     ('…ery', 'every', '…every')
     """
     most = longest(width)
-    if not more and len(text) <= most and get_cwidth(text) <= width:
+    if not more and len(text) <= most and cells_of(text) <= width:
         return text
-    kept, used = [], 0
+    start, used = len(text), 0
     for char in reversed(text[-most:] if most else ""):
-        used += get_cwidth(char)
+        used += cells_of(char)
         if used > width - 1:
             break
-        kept.append(char)
-    return "…" + "".join(reversed(kept)) if width > 0 else ""
+        start -= 1
+    # Marks whose character is left out would be drawn on the sign.
+    marks = takewhile(is_mark, text[start : start + MARKS] if start else "")
+    return "…" + text[start + sum(1 for _ in marks) :] if width > 0 else ""
+
+
+def _whole(text: str, end: int) -> int:
+    """Where to cut a text that may be cut at `end`, so that no character loses the marks that are drawn with it."""
+    if end < len(text) and is_mark(text[end]):
+        for start in range(end - 1, max(-1, end - 2 - MARKS), -1):
+            if not is_mark(text[start]):
+                return start
+    return end
 
 
 def longest(width: int) -> int:
@@ -64,7 +103,7 @@ def longest(width: int) -> int:
 def pad(text: str, width: int) -> str:
     """The text in exactly `width` cells, to the left."""
     text = clip(text, width)
-    return text + " " * (width - get_cwidth(text))
+    return text + " " * (width - cells_of(text))
 
 
 def fit(line: Line, width: int, fill: str = "") -> Line:
@@ -72,14 +111,14 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
     fitted: Line = []
     left = width
     for style, text in line:
-        cells = get_cwidth(text) if len(text) <= longest(left) else left + 1
-        if cells > left:
+        wide = cells_of(text) if len(text) <= longest(left) else left + 1
+        if wide > left:
             text = clip(text, left)
             fitted.append((style, text))
-            left -= get_cwidth(text)
+            left -= cells_of(text)
             break
         fitted.append((style, text))
-        left -= cells
+        left -= wide
     return [*fitted, (fill, " " * left)] if left else fitted
 
 

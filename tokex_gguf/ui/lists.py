@@ -5,8 +5,6 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from prompt_toolkit.utils import get_cwidth
-
 from tokex_gguf.catalogue import row
 from tokex_gguf.purposes import ForScore
 from tokex_gguf.rules import browsing
@@ -14,7 +12,7 @@ from tokex_gguf.rules.browsing import lines as lines_of
 from tokex_gguf.session import Score, Session, best, shares
 from tokex_gguf.tokens import glimpse, label, visible
 from tokex_gguf.tree import Node
-from tokex_gguf.ui.cells import Line, clip, clip_start, fit, longest, pad
+from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import window
 
@@ -225,7 +223,7 @@ def ends(session: Session, start: int, end: Node, room: int) -> str:
     few = max(room, 8)  # tokens at each end; most take more than a cell
     if end.depth - start <= 2 * few:
         head = tail = text(session, end.nodes(start))
-        if len(head) <= longest(room) and get_cwidth(head) <= room:
+        if len(head) <= longest(room) and cells_of(head) <= room:
             return head
     else:
         head = text(session, end.ancestor(start + few).nodes(start))
@@ -233,7 +231,7 @@ def ends(session: Session, start: int, end: Node, room: int) -> str:
     if room < 12:
         return clip(head, room)
     head = clip(head + "…", room // 2)
-    tail = clip_start(tail, room - get_cwidth(head) + 1, more=True)
+    tail = clip_start(tail, room - cells_of(head) + 1, more=True)
     return head + tail.removeprefix("…")
 
 

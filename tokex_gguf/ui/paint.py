@@ -7,7 +7,6 @@ style has changed.
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,13 +21,19 @@ from prompt_toolkit.mouse_events import MouseEvent
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import Attrs, BaseStyle
-from prompt_toolkit.utils import get_cwidth
 
-from tokex_gguf.ui.cells import Fragment, Line, width_of
+from tokex_gguf.ui.cells import Fragment, Line, cells_of, is_mark, width_of
 
 Row = defaultdict[int, Char]
 
-_cell = lru_cache(maxsize=8192)(Char)
+
+@lru_cache(maxsize=8192)
+def _cell(char: str, style: str) -> Char:
+    cell = Char(char, style)
+    cell.width = cells_of(cell.char)  # prompt_toolkit gives spacing marks none
+    return cell
+
+
 _EMPTY = Char()
 
 
@@ -108,10 +113,10 @@ class Painting(Window):
                     output.set_attributes(attributes, depth)
                     latest = attributes
                 # A mark is written right behind its character: elsewhere, terminals leave it out.
-                joins = index > 0 and _is_mark(part.text[0])
+                joins = index > 0 and is_mark(part.text[0])
                 if not certain and not joins:
                     _go_to(x, output)
-                marks = takewhile(lambda one: _is_mark(one[1].text[0]), islice(row, index + 1, None))
+                marks = takewhile(lambda one: is_mark(one[1].text[0]), islice(row, index + 1, None))
                 behind = 0 if joins else sum(mark.cells for _, mark in marks)
                 if (part.doubtful or behind) and not joins:
                     if wraps:
@@ -166,11 +171,11 @@ def parts(text: str) -> tuple[Part, ...]:
         return (Part(text, len(text), True, False),)
     cut: list[Part] = []
     for char in text:
-        cells = get_cwidth(char)
+        cells = cells_of(char)
         last = cut[-1] if cut else None
-        if cells == 0 or _is_mark(char):
+        if cells == 0 or is_mark(char):
             if last and not last.doubtful and len(last.text) > 1:
-                before = get_cwidth(last.text[-1])
+                before = cells_of(last.text[-1])
                 cut[-1] = Part(last.text[:-1], last.cells - before, last.certain, False)
                 cut.append(Part(last.text[-1] + char, before + cells, False, True))
             elif last:
@@ -185,11 +190,6 @@ def parts(text: str) -> tuple[Part, ...]:
         else:
             cut.append(Part(char, cells, certain, not (certain or signs)))
     return tuple(cut)
-
-
-def _is_mark(char: str) -> bool:
-    """Whether a character is drawn with the one before it, also where it is said to take a cell."""
-    return not char.isascii() and unicodedata.category(char)[0] == "M"
 
 
 def _is_cjk(char: str) -> bool:
@@ -216,7 +216,7 @@ def _clings(line: Line, index: int) -> bool:
     if index >= len(line):
         return False
     first = line[index][1][:1]
-    return get_cwidth(first) == 0 or (not first.isascii() and _is_mark(first))
+    return cells_of(first) == 0 or is_mark(first)
 
 
 def _spills(line: Line, index: int) -> bool:
@@ -242,7 +242,7 @@ def _row(line: tuple[Fragment, ...]) -> Row:
 @lru_cache(maxsize=8192)
 def _cells(style: str, text: str) -> tuple[str, tuple[Char, ...]]:
     """The marks that a text begins with, and its cells. Most texts of two frames are the same, if not their lines."""
-    body = text.lstrip("".join(char for char in text if get_cwidth(char) == 0)) if not text.isascii() else text
+    body = text.lstrip("".join(char for char in text if cells_of(char) == 0)) if not text.isascii() else text
     cells: list[Char] = []
     for char in body:
         cell = _cell(char, style)

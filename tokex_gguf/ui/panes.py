@@ -5,8 +5,6 @@ from collections import OrderedDict
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from prompt_toolkit.utils import get_cwidth
-
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.rules.browsing import selected_end
@@ -15,7 +13,7 @@ from tokex_gguf.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
-from tokex_gguf.ui.cells import Line, fit, pad
+from tokex_gguf.ui.cells import Line, cells_of, fit, pad
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
@@ -116,7 +114,7 @@ class PromptPane:
             return None
         laid, line = self._shown[y]
         for span in line.spans:
-            x -= get_cwidth(span.text.rstrip("\n"))
+            x -= cells_of(span.text.rstrip("\n"))
             if x < 0:
                 return laid.start + span.token
         return None

@@ -11,8 +11,6 @@ from 100 columns                below
 
 from pathlib import PurePath
 
-from prompt_toolkit.utils import get_cwidth
-
 from tokex_gguf.keymap import Mode, hints
 from tokex_gguf.purposes import ForScore
 from tokex_gguf.ranking import Ranking, entropies, surprisals
@@ -21,7 +19,7 @@ from tokex_gguf.session import Draft, Engine, Hunt, Layer, Score, Session
 from tokex_gguf.tokens import glimpse, label, visible
 from tokex_gguf.tree import Node
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, longest, spread, width_of
+from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
 from tokex_gguf.ui.lists import (
     entries,
@@ -321,7 +319,7 @@ def _input(session: Session, width: int) -> Line:
     # No more of the text is looked at than can be seen of it, however long it is.
     start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
     here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
-    before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - get_cwidth(here + after)), more=start > 0)
+    before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
     style = "class:selected" if session.line.selected else "class:input"
     line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)

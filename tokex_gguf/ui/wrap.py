@@ -7,13 +7,12 @@ r"""Laying a prompt's tokens out in lines, by words and by the cells they paint.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
-
-from prompt_toolkit.utils import get_cwidth
 
 from tokex_gguf.prefix import common_prefix
 from tokex_gguf.tokens import starts_combining
-from tokex_gguf.ui.cells import MARKS
+from tokex_gguf.ui.cells import MARKS, cells_of, is_mark
 
 
 class Span(NamedTuple):
@@ -51,13 +50,13 @@ def _atoms(text: str) -> tuple[tuple[str, int], ...]:
     """
     atoms: list[tuple[str, int]] = []
     for part in re.findall(r"\n| |[^ \n]+", text):
-        widths = [get_cwidth(char) for char in part] if not part.isascii() else [1]
+        widths = [cells_of(char) for char in part] if not part.isascii() else [1]
         if 2 in widths or widths.count(0) > MARKS:
             atoms += zip(part, widths, strict=True)
         elif widths[0] == 0:
             atoms += [(part[0], 0), (part[1:], sum(widths[1:]))]
         else:
-            atoms.append((part, get_cwidth(part)))
+            atoms.append((part, cells_of(part)))
     return tuple(atoms)
 
 
@@ -90,7 +89,7 @@ def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[Line], int, int]:
 
 def _begins_word(layout: Wrapped, index: int) -> bool:
     before = layout.lines[index - 1].spans
-    return bool(before) and (before[-1].text[-1] in " \n" or get_cwidth(before[-1].text[-1]) == 2)
+    return bool(before) and (before[-1].text[-1] in " \n" or cells_of(before[-1].text[-1]) == 2)
 
 
 def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapped:
@@ -112,6 +111,15 @@ def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapp
             builder.add(index, at, atom, cells)
             at += len(atom)
     return Wrapped(texts, width, builder.finish())
+
+
+def _marks(text: str, start: int, behind: int) -> int:
+    """Cells of the marks from an index of a text on, `MARKS` at the most.
+
+    `behind` is how many there are behind the text, which count if it ends with marks.
+    """
+    marks = "".join(takewhile(is_mark, text[start : start + MARKS]))
+    return min(MARKS, cells_of(marks) + (behind if start + len(marks) == len(text) else 0))
 
 
 class _Builder:
@@ -151,10 +159,11 @@ class _Builder:
             return
         if self._used and self._used + self._word_width > self._width >= self._word_width:
             self._end(*self._word[0][:2])
-        for token, offset, atom, cells in self._word:
-            if self._used + cells <= self._width:
+        behind = self._marks_behind() if self._used + self._word_width > self._width else [0] * len(self._word)
+        for (token, offset, atom, cells), marks in zip(self._word, behind, strict=True):
+            if self._used + cells + marks <= self._width:
                 self._put(token, offset, atom, cells)
-            elif cells == len(atom):  # every character takes one
+            elif atom.isascii() and not marks:
                 done = 0
                 while done < len(atom):
                     if self._used >= self._width:
@@ -164,8 +173,22 @@ class _Builder:
                     done += len(part)
             else:
                 for index, char in enumerate(atom):
-                    self._place(token, offset + index, char, get_cwidth(char))
+                    own = cells_of(char)
+                    # A character does not stand on another line than the marks that are drawn with it.
+                    room = own if is_mark(char) else own + _marks(atom, index + 1, marks)
+                    if self._used and self._used + room > self._width:
+                        self._end(token, offset + index)
+                    self._place(token, offset + index, char, own)
         self._word, self._word_width = [], 0
+
+    def _marks_behind(self) -> list[int]:
+        """Cells of the marks at the beginning of what follows, by atom; 0 behind those that hold nothing but marks."""
+        behind, cells = [], 0
+        for _, _, atom, _ in reversed(self._word):
+            alone = all(map(is_mark, atom))
+            behind.append(0 if alone else cells)
+            cells = _marks(atom, 0, cells)
+        return behind[::-1]
 
     def _place(self, token: int, offset: int, char: str, cells: int) -> None:
         """Puts one character down, on the next line if this one is full."""
