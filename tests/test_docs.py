@@ -1,0 +1,197 @@
+"""The documentation agrees with the program: links, commands, tables and file names."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tokex_gguf import COMMANDS, cli, commands, exits
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tokex_gguf"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+FIELD = re.compile(r"`([a-z_]+)`")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def rows(page: Path, before: str) -> list[str]:
+    """The first cells of the first table after some text."""
+    table = page.read_text(encoding="utf-8").split(before, 1)[1].split("|---", 1)[1]
+    lines = table.split("\n\n", 1)[0].splitlines()[1:]
+    return [re.split(r"(?<!\\)\|", line)[1].strip() for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_anchors_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(page))):
+        if re.match(r"https?://|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{name(page)}: {target}"
+        assert not anchor or anchor in anchors(linked), f"{name(page)}: {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, left = set[Path](), [ROOT / "README.md"]
+    while left:
+        page = left.pop()
+        reached.add(page)
+        for target in re.findall(r"\]\(([^)\s#]+\.md)", prose(page)):
+            linked = (page.parent / target).resolve()
+            if linked not in reached and linked not in left:
+                left.append(linked)
+    assert not [name(page) for page in PAGES if page not in reached]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# --- commands
+
+
+def told_commands(page: Path) -> Iterator[str]:
+    """The shell commands of a page: lines of code blocks, and code in the text."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in FENCE.findall(text) for line in block.splitlines()[1:-1]]
+    for line in [*lines, *re.findall(r"`([^`\n]+)`", FENCE.sub("", text))]:
+        for command in re.split(r"&&|\||;|>", line):
+            if words := re.match(r"\s*(?:uv run (?:--no-sync )?)?(\S.*)", command):
+                yield words[1].strip()
+
+
+class Parsed(Exception):
+    """A command's arguments were accepted."""
+
+
+def parse(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parses arguments as the program does, and runs nothing. Raises Exit where they are refused."""
+    if not arguments or arguments[0] not in COMMANDS:
+        cli.make_parser().parse_args(arguments)
+        return
+
+    class Only(exits.Parser):
+        def parse_args(self, *args: Any, **options: Any) -> NoReturn:
+            super().parse_args(*args, **options)
+            raise Parsed
+
+    monkeypatch.setattr(commands, "Parser", Only)
+    with pytest.raises(Parsed):
+        commands.run(arguments[0], arguments[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["poe"]["tasks"]
+    synopsis = re.compile(r"[\[\]]|\.\.\.")
+    for command in told_commands(page):
+        if synopsis.search(command):
+            continue
+        match command.split():
+            case ["tokex-gguf", _, *_]:
+                arguments = [re.sub("^N$", "3", word) for word in shlex.split(command)[1:]]
+                try:
+                    parse(arguments, monkeypatch)
+                except (exits.Exit, pytest.fail.Exception) as error:
+                    raise AssertionError(f"{name(page)}: {command}: {error}") from None
+            case ["poe", task, *_]:
+                assert task in tasks, f"{name(page)}: {command}"
+            case ["pytest", *words]:
+                missing = [word for word in words if word.endswith(".py") and not (ROOT / word).is_file()]
+                assert not missing, f"{name(page)}: {command}"
+            case ["python", "-m", module, *_]:
+                path = ROOT.joinpath(*module.split("."))
+                assert path.is_dir() or path.with_suffix(".py").is_file(), f"{name(page)}: {command}"
+            case ["python", script, *_] if script.endswith(".py"):
+                assert (ROOT / script).is_file(), f"{name(page)}: {command}"
+
+
+def test_options_in_the_text_exist() -> None:
+    """Options that are named alone, as `--chat`, and not as part of a command."""
+    known = {option for action in cli.make_parser()._actions for option in action.option_strings}
+    for page in [ROOT / "README.md", *(ROOT / "docs" / "guide").glob("*.md"), *(ROOT / "docs/reference").glob("*.md")]:
+        for option in re.findall(r"`(--[a-z][a-z-]*)[^`]*`", prose(page)):
+            assert option in known, f"{name(page)}: {option}"
+
+
+# --- JSON
+
+
+def test_the_json_fields_are_those_of_a_real_object(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    arguments = ["--no-config", "--log", str(tmp_path / "log"), "--model", str(model_path), "--json", "--chat"]
+    assert cli.main([*arguments, "--prompt", json.dumps(messages)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    page = ROOT / "docs" / "reference" / "json.md"
+    for before, fields in (
+        ("# JSON output", printed),
+        ("\n`model`:", printed["model"]),
+        ("\nEach object in `tokens`:", printed["tokens"][0]),
+        ("\n`next`:", printed["next"]),
+        ("\n`assistant`:", printed["assistant"]),
+    ):
+        assert [field for cell in rows(page, before) for field in FIELD.findall(cell)] == list(fields)
+    candidates = re.search(r"`candidates` \|(.*)", page.read_text(encoding="utf-8"))
+    assert candidates and FIELD.findall(candidates[1]) == list(printed["next"]["candidates"][0])
+
+
+# --- files and modules
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|md|toml|txt|svg))(?:::\w+)?`", prose(page)):
+        places = [folder / path for folder in (ROOT, PACKAGE, page.parent)]
+        assert any(place.is_file() for place in places), f"{name(page)}: {path}"
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    for folder in (PACKAGE, ROOT / "tests", ROOT / "scripts", ROOT / "benchmarks"):
+        for source in folder.rglob("*.py"):
+            for path in re.findall(r"\bdocs/[\w/-]+\.md\b", source.read_text(encoding="utf-8")):
+                assert (ROOT / path).is_file(), f"{name(source)}: {path}"
+
+
+def test_every_module_has_its_row_in_the_architecture() -> None:
+    table = re.findall(r"^\|.*\|$", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for source in sorted(PACKAGE.rglob("*.py")):
+        path = source.relative_to(PACKAGE)
+        if path.name == "__init__.py":
+            continue
+        folder = "" if path.parent == Path() else f"`{path.parent.as_posix()}/"
+        found = any(
+            f"`{path.as_posix()}`" in row or (folder and folder in row and f"`{path.name}`" in row) for row in table
+        )
+        assert found, f"{path} has no row in docs/architecture.md"
