@@ -35,6 +35,7 @@ PROMISES = {
     "test_responsive": "Quitting is never kept waiting",
     "test_resizing": "Any size of the terminal will do",
     "test_inputs": "Wrong input, configuration and sessions end with one line and the documented exit code",
+    "test_cost": "A frame costs what is seen of a game, however much there is of it",
     "test_leaks": "Long play leaves nothing behind",
 }
 """What each suite shows, in the page's order."""

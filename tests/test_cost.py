@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, started
+from tests.figures import Figure
 from tokex_gguf.distribution import Taken
 from tokex_gguf.keymap import Action, Mode
 from tokex_gguf.line import Line
 from tokex_gguf.ranking import Ranking, entropies, surprisals
-from tokex_gguf.session import Prompt, Score, Starter
+from tokex_gguf.session import Layer, Prompt, Score, Starter
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node, entropy_before
 from tokex_gguf.ui import panes
@@ -213,27 +214,105 @@ def path_of(tokens: list[int], length: int) -> Node:
     return node
 
 
+ABSURD = ["huge", "marked", "controls", "all"]
+"""Kinds with tokens longer than what is shown of them, whose layout takes long to count."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str) -> None:
+def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first frame lays out what is in sight; the frames after it what has changed."""
+    if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
+        monkeypatch.setattr(panes, "BLOCK", 64)
+        monkeypatch.setattr(panes, "SLACK", 48)
+    holds_for(kind)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ABSURD)
+def test_a_prompt_of_absurd_tokens_is_drawn_by_what_is_seen_of_it(kind: str, figure: Figure) -> None:
+    holds_for(kind)
+    figure(1, "kinds of absurd tokens, every line of Python counted")
+
+
+def holds_for(kind: str) -> None:
+    """Counts the steps of the frames of a short and a long prompt of these tokens."""
     first, later, written = [], [], []
-    for length in (3_000,) if kind == "marked" else (3_000, 3_000 + 26 * panes.BLOCK):
+    short = 3 * panes.BLOCK
+    for length in (short,) if kind == "marked" else (short, short + 10 * panes.BLOCK):
         tip = path_of(KINDS[kind], length)
         view, play = View(), with_prompts(tip)
         play.session = replace(play.session, pieces=PIECES)
         first.append(frame(play, view, (130, 40)))
         for cursor in (None, tip.ancestor(length // 2), tip.ancestor(length // 2 + 1), tip.ancestor(1), tip):
             play.session = replace(play.session, prompts=(Prompt(tip, cursor=cursor),))
-            frame(play, view, (130, 40))
+            view.screen(play.session, 130, 40)  # not counted, which takes twenty times as long
             later.append(frame(play, view, (130, 40)))
         play.session = replace(play.session, prompts=(Prompt(tip.child(100)),))
-        frame(play, view, (130, 40))
+        view.screen(play.session, 130, 40)
         play.session = replace(play.session, prompts=(Prompt(tip.child(100).child(101)),))
         assert frame(play, view, (130, 40)) < 3 * STEPS  # so many where every token is a mark
         written.append(sum(len(part) for line in view.screen(play.session, 130, 40) for _, part in line))
     assert max(later) < STEPS and max(written) < 130 * 40 * 10
     most = 40 * STEPS if kind in ("marks", "empty") else 1.2 * first[0]  # of these a block is a line or two
     assert first[-1] < most
+
+
+MODES = [Mode.PLAY, Mode.PLAY, Mode.TREE, Mode.PROMPTS, Mode.INPUT, Mode.SEARCH, Mode.NAME, Mode.HELP]
+
+
+def any_game(chance: random.Random, most: int) -> Play:
+    """A game of drawn size: path, tree, prompts, phrases, texts to start with, and what is typed."""
+
+    def many(limit: int) -> int:
+        return int(chance.uniform(1, limit ** (1 / 3)) ** 3)
+
+    mode = chance.choice(MODES)
+    # Lists spell all of what is shown of a token, 20 for each line: much, but no more for longer paths.
+    kinds = [kind for kind in KINDS if kind not in ABSURD or mode is Mode.PLAY]
+    tokens = [token for kind in chance.sample(kinds, chance.randint(1, 3)) for token in KINDS[kind]]
+    tip = path_of([chance.choice(tokens) for _ in range(64)], many(most))
+    tips = [tip]
+    for _ in range(many(60)):
+        tips.append(grown(chance.choice(tips).ancestor(chance.randint(1, tip.depth)), many(40), chance.randrange(60)))
+    text = chance.choice([*TEXTS.values()])[: many(300_000)]
+    cursor = chance.choice([None, tip.ancestor(chance.randint(1, tip.depth))])
+    play = with_prompts(*tips, mode=mode)
+    play.session = replace(
+        play.session,
+        prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
+        pieces=PIECES,
+        starters=tuple(Starter(str(index), text) for index in range(many(500))),
+        scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+        line=Line(text, chance.randint(0, len(text))),
+        layer=chance.choice(list(Layer)),
+        row=chance.randrange(len(tips)),
+    )
+    return play
+
+
+def drawn_at_any_size(games: int, most: int, figure: Figure) -> None:
+    """Counts the steps of frames of games that are drawn at random, after one that laid out what is in sight."""
+    worst = 0.0
+    for seed in range(SEED, SEED + games):
+        chance = random.Random(seed)
+        play, view = any_game(chance, most), View()
+        size = chance.randint(60, 250), chance.randint(16, 70)
+        view.screen(play.session, *size)
+        # A list is spelled anew for each frame: of bytes that are no text, a wide screen takes a few times as much.
+        limit = (4 if play.session.mode in (Mode.TREE, Mode.PROMPTS) else 1) * STEPS
+        share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
+        assert share < 1, f"seed {seed}"
+        worst = max(worst, share)
+    figure(games, "games drawn, every line of Python counted", seed=SEED, largest_percentage_of_the_limit=100 * worst)
+
+
+def test_a_frame_of_any_game_is_bounded(figure: Figure) -> None:
+    drawn_at_any_size(6, 2000, figure)
+
+
+@pytest.mark.soak
+def test_a_frame_of_very_many_games_is_bounded(figure: Figure) -> None:
+    drawn_at_any_size(1000, 100_000, figure)
 
 
 @pytest.mark.parametrize("size", SIZES)
