@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, tzinfo
 from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,12 +19,13 @@ import pytest
 
 from tests.fake import started
 from tests.figures import Figure
-from tokex_gguf import archive, keep, storage
+from tokex_gguf import archive, keep, storage, summary
 from tokex_gguf import keeper as keeper_module
+from tokex_gguf.autosave import Autosave, Kept
 from tokex_gguf.keep import NoSession, Refused, Slot, claim, prune, read, sessions, valid_name
 from tokex_gguf.keeper import Keeper
 from tokex_gguf.keymap import Action
-from tokex_gguf.summary import Summary
+from tokex_gguf.summary import Stamp, Summary
 
 SEED = int(os.environ.get("KEEP_SEED", "1"))
 LONG = 10.0
@@ -839,3 +840,95 @@ def test_refused_by_the_system(tmp_path: Path, figure: Figure) -> None:
 @pytest.mark.soak
 def test_refused_by_the_system_a_thousand_times(tmp_path: Path, figure: Figure) -> None:
     refuse_saves(tmp_path, 2000, figure)
+
+
+# --- found by days of use
+
+
+def about(sequence: int, saved: int) -> bytes:
+    return archive.Encoder().encode(started("abc").session, Stamp(sequence, saved, 1))
+
+
+def test_after_the_largest_number_sessions_are_still_believed(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_bytes(about(summary.MOST, 1))
+    slot = claim(tmp_path, "new")
+    assert slot is not None
+    slot.save(about(slot.sequence(), 2))
+    assert [(one.name, one.summary is not None) for one in sessions(tmp_path)] == [("new", True), ("old", True)]
+
+
+@pytest.mark.parametrize("moment", [-1e6, -6e10, 1e18])
+def test_a_clock_that_shows_no_date_is_no_obstacle(
+    moment: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Wrong":
+            return cls.fromtimestamp(moment, tz)
+
+    monkeypatch.setattr(keep, "datetime", Wrong)
+    monkeypatch.setattr(time, "time", lambda: moment)
+    saver = Autosave(Slot(tmp_path), print, print)
+    saver.follow(started("abc").session, 1)
+    end = saver.close(LONG, threading.Event(), lambda: None)
+    assert isinstance(end, Kept) and keep.is_autosave(end.name)
+    (found,) = sessions(tmp_path)
+    assert found.summary is not None and keep.when(found.saved)
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_name_that_cannot_be_given_is_still_free(
+    step: int, tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever step the disk fails, the session is there once, and trying again gives the name."""
+    assert save(keeper, 1) and save(keeper, 2)
+    left = [step]
+
+    def failing_at(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError(errno.EIO, "Input/output error")
+            return function(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((os, "link"), (Path, "unlink"), (Path, "replace")):
+            patch.setattr(owner, name, failing_at(getattr(owner, name)))
+        try:
+            keeper.rename("mine", LONG)
+        except OSError:
+            assert [one.name for one in sessions(tmp_path)] == ["one"]
+            assert files(tmp_path) == {"one.json": 2, "one.1.json": 1}
+            patch.undo()
+            keeper.rename("mine", LONG)
+    assert save(keeper, 3)
+    assert [one.name for one in sessions(tmp_path)] == ["mine"] and files(tmp_path)["mine.json"] == 3
+
+
+def test_what_a_newer_version_made_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep, "AUTOSAVES", 3)
+    monkeypatch.setattr(keep, "NEWEST", 1)
+    newer = about(9, 9).replace(b'"version":2', b'"version":3', 1)
+    for number in range(4):
+        (tmp_path / f"autosave-20990101-00000{number}-a.json").write_bytes(newer)
+        (tmp_path / f"autosave-20260101-00000{number}-b.json").write_bytes(about(number + 1, number + 1))
+    prune(tmp_path, "")
+    left = [path.name for path in tmp_path.glob("*.json")]
+    assert sum("2099" in name for name in left) == 4 and sum("2026" in name for name in left) == 3
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_what_is_being_written_is_no_leftover_whatever_the_clock_says(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder may be on a server with a clock of its own."""
+    now = time.time()
+    for name, age in (("running", 0), ("killed", 7200)):
+        path = tmp_path / f"{storage.TEMPORARY}{name}"
+        path.write_bytes(b"")
+        os.utime(path, (now - age, now - age))
+    monkeypatch.setattr(time, "time", lambda: now + hours * 3600)
+    prune(tmp_path, "")
+    assert [path.name for path in tmp_path.iterdir()] == [f"{storage.TEMPORARY}running"]

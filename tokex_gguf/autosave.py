@@ -15,7 +15,7 @@ from tokex_gguf.archive import Encoder
 from tokex_gguf.keep import Refused, Slot, reason_of
 from tokex_gguf.keeper import Keeper
 from tokex_gguf.session import Session
-from tokex_gguf.summary import Stamp
+from tokex_gguf.summary import MOST, Stamp
 
 PATIENCE = 5.0
 """Seconds that a new name waits for the disk."""
@@ -143,7 +143,8 @@ class Autosave:
         return self._encoder.encode(session, self._stamp(moves))
 
     def _stamp(self, moves: int) -> Stamp:
-        return Stamp(self._slot.sequence(), int(time.time()), moves)
+        # A summary with the time of a clock that is as wrong as can be would not be believed.
+        return Stamp(self._slot.sequence(), min(max(0, int(time.time())), MOST), moves)
 
     def _prune(self) -> None:
         for line in keep.prune(self._slot.folder, self._slot.name):

@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -66,6 +66,8 @@ class SavedSession(NamedTuple):
     """Bytes, both generations together."""
     summary: Summary | None
     """None for files of version 0.1.0, and unreadable ones."""
+    newer: bool = False
+    """Whether a newer version of the program made it: how much was played is not known."""
 
     @property
     def order(self) -> tuple[int, float, str]:
@@ -92,7 +94,15 @@ def valid_name(name: str) -> bool:
 
 def autosave_name(now: datetime) -> str:
     """A name for a new session. No other call gives the same one, whatever program, machine or clock it is."""
-    return f"autosave-{now:%Y%m%d-%H%M%S}-{os.urandom(6).hex()}"
+    return f"autosave-{now.year:04}{now:%m%d-%H%M%S}-{os.urandom(6).hex()}"
+
+
+def _now() -> datetime:
+    """What the clock says; where that is no date of a calendar, the beginning of 1970."""
+    try:
+        return datetime.now()
+    except (OverflowError, OSError, ValueError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def is_autosave(name: str) -> bool:
@@ -180,10 +190,16 @@ def sessions(folder: Path) -> list[SavedSession]:
 
 
 def _described(folder: Path, name: str, files: list[os.stat_result]) -> SavedSession:
-    heads = (_head(path, summary.LENGTH) for path in _paths(folder, name))
-    about = next((told for head in heads if head and (told := summary.parse(head))), None)
+    heads = [head for path in _paths(folder, name) if (head := _head(path, summary.LENGTH))]
+    about = next((told for head in heads if (told := summary.parse(head))), None)
     modified = max(file.st_mtime for file in files)
-    return SavedSession(name, about.saved if about else modified, sum(file.st_size for file in files), about)
+    return SavedSession(
+        name,
+        about.saved if about else modified,
+        sum(file.st_size for file in files),
+        about,
+        any(map(summary.is_newer, heads)),
+    )
 
 
 def when(moment: float) -> str:
@@ -223,12 +239,15 @@ class Slot:
         return bool(self.name) and any(path.exists() for path in _paths(self.folder, self.name))
 
     def sequence(self, *, now: bool = False) -> int:
-        """The number for the next save, larger than those of all other sessions; looked up at times only, or `now`."""
+        """The number for the next save, larger than those of all other sessions; looked up at times only, or `now`.
+
+        Where another one has the largest number that there is, the same: then the clock decides.
+        """
         if now or time.monotonic() - self._looked >= AGAIN:
             self._looked = time.monotonic()
             others = [one.summary for one in sessions(self.folder) if one.name != self.name]
             last = max((about.sequence for about in others if about), default=0)
-            self._sequence = self._sequence if self._sequence > last else last + 1
+            self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST)
         return self._sequence
 
     def save(self, data: bytes, *, flush: bool = True) -> str:
@@ -277,7 +296,12 @@ class Slot:
                 raise Refused(f"there is a session {name} already: take another name")
             if self.name:
                 _move(self._newest, other._newest)
-                _move(self._previous, other._previous)
+                try:
+                    _move(self._previous, other._previous)
+                except OSError:
+                    # Else the session would be there twice, and its name taken when the player tries again.
+                    _move(other._newest, self._newest)
+                    raise
         except BaseException:
             other.close()
             raise
@@ -300,7 +324,7 @@ class Slot:
         """Takes a name that nobody has."""
         private_folder(self.folder)
         while True:
-            name = autosave_name(datetime.now())
+            name = autosave_name(_now())
             slot = claim(self.folder, name)
             if slot is None or slot.filled:
                 continue
@@ -315,9 +339,16 @@ class Slot:
 
 def _move(source: Path, target: Path) -> None:
     """Renames a file, if it is there. Raises FileExistsError where the name is taken."""
-    with suppress(FileNotFoundError):
+    try:
         place(source, target)
-    source.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    try:
+        source.unlink(missing_ok=True)
+    except OSError:
+        # It has both names: the new one goes, as if nothing had been tried.
+        target.unlink()
+        raise
 
 
 def claim(folder: Path, name: str) -> Slot | None:
@@ -373,11 +404,12 @@ def prune(folder: Path, playing: str) -> list[str]:
     """Removes autosaves above `AUTOSAVES`, or above `TOTAL` bytes, and what killed programs left unfinished.
 
     Those go first in which least was played. Never those with a name of the player's, the one that is `playing`,
-    one that another program plays, the `NEWEST`, or the last one of a day, unless there are too many days. Returns
+    one that another program plays, the `NEWEST`, or the last one of a day, unless there are too many days. Those
+    of a newer version of the program are not counted: what is in them is for that one to say. Returns
     a line for each that was removed while a smaller one was left. Fails in silence.
     """
     _tidy(folder)
-    autosaves = [one for one in sessions(folder) if is_autosave(one.name)]
+    autosaves = [one for one in sessions(folder) if is_autosave(one.name) and not one.newer]
     count, size = len(autosaves), sum(one.size for one in autosaves)
     if count <= AUTOSAVES and size <= TOTAL:
         return []
@@ -410,12 +442,29 @@ def _day(one: SavedSession) -> str:
 def _tidy(folder: Path) -> None:
     """Removes unfinished files, and lock files that killed programs left."""
     with suppress(OSError):
+        now: float | None = None
         for path in folder.iterdir():
             with suppress(OSError):
-                if path.name.startswith(TEMPORARY) and abs(time.time() - path.stat().st_mtime) > _STALE:
-                    path.unlink()
+                if path.name.startswith(TEMPORARY):
+                    now = _clock(folder) if now is None else now
+                    if abs(now - path.stat().st_mtime) > _STALE:
+                        path.unlink()
                 elif path.name.endswith(".lock") and not locks.is_held(path) and (lock := locks.acquire(path)):
                     lock.release()
+
+
+def _clock(folder: Path) -> float:
+    """The time by the clock that dates this folder's files. Raises OSError.
+
+    A server's may be hours from ours, and then what is being written now would look like a leftover.
+    """
+    probe = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
+    with create_private(probe):
+        pass
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def rescue(data: bytes, name: str, folders: list[Path]) -> Path | None:

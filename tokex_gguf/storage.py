@@ -131,7 +131,7 @@ def place(temporary: Path, path: Path) -> None:
     """
     try:
         os.link(temporary, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError:
         # No hard links on this file system: take the name first, then put the file in its place.

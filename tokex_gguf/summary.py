@@ -15,8 +15,9 @@ NAME = 100
 """Characters at the end of the name that a model was asked for by, at the most."""
 
 _HEAD = re.compile(rb'\{"format":"%s","version":%d,"crc32":\d{1,10},"session":\{"about":' % (FORMAT.encode(), VERSION))
-_MOST = 2**52
+MOST = 2**52
 """The largest number that is believed."""
+_VERSION = re.compile(rb'\{"format":"%s","version":(\d{1,9}),' % FORMAT.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class Summary:
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
 
+def is_newer(head: bytes) -> bool:
+    """Whether the first bytes of a file say that a newer version of the program made it."""
+    match = _VERSION.match(head)
+    return match is not None and int(match[1]) > VERSION
+
+
 def parse(head: bytes) -> Summary | None:
     """The summary in the first `LENGTH` bytes of a file; None where there is none that makes sense."""
     match = _HEAD.match(head)
@@ -77,7 +84,7 @@ def parse(head: bytes) -> Summary | None:
     values: dict[str, int | str] = {}
     for field in fields(Summary):
         value = table.get(field.name, None if field.default is MISSING else field.default)
-        if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= _MOST):
+        if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= MOST):
             return None
         values[field.name] = value  # type: ignore[assignment]
     return Summary(**values)  # type: ignore[arg-type]
