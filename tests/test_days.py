@@ -41,6 +41,7 @@ class Clock:
     """In the place of the module `time`, and of `datetime`: a clock that says what it is told to say."""
 
     strftime, localtime = staticmethod(time.strftime), staticmethod(time.localtime)
+    fromtimestamp = staticmethod(datetime.fromtimestamp)
 
     def __init__(self) -> None:
         self.moment = 1_790_000_000.0
@@ -180,7 +181,7 @@ class World:
 
     def saves(self, program: Program) -> None:
         program.saver.follow(program.play.session, program.moves)
-        assert program.saver._keeper.save_now(20)
+        assert program.saver._keeper.save_now(20), program.saver._reason
         self.saved(program)
 
     def saved(self, program: Program) -> None:
@@ -398,7 +399,6 @@ def live(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, steps: int, f
         disks_that_refused=world.refused,
         disks_that_did_not_answer=world.slow,
         sessions_pruned=world.pruned,
-        lost=0,
     )
 
 
