@@ -106,6 +106,23 @@ def test_of_large_files_the_beginnings_and_ends_count(at: int, tmp_path: Path, m
     assert Fingerprints(None).of(parts[0]) != before
 
 
+@pytest.mark.usefixtures("reads")
+def test_of_large_files_what_lies_between_the_blocks_is_not_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SECURITY.md says: of 32 MiB with every fourth block read, these are the two kinds of bytes."""
+    monkeypatch.setattr(fingerprints, "WHOLE", 8 << 20)
+    monkeypatch.setattr(fingerprints, "BEGINNING", 2 << 20)
+    file = tmp_path / "m.gguf"
+    file.write_bytes(bytes(32 << 20))
+    noticed = []
+    for block in range(32):
+        before = Fingerprints(None).of(file)
+        change(file, (block << 20) + 5)
+        noticed.append(Fingerprints(None).of(file) != before)
+    assert noticed[0] and noticed[1] and noticed[31] and 8 <= sum(noticed) < 16
+
+
 def test_of_large_files_no_more_is_read_than_is_worth_waiting_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
