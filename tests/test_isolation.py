@@ -14,6 +14,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from llama_cpp import llama_cpp
 
 from tests import tiny_models
 from tests.test_client import Conversation
@@ -234,6 +235,21 @@ def test_a_diffusion_model_is_refused(tmp_path: Path) -> None:
     assert value + b"qwen2" in data
     (tmp_path / "dream.gguf").write_bytes(data.replace(value + b"qwen2", value + b"dream"))
     assert "does not continue text: it is a diffusion model" in refused(tmp_path / "dream.gguf")
+
+
+@pytest.mark.parametrize(
+    ("function", "says", "why"),
+    [
+        ("llama_model_has_encoder", True, "it has an encoder"),
+        ("llama_model_has_decoder", False, "it has an encoder"),
+        ("llama_get_memory", None, "it keeps nothing from one token to the next"),
+    ],
+)
+def test_what_llama_cpp_says_of_a_loaded_model_counts(
+    function: str, says: object, why: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp, function, lambda _: says)
+    assert f"does not continue text: {why}" in refused(tiny["qwen2"])
 
 
 def test_a_model_that_tells_no_tokens_apart_is_refused(tmp_path: Path) -> None:
