@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run
 from tests.terminal import Terminal
 from tokex_gguf import archive
 from tokex_gguf.session import Session, Settings
@@ -51,12 +51,6 @@ def quits(terminal: Terminal, code: int = 0) -> str:
 def appends(terminal: Terminal, depth: int) -> None:
     terminal.press("right")
     terminal.shows(rf"tokens: {depth} .*ready")
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tokex_gguf", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
 
 
 def once() -> Terminal:
