@@ -176,7 +176,7 @@ def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "mine.json").write_bytes(archive.dump(started("abcd").session)[:-100])
     (folder / "mine.1.json").write_bytes(archive.dump(started("abc").session))
-    kept = cli._kept(cli._parser().parse_args(["--session", "mine"]))
+    kept = cli._kept(cli.make_parser().parse_args(["--session", "mine"]))
     assert "the newest session file was unreadable" in kept.notice
     assert kept.session is not None and kept.session.prompt.tip.depth == 3
     kept.slot.close()
