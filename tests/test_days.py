@@ -301,7 +301,7 @@ class World:
         del self.known[name]
 
     def prunes(self, playing: str) -> None:
-        """Checks what was removed against the rule as docs/sessions.md has it."""
+        """Checks what was removed against the rule as docs/reference/session-file.md has it."""
         listed = keep.sessions(self.folder)
         before = [one for one in listed if one.name in self.known and keep.is_autosave(one.name)]
         lines = keep.prune(self.folder, playing)

@@ -31,6 +31,8 @@ FLOORS = {
     1: [
         *(
             "tree",
+            "names",
+            "model_entry",
             "purposes",
             "distribution",
             "tokens",

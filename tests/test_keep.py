@@ -22,9 +22,10 @@ from tests.figures import Figure
 from tokex_gguf import archive, keep, storage, summary
 from tokex_gguf import keeper as keeper_module
 from tokex_gguf.autosave import Autosave, Kept
-from tokex_gguf.keep import NoSession, Refused, Slot, claim, prune, read, sessions, valid_name
+from tokex_gguf.keep import NoSession, Refused, Slot, claim, prune, read, sessions
 from tokex_gguf.keeper import Keeper
 from tokex_gguf.keymap import Action
+from tokex_gguf.names import valid_name
 from tokex_gguf.summary import Stamp, Summary
 
 SEED = int(os.environ.get("KEEP_SEED", "1"))

@@ -7,12 +7,11 @@ import pytest
 
 from tests.fake import OTHER, PIECES, Play, started, text_to_path
 from tests.terminal import Terminal
-from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.fit import Fit
 from tokex_gguf.header import Header
 from tokex_gguf.keymap import Action, Mode
-from tokex_gguf.places import Place
+from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.session import OF_ENGINE, OF_GAME, OF_SCREEN, Engine, Layer, Session
 from tokex_gguf.ui.view import View
 from tokex_gguf.update import (
@@ -50,8 +49,8 @@ HEADER = Header(
 )
 
 
-def entry(name: str, about: str | None = None) -> Entry:
-    return Entry(Place(name, "models/", Path(name)), 500_000_000, about or HEADER)
+def entry(name: str, fault: str = "") -> ModelEntry:
+    return ModelEntry(name, name, "" if fault else "Q8_0", "500 MB", fault)
 
 
 ENTRIES = (entry("fake.gguf"), entry("other.gguf"), entry("bad.gguf", "it ends too early"), entry("third.gguf"))
@@ -142,7 +141,7 @@ def test_a_new_listing_moves_no_selection() -> None:
     play.take(Action.MODELS)
     play.take(Action.DOWN)
     play.take(ListedModels((entry("a-new-one.gguf"), *ENTRIES)))
-    assert str(play.session.models[play.session.row].place.path) == "other.gguf"
+    assert str(play.session.models[play.session.row].path) == "other.gguf"
     # One that is gone gives the present model's line.
     play.take(ListedModels(ENTRIES[:1]))
     assert play.session.row == 0
@@ -225,7 +224,7 @@ def again(play: Play, file: str = "fake.gguf") -> Play:
     """Chooses a model in the list by its file, which is sound."""
     play.take(Action.MODELS)
     play.take(ListedModels(ENTRIES))
-    play.take(PointedAtRow([str(one.place.path) for one in ENTRIES].index(file)))
+    play.take(PointedAtRow([one.path for one in ENTRIES].index(file)))
     play.take(Action.ENTER)
     play.asked.clear()
     play.take(Prepared(file, Fit(0, 5000)))

@@ -11,6 +11,7 @@ import pytest
 from tests import fake
 from tests.fake import Play, started
 from tests.test_switching import HEADER
+from tokex_gguf import catalogue
 from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Taken
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
@@ -120,7 +121,7 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
         fault=WILD,
         settings=replace(session.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
         model=session.model and replace(session.model, name=WILD, architecture=WILD, quantization=WILD),
-        models=(Entry(place, 5, about), Entry(place, 5, WILD)),
+        models=tuple(catalogue.listed(Entry(place, 5, each)) for each in (about, WILD)),
         starters=(Starter(WILD, WILD),),
     )
     for width, height in SIZES:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tokex_gguf import places
 from tokex_gguf.header import BadHeader, Header
 from tokex_gguf.headers import Headers
+from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.places import Place
 from tokex_gguf.tokens import visible
 from tokex_gguf.words import size_of
@@ -50,6 +51,14 @@ def row(entry: Entry) -> tuple[str, ...]:
     context = f"{about.context_trained:,}" if about.context_trained else ""
     kind = (visible(about.architecture), visible(about.quantization))
     return name, place.source, *kind, parameters(about.parameters), size_of(size), context
+
+
+def listed(entry: Entry) -> ModelEntry:
+    """The same for the list on the screen."""
+    place, size, about = entry
+    if isinstance(about, str):
+        return ModelEntry(str(place.path), place.name, "", size_of(size), about)
+    return ModelEntry(str(place.path), place.name, about.quantization or about.architecture, size_of(size))
 
 
 def parameters(count: int) -> str:

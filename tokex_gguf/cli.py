@@ -28,6 +28,7 @@ from tokex_gguf.exits import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Par
 from tokex_gguf.fit import Fit
 from tokex_gguf.game import Game
 from tokex_gguf.keep import Slot, when
+from tokex_gguf.names import valid_name
 from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Palette, Session, Settings
 from tokex_gguf.storage import create_private, private_folder
@@ -394,7 +395,7 @@ def _kept(options: argparse.Namespace) -> _Kept:
     folder, name = _sessions(), options.session
     if options.resume is None and name is None:
         return _Kept(Slot(folder), offer="" if options.input or options.prompt else _offer(folder))
-    if name is not None and not keep.valid_name(name):
+    if name is not None and not valid_name(name):
         raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
     known = [saved.name for saved in keep.sessions(folder)]
     if options.resume is not None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from tokex_gguf.catalogue import catalogue
+from tokex_gguf.catalogue import catalogue, listed
 from tokex_gguf.engine.backend import Connect, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
@@ -310,7 +310,7 @@ class Game:
         self._put(Listed(starters(self._folder, self.session.settings.example)))
 
     def _list_models(self) -> None:
-        self._put(ListedModels(catalogue()))
+        self._put(ListedModels(tuple(map(listed, catalogue()))))
 
     def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf import locks, summary
 from tokex_gguf.locks import Lock
+from tokex_gguf.names import valid_name
 from tokex_gguf.storage import TEMPORARY, create_private, place, private_folder, save_generation
 from tokex_gguf.summary import Summary
 
@@ -40,10 +41,7 @@ _STALE = 3600.0
 _HEAD = 128
 """Bytes that tell one state of a session's file from another: its checksum is among them."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_. -]{0,62}[A-Za-z0-9_-])?")
 _AUTOSAVE = re.compile(r"autosave-[0-9]{8}-[0-9]{6}-[0-9a-f]+")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
-"""Names of devices, which Windows allows no file."""
 
 _T = TypeVar("_T")
 
@@ -78,18 +76,6 @@ class SavedSession(NamedTuple):
     def weight(self) -> int:
         """How much was played; where the file does not say so, as much as fills a file of its size."""
         return self.summary.weight if self.summary else self.size // 50
-
-
-def valid_name(name: str) -> bool:
-    """Whether a session can have this name: 1 to 64 ASCII letters, digits and `-_. `.
-
-    Neither end may be a dot or a space, and the name may not end with `.1`, which is the
-    generation before of another one.
-
-    >>> valid_name("A first try"), valid_name("../etc"), valid_name("a.1"), valid_name("")
-    (True, False, False, False)
-    """
-    return bool(_NAME.fullmatch(name)) and not name.endswith(".1") and not _RESERVED.fullmatch(name)
 
 
 def autosave_name(now: datetime) -> str:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
-from tokex_gguf.catalogue import Entry
 from tokex_gguf.distribution import Candidate
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.history import History
 from tokex_gguf.keymap import Mode
 from tokex_gguf.line import EMPTY, Line
+from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.purposes import Decoded, Purpose
 from tokex_gguf.tokens import Piece
 from tokex_gguf.tree import Node
@@ -281,7 +281,7 @@ class Session:
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in PROMPTS."""
-    models: tuple[Entry, ...] = ()
+    models: tuple[ModelEntry, ...] = ()
     """Models to choose from in MODELS."""
     shelf: Mapping[str, "Session"] = field(default_factory=dict)
     """What was played with other models, by their files."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
 from tokex_gguf.fit import Fit
 from tokex_gguf.keymap import Action
+from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.session import Session, Starter
 
 
@@ -109,7 +109,7 @@ class Listed:
 class ListedModels:
     """The models on this machine."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ModelEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
-from tokex_gguf.keep import valid_name
 from tokex_gguf.keymap import Mode, explained
 from tokex_gguf.line import EMPTY
+from tokex_gguf.names import valid_name
 from tokex_gguf.rules.asking import begin
 from tokex_gguf.rules.effects import Keep, Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.rules.typed import base_mode, history, put_aside

@@ -6,9 +6,9 @@ model before stays as it was, for going back.
 
 from dataclasses import replace
 
-from tokex_gguf.catalogue import Entry
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.keymap import Mode
+from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.purposes import ForCarried
 from tokex_gguf.rules.asking import begin, tokenize
 from tokex_gguf.rules.effects import ListModels, NotPrepared, Outcome, Prepare, Prepared
@@ -23,14 +23,14 @@ def models(session: Session) -> Outcome:
     return replace(session, mode=Mode.MODELS, row=row), [ListModels()]
 
 
-def listed(session: Session, entries: tuple[Entry, ...]) -> Session:
+def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     """The new list is there: what was selected in the one before stays selected."""
     looking = Mode.MODELS in (session.mode, session.mode is Mode.HELP and session.explained)
     if looking and not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     if session.mode is not Mode.MODELS:
         return replace(session, models=entries)
-    before = [str(entry.place.path) for entry in session.models]
+    before = [entry.path for entry in session.models]
     selected = before[session.row] if session.row < len(before) else session.settings.model
     return replace(session, models=entries, row=_line_of(selected, entries))
 
@@ -43,9 +43,9 @@ def not_listed(session: Session, reason: str) -> Session:
     return replace(session, models=(), mode=mode, explained=behind_help, notice=reason)
 
 
-def _line_of(file: str, entries: tuple[Entry, ...]) -> int:
+def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
     """The line of a model in the list; the first one's if it is not there."""
-    files = [str(entry.place.path) for entry in entries]
+    files = [entry.path for entry in entries]
     return files.index(file) if file in files else 0
 
 
@@ -55,12 +55,11 @@ def choose(session: Session) -> Outcome:
         return session, []
     entry = session.models[session.row]
     session = replace(session, mode=base_mode(session), preparing="")
-    if str(entry.place.path) == session.settings.model and session.engine is not Engine.DEAD:
+    if entry.path == session.settings.model and session.engine is not Engine.DEAD:
         return replace(session, notice="this is the model that is played"), []
-    if isinstance(entry.about, str):
-        return replace(session, notice=f"{entry.place.name} cannot be used: {entry.about}"), []
-    path = str(entry.place.path)
-    return replace(session, preparing=path, notice=f"opening {entry.place.name}"), [Prepare(path, entry.place.name)]
+    if entry.fault:
+        return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
+    return replace(session, preparing=entry.path, notice=f"opening {entry.name}"), [Prepare(entry.path, entry.name)]
 
 
 def prepared(session: Session, message: Prepared) -> Outcome:

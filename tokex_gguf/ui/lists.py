@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tokex_gguf.catalogue import row
 from tokex_gguf.purposes import ForScore
 from tokex_gguf.rules import browsing
 from tokex_gguf.rules.browsing import lines as lines_of
@@ -202,14 +201,12 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
         lines.append([("class:dim", "   looking for models")])
     for index in entries(session, height):
         entry = session.models[index]
-        name, _, kind, quantization, _, size, _ = row(entry)
-        here = "›" if str(entry.place.path) == session.settings.model else " "
-        style = "class:selected" if index == session.row else "class:dim" if isinstance(entry.about, str) else ""
-        told = "unusable" if isinstance(entry.about, str) else quantization or kind
+        here = "›" if entry.path == session.settings.model else " "
+        style = "class:selected" if index == session.row else "class:dim" if entry.fault else ""
+        name, told = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
         room = width - 24
-        lines.append(
-            fit([(style, f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {size:>7}")], width, style)
-        )
+        cells = f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {entry.size:>7}"
+        lines.append(fit([(style, cells)], width, style))
     return lines
 
 

@@ -1,0 +1,18 @@
+"""A model in the list that the player chooses from."""
+
+from typing import NamedTuple
+
+
+class ModelEntry(NamedTuple):
+    """What the list shows of a model on this machine."""
+
+    path: str
+    """Its file; of a split model, the first part."""
+    name: str
+    """What `--model` takes for it."""
+    kind: str
+    """Its quantisation, or else its architecture; empty where it cannot be played."""
+    size: str
+    """Of all its files, as text."""
+    fault: str = ""
+    """Why it cannot be played; empty where it can."""
