@@ -128,3 +128,30 @@ def test_the_limit_of_the_address_space_counts() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert 0 < int(told) <= (4 << 30) - limits_module.LIBRARIES
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="POSIX has limits of a process's own")
+@pytest.mark.parametrize(
+    ("limit", "value", "expected"),
+    [
+        ("RLIMIT_NOFILE", 8, "the limit of open files is too low: raise it with ulimit -n"),
+        ("RLIMIT_AS", 300_000 << 10, "the limit of address space, 307 MB, is too low for it: raise it with ulimit -v"),
+    ],
+)
+def test_a_limit_that_is_too_low_is_named(
+    limit: str, value: int, expected: str, tmp_path: Path, model_path: Path
+) -> None:
+    script = (
+        f"import resource, sys; from tokex_gguf.cli import main; resource.setrlimit(resource.{limit}, ({value},) * 2); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, "--plain", "--prompt", "Hi", "--model", str(model_path)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+    )
+    assert expected in result.stderr and result.stderr.count("\n") == 1
+    assert "/dev/null" not in result.stderr and "quantisation" not in result.stderr
+    assert result.returncode in (1, 2)

@@ -9,7 +9,7 @@ from tokex_gguf.headers import Headers
 from tokex_gguf.model_entry import ModelEntry
 from tokex_gguf.places import Place
 from tokex_gguf.tokens import visible
-from tokex_gguf.words import size_of
+from tokex_gguf.words import size_of, system_reason
 
 
 class Entry(NamedTuple):
@@ -39,7 +39,7 @@ def _about(place: Place, headers: Headers) -> Header | str:
     except BadHeader as error:
         return str(error)
     except OSError as error:
-        return error.strerror or str(error)
+        return system_reason(error)
 
 
 def row(entry: Entry) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from tokex_gguf.prepare import Unusable, prepare
 from tokex_gguf.session import Palette, Session, Settings
 from tokex_gguf.storage import create_private, private_folder
 from tokex_gguf.tokens import visible
+from tokex_gguf.words import system_reason
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -94,7 +95,10 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
     except OSError as error:
         log.exception("the system refused something")
         details = f"; details in {log_path}" if log_path else ""
-        say(f"{error.filename or 'the system'}: {error.strerror or error}{details}")
+        # The file at which a limit was reached is not the one at fault.
+        limited = error.errno in (errno.EMFILE, errno.ENFILE)
+        where = "" if limited else f"{error.filename or 'the system'}: "
+        say(f"{where}{system_reason(error)}{details}")
         return FAILED
     except Exception as error:
         log.exception("internal error")
@@ -209,7 +213,7 @@ def _open_log(path: Path, *, asked: bool) -> Path:
         path.open("ab").close()
     except (OSError, ValueError) as error:
         if asked:
-            reason = error.strerror if isinstance(error, OSError) else "not a file name"
+            reason = system_reason(error) if isinstance(error, OSError) else "not a file name"
             raise Exit(f"{path}: the log cannot be written there: {reason}", USAGE) from None
         path = Path(os.devnull)
     logging.basicConfig(filename=path, encoding="utf-8", errors="backslashreplace", level=logging.INFO, force=True)

@@ -9,6 +9,7 @@ from tokex_gguf.catalogue import Entry, catalogue, row
 from tokex_gguf.exits import FAILED, USAGE, Exit, Parser, dumps, say, show
 from tokex_gguf.session import Settings
 from tokex_gguf.tokens import visible
+from tokex_gguf.words import system_reason
 
 BEGINNING = 40
 """Characters of a session's text that its line in the list shows."""
@@ -114,7 +115,7 @@ def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
             say(str(error))
             code = code or USAGE
         except OSError as error:
-            say(f"{name}: {error.strerror or error}")
+            say(f"{name}: {system_reason(error)}")
             code = FAILED
     return code
 

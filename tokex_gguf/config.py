@@ -15,6 +15,7 @@ import platformdirs
 
 from tokex_gguf import text_files
 from tokex_gguf.text_files import NotText
+from tokex_gguf.words import system_reason
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
@@ -134,7 +135,7 @@ def _foreign(path: Path) -> str | None:
             return f"larger than {LARGEST // 1024} KiB"
         text = text_files.decode(path.read_bytes()).text
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        return f"it cannot be read: {system_reason(error)}"
     except NotText as error:
         return str(error)
     try:
@@ -165,7 +166,7 @@ def load(path: Path | None) -> Config:
             raise ConfigError(f"{path}: not TOML of ours: a key of more than 32 parts")
         tables = tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {system_reason(error)}") from None
     except NotText as error:
         raise ConfigError(f"{path}: {error}") from None
     except (

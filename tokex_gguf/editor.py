@@ -17,6 +17,7 @@ from typing import NamedTuple
 from tokex_gguf.rules.effects import Edited, EditFailed
 from tokex_gguf.text_files import NotText, decode, with_line_feeds
 from tokex_gguf.tokens import visible
+from tokex_gguf.words import system_reason
 
 GRACE = 0.4
 """Seconds that an editor has to end before it is killed: less than this program has itself, after a signal."""
@@ -135,12 +136,12 @@ class Editor:
             path = self._write(text)
         except OSError as error:
             place = error.filename or tempfile.gettempdir()
-            return EditFailed(f"the editor's file cannot be written ({place}: {error.strerror or error})")
+            return EditFailed(f"the editor's file cannot be written ({place}: {system_reason(error)})")
         began = self._clock()
         try:
             self._process = subprocess.Popen([*editor.arguments, str(path)])
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = system_reason(error) if isinstance(error, OSError) else str(error)
             self._remove()
             return EditFailed(f"{editor.shown} cannot be run ({reason}): set it to an editor")
         if self._ending:
@@ -174,7 +175,7 @@ class Editor:
                 return Edited(text)
             edited = decode(data).text
         except OSError as error:
-            return self._left(f"the edited text cannot be read ({error.strerror})")
+            return self._left(f"the edited text cannot be read ({system_reason(error)})")
         except NotText as error:
             return self._left(f"the prompt stays as it was: {error}")
         if text.startswith("\ufeff") and data.startswith("\ufeff".encode()):

@@ -49,6 +49,7 @@ from tokex_gguf.update import (
     begin,
     update,
 )
+from tokex_gguf.words import system_reason
 
 if TYPE_CHECKING:
     from tokex_gguf.autosave import Autosave, End
@@ -329,6 +330,6 @@ class Game:
         try:
             path = save_prompt(self._folder, text, datetime.now())
         except OSError as error:
-            self._put(SaveFailed(f"{self._folder}: {error.strerror or error}"))
+            self._put(SaveFailed(f"{self._folder}: {system_reason(error)}"))
         else:
             self._put(Saved(str(path)))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf import hub_cache
 from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, is_file_name, parts_of
-from tokex_gguf.words import reason, short, size_of
+from tokex_gguf.words import reason, short, size_of, system_reason
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache.folder()}")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        why = f"{hub_cache.folder()} cannot be written ({error.strerror})"
+        why = f"{hub_cache.folder()} cannot be written ({system_reason(error)})"
         return DownloadFailed(f"{what}: {why}: let HF_HOME name another folder")
     if began:
         return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {AGAIN}")

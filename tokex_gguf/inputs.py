@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tokex_gguf import COMMANDS, text_files
 from tokex_gguf.exits import USAGE, Exit, say
 from tokex_gguf.text_files import NotText
+from tokex_gguf.words import system_reason
 
 LARGEST = 16 * 2**20
 """Bytes of a starting text, at the most."""
@@ -89,9 +90,9 @@ def _read(name: str, *, waited_for: bool) -> bytes:
         with path.open("rb") as file:
             return _bounded(name, file.read(LARGEST + 1))
     except FileNotFoundError as error:
-        raise Exit(f"{name}: cannot be read: {error.strerror}{_hint(name)}", USAGE) from None
+        raise Exit(f"{name}: cannot be read: {system_reason(error)}{_hint(name)}", USAGE) from None
     except OSError as error:
-        raise Exit(f"{name}: cannot be read: {error.strerror}", USAGE) from None
+        raise Exit(f"{name}: cannot be read: {system_reason(error)}", USAGE) from None
     except ValueError:
         raise Exit(f"{name!r}: not a file name", USAGE) from None
 

@@ -24,6 +24,7 @@ from tokex_gguf.locks import Lock
 from tokex_gguf.names import valid_name
 from tokex_gguf.storage import TEMPORARY, create_private, place, private_folder, save_generation
 from tokex_gguf.summary import Summary
+from tokex_gguf.words import system_reason
 
 LARGEST = 1 << 30
 """Bytes of the largest file that is read."""
@@ -148,7 +149,7 @@ def _bytes(path: Path) -> bytes:
 def reason_of(error: Exception) -> str:
     """What an error says, in one line."""
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        return system_reason(error)
     return str(error) or type(error).__name__
 
 

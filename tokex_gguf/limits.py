@@ -40,16 +40,23 @@ def limits(root: Path = Path("/")) -> Limits:
 
 def _own() -> Limits:
     """The limit of a process's address space, which a model's file counts in, too."""
-    if sys.platform == "win32":
-        return Limits()
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == resource.RLIM_INFINITY or soft >= UNLIMITED:
+    soft = address_space()
+    if not soft:
         return Limits()
     # The engine's process begins with none of it used.
     room = max(1, soft - LIBRARIES)
     return Limits(room, room)
+
+
+def address_space() -> int:
+    """Bytes of address space that each process may have (`ulimit -v`); 0: no limit."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    # A limit of nothing is one, too.
+    return 0 if soft == resource.RLIM_INFINITY or soft >= UNLIMITED else max(1, soft)
 
 
 def _groups(root: Path) -> Iterator[Limits]:

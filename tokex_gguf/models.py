@@ -10,7 +10,7 @@ from tokex_gguf import hub_cache, places
 from tokex_gguf.config import DEFAULT_MODEL
 from tokex_gguf.naming import DownloadFailed, HubName, NoChoice, choose, first_part, hub_name, is_file_name, is_url
 from tokex_gguf.places import BUNDLED_FILE, Place, bundled_model
-from tokex_gguf.words import reason, short
+from tokex_gguf.words import reason, short, system_reason
 
 __all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "played", "resolve"]
 
@@ -155,7 +155,7 @@ def _checked(path: Path) -> Path:
         with first.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise UnknownModel(f"{first}: cannot be read: {error.strerror}") from None
+        raise UnknownModel(f"{first}: cannot be read: {system_reason(error)}") from None
     if magic != b"GGUF":
         raise UnknownModel(f"{first}: not a GGUF file (it does not begin with GGUF)")
     return first

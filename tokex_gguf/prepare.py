@@ -6,7 +6,9 @@ from tokex_gguf import machine
 from tokex_gguf.fit import Fit, TooLarge, fit
 from tokex_gguf.header import BadHeader
 from tokex_gguf.headers import Headers
+from tokex_gguf.limits import LIBRARIES, address_space
 from tokex_gguf.places import Place
+from tokex_gguf.words import size_of, system_reason
 
 
 class Unusable(Exception):
@@ -24,7 +26,17 @@ def prepare(path: Path, *, context: int, kv: str) -> Fit:
         headers.save()
         free, total = machine.memory()
         return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
-    except (BadHeader, TooLarge) as error:
+    except TooLarge as error:
+        raise Unusable(f"{path}: {_cause(total) or error}") from None
+    except BadHeader as error:
         raise Unusable(f"{path}: {error}") from None
     except OSError as error:
-        raise Unusable(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+
+
+def _cause(total: int) -> str:
+    """What to do where it is the limit of address space that leaves `total` bytes; else nothing."""
+    space = address_space()
+    if not space or total != max(1, space - LIBRARIES):
+        return ""
+    return f"the limit of address space, {size_of(space)}, is too low for it: raise it with ulimit -v"

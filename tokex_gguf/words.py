@@ -1,5 +1,7 @@
 """Sizes and errors in words. Pure."""
 
+import errno
+
 
 def size_of(count: float) -> str:
     """Bytes for people.
@@ -14,6 +16,19 @@ def reason(error: Exception) -> str:
     """An error in one line."""
     lines = str(error).strip().splitlines()
     return short(lines[0] if lines else type(error).__name__)
+
+
+def system_reason(error: OSError) -> str:
+    """Why the system refused something; where a limit is the cause, what to do about it.
+
+    >>> system_reason(OSError(errno.EMFILE, "Too many open files"))
+    'the limit of open files is too low: raise it with ulimit -n'
+    """
+    if error.errno == errno.EMFILE:
+        return "the limit of open files is too low: raise it with ulimit -n"
+    if error.errno == errno.ENFILE:
+        return "too many files are open on this machine: end other programs"
+    return error.strerror or str(error) or type(error).__name__
 
 
 def short(text: str) -> str:
