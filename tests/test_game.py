@@ -1,14 +1,18 @@
 """The shell around the rules takes in what comes, some at a time."""
 
+import errno
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tokex_gguf import game as game_module
-from tokex_gguf.engine.protocol import Pong
+from tokex_gguf.engine.backend import Delivery, Engine
+from tokex_gguf.engine.protocol import EngineDied, Pong
 from tokex_gguf.game import AT_ONCE, WAITING, Game
+from tokex_gguf.rules.effects import Start
 from tokex_gguf.session import Session, Settings
 
 
@@ -64,3 +68,23 @@ def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Game) ->
 
 def test_the_limits_are_those_of_a_turn_that_is_not_felt() -> None:
     assert game_module.TURN <= 0.02 and WAITING >= AT_ONCE
+
+
+def test_an_engine_that_cannot_be_started_again_has_died(game: Game) -> None:
+    def refuse(_: Callable[[Delivery], None]) -> Engine:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    game._connect = refuse
+    game._carry_out([Start()])
+    engine, message = game._inbox.get(timeout=1)
+    assert engine == game._engines == 2 and game.engine_pid is None
+    assert message == EngineDied("the limit of open files is too low: raise it with ulimit -n")
+
+
+def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Game) -> None:
+    def refuse(_: Callable[[Delivery], None]) -> Engine:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    game._engines, game._connect = 0, refuse
+    with pytest.raises(OSError, match="Too many"):
+        game._carry_out([Start()])

@@ -264,9 +264,7 @@ class Game:
         for effect in effects:
             match effect:
                 case Start():
-                    self._stop()
-                    self._engines += 1
-                    self._client = self._connect(partial(self._listen, engine=self._engines))
+                    self._start_engine()
                 case Send():
                     if self._client:
                         self._client.send(effect.request)
@@ -287,6 +285,20 @@ class Game:
                     self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
                 case Quit():
                     self.quit = effect
+
+    def _start_engine(self) -> None:
+        """Puts a new engine in place of the one before. Raises OSError where there was none."""
+        self._stop()
+        self._client = None
+        self._engines += 1
+        try:
+            self._client = self._connect(partial(self._listen, engine=self._engines))
+        except OSError as error:
+            if self._engines == 1:
+                raise
+            # What was played stays on the screen, and another start may succeed.
+            log.error("no engine could be started: %s", error)
+            self._put(EngineDied(system_reason(error)), self._engines)
 
     def _beside(self, work: Callable[[], None], failed: Callable[[str], Message], *, daemon: bool = True) -> None:
         """Does something in a thread. What goes wrong there is told by the message that `failed` makes of a line."""
