@@ -24,8 +24,8 @@ from typing import Any
 
 from benchmarks.bare import silent, text_of
 from tests.terminal import Terminal
-from tokex_gguf.engine.llama import BATCH
-from tokex_gguf.places import bundled_model
+from tokex_gguf.engine.worker.llama import BATCH
+from tokex_gguf.models.discovery import bundled_model
 
 BARE = Path(__file__).with_name("bare.py")
 
@@ -168,9 +168,9 @@ class Bench:
             log = Path(tempfile.mkdtemp()) / "log"
             script = (
                 "import sys, time; from pathlib import Path\n"
-                "from tokex_gguf.engine.abort import Abort; from tokex_gguf.engine.llama import Llama\n"
-                "from tokex_gguf.engine.evaluation import Evaluator\n"
-                "from tokex_gguf.prepare import prepare; file = Path(sys.argv[1])\n"
+                "from tokex_gguf.engine.worker.abort import Abort; from tokex_gguf.engine.worker.llama import Llama\n"
+                "from tokex_gguf.engine.worker.evaluator import Evaluator\n"
+                "from tokex_gguf.models.preflight import prepare; file = Path(sys.argv[1])\n"
                 "m = Llama(file, context=0, threads=0, progress=lambda f: None, abort=Abort(),"
                 " repack=prepare(file, context=0, kv='f16').repack)\n"
                 "path = m.vocabulary.tokenize(sys.argv[2], parse_special=True); e = Evaluator(m)\n"
@@ -294,8 +294,8 @@ def redraw() -> Row:
     from prompt_toolkit.output import DummyOutput
 
     from tests.fake import Play
-    from tokex_gguf.game import Game
-    from tokex_gguf.session import Layer, Prompt
+    from tokex_gguf.play.session import Layer, Prompt
+    from tokex_gguf.shell.runtime import Game
     from tokex_gguf.ui.app import App
 
     class Output(DummyOutput):

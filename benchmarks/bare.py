@@ -23,7 +23,7 @@ class Bare:
     """A model and a context with the program's own settings, and nothing around them."""
 
     def __init__(self, path: str, cells: int, batch: int, threads: int = 0) -> None:
-        from tokex_gguf.engine.llama import default_threads
+        from tokex_gguf.engine.worker.llama import default_threads
 
         llama_cpp.llama_log_set(silent, None)
         params = llama_cpp.llama_model_default_params()

@@ -13,9 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tokex_gguf import cli
+from tokex_gguf.cli import main as cli_main
 from tokex_gguf.config import Config
-from tokex_gguf.keymap import Action, manual, markdown
+from tokex_gguf.play.keymap import Action, manual, markdown
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,7 +57,7 @@ def cell(text: str) -> str:
 def options() -> str:
     """The options of `tokex-gguf`, as a table."""
     rows = ["| option | meaning |", "|---|---|"]
-    for action in cli.make_parser()._actions:
+    for action in cli_main.make_parser()._actions:
         value = action.metavar or ("|".join(action.choices) if action.choices else "")
         value = f"[{value}]" if action.nargs == "?" and action.option_strings else value
         names = [f"{name} {value}".rstrip() for name in action.option_strings] or [str(value)]

@@ -24,7 +24,7 @@ from xml.sax.saxutils import escape
 import pexpect
 import pyte
 
-from tokex_gguf.places import bundled_model
+from tokex_gguf.models.discovery import bundled_model
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "screens"

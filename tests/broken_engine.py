@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tokex_gguf.engine import __main__ as engine
-from tokex_gguf.engine.llama import Entry, Llama
-from tokex_gguf.engine.statistics import Logits
+from tokex_gguf.engine.worker.llama import Entry, Llama
+from tokex_gguf.engine.worker.logit_math import Logits
 
 PIPE = os.dup(1)
 """The pipe to the other process, before the engine takes it."""

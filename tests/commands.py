@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tokex_gguf import cli, commands
-from tokex_gguf.exits import Exit, say
+from tokex_gguf.cli import commands, main
+from tokex_gguf.system.console import Exit, say
 
 
 class Done(NamedTuple):
@@ -32,6 +32,6 @@ def run(name: str, *arguments: str) -> Done:
 def refusal(*arguments: str) -> str:
     """Why a session that is asked for by these arguments cannot be gone on with."""
     with pytest.raises(Exit) as end:
-        cli._kept(cli.make_parser().parse_args(arguments))
+        main._kept(main.make_parser().parse_args(arguments))
     assert end.value.code == 2
     return str(end.value)

@@ -12,11 +12,11 @@ from llama_cpp import llama_cpp
 from tests import figures
 from tests.figures import Figure
 from tests.tiny_models import MODELS
-from tokex_gguf.engine import rows
-from tokex_gguf.engine.abort import Abort
-from tokex_gguf.engine.evaluation import Evaluator
-from tokex_gguf.engine.llama import Llama
-from tokex_gguf.places import bundled_model
+from tokex_gguf.engine.worker import logits_cache
+from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.evaluator import Evaluator
+from tokex_gguf.engine.worker.llama import Llama
+from tokex_gguf.models.discovery import bundled_model
 
 
 class Found:
@@ -200,4 +200,4 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is answered from logits that were kept: every answer is decoded."""
-    monkeypatch.setattr(rows, "MOST", 0)
+    monkeypatch.setattr(logits_cache, "MOST", 0)

@@ -2,7 +2,6 @@
 
 import math
 
-from tokex_gguf.distribution import Distribution, Taken
 from tokex_gguf.engine.protocol import (
     Check,
     Checked,
@@ -23,9 +22,10 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from tokex_gguf.session import Session, Settings
-from tokex_gguf.tokens import Piece
-from tokex_gguf.update import Effect, Message, Send, begin, update
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.update import Effect, Message, Send, begin, update
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
 
 VOCAB = 64
 PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}

@@ -128,7 +128,7 @@ def write(rows: dict[str, Row]) -> str:
 def long_tests() -> dict[str, list[str]]:
     """The tests with the mark `soak`, and the fixtures that each takes. Read from the sources."""
     found = {}
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+    for path in sorted(Path(__file__).parent.rglob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and "pytest.mark.soak" in map(ast.unparse, node.decorator_list):
                 found[f"{path.name}::{node.name}"] = [argument.arg for argument in node.args.args]

@@ -8,10 +8,10 @@ import numpy as np
 from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
-from tokex_gguf.distribution import Distribution
-from tokex_gguf.engine.abort import CALLBACK, Abort
-from tokex_gguf.engine.evaluation import Evaluator
-from tokex_gguf.engine.llama import Llama
+from tokex_gguf.engine.worker.abort import CALLBACK, Abort
+from tokex_gguf.engine.worker.evaluator import Evaluator
+from tokex_gguf.engine.worker.llama import Llama
+from tokex_gguf.values.distribution import Distribution
 
 Probabilities = NDArray[np.float64]
 

@@ -198,10 +198,10 @@ def serving(
 
 HASTE = (
     "import os, sys\n"
-    "from tokex_gguf import hub; hub.PATIENCE = float(os.environ.get('PATIENCE', 30))\n"
+    "from tokex_gguf.models import hub; hub.PATIENCE = float(os.environ.get('PATIENCE', 30))\n"
     "import huggingface_hub.file_download as f\n"
     "f.time.sleep = lambda seconds: None\n"  # between its tries
-    "from tokex_gguf.cli import main; sys.exit(main(sys.argv[1:]))"
+    "from tokex_gguf.cli.main import main; sys.exit(main(sys.argv[1:]))"
 )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tests.fresh import Fresh, difference, open_model, tip
 from tests.tiny_models import MODELS, WINDOW, encoder, vocabulary
-from tokex_gguf.engine.evaluation import Evaluator
-from tokex_gguf.engine.llama import ModelError
-from tokex_gguf.header import BadHeader, read
-from tokex_gguf.places import bundled_model
+from tokex_gguf.engine.worker.evaluator import Evaluator
+from tokex_gguf.engine.worker.llama import ModelError
+from tokex_gguf.models.discovery import bundled_model
+from tokex_gguf.models.gguf.metadata import BadHeader, read
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "supported-models.md"
 
@@ -83,7 +83,7 @@ one real model, and small generated ones with random weights (`tests/tiny_models
 The prompt has {LENGTH} tokens. *Append*, *pop and another token* and *switch and back* tell how many tokens were
 decoded for it; what was computed before costs none in any model. *Colours*: how many of the prompt's tokens after the
 first have probability, rank and entropy. *Equal*: the largest difference of a probability from llama.cpp alone on an
-empty cache, as played, with flash attention (in float32 throughout it is below 0.001; see `tests/test_walks.py`).
+empty cache, as played, with flash attention (in float32 throughout it is below 0.001; see `test_walks.py`).
 
 | model | vocabulary | layers | append | pop and another token | switch and back | colours | equal |
 |---|---|---|---|---|---|---|---|

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tokex_gguf.game import Game
-from tokex_gguf.session import Session, Settings
-from tokex_gguf.ui.view import View
-from tokex_gguf.update import Message
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.update import Message
+from tokex_gguf.shell.runtime import Game
+from tokex_gguf.ui.screen import View
 
 TEXT = "once upon a time there was the cat and one answer"
 

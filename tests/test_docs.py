@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tokex_gguf import COMMANDS, cli, commands, exits
+from tokex_gguf import COMMANDS
+from tokex_gguf.cli import commands, main
+from tokex_gguf.system import console
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tokex_gguf"
@@ -97,10 +99,10 @@ class Parsed(Exception):
 def parse(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Parses arguments as the program does, and runs nothing. Raises Exit where they are refused."""
     if not arguments or arguments[0] not in COMMANDS:
-        cli.make_parser().parse_args(arguments)
+        main.make_parser().parse_args(arguments)
         return
 
-    class Only(exits.Parser):
+    class Only(console.Parser):
         def parse_args(self, *args: Any, **options: Any) -> NoReturn:
             super().parse_args(*args, **options)
             raise Parsed
@@ -122,7 +124,7 @@ def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 arguments = [re.sub("^N$", "3", word) for word in shlex.split(command)[1:]]
                 try:
                     parse(arguments, monkeypatch)
-                except (exits.Exit, pytest.fail.Exception) as error:
+                except (console.Exit, pytest.fail.Exception) as error:
                     raise AssertionError(f"{name(page)}: {command}: {error}") from None
             case ["poe", task, *_]:
                 assert task in tasks, f"{name(page)}: {command}"
@@ -138,7 +140,7 @@ def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_options_in_the_text_exist() -> None:
     """Options that are named alone, as `--chat`, and not as part of a command."""
-    known = {option for action in cli.make_parser()._actions for option in action.option_strings}
+    known = {option for action in main.make_parser()._actions for option in action.option_strings}
     for page in [ROOT / "README.md", *(ROOT / "docs" / "guide").glob("*.md"), *(ROOT / "docs/reference").glob("*.md")]:
         for option in re.findall(r"`(--[a-z][a-z-]*)[^`]*`", prose(page)):
             assert option in known, f"{name(page)}: {option}"
@@ -152,7 +154,7 @@ def test_the_json_fields_are_those_of_a_real_object(
 ) -> None:
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     arguments = ["--no-config", "--log", str(tmp_path / "log"), "--model", str(model_path), "--json", "--chat"]
-    assert cli.main([*arguments, "--prompt", json.dumps(messages)]) == 0
+    assert main.main([*arguments, "--prompt", json.dumps(messages)]) == 0
     printed = json.loads(capsys.readouterr().out)
     page = ROOT / "docs" / "reference" / "json.md"
     for before, fields in (

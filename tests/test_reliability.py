@@ -54,16 +54,17 @@ def test_rows_are_read_back() -> None:
 @pytest.mark.parametrize("when", ["setup", "call", "teardown"])
 def test_one_part_that_is_lost_costs_the_whole_row(when: str) -> None:
     found = Found()
-    place = ("tests/test_keep.py", 1, "test_killed[3]")
+    place = ("tests/sessions/test_keep.py", 1, "test_killed[3]")
     found.pytest_runtest_logreport(
-        pytest.TestReport("tests/test_keep.py::test_killed[3]", place, {}, "failed", None, when)  # type: ignore[arg-type]
+        pytest.TestReport("tests/sessions/test_keep.py::test_killed[3]", place, {}, "failed", None, when)  # type: ignore[arg-type]
     )
     assert found.failed == {"test_keep.py::test_killed"}
 
 
 @pytest.mark.parametrize("name", figures.PROMISES)
 def test_short_forms_run_in_the_normal_suite(name: str) -> None:
-    source = ast.parse((TESTS / f"{name}.py").read_text(encoding="utf-8"))
+    (path,) = TESTS.rglob(f"{name}.py")
+    source = ast.parse(path.read_text(encoding="utf-8"))
     short = [
         node.name
         for node in source.body

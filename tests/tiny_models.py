@@ -1,7 +1,7 @@
 """Small GGUF files with random weights, one for each kind of layout that the engine must cope with.
 
 Seeded, so that a file is the same on every machine. Weights are scaled so that a distribution is
-neither flat nor one-hot and depends on every token before it: `tests/test_walks.py` holds that.
+neither flat nor one-hot and depends on every token before it: `tests/engine/test_walks.py` holds that.
 """
 
 import math

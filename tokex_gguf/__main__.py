@@ -11,7 +11,7 @@ def run() -> int:
     engine, hold = None, _nothing
     try:
         _occupy_standard_streams()
-        from tokex_gguf import home, signals
+        from tokex_gguf.system import home, signals
 
         hold = signals.hold
         signals.catch()
@@ -25,7 +25,7 @@ def run() -> int:
                 engine = process.start()
         except OSError:
             pass  # the game tries again, and says why
-        from tokex_gguf.cli import main
+        from tokex_gguf.cli.main import main
         from tokex_gguf.engine.client import local
 
         return main(connect=local(engine))

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import platformdirs
 
-from tokex_gguf import text_files
-from tokex_gguf.text_files import NotText
-from tokex_gguf.words import system_reason
+from tokex_gguf.values import text_files
+from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.text_files import NotText
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"

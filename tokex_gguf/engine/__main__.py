@@ -5,7 +5,7 @@ import sys
 import threading
 from types import TracebackType
 
-from tokex_gguf.engine import confinement
+from tokex_gguf.engine.worker import confinement
 
 PATIENCE = 2
 """Seconds that this process has for what it is doing, once nobody is there to be answered."""
@@ -15,7 +15,7 @@ def about() -> None:
     """Prints what llama.cpp was built with, and the threads it would get, as one JSON object."""
     import json
 
-    from tokex_gguf.engine import llama
+    from tokex_gguf.engine.worker import llama
 
     print(json.dumps({"system": llama.built_for(), "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
 
@@ -24,7 +24,7 @@ def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:
     """Writes what nothing has caught to the log: its kind and place, for its words may hold anything."""
     import traceback
 
-    from tokex_gguf.tokens import visible
+    from tokex_gguf.values.tokens import visible
 
     lines = [kind.__name__, *"".join(traceback.format_tb(trace)).splitlines()]
     print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)
@@ -49,7 +49,7 @@ def main() -> None:
     # asleep, they are woken on a core that is taken, and the next decode takes twice as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
     try:
-        from tokex_gguf.engine.server import Inbox, Server
+        from tokex_gguf.engine.worker.server import Inbox, Server
     except Exception as error:  # llama-cpp-python is a native library: much can be wrong with it
         from tokex_gguf.engine.protocol import Failed, encode
 

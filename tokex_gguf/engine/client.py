@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from tokex_gguf.engine.backend import Connect, Delivery
+from tokex_gguf.engine.path_delta import Sender
 from tokex_gguf.engine.process import EngineProcess, start
 from tokex_gguf.engine.protocol import (
     Check,
@@ -24,7 +25,6 @@ from tokex_gguf.engine.protocol import (
     Request,
     decode,
 )
-from tokex_gguf.engine.wire import Sender
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from tokex_gguf.distribution import Distribution, Taken
-from tokex_gguf.tokens import Piece
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
 
 
 class ProtocolError(Exception):

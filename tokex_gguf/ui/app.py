@@ -29,19 +29,19 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
-from tokex_gguf import signals
-from tokex_gguf.editor import Editor
-from tokex_gguf.exits import say
-from tokex_gguf.game import INTERNAL_ERROR, Game
-from tokex_gguf.keymap import BINDINGS, Action, action, shown
-from tokex_gguf.line import is_text, pasted
-from tokex_gguf.session import BEAT, Session
+from tokex_gguf.play.keymap import BINDINGS, Action, action, shown
+from tokex_gguf.play.session import BEAT, Session
+from tokex_gguf.play.update import Beat, Go, Message, NotSuspended, Typed, Unbound
+from tokex_gguf.shell.editor import Editor
+from tokex_gguf.shell.runtime import INTERNAL_ERROR, Game
+from tokex_gguf.system import signals
+from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
+from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import styles
-from tokex_gguf.ui.view import View
-from tokex_gguf.update import Beat, Go, Message, NotSuspended, Typed, Unbound
+from tokex_gguf.values.text_field import is_text, pasted
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tokex_gguf.session import Layer
-from tokex_gguf.tree import Node
+from tokex_gguf.play.session import Layer
+from tokex_gguf.values.tree import Node
 
 Value: TypeAlias = Callable[[Node, int], float | None]
 """From a token and the vocabulary's size to a value on the scale, 0 to 1; None where there is none."""

@@ -5,15 +5,15 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tokex_gguf.purposes import ForScore
-from tokex_gguf.rules import browsing
-from tokex_gguf.rules.browsing import lines as lines_of
-from tokex_gguf.session import Score, Session, best, shares
-from tokex_gguf.tokens import glimpse, label, visible
-from tokex_gguf.tree import Node
+from tokex_gguf.play.purposes import ForScore
+from tokex_gguf.play.rules import lists
+from tokex_gguf.play.rules.lists import lines as lines_of
+from tokex_gguf.play.session import Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import window
+from tokex_gguf.values.tokens import glimpse, label, visible
+from tokex_gguf.values.tree import Node
 
 
 def text(session: Session, nodes: Sequence[Node]) -> str:
@@ -173,7 +173,7 @@ def entries(session: Session, height: int) -> range:
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
     tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
-    shown = browsing.tree_lines(session)
+    shown = lists.tree_lines(session)
     row = min(session.row, len(shown) - 1)
     lines: list[Line] = [
         fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'joint p':>8}")], width)

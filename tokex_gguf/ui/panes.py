@@ -5,18 +5,18 @@ from collections import OrderedDict
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from tokex_gguf.distribution import Candidate
-from tokex_gguf.keymap import Mode, explained
-from tokex_gguf.rules.browsing import selected_end
-from tokex_gguf.session import Layer, Prompt, Session, selected_row, table
-from tokex_gguf.tokens import glimpse, is_whole, label, spell
-from tokex_gguf.tree import Node
+from tokex_gguf.play.keymap import Mode, explained
+from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, cells_of, fit, pad
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
+from tokex_gguf.values.tree import Node
 
 _UNREAD = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""

@@ -10,9 +10,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
-from tokex_gguf.prefix import common_prefix
-from tokex_gguf.tokens import starts_combining
 from tokex_gguf.ui.cells import MARKS, cells_of, is_mark
+from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.tokens import starts_combining
 
 
 class Span(NamedTuple):

@@ -1,0 +1,175 @@
+"""`models` and `doctor`; `pull` is in test_hub.py."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fake import started
+from tokex_gguf.cli import commands
+from tokex_gguf.engine.worker.llama import default_threads
+from tokex_gguf.models.gguf import metadata
+from tokex_gguf.sessions import codec
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "work" / "models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tokex_gguf", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_models_lists_what_is_here(home: Path, tiny: dict[str, Path]) -> None:
+    (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
+    done = run("models")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines["name"].split() == ["name", "from", "architecture", "quantization", "parameters", "size", "context"]
+    assert lines["bundled"].split() == ["bundled", "bundled", "llama", "Q4_1", "135M", "98", "MB", "8,192"]
+    assert lines["mine.gguf"].split()[1:4] == ["models/", "qwen2", "F32"]
+    assert re.fullmatch(
+        r"broken\.gguf +models/ +0 MB +unusable: the file ends inside its counts: .*", lines["broken.gguf"]
+    )
+
+
+def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
+    (home / "work" / "models" / "mine.gguf").symlink_to(tiny["qwen2"])
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"no GGUF")
+    for part in ("big-00001-of-00002.gguf", "big-00002-of-00002.gguf"):
+        (home / "work" / "models" / part).write_bytes(tiny["qwen2"].read_bytes())
+    told = {model["name"]: model for model in json.loads(run("models", "--json").stdout)}
+    about = metadata.read(tiny["qwen2"])
+    assert told["mine.gguf"]["parameters"] == about.parameters
+    assert told["mine.gguf"]["bytes"] == tiny["qwen2"].stat().st_size
+    split = told["big-00001-of-00002.gguf"]
+    assert [split[key] for key in ("files", "parameters", "bytes")] == [
+        2 * count for count in (1, about.parameters, tiny["qwen2"].stat().st_size)
+    ]
+    assert told["bundled"]["architecture"] == "llama"
+    assert "unusable" in told["broken.gguf"]
+
+
+def test_a_thousand_models_are_listed_in_a_second(home: Path, tiny: dict[str, Path]) -> None:
+    """Headers alone are read: the weights of these are longer by far."""
+    data = tiny["qwen2"].read_bytes()
+    for index in range(1000):
+        (home / "work" / "models" / f"{index}.gguf").write_bytes(data)
+    began = time.perf_counter()
+    done = run("models")
+    took = time.perf_counter() - began
+    assert len(done.stdout.splitlines()) == 1002
+    print(f"1,000 models listed in {took:.2f} s")
+    assert took < 10, "a noisy machine; one second on a quiet one"
+
+
+def test_no_models_at_all_say_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokex_gguf.cli.commands import run as command
+    from tokex_gguf.models import discovery
+
+    monkeypatch.setattr(discovery, "on_disk", list)
+    assert command("models", []) == 0
+    assert "tokex-gguf pull NAME fetches one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [("models", "--nonsense"), ("pull", "a", "b"), ("doctor", "x")])
+def test_wrong_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "try --help" in done.stderr
+
+
+def test_doctor_on_a_sound_machine(home: Path, model_path: Path) -> None:
+    (home / "work" / "models" / "here.gguf").symlink_to(model_path)
+    done = run("doctor", "--model", "here.gguf", PYTHONUTF8="1", LINES="24", COLUMNS="80", HF_TOKEN="hf_secret")
+    assert done.returncode == 0, done.stdout
+    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line and not line.startswith(" "))
+    assert told["threads"].startswith(f"{default_threads()} of {os.cpu_count()} processors")
+    assert "llama-cpp-python 0.3.36" in told["packages"]
+    assert told["model"] == str(home / "work" / "models" / "here.gguf")
+    assert "llama Q4_1, 98 MB; 4,096 tokens take 94 MB" in done.stdout
+    assert told["environment"] == "HF_TOKEN: set"
+    assert done.stdout.endswith("nothing wrong found\n")
+    assert sum(len(line) // 80 + 1 for line in done.stdout.splitlines()) < 24, "one screen"
+
+
+def test_doctor_says_that_a_model_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokex_gguf.cli.commands import run as command
+    from tokex_gguf.system import machine
+
+    monkeypatch.setattr(machine, "memory", lambda: (10**8, 10**8))
+    assert command("doctor", ["--model", "bundled"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "this program can have 100 MB: take a smaller quantisation, or a smaller model" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (("--model", "none.gguf"), {}, "no such file"),
+        (("--model", "broken.gguf"), {}, "broken.gguf: "),
+        ((), {"XDG_STATE_HOME": "/dev/null"}, "cannot be written: there will be no log"),
+        ((), {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}, "encoding is not UTF-8: set LANG"),
+        ((), {"COLUMNS": "40", "LINES": "10"}, "smaller than 60x16"),
+    ],
+)
+def test_doctor_names_what_is_wrong(
+    arguments: tuple[str, ...], environment: dict[str, str], expected: str, home: Path
+) -> None:
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF" + bytes(100))
+    done = run("doctor", *arguments, **environment)
+    assert done.returncode == 1
+    assert expected in " ".join(done.stdout.partition("\n! ")[2].split()), done.stdout
+
+
+def test_doctor_sees_a_broken_llama_cpp(home: Path) -> None:
+    (home / "llama_cpp.py").write_text("raise OSError('libllama.so: cannot open')")
+    done = run("doctor", PYTHONPATH=str(home))
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert "! llama-cpp-python cannot be used (OSError: libllama.so: cannot open): install it anew" in said
+
+
+def test_doctor_sees_a_broken_configuration(home: Path) -> None:
+    (home / "work" / "config.toml").write_text("[engine]\nthreads = 'two'\n")
+    done = run("doctor")
+    assert done.returncode == 1 and "! config.toml: engine.threads: expected" in done.stdout
+
+
+def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home / "state" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    game = started("abc").session
+    names = {"one": "maker/model:Q8_0", "two": "", "three": "\x1b[2J" + "x" * 200 + "/end.gguf"}
+    for name, asked in names.items():
+        session = replace(game, settings=replace(game.settings, asked=asked))
+        (folder / f"{name}.json").write_bytes(codec.dump(session))
+    assert commands.run("sessions", []) == 0
+    lines = {line.split()[3]: line for line in capsys.readouterr().out.splitlines()}
+    assert re.search(r"  one +Fake  maker/model:Q8_0 +  3 tokens: ", lines["one"])
+    assert re.search(r"  two +Fake   +3 tokens: ", lines["two"])
+    assert re.search(r"  three +Fake  …x+/end\.gguf  3 tokens: ", lines["three"]) and "\x1b" not in lines["three"]
+    assert len({line.index("3 tokens") for line in lines.values()}) == 1

@@ -1,0 +1,453 @@
+"""Both ends of the pipe: the real engine process, talked to as the program does."""
+
+import io
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf.engine import client as client_module
+from tokex_gguf.engine import process
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.client import EngineClient, exit_reason
+from tokex_gguf.engine.path_delta import Receiver, Sender
+from tokex_gguf.engine.protocol import (
+    Check,
+    Continue,
+    Continued,
+    EngineDied,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Foresee,
+    Foreseen,
+    Load,
+    Loaded,
+    Loading,
+    Request,
+    Stop,
+    Tokenize,
+    Tokenized,
+    encode,
+)
+from tokex_gguf.engine.worker import server as server_module
+from tokex_gguf.engine.worker.server import TOGETHER, Inbox, Server
+from tokex_gguf.engine.worker.vocabulary_search import Index
+
+LONG = list(range(1000, 2000)) * 5
+
+
+class Conversation:
+    """A client and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: queue.Queue[Delivery] = queue.Queue()
+        self.client = EngineClient(self.told.put)
+
+    def next(self) -> Delivery:
+        return self.told.get(timeout=60)
+
+    def load(self, path: Path) -> Loaded:
+        self.client.send(Load(str(path), 0, 0))
+        while isinstance(reply := self.next(), Loading):
+            assert 0 <= reply.fraction <= 1
+        assert isinstance(reply, Loaded)
+        return reply
+
+
+@pytest.fixture
+def conversation() -> Iterator[Conversation]:
+    conversation = Conversation()
+    yield conversation
+    conversation.client.close()
+
+
+def test_load_tokenise_evaluate(conversation: Conversation, model_path: Path) -> None:
+    assert conversation.load(model_path).vocab_size == 49152
+    conversation.client.send(Tokenize(1, "Once upon a time", True))
+    tokenized = conversation.next()
+    assert isinstance(tokenized, Tokenized)
+    assert b"".join(tokenized.pieces[token].data for token in tokenized.path) == b"Once upon a time"
+    conversation.client.send(Evaluate(2, tokenized.path, 0, 5))
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
+    assert first.decoded == len(first.distributions) == len(tokenized.path)
+    assert all(token in first.pieces for d in first.distributions for token in d.ids if token not in tokenized.pieces)
+    path = [*tokenized.path, first.distributions[-1].ids[0]]
+    conversation.client.send(Evaluate(3, path, len(path) - 1, 5))
+    second = conversation.next()
+    assert isinstance(second, Evaluated)
+    assert second.decoded == 1
+    assert not set(second.pieces) & (set(first.pieces) | set(tokenized.pieces)), "a piece is told once"
+
+
+def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
+    conversation.client.send(Evaluate(2, LONG[:3], 0, 5))
+    while isinstance(reply := conversation.next(), Evaluated) and reply.request == 1:
+        first = reply
+    assert isinstance(reply, Evaluated)
+    assert reply.request == 2
+    done = first.start + len(first.distributions)
+    assert done < len(LONG), "the older one was not finished"
+    conversation.client.send(Evaluate(3, LONG[:done], done - 1, 5))
+    again = conversation.next()
+    assert isinstance(again, Evaluated)
+    assert again.decoded == 1, "what it had decoded is kept"
+
+
+def test_stop_ends_an_evaluation(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Stop())
+    conversation.client.send(Tokenize(2, "a", True))
+    replies = [conversation.next()]
+    while not isinstance(replies[-1], Tokenized):
+        replies.append(conversation.next())
+    assert sum(len(r.distributions) for r in replies if isinstance(r, Evaluated)) < 1000
+
+
+def test_what_the_model_cannot_do_is_told_and_survived(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, [5, 10_000_000], 0, 5))
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
+    assert reply.request == 1
+    conversation.client.send(Tokenize(2, "", True))
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
+    assert "no tokens" in reply.reason
+    conversation.client.send(Tokenize(3, "a", True))
+    assert isinstance(conversation.next(), Tokenized)
+
+
+def test_a_file_that_is_no_model_is_told_in_one_line(conversation: Conversation, tmp_path: Path) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + b"\xff" * 100)
+    conversation.client.send(Load(str(path), 0, 0))
+    reply = conversation.next()
+    assert isinstance(reply, Failed)
+    assert reply.request is None
+    assert "bad.gguf" in reply.reason
+    assert "\n" not in reply.reason
+    with pytest.raises(queue.Empty):
+        conversation.told.get(timeout=0.5)  # its orderly end is not told as a death
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    conversation.next()
+    os.kill(conversation.client.pid, signal.Signals[name])
+    while not isinstance(reply := conversation.next(), EngineDied):
+        assert isinstance(reply, Evaluated)
+    assert reply.reason == name
+
+
+def test_close_ends_the_process_at_once_and_silently(model_path: Path) -> None:
+    conversation = Conversation()
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    conversation.next()
+    conversation.client.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(conversation.client.pid, 0)
+    while not conversation.told.empty():
+        assert not isinstance(conversation.told.get(), EngineDied)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_close_never_waits_for_what_was_queued(pause: float) -> None:
+    for _ in range(5):
+        conversation = Conversation()
+        time.sleep(pause)  # lets the writing thread come to different places
+        conversation.client.send(Stop())
+        conversation.client.send(Stop())
+        closing = threading.Thread(target=conversation.client.close)
+        closing.start()
+        closing.join(10)
+        assert not closing.is_alive()
+
+
+def test_exit_reasons() -> None:
+    assert exit_reason(-9) == "SIGKILL"
+    assert exit_reason(-200) == "signal 200"
+    assert exit_reason(1) == "exit code 1"
+
+
+def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, [100, 200], 0, 5))
+    first = conversation.next()
+    assert isinstance(first, Evaluated)
+    conversation.client.send(Continue(2, [100, 200, first.distributions[-1].ids[0]], 5))
+    count, expected = 0, first.distributions[-1].ids[0]
+    while count < 10:
+        reply = conversation.next()
+        assert isinstance(reply, Continued) and reply.tokens
+        for token, distribution in zip(reply.tokens, reply.distributions, strict=True):
+            assert token == expected
+            expected = distribution.ids[0]
+        count += len(reply.tokens)
+    conversation.client.send(Stop())
+    conversation.client.send(Tokenize(3, "a", True))
+    late = 0.0
+    while isinstance(reply := conversation.next(), Continued):
+        late += reply.seconds
+    # Those that were computed and not sent yet, and the one that was just being decoded.
+    assert late < TOGETHER + 1
+
+
+def test_continue_ends_with_the_model(conversation: Conversation, model_path: Path) -> None:
+    conversation.load(model_path)
+    text = (Path(__file__).parent.parent.parent / "prompts" / "natalia.txt").read_text()
+    conversation.client.send(Tokenize(1, text.partition("72 clips")[0] + "72", True))
+    tokenized = conversation.next()
+    assert isinstance(tokenized, Tokenized)
+    conversation.client.send(Continue(2, tokenized.path, 5))
+    conversation.client.send(Tokenize(3, "a", True))
+    replies = [conversation.next()]
+    while not isinstance(replies[-1], Tokenized):
+        replies.append(conversation.next())
+    told = {token: piece for reply in replies for token, piece in reply.pieces.items()}  # type: ignore[union-attr]
+    last = replies[-2]
+    assert isinstance(last, Continued)
+    assert told[last.distributions[-1].ids[0]].ends
+
+
+def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
+    conversation: Conversation, model_path: Path
+) -> None:
+    conversation.load(model_path)
+    conversation.client.send(Evaluate(1, LONG[:40], 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Foresee(2, LONG[:40], [5, 6, 7], 5))
+    first = conversation.next()
+    assert isinstance(first, Foreseen)
+    second = conversation.next()
+    assert isinstance(second, Foreseen)
+    assert (first.tokens, second.tokens) == ([5], [6, 7])
+    conversation.client.send(Evaluate(3, [*LONG[:40], 6, 8], 41, 5))
+    reply = conversation.next()
+    assert isinstance(reply, Evaluated)
+    assert reply.decoded == 1
+
+
+def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
+    conversation: Conversation, tiny: dict[str, Path]
+) -> None:
+    conversation.load(tiny["mamba"])
+    conversation.client.send(Evaluate(1, [5, 6, 7], 2, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    conversation.client.send(Foresee(2, [5, 6, 7], [1, 2, 3, 4], 5))
+    for _ in range(2):
+        reply = conversation.next()
+        assert isinstance(reply, Foreseen)
+        assert len(reply.tokens) == len(reply.distributions) == 1
+
+
+# --- what the client writes, and when
+
+
+@pytest.fixture
+def echo() -> "subprocess.Popen[bytes]":
+    """In an engine's place: says what it was written, and never answers it."""
+    script = "import sys\nfor line in sys.stdin: print(line.strip(), file=sys.stderr, flush=True)"
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "QUIET", 3600)
+    client = EngineClient(lambda _: None, echo)
+    assert echo.stderr
+    check, foresee, evaluate = Check(1, [1], True), Foresee(2, [1], [2], 5), Evaluate(3, [1], 0, 5)
+    client.send(check)
+    client.send(foresee)
+    client.send(Stop())  # goes at once, and what was held with it, in its order
+    receiver = Receiver()
+    assert [receiver.decode(echo.stderr.readline()) for _ in range(3)] == [check, foresee, Stop()]
+    client.send(evaluate)
+    assert receiver.decode(echo.stderr.readline()) == evaluate
+    client.close()
+    echo.stderr.close()
+
+
+def test_what_is_held_back_goes_when_nothing_else_comes(echo: "subprocess.Popen[bytes]") -> None:
+    client = EngineClient(lambda _: None, echo)
+    assert echo.stderr
+    client.send(Check(1, [1], True))
+    assert Receiver().decode(echo.stderr.readline()) == Check(1, [1], True)
+    client.close()
+    echo.stderr.close()
+
+
+# --- the engine's inbox
+
+
+def inbox(*requests: Request) -> Inbox:
+    box = Inbox(io.BytesIO(b"".join(map(Sender().encode, requests))), io.BytesIO())
+    box.read()
+    box._closed = False  # the source ended, but the other side is still there
+    return box
+
+
+def ask(box: Inbox, request: Request) -> None:
+    """Takes a request as the reading thread does."""
+    with box._changed:
+        box._take(request)
+        box._changed.notify()
+
+
+def test_only_the_newest_evaluation_is_answered() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5), Tokenize(2, "a", True), Evaluate(3, [1], 0, 5), Tokenize(4, "b", True))
+    assert [box.next(), box.next(), box.next()] == [
+        Tokenize(2, "a", True),
+        Evaluate(3, [1], 0, 5),
+        Tokenize(4, "b", True),
+    ]
+
+
+def test_stop_takes_back_an_evaluation_that_has_not_begun() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5), Stop(), Tokenize(2, "a", True))
+    assert box.next() == Tokenize(2, "a", True)
+
+
+def test_the_end_of_the_source_is_the_end() -> None:
+    box = Inbox(io.BytesIO(b""), io.BytesIO())
+    box.read()
+    assert box.next() is None
+
+
+def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> None:
+    box = inbox(Check(1, [1], True), Check(2, [1], True), Evaluate(3, [1], 0, 5))
+    assert [box.next(), box.next()] == [Evaluate(3, [1], 0, 5), Check(2, [1], True)]
+    assert not box._waiting, "nobody listens to the older one's answer"
+
+
+def test_a_request_ends_the_wait_for_quiet() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as source:
+        box = Inbox(source, io.BytesIO())
+        reader = threading.Thread(target=box.read)
+        reader.start()
+        assert box.idle(0.001)
+        threading.Timer(0.05, os.write, [writing, encode(Tokenize(1, "a", True))]).start()
+        began = time.monotonic()
+        assert not box.idle(60)
+        assert time.monotonic() - began < 30
+        os.close(writing)
+        reader.join()
+
+
+def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the quiet before it, nor for more than a slice of it."""
+    box = inbox()
+    server = Server(box, io.BytesIO())
+    slices: list[int] = []
+    index = Index(10**9, lambda _: b"a")
+    monkeypatch.setattr(index, "extend", lambda: slices.append(1))
+    monkeypatch.setattr(server_module, "QUIET", 60)
+    server._answered = True
+    asked = Evaluate(1, [1], 0, 5)
+    threading.Timer(0.05, ask, [box, asked]).start()
+    began = time.monotonic()
+    assert server._next(index) == asked
+    assert time.monotonic() - began < 30 and not slices
+    monkeypatch.setattr(server_module, "QUIET", 0)
+    threading.Timer(0.05, ask, [box, asked]).start()
+    assert server._next(index) == asked
+    assert slices
+
+
+def test_foresight_waits_for_everything_else() -> None:
+    box = inbox(Foresee(1, [1], [2], 5), Tokenize(2, "a", True), Foresee(3, [1], [3], 5))
+    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Foresee(3, [1], [3], 5)]
+
+
+@pytest.mark.parametrize("newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop()])
+@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Foresee(1, [1], [2], 5)])
+def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request) -> None:
+    box = inbox(older)
+    assert box.next() == older
+    assert not box.abort.asked
+    box._take(newer)
+    assert box.abort.asked
+
+
+def test_foresight_and_text_end_no_evaluation() -> None:
+    box = inbox(Evaluate(1, [1], 0, 5))
+    box.next()
+    box._take(Foresee(2, [1], [2], 5))
+    box._take(Tokenize(3, "a", True))
+    assert not box.abort.asked
+
+
+def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "llama_cpp.py").write_text("raise OSError('libllama.so: cannot open')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    conversation = Conversation()
+    conversation.client.send(Load("any.gguf", 0, 0))
+    reply = conversation.next()
+    assert isinstance(reply, Failed) and reply.request is None
+    assert "libllama.so: cannot open" in reply.reason
+    conversation.client.close()
+
+
+def test_the_engine_writes_its_log_where_load_says(tmp_path: Path) -> None:
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
+    conversation = Conversation()
+    conversation.client.send(Load(str(tmp_path / "bad.gguf"), 0, 0, str(tmp_path / "log")))
+    while not isinstance(conversation.next(), Failed | EngineDied):
+        pass
+    conversation.client.close()
+    assert "gguf" in (tmp_path / "log").read_text()
+    assert (tmp_path / "log").stat().st_mode & 0o077 == 0
+
+
+def test_an_engine_started_early_serves_and_goes_with_the_client(model_path: Path) -> None:
+    engine = process.start()
+    told: queue.Queue[Delivery] = queue.Queue()
+    client = EngineClient(told.put, engine)
+    assert client.pid == engine.pid
+    client.send(Load(str(model_path), 0, 0))
+    while not isinstance(told.get(timeout=60), Loaded):
+        pass
+    client.close()
+    assert engine.poll() is not None
+
+
+def test_an_engine_that_nobody_wants_ends_with_its_input() -> None:
+    engine = process.start()
+    assert engine.stdin and engine.stdout
+    engine.stdin.close()
+    assert engine.wait(timeout=60) == 0
+    engine.stdout.close()
+
+
+def test_a_line_of_nothing_but_numbers_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading JSON holds the interpreter: 14 MB of numbers are no reply, and would stop every key and signal."""
+    head, end = '["Tokenized",{"request":1,"path":[', '1],"pieces":[],"said":[],"notice":""}]\n'
+    code = f"print({head!r} + '1,' * (7 << 20) + {end!r}, end='', flush=True); input()"
+    engine = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    came: queue.SimpleQueue[object] = queue.SimpleQueue()
+    read: list[bytes] = []
+    monkeypatch.setattr(client_module, "decode", read.append)
+    talk = EngineClient(came.put, engine)
+    try:
+        assert came.get(timeout=60) == EngineDied("unreadable reply")
+    finally:
+        talk.close()
+    assert not read

@@ -1,0 +1,80 @@
+"""How the number of threads follows what they get of the processor."""
+
+import itertools
+
+from tokex_gguf.engine.worker.threads import PROBATION, Pace
+
+
+def after(pace: Pace, seconds: float, share: float, count: int = 1) -> list[int]:
+    """The threads after each of some decodes in which every thread got a share of a core."""
+    threads = []
+    for _ in range(count):
+        pace.took(seconds, seconds * share * pace.threads)
+        threads.append(pace.threads)
+    return threads
+
+
+def test_threads_that_get_their_cores_stay() -> None:
+    assert set(after(Pace(4), 0.010, 0.99, 500)) == {4}
+    assert set(after(Pace(2), 0.010, 0.95, 500)) == {2}, "the screen is drawn meanwhile"
+
+
+def test_one_that_shares_its_core_is_left_out_for_a_while() -> None:
+    pace = Pace(2)
+    threads = after(pace, 0.010, 0.7, 11)
+    assert threads[:9] == [2] * 9 and threads[10] == 1
+    assert set(after(pace, 0.009, 1.0, int(PROBATION / 0.009))) == {1}
+    assert after(pace, 0.009, 1.0) == [2]
+    # The other load is still there.
+    assert after(pace, 0.010, 0.5, 11)[-1] == 1
+
+
+def test_fewer_that_are_slower_are_given_up_at_once_and_tried_ever_more_rarely() -> None:
+    pace = Pace(2)
+    tried = [n for n in range(2000) if after(pace, 0.010 if pace.threads == 2 else 0.019, 0.7) == [1]]
+    between = [b - a for a, b in itertools.pairwise(tried)]
+    assert between[0] < 25 and between[-1] > 300 and len(tried) < 12
+    after(pace, 0.010, 0.99, 4000)  # all was well for a while
+    assert 1 in after(pace, 0.010, 0.7, 25)
+
+
+def test_one_decode_that_was_held_up_is_no_measure() -> None:
+    pace = Pace(2)
+    after(pace, 0.008, 0.8, 10)
+    pace.took(0.025, 0.025)
+    assert pace.threads == 1
+    pace.took(0.014, 0.014)
+    assert pace.threads == 2
+
+
+def test_one_token_is_not_compared_with_many() -> None:
+    pace = Pace(2)
+    pace.took(0.2, 0.25, 48)
+    assert pace.threads == 1
+    pace.took(0.018, 0.018, 1)
+    assert pace.threads == 1
+    pace.took(0.3, 0.3, 48)
+    assert pace.threads == 2
+
+
+def test_one_long_decode_is_enough() -> None:
+    assert after(Pace(2), 5.0, 0.6) == [1]
+
+
+def test_as_many_are_left_out_as_others_need() -> None:
+    assert after(Pace(8), 1.0, 7.4 / 8) == [7]
+    assert after(Pace(8), 1.0, 5.2 / 8) == [5]
+    assert after(Pace(8), 1.0, 0.0) == [1], "while a file is read for the first time, say"
+
+
+def test_one_thread_stays_one() -> None:
+    assert set(after(Pace(1), 0.010, 0.3, 100)) == {1}
+
+
+def test_clocks_of_coarse_steps_do_no_harm() -> None:
+    """Processor time may come in steps of 1/64 s, as on Windows."""
+    pace = Pace(2)
+    for step in itertools.accumulate([0.0071] * 400):
+        before, now = ((step - 0.0071) * 2 * 64) // 1 / 64, (step * 2 * 64) // 1 / 64
+        pace.took(0.0071, now - before)
+        assert pace.threads == 2

@@ -1,0 +1,268 @@
+"""The messages: what goes in comes out, on one line, and nothing else is accepted."""
+
+import json
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokex_gguf.engine import protocol
+from tokex_gguf.engine.protocol import (
+    Chat,
+    Check,
+    Checked,
+    Continue,
+    Continued,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Foresee,
+    Foreseen,
+    Found,
+    Load,
+    Loaded,
+    Loading,
+    Message,
+    Ping,
+    Pong,
+    ProtocolError,
+    Search,
+    Stop,
+    Tokenize,
+    Tokenized,
+    decode,
+    encode,
+)
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
+
+ANSWER = Distribution.of(12.25, [5, 0, 2**31 - 1], [-0.1, -2.5, -700.125])
+
+EXAMPLES: list[Message] = [
+    Load("/a b/ü\n.gguf", 4096, 8),
+    Tokenize(7, "line\r\nbreak\u2028 and 🐕 \x00", False),
+    Evaluate(8, [1, 2, 3], 1, 30),
+    Evaluate(8, [1, 2, 3], 1, 30, 99),
+    Stop(),
+    Loading(0.25),
+    Loaded("Näme", "llama", "Q4_K - Medium", 49152, 2048, 8192, None, True),
+    Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False),
+    Tokenized(9, [1, 2, 2], {1: Piece(b"a"), 2: Piece(b"<|x|>", True)}),
+    Evaluated(10, 3, [ANSWER, ANSWER], [Taken(-1.5, 2), Taken(-20.0, 40_000)], {5: Piece(b"\n")}, 2, 0.5, 2048),
+    Evaluated(10, 3, [], [], {}, 0, 0.0, 2048),
+    Failed(11, "why\nnot"),
+    Failed(None, "no such file", 512),
+    Foresee(5, [1, 2], [3, 4], 30),
+    Continue(6, [1, 2], 30),
+    Tokenize(7, " and", True, True),
+    Chat(8, '{"messages": [{"role": "user", "content": "Hé\\n"}]}'),
+    Tokenized(8, [1, 2], {1: Piece(b" the"), 2: Piece(b"a")}, [1]),
+    Tokenized(8, [1, 2], {}, None),
+    Search(7, [1, 2], '" thé"', 30),
+    Check(8, [1, 2], True),
+    Found(7, [3], [Taken(-1.5, 20)], 40_000, {3: Piece(b" the")}, 1, 0.01),
+    Checked(8, 5),
+    Checked(8, None),
+    Foreseen(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
+    Continued(6, [2], [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
+    Ping(),
+    Pong(),
+]
+
+
+def plain(value: Any) -> Any:
+    """A value that compares by content; distributions compare by identity."""
+    if isinstance(value, Distribution):
+        return value.entropy_bits, value.ids, value.logprobs
+    if is_dataclass(value):
+        return type(value), {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    return list(map(plain, value)) if isinstance(value, list) else value
+
+
+def assert_comes_back(message: Message) -> None:
+    line = encode(message)
+    assert line.endswith(b"\n") and line.count(b"\n") == 1 and len(line.splitlines()) == 1
+    again = decode(line)
+    assert plain(again) == plain(message)
+    assert encode(again) == line
+
+
+# --- there and back
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_round_trip(message: Message) -> None:
+    assert_comes_back(message)
+
+
+def test_every_message_has_an_example() -> None:
+    assert {type(message) for message in EXAMPLES} == set(get_args(protocol.Request)) | set(get_args(protocol.Reply))
+
+
+def test_every_byte_in_a_piece() -> None:
+    pieces = {byte: Piece(bytes([byte]), byte % 2 == 0) for byte in range(256)}
+    pieces[256] = Piece(bytes(range(256)))
+    pieces[257] = Piece(b"")
+    assert_comes_back(Tokenized(1, list(pieces), pieces))
+
+
+def test_types_come_back() -> None:
+    message = decode(encode(EXAMPLES[9]))
+    assert isinstance(message, Evaluated)
+    assert isinstance(message.distributions[0], Distribution)
+    assert isinstance(message.taken[0], Taken) and isinstance(message.taken[0].rank, int)
+    assert isinstance(message.pieces[5], Piece)
+    assert message.distributions[0].candidate(2).token == 2**31 - 1
+
+
+@given(st.text(max_size=20), st.lists(st.integers(0, 2**31 - 1), max_size=5), st.binary(max_size=10), st.booleans())
+@settings(deadline=None)
+def test_any_text_and_bytes(text: str, path: list[int], data: bytes, control: bool) -> None:
+    assert_comes_back(Tokenize(1, text, control))
+    assert_comes_back(Tokenized(1, path, {token: Piece(data, control) for token in path}))
+
+
+@given(st.lists(st.floats(-1e4, 0), min_size=1, max_size=5), st.floats(0, 20))
+@settings(deadline=None)
+def test_numbers_are_exact(logprobs: list[float], entropy: float) -> None:
+    distribution = Distribution.of(entropy, range(len(logprobs)), logprobs)
+    assert_comes_back(Evaluated(1, 0, [distribution], [Taken(logprobs[0], 1)], {}, 1, entropy, 512))
+
+
+def test_a_token_that_cannot_come() -> None:
+    """Statistics let a logit be minus infinity, so its log-probability can be sent."""
+    distribution = Distribution.of(0.0, [1, 2], [0.0, -math.inf])
+    assert_comes_back(Evaluated(1, 0, [distribution], [Taken(-math.inf, 2)], {}, 1, 0.5, 512))
+
+
+# --- what is no message
+
+
+def line(name: str, **values: Any) -> bytes:
+    return json.dumps([name, values]).encode()
+
+
+def evaluated(**changed: Any) -> bytes:
+    """A good Evaluated, but for what is changed."""
+    good = json.loads(encode(EXAMPLES[9]))[1]
+    return line("Evaluated", **{**good, **changed})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\n",
+        b"llama.cpp: a warning\n",
+        b"\xff\xfe",
+        b'["Stop",{}',
+        b'["Stop",{}] ["Stop",{}]',
+        b"5",
+        b"null",
+        b"true",
+        b'"Stop"',
+        b'"ab"',
+        b"[]",
+        b"{}",
+        b'["Stop"]',
+        b'["Stop",{},{}]',
+        b'{"Stop":{},"pieces":{}}',
+        b'["Load",5]',
+        b'["Load",null]',
+        b'["Load",[]]',
+        b'["Load","pieces"]',
+        b'["Load",["pieces"]]',
+        b'["Load",["distributions"]]',
+        b"[5,{}]",
+        b"[null,{}]",
+        b'[["Stop"],{}]',
+        b"[{},{}]",
+        line("stop"),
+        line("EngineDied", reason="forged"),
+        line("__class__"),
+        line("Stop", extra=1),
+        line("Load", path="x"),
+        line("Load", path="x", context=1, threads=1, more=1),
+        line("Loading"),
+        line("Tokenized", request=1, path=[]),
+        b"[" * 100_000,
+        b'["Stop",' + b'{"a":' * 100_000,
+    ],
+    ids=lambda bad: repr(bad[:40]),
+)
+def test_no_message(bad: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode(bad)
+
+
+@pytest.mark.parametrize("pieces", [5, None, [5], [[]], [[1, "a", False, 0, 0]], [[1, "\u0100", False]]])
+def test_no_pieces(pieces: Any) -> None:
+    with pytest.raises(ProtocolError):
+        decode(evaluated(pieces=pieces))
+
+
+@pytest.mark.parametrize("data", [5, None, ["a"], {}])
+def test_piece_that_is_no_text(data: Any) -> None:
+    with pytest.raises(ProtocolError):
+        decode(evaluated(pieces=[[1, data, False]]))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        5,
+        [],
+        [1.0],
+        [1.0, 5, [0.0]],
+        [1.0, ["a"], [0.0]],
+        [1.0, [1.5], [0.0]],
+        [1.0, [1], ["a"]],
+        [1.0, [1], [None]],
+        [1.0, [2**31], [0.0]],  # beyond what a token id can be
+        [1.0, [-(2**40)], [0.0]],
+        [1.0, [1], [10**400]],
+    ],
+)
+def test_no_distribution(packed: Any) -> None:
+    with pytest.raises(ProtocolError):
+        decode(evaluated(distributions=[packed]))
+
+
+@pytest.mark.parametrize("taken", [5, None, [5], [[]], [[1.0]], [[1.0, 2, 3]]])
+def test_nothing_taken(taken: Any) -> None:
+    with pytest.raises(ProtocolError):
+        decode(evaluated(taken=taken))
+
+
+@pytest.mark.parametrize("missing", [field.name for field in fields(Evaluated)])
+def test_missing_field(missing: str) -> None:
+    values = json.loads(evaluated())[1]
+    del values[missing]
+    with pytest.raises(ProtocolError):
+        decode(line("Evaluated", **values))
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["pieces", "distributions", "taken"]), json_values | st.lists(st.lists(json_values, max_size=3)))
+@settings(deadline=None, max_examples=200)
+def test_a_packed_field_is_right_or_a_fault(name: str, value: Any) -> None:
+    """No other exception: the thread that reads knows only this one."""
+    try:
+        message = decode(evaluated(**{name: value}))
+    except ProtocolError:
+        return
+    assert isinstance(message, Evaluated)
+
+
+def test_a_fault_tells_nothing_of_what_was_said() -> None:
+    with pytest.raises(ProtocolError, match=r"^10000 bytes are no message \(JSONDecodeError\)$"):
+        decode(b"x" * 10_000)

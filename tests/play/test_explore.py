@@ -1,0 +1,690 @@
+"""Looking back, jumping, searching, typing, scoring, the tree and the lists: without model or terminal."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests import fake
+from tests.fake import PIECES, Play, started
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
+from tokex_gguf.play.keymap import Action, Mode, in_mode
+from tokex_gguf.play.rules import cursor as rule_cursor
+from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.play.update import (
+    Edit,
+    Edited,
+    EditFailed,
+    Go,
+    Listed,
+    ListStarters,
+    Message,
+    PointedAtRow,
+    PointedAtToken,
+    Typed,
+    Unbound,
+)
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.outline import branches
+from tokex_gguf.values.ranking import surprisals
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node, entropy_before
+
+
+def paths(play: Play) -> list[list[int]]:
+    return [prompt.tip.path() for prompt in play.session.prompts]
+
+
+def playing_keys() -> list[Action]:
+    """What can be pressed while playing and needs a prompt."""
+    free = {Action.QUIT, Action.SUSPEND, Action.HELP, Action.LAYER, Action.MORE_LAYERS, Action.PALETTE, Action.MOUSE}
+    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.GO}
+    return sorted({binding.action for binding in in_mode(Mode.PLAY)} - free, key=lambda action: action.name)
+
+
+def cursor(play: Play) -> int | None:
+    """Position of the token looked at."""
+    node = play.session.prompt.cursor
+    return None if node is None else node.depth - 1
+
+
+# --- looking back
+
+
+def test_looking_back_shows_the_table_before_each_token_and_decodes_nothing() -> None:
+    play = started("hello world")
+    path, decoded = fake.text_to_path("hello world"), play.decoded
+    for position in range(len(path) - 1, 0, -1):
+        play.press(Action.CURSOR_BACK)
+        place = play.session.prompt.place
+        assert cursor(play) == position
+        expected = fake.ranked(path[:position])
+        assert [row.token for row in table(place)][:30] == expected[:30]
+        row = table(place)[selected_row(place)]
+        assert row.token == path[position], "the token that was taken is selected"
+        assert row.rank == expected.index(path[position]) + 1, "and has its true rank, also below the table's rows"
+        assert math.isclose(row.logprob, fake.logprobs(path[:position])[path[position]])
+    assert paths(play) == [path]
+    assert play.decoded == decoded and not play.asked
+
+
+def test_the_first_token_has_no_table() -> None:
+    play = started().press(Action.CURSOR_FIRST)
+    assert cursor(play) == 0 and table(play.session.prompt.place) == ()
+    for action in (Action.UP, Action.DOWN, Action.APPEND, Action.SEARCH, Action.INPUT):
+        play.press(action)
+        assert len(play.session.prompts) == 1 and play.session.mode is Mode.PLAY
+    assert "nothing comes before the first token" in play.session.notice
+
+
+def test_another_token_at_an_inner_place_opens_a_new_prompt_and_leaves_the_old_one() -> None:
+    play = started("hello")
+    path = fake.text_to_path("hello")
+    play.press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.TOP)
+    if fake.ranked(path[:3])[0] == path[3]:
+        play.press(Action.DOWN)
+    place = play.session.prompt.place
+    token = table(place)[selected_row(place)].token
+    play.press(Action.APPEND)
+    assert paths(play) == [path, [*path[:3], token]]
+    assert play.session.active == 1 and cursor(play) is None
+    assert play.session.prompts[0].cursor is not None, "the old prompt still looks there"
+
+
+def test_the_token_that_was_taken_opens_nothing() -> None:
+    play = started().press(Action.CURSOR_BACK, Action.APPEND)
+    assert len(play.session.prompts) == 1 and "was taken here" in play.session.notice
+
+
+def test_popping_is_for_the_tip() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.POP)
+    assert paths(play) == [fake.text_to_path("hello")] and "Esc" in play.session.notice
+    play.press(Action.CURSOR_TIP, Action.POP)
+    assert paths(play) == [fake.text_to_path("hell")]
+
+
+def test_what_was_selected_at_the_tip_is_selected_again_there() -> None:
+    play = started().press(Action.DOWN, Action.DOWN)
+    before = play.session.prompt
+    play.press(Action.CURSOR_FAR_BACK, Action.DOWN, Action.CURSOR_TIP)
+    assert play.session.prompt == before
+
+
+def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
+    play = started("hello").press(PointedAtToken(2))
+    assert cursor(play) == 2
+    play.press(PointedAtRow(4))
+    assert selected_row(play.session.prompt.place) == 4
+    play.press(PointedAtRow(4000))
+    assert selected_row(play.session.prompt.place) == len(table(play.session.prompt.place)) - 1
+    play.press(PointedAtToken(99))
+    assert cursor(play) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "why"),
+    [
+        ((), Action.UP, "this is the most likely token"),
+        ((), Action.TOP, "this is the most likely token"),
+        ((Action.BOTTOM,), Action.DOWN, "/ finds every other token"),
+        ((Action.CURSOR_FIRST,), Action.UP, "nothing comes before the first token"),
+        ((Action.CURSOR_FIRST,), Action.APPEND, "nothing comes before the first token"),
+        ((Action.CURSOR_FIRST,), Action.CURSOR_FIRST, "this is the first token"),
+        ((Action.CURSOR_FIRST,), Action.CURSOR_FAR_BACK, "this is the first token"),
+        ((), Action.CURSOR_ON, "this is the prompt's end"),
+        ((), Action.CURSOR_TIP, "? shows the keys, ctrl+q quits"),
+        ((Action.CURSOR_BACK,), Action.POP, "Esc goes there"),
+        ((Action.CURSOR_BACK,), Action.AUTOPLAY, "Esc goes there"),
+        ((Action.CURSOR_BACK,), Action.APPEND, "this one was taken here"),
+        ((Action.POP,) * 4, Action.POP, "the first token stays"),
+        ((), Action.NEXT, "one prompt is open: d copies it"),
+        ((), Action.PREVIOUS, "one prompt is open: d copies it"),
+        ((), Action.REMOVE, "the last prompt stays"),
+        ((), Action.UNDO, "no removed prompt"),
+        ((), Go(0), "this is prompt 1"),
+        ((), Go(3), "there is no prompt 4"),
+        ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
+        ((), Action.CLEAR_SCORES, "no phrases were scored"),
+        ((), Action.RESTART, "the engine answers"),
+        ((Action.NEXT_SURPRISE,), Action.NEXT_SURPRISE, "this is the only such token"),
+        ((Action.TREE,), Action.UP, "this is the first line"),
+        ((Action.PROMPTS, Action.BOTTOM), Action.DOWN, "this is the last line"),
+        ((Action.SEARCH,), Action.UP, "this is the likeliest one"),
+        ((Action.SEARCH, Action.BOTTOM), Action.DOWN, "this is the last one"),
+        ((Action.SEARCH, Typed("no such text")), Action.APPEND, "no token has this text"),
+        ((Action.INPUT,), Action.SCORE, "type a phrase first"),
+        ((Action.HELP,), PointedAtToken(1), "a click does nothing here"),
+        ((Action.INPUT,), PointedAtRow(1), "a click does nothing here"),
+        ((Action.TREE,), PointedAtToken(1), "Esc goes back"),
+        ((Action.TREE,), Unbound("x"), "x does nothing here: Esc goes back"),
+        ((), Unbound("Q"), "Q does nothing here: ? shows the keys, ctrl+q quits"),
+    ],
+)
+def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Message, why: str) -> None:
+    play = started("hello").press(*before)
+    was = replace(play.session, notice="")
+    play.press(key)
+    assert why in play.session.notice
+    assert len(play.session.notice) < 60, "it fits into the smallest screen"
+    was = replace(was, cost=play.session.cost)  # what the key before it had cost is not told any more
+    assert replace(play.session, notice="") == was, "and nothing else happens"
+
+
+@pytest.mark.parametrize("key", [*playing_keys(), Go(0), PointedAtToken(0), Typed("pasted")])
+def test_before_the_starting_prompt_is_read_keys_say_so(key: Message) -> None:
+    play = Play("hello")
+    play.take(key)
+    assert "not read yet" in play.session.notice
+
+
+def test_a_click_on_the_selected_line_is_no_fault() -> None:
+    play = started("hello").press(Action.TREE)
+    play.press(PointedAtRow(play.session.row))
+    assert play.session.notice == ""
+
+
+def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
+    play = started("hello")
+    play.take(EngineDied("SIGKILL"))
+    play.press(PointedAtToken(2))
+    assert cursor(play) == 2
+    play.press(Action.CURSOR_TIP, Typed("pasted"))
+    assert play.session.notice.startswith("the engine is not there: r restarts it")
+
+
+# --- jumping
+
+
+@pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT])
+def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
+    play = started("hello")
+    nodes = play.session.prompt.tip.nodes(1)
+    bits = [node.surprisal if key is Action.MOST_SURPRISE else entropy_before(node) for node in nodes]
+    values = [(node, value) for node, value in zip(nodes, bits, strict=True) if value is not None]
+    ordered = sorted(values, key=lambda pair: pair[1], reverse=True)
+    assert len(ordered) == 4
+    for node, _ in ordered:
+        play.press(key)
+        assert play.session.prompt.cursor is node
+    play.press(key)
+    assert play.session.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
+    other = Action.MOST_SURPRISE if key is Action.MOST_DOUBT else Action.MOST_DOUBT
+    for before in (Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.CURSOR_BACK, other):
+        play.press(before, key)
+        assert play.session.prompt.cursor is ordered[0][0], "only after itself it goes on to the next"
+    assert started("h").press(key).session.notice == rule_cursor.NONE
+
+
+def test_notable_is_the_highest_tenth_or_what_reaches_the_threshold() -> None:
+    tip = Node(None, -1).descend(list(range(51)))
+    for node in tip.nodes():
+        node.attach(fake.distribution([1], 3))
+        node.attach_taken(Taken(-((node.depth - 2) % 25) * math.log(2), 2))
+    ranked = surprisals(tip)
+    # A tenth of fifty is five; equals stay together.
+    assert len(ranked.notable(0.0)) == 6 and ranked.notable(0.0).next(0) == 24
+    assert len(ranked.notable(23.5)) == 2 and ranked.notable(23.5).previous(99) == 51
+    assert len(ranked.notable(99.0)) == len(surprisals(tip.ancestor(1)).notable(0.0)) == 0
+
+
+def test_n_goes_round_the_most_surprising_tokens() -> None:
+    play = started("hello world, how are you")
+    nodes = play.session.prompt.tip.nodes()
+    bits = {node.depth - 1: node.surprisal for node in nodes[1:]}
+    best = sorted(sorted(bits, key=lambda place: -(bits[place] or 0))[:3])
+    seen = []
+    for _ in range(4):
+        play.press(Action.NEXT_SURPRISE)
+        seen.append(cursor(play))
+    assert seen == [*best, best[0]]
+    for expected in (best[2], best[1], best[0], best[2]):
+        play.press(Action.LAST_SURPRISE)
+        assert cursor(play) == expected
+
+
+def test_m_goes_to_the_places_of_highest_entropy() -> None:
+    play = started("hello world, how are you")
+    path = fake.text_to_path("hello world, how are you")
+    entropy = {place: fake.distribution(path[:place], 5).entropy_bits for place in range(1, len(path))}
+    best = sorted(sorted(entropy, key=lambda place: -entropy[place])[:3])
+    play.press(Action.NEXT_DOUBT)
+    assert cursor(play) == best[0]
+    play.press(Action.LAST_DOUBT)
+    assert cursor(play) == best[-1]
+
+
+def test_a_threshold_of_the_configuration_counts() -> None:
+    play = started("hello world, how are you", surprise=60.0).press(Action.NEXT_SURPRISE)
+    assert cursor(play) is None and "no such token" in play.session.notice
+
+
+# --- searching
+
+
+def searching(*text: str) -> Play:
+    play = started().press(Action.SEARCH)
+    for part in text:
+        play.press(Typed(part))
+    return play
+
+
+def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
+    play = searching()
+    path = play.session.prompt.tip.path()
+    assert play.session.hunt and play.session.hunt.rows
+    assert [row.token for row in play.session.hunt.rows] == fake.ranked(path)
+    play.press(Typed("A"))
+    wanted = [token for token in fake.ranked(path) if "a" in PIECES[token].data.decode().lower()]
+    assert [row.token for row in play.session.hunt.rows] == wanted
+    assert [row.rank for row in play.session.hunt.rows] == [fake.ranked(path).index(token) + 1 for token in wanted]
+
+
+def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> None:
+    play = searching()
+    play.press(Action.BOTTOM)
+    path, last = play.session.prompt.tip.path(), fake.ranked(play.session.prompt.tip.path())[-1]
+    play.take(Action.APPEND)
+    (request,) = play.asked
+    assert isinstance(request, Evaluate) and request.start == len(path), "only the new token"
+    play.answer()
+    assert paths(play) == [[*path, last]] and play.session.mode is Mode.PLAY
+    assert play.session.prompt.tip.taken == fake.taken(path, last)
+
+
+def test_only_the_newest_search_counts() -> None:
+    play = started()
+    play.take(Action.SEARCH)
+    play.take(Typed("a"))
+    first, second = play.asked
+    assert isinstance(first, Search) and isinstance(second, Search)
+    play.take(play.reply(first))  # type: ignore[arg-type]
+    assert play.session.hunt and play.session.hunt.rows is None
+    play.answer()
+    assert play.session.hunt.rows is not None
+
+
+def test_nothing_found_appends_nothing_and_escape_changes_nothing() -> None:
+    play = searching("no such text")
+    path = paths(play)
+    play.press(Action.APPEND)
+    assert play.session.mode is Mode.SEARCH and "no token" in play.session.notice
+    play.press(Action.CLOSE)
+    assert play.session.mode is Mode.PLAY and paths(play) == path and play.session.line.text == ""
+
+
+def test_a_search_at_an_inner_place_opens_a_new_prompt() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.SEARCH)
+    play.press(Action.BOTTOM, Action.APPEND)
+    path = fake.text_to_path("hello")
+    assert paths(play) == [path, [*path[:4], fake.ranked(path[:4])[-1]]]
+
+
+# --- typing and scoring
+
+
+def test_typed_text_shows_its_probability_and_enter_appends_it_for_nothing() -> None:
+    play = started("hello").press(Action.INPUT, Typed("w"), Typed("o"))
+    path, typed = fake.text_to_path("hello"), fake.text_to_path("wo")
+    assert play.session.draft and play.session.draft.tip.path() == [*path, *typed]
+    expected = fake.logprobs(path)[typed[0]] + fake.logprobs([*path, typed[0]])[typed[1]]
+    score = Score(play.session.draft.base, play.session.draft.tip)
+    assert score.logprob == pytest.approx(expected)
+    assert paths(play) == [path], "nothing is appended yet"
+    decoded = play.decoded
+    play.press(Action.ENTER)
+    assert paths(play) == [[*path, *typed]] and play.session.ready and play.decoded == decoded
+
+
+def test_enter_right_after_the_last_letter_waits_for_the_tokens() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed("wo"))
+    play.take(Action.ENTER)
+    assert play.session.mode is Mode.INPUT
+    play.answer()
+    assert paths(play) == [fake.text_to_path("hellowo")] and play.session.mode is Mode.PLAY
+
+
+def test_typing_goes_on_from_the_text_and_adds_nothing() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed(" x"))
+    (request,) = play.asked
+    assert request == Tokenize(request.request, " x", True, True)  # type: ignore[union-attr]
+
+
+def test_escape_leaves_the_prompt_as_it_was() -> None:
+    play = started("hello").press(Action.DOWN)
+    before = play.session.prompt
+    play.press(Action.INPUT, Typed("wo"), Action.CLOSE)
+    assert play.session.prompt == before and play.session.draft is None and play.session.ready
+
+
+def test_phrases_are_scored_against_each_other() -> None:
+    play = started("hello").press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"))
+    play.press(Action.SCORE, Typed("ab"), Action.SCORE)
+    path = fake.text_to_path("hello")
+    assert paths(play) == [path] and play.session.line.text == ""
+    second, first = play.session.scores  # the one that was scored again comes last
+    tokens = fake.text_to_path("ab")
+    expected = fake.logprobs(path)[tokens[0]] + fake.logprobs([*path, tokens[0]])[tokens[1]]
+    assert first.logprob == pytest.approx(expected)
+    assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
+    share = shares(play.session.scores)[1]
+    assert first.logprob is not None and second.logprob is not None
+    assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
+    assert sum(value or 0 for value in shares(play.session.scores)) == pytest.approx(1.0)
+    assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]
+    play.press(Action.CLOSE)
+    assert play.session.scores, "they stay until they are cleared"
+    play.press(Action.CLEAR_SCORES)
+    assert play.session.scores == ()
+
+
+def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed("ab"))
+    play.take(Action.SCORE)
+    play.answer()
+    assert [score.logprob is not None for score in play.session.scores] == [True]
+
+
+def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
+    play = started("hello").press(Action.INPUT)
+    for text in ("ab", "c", "de"):
+        for char in text:
+            play.take(Typed(char))
+        play.take(Action.SCORE)
+    play.answer()
+    path = fake.text_to_path("hello")
+    assert [score.tip.path()[5:] for score in play.session.scores] == [fake.text_to_path(t) for t in ("ab", "c", "de")]
+    assert all(score.logprob is not None for score in play.session.scores)
+    assert play.session.prompt.tip.path() == path and play.session.line.text == ""
+
+
+def test_what_is_typed_after_enter_is_not_part_of_the_text() -> None:
+    play = started("hello").press(Action.INPUT)
+    for message in (Typed("a"), Action.ENTER, Typed("e")):
+        play.take(message)
+    play.answer()
+    assert paths(play) == [fake.text_to_path("helloa")]
+
+
+def test_a_text_that_changes_stops_what_was_computed_for_it() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed("a"))
+    play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    assert isinstance(play.asked[0], Evaluate)
+    play.take(Typed("b"))
+    assert [type(request) for request in play.asked[1:]] == [Stop, Tokenize]
+
+
+def test_shares_of_very_unlikely_phrases() -> None:
+    root = Node(None, -1)
+    scores = []
+    for token, logprob in ((1, -5000.0), (2, -5000.0 + math.log(3))):
+        root.child(token).attach_taken(Taken(logprob, 9))
+        scores.append(Score(root, root.child(token)))
+    unknown = Score(root, root.child(3))
+    assert shares((*scores, unknown)) == [pytest.approx(0.25), pytest.approx(0.75), None]
+    assert shares((unknown,)) == [None]
+
+
+def test_a_phrase_that_does_not_fit_is_told_and_not_asked_for_again() -> None:
+    play = started("hello").press(Action.INPUT)
+    play.take(Typed("ab"))
+    play.take(Action.SCORE)
+    while play.session.pending is None:
+        play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    play.asked.clear()
+    play.take(Failed(play.session.pending, "context full (5/5)", 5))
+    assert "context full" in play.session.notice and play.session.scores == () and not play.asked
+    play.press(Action.CLOSE, Action.APPEND)
+    assert play.session.ready
+
+
+def test_pasted_text_is_typed_text() -> None:
+    play = started("hello").press(Typed("one\ntwo"))
+    assert play.session.mode is Mode.INPUT and play.session.line.text == "one\ntwo"
+    play.press(Action.ENTER)
+    assert paths(play) == [fake.text_to_path("helloone\ntwo")]
+
+
+def test_without_an_engine_typing_and_searching_say_why_not() -> None:
+    for action in (Action.INPUT, Action.SEARCH):
+        play = started("hello")
+        play.take(EngineDied("SIGKILL"))
+        play.press(action)
+        assert play.session.mode is Mode.BROKEN and "r restarts" in play.session.notice
+
+
+@pytest.mark.parametrize("opened", [Action.INPUT, Action.SEARCH, Action.TREE, Action.PROMPTS])
+@pytest.mark.parametrize("helped", [False, True])
+def test_the_engines_death_leaves_every_mode_safely(opened: Action, helped: bool) -> None:
+    play = started("hello").press(opened)
+    if play.session.mode.typing:
+        play.press(Typed("a"))
+    if helped:
+        play.press(Action.HELP)
+    play.take(EngineDied("SIGSEGV"))
+    play.press(Action.CLOSE, Action.CLOSE, Action.RESTART, Action.APPEND)
+    assert play.session.ready and play.session.mode is Mode.PLAY
+    assert len(play.session.prompt.tip.path()) == 6
+
+
+# --- the editor
+
+
+def test_the_editor_gets_the_text_and_what_it_leaves_becomes_the_prompt() -> None:
+    play = started("hello")
+    play.take(Action.EDIT)
+    (effect,) = play.effects
+    assert isinstance(effect, Edit)
+    decoded = play.decoded
+    play.press(Edited("help me\n"))
+    assert paths(play) == [fake.text_to_path("help me")]
+    assert play.decoded == decoded + 4, "the common beginning is known"
+    play.press(Action.EDIT, Edited(effect.text))
+    assert len(play.session.prompts) == 1
+
+
+def test_an_unchanged_or_empty_text_changes_nothing() -> None:
+    play = started("hello")
+    play.take(Action.EDIT)
+    (effect,) = play.effects
+    assert isinstance(effect, Edit)
+    for text, told in ((effect.text + "\n", "unchanged"), ("", "empty"), ("\n", "empty")):
+        play.press(Action.EDIT, Edited(text))
+        assert paths(play) == [fake.text_to_path("hello")] and told in play.session.notice
+    play.take(EditFailed("no editor"))
+    assert play.session.notice == "no editor"
+
+
+# --- the tree
+
+
+def test_the_tree_has_every_path_visited_folded_and_the_likeliest_first() -> None:
+    play = started("hello").press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.DOWN, Action.APPEND)
+    path = fake.text_to_path("hello")
+    best = fake.ranked(path)[:2]
+    lines = branches(play.session.prompt.tip, {play.session.prompt.tip})
+    assert [([node.token for node in line.nodes], line.depth) for line in lines] == [
+        (path, 0),
+        ([best[0], fake.ranked([*path, best[0]])[0]], 1),
+        ([best[1]], 1),
+    ]
+
+
+def test_the_tree_does_not_show_what_was_only_foreseen() -> None:
+    play = started("hello", lookahead=4)
+    assert play.foreseen == 4
+    assert len(branches(play.session.prompt.tip, ())) == 1
+
+
+def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
+    play = started("hello").press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND)
+    path, decoded = fake.text_to_path("hello"), play.decoded
+    best = fake.ranked(path)[:2]
+    play.press(Action.TREE, Action.UP, Action.ENTER)
+    assert paths(play) == [[*path, best[0]]] and play.session.mode is Mode.PLAY
+    play.press(Action.TREE, Action.BOTTOM, Action.OPEN)
+    assert paths(play) == [[*path, best[0]], [*path, best[1]]] and play.session.active == 1
+    assert play.decoded == decoded
+
+
+def test_a_deep_tree_is_no_recursion() -> None:
+    root = Node(None, -1)
+    node = root.descend(list(range(20_000)))
+    node.visit()
+    (line,) = branches(node, ())
+    assert len(line.nodes) == 20_000
+
+
+# --- prompts
+
+
+def test_the_list_has_open_prompts_and_starters() -> None:
+    play = started("hello").press(Action.COPY)
+    play.take(Action.PROMPTS)
+    assert any(isinstance(effect, ListStarters) for effect in play.effects)
+    play.take(Listed((Starter("a.txt", "abc"), Starter("b.txt", "x"))))
+    play.press(Action.UP, Action.ENTER)
+    assert play.session.active == 0 and play.session.mode is Mode.PLAY
+    play.press(Action.PROMPTS, Action.DOWN, Action.DOWN, Action.ENTER)
+    assert play.session.prompt.tip.path() == fake.text_to_path("abc")
+    assert len(play.session.prompts) == 3 and play.session.active == 1
+
+
+def test_no_more_prompts_than_there_can_be() -> None:
+    play = started("hello", max_prompts=1).press(Action.PROMPTS)
+    play.take(Listed((Starter("a.txt", "abc"),)))
+    play.press(Action.BOTTOM, Action.ENTER)
+    assert len(play.session.prompts) == 1 and "removes one" in play.session.notice
+
+
+def test_digits_go_to_open_prompts() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Go(0))
+    assert play.session.active == 0
+    play.press(Go(1), Go(7))
+    assert play.session.active == 1 and "no prompt 8" in play.session.notice
+    play.press(Action.PROMPTS, Go(0))
+    assert play.session.active == 0 and play.session.mode is Mode.PLAY
+
+
+def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Go(0), Action.CURSOR_BACK)
+    before, decoded = play.session.prompts, play.decoded
+    play.press(Action.REMOVE)
+    assert len(play.session.prompts) == 1
+    play.press(Action.UNDO)
+    assert play.session.prompts == before and play.session.active == 0 and play.decoded == decoded
+    play.press(Action.UNDO)
+    assert "no removed prompt" in play.session.notice
+
+
+# --- keys that mean nothing here
+
+
+@pytest.mark.parametrize(
+    ("keys", "way"),
+    [
+        ((), r"\? shows the keys, ctrl\+q quits"),
+        ((Action.TREE,), "Esc goes back"),
+        ((Action.PROMPTS,), "Esc goes back"),
+        ((Action.HELP,), "Esc goes back"),
+    ],
+)
+def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> None:
+    play = started().press(*keys)
+    before = play.session
+    play.take(Unbound("q"))
+    assert re.fullmatch(f"q does nothing here: {way}", play.session.notice)
+    assert replace(play.session, notice="") == replace(before, notice="", cost=Cost())
+    play.take(Unbound(""))
+    assert play.session.notice.startswith("this key does nothing here")
+
+
+def test_pasting_where_text_is_not_wanted_says_so() -> None:
+    play = started().press(Action.TREE)
+    play.take(Typed("text"))
+    assert "not wanted here" in play.session.notice and play.session.mode is Mode.TREE
+
+
+# --- what else there is to see
+
+
+def test_a_path_that_is_not_the_tokenizers_own_is_told_once() -> None:
+    play = started("hello")
+    tip = play.session.prompt.tip
+    assert tip.checked and tip.differs is None
+    play.take(Action.APPEND)
+    play.answer()
+    play.session.prompt.tip.checked = False
+    play.take(Unbound("q"))
+    (check,) = play.checks
+    play.take(Unbound("q"))
+    assert len(play.checks) == 1, "asked once"
+    play.take(Checked(check.request, 3))
+    assert play.session.prompt.tip.differs == 3
+
+
+def test_palettes_and_the_mouse() -> None:
+    play = started()
+    seen = [play.press(Action.PALETTE).session.palette for _ in Palette]
+    assert set(seen) == set(Palette)
+    assert play.press(Action.MOUSE).session.mouse and not play.press(Action.MOUSE).session.mouse
+
+
+def test_look_ahead_rests_while_one_looks_back_or_types() -> None:
+    for action in (Action.CURSOR_BACK, Action.INPUT, Action.SEARCH):
+        play = started("hello", lookahead=4)
+        tip = play.session.prompt.tip
+        tip.children.clear()
+        play.take(action)
+        assert not any(isinstance(request, Foresee) for request in play.asked)
+
+
+def test_surprisal() -> None:
+    node = Node(Node(None, -1), 3)
+    assert node.surprisal is None
+    node.attach_taken(Taken(math.log(0.125), 2))
+    assert node.surprisal == pytest.approx(3.0)
+    sure = Node(Node(None, -1), 3)
+    sure.attach_taken(Taken(1e-12, 1))
+    assert sure.surprisal == 0.0, "rounding is not below zero"
+    assert Distribution.of(0.0, [], []).entropy_bits == 0.0
+
+
+def test_scoring_tells_when_only_some_phrases_begin_with_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PIECES, ord("c") % fake.VOCAB, Piece(b"c"))
+    play = started().press(Action.INPUT, Typed("a"), Action.SCORE, Typed("b"), Action.SCORE)
+    assert play.session.notice == "scored; type another phrase, or Esc"
+    play.press(Typed("c"), Action.SCORE)
+    assert "only some of the phrases begin with a space" in play.session.notice
+
+
+def test_autoplay_from_an_inner_place_says_where_it_begins() -> None:
+    play = started().press(Action.CURSOR_BACK, Action.AUTOPLAY)
+    assert not play.session.autoplay and "Esc goes there" in play.session.notice
+    assert play.session.prompt.cursor is not None
+
+
+def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
+    play = started("hello").press(Action.INPUT)
+    for text in ("ab", "cde", "f"):
+        play.take(Typed(text))
+        play.take(Action.SCORE)
+    evaluations = 0
+    while play.asked:
+        request = play.asked.pop(0)
+        if isinstance(request, Evaluate) and request.request == play.session.pending:
+            evaluations += 1
+            if len(request.path) > 7:
+                play.take(Failed(request.request, "context full (7/7)", 7))
+                assert "context full" in play.session.notice and "↑" in play.session.notice
+                continue
+        wanted = not isinstance(request, Evaluate) or request.request == play.session.pending
+        if wanted and (reply := play.reply(request)):
+            play.take(reply)
+    texts = [score.tip.path()[5:] for score in play.session.scores]
+    assert texts == [fake.text_to_path(text) for text in ("ab", "f")] and evaluations >= 2
+    assert all(score.logprob is not None for score in play.session.scores) and play.session.ready

@@ -1,0 +1,285 @@
+"""Every request ends in an answer or a line: whatever the engine refuses, nothing waits for it."""
+
+import math
+from collections.abc import Callable
+from typing import get_args
+
+import pytest
+
+from tests import fake
+from tests.fake import OTHER, Play, started
+from tests.play.test_switching import ENTRIES
+from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.purposes import (
+    ForAutoplay,
+    ForCarried,
+    ForCheck,
+    ForContinuation,
+    ForEvaluation,
+    ForLookahead,
+    ForNewPrompt,
+    ForScore,
+    ForSearch,
+    ForStart,
+    Purpose,
+)
+from tokex_gguf.play.replies import WrongReply
+from tokex_gguf.play.session import Session, shares
+from tokex_gguf.play.update import Edited, ListedModels, Prepared, Quit, Typed
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.distribution import Taken
+
+REASON = "the engine refuses this"
+
+
+def starting() -> Play:
+    play = Play()
+    play.take(OTHER)
+    return play
+
+
+def continuing() -> Play:
+    play = started().press(Action.INPUT)
+    play.take(Typed("ab"))
+    return play
+
+
+def entering() -> Play:
+    play = continuing()
+    play.take(Action.ENTER)
+    return play
+
+
+def scoring() -> Play:
+    play = continuing()
+    play.take(Action.SCORE)
+    return play
+
+
+def scoring_and_gone() -> Play:
+    play = scoring()
+    play.take(Action.CLOSE)
+    return play
+
+
+def opening() -> Play:
+    play = started()
+    play.take(Edited("another text"))
+    return play
+
+
+def carrying() -> Play:
+    play = started("ab").press(Action.COPY, Action.APPEND)
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(Action.DOWN)
+    play.take(Action.ENTER)
+    play.take(Prepared("other.gguf", Fit(0)))
+    play.asked.clear()
+    play.take(OTHER)
+    start = play.asked.pop()
+    assert isinstance(start, Tokenize)
+    play.take(Tokenized(start.request, [1], fake.PIECES))
+    return play
+
+
+def searching() -> Play:
+    play = started()
+    play.take(Action.SEARCH)
+    return play
+
+
+def searching_again() -> Play:
+    play = started().press(Action.SEARCH)
+    play.take(Typed("a"))
+    return play
+
+
+def evaluating() -> Play:
+    play = started()
+    play.take(Action.APPEND)
+    return play
+
+
+def evaluating_a_phrase() -> Play:
+    play = started().press(Action.INPUT)
+    play.take(Typed("ab"))
+    play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    play.take(Action.SCORE)
+    return play
+
+
+def autoplaying() -> Play:
+    play = started()
+    play.take(Action.AUTOPLAY)
+    return play
+
+
+def looking_ahead() -> Play:
+    play = Play(lookahead=3)
+    for _ in range(3):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    return play
+
+
+def checking() -> Play:
+    play = started()
+    play.session.prompt.tip.checked = False
+    play.take(Action.LAYER)
+    return play
+
+
+ASKING: dict[Callable[[], Play], type[Purpose]] = {
+    starting: ForStart,
+    continuing: ForContinuation,
+    entering: ForContinuation,
+    scoring: ForScore,
+    scoring_and_gone: ForScore,
+    opening: ForNewPrompt,
+    carrying: ForCarried,
+    searching: ForSearch,
+    searching_again: ForSearch,
+    evaluating: ForEvaluation,
+    evaluating_a_phrase: ForEvaluation,
+    autoplaying: ForAutoplay,
+    looking_ahead: ForLookahead,
+    checking: ForCheck,
+}
+"""States in which something is asked for, and what for."""
+
+
+def test_every_purpose_is_tried() -> None:
+    assert set(ASKING.values()) == set(get_args(Purpose))
+
+
+def asked_for(session: Session, kind: type[Purpose]) -> int:
+    found = session.newest(kind)
+    assert found
+    return found[0]
+
+
+@pytest.mark.parametrize("state", ASKING)
+def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> None:
+    play = state()
+    kind = ASKING[state]
+    number = asked_for(play.session, kind)
+    play.asked = [request for request in play.asked if getattr(request, "request", None) != number]
+    play.checks.clear()
+    play.take(Failed(number, REASON))
+    if kind is ForStart:
+        assert play.effects == [Quit(REASON)]
+        return
+    silent = kind in (ForLookahead, ForCheck)  # nobody waits for these
+    assert (REASON in play.session.notice) != silent
+    if not silent:
+        assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
+    asked = len(play.asked), len(play.checks)
+    play.answer()
+    assert not play.session.waiting and not play.session.newest(ForScore)
+    assert silent or number not in play.session.asked
+    play.take(Action.LAYER)
+    assert not silent or asked == (0, 0), "it is not asked for again and again"
+    for _ in range(2):
+        play.press(Action.CLOSE if play.session.mode is not Mode.PLAY else Action.LAYER)
+    play.press(Action.APPEND)
+    assert play.session.ready
+
+
+def test_a_refused_search_says_so_until_there_is_another_answer() -> None:
+    play = searching_again()
+    play.take(Failed(asked_for(play.session, ForSearch), REASON))
+    play.asked.clear()
+    play.take(Action.DOWN)
+    assert not play.session.hunt or play.session.hunt.rows == ()
+    assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
+    play.press(Action.APPEND)
+    assert play.session.notice == REASON and play.session.mode is Mode.SEARCH
+    play.press(Action.ERASE)
+    assert play.session.hunt and play.session.hunt.rows and not play.session.hunt.fault
+
+
+def test_a_refused_text_appends_no_earlier_one() -> None:
+    play = started("hello").press(Action.INPUT, Typed("a"))
+    play.take(Typed("b"))
+    play.asked.clear()
+    play.take(Failed(asked_for(play.session, ForContinuation), REASON))
+    play.press(Action.ENTER)
+    assert [prompt.tip.path() for prompt in play.session.prompts] == [fake.text_to_path("helloab")]
+
+
+def test_two_edited_texts_both_become_prompts() -> None:
+    play = started("hello").press(Action.COPY)
+    play.take(Edited("one"))
+    play.take(Edited("two"))
+    assert len([p for p in play.session.asked.values() if isinstance(p, ForNewPrompt)]) == 2
+    play.answer()
+    assert not play.session.waiting
+
+
+@pytest.mark.parametrize("state", [state for state in ASKING if ASKING[state] not in (ForCheck, ForSearch)])
+def test_a_reply_of_the_wrong_kind_is_not_believed(state: Callable[[], Play]) -> None:
+    play = state()
+    number = asked_for(play.session, ASKING[state])
+    with pytest.raises(WrongReply):
+        play.take(Found(number, [], [], 0, {}, 0, 0.0))
+
+
+def test_answers_that_nobody_waits_for_any_more_change_nothing() -> None:
+    play = searching()
+    (request,) = play.asked
+    assert isinstance(request, Search)
+    play.take(Action.CLOSE)
+    before = play.session
+    play.take(play.reply(request))  # type: ignore[arg-type]
+    assert play.session == before
+
+
+def test_only_the_newest_evaluation_is_waited_for() -> None:
+    play = evaluating()
+    for key in (Action.POP, Action.POP, Action.APPEND, Action.AUTOPLAY, Action.POP):
+        play.take(key)
+        assert sum(purpose.awaited for purpose in play.session.asked.values()) <= 1
+
+
+def test_a_starting_text_that_ends_the_engine_is_named_and_tried_once_more_at_the_most() -> None:
+    play = starting()
+    for _ in range(2):
+        assert play.session.newest(ForStart)
+        play.asked.clear()
+        play.take(EngineDied("SIGSEGV"))
+        if play.effects[-1:] and isinstance(play.effects[-1], Quit):
+            break
+        assert "over the starting text, “" in play.session.notice
+        assert play.session.notice.endswith("press r to restart it")
+        play.take(Action.RESTART)
+        play.asked.clear()
+        play.take(OTHER)
+    quit_ = play.effects[-1]
+    assert isinstance(quit_, Quit) and "twice over the starting text" in quit_.fault
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
+    others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logit of minus infinity is legal."""
+
+    def never(_: list[int], token: int) -> Taken:
+        return Taken(-math.inf if token == ord("a") % fake.VOCAB or not others else -2.0, fake.VOCAB)
+
+    monkeypatch.setattr(fake, "taken", never)
+    play = started().press(Action.INPUT)
+    for phrase in ("ab", "ba", "bc"):
+        for key in phrase:
+            play.take(Typed(key))
+            play.answer()
+            View().screen(play.session, 130, 40)
+        play.press(Action.SCORE)
+        for size in ((130, 40), (80, 24), (60, 16)):
+            View().screen(play.session, *size)
+    for _ in range(8):
+        play.press(Action.CLOSE if play.session.mode is not Mode.PLAY else Action.LAYER)
+        View().screen(play.session, 130, 40)
+    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.scores))

@@ -1,0 +1,425 @@
+"""Another model in the app: the texts come along, what was played stays, loading can be broken off."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from tests.fake import OTHER, PIECES, Play, started, text_to_path
+from tests.terminal import Terminal
+from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
+from tokex_gguf.models.gguf.metadata import Header
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.session import OF_ENGINE, OF_GAME, OF_SCREEN, Engine, Layer, Session
+from tokex_gguf.play.update import (
+    ListedModels,
+    ListModels,
+    Message,
+    NotPrepared,
+    PointedAtRow,
+    PointedAtToken,
+    Prepare,
+    Prepared,
+    Quit,
+    Typed,
+    Unbound,
+)
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.model_entry import ModelEntry
+
+HEADER = Header(
+    version=3,
+    architecture="qwen2",
+    name="",
+    quantization="Q8_0",
+    parameters=5,
+    tensors=1,
+    weight_bytes=5,
+    repacked_bytes=0,
+    context_trained=7,
+    layers=1,
+    heads_kv=1,
+    key_length=1,
+    value_length=1,
+    state_bytes=0,
+    vocab_size=64,
+    chat_template="",
+    split=(0, 1),
+)
+
+
+def entry(name: str, fault: str = "") -> ModelEntry:
+    return ModelEntry(name, name, "" if fault else "Q8_0", "500 MB", fault)
+
+
+ENTRIES = (entry("fake.gguf"), entry("other.gguf"), entry("bad.gguf", "it ends too early"), entry("third.gguf"))
+
+
+def listed(text: str = "hello") -> Play:
+    """A game with the list of models open."""
+    play = started(text)
+    play.take(Action.MODELS)
+    assert ListModels() in play.effects
+    play.take(ListedModels(ENTRIES))
+    return play
+
+
+def chosen(play: Play) -> Play:
+    """Asks for the other model, whose file is fine."""
+    play.take(Action.DOWN)
+    play.take(Action.ENTER)
+    assert play.effects == [Prepare("other.gguf", "other.gguf")]
+    play.take(Prepared("other.gguf", Fit(0, 5000)))
+    return play
+
+
+def other(play: Play) -> Play:
+    """Plays the other model."""
+    chosen(play)
+    (load,) = play.asked
+    assert isinstance(load, Load) and (load.path, load.most) == ("other.gguf", 5000)
+    play.asked.clear()
+    play.take(OTHER)
+    return play.answer()
+
+
+def paths(play: Play) -> list[list[int]]:
+    return [prompt.tip.path() for prompt in play.session.prompts]
+
+
+def test_the_list_shows_the_models_and_which_is_played() -> None:
+    play = listed()
+    assert play.session.mode is Mode.MODELS and play.session.row == 0
+    lines = ["".join(text for _, text in line) for line in View().screen(play.session, 130, 40)]
+    assert any("› fake.gguf" in line and "Q8_0" in line and "500 MB" in line for line in lines)
+    assert any("bad.gguf" in line and "unusable" in line for line in lines)
+    play.take(Action.CLOSE)
+    assert play.session.mode is Mode.PLAY
+
+
+def test_what_cannot_be_chosen_says_why() -> None:
+    assert "this is the model" in listed().press(Action.ENTER).session.notice
+    play = listed().press(Action.DOWN, Action.DOWN, Action.ENTER)
+    assert play.session.notice == "bad.gguf cannot be used: it ends too early"
+    play = listed().press(Action.DOWN, Action.ENTER)
+    play.take(NotPrepared("other.gguf", "other.gguf: it needs 9 GB"))
+    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.settings.model == "fake.gguf"
+
+
+def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
+    play = listed("ab").press(Action.CLOSE, Action.COPY, Action.APPEND, Action.COPY, Action.APPEND, Action.PREVIOUS)
+    play.press(Action.LAYER)
+    texts = [bytes(byte for token in path for byte in PIECES[token].data).decode() for path in paths(play)]
+    other(_relisted(play))
+    assert paths(play) == [text_to_path(text) for text in texts]
+    assert (play.session.active, len(paths(play))) == (1, 3)
+    assert play.session.layer is Layer.PROBABILITY and play.session.ready
+    assert play.session.model == OTHER
+
+
+def _relisted(play: Play) -> Play:
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    return play
+
+
+def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
+    play = listed()
+    play.session = replace(play.session, settings=replace(play.session.settings, asked="maker/fake:Q8_0"))
+    chosen(play)
+    assert play.session.settings.model == "other.gguf"
+    play.take(OTHER)
+    assert play.answer().session.shelf["fake.gguf"].settings.asked == "maker/fake:Q8_0"
+    play.session = replace(play.session, preparing="fake.gguf")
+    play.take(Prepared("fake.gguf", Fit(0, 5000)))
+    assert play.session.settings.model == "fake.gguf" and play.session.settings.asked == "maker/fake:Q8_0"
+
+
+def test_a_new_listing_moves_no_selection() -> None:
+    play = listed().press(Action.CLOSE)
+    play.take(Action.MODELS)
+    play.take(Action.DOWN)
+    play.take(ListedModels((entry("a-new-one.gguf"), *ENTRIES)))
+    assert str(play.session.models[play.session.row].path) == "other.gguf"
+    # One that is gone gives the present model's line.
+    play.take(ListedModels(ENTRIES[:1]))
+    assert play.session.row == 0
+
+
+def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
+    play = listed().press(Action.CLOSE, Action.APPEND, Action.COPY, Action.POP)
+    before, prompts = play.session, paths(play)
+    other(_relisted(play)).press(Action.APPEND, Action.APPEND)
+    decoded = play.decoded
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(Action.UP)
+    play.take(Action.ENTER)
+    play.take(Prepared("fake.gguf", Fit(0)))
+    play.answer()
+    assert paths(play) == prompts and play.decoded == decoded
+    assert play.session.prompts == before.prompts and play.session.root is before.root
+    assert play.session.ready and list(play.session.shelf) == ["other.gguf"]
+    # And to the other one again: as that was left.
+    other_paths = [prompt.tip.path() for prompt in play.session.shelf["other.gguf"].prompts]
+    other(_relisted(play))
+    assert paths(play) == other_paths and play.decoded == decoded
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it loads"])
+def test_escape_while_loading_goes_back(moment: str) -> None:
+    play = listed()
+    before = play.session.prompts
+    chosen(play)
+    if moment == "while it loads":
+        play.take(Loading(0.5))
+        assert "Esc goes back" in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    assert isinstance(play.asked[0], Load) and play.asked[0].path == "fake.gguf"
+    play.answer()
+    assert play.session.prompts == before and play.session.ready and not play.session.origin
+    assert play.session.notice == "loading was broken off"
+
+
+@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV")])
+def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) -> None:
+    play = chosen(listed())
+    play.asked.clear()
+    play.take(fault)
+    assert not any(isinstance(effect, Quit) for effect in play.effects)
+    play.answer()
+    assert play.session.ready and play.session.settings.model == "fake.gguf"
+    assert "back to the model before" in play.session.notice
+    # If that one fails as well, nothing goes round in circles.
+    play.take(EngineDied("SIGSEGV"))
+    assert play.session.engine is Engine.DEAD and play.session.mode is Mode.BROKEN
+
+
+def test_a_text_without_tokens_there_is_left_out() -> None:
+    play = chosen(_relisted(started("ab").press(Action.COPY)))
+    play.asked.clear()
+    play.take(OTHER)
+    first = play.asked.pop(0)
+    assert isinstance(first, Tokenize)
+    play.take(Tokenized(first.request, [1, 2], PIECES))
+    (second,) = [request for request in play.asked if isinstance(request, Tokenize)]
+    play.asked.remove(second)
+    play.take(Failed(second.request, "this text has no tokens"))
+    play.answer()
+    assert paths(play) == [[1, 2]] and not play.session.carried
+
+
+def test_a_dead_engine_is_no_obstacle() -> None:
+    play = started()
+    play.take(EngineDied("SIGKILL"))
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    other(play)
+    assert play.session.ready
+
+
+def again(play: Play, file: str = "fake.gguf") -> Play:
+    """Chooses a model in the list by its file, which is sound."""
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(PointedAtRow([one.path for one in ENTRIES].index(file)))
+    play.take(Action.ENTER)
+    play.asked.clear()
+    play.take(Prepared(file, Fit(0, 5000)))
+    return play
+
+
+def rich() -> Play:
+    """A game with prompts, a removed one, a branch and a score."""
+    play = started("ab").press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.COPY, Action.POP)
+    play.press(Action.COPY, Action.REMOVE, Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
+    assert len(play.session.removed) == len(play.session.scores) == 1
+    return play
+
+
+def game(session: Session) -> tuple[object, ...]:
+    """What was played, as it must be found again."""
+    return session.root, session.prompts, session.active, session.removed, session.scores
+
+
+def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
+    play = rich()
+    before = game(play.session)
+    play.take(EngineDied("SIGSEGV"))
+    again(play)
+    assert play.session.engine is Engine.LOADING and game(play.session) == before
+    assert not play.session.origin and not play.session.shelf
+    play.take(Action.CURSOR_TIP)  # there is no model to go back to
+    play.take(Loading(0.5))
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+    # Also where it dies again, after another model in between.
+    again(again(play, "other.gguf").answer()).answer()
+    play.take(EngineDied("SIGKILL"))
+    again(play)
+    play.take(Failed(None, "it is broken"))
+    assert game(play.session) == before and play.session.engine is Engine.DEAD
+    assert list(play.session.shelf) == ["other.gguf"]
+
+
+def test_a_file_that_is_loaded_again_is_checked_again() -> None:
+    """It was sound when it was chosen, which may be long ago."""
+    play = again(rich(), "other.gguf")
+    checks = [request.check for request in play.asked if isinstance(request, Load)]
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    checks += [request.check for request in play.asked if isinstance(request, Load)]
+    play.answer()
+    play.take(EngineDied("SIGKILL"))
+    play.asked.clear()
+    play.take(Action.RESTART)
+    checks += [request.check for request in play.asked if isinstance(request, Load)]
+    assert checks == [False, True, True]
+
+
+@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
+def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -> None:
+    play = again(rich(), "other.gguf").answer().press(Action.APPEND, Action.COPY)
+    there = game(play.session)
+    again(play).answer()
+    again(play, "other.gguf")
+    play.take(Loading(0.5))
+    play.take(fault)
+    play.answer()
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    assert game(play.session.shelf["other.gguf"]) == there
+    again(play, "other.gguf").answer()
+    assert game(play.session) == there
+
+
+def test_from_a_model_that_is_loading_the_way_back_leads_to_what_was_played() -> None:
+    play = rich()
+    before = game(play.session)
+    again(play, "other.gguf")
+    again(play, "third.gguf")
+    assert play.session.origin == "fake.gguf" and list(play.session.shelf) == ["fake.gguf"]
+    assert (play.session.settings.text, len(play.session.carried)) == (" Q R", 1)
+    play.asked.clear()
+    play.take(Action.CURSOR_TIP)
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+
+
+def test_the_model_that_was_left_while_it_was_loading_can_be_chosen() -> None:
+    play = rich()
+    before = game(play.session)
+    again(again(play, "other.gguf"))
+    assert play.session.origin == "" and game(play.session) == before
+    assert play.answer().session.ready and not play.session.shelf
+
+
+def test_texts_without_tokens_in_the_other_model_lead_back() -> None:
+    play = rich()
+    before = game(play.session)
+    again(play, "other.gguf")
+    play.asked.clear()
+    play.take(OTHER)
+    (request,) = play.asked
+    assert isinstance(request, Tokenize)
+    play.asked.clear()
+    play.take(Failed(request.request, "this text has no tokens"))
+    assert not any(isinstance(effect, Quit) for effect in play.effects)
+    assert "this text has no tokens: back to the model before" in play.session.notice
+    play.answer()
+    assert game(play.session) == before and play.session.ready
+
+
+def test_only_the_model_chosen_last_is_loaded() -> None:
+    play = listed()
+    for row, file in ((1, "other.gguf"), (3, "third.gguf")):
+        play.take(Action.MODELS)
+        play.take(PointedAtRow(row))
+        play.take(Action.ENTER)
+        assert Prepare(file, file) in play.effects
+    play.take(NotPrepared("other.gguf", "it needs 9 GB"))
+    play.take(Prepared("other.gguf", Fit(0)))
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    play.take(Prepared("third.gguf", Fit(0)))
+    assert play.session.settings.model == "third.gguf"
+
+
+def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
+    play = listed()
+    play.take(Action.DOWN)
+    play.take(Action.ENTER)
+    play.take(Action.CURSOR_TIP)
+    assert "the model stays" in play.session.notice
+    play.take(Prepared("other.gguf", Fit(0)))
+    assert play.session.settings.model == "fake.gguf" and play.session.ready
+
+
+def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None:
+    play = again(rich(), "other.gguf")
+    play.asked.clear()
+    play.take(OTHER)
+    start = play.asked.pop()
+    assert isinstance(start, Tokenize)
+    play.take(Tokenized(start.request, text_to_path(start.text), PIECES))
+    assert (len(play.session.prompts), len(play.session.carried)) == (1, 1)
+    again(play, "third.gguf")
+    assert play.session.shelf["other.gguf"].carried and len(play.session.carried) == 1
+    assert len(play.answer().session.prompts) == 2
+    assert len(again(play, "other.gguf").answer().session.prompts) == 2
+
+
+def test_what_belongs_to_the_screen_stays_and_every_field_is_decided_upon() -> None:
+    play = rich()
+    play.session = replace(play.session, name="mine", layer=Layer.RANK)
+    again(play, "other.gguf").answer()
+    assert (play.session.name, play.session.layer) == ("mine", Layer.RANK)
+    parts = [*OF_GAME, *OF_SCREEN, *OF_ENGINE]
+    assert sorted(parts) == sorted(field.name for field in fields(Session))
+
+
+def test_late_answers_of_the_engine_before_change_nothing() -> None:
+    play = listed()
+    requests = play.session.requests
+    chosen(play)
+    assert play.session.requests == requests
+    before = replace(play.session, notice="")
+    play.take(Tokenized(requests, [9, 9], {}))
+    play.take(Unbound("q"))
+    assert replace(play.session, notice="", prompts=()) == replace(before, prompts=()) or not play.session.prompts
+
+
+def test_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny.gguf").symlink_to(tiny["llama"])
+    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time")
+    terminal.shows(r"tokens: 4 .* ready")
+    terminal.press("right")
+    terminal.shows(r"tokens: 5 .* ready")
+    terminal.press("o")
+    terminal.shows(r"tiny\.gguf .*F32")
+    terminal.press("up", "\r")
+    terminal.shows("tiny llama .* F32")
+    terminal.shows(" ready")
+    assert "Once upon a time," in terminal.text()
+    terminal.press("o")
+    terminal.shows(r"bundled .*Q4_1")
+    terminal.press("down", "\r")
+    terminal.shows(r"(?s)Smollm2.*tokens: 5 .* ready")
+    assert "known, 0 tokens" in terminal.text()
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_a_click_chooses_among_models_also_before_the_starting_prompt_is_read() -> None:
+    play = Play("hello")
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.take(PointedAtRow(2))
+    assert play.session.row == 2 and play.session.notice == ""
+    play.take(PointedAtRow(0))
+    assert play.session.row == 0
+    play.take(PointedAtToken(0))
+    assert play.session.notice == "a click does nothing here: Esc goes back"

@@ -1,0 +1,369 @@
+"""Sessions as players meet them: one for each game, gone on with, listed, shared, and saved on bad disks."""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import run
+from tests.terminal import Terminal
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.sessions import codec
+
+READY = r" ready"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "tokex-gguf" / "sessions"
+
+
+def saved(folder: Path) -> dict[str, Session]:
+    """The sessions on the disk, by name."""
+    newest = (path for path in folder.glob("*.json") if not path.name.endswith(".1.json"))
+    return {path.stem: codec.load(path.read_bytes(), Settings("", "")) for path in newest}
+
+
+def begin(*arguments: str, program: str = "", **more: str) -> Terminal:
+    """The program on a terminal; `program` is Python that is run before it."""
+    command = [sys.executable, "-c", f"{program}\nimport sys\nfrom tokex_gguf.__main__ import run\nsys.exit(run())"]
+    return Terminal(command=[*command, *arguments], **more)  # type: ignore[arg-type]
+
+
+def quits(terminal: Terminal, code: int = 0) -> str:
+    """Quits the program; what it wrote below the screen that it left."""
+    terminal.press("ctrl-q")
+    assert terminal.ends() == code, terminal.text()
+    return terminal.text()
+
+
+def appends(terminal: Terminal, depth: int) -> None:
+    terminal.press("right")
+    terminal.shows(rf"tokens: {depth} .*ready")
+
+
+def once() -> Terminal:
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time")
+    terminal.shows(r"tokens: 4 .*ready")
+    return terminal
+
+
+# --- one session for each game
+
+
+def test_a_start_that_plays_nothing_keeps_nothing(folder: Path) -> None:
+    terminal = once()
+    terminal.press("e", "down", ",", "?")
+    terminal.shows("Select the most likely token")
+    terminal.press("esc")
+    terminal.until(lambda text: "Select the most likely token" not in text)
+    assert "to go on" not in quits(terminal)
+    terminal = begin("--model", "bundled", "--session", "mine")
+    terminal.shows(READY)
+    quits(terminal)
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_resuming_goes_on_in_the_same_session(folder: Path) -> None:
+    terminal = once()
+    appends(terminal, 5)
+    assert "to go on: tokex-gguf --resume\n" in "\n".join(line.rstrip() for line in quits(terminal).splitlines())
+    (name,) = saved(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    terminal = begin("--resume")
+    terminal.shows(r"tokens: 5 .*ready")
+    terminal.press(",")
+    terminal.shows("looking at 5")
+    assert "to go on: tokex-gguf --resume" in quits(terminal)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before, "nothing was played"
+    terminal = begin("--resume")
+    terminal.shows(r"tokens: 5 .*ready")
+    appends(terminal, 6)
+    quits(terminal)
+    assert [session.prompt.tip.depth for session in saved(folder).values()] == [6] and list(saved(folder)) == [name]
+    terminal = begin("--model", "bundled", "--session", name)
+    terminal.shows(r"tokens: 6 .*ready")
+    appends(terminal, 7)
+    quits(terminal)
+    assert list(saved(folder)) == [name]
+
+
+def test_naming_is_renaming(folder: Path) -> None:
+    terminal = once()
+    appends(terminal, 5)
+    terminal.press("\x13", "mine", "\r")
+    terminal.shows("kept as mine")
+    assert list(saved(folder)) == ["mine"]
+    terminal.press("right", "\x13", "\x15", "another", "\r")
+    terminal.shows("kept as another")
+    said = quits(terminal)
+    assert "to go on: tokex-gguf --session another" in said
+    assert list(saved(folder)) == ["another"] and saved(folder)["another"].prompt.tip.depth == 6
+
+
+def test_commands_of_sessions(folder: Path) -> None:
+    terminal = once()
+    terminal.press("\x13", "mine", "\r")
+    terminal.shows("kept as mine")
+    listed = run("sessions").stdout
+    assert re.match(r" 1\* \d{4}-\d\d-\d\d \d\d:\d\d  mine  \S.*  4 tokens: Once upon a time", listed), listed
+    for command in (("rm", "mine"), ("rename", "mine", "other")):
+        done = run("sessions", *command)
+        assert done.returncode == 2 and "mine is open in another program" in done.stderr
+    quits(terminal)
+    assert run("sessions").stdout.startswith(" 1  ")
+    done = run("sessions", "rename", "mine", "other/x")
+    assert done.returncode == 2 and "not a name of a session" in done.stderr
+    assert run("sessions", "rename", "mine", "yours").returncode == 0
+    done = run("sessions", "rm", "mine", "yours", "../yours")
+    assert done.returncode == 2 and "there is no session mine" in done.stderr and done.stderr.count("\n") == 2
+    assert list(folder.iterdir()) == []
+
+
+# --- several models
+
+
+@pytest.fixture
+def two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    shutil.copy(tiny["llama"], tmp_path / "models" / "tiny.gguf")
+
+
+def turns(terminal: Terminal, listed: str, key: str, shows: str) -> None:
+    terminal.press("o")
+    terminal.shows(listed)
+    terminal.press(key, "\r")
+    terminal.shows(shows)
+
+
+@pytest.mark.usefixtures("two_models")
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", *(["--session", name] if name else []))
+    terminal.shows(r"tokens: 4 .*ready")
+    appends(terminal, 5)
+    appends(terminal, 6)
+    terminal.press("left")
+    terminal.shows(r"tokens: 5 .*ready")
+    turns(terminal, r"tiny\.gguf .*F32", "up", r"(?s)tiny llama .* ready")
+    terminal.press("right")
+    terminal.shows(READY)
+    said = quits(terminal)
+    assert f"--session {name}" in said if name else "--resume" in said
+    (session,) = saved(folder).values()
+    ((_, other),) = session.shelf.items()
+    assert session.model and "tiny" in session.model.name and other.model and "Smollm2" in other.model.name
+    assert other.prompt.tip.depth == 5 and other.prompt.tip.children
+    terminal = begin(*(["--session", name] if name else ["--resume"]))
+    terminal.shows(r"(?s)tiny llama .* ready")
+    turns(terminal, r"bundled .*Q4_1", "down", r"(?s)Smollm2.*tokens: 5 .* ready")
+    assert "known, 0 tokens" in terminal.text()
+    appends(terminal, 6)
+    assert "known, 0 tokens" in terminal.text(), "what was popped is known as well"
+    quits(terminal)
+    assert len(saved(folder)) == 1
+
+
+@pytest.mark.usefixtures("two_models")
+def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
+    terminal = once()
+    appends(terminal, 5)
+    quits(terminal)
+    (before,) = (path.read_bytes() for path in folder.glob("*.json") if ".1." not in path.name)
+    terminal = begin("--resume", "--model", "models/tiny.gguf")
+    terminal.shows(r"(?s)tiny llama .* ready")
+    assert "Once upon a time" in terminal.text()
+    quits(terminal)
+    assert before in [path.read_bytes() for path in folder.glob("*.json")], "nothing was played"
+    terminal = begin("--resume", "--model", "models/tiny.gguf")
+    terminal.shows(r"(?s)tiny llama .* ready")
+    terminal.press("right")
+    terminal.shows(READY)
+    quits(terminal)
+    (session,) = saved(folder).values()
+    assert [other.prompt.tip.depth for other in session.shelf.values()] == [5]
+    terminal = begin("--resume")
+    terminal.shows(r"(?s)tiny llama .* ready")
+    quits(terminal)
+    terminal = begin("--resume", "--model", "bundled")
+    terminal.shows(r"(?s)Smollm2.*tokens: 5 .*known, 0 tokens  ready")
+    quits(terminal)
+
+
+@pytest.mark.usefixtures("two_models")
+@pytest.mark.parametrize("kind", ["missing", "cut off", "refused by llama.cpp"])
+def test_a_start_that_fails_changes_no_session(folder: Path, tmp_path: Path, kind: str) -> None:
+    terminal = once()
+    appends(terminal, 5)
+    quits(terminal)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    bad = tmp_path / "models" / "bad.gguf"
+    data = (tmp_path / "models" / "tiny.gguf").read_bytes()
+    if kind == "cut off":
+        bad.write_bytes(data[:-1000])
+    elif kind != "missing":
+        bad.write_bytes(data.replace(b"blk.0.attn_q.weight", b"blk.0.attn_z.weight"))
+    terminal = begin("--resume", "--model", "models/bad.gguf")
+    if kind == "refused by llama.cpp":
+        terminal.shows(r"llama\.cpp cannot load this file")
+        terminal.shows(r"tokens: 5 .*ready")
+        quits(terminal)
+    else:
+        assert terminal.ends() == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    terminal = begin("--resume")
+    terminal.shows(r"tokens: 5 .*known, 0 tokens  ready")
+    quits(terminal)
+
+
+@pytest.mark.usefixtures("two_models")
+def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> None:
+    terminal = begin("--model", "models/tiny.gguf", "--prompt", "once upon")
+    terminal.shows(READY)
+    terminal.press("right")
+    terminal.shows(READY)
+    quits(terminal)
+    (tmp_path / "models" / "tiny.gguf").rename(tmp_path / "moved.gguf")
+    terminal = begin("--resume", "--model", "moved.gguf")
+    terminal.shows(r"known, 0 tokens  ready")
+    terminal.press("right")
+    terminal.shows(READY)
+    quits(terminal)
+    (session,) = saved(folder).values()
+    assert not session.shelf and session.settings.model.endswith("moved.gguf")
+
+
+# --- two programs
+
+
+def test_the_second_program_plays_a_copy(folder: Path) -> None:
+    one = begin("--model", "bundled", "--session", "mine", "--prompt", "Once upon a time")
+    one.shows(r"tokens: 4 .*ready")
+    two = begin("--model", "bundled", "--session", "mine", "--prompt", "Once")
+    assert two.ends() == 2 and "the session mine is open in another program" in two.text()
+    appends(one, 5)
+    one.press("\x13", "\r")
+    one.shows("kept as mine")
+    two = begin("--session", "mine")
+    two.shows("the session mine is open in another program: what is played here is kept apart from it")
+    two.shows(r"tokens: 5 .*ready")
+    for depth in (6, 7):
+        appends(two, depth)
+    appends(one, 6)
+    assert "to go on: tokex-gguf --session mine" in quits(one)
+    assert "--resume" in quits(two)
+    found = {name: session.prompt.tip.depth for name, session in saved(folder).items()}
+    assert found.pop("mine") == 6 and list(found.values()) == [7] and next(iter(found)).startswith("autosave-")
+
+
+def test_a_killed_program_holds_nothing(folder: Path) -> None:
+    terminal = once()
+    terminal.press("\x13", "mine", "\r")
+    terminal.shows("kept as mine")
+    os.kill(terminal.child.pid, signal.SIGKILL)
+    terminal.ends()
+    assert (folder / "mine.lock").exists()
+    terminal = begin("--session", "mine")
+    terminal.shows(READY)
+    appends(terminal, 5)
+    quits(terminal)
+    assert {path.name for path in folder.iterdir()} == {"mine.json", "mine.1.json"}
+
+
+# --- disks
+
+SLOW = """
+import os, time
+fsync = os.fsync
+os.fsync = lambda file: (time.sleep({seconds}), fsync(file))
+"""
+
+FULL = """
+import os
+from pathlib import Path
+fsync = os.fsync
+def full(file):
+    if Path({flag!r}).exists():
+        raise OSError(28, "No space left on device")
+    fsync(file)
+os.fsync = full
+"""
+
+
+def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=3))
+    terminal.shows(r"tokens: 4 .*ready")
+    for depth in range(5, 9):
+        appends(terminal, depth)
+    said = quits(terminal)
+    assert "saving what was played: the disk is slow" in said and "to go on" in said
+    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]
+
+
+def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) -> None:
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=30))
+    terminal.shows(r"tokens: 4 .*ready")
+    for depth in range(5, 9):
+        appends(terminal, depth)
+    time.sleep(1)  # a save is under way
+    began = time.monotonic()
+    os.kill(terminal.child.pid, signal.SIGTERM)
+    assert terminal.ends() == 143
+    assert time.monotonic() - began < 10
+    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]
+
+
+def test_naming_and_quitting_keeps_the_newest_state(folder: Path) -> None:
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=1))
+    terminal.shows(r"tokens: 4 .*ready")
+    appends(terminal, 5)
+    terminal.press("\x13", "mine", "\r", "right", "right")
+    terminal.shows(r"tokens: [67] .*ready")
+    depth = int(re.findall(r"tokens: (\d)", terminal.text())[0])
+    quits(terminal)
+    (session,) = saved(folder).values()
+    assert session.prompt.tip.depth >= depth
+
+
+def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path, tmp_path: Path) -> None:
+    flag = tmp_path / "full"
+    flag.touch()
+    full = FULL.format(flag=str(flag))
+    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=full, TMPDIR=str(tmp_path))
+    terminal.shows(r"tokens: 4 .*ready")
+    appends(terminal, 5)
+    terminal.shows("not saved: No space left on device  .*tokens: 5")
+    appends(terminal, 6)
+    assert "not saved: " in terminal.text(), "it stands"
+    terminal.press("\x13", "mine", "\r")
+    terminal.shows("(?s)not saved: No space.*not saved: No space")
+    said = quits(terminal, 1).replace("\n", "")
+    assert "No space left on device" in said
+    (rescued,) = tmp_path.glob("tokex-gguf-*.json")
+    assert rescued.stat().st_mode & 0o777 == 0o600
+    assert codec.load(rescued.read_bytes(), Settings("", "")).prompt.tip.depth == 6
+    assert str(rescued) in re.sub(r"\s", "", said) and saved(folder) == {}
+    # It goes on as the line says, and once there is room the fault is over.
+    name = rescued.stem
+    rescued.rename(folder / f"{name}.json")
+    terminal = begin("--session", name, program=full)
+    terminal.shows(r"tokens: 6 .*ready")
+    appends(terminal, 7)
+    terminal.shows("not saved: ")
+    flag.unlink()
+    terminal.press("right")
+    terminal.until(lambda text: "tokens: 8" in text and "not saved" not in text)
+    assert "to go on" in quits(terminal)
+    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]

@@ -1,0 +1,819 @@
+"""Sessions as bytes: what was on the screen comes back, and bad bytes are refused in one line."""
+
+import json
+import math
+import os
+import random
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.fake import PIECES, Play, started
+from tests.figures import Figure
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
+from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.purposes import ForCheck
+from tokex_gguf.play.session import Engine, Layer, Palette, Prompt, Session, Settings
+from tokex_gguf.play.update import Edit, Edited, Go, Send, Typed, update
+from tokex_gguf.sessions import codec, summary
+from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
+from tokex_gguf.sessions.summary import Stamp
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node
+
+SEED = int(os.environ.get("ARCHIVE_SEED", "1"))
+LOADED = Loaded("Fake", "fake", "Q4_0", 64, 4096, 8192, None, False)
+
+
+def played() -> Play:
+    """A game in which a little of everything was done."""
+    play = started("hello world", lookahead=4)
+    play.press(Action.DOWN, Action.DOWN, Action.APPEND, Action.APPEND, Action.POP, Action.POP)
+    play.press(Action.COPY, Action.DOWN, Action.APPEND, Action.COPY, Action.APPEND, Action.REMOVE, Action.NEXT)
+    play.press(Action.LAYER, Action.PALETTE, Action.MOUSE)
+    play.press(Action.INPUT, Typed("abc"), Action.SCORE, Typed("xyz"), Action.SCORE, Action.CLOSE)
+    return play.press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.DOWN)
+
+
+def resumed(session: Session) -> Play:
+    """The session after a restart of the program, its model loaded; nothing is answered."""
+    play = Play(lookahead=session.settings.lookahead)
+    play.session = load(dump(session), replace(session.settings, text="something else"))
+    play.asked.clear()
+    play.take(LOADED)
+    return play
+
+
+def text(session: Session) -> list[str]:
+    """The screen's lines, without what the last answer took."""
+    lines = ["".join(part for _, part in line) for line in View().screen(session, 130, 40)]
+    status = lines[-3]
+    assert "ready" in status
+    return [*lines[:-3], status[:60], *lines[-2:]]
+
+
+def screen(session: Session) -> list[Any]:
+    """The screen with its styles, without the status line."""
+    lines = View().screen(replace(session, notice=""), 130, 40)
+    return [*lines[:-3], *lines[-2:]]
+
+
+# --- round trips
+
+
+def test_a_played_session_comes_back_without_a_decode() -> None:
+    before = played().session
+    after = resumed(before)
+    assert after.effects == [] and after.asked == []
+    assert after.session.engine is Engine.READY
+    assert screen(after.session) == screen(before)
+    assert text(after.session) == text(before)
+
+
+def test_it_can_be_looked_at_before_the_model_is_loaded() -> None:
+    before = played().session
+    after = load(dump(before), before.settings)
+    assert after.engine is Engine.LOADING
+    assert screen(after) == screen(before)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (Action.CURSOR_TIP,),
+        (Action.CURSOR_TIP, Action.POP),
+        (Action.UNDO,),
+        (Action.TREE,),
+        (Action.PREVIOUS,),
+        (Action.INPUT,),
+        (Go(0), Action.TREE, Action.DOWN, Action.ENTER),
+    ],
+)
+def test_what_was_known_is_known_afterwards(keys: tuple[Action | Go, ...]) -> None:
+    """The same keys show the same screens, and the engine is not asked for what it has answered."""
+    before = played()
+    after = resumed(before.session)
+    for key in keys:
+        before.take(key)
+        after.take(key)
+        assert not any(isinstance(request, Evaluate) for request in after.asked)
+        assert screen(after.session) == screen(before.session)
+
+
+def test_playing_on_after_it() -> None:
+    before, keys = played(), (Action.CURSOR_TIP, Action.DOWN, Action.APPEND, Action.APPEND, Action.POP, Action.COPY)
+    after = resumed(before.session)
+    assert screen(before.press(*keys).session) == screen(after.press(*keys).session)
+
+
+def test_modes_and_what_is_typed_are_left_behind() -> None:
+    play = played().press(Action.CURSOR_TIP, Action.INPUT, Typed("abc"))
+    after = resumed(play.session).session
+    assert after.mode is Mode.PLAY and after.draft is None and not after.line.text
+
+
+def test_a_session_without_prompts_starts_as_a_new_one() -> None:
+    play = Play()
+    play.session = load(dump(play.session), replace(play.session.settings, text="new"))
+    play.answer()
+    assert play.session.ready and play.session.prompt.tip.depth == 3
+
+
+def test_an_interrupted_evaluation_is_asked_for_again() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    after = resumed(play.session)
+    assert [type(request) for request in after.asked] == [Evaluate]
+    assert after.answer().session.ready
+
+
+def test_floats_and_bytes_keep_every_bit() -> None:
+    values = [-5e-324, -0.0, -0.1, -1 / 3, -745.1, -1e300, -math.inf]
+    session = Session(Settings("x", "m"), model=LOADED)
+    session.pieces.update({token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)})
+    tip = session.root.child(0)
+    tip.attach(Distribution.of(math.pi, range(7), values))
+    tip.child(7).attach_taken(Taken(-math.inf, 64))
+    again = load(dump(replace(session, prompts=(Prompt(tip),))), session.settings)
+    distribution = again.prompt.tip.distribution
+    assert distribution is not None and distribution.entropy_bits == math.pi
+    assert [value.hex() for value in distribution.logprobs] == [value.hex() for value in values]
+    assert again.prompt.tip.child(7).taken == Taken(-math.inf, 64)
+    assert again.pieces == session.pieces
+
+
+def test_deep_and_wide_trees() -> None:
+    session = Session(Settings("x", "m"), model=replace(LOADED, vocab_size=5000), pieces={})
+    session.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
+    tip = session.root.descend([1] * 20_000)
+    tip.visit()
+    for token in range(5000):
+        session.root.child(token).visit()
+    session = replace(session, prompts=(Prompt(tip, cursor=tip.parent),))
+    again = load(dump(session), session.settings)
+    assert again.prompt.tip.path() == tip.path() and len(again.root.children) == 5000
+    assert again.prompt.cursor is again.prompt.tip.parent
+    assert dump(again) == dump(session)
+
+
+def test_empty_nodes_are_left_out_unless_something_refers_to_them() -> None:
+    session = started().session
+    before = dump(session)
+    tip = session.prompt.tip
+    far = tip.descend([60, 61, 62])
+    assert tip.distribution is not None and 60 not in tip.distribution.rows
+    assert dump(session) == before
+    assert load(dump(replace(session, prompts=(Prompt(far),))), session.settings).prompt.tip.path() == far.path()
+
+
+def test_the_file_of_the_model_is_kept_where_none_is_given() -> None:
+    session = replace(started().session, settings=Settings("x", "a/\udcff.gguf"))
+    assert load(dump(session), Settings("y", "")).settings.model == "a/\udcff.gguf"
+    assert load(dump(session), Settings("y", "other.gguf")).settings.model == "other.gguf"
+
+
+KEYS = st.lists(
+    st.one_of(
+        st.sampled_from([action for action in Action if action is not Action.QUIT]),
+        st.builds(Typed, st.text("ab c", max_size=3)),
+        st.builds(Go, st.integers(0, 3)),
+    ),
+    max_size=30,
+)
+
+
+@given(KEYS, st.integers(0, 3))
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahead: int) -> None:
+    play = started(lookahead=lookahead)
+    for key in keys:
+        play.press(key)
+    data = dump(play.session)
+    again = load(data, play.session.settings)
+    assert dump(again) == data
+    assert again.prompts[again.active].tip.path() == play.session.prompt.tip.path()
+    assert (again.layer, again.palette, again.mouse) == (
+        play.session.layer,
+        play.session.palette,
+        play.session.mouse,
+    )
+    again, effects = update(again, LOADED)
+    if play.session.ready and not play.session.autoplay:
+        assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
+
+
+# --- another model
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"vocab_size": 65}, {"name": "Other"}, {"quantization": "Q8_0"}, {"architecture": "x"}, {"bos": 1}],
+)
+def test_another_model_is_noticed(other: dict[str, Any]) -> None:
+    before = played().session
+    session, effects = update(load(dump(before), before.settings), replace(LOADED, **other))
+    assert session.engine is Engine.DEAD and "another model" in session.notice
+    assert effects == []
+    assert screen(replace(session, mode=Mode.PLAY)) == screen(before), "it can still be looked at"
+
+
+def test_the_same_model_with_another_context_is_the_same() -> None:
+    before = played().session
+    session, _ = update(load(dump(before), before.settings), replace(LOADED, context=512, context_limit=512))
+    assert session.engine is Engine.READY and session.context == 512
+
+
+# --- saving while it is played on
+
+
+def test_dumps_while_the_tree_grows() -> None:
+    session = started().session
+    tip = session.prompt.tip
+    numbers = random.Random(SEED)
+
+    def grow() -> None:
+        """As the rules do: pieces first, a path's nodes from the first to the last."""
+        token = 64
+        for _ in range(100):
+            nodes = [tip]
+            for _ in range(20):
+                session.pieces[token] = Piece(b"%d" % token)
+                nodes.append(nodes[-1].child(token))
+                token += 1
+            for node in nodes[1:]:
+                node.attach(Distribution.of(1.0, [node.token], [-1.0]))
+            for node in nodes[1:]:
+                node.attach_taken(Taken(-1.0, 1))
+            nodes[numbers.randrange(20)].visit()
+            nodes[-1].visit()
+            time.sleep(0.002)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    session = replace(session, model=replace(LOADED, vocab_size=2**31 - 1))
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        sizes = set()
+        while thread.is_alive():
+            data = dump(session)
+            sizes.add(len(data))
+            again = load(data, session.settings)
+            assert dump(again) == data
+            check_whole(again.root)
+        assert len(sizes) > 5, "it did not grow"
+    finally:
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def check_whole(root: Node) -> None:
+    """What holds in every tree: what is known or visited has only known or visited before it."""
+    waiting = list(root.children.values())
+    while waiting:
+        node = waiting.pop()
+        waiting += node.children.values()
+        assert node.parent is not None
+        assert node.parent.visited or not node.visited
+        assert node.parent.known or not node.known or node.depth == 1
+
+
+def test_dumps_between_any_two_steps_of_an_answer() -> None:
+    """A node that is dumped whenever something about it changes."""
+    dumps: list[bytes] = []
+    watched: list[Session] = []
+
+    class Watched(Node):
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if watched:
+                dumps.append(dump(watched[0]))
+
+    play = started("a")
+    tip = play.session.prompt.tip
+    node = tip.children[7] = Watched(tip, 7)
+    play.session = replace(play.session, prompts=(Prompt(node),))
+    watched.append(play.session)
+    play.press(Action.COPY)
+    assert len(dumps) > 2
+    for data in dumps:
+        again = load(data, play.session.settings)
+        check_whole(again.root)
+        assert dump(again) == data
+    node.checked = False
+    dumps.clear()
+    play.session = replace(play.session, asked={1000: ForCheck(node)})
+    play.take(Checked(1000, 1))
+    tips = [load(data, play.session.settings).prompt.tip for data in dumps]
+    assert {(tip.checked, tip.differs) for tip in tips} == {(False, None), (True, 1)}
+
+
+def test_an_answer_that_arrives_in_the_middle_of_a_dump() -> None:
+    """Of a path, what is read later may hold more than what was read before: never the other way round."""
+    arrived: list[Node] = []
+
+    class Growing(Node):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "distribution" and path and not arrived:
+                arrived.append(self)
+                for node in path:
+                    node.attach(Distribution.of(1.0, [node.token], [-1.0]))
+                for node in path:
+                    node.attach_taken(Taken(-1.0, 1))
+            return value
+
+    session = started("a").session
+    path: list[Node] = []
+    node = session.prompt.tip
+    grown = []
+    for token in (7, 8, 9):
+        node.children[token] = Growing(node, token)
+        node = node.children[token]
+        grown.append(node)
+    path += grown
+    session = replace(session, prompts=(Prompt(node),))
+    data = dump(session)
+    assert arrived
+    again = load(data, session.settings)
+    check_whole(again.root)
+    assert dump(again) == data
+
+
+def test_a_visit_that_is_noted_halfway() -> None:
+    session = started("abc").session
+    tip = session.prompt.tip
+    assert tip.parent is not None
+    tip.parent.visited = session.root.visited = False
+    again = load(data := dump(session), session.settings)
+    check_whole(again.root)
+    assert again.root.visited and dump(again) == data
+
+
+# --- bad bytes
+
+
+def body_of(data: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(data)["session"]
+    return body
+
+
+def sealed(body: object) -> bytes:
+    return seal(json.dumps(body, separators=(",", ":")).encode())
+
+
+def refused(data: bytes) -> str:
+    """Why it is refused, in one line."""
+    with pytest.raises(BadArchive) as info:
+        load(data, Settings("x", "m"))
+    reason = str(info.value)
+    assert reason and "\n" not in reason and len(reason) < 200
+    return reason
+
+
+def only_bad_archives(data: bytes) -> bool:
+    """Whether it is read; anything but BadArchive is a failure. What is read can be drawn and played."""
+    try:
+        session = load(data, Settings("x", "m", lookahead=2))
+    except BadArchive:
+        return False
+    if session.prompts:
+        play = Play()
+        play.session = session
+        View().screen(session, 130, 40)
+        play.take(session.model or LOADED)
+        for key in (Action.CURSOR_BACK, Action.MORE_LAYERS, Action.TREE, Action.CLOSE, Action.UNDO, Action.INPUT):
+            play.take(key)
+            View().screen(play.session, 130, 40)
+    return True
+
+
+DATA = dump(played().session)
+
+
+def test_what_the_document_is() -> None:
+    document = json.loads(DATA)
+    assert list(document) == ["format", "version", "crc32", "session"]
+    assert (document["format"], document["version"]) == ("tokex-gguf session", 2)
+    assert sealed(document["session"]) == DATA
+    assert DATA.isascii()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\xff\xfe{", "not JSON"),
+        (DATA[:-1], "not JSON"),
+        (b"NaN", "not a session"),
+        (b"[]", "not a session"),
+        (b"null", "not a session"),
+        (b'{"format":"other","version":1}', "not a session"),
+        (b'{"format":"tokex-gguf session"}', "version"),
+        (b'{"format":"tokex-gguf session","version":true}', "version"),
+        (b'{"format":"tokex-gguf session","version":0}', "no such version"),
+        (b'{"format":"tokex-gguf session","version":3,"anything":1}', "made by a newer version of the program"),
+        (b'{"format":"tokex-gguf session","version":1}', "crc32"),
+        (b'{"format":"tokex-gguf session","version":1,"crc32":1,"session":{}}', "checksum"),
+        (b'{"format":"tokex-gguf session","version":1,"crc32":' + b"9" * 5000 + b"}", "not JSON"),
+        (b" " + DATA, "checksum"),
+        (DATA + b"\n", "checksum"),
+        (b"[" * 200_000, "nested"),
+        (b'{"a":' * 200_000, "nested"),
+        (seal(b"[" * 500 + b"]" * 500), "session: "),
+        (seal(b"{}"), "file: missing"),
+    ],
+)
+def test_other_documents_are_refused(data: bytes, reason: str) -> None:
+    assert reason in refused(data)
+
+
+def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "_LARGEST", 1000)
+    assert "larger" in refused(DATA)
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def column(name: str, change: Callable[[Any], object], part: str = "nodes") -> Change:
+    """A change of one column."""
+    code = "B" if name in ("flags", "data") else "d" if name in codec._FLOATS else "i"
+
+    def go(body: dict[str, Any]) -> None:
+        values = codec._unpack(body[part], name, array(code))
+        change(values)
+        body[part][name] = codec._pack_column(values).decode()
+
+    return go
+
+
+def item(index: int, value: float) -> Callable[[Any], None]:
+    return lambda values: values.__setitem__(index, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda body: body.pop("nodes"), "nodes"),
+        (lambda body: body.update(file=3), "file"),
+        (lambda body: body.update(file="a\0b"), "file"),
+        (lambda body: body.update(mouse=1), "mouse"),
+        (lambda body: body.update(layer="loud"), "layer"),
+        (lambda body: body.update(palette=None), "palette"),
+        (lambda body: body.update(active=True), "active"),
+        (lambda body: body.update(active=99), "active"),
+        (lambda body: body.update(active=-1), "active"),
+        (lambda body: body.update(context=1.5), "context"),
+        (lambda body: body.update(model=None), "model"),
+        (lambda body: body.update(model=[]), "model"),
+        (lambda body: body["model"].update(vocab_size=0), "vocab_size"),
+        (lambda body: body["model"].update(vocab_size=10), "pieces"),
+        (lambda body: body["model"].update(bos=64), "bos"),
+        (lambda body: body["model"].update(space_prefix=0), "space_prefix"),
+        (lambda body: body.update(prompts={}), "prompts"),
+        (lambda body: body.update(prompts=[[1]]), "prompts"),
+        (lambda body: body.update(prompts=body["prompts"] * 1000), "prompts"),
+        (lambda body: body["prompts"][0].__setitem__(0, 0), "prompts"),
+        (lambda body: body["prompts"][0].__setitem__(0, 10**30), "prompts"),
+        (lambda body: body["prompts"][0].__setitem__(0, 1.0), "prompts"),
+        (lambda body: body["prompts"][0].__setitem__(1, 64), "without its piece"),
+        (lambda body: body["prompts"][0].__setitem__(2, "3"), "prompts"),
+        (lambda body: body["prompts"][0].__setitem__(3, body["scores"][0][1]), "beside its path"),
+        (lambda body: body["removed"][0].__setitem__(0, -1), "removed"),
+        (lambda body: body["scores"][0].reverse(), "scores"),
+        (lambda body: body["nodes"].update(ids="!"), "ids"),
+        (lambda body: body["nodes"].update(ids="AAAA"), "ids"),
+        (lambda body: body["nodes"].update(ids="é"), "ids"),
+        (lambda body: body["nodes"].update(ids=["AAAA"]), "ids"),
+        (lambda body: body["nodes"].update(dict.fromkeys(body["nodes"], "")), "nodes"),
+        (column("parent", lambda values: values.pop()), "nodes"),
+        (column("parent", item(0, 0)), "the root"),
+        (column("parent", item(3, 3)), "parent"),
+        (column("parent", item(3, 4)), "parent"),
+        (column("parent", item(3, -1)), "parent"),
+        (column("token", item(0, 1)), "the root"),
+        (column("token", item(3, -1)), "token"),
+        (column("token", item(3, 64)), "token"),
+        (column("flags", item(3, 4)), "flags"),
+        (column("differs", item(1, 3)), "differs"),
+        (column("differs", item(1, -2)), "differs"),
+        (column("taken_rank", item(3, -1)), "taken"),
+        (column("taken_logprob", item(3, math.nan)), "taken"),
+        (column("taken_logprob", item(3, 3.0)), "taken"),
+        (column("entropy_bits", item(3, math.nan)), "entropy"),
+        (column("entropy_bits", item(3, math.inf)), "entropy"),
+        (column("rows", item(3, -30)), "rows"),
+        (column("rows", item(3, 2**31 - 1)), "rows"),
+        (column("logprobs", item(3, math.nan)), "logprobs"),
+        (column("logprobs", item(3, math.inf)), "logprobs"),
+        (column("logprobs", item(3, 710.0)), "logprobs"),
+        (column("ids", item(3, 64)), "ids"),
+        (column("ids", item(3, -1)), "ids"),
+        (column("ids", lambda ids: ids.__setitem__(1, ids[0])), "twice"),
+        (column("token", item(0, -1), "pieces"), "pieces"),
+        (column("token", item(1, 0), "pieces"), "pieces"),
+        (column("flags", item(1, 4), "pieces"), "pieces"),
+        (column("length", item(1, -1), "pieces"), "length"),
+        (column("length", item(1, 2**31 - 1), "pieces"), "length"),
+        (column("data", lambda data: data.pop(), "pieces"), "length"),
+    ],
+)
+def test_what_is_wrong_inside_is_told(change: Change, reason: str) -> None:
+    body = body_of(DATA)
+    change(body)
+    assert reason in refused(sealed(body))
+
+
+def test_two_nodes_for_one_path() -> None:
+    body = body_of(DATA)
+    parents = codec._unpack(body["nodes"], "parent", array("i"))
+    (first, second), *_ = [
+        (a, b) for a in range(len(parents)) for b in range(a) if parents[a] == parents[b] and parents[a] >= 0
+    ]
+    tokens = codec._unpack(body["nodes"], "token", array("i"))
+    column("token", item(second, tokens[first]))(body)
+    assert "twice after one path" in refused(sealed(body))
+
+
+def test_fields_that_are_not_known_are_passed_over() -> None:
+    body = body_of(DATA)
+    body["later"] = body["nodes"]["later"] = [1]
+    assert dump(load(sealed(body), Settings("x", "fake.gguf"))) == DATA
+
+
+# --- several models
+
+
+def with_others() -> Session:
+    """A session whose other games wait on the shelf."""
+    play, other, third = played(), played(), started("abc").press(Action.APPEND, Action.COPY)
+    waiting = {
+        "other.gguf": replace(other.session, settings=replace(other.session.settings, model="other.gguf")),
+        "third.gguf": replace(third.session, settings=replace(third.session.settings, model="third.gguf")),
+    }
+    return replace(play.session, shelf=waiting)
+
+
+def games(session: Session) -> dict[str, Any]:
+    """All that was played, by the models' files: prompts, what was removed, scores, and the whole tree."""
+
+    def tree(node: Node) -> object:
+        known = (node.visited, node.taken, node.distribution and (node.distribution.ids, node.distribution.logprobs))
+        return known, {token: tree(child) for token, child in node.children.items() if child.visited}
+
+    def path(prompt: Prompt) -> object:
+        return prompt.tip.path(), prompt.selected, prompt.popped, prompt.cursor and prompt.cursor.path()
+
+    found = {}
+    for game in (session, *session.shelf.values()):
+        removed = [(place, path(prompt)) for place, prompt in game.removed]
+        scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
+        found[game.settings.model] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
+    return found
+
+
+def test_what_models_were_asked_for_as_comes_back() -> None:
+    session = with_others()
+    name = "maker/model:\udcff\x1b" + "é" * 300
+    shelf = {
+        file: replace(game, settings=replace(game.settings, asked=f"as {file}")) for file, game in session.shelf.items()
+    }
+    session = replace(session, settings=replace(session.settings, asked=name), shelf=shelf)
+    data = dump(session)
+    again = load(data, Settings("", "", asked="not this"))
+    assert again.settings.asked == name
+    assert {file: game.settings.asked for file, game in again.shelf.items()} == {file: f"as {file}" for file in shelf}
+    assert dump(again) == data
+    about = summary.parse(data[: summary.LENGTH])
+    assert about and len(about.asked) <= summary.NAME and about.asked.isprintable()
+
+
+def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
+    document = json.loads(dump(with_others()))["session"]
+    del document["asked"], document["about"]["asked"]
+    for other in document["others"]:
+        del other["asked"]
+    data = codec.seal(json.dumps(document, separators=(",", ":")).encode())
+    again = load(data, Settings("", ""))
+    assert {game.settings.asked for game in (again, *again.shelf.values())} == {""}
+    about = summary.parse(data[: summary.LENGTH])
+    assert about and about.asked == "" and about.model == "Fake"
+
+
+def test_the_games_of_all_models_come_back() -> None:
+    session = with_others()
+    again = load(dump(session), Settings("", ""))
+    assert games(again) == games(session) and list(again.shelf) == ["other.gguf", "third.gguf"]
+    assert dump(again) == dump(session)
+    assert all(other.model is not None and other.pieces for other in again.shelf.values())
+
+
+def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, encoder, stamp = with_others(), Encoder(), Stamp()
+    first = encoder.encode(session, stamp)
+    calls: list[str] = []
+    encode = codec._encode
+
+    def counted(one: Session) -> Any:
+        calls.append(one.settings.model)
+        return encode(one)
+
+    monkeypatch.setattr(codec, "_encode", counted)
+    assert encoder.encode(replace(session, notice="x"), stamp) == first and calls == ["fake.gguf"]
+    session = replace(session, shelf={**session.shelf, "third.gguf": replace(session.shelf["third.gguf"], active=0)})
+    assert games(load(encoder.encode(session, stamp), Settings("", ""))) == games(session)
+    assert calls == ["fake.gguf", "fake.gguf", "third.gguf"]
+
+
+def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
+    session = with_others()
+    loading = Session(
+        replace(session.settings, model="new.gguf"), shelf={**session.shelf, "fake.gguf": session}, origin="fake.gguf"
+    )
+    again = load(dump(loading), Settings("", ""))
+    assert again.settings.model == "fake.gguf" and games(again) == games(session)
+
+
+def test_one_game_of_a_file(figure: Figure) -> None:
+    body = body_of(dump(with_others()))
+    for change, why in (
+        (lambda: body["others"].append(body["others"][0]), "two games"),
+        (lambda: body["others"][-1].update(file="fake.gguf"), "two games"),
+        (lambda: body["others"][-1].update(nodes=None), "nodes"),
+        (lambda: body.update(others={}), "others"),
+        (lambda: body.update(others=[[]]), "others"),
+    ):
+        change()
+        assert why in refused(sealed(body)), why
+    figure(5, "faults among the games that wait")
+
+
+def test_a_file_of_version_0_1_0_comes_back() -> None:
+    """Written by that program: it holds one game."""
+    data = (Path(__file__).parent.parent / "data" / "session-0.1.0.json").read_bytes()
+    before = played().session
+    after = load(data, before.settings)
+    assert games(after) == games(before) and screen(after) == screen(before)
+    assert (after.layer, after.palette, after.mouse) == (before.layer, before.palette, before.mouse)
+    assert games(load(dump(after), before.settings)) == games(before)
+
+
+# --- what the list shows
+
+
+def test_the_summary_is_read_from_the_beginning_alone() -> None:
+    data = Encoder().encode(with_others(), Stamp(7, 1_700_000_000, 12))
+    about = summary.parse(data[: summary.LENGTH])
+    assert about is not None and about.encoded() in data
+    assert (about.sequence, about.saved, about.moves, about.games, about.model) == (7, 1_700_000_000, 12, 3, "Fake")
+    session = with_others()
+    assert about.length == session.prompt.tip.depth and about.prompts == len(session.prompts)
+    assert about.tokens > about.length and about.weight == about.tokens + 120
+    assert summary.parse(data[:40]) is None and summary.parse(b"") is None
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\u009b", "é" * 500, "\U0001f990" * 90, '"\\{', "a" * 4000])
+def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> None:
+    session = started("hello").session
+    session.pieces[session.prompt.tip.path()[0]] = Piece(text.encode())
+    about = codec.summary_of(session)
+    assert len(about.encoded()) < summary.LENGTH - 200 and len(about.text) <= summary.TEXT + 1
+    assert about.text.isprintable()
+    data = dump(session)
+    assert summary.parse(data[: summary.LENGTH]) == replace(about, tokens=5)
+
+
+@given(st.binary(max_size=200))
+def test_a_summary_of_anything(data: bytes) -> None:
+    head = b'{"format":"tokex-gguf session","version":2,"crc32":1,"session":{"about":'
+    for some in (data, head + data, head + b'{"sequence":' + data):
+        summary.parse(some)
+
+
+def test_cut_off_anywhere() -> None:
+    for place in range(100):
+        refused(DATA[: place * len(DATA) // 100])
+
+
+def test_flipped_bits_never_pass() -> None:
+    chance = random.Random(SEED)
+    for _ in range(400):
+        data = bytearray(DATA)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        assert not only_bad_archives(bytes(data))
+
+
+def scrambled(body: bytes, chance: random.Random) -> bytes:
+    """Some bytes replaced by others, or a part cut out, doubled or exchanged."""
+    data = bytearray(body)
+    match chance.randrange(3):
+        case 0:
+            for _ in range(chance.choice([1, 1, 2, 5])):
+                data[chance.randrange(len(data))] = chance.choice(b'0123456789ABCabc/+="[]{},:nulltruefalse-.e')
+        case 1:
+            place, length = chance.randrange(len(data)), chance.randrange(1, 40)
+            del data[place : place + length]
+        case _:
+            place, length, other = chance.randrange(len(data)), chance.randrange(1, 40), chance.randrange(len(data))
+            data[other:other] = data[place : place + length]
+    return bytes(data)
+
+
+def scramble(times: int, seed: int) -> int:
+    """Damage below the checksum; returns how many were read all the same."""
+    chance = random.Random(seed)
+    body = json.dumps(body_of(DATA), separators=(",", ":")).encode()
+    short = dump(started("ab", tokens_to_show=3).session)
+    shorter = json.dumps(body_of(short), separators=(",", ":")).encode()
+    return sum(only_bad_archives(seal(scrambled(chance.choice([body, shorter]), chance))) for _ in range(times))
+
+
+def test_damage_that_the_checksum_does_not_see(figure: Figure) -> None:
+    read = scramble(600, SEED)
+    figure(600, "damaged sessions", seed=SEED, still_read=read)
+    assert read
+
+
+@pytest.mark.soak
+def test_much_damage(figure: Figure) -> None:
+    figure(50_000, "damaged sessions", seed=SEED, still_read=scramble(50_000, SEED))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["file", "model", "context", "prompts", "active", "removed", "scores", "layer", "palette", "mouse"]
+
+
+@given(st.sampled_from([*FIELDS, "nodes", "pieces"]), JSON, st.booleans())
+@hypothesis_settings(max_examples=150, deadline=None)
+def test_anything_as_a_field(name: str, value: object, inside: bool) -> None:
+    body = body_of(DATA)
+    if inside and isinstance(body[name], dict):
+        body[name][next(iter(body[name]))] = value
+    elif inside and isinstance(body[name], list):
+        body[name][0] = value
+    else:
+        body[name] = value
+    only_bad_archives(sealed(body))
+
+
+def test_the_checksum_is_of_the_bytes_as_they_stand() -> None:
+    body = DATA[DATA.index(b'"session":') + len(b'"session":') : -1]
+    assert json.loads(DATA)["crc32"] == crc32(body)
+    assert Layer(body_of(DATA)["layer"]) is Layer.PROBABILITY
+    assert Palette(body_of(DATA)["palette"]) is Palette.COLOUR_BLIND
+
+
+@pytest.mark.parametrize("helped", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_text_that_was_typed_is_there_the_next_day(helped: bool, left: bool) -> None:
+    play = started("hello").press(Action.INPUT, Typed("née\u3000 🦜\n"))
+    if helped:
+        play.press(Action.HELP)
+    if left:
+        play.press(Action.CLOSE, Action.CLOSE)
+    again = resumed(play.session).press(Action.INPUT)
+    assert again.session.line.text == "née\u3000 🦜\n"
+    again.press(Action.ERASE_LINE)
+    assert b'"typed"' not in dump(again.session)
+
+
+def test_an_edited_text_that_is_no_prompt_yet_is_there_the_next_day() -> None:
+    play = started("hello")
+    play.take(Action.EDIT)
+    play.take(EngineDied("SIGSEGV"))
+    play.take(Edited("help me"))
+    again = resumed(play.session)
+    again.take(Action.EDIT)
+    assert again.effects == [Edit("help me")]
+    again.press(Edited("help you"))
+    assert len(again.session.prompts) == 2, "the prompt that it was made of may be another by now"
+
+
+@pytest.mark.parametrize("value", [1, None, ["a"], "\ud800"])
+@pytest.mark.parametrize("name", ["typed", "edited"])
+def test_a_damaged_text_is_refused(name: str, value: object) -> None:
+    document = json.loads(dump(started("hello").session))["session"]
+    with pytest.raises(BadArchive, match=name):
+        load(seal(json.dumps({**document, name: value}).encode()), Settings("", "fake.gguf"))

@@ -1,0 +1,90 @@
+"""The shell around the rules takes in what comes, some at a time."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tokex_gguf.engine.backend import Delivery, Engine
+from tokex_gguf.engine.protocol import EngineDied, Pong
+from tokex_gguf.play.messages import Start
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.shell import runtime as game_module
+from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Game
+
+
+@pytest.fixture
+def game(tmp_path: Path) -> Game:
+    game = Game(Session(Settings(text="hello", model="fake.gguf")), folder=tmp_path)
+    game._engines = 1
+    return game
+
+
+def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Game) -> None:
+    calls = []
+    game.notify = lambda: calls.append(1)
+    for _ in range(AT_ONCE + 5):
+        game._listen(Pong(), 1)
+    assert calls == [1], "told once, and not for each"
+    game._clock = lambda: 0.0
+    assert game.receive() and game._inbox.qsize() == 5 and len(calls) == 2
+    assert game.receive() and game._inbox.qsize() == 0 and len(calls) == 2
+    assert not game.receive()
+
+
+def test_a_turn_ends_after_a_time(game: Game) -> None:
+    moments = iter(range(1000))
+    game._clock = lambda: float(next(moments))
+    for _ in range(10):
+        game._listen(Pong(), 1)
+    assert game.receive() and game._inbox.qsize() == 9, "one at least, or nothing would ever be taken"
+
+
+def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Game) -> None:
+    said = []
+
+    def flood() -> None:
+        for number in range(10 * WAITING):
+            game._listen(Pong(), 1)
+            said.append(number)
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    end = time.monotonic() + 30
+    while len(said) < WAITING and time.monotonic() < end:
+        time.sleep(0.001)
+    assert game._inbox.qsize() == WAITING
+    while game.receive():
+        assert game._inbox.qsize() <= WAITING
+        if len(said) > 3 * WAITING:
+            break
+    game._stop()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def test_the_limits_are_those_of_a_turn_that_is_not_felt() -> None:
+    assert game_module.TURN <= 0.02 and WAITING >= AT_ONCE
+
+
+def test_an_engine_that_cannot_be_started_again_has_died(game: Game) -> None:
+    def refuse(_: Callable[[Delivery], None]) -> Engine:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    game._connect = refuse
+    game._carry_out([Start()])
+    engine, message = game._inbox.get(timeout=1)
+    assert engine == game._engines == 2 and game.engine_pid is None
+    assert message == EngineDied("the limit of open files is too low: raise it with ulimit -n")
+
+
+def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Game) -> None:
+    def refuse(_: Callable[[Delivery], None]) -> Engine:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    game._engines, game._connect = 0, refuse
+    with pytest.raises(OSError, match="Too many"):
+        game._carry_out([Start()])

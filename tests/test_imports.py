@@ -1,0 +1,164 @@
+"""What may import what: packages are layers, imports point down, and what is heavy or foreign has one door.
+
+Read from the sources, so that an import inside a function counts as well.
+"""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "tokex_gguf"
+ROOT = Path(__file__).parent.parent / PACKAGE
+
+LAYERS = ("values", "system", "config", "models.gguf", "models", "engine", "play", "sessions", "shell", "ui", "cli")
+"""From the lowest. A module may import its own package and those before it in this row."""
+
+ENTRANCES = {
+    "play.rules": {"play", "ui.lists", "ui.panes", "cli.main"},
+    # The worker is another process: only that process's main module imports it.
+    "engine.worker": {"engine.worker", "engine.__main__"},
+}
+"""Packages that are not for everybody, and the modules or packages that may import them."""
+
+WORKER_MAY_IMPORT = (
+    *("values", "system", "engine.protocol", "engine.path_delta", "engine.worker", "models.reference", "models.gguf"),
+)
+"""All that the engine's process and this one have in common."""
+
+DOORS = {
+    "llama_cpp": {"engine.worker.llama"},
+    "huggingface_hub": {"models.hub"},
+    "jinja2": {"engine.worker.chat_template"},
+    "prompt_toolkit.application": {"ui.app"},
+    "subprocess": {"engine.process", "engine.worker.confined_chat", "shell.editor", "system.machine"},
+}
+"""Modules of other packages, and the only ones here that import them."""
+
+PURE = (
+    *("values", "play", "models.memory", "models.reference", "sessions.codec", "sessions.summary", "cli.chat_input"),
+    *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
+    *("ui.layers", "ui.wrap", "ui.cells", "ui.theme", "ui.window"),
+    *("ui.terminal_input.parser", "ui.terminal_input.key_codes"),
+)
+"""What reads no clock, file, process or thread, nor imports what does; so its tests need none."""
+OUTSIDE = {"os", "io", "time", "datetime", "random", "threading", "queue", "asyncio", "logging", "signal", "socket"}
+OUTSIDE |= {"subprocess", "shutil", "tempfile", "ctypes", "platformdirs", "huggingface_hub", "llama_cpp"}
+
+
+def name_of(path: Path) -> str:
+    """A file's module, by its name below the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_of(source: str) -> set[str]:
+    """Every module that a source imports, anywhere, by its full name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "imports are absolute here"
+            # What is imported may be a module itself: from tokex_gguf import config.
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+IMPORTS = {module: imports_of(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+
+
+def own(module: str) -> set[str]:
+    """The package's own modules that a module imports. A package without code is nothing to depend on."""
+    names = {name.removeprefix(f"{PACKAGE}.") for name in IMPORTS[module] if name.startswith(f"{PACKAGE}.")}
+    return {name for name in names if name in FILES and FILES[name].name != "__init__.py"} - {module}
+
+
+def foreign(module: str) -> set[str]:
+    """Everything else that a module imports, by its full name."""
+    return {name for name in IMPORTS[module] if name.split(".")[0] != PACKAGE}
+
+
+def within(module: str, *packages: str) -> bool:
+    """Whether a module is one of these, or inside one of these packages."""
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
+
+
+def layer(module: str) -> int:
+    """A module's layer, from 0; the packages' own first modules stand above all."""
+    found = [index for index, name in enumerate(LAYERS) if within(module, name)]
+    return max(found, key=lambda index: len(LAYERS[index]), default=99)
+
+
+def test_every_module_is_in_a_layer() -> None:
+    assert {module for module in FILES if layer(module) == 99} == {"", "__main__"}
+
+
+def test_reading_finds_imports_wherever_they_are() -> None:
+    source = "import a.b, c as d\ndef f():\n    if f:\n        from e import g\n"
+    assert imports_of(source) == {"a.b", "c", "e", "e.g"}
+    assert {"config", "shell.runtime", "play.session", "cli.report", "ui.app"} <= own("cli.main")
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_down(module: str) -> None:
+    assert {other for other in own(module) if layer(other) > layer(module)} == set()
+
+
+@pytest.mark.parametrize("package", ENTRANCES)
+def test_a_package_is_entered_by_its_own(package: str) -> None:
+    inside = {module for module in FILES if any(within(other, package) for other in own(module))}
+    assert {module for module in inside if not within(module, *ENTRANCES[package])} == set()
+
+
+def test_the_worker_knows_only_what_both_processes_share() -> None:
+    for module in FILES:
+        if within(module, "engine.worker"):
+            assert {other for other in own(module) if not within(other, *WORKER_MAY_IMPORT)} == set(), module
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    left = {module: own(module) for module in FILES}
+    while left:
+        free = {module for module, needed in left.items() if not needed & set(left)}
+        assert free, f"a cycle among {sorted(left)}"
+        left = {module: needed for module, needed in left.items() if module not in free}
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_has_one_door(library: str) -> None:
+    assert {module for module in FILES if any(within(name, library) for name in foreign(module))} == DOORS[library]
+
+
+def test_numbers_stay_in_the_worker_and_the_terminal_in_the_ui() -> None:
+    def importers(library: str) -> set[str]:
+        return {module for module in FILES if any(within(name, library) for name in foreign(module))}
+
+    assert importers("numpy") and {m for m in importers("numpy") if not within(m, "engine.worker")} == set()
+    assert {m for m in importers("prompt_toolkit") if not within(m, "ui", "cli")} == set()
+
+
+def closure(module: str) -> set[str]:
+    """A module and all that it imports, directly or not."""
+    seen, waiting = set[str](), [module]
+    while waiting:
+        if (each := waiting.pop()) not in seen:
+            seen.add(each)
+            waiting += own(each)
+    return seen
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if within(module, *PURE)])
+def test_what_is_pure_is_so_with_all_that_it_imports(module: str) -> None:
+    found = {(each, name) for each in closure(module) for name in foreign(each) if name.split(".")[0] in OUTSIDE}
+    assert found == set()
+
+
+def test_only_declared_packages() -> None:
+    declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2"}
+    used = {name.split(".")[0] for module in FILES for name in foreign(module)}
+    assert used - set(sys.stdlib_module_names) == declared

@@ -1,0 +1,429 @@
+"""The real application without a terminal: keys through a pipe, the screen read back."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import ColorDepth
+
+from tests import fake
+from tests.canvas import Canvas
+from tests.play.test_switching import HEADER
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
+from tokex_gguf.models.catalogue import Entry
+from tokex_gguf.models.discovery import Place
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.shell import runtime as game_module
+from tokex_gguf.shell.editor import Editor
+from tokex_gguf.shell.runtime import Game
+from tokex_gguf.system import signals
+from tokex_gguf.ui import app as app_module
+from tokex_gguf.ui.app import App, colour_depth
+
+KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
+
+
+class FakeEngine:
+    """Takes the place of the engine's process; answers at once, or when `held` is let go."""
+
+    latest: "FakeEngine"
+
+    def __init__(self, deliver: Callable[[Delivery], None]) -> None:
+        self.deliver, self.held, self.waiting, self.pid = deliver, False, [], 1  # type: ignore[var-annotated]
+        FakeEngine.latest = self
+
+    def send(self, request: Request) -> None:
+        if isinstance(request, Load):
+            self.deliver(Loaded("Fake", "fake", "Q4_0", fake.VOCAB, 4096, 8192, None, False))
+        elif isinstance(request, Tokenize):
+            self.deliver(Tokenized(request.request, fake.text_to_path(request.text), fake.PIECES))
+        elif isinstance(request, Evaluate):
+            self.waiting.append(request)
+            if not self.held:
+                self.release()
+
+    def release(self) -> None:
+        while self.waiting:
+            self.deliver(fake.evaluated(self.waiting.pop(0)))
+
+    def close(self) -> None:
+        pass
+
+
+class Player:
+    """Presses keys and reads the screen of a running application."""
+
+    def __init__(self, app: App, keys: PipeInput, output: Canvas, game: Game) -> None:
+        self.app, self.keys, self.output, self.game = app, keys, output, game
+        self.task = asyncio.create_task(app.run_async())
+
+    def text(self) -> str:
+        return self.output.text() if self.app.application.renderer.last_rendered_screen else ""
+
+    async def until(self, holds: Callable[[str], object]) -> str:
+        for _ in range(2000):
+            if self.task.done():
+                self.task.result()
+            if holds(text := self.text()):
+                return text
+            await asyncio.sleep(0.002)
+        raise AssertionError("this never came to be on the screen:\n" + self.text())
+
+    async def press(self, *names: str) -> None:
+        for name in names:
+            self.keys.send_text(KEYS.get(name, name))
+
+    async def shows(self, pattern: str) -> str:
+        return await self.until(lambda text: re.search(pattern, text))
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Game]:
+    """Runs a scenario against a running application; quits it afterwards."""
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[Player]:
+        with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
+            output = Canvas()
+            game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts", connect=FakeEngine)
+            app = App(game, keys, output)
+            game.start()
+            player = Player(app, keys, output, game)
+            await player.shows(r"\bready\b")
+            yield player
+            if not player.task.done():
+                await player.press("ctrl-q")
+            await asyncio.wait_for(player.task, 5)
+
+    def play(scenario: Callable[[Player], Awaitable[None]]) -> Game:
+        async def main() -> Game:
+            async with running() as player:
+                await scenario(player)
+                return player.game
+
+        return asyncio.run(main())
+
+    return play
+
+
+Played = Callable[[Callable[[Player], Awaitable[None]]], Game]
+
+
+def test_arrows_append_and_pop(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("down", "down", "right")
+        await player.shows(r"tokens: 6 .*ready")
+        await player.press("left")
+        await player.shows(r"tokens: 5 .*ready")
+        await player.press("left", "left")
+        await player.shows(r"tokens: 3 .*ready")
+
+    played(scenario)
+
+
+def test_the_keys_beside_the_arrows_do_the_same(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("j", "j", "k", "l")
+        await player.shows(r"tokens: 6 .*ready")
+        await player.press("h")
+        await player.shows(r"tokens: 5 .*ready")
+
+    played(scenario)
+
+
+def test_wasd_handles_prompts(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("d", "right")
+        await player.shows(r"Prompt 2/2  tokens: 6 .*ready")
+        await player.press("w")
+        await player.shows(r"Prompt 1/2  tokens: 5 ")
+        await player.press("s", "a")
+        await player.shows(r"Prompt 1/1  tokens: 5 ")
+
+    played(scenario)
+
+
+def test_e_cycles_the_layers(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("e")
+        await player.shows("probability 0 ")
+        await player.press("e")
+        await player.shows("entropy 0 ")
+        await player.press("e")
+        await player.until(lambda text: "entropy 0 " not in text and "probability 0 " not in text)
+
+    played(scenario)
+
+
+def test_help_opens_and_closes(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("?")
+        await player.shows("Pop the prompt's last token")
+        await player.press("esc")
+        await player.until(lambda text: "Pop the prompt's last token" not in text)
+
+    played(scenario)
+
+
+def test_x_saves_and_tells_the_path(played: Played, tmp_path: Path) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("x")
+        await player.shows(r"saved .*prompt-\d{8}-\d{6}\.txt")
+
+    played(scenario)
+    (saved,) = (tmp_path / "prompts").iterdir()
+    assert saved.read_bytes() == b"".join(fake.PIECES[t].data for t in fake.text_to_path("hello")) + b"\n"
+
+
+def test_a_save_that_fails_is_told(played: Played, tmp_path: Path) -> None:
+    (tmp_path / "prompts").write_text("a file stands where the folder should be")
+
+    async def scenario(player: Player) -> None:
+        await player.press("x")
+        await player.shows("not saved: ")
+
+    played(scenario)
+
+
+def test_a_slow_answer_shows_working_and_a_quick_one_does_not(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        seen: list[str] = []
+        player.app.application.after_render += lambda _: seen.append(player.text())
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+        assert not any("working" in text for text in seen)
+        FakeEngine.latest.held = True
+        await player.press("right")
+        await player.shows("tokens: 7 .*working")
+        FakeEngine.latest.release()
+        await player.shows("tokens: 7 .*ready")
+
+    played(scenario)
+
+
+def test_ready_always_stands_with_the_right_table(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        wrong: list[str] = []
+
+        def check(_: object) -> None:
+            text = player.text()
+            if " ready" in text:
+                (count,) = re.findall(r"tokens: (\d+)", text)
+                tip = player.game.session.prompt.tip
+                first = fake.PIECES[fake.ranked(tip.path())[0]].data.decode().strip()
+                if tip.depth != int(count) or f"1 ␣{first} " not in text:
+                    wrong.append(text)
+
+        player.app.application.after_render += check
+        for keys in ("right", "down", "right", "left", "left", "d", "right", "w", "e", "right"):
+            await player.press(keys)
+            await player.shows("ready")
+        assert not wrong, wrong[0]
+
+    played(scenario)
+
+
+def test_three_hundred_held_keys_do_not_delay_quitting(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        FakeEngine.latest.held = True
+        await player.press(*["right"] * 300)
+        await player.press("ctrl-q")
+
+    assert played(scenario).session.requests < 10
+
+
+@pytest.mark.parametrize("key", ["\x11", "\x03"])
+def test_quitting(played: Played, key: str) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press(key)
+        await player.until(lambda _: player.app.application.is_done or not player.app.application.is_running)
+
+    assert played(scenario).quit is not None
+
+
+def test_resizing_redraws_for_the_new_size(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        for columns, rows in ((80, 24), (59, 10), (100, 30), (60, 16)):
+            player.output.size = Size(rows=rows, columns=columns)
+            player.app.application._on_resize()
+            text = await player.until(lambda text: len(text.splitlines()[0]) == columns)  # noqa: B023
+            assert ("needs 60x16" in text) == (columns < 60)
+
+    played(scenario)
+
+
+def test_the_engine_dies_and_r_restarts_it(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        first = FakeEngine.latest
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+        first.deliver(EngineDied("SIGSEGV"))
+        await player.shows(r"the engine stopped \(SIGSEGV\)")
+        await player.press("d", "r")
+        await player.shows("Prompt 2/2  tokens: 6 .*ready")
+        assert FakeEngine.latest is not first
+
+    played(scenario)
+
+
+def test_an_engine_that_says_nothing_is_noticed(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "BEAT", 0.01)
+
+    async def scenario(player: Player) -> None:
+        first = FakeEngine.latest
+        first.held = True
+        await player.press("right")
+        await player.shows(r"engine silent for \d+ s: r restarts it")
+        await player.press("r")
+        await player.shows("tokens: 6 .*ready")
+        assert FakeEngine.latest is not first
+
+    played(scenario)
+
+
+def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(player: Player) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(game_module, "update", lambda *_: 1 / 0)
+            await player.press("right")
+            await player.shows("internal error: the log file has the details")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (["x"], "save_prompt"),
+        (["o"], "catalogue"),
+        (["o", "?", "\x1b"], "catalogue"),
+        (["p"], "starters"),
+    ],
+)
+def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
+    keys: list[str], what: str, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(game_module, what, lambda *_: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press(*keys)
+        await player.shows("internal error: the log file has the details")
+        await player.until(lambda text: "looking for" not in text)
+        await player.press("\x1b")
+        await player.shows("ready")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_module, "catalogue", lambda: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    monkeypatch.setattr(game_module, "prepare", lambda *_, **__: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press("o")
+        await player.shows("models found here(.|\n)*a .*Q8_0")
+        await player.press("\r")
+        await player.shows("internal error: the log file has the details")
+        assert not player.game.session.preparing
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+def test_where_no_model_is_found_nobody_goes_on_looking(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game_module, "catalogue", lambda: ())
+
+    async def scenario(player: Player) -> None:
+        await player.press("o")
+        await player.shows("ready(.|\n)*no model was found")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+ODD = "\u3000\xa0\u2009\u202f\u1680\u200b\u200c\u200d\u2060\ufeff\xad"
+ODD += "\ufe0f\U000e0100\u2028\u202e\ue000\U00100000\u0378\U0001f99c\u0301"
+"""Spaces of all kinds, joiners, variation selectors, a mark of direction, private use, an unassigned one."""
+
+
+@pytest.mark.parametrize("key", ["i", "/"])
+def test_what_is_typed_is_what_is_meant(key: str, played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press(key)
+        for char in ODD:
+            await player.press(char)
+        await player.until(lambda _: player.game.session.line.text == ODD)
+
+    played(scenario)
+
+
+def test_keys_that_send_control_characters_type_nothing(played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press("i", "a")
+        for code in (0, 2, 4, 6, 7, 11, 14, 15, 20, 24, 28, 29, 30, 31, *range(0x80, 0xA0)):
+            await player.press(chr(code))
+        player.keys.send_bytes(b"\xe9z")
+        await player.until(lambda _: player.game.session.line.text == "az")
+
+    played(scenario)
+
+
+def test_a_fault_around_the_editor_is_a_line_and_the_game_goes_on(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Editor, "edit", lambda *_: 1 / 0)
+
+    async def scenario(player: Player) -> None:
+        await player.press("\x05")
+        await player.shows("internal error: the log file has the details")
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize("keys", ["", "?", "/", "i", "t", "p"])
+def test_where_nothing_can_be_suspended_ctrl_z_says_so(
+    keys: str, played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "STOP", None)
+
+    async def scenario(player: Player) -> None:
+        await player.press(*keys, "\x1a")
+        await player.until(lambda _: player.game.session.notice == "this system cannot suspend a program")
+
+    played(scenario)
+
+
+@pytest.mark.parametrize(
+    ("environ", "depth"),
+    [
+        ({}, None),
+        ({"COLORTERM": "truecolor"}, ColorDepth.DEPTH_24_BIT),
+        ({"COLORTERM": "24bit"}, ColorDepth.DEPTH_24_BIT),
+        ({"COLORTERM": "truecolor", "NO_COLOR": "1"}, None),
+        ({"COLORTERM": "truecolor", "NO_COLOR": ""}, ColorDepth.DEPTH_24_BIT),
+        ({"COLORTERM": "truecolor", "PROMPT_TOOLKIT_COLOR_DEPTH": "DEPTH_8_BIT"}, None),
+    ],
+)
+def test_colours_follow_the_terminal(
+    environ: dict[str, str], depth: ColorDepth | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COLORTERM", "NO_COLOR", "PROMPT_TOOLKIT_COLOR_DEPTH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert colour_depth() == depth

@@ -1,0 +1,444 @@
+"""The cost of a frame is bounded by what is seen of a game, however much there is of it.
+
+Counted is what Python does, in calls of functions and in lines of code, and not the time it takes.
+"""
+
+import os
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests import fake
+from tests.fake import Play, started
+from tests.figures import Figure
+from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.session import Layer, Prompt, Score, Starter
+from tokex_gguf.play.update import Typed
+from tokex_gguf.ui import panes
+from tokex_gguf.ui.cells import width_of
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.text_field import Line
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node, entropy_before
+
+SEED = int(os.environ.get("COST_SEED", "1"))
+SIZES = [(80, 24), (130, 40)]
+STEPS = 60_000
+"""Lines of Python that the frame of a large terminal may take; with nothing to show it takes some 5,000."""
+
+
+def steps(work: Callable[[], object]) -> int:
+    """Lines of Python code that are run, comprehensions included; what is computed in C counts as one line."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        del event, argument
+        count += 1
+        frame.f_trace_opcodes = False
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def frame(play: Play, view: View, size: tuple[int, int]) -> int:
+    """The steps of one frame, which is whole."""
+    lines: list[Any] = []
+    count = steps(lambda: lines.extend(view.screen(play.session, *size)))
+    assert len(lines) == size[1] and {width_of(line) for line in lines} == {size[0]}
+    return count
+
+
+TEXTS = {
+    "letters": "a" * 300_000,
+    "words": "every body is " * 20_000,
+    "lines": "a line\n" * 40_000,
+    "wide": "漢字" * 100_000,
+    "marks": "e" + "\u0301" * 300_000,
+    "joiners": "\u200d" * 300_000,
+    "flags": "🇩🇪" * 100_000,
+    "controls": "\x1b\x00" * 100_000,
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("mode", [Mode.INPUT, Mode.SEARCH, Mode.NAME])
+def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(mode: Mode, kind: str, size: tuple[int, int]) -> None:
+    play, view, text = started(), View(), TEXTS[kind]
+    for caret in (0, len(text) // 2, len(text)):
+        play.session = replace(play.session, mode=mode, line=Line(text, caret))
+        assert frame(play, view, size) < STEPS
+
+
+@pytest.mark.parametrize("key", [Action.ERASE_WORD, Action.ERASE, Action.ERASE_LINE])
+def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
+    play = started()
+    play.session = replace(play.session, mode=Mode.NAME, line=Line("a word " + "b" * 300_000 + " " * 300_000, 600_007))
+    assert steps(lambda: play.take(key)) < 1500  # most of it for copies of the session, by the number of its fields
+    play.session = replace(play.session, line=Line("b" * 300_000, 300_000))
+    assert steps(lambda: play.take(Typed("b"))) < 1500
+
+
+# --- paths and trees
+
+
+def grown(node: Node, tokens: int, seed: int = 1) -> Node:
+    """A path longer by so many tokens, all of it computed and visited."""
+    answer = fake.distribution([seed], 3)
+    for index in range(tokens):
+        node = node.child((index + seed) % fake.VOCAB)
+        node.attach(answer)
+        if node.depth > 1:
+            node.attach_taken(Taken(-1.0, 2))
+    node.visit()
+    return node
+
+
+def with_prompts(*tips: Node, mode: Mode = Mode.PLAY, **changes: Any) -> Play:
+    """A game that is played at these paths."""
+    play = started()
+    play.session = replace(play.session, prompts=tuple(map(Prompt, tips)), mode=mode, pieces=fake.PIECES, **changes)
+    return play
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tuple[int, int]) -> None:
+    trunk = grown(Node(None, -1), 10_000)
+    tips = [grown(trunk, 3, seed) for seed in range(2, 11)]
+    starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
+    for row in (0, 8, 500, 1008):
+        play = with_prompts(*tips, mode=Mode.PROMPTS, row=row, starters=starters)
+        view = View()
+        frame(play, view, size)  # lays out a prompt once
+        assert frame(play, view, size) < STEPS
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int]) -> None:
+    trunk = grown(Node(None, -1), 2000)
+    for depth in range(1, 2000):
+        grown(trunk.ancestor(depth), 3, 7 + depth % 5)
+    view, play = View(), with_prompts(trunk, mode=Mode.TREE)
+    frame(play, view, size)
+    play.take(Action.DOWN)
+    for _ in range(5):
+        assert steps(lambda: play.take(Action.DOWN)) < 1000
+        frame(play, view, size)
+        assert frame(play, view, size) < STEPS
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tuple[int, int]) -> None:
+    base = grown(Node(None, -1), 5)
+    scores = tuple(Score(base, grown(base, 1000, seed)) for seed in range(1, 51))
+    play, view = with_prompts(base, mode=Mode.INPUT, scores=scores), View()
+    frame(play, view, size)
+    assert frame(play, view, size) < STEPS
+    assert steps(lambda: play.session.goal) < 5000
+
+
+def test_a_path_is_looked_into_in_a_few_steps_wherever() -> None:
+    root = Node(None, -1)
+    tip = grown(root, 50_000)
+    tip.child(3).attach_taken(Taken(-1.0, 2))
+    for depth in (0, 1, 2, 3, 777, 25_000, 49_999, 50_000):
+        assert tip.ancestor(depth).depth == depth
+        assert steps(lambda depth=depth: tip.ancestor(depth)) < 200  # type: ignore[misc]
+    other = tip.ancestor(20_000).descend([1, 2, 3])
+    tip.path()
+    assert steps(other.path) < 500 and other.path() == [*tip.path()[:20_000], 1, 2, 3]
+    assert steps(other.first_unknown) < 500 and other.first_unknown() == 19_999
+    assert steps(lambda: other.descends_from(tip)) < 500
+
+
+# --- the prompt
+
+
+PIECES = {
+    **fake.PIECES,
+    **{
+        100 + index: Piece(data)
+        for index, data in enumerate(
+            [
+                *(b"a", b" word", b"\n", b" longer-words", "日".encode(), "\u0301".encode(), "🙂".encode()),
+                *(b"\xf0\x9f", b"\x99\x82", b"", b"x" * 10_000_000, "e\u0301".encode() * 100_000, b"\x00" * 1000),
+                "\u200d".encode(),
+            ]
+        )
+    },
+}
+"""Tokens of every kind that a vocabulary may hold, some of them absurd."""
+KINDS = {
+    "letters": [100],
+    "words": [101, 101, 103],
+    "lines": [101, 101, 101, 102],
+    "breaks": [102],
+    "wide": [104],
+    "marks": [105],
+    "halves": [107, 108],
+    "unfinished": [107],
+    "empty": [109],
+    "huge": [110],
+    "marked": [111],
+    "controls": [112],
+    "joiners": [113],
+    "all": list(range(100, 114)),
+}
+
+
+def path_of(tokens: list[int], length: int) -> Node:
+    """A path of these tokens again and again, computed."""
+    node, answer = Node(None, -1), fake.distribution([1], 3)
+    for index in range(length):
+        node = node.child(tokens[index % len(tokens)])
+        node.attach(answer)
+        if node.depth > 1:
+            node.attach_taken(Taken(-1.0, 2))
+    node.visit()
+    return node
+
+
+ABSURD = ["huge", "marked", "controls", "all"]
+"""Kinds with tokens longer than what is shown of them, whose layout takes long to count."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first frame lays out what is in sight; the frames after it what has changed."""
+    if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
+        monkeypatch.setattr(panes, "BLOCK", 64)
+        monkeypatch.setattr(panes, "SLACK", 48)
+    holds_for(kind)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ABSURD)
+def test_a_prompt_of_absurd_tokens_is_drawn_by_what_is_seen_of_it(kind: str, figure: Figure) -> None:
+    holds_for(kind)
+    figure(1, "kinds of absurd tokens, every line of Python counted")
+
+
+def holds_for(kind: str) -> None:
+    """Counts the steps of the frames of a short and a long prompt of these tokens."""
+    first, later, written = [], [], []
+    short = 3 * panes.BLOCK
+    for length in (short,) if kind == "marked" else (short, short + 10 * panes.BLOCK):
+        tip = path_of(KINDS[kind], length)
+        view, play = View(), with_prompts(tip)
+        play.session = replace(play.session, pieces=PIECES)
+        first.append(frame(play, view, (130, 40)))
+        for cursor in (None, tip.ancestor(length // 2), tip.ancestor(length // 2 + 1), tip.ancestor(1), tip):
+            play.session = replace(play.session, prompts=(Prompt(tip, cursor=cursor),))
+            view.screen(play.session, 130, 40)  # not counted, which takes twenty times as long
+            later.append(frame(play, view, (130, 40)))
+        play.session = replace(play.session, prompts=(Prompt(tip.child(100)),))
+        view.screen(play.session, 130, 40)
+        play.session = replace(play.session, prompts=(Prompt(tip.child(100).child(101)),))
+        assert frame(play, view, (130, 40)) < 3 * STEPS  # so many where every token is a mark
+        written.append(sum(len(part) for line in view.screen(play.session, 130, 40) for _, part in line))
+    assert max(later) < STEPS and max(written) < 130 * 40 * 10
+    most = 40 * STEPS if kind in ("marks", "empty") else 1.2 * first[0]  # of these a block is a line or two
+    assert first[-1] < most
+
+
+MODES = [Mode.PLAY, Mode.PLAY, Mode.TREE, Mode.PROMPTS, Mode.INPUT, Mode.SEARCH, Mode.NAME, Mode.HELP]
+
+
+def any_game(chance: random.Random, most: int) -> Play:
+    """A game of drawn size: path, tree, prompts, phrases, texts to start with, and what is typed."""
+
+    def many(limit: int) -> int:
+        return int(chance.uniform(1, limit ** (1 / 3)) ** 3)
+
+    mode = chance.choice(MODES)
+    # Lists spell all of what is shown of a token, 20 for each line: much, but no more for longer paths.
+    kinds = [kind for kind in KINDS if kind not in ABSURD or mode is Mode.PLAY]
+    tokens = [token for kind in chance.sample(kinds, chance.randint(1, 3)) for token in KINDS[kind]]
+    tip = path_of([chance.choice(tokens) for _ in range(64)], many(most))
+    tips = [tip]
+    for _ in range(many(60)):
+        tips.append(grown(chance.choice(tips).ancestor(chance.randint(1, tip.depth)), many(40), chance.randrange(60)))
+    text = chance.choice([*TEXTS.values()])[: many(300_000)]
+    cursor = chance.choice([None, tip.ancestor(chance.randint(1, tip.depth))])
+    play = with_prompts(*tips, mode=mode)
+    play.session = replace(
+        play.session,
+        prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
+        pieces=PIECES,
+        starters=tuple(Starter(str(index), text) for index in range(many(500))),
+        scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+        line=Line(text, chance.randint(0, len(text))),
+        layer=chance.choice(list(Layer)),
+        row=chance.randrange(len(tips)),
+    )
+    return play
+
+
+def drawn_at_any_size(games: int, most: int, figure: Figure) -> None:
+    """Counts the steps of frames of games that are drawn at random, after one that laid out what is in sight."""
+    worst = 0.0
+    for seed in range(SEED, SEED + games):
+        chance = random.Random(seed)
+        play, view = any_game(chance, most), View()
+        size = chance.randint(60, 250), chance.randint(16, 70)
+        view.screen(play.session, *size)
+        # A list is spelled anew for each frame: of bytes that are no text, a wide screen takes a few times as much.
+        limit = (4 if play.session.mode in (Mode.TREE, Mode.PROMPTS) else 1) * STEPS
+        share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
+        assert share < 1, f"seed {seed}"
+        worst = max(worst, share)
+    figure(games, "games drawn, every line of Python counted", seed=SEED, largest_percentage_of_the_limit=100 * worst)
+
+
+def test_a_frame_of_any_game_is_bounded(figure: Figure) -> None:
+    drawn_at_any_size(6, 2000, figure)
+
+
+@pytest.mark.soak
+def test_a_frame_of_very_many_games_is_bounded(figure: Figure) -> None:
+    drawn_at_any_size(1000, 100_000, figure)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every block can begin after a line break, the screen is that of one layout for the whole prompt."""
+    chance = random.Random(SEED)
+    words = [100, 101, 101, 101, 103, 104, 105, 106, 107, 108]
+    tokens = [102 if chance.random() < 0.1 else chance.choice(words) for _ in range(400)]
+    tip = path_of(tokens, 400)
+    monkeypatch.setattr(panes, "BLOCK", 64)
+    monkeypatch.setattr(panes, "SLACK", 48)
+    blocks = panes.PromptPane()
+    begins = {blocks._begin(replace(started().session, pieces=PIECES), tip, block) for block in range(1, 5)}
+    assert all(tokens[begin - 1] == 102 for begin in begins), f"seed {SEED}"
+    shown = []
+    for each in range(100, 400, 7):
+        prompts = [Prompt(tip.ancestor(each)), Prompt(tip, cursor=tip.ancestor(each))]
+        for prompt in prompts:
+            play = with_prompts(tip)
+            play.session = replace(play.session, prompts=(prompt,), pieces=PIECES)
+            shown.append((play.session, blocks.lines(play.session, *size)))
+    monkeypatch.setattr(panes, "BLOCK", 1 << 30)
+    whole = panes.PromptPane()
+    for session, lines in shown:
+        assert lines == whole.lines(session, *size), f"seed {SEED}"
+
+
+def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
+    tip = path_of([101, 100], 5000)
+    play = with_prompts(tip)
+    play.session = replace(play.session, pieces=PIECES)
+    pane = panes.PromptPane()
+    for each in range(1100, 5000, 150):
+        play.session = replace(play.session, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))
+        told = ["".join(part for _, part in line).strip() for line in pane.lines(play.session, 60, 20)]
+        assert all(set(line.split()) == {"worda"} for line in told)
+
+
+def surprisal(node: Node) -> float | None:
+    return node.surprisal
+
+
+def checked(ranked: Ranking, values: list[tuple[int, float]], node: Node) -> None:
+    """Holds a ranking of a path against one that is made plainly, of depths and values."""
+    expected = sorted(values, key=lambda one: (-one[1], one[0]))
+    order: list[int] = []
+    following = ranked.following(None)
+    while following is not None:
+        assert following is node.ancestor(following.depth)
+        order.append(following.depth)
+        following = ranked.following(following)
+    assert order == [depth for depth, _ in expected] and len(ranked) == len(expected)
+    bits = [value for _, value in expected]
+    for value in bits[:: 1 + len(bits) // 50]:
+        assert ranked.place(value) == 1 + sum(other > value for other in bits)
+    for threshold in (0.0, 1.5, 99.0):
+        least = threshold or (bits[-(-len(bits) // 10) - 1] if bits else 0.0)
+        places = sorted(depth for depth, value in expected if value >= least)
+        notable = ranked.notable(threshold)
+        assert len(notable) == len(places)
+        for here in range(0, node.depth + 2, 1 + node.depth // 40):
+            assert notable.next(here) == next((place for place in places if place > here), None)
+            assert notable.previous(here) == next((place for place in reversed(places) if place < here), None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 150), st.integers(0, 99)), max_size=8), st.data())
+@settings(deadline=None, max_examples=15, phases=[Phase.generate])
+def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    """Also where paths part inside a block, and where something in them is not computed yet."""
+    chance, tip = random.Random(data.draw(st.integers(0, 1 << 30))), Node(None, -1).child(0)
+    tip.attach(fake.distribution([1], 3))
+    for pops, tokens, unknown in moves:
+        tip = tip.ancestor(max(1, tip.depth - pops))
+        for _ in range(tokens):
+            tip = tip.child(chance.randrange(fake.VOCAB))
+            if chance.randrange(1000) >= unknown % 3:
+                tip.attach(fake.distribution([chance.randrange(9)], 3))
+                tip.attach_taken(Taken(-chance.randrange(5) / 2, 2))
+        for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
+            values: list[tuple[int, float]] = []
+            for node in tip.nodes(1):
+                if (bits := value(node)) is None:
+                    break
+                values.append((node.depth, bits))
+            checked(ranked, values, tip)
+
+
+def test_a_ranking_of_a_long_path_is_a_plain_one() -> None:
+    chance, tip = random.Random(SEED), Node(None, -1)
+    for _ in range(5000):
+        tip = tip.child(chance.randrange(fake.VOCAB))
+        tip.attach(fake.distribution([1], 3))
+        tip.attach_taken(Taken(-chance.random(), 2))
+    for length in (4095, 4096, 4097, 5000):
+        path = tip.ancestor(length)
+        ranked = surprisals(path)
+        expected = sorted(path.nodes(1), key=lambda node: (-(node.surprisal or 0), node.depth))
+        assert len(ranked) == length - 1
+        assert len(ranked.notable(0.0)) == -(-(length - 1) // 10)
+        assert ranked.place(expected[1000].surprisal or 0) == 1001
+        assert ranked.following(expected[1000]) is expected[1001], f"seed {SEED}"
+
+
+LOOKS = [
+    *(Action.MOST_SURPRISE, Action.MOST_DOUBT, Action.NEXT_DOUBT, Action.LAST_SURPRISE),
+    *(Action.CURSOR_BACK, Action.CURSOR_FIRST),
+]
+
+
+@pytest.mark.parametrize("key", LOOKS)
+def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
+    play = with_prompts(grown(Node(None, -1), 12_000))
+    view = View()
+    play.session.prompt.tip.path()  # as it was sent to the engine
+    frame(play, view, (130, 40))
+    assert steps(lambda: play.take(key)) < 3000
+    frame(play, view, (130, 40))  # lays out what is in sight now
+    assert steps(lambda: play.take(key)) < 3000
+    assert frame(play, view, (130, 40)) < 2 * STEPS
+
+
+def test_an_answer_costs_no_more_at_the_end_of_a_long_path() -> None:
+    """Sorting what a look back will read is done as answers arrive, and little of it for each."""
+    tip, counts = Node(None, -1), []
+    for _ in range(10_000 // 48):
+        grow: list[Node] = []
+        counts.append(steps(lambda tip=tip, grow=grow: grow.append(grown(tip, 48))))  # type: ignore[misc]
+        (tip,) = grow
+    assert max(counts[-200:]) < 40_000

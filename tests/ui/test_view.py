@@ -1,0 +1,681 @@
+"""The screen as a function of session and size: drawings, without a terminal."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests import fake
+from tests.fake import Play, started
+from tests.play.test_switching import HEADER
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
+from tokex_gguf.models import catalogue
+from tokex_gguf.models.catalogue import Entry
+from tokex_gguf.models.discovery import Place
+from tokex_gguf.play.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.session import Cost, Layer, Starter
+from tokex_gguf.play.update import Listed, Message, PointedAtToken, Typed
+from tokex_gguf.ui import panes, theme
+from tokex_gguf.ui.cells import Line, cells_of
+from tokex_gguf.ui.layers import layer_value
+from tokex_gguf.ui.panes import bar, number
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.tokens import Piece, label
+
+SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
+
+
+KNOWN = {*theme.styles("standard"), "reverse", "bold"}
+
+
+def draw(play: Play, width: int = 130, height: int = 40) -> list[Line]:
+    return View().screen(play.session, width, height)
+
+
+def text(play: Play, width: int = 130, height: int = 40) -> str:
+    return "\n".join("".join(part for _, part in line) for line in draw(play, width, height))
+
+
+def waiting(*keys: Message) -> Play:
+    """A game whose last key waits for the engine."""
+    play = started()
+    for key in keys:
+        play.take(key)
+    return play
+
+
+def dead() -> Play:
+    play = started()
+    play.take(EngineDied("SIGSEGV"))
+    return play
+
+
+def full() -> Play:
+    play = waiting(Action.APPEND)
+    play.take(Failed(play.session.requests, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
+    return play
+
+
+def listed() -> Play:
+    play = started().press(Action.PROMPTS)
+    play.take(Listed((Starter("a\nb.txt", "some text\n" * 30), Starter("c.txt", "more"))))
+    return play
+
+
+STATES: dict[str, Callable[[], Play]] = {
+    "loading": lambda: Play("some text\nof two lines"),
+    "ready": lambda: started("hello world " * 50),
+    "short": lambda: started("h"),
+    "probability": lambda: started("hello " * 50).press(Action.LAYER),
+    "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
+    "working": lambda: waiting(Action.APPEND),
+    "help": lambda: started().press(Action.HELP),
+    "dead": dead,
+    "full": full,
+    "looking back": lambda: started("hello world " * 60).press(Action.CURSOR_FAR_BACK, Action.CURSOR_BACK, Action.UP),
+    "at the first token": lambda: started().press(Action.CURSOR_FIRST),
+    "rank": lambda: started("hello " * 50).press(Action.MORE_LAYERS),
+    "surprisal": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 2),
+    "boundaries": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 3),
+    "searching": lambda: started().press(Action.SEARCH, Typed("a")),
+    "nothing found": lambda: started().press(Action.SEARCH, Typed("no such text")),
+    "typing": lambda: started().press(Action.INPUT, Typed("x\ty\n" * 60)),
+    "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
+    "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
+    "prompts": lambda: listed(),
+    "models": lambda: started().press(Action.MODELS),
+    "name": lambda: started().press(Action.NAME, Typed("my tale")),
+    "a starter": lambda: listed().press(Action.DOWN),
+    "nine prompts": lambda: started().press(*[Action.COPY] * 9),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize(("width", "height"), [*SIZES, (1, 1), (59, 40), (130, 15)])
+def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int) -> None:
+    lines = draw(STATES[name](), width, height)
+    assert len(lines) == height
+    for line in lines:
+        assert sum(cells_of(part) for _, part in line) == width
+        assert all(part.isprintable() for _, part in line)
+
+
+WILD = "a" + "".join(map(chr, [*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0xFEFF])) + "z"
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> None:
+    """A model's, a session's, a file's: whatever says them, a download, a session or the file system."""
+    session = STATES[name]().session
+    about = replace(HEADER, architecture=WILD, name=WILD, quantization=WILD)
+    place = Place(WILD, WILD, tmp_path / "a.gguf")
+    session = replace(
+        session,
+        name=WILD,
+        notice=WILD,
+        fault=WILD,
+        settings=replace(session.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
+        model=session.model and replace(session.model, name=WILD, architecture=WILD, quantization=WILD),
+        models=tuple(catalogue.listed(Entry(place, 5, each)) for each in (about, WILD)),
+        starters=(Starter(WILD, WILD),),
+    )
+    for width, height in SIZES:
+        for line in View().screen(session, width, height):
+            assert sum(cells_of(part) for _, part in line) == width
+            assert all(part.isprintable() for _, part in line)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_every_style_is_one_of_the_themes(name: str) -> None:
+    for layer in range(3):
+        play = STATES[name]().press(*[Action.LAYER] * layer)
+        for line in draw(play):
+            for style, _ in line:
+                for part in style.split():
+                    assert part.removeprefix("class:") in KNOWN, style
+
+
+# --- arrangement
+
+
+def test_from_100_columns_prompt_and_table_stand_side_by_side() -> None:
+    wide, narrow = text(started(), 100, 24).splitlines(), text(started(), 99, 24).splitlines()
+    assert "│" in wide[1]
+    assert "rank token" in wide[1]
+    assert not any("│" in line for line in narrow)
+    assert any(line == "─" * 99 for line in narrow)
+
+
+def test_below_60x16_the_screen_says_so() -> None:
+    for width, height in ((59, 40), (80, 15)):
+        lines = text(started(), width, height).splitlines()
+        assert lines[0].startswith("tokex-gguf needs 60x16 cells,"[: width - 1])
+        assert [line.strip() for line in lines[1:3]] == [f"not {width}x{height}.", "ctrl+q quits"]
+        assert not any(line.strip() for line in lines[3:])
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_selected_row_is_always_on_the_screen(width: int, height: int) -> None:
+    play = started()
+    for _ in range(30):
+        shown = [line for line in draw(play, width, height) if any(style == "class:selected" for style, _ in line)]
+        assert len(shown) == 1
+        play.press(Action.DOWN)
+
+
+def test_a_long_prompt_shows_its_tip() -> None:
+    play = started("x" * 1000)
+    play.session.pieces.update({token: Piece(b"word ") for token in range(64)})
+    play.session.pieces[play.session.prompt.tip.token] = Piece(b"TIP")
+    for width, height in SIZES:
+        assert "TIP" in text(play, width, height)
+
+
+def test_the_text_shows_while_the_model_loads() -> None:
+    play = Play("first line\nsecond line")
+    play.take(Loading(0.45))
+    drawn = text(play)
+    assert "first line⏎" in drawn
+    assert "second line" in drawn
+    assert "fake.gguf" in drawn
+    assert "working  loading the model  45%" in drawn
+
+
+# --- the table
+
+
+def test_the_table_has_rank_token_probability_bar_and_id() -> None:
+    play = started()
+    path = play.session.prompt.tip.path()
+    best = fake.ranked(path)[0]
+    row = text(play).splitlines()[2].split("│")[1].split()
+    assert row[0] == "1"
+    assert row[1] == fake.PIECES[best].data.decode().replace(" ", "␣")
+    assert float(row[2]) == pytest.approx(pow(2.718281828, fake.logprobs(path)[best]), abs=1e-4)
+    assert row[-1] == str(best)
+
+
+def test_white_space_is_visible_and_controls_never_raw() -> None:
+    play = started()
+    best = fake.ranked(play.session.prompt.tip.path())[:4]
+    for token, data in zip(best, (b" a\n\tb", b"\x1b[31m", b"", b"<|end|>"), strict=True):
+        play.session.pieces[token] = Piece(data, control=data == b"<|end|>")
+    drawn = text(play)
+    for expected in ("␣a⏎⇥b", "␛[31m", "‹empty›", "<|end|>"):
+        assert expected in drawn
+
+
+def test_while_an_answer_is_awaited_the_old_table_stays_dimmed() -> None:
+    play = waiting(Action.DOWN, Action.APPEND)
+    rows = [line for line in draw(play) if any("class:selected" in style for style, _ in line)]
+    assert len(rows) == 1
+    assert any("class:dim" in style for style, _ in rows[0])
+    assert "working  5/6 tokens" in text(play)
+    assert "ready" not in text(play)
+
+
+def test_numbers_and_bars() -> None:
+    assert [number(p) for p in (1.0, 0.97312, 0.0001, 0.0000999, 3.1e-20)] == [
+        "1.0000", "0.9731", "0.0001", "1.0e-04", "3.1e-20",
+    ]  # fmt: skip
+    assert bar(1, 4) == "████"
+    assert bar(0.5, 4) == "██  "
+    assert bar(0.03125, 4) == "▏   "
+    assert bar(0, 4) == "    "
+
+
+# --- status
+
+
+def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> None:
+    play = started().press(Action.COPY, Action.APPEND)
+    tip = play.session.prompt.tip
+    line = text(play).splitlines()[-3]
+    assert "Prompt 2/2  tokens: 6" in line
+    assert f"logprob {tip.logprob:.2f}" in line
+    assert f"ppl {tip.perplexity:.2f}" in line
+    assert "1 token, 1 ms  ready" in line
+    assert "logprob" in text(play, 80, 24).splitlines()[-3]
+
+
+def test_where_one_looks_is_told_before_what_it_cost() -> None:
+    play = started("hello world " * 20).press(Action.CURSOR_BACK)
+    play.session = replace(play.session, cost=Cost(12345, 123.4))
+    assert "12345 tokens, 123400 ms  ready" in text(play, 130, 40).splitlines()[-3]
+    line = text(play, 60, 16).splitlines()[-3]
+    assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
+    playing = started()
+    playing.take(Action.AUTOPLAY)
+    assert "working  autoplay, space stops it" in text(playing, 60, 16).splitlines()[-3]
+
+
+def test_the_header_names_the_model_and_the_context() -> None:
+    line = text(started()).splitlines()[0]
+    assert "tokex-gguf" in line
+    assert "Fake · fake · Q4_0" in line
+    assert "context 5/4096" in line
+
+
+def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:
+    broken = dead()
+    assert "the engine stopped (SIGSEGV)" in text(broken)
+    assert "r restarts it" in text(broken.press(Action.DOWN))
+    assert "context full (5/5)" in text(full())
+    failed = waiting(Action.APPEND)
+    failed.take(Failed(failed.session.requests, "code -3"))
+    assert "no answer" in text(failed.press(Action.UP))
+
+
+def test_a_notice_stands_in_place_of_the_legend() -> None:
+    play = started().press(Action.LAYER, Action.REMOVE)
+    assert "the last prompt stays" in text(play)
+    assert "probability 0" not in text(play)
+
+
+# --- layers
+
+
+def styles_of(play: Play, layer: Layer) -> list[str]:
+    """The style of each token of a prompt that fits into the screen."""
+    while play.session.layer is not layer:
+        play.take(Action.LAYER)
+    spans = panes.PromptPane().lines(play.session, 100, 30)
+    return [style for line in spans for style, part in line if part.strip()]
+
+
+def test_the_first_token_is_never_coloured() -> None:
+    play = started("hello")
+    for layer in (Layer.PROBABILITY, Layer.ENTROPY):
+        assert styles_of(play, layer)[0].strip() == ""
+        assert layer_value(layer, play.session.prompt.tip.nodes()[0], fake.VOCAB) is None
+
+
+def test_probability_colours_each_token_by_its_own_probability() -> None:
+    play = started("hello")
+    nodes = play.session.prompt.tip.nodes()
+    nodes[2].taken = Taken(0.0, 1)
+    nodes[3].taken = Taken(-50.0, 60)
+    styles = styles_of(play, Layer.PROBABILITY)
+    assert styles[2] == "class:probability.31"
+    assert styles[3] == "class:probability.0"
+
+
+def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> None:
+    play = started("hello")
+    nodes = play.session.prompt.tip.nodes()
+    expected = fake.distribution([nodes[0].token], 30).entropy_bits / 6
+    value = layer_value(Layer.ENTROPY, nodes[1], fake.VOCAB)
+    assert value == pytest.approx(expected)
+
+
+def test_plain_colours_nothing_and_dims_special_tokens() -> None:
+    play = started("hello")
+    first = play.session.prompt.tip.nodes()[0].token
+    play.session.pieces[first] = Piece(b"<s>", control=True)
+    styles = styles_of(play, Layer.PLAIN)
+    assert styles[0].strip() == "class:dim"
+    assert all(style.strip() in ("", "class:tip") for style in styles[1:])
+
+
+def test_each_layer_has_a_legend_with_its_scale() -> None:
+    play = started()
+    for name in ("probability", "entropy"):
+        play.press(Action.LAYER)
+        legend = draw(play)[-2]
+        assert f"{name} 0 " in "".join(part for _, part in legend)
+        shades = [style for style, _ in legend if style.startswith(f"class:{name}.")]
+        assert len(set(shades)) == 16
+
+
+def test_colours_come_chunk_by_chunk() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 0, 4))
+    styles = styles_of(play, Layer.PROBABILITY)
+    assert [style.startswith("class:probability") for style in styles[:7]] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+# --- keys on the screen
+
+
+def test_the_help_shows_every_key() -> None:
+    drawn = text(started().press(Action.HELP), 160, 70)
+    for binding in BINDINGS:
+        if Mode.BROKEN in binding.modes:
+            assert keys_of(binding) in drawn
+            assert binding.help in drawn
+
+
+@pytest.mark.parametrize("mode", [Mode.PLAY, Mode.INPUT, Mode.TREE])
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (130, 40)])
+def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(mode: Mode, width: int, height: int) -> None:
+    opened = {Mode.PLAY: (), Mode.INPUT: (Action.INPUT,), Mode.TREE: (Action.TREE,)}[mode]
+    play = started().press(*opened, Action.HELP)
+    entries = [entry for topic in explained(mode).values() for entry in topic]
+
+    def selected() -> str:
+        lines = ["".join(part for _, part in line) for line in draw(play, width, height) if "selected" in line[0][0]]
+        return " ".join(" ".join(lines).split())
+
+    for name, told in entries:
+        assert selected() == f"{name} {told}"
+        play.press(Action.DOWN)
+    for name, told in reversed(entries):
+        assert selected() == f"{name} {told}"
+        play.press(Action.UP)
+    play.press(Action.BOTTOM, Action.PAGE_DOWN, Action.UP)
+    assert selected() == " ".join(entries[-2])
+    play.press(Action.TOP)
+    assert selected() == " ".join(entries[0])
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
+    names = {Mode.SEARCH: "searching", Mode.INPUT: "typing", Mode.BROKEN: "dead", Mode.PLAY: "ready"}
+    play = STATES[names.get(mode, mode.name.lower())]()
+    assert play.session.mode is mode
+    line = text(play, 300, 40).splitlines()[-1]
+    for _, keys, word in hints(mode, several=False):
+        assert f"{keys} {word}" in line
+
+
+def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
+    play = started()
+    assert not re.search("w/s prompt|a drop", text(play, 300).splitlines()[-1])
+    assert re.search("w/s prompt .*a drop", text(play.press(Action.COPY), 300).splitlines()[-1])
+
+
+def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
+    play = started().press(Action.CURSOR_BACK)
+    line = text(play).splitlines()[-1]
+    assert "→ branch" in line and "Esc end" in line
+    assert not any(word in line for word in ("pop", "append", "play"))
+    line = text(play.press(Action.CURSOR_TIP)).splitlines()[-1]
+    assert "→ append" in line and "← pop" in line and "space play" in line and "Esc" not in line
+    line = text(play.press(Action.CURSOR_FIRST)).splitlines()[-1]
+    assert not any(word in line for word in ("→", "↑", "find", "type")), "nothing comes before it"
+
+
+@pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
+def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, ...]) -> None:
+    line = text(started().press(*keys), 80, 24).splitlines()[-1]
+    for hint in (",/. look", "n/m jump", "/ find", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
+        assert hint in line
+
+
+def test_the_status_line_is_that_of_the_path_which_is_shown() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.APPEND, Action.POP, Action.TREE)
+    assert "Prompt 2/2  tokens: 6" in text(play).splitlines()[-3]
+    play.press(Action.TOP)
+    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    play.press(Action.DOWN, Action.DOWN)
+    assert "a visited path  tokens: 7" in text(play).splitlines()[-3]
+    end = selected_end(play.session)
+    assert end.taken and f"p {number(end.taken.prob)}" in text(play).splitlines()[-2]
+    play.press(Action.CLOSE, Action.PROMPTS, Action.UP)
+    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    play.session = replace(play.session, starters=(Starter("one", "Once"),), row=2)
+    assert " a text to start with " in text(play).splitlines()[-3]
+
+
+def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
+    play = started("hello")
+    play.press(Action.INPUT)
+    play.take(Typed("c"))
+    play.take(Action.SCORE)
+    assert "working  scoring" in text(play).splitlines()[-3]
+    assert "goes on after" not in text(play)
+    assert play.answer().session.scores and " ready " in text(play).splitlines()[-3]
+
+
+def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT, Typed("x"))
+    base = play.session.draft.base if play.session.draft else None
+    assert base is not None and base.depth == 3 and base.logprob is not None
+    line = text(play).splitlines()[-3]
+    assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
+    assert "Enter branch" in text(play).splitlines()[-1]
+    assert "→ branch" in text(play.press(Action.CLOSE, Action.SEARCH)).splitlines()[-1]
+    assert "tokens: 3 " in text(play).splitlines()[-3]
+
+
+def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for char, data in (("o", b"Answer: "), (" ", b" ")):
+        monkeypatch.setitem(fake.PIECES, fake.text_to_path(char)[0], Piece(data))
+    play = started("hello").press(Action.INPUT, Typed("7"))
+    assert "space" not in text(play).splitlines()[-2]
+    play.press(Action.ERASE_LINE, Typed(" 7"))
+    assert "there is a space before it already" in text(play).splitlines()[-2]
+    assert "mind that there was a space before it already" in play.press(Action.SCORE).session.notice
+
+
+def test_enter_without_a_text_says_that_nothing_is_appended() -> None:
+    play = started("hello").press(Action.INPUT, Action.ENTER)
+    assert play.session.mode is Mode.PLAY and "nothing is appended" in play.session.notice
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_open_prompts_that_begin_alike_are_told_apart_by_their_ends(width: int) -> None:
+    play = started("hello world, how are you? " * 8).press(Action.COPY, Action.APPEND, Action.PROMPTS)
+    lines = [line.split("│")[-1] for line in text(play, width, 24).splitlines()]
+    first, second = (next(line for line in lines if line.lstrip().startswith(f"{number} ")) for number in (1, 2))
+    assert "…" in first and first.split("…")[0].split()[1:] == second.split("…")[0].split()[1:]
+    assert first.split("…")[1].split("tok")[0] != second.split("…")[1].split("tok")[0]
+    assert "length   logprob" in text(play, width, 24)
+
+
+@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.MOST_DOUBT])
+def test_what_was_sought_is_told_beside_any_layer(key: Action) -> None:
+    play = started("hello world, how are you").press(key)
+    for _ in range(6):
+        assert "entropy " in text(play, 80, 24).splitlines()[-2]
+        play.press(Action.LAYER).press(Action.MORE_LAYERS)
+
+
+def test_what_a_key_cost_is_not_told_of_the_next() -> None:
+    play = started("hello")
+    assert "5 tokens, 5 ms" in text(play).splitlines()[-3]
+    assert "known, 0 tokens" in text(play.press(Action.LAYER)).splitlines()[-3]
+
+
+def test_a_search_tells_where_spaces_count() -> None:
+    play = started("hello").press(Action.SEARCH, Typed(" 9"))
+    assert "spaces count in quotes" in text(play).splitlines()[-2]
+    assert "quotes" not in text(play.press(Action.ERASE_LINE, Typed('" 9"'))).splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "signs"),
+    [
+        (Action.TREE, ["first p", "joint p"]),
+        (Action.INPUT, ["share", "odds", "after …"]),
+        (Action.SEARCH, ["In double quotes"]),
+    ],
+)
+def test_the_help_of_a_mode_tells_what_stands_on_its_screen(mode: Action, signs: list[str]) -> None:
+    drawn = text(started().press(mode, Action.HELP), 130, 40)
+    assert all(sign in drawn for sign in signs)
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_what_surprised_is_told_at_every_width_also_beside_a_legend(width: int) -> None:
+    play = started("hello world, how are you").press(Action.NEXT_SURPRISE)
+    for _ in range(4):
+        line = text(play, width, 24).splitlines()[-2]
+        assert re.search(r"surprisal [\d.]+ bits #\d", line), line
+        play.press(Action.MORE_LAYERS)
+
+
+def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
+    play = started("hello")
+    tip = play.session.prompt.tip
+    assert tip.taken and tip.distribution
+    line = text(play).splitlines()[-2]
+    numbers = f"p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
+    assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
+    values = [part for style, part in draw(play)[-2] if style == ""]
+    assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
+
+
+def test_a_search_without_result_at_an_inner_place_does_not_speak_of_the_first_token() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.SEARCH, Typed("no such text"))
+    assert "first token" not in text(play) and "no token has this" in text(play)
+    assert "the first token is given" in text(started("hello").press(Action.CURSOR_FIRST))
+
+
+def test_the_table_stays_while_a_search_begins() -> None:
+    play = started("hello")
+    before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
+    play.take(Action.SEARCH)
+    assert play.session.hunt and play.session.hunt.rows is None
+    assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
+        line.replace("·", " ") for line in before
+    ]
+    play.take(Action.APPEND)
+    assert play.session.notice == "still searching"
+    play.answer()
+    assert "64 found" in text(play.press(Typed(" ")))
+
+
+def test_the_bar_of_the_selected_row_is_drawn_on_the_selected_line() -> None:
+    (row,) = [line for line in draw(started()) if any("class:selected" in style for style, _ in line)]
+    right = row[[part for _, part in row].index(" │ ") + 1 : -1]
+    assert right[-1][1].strip() and all("class:selected" in style for style, _ in right)
+    assert any("class:bar" in style and "█" in part for style, part in right)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
+    play = started("hello").press(Action.INPUT)
+    for phrase in ("c", " a b", "d", "abcdefgh"):
+        play.press(Typed(phrase), Action.SCORE)
+    drawn = text(play, width, height)
+    assert len(re.findall(r"\d\.\d%", drawn)) == (2 if height == 16 else 4)
+    assert ("… 2 more phrases" in drawn) == (height == 16)
+    assert not re.search(r"rank [\d.]*…", drawn)
+    assert ("← weakest" in drawn) != (" weakest of 8 in " in drawn), "where room is short, at least that"
+    assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
+
+
+@pytest.mark.parametrize("width", [80, 130])
+@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.NEXT_SURPRISE])
+def test_what_a_layer_colours_by_is_told_beside_its_legend(width: int, key: Action) -> None:
+    play = started("hello world, how are you").press(key, Action.LAYER)
+    assert re.search(r" p [\d.e-]+", text(play, width, 24).splitlines()[-2])
+    play.press(Action.LAYER)
+    assert re.search(r"entropy [\d.]+ bits #\d", text(play, width, 24).splitlines()[-2])
+
+
+def pane(play: Play, width: int = 130, height: int = 40) -> list[str]:
+    """The lines right of the prompt."""
+    return [line.split("│")[-1].strip() for line in text(play, width, height).splitlines()]
+
+
+def test_phrases_stand_below_the_place_that_they_were_scored_at() -> None:
+    play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
+    play.press(Action.CURSOR_BACK, Action.INPUT)
+    nodes = play.session.prompt.tip.nodes()
+    here, end = (fake.PIECES[nodes[index].token].data.decode().strip() for index in (-2, -1))
+    places = [line for line in pane(play) if line.startswith("after ")]
+    assert [place[-1] for place in places] == [here, end], "the place that is typed at, then those of the phrases"
+    assert pane(play)[pane(play).index(places[0]) + 1] == "no phrase was scored here yet"
+    play.press(Typed("d"), Action.SCORE, Typed("e"), Action.SCORE, Action.CLOSE, Action.CURSOR_BACK)
+    play.press(Action.INPUT, Typed("f"), Action.SCORE)
+    lines = [line for line in pane(play) if line.startswith("after ") or "%" in line]
+    assert [line.startswith("after ") for line in lines] == [True, False, True, False, False, True, False]
+    values = [float(re.findall(r"([\d.]+)%", line)[0]) for line in lines if "%" in line]
+    assert (values[0], values[3]) == (100.0, 100.0) and values[1] + values[2] == pytest.approx(100, abs=0.11)
+    assert values[1] >= values[2]
+    assert ["best" in line for line in lines if "%" in line] == [True, True, False, True]
+    assert "°" not in text(play, 130, 40)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("places", [2, 4])
+def test_phrases_of_several_places_are_told_at_every_size(width: int, height: int, places: int) -> None:
+    play = started("hello")
+    for _ in range(places):
+        play.press(Action.CURSOR_BACK, Action.INPUT)
+        for phrase in "cdef":
+            play.press(Typed(phrase), Action.SCORE)
+            lines = pane(play, width, height)
+            shown = sum("%" in line for line in lines)
+            left = [int(line.split()[1]) for line in lines if "more phrase" in line]
+            assert shown and shown + sum(left) == len(play.session.scores)
+            assert not any(one.startswith("after ") and "%" not in other for one, other in pairwise(lines)), (
+                "no place stands there without its phrases"
+            )
+            assert any("weakest" in line or line.endswith("rank") for line in lines), "the tokens of the last one"
+        play.press(Action.CLOSE)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
+    play = started("hello world, how are you").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT)
+    before = play.session.prompt.tip.nodes()[-4:-2]
+    lines = [line.split("│")[-1] for line in text(play, width, height).splitlines()]
+    told = lines[next(row for row, line in enumerate(lines) if "goes on after" in line) + 1]
+    assert told.strip().endswith("".join(fake.PIECES[node.token].data.decode() for node in before).strip())
+    assert "look back, then i." in text(play, width, height)
+
+
+def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_marked() -> None:
+    play = started("hello").press(Action.INPUT, Typed("abc"), Action.SCORE)
+    for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):
+        play.session.pieces[token] = Piece(data)
+    assert "␣one two␣␣three⏎ " in text(play, 99)
+
+
+def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() -> None:
+    play = started("hello")
+    for node, data in zip(play.session.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
+        play.session.pieces[node.token] = Piece(data)
+    for position in (1, 2):
+        play.press(PointedAtToken(position))
+        marked = [part for line in draw(play) for style, part in line if "class:cursor" in style]
+        assert marked == ["🙂"]
+
+
+@pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
+def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(keys: tuple[Action, ...]) -> None:
+    play = started("hello").press(*keys)
+    assert "tokenizer" not in text(play)
+    play.session.prompt.tip.differs = 2
+    assert "not the tokenizer's own tokens from 3 on" in text(play, 150)
+
+
+def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
+    play = started()
+    assert play.session.model
+    play.session = replace(play.session, model=replace(play.session.model, name="a long name " * 9))
+    assert "…  context 5/4096" in text(play, 60, 16).splitlines()[0]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_long_notice_leaves_room_for_what_is_typed(width: int, height: int) -> None:
+    play = waiting(Action.INPUT, Typed("hello there"))
+    play.session = replace(play.session, notice="the engine stopped, " * 30)
+    line = text(play, width, height).splitlines()[-2]
+    assert "there" in line and "the engine stopped" in line
+
+
+def test_where_text_is_typed_a_dead_engine_says_how_to_leave_it_first() -> None:
+    play = waiting(Action.INPUT, Typed("hello"))
+    play.take(EngineDied("SIGKILL"))
+    assert "engine stopped: Esc, then r, restarts it" in text(play, 80, 24) and "hello" in text(play, 80, 24)

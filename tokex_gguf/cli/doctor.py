@@ -1,0 +1,184 @@
+"""What this program runs on, and what is wrong with it: one screen to paste into a bug report."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokex_gguf import __version__, config
+from tokex_gguf.engine import process
+from tokex_gguf.models import discovery, hub_cache, resolve
+from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.gguf import metadata
+from tokex_gguf.models.memory import BYTES
+from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.system import machine
+from tokex_gguf.system.limits import limits
+from tokex_gguf.values.formatting import size_of
+from tokex_gguf.values.tokens import visible
+
+PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
+WIDTH = 80
+"""Columns of the report."""
+SETTINGS = (
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HF_HUB_OFFLINE",
+    "LLAMA_CACHE",
+    "OLLAMA_MODELS",
+)
+"""Environment variables that change where models are looked for."""
+_FEATURES = ("AVX2", "AVX512", "AMX_INT8", "FMA", "NEON", "SVE", "OPENMP", "CUDA", "METAL", "VULKAN", "REPACK")
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, line by line."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def tell(self, name: str, value: str) -> None:
+        """Adds a line."""
+        self.lines.append((name, visible(value)))
+
+    def wrong(self, problem: str) -> None:
+        """Adds something that is wrong, and what to do about it."""
+        self.problems.append(visible(problem))
+
+    def text(self) -> str:
+        """All of it."""
+        lines = [*(_wrapped(f"{name:<14}", value) for name, value in self.lines), ""]
+        lines += [_wrapped("! ", problem) for problem in self.problems] or ["nothing wrong found"]
+        return "\n".join(lines) + "\n"
+
+
+def _wrapped(head: str, text: str) -> str:
+    """A text beside its heading, on as many lines as it needs; a path stays in one piece, to be copied."""
+    lines = textwrap.wrap(text, WIDTH - len(head), break_long_words=False, break_on_hyphens=False)
+    return "\n".join((head if not index else " " * len(head)) + line for index, line in enumerate(lines))
+
+
+def examine(model: str | None) -> Report:
+    """Looks at everything that the program needs. Nothing is downloaded, no weights are loaded."""
+    report = Report()
+    _versions(report)
+    _engine(report)
+    _memory(report)
+    _model(report, model)
+    _terminal(report)
+    _folders(report)
+    return report
+
+
+def _versions(report: Report) -> None:
+    report.tell("tokex-gguf", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            report.wrong(f"{package} is not installed: install tokex-gguf anew")
+    report.tell("packages", ", ".join(found))
+
+
+def _engine(report: Report) -> None:
+    """What the engine's process says of itself; llama.cpp is loaded there and not here."""
+    done = process.about()
+    try:
+        about = json.loads(done.stdout)
+    except ValueError:
+        lines = done.stderr.strip().splitlines()
+        report.wrong(f"llama-cpp-python cannot be used ({lines[-1] if lines else 'no answer'}): install it anew")
+        return
+    features = {name for name in _FEATURES if f"{name} = 1" in about["system"]}
+    report.tell("processor", f"{machine.processor()}; built for {', '.join(sorted(features)) or 'no special features'}")
+    gpu = "can be used: --gpu-layers" if about["gpu"] else "not built in"
+    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors; GPU {gpu}")
+
+
+def _memory(report: Report) -> None:
+    free, total = machine.memory()
+    report.tell("memory", f"{size_of(free)} available of {size_of(total)}" if total else "unknown on this system")
+    allowed = limits()
+    told = [f"{size_of(allowed.memory)} of memory"] if allowed.memory else []
+    told += [f"{allowed.processors:g} processors"] if allowed.processors else []
+    if told:
+        report.tell("limits", f"{', '.join(told)}: of the group that this program runs in, or by ulimit")
+
+
+def _model(report: Report, name: str | None) -> None:
+    try:
+        settings, path, notices = config.find()
+        report.tell("configuration", "; ".join([str(path) if path else "none: defaults", *notices]))
+    except config.ConfigError as error:
+        report.wrong(str(error))
+        settings = config.Config()
+    name = name or settings.model.name
+    found = discovery.on_disk()
+    report.tell("models", f"{len(found)} on this machine" + (": tokex-gguf models lists them" if found else ""))
+    try:
+        resolved = resolve.find(name)
+    except resolve.UnknownModel as error:
+        report.wrong(str(error))
+        return
+    if resolved is None:
+        instead = "; until then the bundled SmolLM2-135M" if discovery.bundled_model() else ""
+        report.tell("model", f"{name}: not here yet, fetched at the first start{instead}")
+        return
+    path, engine = resolved.path, settings.engine
+    report.tell("model", f"{path}")
+    try:
+        notice = prepare(path, context=engine.context, kv=engine.kv).notice
+        about = metadata.glance(path)
+    except Unusable as error:
+        report.wrong(str(error))
+        return
+    cells = size_of(4096 * about.kv_bytes_per_token(BYTES[engine.kv]))
+    size = size_of(Place("", "", path).size)
+    report.tell("", f"{about.architecture} {about.quantization}, {size}; 4,096 tokens take {cells}")
+    if notice:
+        report.wrong(notice)
+
+
+def _terminal(report: Report) -> None:
+    size = shutil.get_terminal_size()
+    environ = os.environ
+    colours = "256 colours or fewer"
+    if environ.get("NO_COLOR"):
+        colours = "none (NO_COLOR)"
+    elif environ.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
+        colours = "true colour"
+    kind = environ.get("TERM", "unknown")
+    report.tell("terminal", f"{kind}, {size.columns}x{size.lines}, {colours}, {sys.stdout.encoding}")
+    if size.columns < 60 or size.lines < 16:
+        report.wrong("the terminal is smaller than 60x16: make it larger")
+    if not sys.stdout.encoding.lower().startswith("utf"):
+        report.wrong("the terminal's encoding is not UTF-8: set LANG to one that ends in UTF-8")
+
+
+def _folders(report: Report) -> None:
+    state = config.state_folder()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        writable = os.access(state, os.W_OK)
+    except OSError:
+        writable = False
+    report.tell("state, log", str(state))
+    if not writable:
+        report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
+    cache = hub_cache.folder()
+    room: Path = cache
+    while not room.exists() and room != room.parent:
+        room = room.parent
+    if given := [name for name in SETTINGS if name in os.environ]:
+        report.tell("environment", f"{', '.join(given)}: set")
+    report.tell("hub's cache", f"{cache}, {size_of(shutil.disk_usage(room).free)} free on its disk")

@@ -1,0 +1,543 @@
+"""The command line: arguments, wiring, exit codes.
+
+Exit codes: 0 done; 1 something failed at run time; 2 wrong input, configuration or
+arguments; 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 hung up.
+"""
+
+import argparse
+import errno
+import io
+import logging
+import os
+import shlex
+import stat
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from tokex_gguf import COMMANDS, __version__, config
+from tokex_gguf.cli import inputs
+from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
+from tokex_gguf.engine.backend import Connect
+from tokex_gguf.models import resolve
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.play.session import Palette, Session, Settings
+from tokex_gguf.sessions import store, summary
+from tokex_gguf.sessions.store import Slot, when
+from tokex_gguf.shell.runtime import Game
+from tokex_gguf.system import home, signals
+from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
+from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.names import valid_name
+from tokex_gguf.values.tokens import visible
+
+LARGEST_LOG = 1 << 20
+"""Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
+
+PATIENCE = 60.0
+"""Seconds that a slow disk has at the end for what was played."""
+PATIENCE_FOR_SIGNALS = 0.4
+"""The same where a signal ends the program: whoever sent it waits, or ends it by force."""
+
+log = logging.getLogger("tokex_gguf")
+
+
+def main(arguments: Sequence[str] | None = None, connect: Connect | None = None) -> int:
+    """Runs the program over the engines that `connect` makes, or over ones of this machine; returns its exit code."""
+    # A log that cannot be written, or is not open yet, is nothing for the screen.
+    logging.raiseExceptions, logging.lastResort = False, None
+    logging.captureWarnings(True)  # libraries' warnings hold what the environment says, and are for the log, too
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    code = _guarded(arguments, connect)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer cannot be written at the exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            say(f"the output cannot be written: {error.strerror}")
+        return FAILED
+    return code
+
+
+def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
+    log_path: Path | None = None
+    try:
+        if sys.stdout is None:
+            raise Exit("standard output is closed", FAILED)
+        if homeless := home.ensure():
+            say(homeless)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if given and given[0] in COMMANDS:
+            from tokex_gguf.cli import commands  # not on the way to the first frame
+
+            return commands.run(given[0], given[1:])
+        options = make_parser().parse_args(given)
+        log_path = _open_log(_log_path(options.log), asked=options.log is not None)
+        return _run(options, log_path, connect)
+    except Exit as exit_:
+        say(str(exit_))
+        return exit_.code
+    except SystemExit:
+        return 0  # --help and --version have printed what was asked for
+    except KeyboardInterrupt as error:
+        say("interrupted")
+        return getattr(error, "code", INTERRUPTED)
+    except BrokenPipeError:
+        return FAILED  # whoever read our output has gone
+    except OSError as error:
+        log.exception("the system refused something")
+        details = f"; details in {log_path}" if log_path else ""
+        # The file at which a limit was reached is not the one at fault.
+        limited = error.errno in (errno.EMFILE, errno.ENFILE)
+        where = "" if limited else f"{error.filename or 'the system'}: "
+        say(f"{where}{system_reason(error)}{details}")
+        return FAILED
+    except Exception as error:
+        log.exception("internal error")
+        details = f"); details in {log_path}" if log_path else f": {error})"
+        say(f"internal error ({type(error).__name__}{details}")
+        return FAILED
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 10_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000000, got {text[:40]!r}")
+    return int(text[:10])
+
+
+def _cells(text: str) -> int:
+    """A context's size; 0: it grows."""
+    try:
+        return 0 if text == "auto" else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
+    user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
+    parser = Parser(
+        prog="tokex-gguf",
+        description="See what a language model would say next, token by token, and be its sampler.",
+        epilog="Commands: tokex-gguf models, pull NAME, sessions, doctor (each has --help). "
+        f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
+        "Exit codes: 0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted).",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="read the starting prompt from a file; - for standard input, as a pipe is",
+    )
+    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same as FILE")
+    source.add_argument("-p", "--prompt", metavar="TEXT", help="the starting prompt itself")
+    source.add_argument(
+        "--resume",
+        metavar="N",
+        nargs="?",
+        const=1,
+        type=_count,
+        help="go on with the session that was played last, or the Nth that `tokex-gguf sessions` lists",
+    )
+    parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    which.add_argument("--no-config", action="store_true", help="use no configuration file")
+    parser.add_argument(
+        "-c",
+        "--context",
+        "--ctx-size",
+        metavar="N",
+        type=_cells,
+        help="tokens that the context holds; auto, the default: it grows",
+    )
+    parser.add_argument("-t", "--threads", metavar="N", type=_count, help="threads to compute with")
+    parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
+    parser.add_argument(
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        metavar="N",
+        type=_count,
+        help="layers to compute on a graphics processor",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="the input is a turn of the user's, or a JSON list of messages, for the model's own chat template",
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
+    shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
+    parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
+    parser.add_argument(
+        "--version", action="version", version=f"tokex-gguf {__version__}", help="print the version, and end"
+    )
+    return parser
+
+
+def _log_path(asked: Path | None) -> Path:
+    return asked or config.state_folder() / "tokex-gguf.log"
+
+
+def _open_log(path: Path, *, asked: bool) -> Path:
+    """Begins to log there.
+
+    Where that cannot be done, to the system's sink, unless the place was asked for by name. Returns which.
+    """
+    try:
+        private_folder(path.parent)
+        if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
+        if not asked and path.is_file() and path.stat().st_mode & 0o077:
+            path.chmod(0o600)  # made by version 0.1.0
+        if path.is_file() and path.stat().st_size > LARGEST_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+        with suppress(FileExistsError):
+            create_private(path).close()
+        path.open("ab").close()
+    except (OSError, ValueError) as error:
+        if asked:
+            reason = system_reason(error) if isinstance(error, OSError) else "not a file name"
+            raise Exit(f"{path}: the log cannot be written there: {reason}", USAGE) from None
+        path = Path(os.devnull)
+    logging.basicConfig(filename=path, encoding="utf-8", errors="backslashreplace", level=logging.INFO, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(LogFormatter())
+    # Tracebacks are for the log, whoever has them to tell.
+    threading.excepthook = lambda fault: _blame(fault.exc_value, "in a thread")
+    sys.unraisablehook = lambda fault: _blame(fault.exc_value, f"ignored in {fault.object!r}")
+    return path.absolute()
+
+
+def _blame(error: BaseException | None, where: str) -> None:
+    log.error("internal error %s", where, exc_info=error)
+
+
+def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
+    settings, _, found = _configuration(options)
+    homeless = home.ensure()
+    notices = [*found]
+    plain = options.plain or (not options.json and not sys.stdout.isatty())
+    screen = not plain and not options.json
+    if (options.resume is not None or options.session) and not screen:
+        raise Exit("--resume and --session need the screen: leave --plain and --json out, and do not redirect", USAGE)
+    named = options.file is not None or options.input is not None
+    options.input = inputs.source(options)
+    options.unasked = options.input is not None and not named
+    kept = _kept(options)
+    try:
+        return _begun(options, settings, kept, log_path, connect, notices, homeless, screen=screen)
+    finally:
+        kept.slot.close()
+
+
+def _begun(
+    options: argparse.Namespace,
+    settings: config.Config,
+    kept: "_Kept",
+    log_path: Path,
+    connect: Connect | None,
+    notices: list[str],
+    homeless: str,
+    *,
+    screen: bool,
+) -> int:
+    """Plays, or prints; returns the exit code."""
+    if kept.session and options.chat:
+        raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
+    text, about = settings.prompt.example_prompt, tuple[str, ...]()
+    if kept.session is None:
+        text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
+        notices += about
+    chat, more = _chat(text) if options.chat else ("", ())
+    about += more
+    notices += more
+    if kept.session and options.model is None:
+        model, asked = _played(kept.session.settings, notices), kept.session.settings.asked
+    else:
+        model, asked = _model(settings.model.name if options.model is None else options.model, notices)
+    begun = kept.session.model.cells if kept.session and kept.session.model and options.model is None else ""
+    if options.kv and begun and options.kv != begun:
+        why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
+        raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
+    kv = options.kv or begun or settings.engine.kv
+    context = settings.engine.context if options.context is None else options.context
+    fit = _prepared(model, context, kv)
+    shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
+    notices += [fit.notice] if fit.notice else []
+    started = Settings(
+        text=text,
+        model=str(model),
+        context=fit.context,
+        most=fit.most,
+        kv=kv,
+        gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+        repack=fit.repack,
+        threads=options.threads or settings.engine.threads,
+        log=str(log_path),
+        fingerprints=str(config.state_folder() / "fingerprints.json"),
+        chat=chat,
+        # A chat's special tokens are tokens, whatever is typed later.
+        parse_special=settings.prompt.parse_special or bool(chat),
+        max_prompts=settings.prompt.max_prompts,
+        tokens_to_show=settings.display.tokens_to_show,
+        lookahead=settings.engine.lookahead if screen else 0,
+        example=settings.prompt.example_prompt,
+        light=_light(settings.display.theme),
+        colours=not os.environ.get("NO_COLOR"),
+        surprise=settings.display.surprise_bits,
+        asked=asked,
+    )
+    palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
+    session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
+    session = replace(session, name=kept.named, notice=shown)
+    game = Game(session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves)
+    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
+    for notice in notices:
+        say(notice)
+    code = FAILED
+    try:
+        # The engine loads its model while this process imports what the screen needs.
+        game.start()
+        said = [homeless, *notices] if homeless else notices
+        code = _play(game) if screen else _print(game, said, as_json=options.json)
+    finally:
+        kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
+    return code or (0 if kept_whole else FAILED)
+
+
+def _leave(game: Game, patience: float) -> bool:
+    """Ends a game, and says what became of what was played; returns whether it was saved as it should be."""
+    hurry = threading.Event()
+
+    def ended(number: int) -> None:
+        if number in signals.ENDING:
+            hurry.set()
+
+    signals.listen(ended)
+    end = game.close(patience, hurry, lambda: say("saving what was played: the disk is slow"))
+    signals.hold()
+    if end is None:
+        return True
+    from tokex_gguf.sessions.autosave import Kept, Lost, Rescued
+
+    match end:
+        case Kept(name, last):
+            named = not store.is_autosave(name) or not last
+            say(f"to go on: tokex-gguf {f'--session {shlex.quote(name)}' if named else '--resume'}")
+            return True
+        case Rescued(path, place, reason):
+            say(f"not saved: {reason}")
+            say(f"what was played is in {path}: move it to {place}, then tokex-gguf --session {place.stem} goes on")
+        case Lost(reason):
+            say(f"what was played last is not saved: {reason}")
+    return False
+
+
+def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
+    """A session that was read, with the settings of this start and the model that was asked for."""
+    file = session.settings.model
+    if _same_file(file, started.model):
+        return replace(session, settings=replace(started, model=file))
+    from tokex_gguf.play.rules.model_switch import prepared
+    from tokex_gguf.play.update import Prepared
+
+    try:
+        own = prepare(Path(file), context=started.context, kv=kv)
+        settings = replace(started, model=file, context=own.context, most=own.most, repack=own.repack)
+    except Unusable:
+        settings = replace(started, model=file)  # loading it says why, if it comes to that
+    # As if the player chose the other model: what was played with the one before waits for it.
+    settings = replace(settings, asked=session.settings.asked)
+    chosen = Prepared(started.model, fit, started.asked)
+    session, _ = prepared(replace(session, settings=settings, preparing=started.model), chosen)
+    return session
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return one == other or Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+class _Kept(NamedTuple):
+    """Where the session that begins is kept, and what is there already."""
+
+    slot: Slot
+    session: Session | None = None
+    moves: int = 0
+    named: str = ""
+    """The player's own name for it."""
+    notice: str = ""
+    offer: str = ""
+    """How to go on with another one, where nothing was asked for."""
+
+
+def _sessions() -> Path:
+    return config.state_folder() / "sessions"
+
+
+def _kept(options: argparse.Namespace) -> _Kept:
+    """The session that was asked for. Raises Exit where there is none, or it cannot be read."""
+    folder, name = _sessions(), options.session
+    if options.resume is None and name is None:
+        return _Kept(Slot(folder), offer="" if options.input or options.prompt else _offer(folder))
+    if name is not None and not valid_name(name):
+        raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
+    known = [saved.name for saved in store.sessions(folder)]
+    if options.resume is not None:
+        if name is not None:
+            raise Exit("--resume takes no name of a session: leave it or --session out", USAGE)
+        if not known:
+            raise Exit("there is no session to go on with yet: start without --resume", USAGE)
+        if options.resume > len(known):
+            raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(known)}", USAGE)
+        name = known[options.resume - 1]
+    named = "" if store.is_autosave(name) else name
+    if (slot := store.claim(folder, name)) is None:
+        # Whoever plays it goes on saving it: this program's copy is a session of its own.
+        slot, named = Slot(folder), ""
+        notice = f"the session {name} is open in another program: what is played here is kept apart from it"
+        if name not in known:
+            raise Exit(f"the session {name} is open in another program: take another name", USAGE)
+    elif name not in known:
+        return _Kept(slot, named=named)
+    else:
+        notice = ""
+    try:
+        if options.input is not None or options.prompt is not None:
+            raise Exit(
+                f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE
+            )
+        (session, moves), told = store.read(folder, name, _loaded)
+    except store.NoSession as error:
+        slot.close()
+        raise Exit(str(error), FAILED) from None
+    except Exit:
+        slot.close()
+        raise
+    return _Kept(slot, session, moves, named, notice=notice or told)
+
+
+def _loaded(data: bytes) -> tuple[Session, int]:
+    """A session's document, and how many moves were made in it."""
+    from tokex_gguf.sessions import codec  # not on the way to the first frame of a new session
+
+    about = summary.parse(data[: summary.LENGTH])
+    return codec.load(data, Settings("", "")), about.moves if about else 0
+
+
+def _offer(folder: Path) -> str:
+    """How to go on with what was played last, if anything was."""
+    last = next(iter(store.sessions(folder)), None)
+    if last is None:
+        return ""
+    return f"the session of {when(last.saved)} is kept: start with --resume to go on with it"
+
+
+def _light(theme: str) -> bool:
+    """Whether the terminal's background is light, as far as one can know."""
+    # Some terminals say "foreground;background" in colours of 16; 7 and 15 are the light ones.
+    return theme == "light" or (theme == "auto" and os.environ.get("COLORFGBG", "").split(";")[-1] in ("7", "15"))
+
+
+def _configuration(options: argparse.Namespace) -> config.Found:
+    try:
+        if options.no_config:
+            return config.Found(config.Config())
+        return config.Found(config.load(options.config), options.config) if options.config else config.find()
+    except config.ConfigError as error:
+        raise Exit(str(error), USAGE) from None
+
+
+def _model(name: str, notices: list[str]) -> tuple[Path, str]:
+    """The file that a name leads to, and the name to be kept of it."""
+    try:
+        resolved = resolve.resolve(name, say)
+    except resolve.UnknownModel as error:
+        raise Exit(str(error), USAGE) from None
+    except resolve.DownloadFailed as error:
+        raise Exit(str(error), FAILED) from None
+    if resolved.notice:
+        notices.append(resolved.notice)
+    return resolved.path, resolved.asked
+
+
+def _played(settings: Settings, notices: list[str]) -> Path:
+    """The file of a session's model: a path, whatever it looks like."""
+    try:
+        resolved = resolve.played(settings.model, settings.asked)
+    except resolve.UnknownModel as error:
+        raise Exit(str(error), USAGE) from None
+    if resolved.notice:
+        notices.append(resolved.notice)
+    return resolved.path
+
+
+def _prepared(model: Path, context: int, kv: str) -> Fit:
+    try:
+        return prepare(model, context=context, kv=kv)
+    except Unusable as error:
+        raise Exit(str(error), USAGE) from None
+
+
+def _chat(text: str) -> Conversation:
+    try:
+        return conversation(text)
+    except BadChat as error:
+        raise Exit(f"--chat: {error}", USAGE) from None
+
+
+def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
+    from tokex_gguf.cli import report
+
+    try:
+        session = report.evaluate(game)
+    except report.EvaluationFailed as error:
+        raise Exit(str(error), USAGE if error.usage else FAILED) from None
+    for notice in session.notices:
+        say(notice)
+    if as_json:
+        plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
+        text = dumps(report.as_json(session, [*notices, *session.notices]), ascii_only=plain_ascii)
+    else:
+        text = report.as_text(session)
+    try:
+        print(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Exit(f"the output cannot be written: {error.strerror}", FAILED) from None
+    return 0
+
+
+def _play(game: Game) -> int:
+    from tokex_gguf.ui.app import App
+    from tokex_gguf.ui.terminal_input import keyboard
+
+    # The prompt may have come through standard input: the keys come from the terminal all the same.
+    code = App(game, keyboard()).run()
+    if game.quit and game.quit.fault:
+        raise Exit(game.quit.fault, USAGE)
+    return code

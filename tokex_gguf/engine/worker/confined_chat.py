@@ -1,0 +1,89 @@
+"""Chat templates, run in a process of their own that has little memory and time.
+
+A template is code of a stranger's. jinja2's sandbox keeps it from everything but what it is given; this keeps it
+from taking the machine's memory, or for ever. `python -m tokex_gguf.engine.worker.confined_chat` is that process: one
+JSON array of `chat.render`'s arguments on standard input, one of its results or reasons on standard output.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tokex_gguf.engine.worker import confinement
+from tokex_gguf.engine.worker.chat_template import Rendered, TemplateFailed, render
+
+MEMORY = 2**30
+"""Bytes of the process's address space; Python and jinja2 take a tenth of it."""
+SECONDS = 10
+"""From its start to the text."""
+_LONGEST = 2**26
+"""Bytes that are read of what it says."""
+
+
+def render_confined(template: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> Rendered:
+    """`chat.render` within MEMORY and SECONDS. Raises TemplateFailed."""
+    if not template:
+        return render(template, conversation, special)  # which says so
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tokex_gguf.engine.worker.confined_chat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise TemplateFailed(f"no process for the model's chat template: {error.strerror or error}") from None
+    timer = threading.Timer(SECONDS, child.kill)  # it may be too busy to end by itself
+    timer.start()
+    try:
+        with child:
+            assert child.stdin and child.stdout
+            try:
+                child.stdin.write(json.dumps([template, conversation, special]).encode())
+                child.stdin.close()
+            except OSError:
+                pass  # it ended before it had read all; its exit code says why
+            said = child.stdout.read(_LONGEST)
+            child.stdout.close()
+    finally:
+        in_time = timer.is_alive()
+        timer.cancel()
+    return _result(said, child.returncode, in_time)
+
+
+def _result(said: bytes, code: int, in_time: bool) -> Rendered:
+    try:
+        kind, *values = json.loads(said)
+    except ValueError:
+        if not in_time or code in (confinement.OUT_OF_TIME, -24):  # SIGXCPU
+            raise TemplateFailed(f"the model's chat template takes longer than {SECONDS} s") from None
+        if code == confinement.OUT_OF_MEMORY:
+            raise TemplateFailed("the model's chat template takes too much memory") from None
+        raise TemplateFailed(f"the model's chat template fails (its process ended with {code})") from None
+    if kind == "failed":
+        raise TemplateFailed(values[0])
+    text, turns = values
+    return Rendered(text, None if turns is None else [(start, end) for start, end in turns])
+
+
+def main() -> None:
+    """Renders the one chat on standard input."""
+    confinement.confine()
+    confinement.limit(MEMORY, SECONDS)
+    template, conversation, special = json.load(sys.stdin.buffer)
+    try:
+        text, turns = render(template, conversation, special)
+        said: list[Any] = ["rendered", text, turns]
+    except TemplateFailed as error:
+        starved = isinstance(error.__context__, MemoryError)
+        said = ["failed", "the model's chat template takes too much memory" if starved else str(error)]
+    except MemoryError:
+        said = ["failed", "the model's chat template takes too much memory"]
+    sys.stdout.buffer.write(json.dumps(said).encode())
+
+
+if __name__ == "__main__":
+    main()

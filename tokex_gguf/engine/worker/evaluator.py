@@ -1,0 +1,254 @@
+"""Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tokex_gguf.engine.worker import logit_math
+from tokex_gguf.engine.worker.kv_plan import Sequences
+from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.worker.logits_cache import Rows
+from tokex_gguf.values.distribution import Distribution, Taken
+
+
+class ContextFull(Exception):
+    """A path is longer than the context can be made."""
+
+    def __init__(self, needed: int, room: int) -> None:
+        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
+        self.room = room
+
+
+class Damaged(ModelError):
+    """The model gives no numbers. What it decoded before may be as wrong, and so may be the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Distributions at consecutive positions from `start`, and what they cost."""
+
+    start: int
+    distributions: list[Distribution]
+    taken: list[Taken]
+    decoded: int
+    seconds: float
+
+
+class Evaluator:
+    """Answers for paths with one model; keeps the record of what its KV cache holds."""
+
+    def __init__(self, model: Llama) -> None:
+        self._model = model
+        self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
+        self._statistics = logit_math.Statistics(model.vocabulary.size)
+        self._rows = Rows(model.vocabulary.size)
+        self._tells = False
+        """Whether a row of logits has told tokens apart."""
+        self._trunk: list[int] = []
+        """The path whose next tokens were foreseen last."""
+        self._branches: list[int] = []
+        """The sequences that hold it and one of those tokens."""
+
+    def evaluate(self, path: list[int], start: int, top: int, asked: int | None = None) -> Iterator[Chunk]:
+        """The distributions at positions `start` to the end of `path`, chunk by chunk.
+
+        `asked` is a token whose probability after the whole path is wanted too. Raises
+        ContextFull after the part that fits, ModelError, Damaged, and Interrupted. What was
+        decoded by then stays cached.
+        """
+        if not 0 <= start < len(path):
+            raise ModelError("nothing to evaluate")
+        self._check(path if asked is None else [*path, asked])
+        began = time.perf_counter()
+        following = [*path[1:], asked]
+        while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
+            distributions, taken = self._read(row[None, :], following[start : start + 1], top)
+            yield Chunk(start, distributions, taken, 0, time.perf_counter() - began)
+            began, start = time.perf_counter(), start + 1
+        if start < len(path):
+            yield from self._decoded(path, start, top, following)
+
+    def _check(self, tokens: list[int]) -> None:
+        """Raises ModelError for a token that the vocabulary has not."""
+        size = self._model.vocabulary.size
+        if tokens and not (min(tokens) >= 0 and max(tokens) < size):
+            raise ModelError(f"a token id outside the vocabulary of {size:,}")
+
+    def _decoded(self, path: list[int], start: int, top: int, following: list[int | None]) -> Iterator[Chunk]:
+        """`evaluate`, by decoding alone: the path's cells are there afterwards."""
+        began, decoded = time.perf_counter(), 0
+        sequence, position = self._prepare(path, start)
+        while position < len(path):
+            room = self._model.context_limit
+            if position >= room:
+                raise ContextFull(len(path), room)
+            count = min(BATCH, len(path) - position, room - position)
+            sequence = self._make_room(path, sequence, position, count)
+            # A position before `start` needs its cells but no answer.
+            first_row = min(max(start - position, 0), count)
+            try:
+                logits = self._decode(path, sequence, position, count, first_row)
+            except OutOfCells:
+                raise ContextFull(len(path), position) from None
+            first = position + first_row
+            position += count
+            decoded += count
+            if first == position:
+                continue
+            distributions, taken = self._read(logits, following[first:position], top)
+            ended = time.perf_counter()
+            try:
+                yield Chunk(first, distributions, taken, decoded, ended - began)
+            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
+                # The path's last ones: who goes back goes there first.
+                for end in range(max(first, len(path) - self._rows.room), position):
+                    self._rows.keep(path[: end + 1], logits[end - first])
+            began, decoded = ended, 0
+
+    def foresee(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
+        """The distributions after `path` and each of `tokens`, decoded in one batch.
+
+        They share the path's cells, and each token keeps a sequence of its own until
+        another path is foreseen, so that going on with it finds it cached. Where there
+        are not enough sequences, only the first tokens are answered for. Raises as
+        `evaluate` does.
+        """
+        self._check([*path, *tokens])
+        most = self._model.sequences - 2
+        if path != self._trunk or len(self._branches) >= most:
+            self._forget(self._branches)
+            self._branches, self._trunk = [], path
+        if len(path) >= self._model.context_limit:
+            raise ContextFull(len(path) + 1, self._model.context_limit)
+        base, position = self._prepare(path, len(path))
+        if position < len(path):  # given up meanwhile, even where the row is kept
+            for _ in self._decoded(path, len(path) - 1, 1, [None] * len(path)):
+                pass
+            base, position = self._prepare(path, len(path))
+            if position < len(path):
+                raise ModelError("this path cannot be kept")
+        branches: list[int] = []
+        for token in tokens[: most - len(self._branches)]:
+            # One just made would be the next to go: nothing is cheaper to decode again.
+            branch = self._sequences.victim(without=[base, *self._branches, *branches])
+            assert branch is not None
+            self._model.cut(branch, 0)
+            self._model.copy(base, branch, len(path))
+            self._sequences.hold(branch, [*path, token])
+            branches.append(branch)
+        self._sequences.hold(base, path)
+        try:
+            logits = self._model.decode(
+                [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
+            )
+        except OutOfCells:
+            self._forget(branches)
+            raise ContextFull(len(path) + 1, self._model.cells) from None
+        except (Interrupted, ModelError):
+            self._forget(branches)
+            raise
+        self._branches += branches
+        distributions, _ = self._read(logits, [None] * len(branches), top)
+        for token, row in zip(tokens, logits, strict=False):
+            self._rows.keep([*path, token], row)
+        return distributions
+
+    def logits(self, path: list[int]) -> tuple[logit_math.Logits, int]:
+        """The logits after a path, shape (vocabulary size,), and how many tokens were decoded for them.
+
+        Raises as `evaluate` does.
+        """
+        if not path:
+            raise ModelError("nothing to evaluate")
+        decoded = 0
+        while (row := self._rows.of(path)) is None:
+            decoded += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))
+        return row, decoded
+
+    def candidates(self, row: logit_math.Logits, ids: list[int]) -> list[Taken]:
+        """Log-probabilities and true ranks of some tokens of a row."""
+        _, log_sum = self._statistics.distribution(row, 1)
+        return [logit_math.taken(row, log_sum, token) for token in ids]
+
+    def _forget(self, sequences: list[int]) -> None:
+        for sequence in sequences:
+            self._model.cut(sequence, 0)
+            self._sequences.hold(sequence, [])
+
+    def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
+        """Makes a sequence hold as much of the path as is cached; returns it and how much."""
+        if path[: len(self._trunk)] != self._trunk:
+            # Else the trunk would go before them, as they hold all of it, and they go next.
+            self._forget(self._branches)
+            self._branches = []
+        plan = self._sequences.plan(path, start)
+        if plan.sequence in self._branches:
+            self._branches.remove(plan.sequence)
+            if plan.source is None and plan.keep > len(self._trunk):
+                # Going on with a token that was foreseen: its sequence has all that the trunk's has.
+                self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
+        if plan.source is not None:
+            self._model.cut(plan.sequence, 0)
+            self._model.copy(plan.source, plan.sequence, plan.keep)
+            self._sequences.hold(plan.source, self._sequences.held(plan.source))
+        held = self._model.cut(plan.sequence, plan.keep)
+        self._sequences.hold(plan.sequence, path[:held])
+        return plan.sequence, held
+
+    def _make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
+        """Grows the context when the path outgrows it. Returns the sequence to go on with."""
+        needed = position + count
+        if needed <= self._model.cells:
+            return sequence
+        # All of the path at once, and some to play: growing copies what is cached.
+        wanted = max(2 * self._model.cells, len(path) + BATCH)
+        cells = min(self._model.context_limit, wanted)
+        if not self._model.grow(cells, sequence):
+            raise ContextFull(len(path), self._model.cells)
+        self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+        self._sequences.hold(sequence, path[:position])
+        self._trunk, self._branches = [], []
+        return sequence
+
+    def _decode(self, path: list[int], sequence: int, position: int, count: int, first_row: int) -> logit_math.Logits:
+        """Decodes `count` tokens, giving up other sequences while cells are short."""
+        entries = [
+            Entry(token, sequence, position + index, index >= first_row)
+            for index, token in enumerate(path[position : position + count])
+        ]
+        while True:
+            try:
+                logits = self._model.decode(entries)
+            except OutOfCells:
+                victim = self._sequences.evictable(without=sequence)
+                if victim is None:
+                    raise
+                self._forget([victim])
+            except (Interrupted, ModelError):
+                held = min(self._model.count(sequence), position + count)
+                self._sequences.hold(sequence, path[:held])
+                raise
+            else:
+                self._sequences.hold(sequence, path[: position + count])
+                return logits
+
+    def _read(
+        self, logits: logit_math.Logits, following: list[int | None], top: int
+    ) -> tuple[list[Distribution], list[Taken]]:
+        """The numbers of each row, and of the token in `following` beside it."""
+        if not self._tells and logits.shape[0]:
+            # A graph without logits leaves zeros.
+            if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
+                raise Damaged("every token is equally likely: not a model that continues text, or a damaged file")
+            self._tells = True
+        distributions: list[Distribution] = []
+        taken: list[Taken] = []
+        for row, token in zip(logits, following, strict=False):
+            try:
+                distribution, log_sum = self._statistics.distribution(row, top)
+            except logit_math.NotFinite:
+                raise Damaged("the model gives no numbers: its file is damaged") from None
+            distributions.append(distribution)
+            if token is not None:
+                taken.append(logit_math.taken(row, log_sum, token))
+        return distributions, taken

@@ -1,0 +1,101 @@
+"""Which of llama.cpp's KV sequences serves a path best: pure planning, no llama.cpp.
+
+llama.cpp's cache holds a few sequences, each a run of tokens from position 0.
+Sequences may share cells: copying a prefix costs nothing. So every path that is
+left stays cached as a sequence of its own until its place is needed.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tokex_gguf.values.sequence import common_prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to make `sequence` hold the first `keep` tokens of a path."""
+
+    sequence: int
+    keep: int
+    """Tokens of the path that need no decode."""
+    source: int | None = None
+    """The sequence whose first `keep` cells `sequence` shares first; None: it has them itself."""
+
+
+class Sequences:
+    """What each of llama.cpp's sequences holds, and which was used last.
+
+    The caller carries plans out and says with `hold` what is really there afterwards.
+    """
+
+    def __init__(self, count: int, *, can_cut: bool) -> None:
+        self._held: list[list[int]] = [[] for _ in range(count)]
+        self._used = [0] * count
+        self._clock = 0
+        self._can_cut = can_cut
+        """Whether llama.cpp can drop a sequence's tail (not for recurrent models)."""
+
+    def held(self, sequence: int) -> list[int]:
+        """The tokens whose cells a sequence has."""
+        return self._held[sequence]
+
+    def hold(self, sequence: int, tokens: list[int]) -> None:
+        """Records what a sequence holds now."""
+        self._held[sequence] = tokens
+        self._clock += 1
+        self._used[sequence] = self._clock
+
+    def plan(self, path: list[int], limit: int) -> Plan:
+        """How to reuse the most of `path`, but no more than its first `limit` tokens.
+
+        A sequence that `path` only extends is used in place. One that holds more, or
+        goes another way, keeps what it has: its shared prefix is copied to the
+        sequence that was not used for longest. Where tails cannot be cut, only a
+        whole sequence can be used.
+        """
+        latest = max(range(len(self._held)), key=self._used.__getitem__)
+        if len(self._held[latest]) == limit and self._held[latest] == path[:limit]:
+            return Plan(latest, limit)  # as when a prompt goes on token by token
+        shared = [min(common_prefix(held, path), limit) for held in self._held]
+        if not self._can_cut:
+            shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
+        best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._used[s]))
+        keep = shared[best]
+        if keep and keep == len(self._held[best]):
+            return Plan(best, keep)
+        victim = self.victim(without=[best] if keep else [])
+        if victim is None:
+            return Plan(best, keep)
+        return Plan(victim, keep, best if keep else None)
+
+    def victim(self, without: Collection[int]) -> int | None:
+        """The sequence to give up next: an empty one, else the one that is cheapest to decode again.
+
+        What it would cost is the part that no other sequence holds; in sorted order a
+        path's nearest relatives are its neighbours. Among equals, the one used longest ago.
+        """
+        others = [s for s in range(len(self._held)) if s not in without]
+        for sequence in others:
+            if not self._held[sequence]:
+                return sequence
+        ordered = sorted(range(len(self._held)), key=self._held.__getitem__)
+        shared = [common_prefix(self._held[a], self._held[b]) for a, b in pairwise(ordered)]
+        loss = {
+            sequence: len(self._held[sequence]) - max(before, after)
+            for sequence, before, after in zip(ordered, [0, *shared], [*shared, 0], strict=True)
+        }
+        return min(others, key=lambda s: (loss[s], self._used[s]), default=None)
+
+    def prefixes_of(self, path: list[int], without: int) -> list[int]:
+        """The sequences, other than `without`, that hold a part of `path` from its start and nothing else."""
+        return [
+            sequence
+            for sequence, held in enumerate(self._held)
+            if held and sequence != without and held == path[: len(held)]
+        ]
+
+    def evictable(self, without: int) -> int | None:
+        """The least recently used sequence that holds cells, other than `without`."""
+        others = [s for s in range(len(self._held)) if s != without and self._held[s]]
+        return min(others, key=lambda s: self._used[s], default=None)

@@ -1,0 +1,577 @@
+"""llama.cpp: a model, one context, and decoding. The only importer of llama_cpp.
+
+It uses the low-level binding: the high-level class keeps the logits of a whole
+context in memory, redirects the process's output while loading, and compiles chat
+templates that nobody asked for.
+
+Many mistakes abort the process instead of raising (an id out of range, a batch
+too large, a bad file), so every value is checked here before it goes down. What
+is missed is caught one floor up: the engine is a process of its own.
+"""
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+# Without this, an abort runs a debugger over the process for its backtrace.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import numpy as np
+
+from tokex_gguf.engine.worker import deep
+from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.logit_math import Logits
+from tokex_gguf.engine.worker.threads import Pace
+from tokex_gguf.system.limits import limits
+from tokex_gguf.values.tokens import Piece, visible
+
+
+@contextmanager
+def _alone(package: str) -> Iterator[None]:
+    """Lets a package's modules be imported without the package's own imports.
+
+    llama_cpp's chat formats, template engine and disk cache take a tenth of the time to the
+    first table. So an empty package stands in for it meanwhile.
+    """
+    spec = importlib.util.find_spec(package)
+    if package in sys.modules or spec is None or not spec.submodule_search_locations:
+        yield
+        return
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+with _alone("llama_cpp"):
+    from llama_cpp import llama_cpp
+
+BATCH = 48
+"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
+vocabulary.
+
+Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
+gives nearly the same numbers token by token and at once."""
+SEQUENCES = 32
+"""KV sequences: prompts and branches whose cells stay."""
+SMALLEST_CONTEXT = 256
+"""KV cells that a context has at the least."""
+FIRST_CONTEXT = 4096
+"""KV cells to begin with, where no size is asked for."""
+LARGEST_CONTEXT = 2**31 - 2**16
+"""KV cells that positions can tell apart."""
+SHORT = 2_000
+"""Characters of a text that can be tokenised on any thread's stack."""
+FRAME = 1024
+"""Bytes of stack that llama.cpp's tokenizer may take for each character of a word.
+
+It splits texts by `std::regex`, which calls itself for each character of a match: 320 bytes with the patterns
+of most pre-tokenizers, 640 with those of five (x86-64, GCC 13)."""
+LONGEST_REASON = 200
+"""Characters of llama.cpp's own words that are told."""
+SPARE = 2**20
+"""Bytes of stack for all else."""
+
+_RUN = re.compile(r"\S+|\s+")
+
+
+def longest_run(text: str) -> int:
+    """The most characters in a row that are all white space or all none: no pre-tokenizer makes longer words.
+
+    >>> longest_run("one  2345 six")
+    4
+    """
+    return max((match.end() - match.start() for match in _RUN.finditer(text)), default=0)
+
+
+class ModelError(Exception):
+    """The model cannot be loaded or used; says why in one line."""
+
+
+def _continues_no_text(why: str) -> ModelError:
+    return ModelError(f"this model does not continue text: {why}")
+
+
+class OutOfCells(Exception):
+    """The KV cache has no room for a batch."""
+
+
+class Interrupted(Exception):
+    """The interruption callback ended a decode."""
+
+
+_WARNING, _ERROR, _CONTINUED = 3, 4, 5
+_last_level = 0
+_errors: deque[str] = deque(maxlen=20)
+"""What llama.cpp has called errors lately, a line each."""
+
+
+def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    """Warnings and errors go to standard error, which is the log file."""
+    global _last_level
+    _last_level = _last_level if level == _CONTINUED else level
+    if _last_level < _WARNING:
+        return
+    lines = text.decode("utf-8", "replace").split("\n")
+    if _last_level == _ERROR:
+        _errors.extend(line for line in lines if line.strip())
+    # A broken stderr must not raise into C.
+    try:
+        sys.stderr.write("\n".join(map(visible, lines)))  # a file's own words may be among them
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+_LOG_CALLBACK = llama_cpp.llama_log_callback(_log)
+"""Kept for the process's life: llama.cpp keeps only the address."""
+
+_FTYPES = {
+    value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
+    for name, value in vars(llama_cpp).items()
+    if name.startswith("LLAMA_FTYPE_")
+}
+
+
+def _reason() -> str:
+    """Why llama.cpp has just refused something, in its own words, on one line; empty where it did not say."""
+    said = [visible(line.strip()) for line in _errors]
+    _errors.clear()
+    # The last lines say only that it failed, the one before them why.
+    named = [line.partition("error loading model: ")[2] for line in said if "error loading model: " in line]
+    named = named or [line for line in said if "failed to load model" not in line]
+    # Functions' names say nothing to a player.
+    reason = re.sub(r"^(\w+: )+", "", named[-1]) if named else ""
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
+
+
+def default_threads() -> int:
+    """The threads to decode with: one for each core that this process may use, and has the time of.
+
+    Decoding is bound by memory; a second thread on one core only takes turns with the
+    first. Linux tells which processors share a core; elsewhere two are assumed to.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    if affinity is None:
+        return _allowed((os.cpu_count() or 1) // 2)
+    processors = affinity(0)
+    cores: set[str] = set()
+    for processor in processors:
+        shared = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+        try:
+            cores.add(shared.read_text())
+        except OSError:
+            cores.add(str(processor))
+    return _allowed(len(cores))
+
+
+def _allowed(threads: int) -> int:
+    """So many threads, or fewer: those that a group has no time for would all be stopped until its next period."""
+    share = limits().processors
+    return max(1, min(threads, int(share)) if share else threads)
+
+
+def built_for() -> str:
+    """What the processor offers and llama.cpp was built to use, in its own words."""
+    return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def arithmetic(gpu_layers: int, *, repack: bool) -> str:
+    """What a model's numbers depend on beside its file and its cells. They can agree where this differs."""
+    import importlib.metadata  # 5 ms, while the model is loaded
+
+    kernels = hashlib.sha256(llama_cpp.llama_print_system_info()).hexdigest()[:8]
+    version = importlib.metadata.version("llama-cpp-python")
+    return f"llama-cpp-python {version}, kernels {kernels}, {gpu_layers} layers on a GPU, repack {repack:d}"
+
+
+def has_gpu() -> bool:
+    """Whether llama.cpp was built to use a graphics processor, and there is one."""
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+_SPECIAL = {
+    "bos_token": "bos",
+    "eos_token": "eos",
+    "unk_token": "unknown",
+    "sep_token": "seperator",  # GGUF spells it so
+    "pad_token": "padding",
+    "cls_token": "cls",
+    "mask_token": "mask",
+}
+"""Special tokens: their names in chat templates, and in GGUF's keys."""
+
+
+class Entry(NamedTuple):
+    """One token of a batch."""
+
+    token: int
+    sequence: int
+    position: int
+    wanted: bool
+    """Whether its logits are wanted."""
+
+
+def _meta(model: int, key: str) -> str:
+    """The value of a key in a model's file, as text; empty where it has none."""
+    room = 512
+    while True:
+        buffer = ctypes.create_string_buffer(room)
+        count = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, room)
+        if count < room:
+            return buffer.value.decode("utf-8", "replace") if count > 0 else ""
+        room = count + 1
+
+
+class Vocabulary:
+    """Text to token ids and back."""
+
+    def __init__(self, model: int) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        """Number of tokens."""
+        # llama.cpp has ids of its own for what a file does not name, or names wrongly: 11 is a comma elsewhere.
+        wants_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
+        bos, eos = llama_cpp.llama_vocab_bos(self._vocab), llama_cpp.llama_vocab_eos(self._vocab)
+        named_bos = bos if _meta(model, "tokenizer.ggml.bos_token_id") == str(bos) else None
+        self.bos: int | None = named_bos if wants_bos and 0 <= bos < self.size else None
+        """The token that begins every path, where the vocabulary asks for one and names it."""
+        self.lacks_bos = wants_bos and self.bos is None
+        """Whether the vocabulary asks for one and names none."""
+        self._guessed_eos = eos if _meta(model, "tokenizer.ggml.eos_token_id") != str(eos) else -1
+        """What llama.cpp takes for the end of a text though the file does not say so; -1: nothing."""
+
+    def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
+        """The path of a text, with BOS where the vocabulary asks for it.
+
+        No closing token is added even where the vocabulary asks for one: what
+        follows the text is the question.
+        """
+        path = self._plain(text, parse_special)
+        if self.bos is not None and path[:1] != [self.bos]:
+            path.insert(0, self.bos)
+        return path
+
+    def _plain(self, text: str, parse_special: bool) -> list[int]:
+        """The tokens that the tokenizer makes of a text. Raises ModelError."""
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            raise ModelError("this text is not valid Unicode: it holds bytes that are not UTF-8") from None
+        if len(text) < SHORT:
+            return self._tokens(data, parse_special)
+        stack = len(text) * FRAME
+        if stack > deep.LARGEST:
+            if (run := longest_run(text)) * FRAME > deep.LARGEST:
+                raise ModelError(
+                    f"this text has {run:,} characters without a space between them: too many for the tokenizer"
+                )
+            stack = deep.LARGEST
+        try:
+            return deep.call(lambda: self._tokens(data, parse_special), stack + SPARE)
+        except deep.NoStack as error:
+            raise ModelError(f"no memory to tokenise a text of {len(text):,} characters ({error})") from None
+
+    def _tokens(self, data: bytes, parse_special: bool) -> list[int]:
+        room = len(data) + 16
+        for _ in range(2):
+            ids = (llama_cpp.llama_token * room)()
+            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, parse_special)
+            if count >= 0:
+                return list(ids[:count])
+            room = -count
+        raise ModelError("the tokenizer does not answer")
+
+    def continuation(self, text: str, *, parse_special: bool) -> list[int]:
+        """The tokens of a text that goes on from another: no BOS, and no space before it."""
+        path = self._plain(text, parse_special)
+        if not self.space_prefix():
+            return path
+        # Such a vocabulary puts its space only where a text begins.
+        before = self._plain("\n", False)
+        whole = self._plain("\n" + text, parse_special)
+        return whole[len(before) :] if whole[: len(before)] == before else path
+
+    def text(self, path: list[int]) -> str:
+        """The text that `tokenize` would have to be given for a path. Raises UnicodeDecodeError."""
+        tokens = path[1:] if self.bos is not None and path[:1] == [self.bos] else path
+        pieces = {token: self.piece(token).data for token in set(tokens)}
+        data = b"".join(pieces[token] for token in tokens)
+        return (data.removeprefix(b" ") if self.space_prefix() else data).decode()
+
+    def spelled(self, path: list[int]) -> bytes:
+        """The bytes of a path's tokens, without the BOS that `tokenize` adds."""
+        pieces = {token: self.piece(token).data for token in set(path)}
+        return b"".join([pieces[token] for token in (path[1:] if path[:1] == [self.bos] else path)])
+
+    def space_prefix(self) -> bool:
+        """Whether `tokenize` puts a space before the text."""
+        first = next((token for token in self.tokenize("a", parse_special=False) if token != self.bos), None)
+        return first is not None and self.piece(first).data.startswith(b" ")
+
+    def piece(self, token: int) -> Piece:
+        """A token's bytes. Raises ModelError for an id outside the vocabulary."""
+        if not 0 <= token < self.size:
+            raise ModelError(f"token id {token} is not in the vocabulary of {self.size}")
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
+            if count >= 0:
+                control = bool(llama_cpp.llama_vocab_is_control(self._vocab, token))
+                ends = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+                return Piece(buffer.raw[:count], control, ends and (control or token != self._guessed_eos))
+            room = -count
+
+
+class Llama:
+    """A loaded model and its context.
+
+    `abort` is asked again and again while a decode runs, and only before it
+    where tails cannot be cut.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int,
+        threads: int,
+        progress: Callable[[float], None],
+        abort: Abort,
+        most: int = 0,
+        kv: str = "f16",
+        gpu_layers: int = 0,
+        repack: bool = True,
+    ) -> None:
+        """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError."""
+        if gpu_layers and not has_gpu():
+            raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
+        llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self._model = self._load(path, progress, gpu_layers, repack)
+        self.vocabulary = Vocabulary(self._model)
+        self._check()
+        self.name = self._meta("general.name") or path.stem
+        self.chat_template = self._meta("tokenizer.chat_template")
+        """Jinja source; empty if the file has none."""
+        self.architecture = self._meta("general.architecture") or "unknown"
+        byte_pairs = self._meta("tokenizer.ggml.model") == "gpt2"
+        self.has_own_rules = not byte_pairs or bool(self._meta("tokenizer.ggml.pre"))
+        """Whether the file says how its tokenizer parts words; else llama.cpp takes its default."""
+        self.quantization = self._quantization()
+        self.can_cut = not (
+            llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
+        )
+        self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
+        """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
+        # A number without a sign, which the function gives one; positions have one, too.
+        trained = llama_cpp.llama_model_n_ctx_train(self._model) & 0xFFFFFFFF or FIRST_CONTEXT
+        trained = min(trained, LARGEST_CONTEXT)
+        self.context_limit: int = context or min(trained, most or trained)
+        """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
+        self._kv = kv
+        self._threads = threads or default_threads()
+        self._pace = Pace(self._threads)
+        self._abort = abort
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._logits_at = 0
+        self._logits = np.empty((0, 0), np.float32)
+        self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
+        if self._context is None:
+            why = f" ({reason})" if (reason := _reason()) else ""
+            raise ModelError(
+                f"not enough memory for a context of {context or FIRST_CONTEXT} tokens{why}: try --context N"
+            )
+        self._check_context()
+
+    # --- loading
+
+    def _load(self, path: Path, progress: Callable[[float], None], gpu_layers: int, repack: bool) -> int:
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file")
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        # With AMX, ggml repacks the weights for it and then crashes in the first decode
+        # (ggml-org/llama.cpp #20824); without its repacking the other kernels serve.
+        params.use_extra_bufts = repack and "AMX_INT8 = 1" not in built_for()
+
+        def report(fraction: float, _user_data: ctypes.c_void_p) -> bool:
+            progress(fraction)
+            return True
+
+        params.progress_callback = callback = llama_cpp.llama_progress_callback(report)
+        _errors.clear()
+        model: int | None = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+        del callback  # llama.cpp had only its address: it must live until here
+        if not model:
+            reason = _reason() or "it is damaged, or of an architecture it does not know"
+            raise ModelError(f"{path}: llama.cpp cannot load this file: {reason}")
+        return model
+
+    def _check(self) -> None:
+        if self.vocabulary.size < 1:
+            raise ModelError("the model has no vocabulary")
+        if llama_cpp.llama_model_is_diffusion(self._model):
+            raise _continues_no_text("it is a diffusion model, which fills in the places of a text in any order")
+        if llama_cpp.llama_model_has_encoder(self._model) or not llama_cpp.llama_model_has_decoder(self._model):
+            raise _continues_no_text("it has an encoder, which needs all of a text first")
+        if llama_cpp.llama_model_n_cls_out(self._model) > 1 or llama_cpp.llama_model_cls_label(self._model, 0):
+            raise _continues_no_text("it is a classifier")
+
+    def _check_context(self) -> None:
+        pooling = llama_cpp.llama_pooling_type(self._context)
+        if pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
+            raise _continues_no_text("it is a reranker")
+        if pooling > llama_cpp.LLAMA_POOLING_TYPE_NONE:
+            raise _continues_no_text("it is an embedding model, which makes one vector of a text")
+        if not llama_cpp.llama_get_causal_attn(self._context):
+            raise _continues_no_text("its attention is not causal: each place sees what follows it")
+        if not self._memory:
+            raise _continues_no_text("it keeps nothing from one token to the next (an encoder or embedding model)")
+
+    def _meta(self, key: str) -> str:
+        return _meta(self._model, key)
+
+    def special_texts(self) -> dict[str, str]:
+        """The texts of the special tokens that the file names, by what chat templates call them."""
+        texts: dict[str, str] = {}
+        for name, key in _SPECIAL.items():
+            token = self._meta(f"tokenizer.ggml.{key}_token_id")
+            if token.isdecimal() and int(token) < self.vocabulary.size:
+                texts[name] = self.vocabulary.piece(int(token)).data.decode("utf-8", "replace")
+        return texts
+
+    def _quantization(self) -> str:
+        ftype = self._meta("general.file_type")
+        return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"
+
+    def _open(self, cells: int) -> int | None:
+        params = llama_cpp.llama_context_default_params()
+        # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
+        params.n_ctx = max(cells, SMALLEST_CONTEXT)
+        params.n_batch = params.n_ubatch = BATCH
+        params.n_seq_max = SEQUENCES if self.can_cut else 4
+        params.kv_unified = True
+        if self._kv == "q8_0":
+            params.type_k = params.type_v = llama_cpp.GGML_TYPE_Q8_0
+        params.no_perf = True
+        params.n_threads = params.n_threads_batch = self._threads
+        context: int | None = llama_cpp.llama_init_from_model(self._model, params)
+        if context:
+            # Ended in the middle, a recurrent state would be half changed, and those of the other
+            # sequences half moved: nothing could be kept. So there a batch is finished.
+            if self.can_cut:
+                llama_cpp.llama_set_abort_callback(context, self._abort.callback, self._abort.data)
+            self._memory = llama_cpp.llama_get_memory(context)
+            self.sequences: int = params.n_seq_max
+            self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
+        return context
+
+    # --- the context
+
+    def grow(self, cells: int, keep: int) -> bool:
+        """Opens a larger context and carries sequence `keep` over, cells and all.
+
+        Returns whether that worked; where memory is short, everything stays as it
+        was. The other sequences are lost.
+        """
+        assert self._context is not None
+        size = llama_cpp.llama_state_seq_get_size(self._context, keep)
+        state = (ctypes.c_uint8 * size)()
+        if llama_cpp.llama_state_seq_get_data(self._context, state, size, keep) != size:
+            return False
+        old, memory, held = self._context, self._memory, self.cells
+        new = self._open(cells)
+        if new is None:
+            return False
+        if size and llama_cpp.llama_state_seq_set_data(new, state, size, keep) == 0:
+            llama_cpp.llama_free(new)
+            self._memory, self.cells = memory, held
+            return False
+        llama_cpp.llama_free(old)
+        self._context = new
+        return True
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Lets `target` share the first `count` cells of `source`."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, count)
+
+    def cut(self, sequence: int, keep: int) -> int:
+        """Drops what a sequence holds from position `keep` on; returns how many tokens it then holds.
+
+        Where a tail cannot be cut, or lacks cells that it would look back at, everything goes.
+        """
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1) or self._lacks(sequence):
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return self.count(sequence)
+
+    def _lacks(self, sequence: int) -> bool:
+        """Whether cells are gone that a sliding window at a sequence's end looks back at.
+
+        llama.cpp gives cells that are out of the window of a sequence's end to others;
+        once the end is cut, the window reaches them again.
+        """
+        if not self._window:
+            return False
+        held = self.count(sequence)
+        return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
+
+    def count(self, sequence: int) -> int:
+        """How many tokens a sequence really holds."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def decode(self, entries: list[Entry]) -> Logits:
+        """Decodes a batch of at most BATCH tokens; returns the logits of the entries that want them, in order.
+
+        Shape (entries that want logits, vocabulary size), a view that the next decode
+        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in the
+        cache, `count` tells.
+        """
+        size = self.vocabulary.size
+        if not 0 < len(entries) <= BATCH or not all(0 <= entry.token < size for entry in entries):
+            raise ModelError("tokens outside the vocabulary, or too many at once")
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        rows = 0
+        for index, (token, sequence, position, wanted) in enumerate(entries):
+            batch.token[index] = token
+            batch.pos[index] = position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = sequence
+            batch.logits[index] = wanted
+            rows += wanted
+        if not self.can_cut and self._abort.asked:
+            raise Interrupted
+        threads, began, processor = self._pace.threads, time.perf_counter(), time.process_time()
+        llama_cpp.llama_set_n_threads(self._context, threads, threads)
+        code = llama_cpp.llama_decode(self._context, batch)
+        if code == 1:
+            raise OutOfCells
+        if code == 2:
+            raise Interrupted
+        if code:
+            raise ModelError(f"llama.cpp could not decode (code {code})")
+        if rows == 0:
+            return np.empty((0, size), np.float32)
+        self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
+        return self._buffer()[:rows]
+
+    def _buffer(self) -> Logits:
+        """llama.cpp's buffer of logits, shape (BATCH, vocabulary size): no more of it is there than was asked for."""
+        pointer = llama_cpp.llama_get_logits(self._context)
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits_at:  # it seldom moves, and a view takes longer to make than to look up
+            self._logits_at = address
+            self._logits = np.ctypeslib.as_array(pointer, shape=(BATCH, self.vocabulary.size))
+        return self._logits

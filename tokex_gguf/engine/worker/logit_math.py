@@ -1,0 +1,88 @@
+"""From logits to numbers: entropy, the k most likely tokens, probability and rank of one token.
+
+Everything is exact over the whole vocabulary; nothing is sampled or cut off.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.values.distribution import Distribution, Taken
+
+Logits = NDArray[np.float32]
+
+_BLOCK = 64
+_RUN = 512
+_LOWEST = np.finfo(np.float32).min
+_LOG2_E = 1 / math.log(2)
+
+
+class NotFinite(ValueError):
+    """The logits hold NaN, or nothing but infinities: a broken model file."""
+
+
+class Statistics:
+    """Buffers for one vocabulary size, used again for every row."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        # Single precision adds up short runs only: over a whole vocabulary it would lose five digits. What fills
+        # up the last run has weight 0.
+        runs = (-(-vocab_size // _RUN), _RUN)
+        self._shifted_runs, self._weight_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
+        self._shifted = self._shifted_runs.reshape(-1)[:vocab_size]
+        self._weights = self._weight_runs.reshape(-1)[:vocab_size]
+
+    def distribution(self, logits: Logits, top: int) -> tuple[Distribution, float]:
+        """The distribution of one row, and its log-sum-exp for `taken`.
+
+        `logits`: shape (vocab_size,). `top`: how many candidates. Raises NotFinite.
+        """
+        peak = float(logits.max())
+        if not math.isfinite(peak):
+            raise NotFinite(f"largest logit is {peak}")
+        np.subtract(logits, np.float32(peak), out=self._shifted)
+        np.exp(self._shifted, out=self._weights)
+        total = float(self._weight_runs.sum(axis=1).sum(dtype=np.float64))
+        # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
+        moment = self._moment()
+        if math.isnan(moment):
+            # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
+            np.maximum(self._shifted, _LOWEST, out=self._shifted)
+            moment = self._moment()
+        entropy = max(0.0, (math.log(total) - moment / total) * _LOG2_E)
+        log_sum = peak + math.log(total)
+        ids = top_ids(logits, top)
+        return Distribution.of(entropy, ids.tolist(), (logits[ids].astype(np.float64) - log_sum).tolist()), log_sum
+
+    def _moment(self) -> float:
+        return float(np.einsum("ij,ij->i", self._weight_runs, self._shifted_runs).sum(dtype=np.float64))
+
+
+def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
+    """The ids of the `top` largest logits, largest first, smaller id first among equals.
+
+    Each block of 64 holds at least its own maximum, so the k-th largest of the
+    blocks' maxima is no larger than the k-th largest logit: only what reaches it
+    needs sorting. On 151,936 logits that is a few dozen.
+    """
+    size = logits.shape[0]
+    top = min(top, size)
+    blocks = size // _BLOCK
+    if blocks > top:
+        # A block is a column: its members lie apart, so that whole rows are compared at once.
+        maxima = logits[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
+        threshold = np.partition(maxima, blocks - top)[blocks - top]
+        survivors = np.flatnonzero(logits >= threshold)
+    else:
+        survivors = np.arange(size)
+    order = np.lexsort((survivors, -logits[survivors]))
+    return survivors[order[:top]]
+
+
+def taken(logits: Logits, log_sum: float, token: int) -> Taken:
+    """Log-probability and rank of one token of a row, ranked as `top_ids` does."""
+    value = logits[token]
+    rank = 1 + int(np.count_nonzero(logits > value)) + int(np.count_nonzero(logits[:token] == value))
+    return Taken(float(value) - log_sum, rank)

@@ -1,0 +1,29 @@
+"""The logits that were computed last, kept whole: for tokens that no table lists."""
+
+from collections import deque
+
+from tokex_gguf.engine.worker.logit_math import Logits
+
+BYTES = 8_000_000
+"""Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
+MOST = 64
+"""Rows kept of small vocabularies: they are looked through one by one."""
+
+
+class Rows:
+    """Rows of logits by path, the latest that there is room for."""
+
+    def __init__(self, size: int) -> None:
+        """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
+        self.room: int = min(MOST, max(1, BYTES // (4 * size)))
+        """Rows kept at the most: one at least, which a search reads."""
+        self._rows: deque[tuple[list[int], Logits]] = deque(maxlen=self.room)
+
+    def keep(self, path: list[int], row: Logits) -> None:
+        """Copies a row, shape (vocabulary size,): the next decode overwrites it."""
+        if self.of(path) is None:
+            self._rows.append((path, row.copy()))
+
+    def of(self, path: list[int]) -> Logits | None:
+        """The row after a path, if it is kept."""
+        return next((row for held, row in reversed(self._rows) if held == path), None)

@@ -1,0 +1,499 @@
+"""The engine's loop: only the newest evaluation, and last what nobody waits for.
+
+One thread reads requests, so that a newer one can end a decode that has become
+unnecessary; the other answers them.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from tokex_gguf.engine.path_delta import OutOfStep, Receiver
+from tokex_gguf.engine.protocol import (
+    Chat,
+    Check,
+    Checked,
+    Continue,
+    Continued,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Foresee,
+    Foreseen,
+    Found,
+    Load,
+    Loaded,
+    Loading,
+    Ping,
+    Pong,
+    ProtocolError,
+    Reply,
+    Request,
+    Search,
+    Stop,
+    Tokenize,
+    Tokenized,
+    encode,
+    number_of,
+)
+from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.capacity import TooLong, check_text, check_tokens
+from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
+from tokex_gguf.engine.worker.confined_chat import render_confined
+from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator
+from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
+from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
+from tokex_gguf.engine.worker.spelling import difference
+from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
+from tokex_gguf.models.reference import parts_of
+from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.tokens import Piece, offsets
+
+QUIET = 0.4
+"""Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
+then sleep, and whoever plays on at once finds a processor free."""
+GAP = 0.0002
+"""Seconds between two slices of it, in which the reading thread can have the interpreter."""
+
+NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
+NO_BOS = "the file asks for a BOS token and names none: this text begins without one"
+ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
+NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
+
+TOGETHER = 0.15
+"""Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
+Answered: TypeAlias = Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check
+"""Requests that carry a number."""
+
+
+class Inbox:
+    """Requests as they come in, from a thread that only reads."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        """`sink` gets the answers that wait for nothing; its lock keeps two threads' lines apart."""
+        self._source = source
+        self._sink = sink
+        self._waiting: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._current: Request | None = None
+        self._closed = False
+        self.abort = Abort()
+        """Asked for where something came in that ends what is under way."""
+
+    def read(self) -> None:
+        """Reads to the end of the source, or to a line that makes all later ones unreadable."""
+        try:
+            self._read()
+        except OSError:
+            pass  # nobody listens any more
+        finally:
+            with self._changed:
+                self._closed = self.abort.asked = True
+                self._changed.notify()
+
+    def _read(self) -> None:
+        receiver = Receiver()
+        for line in self._source:
+            try:
+                request = receiver.decode(line)
+                if not isinstance(request, Request):
+                    raise ProtocolError("a reply, where a request is due")
+            except OutOfStep as error:
+                self._answer(Failed(None, f"a request cannot be read: {error}"))
+                return
+            except ProtocolError as error:
+                self._answer(Failed(number_of(line), f"a request cannot be read: {error}"))
+                continue
+            if isinstance(request, Ping):
+                self._answer(Pong())
+                continue
+            with self._changed:
+                self._take(request)
+                self._changed.notify()
+
+    def _answer(self, reply: Reply) -> None:
+        """Says what waits for nothing. Raises OSError where nobody listens."""
+        self._sink.write(encode(reply))
+        self._sink.flush()
+
+    def _take(self, request: Request) -> None:
+        """Queues a request, and drops and interrupts those that it makes worthless."""
+        if isinstance(request, Load | Tokenize | Chat):  # each is answered
+            self._waiting.append(request)
+            return
+        # Only the newest of what takes long is worth anything; foresight waits for all else.
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Foresee)
+        if isinstance(request, Foresee):
+            replaced = (Foresee, Continue)
+        elif isinstance(request, Search):
+            replaced = (Foresee, Search)
+        elif isinstance(request, Check):
+            replaced = (Check,)  # its answer alone is listened to
+        self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
+        if isinstance(self._current, replaced):
+            self.abort.asked = True
+        if not isinstance(request, Stop):
+            self._waiting.append(request)
+
+    def idle(self, seconds: float) -> bool:
+        """Waits so long for a request; returns whether none has come."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
+
+    def next(self) -> Request | None:
+        """Waits for the next request; None when the other side is gone."""
+        with self._changed:
+            self._current = None
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            self.abort.asked = False
+            # Nobody waits for a comparison with the tokenizer's own tokens, nor for foresight.
+            wanted = (r for r in self._waiting if not isinstance(r, Foresee | Check))
+            self._current = next(wanted, self._waiting[0])
+            self._waiting.remove(self._current)
+            return self._current
+
+
+def _log_to(path: str) -> None:
+    """Appends what this process and its libraries print to a file; native code prints to descriptor 1, too."""
+    if not path:
+        return
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:
+        return  # no log, then
+    for descriptor in (1, 2):
+        os.dup2(file, descriptor)
+    os.close(file)
+
+
+class _Identity(threading.Thread):
+    """Finds out what tells a model's numbers from those of others."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(daemon=True)
+        self._load = load
+        self._found: tuple[str, str, str, str] | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        load, path = self._load, Path(self._load.path)
+        try:
+            content = Fingerprints(Path(load.fingerprints) if load.fingerprints else None).of(path)
+            self._found = content, former(path), load.kv, arithmetic(load.gpu_layers, repack=load.repack)
+        except Exception as error:
+            self._error = error
+
+    def found(self) -> tuple[str, str, str, str]:
+        """The last fields of `Loaded`, once they are known. Raises ModelError."""
+        self.join()
+        if self._found is None:
+            raise ModelError(f"the model's file cannot be read ({self._error})")
+        return self._found
+
+
+def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
+    """Which positions of a chat's path belong to the assistant's turns, with the token that ends each."""
+    if turns is None:
+        return None
+    pieces = [vocabulary.piece(token) for token in path]
+    begins = [begin for begin in offsets([piece.data for piece in pieces], text.encode()) if begin is not None]
+    if len(begins) < len(path):
+        return None  # the tokenizer has changed the text
+    said: list[int] = []
+    for start, end in turns:
+        first, behind = (bisect_left(begins, len(text[:at].encode())) for at in (start, end))
+        if first == behind:
+            return None
+        if not pieces[behind - 1].ends and behind < len(path) and pieces[behind].ends:
+            behind += 1
+        said += range(first, behind)
+    return said
+
+
+def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
+    """A text without the BOS token's name where the path's BOS was made of it, as in chats by many templates."""
+    if vocabulary.bos is None or path[:1] != [vocabulary.bos]:
+        return text
+    name = vocabulary.piece(vocabulary.bos).data
+    typed = name in vocabulary.spelled(path[: len(name) + 2])  # as other tokens, behind a BOS that was added
+    return text if typed else text.removeprefix(name.decode(errors="replace"))
+
+
+def _check(path: Path) -> None:
+    """Checks the headers of a model's files as they are before a model is opened. Raises ModelError."""
+    from tokex_gguf.models.gguf.metadata import BadHeader, read  # not on the way to the first table
+
+    try:
+        for part in parts_of(path.name):
+            read(path.with_name(part))
+    except BadHeader as error:
+        raise ModelError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+class Server:
+    """Answers requests with one model."""
+
+    def __init__(self, inbox: Inbox, sink: BinaryIO) -> None:
+        self._inbox = inbox
+        self._sink = sink
+        self._told: set[int] = set()
+        self._answered = False
+        self._progress = -1.0
+
+    def _send(self, reply: Reply) -> None:
+        self._sink.write(encode(reply))
+        self._sink.flush()
+
+    def serve(self) -> None:
+        """Answers until the other side is gone. The first request must be Load."""
+        load = self._inbox.next()
+        if not isinstance(load, Load):
+            return
+        _log_to(load.log)
+        try:
+            model = self._load(load)
+        except ModelError as error:
+            self._send(Failed(None, str(error)))
+            return
+        evaluator = Evaluator(model)
+        index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
+        while request := self._next(index):
+            if isinstance(request, Load | Stop | Ping):
+                continue  # a second Load; the others never get here
+            try:
+                self._answer(request, model, evaluator, index)
+            except Interrupted:
+                continue
+            except Damaged as error:
+                self._send(Failed(None, str(error)))
+                return  # one that loads the file anew may do better
+            except ContextFull as error:
+                self._send(Failed(request.request, str(error), error.room))
+            except ModelError as error:
+                self._send(Failed(request.request, str(error)))
+            except OSError:
+                raise  # nobody listens any more
+            except Exception as error:
+                # The kind and the place only: an error's own words may hold a prompt's text.
+                places = "".join(traceback.format_tb(error.__traceback__))
+                print(f"{type(request).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
+                self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
+
+    def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        match request:
+            case Evaluate():
+                self._evaluate(request, model, evaluator)
+            case Tokenize():
+                self._tokenize(request, model)
+            case Chat():
+                self._chat(request, model)
+            case Continue():
+                self._continue(request, model, evaluator)
+            case Foresee():
+                self._foresee(request, model, evaluator)
+            case Search():
+                self._search(request, model, evaluator, index)
+            case Check():
+                self._check(request, model.vocabulary)
+
+    def _next(self, index: Index) -> Request | None:
+        """The next request. While there is none, the vocabulary is made ready for searching."""
+        if self._answered and not index.complete and self._inbox.idle(QUIET):
+            try:
+                while not index.complete and self._inbox.idle(GAP):
+                    index.extend()
+            except ModelError:
+                pass  # the search that needs it will say so
+        self._answered = True
+        return self._inbox.next()
+
+    def _load(self, load: Load) -> Llama:
+        if load.check:
+            _check(Path(load.path))
+        # Beside the loading, which takes one processor and leaves the interpreter alone.
+        identity = _Identity(load)
+        identity.start()
+        model = Llama(
+            Path(load.path),
+            context=load.context,
+            threads=load.threads,
+            most=load.most,
+            kv=load.kv,
+            gpu_layers=load.gpu_layers,
+            repack=load.repack,
+            progress=self._report,
+            abort=self._inbox.abort,
+        )
+        self._send(
+            Loaded(
+                model.name,
+                model.architecture,
+                model.quantization,
+                model.vocabulary.size,
+                model.cells,
+                model.context_limit,
+                model.vocabulary.bos,
+                model.vocabulary.space_prefix(),
+                *identity.found(),
+            )
+        )
+        return model
+
+    def _report(self, fraction: float) -> None:
+        if fraction - self._progress >= 0.05:
+            self._progress = fraction
+            self._send(Loading(fraction))
+
+    def _pieces(self, vocabulary: Vocabulary, tokens: set[int]) -> dict[int, Piece]:
+        new = {token: vocabulary.piece(token) for token in tokens - self._told}
+        self._told |= new.keys()
+        return new
+
+    def _tokenize(self, request: Tokenize, model: Llama) -> None:
+        vocabulary = model.vocabulary
+        tokenize = vocabulary.continuation if request.continues else vocabulary.tokenize
+        path = self._fitting(request.text, model, lambda text: tokenize(text, parse_special=request.parse_special))
+        if not path:
+            raise ModelError("this text has no tokens in the model's vocabulary")
+        self._tokenized(request.request, request.text, path, model, continues=request.continues)
+
+    def _tokenized(
+        self,
+        request: int,
+        text: str,
+        path: list[int],
+        model: Llama,
+        *,
+        continues: bool = False,
+        said: Sequence[int] | None = (),
+        remark: str = "",
+    ) -> None:
+        """Sends a text's tokens, with what is to be said of them, else a remark."""
+        vocabulary = model.vocabulary
+        space = vocabulary.space_prefix() and not continues
+        notice = (
+            difference(_without_bos(text, path, vocabulary), vocabulary.spelled(path), space_prefix=space) or remark
+        )
+        if not notice and not continues:
+            notice = NO_BOS if vocabulary.lacks_bos else "" if model.has_own_rules else NO_RULES
+        pieces = self._pieces(vocabulary, set(path))
+        self._send(Tokenized(request, path, pieces, None if said is None else list(said), notice))
+
+    def _chat(self, request: Chat, model: Llama) -> None:
+        special = model.special_texts()
+        lacks_bos = "bos_token" in model.chat_template and "bos_token" not in special
+        try:
+            text, turns = render_confined(model.chat_template, json.loads(request.conversation), special)
+        except TemplateFailed as error:
+            raise ModelError(str(error)) from None
+        if not text.strip():  # a BOS token alone would play, and be about nothing
+            what = "nothing but white space" if text else "no text"
+            raise ModelError(f"the model's chat template makes {what} of these messages")
+        path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
+        said = _said(path, text, turns, model.vocabulary)
+        remark = NO_BOS_FOR_TEMPLATE if lacks_bos else ""
+        if all(model.vocabulary.piece(token).control for token in set(path)):
+            remark = ONLY_SPECIAL
+        self._tokenized(request.request, text, path, model, said=said, remark=remark)
+
+    def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
+        """The tokens of a text that fits into the context, or nearly does. Raises ModelError."""
+        try:
+            check_text(text, model.context_limit, lambda beginning: len(tokenize(beginning)))
+            path = tokenize(text)
+            check_tokens(len(path), model.context_limit)
+        except TooLong as error:
+            raise ModelError(str(error)) from None
+        return path
+
+    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
+        for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked):
+            mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
+            self._send(
+                Evaluated(
+                    request.request,
+                    chunk.start,
+                    chunk.distributions,
+                    chunk.taken,
+                    self._pieces(model.vocabulary, mentioned),
+                    chunk.decoded,
+                    chunk.seconds,
+                    model.cells,
+                )
+            )
+            if self._inbox.abort.asked:
+                raise Interrupted
+
+    def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        began = time.perf_counter()
+        matching = index.matching(request.query)
+        row, decoded = evaluator.logits(request.path)
+        tokens = likeliest(row, matching, request.top).tolist()
+        taken = evaluator.candidates(row, tokens)
+        pieces = self._pieces(model.vocabulary, set(tokens))
+        seconds = time.perf_counter() - began
+        self._send(Found(request.request, tokens, taken, len(matching), pieces, decoded, seconds))
+
+    def _check(self, request: Check, vocabulary: Vocabulary) -> None:
+        try:
+            text = vocabulary.text(request.path)
+        except UnicodeDecodeError:
+            return  # a path that ends inside a character has no text yet
+        path = vocabulary.tokenize(text, parse_special=request.parse_special)
+        self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
+
+    def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
+        path, told = request.path, 0.0
+        played: list[Chunk] = []
+        try:
+            while not self._inbox.abort.asked:
+                (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
+                played.append(chunk)
+                if (now := time.monotonic()) - told > TOGETHER:
+                    self._continued(request, path, played, model)
+                    told, played = now, []
+                following = chunk.distributions[0].ids[0]
+                if model.vocabulary.piece(following).ends:
+                    return
+                path = [*path, following]
+        finally:
+            if played:
+                self._continued(request, path, played, model)
+
+    def _continued(self, request: Continue, path: list[int], played: list[Chunk], model: Llama) -> None:
+        """Tells of the tokens played since the last time; the path may be longer."""
+        start = played[0].start
+        distributions = [chunk.distributions[0] for chunk in played]
+        pieces = self._pieces(model.vocabulary, {token for each in distributions for token in each.ids})
+        seconds = sum(chunk.seconds for chunk in played)
+        tokens = path[start : start + len(played)]
+        self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells))
+
+    def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
+        # The most wanted one first and alone: it is there after one token's decode.
+        for tokens in (request.tokens[:1], request.tokens[1:]):
+            if not tokens or self._inbox.abort.asked:
+                continue
+            try:
+                distributions = evaluator.foresee(request.path, tokens, request.top)
+            except Damaged:
+                raise
+            except (ContextFull, ModelError):
+                return  # nobody asked: who goes there will be told
+            mentioned = {token for distribution in distributions for token in distribution.ids}
+            pieces = self._pieces(model.vocabulary, mentioned)
+            self._send(Foreseen(request.request, tokens[: len(distributions)], distributions, pieces))

@@ -1,0 +1,109 @@
+"""Finding tokens of the vocabulary by their text."""
+
+from array import array
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.engine.worker.logit_math import Logits, top_ids
+
+_BLANK = " \t\r\n"
+"""What is around a query without being meant. Other spaces, as U+3000, are typed on purpose."""
+
+
+class Index:
+    """The texts of a whole vocabulary as one array of bytes, made ready for searching a part at a time."""
+
+    SLICE = 500
+    """Tokens read in one go: less than a millisecond, which a request may have to wait."""
+    _BETWEEN = b"\xff"
+    """Stands between two texts: no byte of UTF-8, so nothing is found across it."""
+
+    def __init__(self, size: int, data_of: Callable[[int], bytes]) -> None:
+        self._size = size
+        self._data_of = data_of
+        self._texts = bytearray()
+        """In lower case, by token, each with `_BETWEEN` behind it."""
+        self._starts = array("I")
+        """Where each text begins; one for each token read so far."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the vocabulary is read."""
+        return len(self._starts) == self._size
+
+    def extend(self) -> None:
+        """Reads the next slice."""
+        start = len(self._starts)
+        for token in range(start, min(start + self.SLICE, self._size)):
+            text = self._data_of(token).decode("utf-8", "replace").lower().encode()
+            self._starts.append(len(self._texts))
+            self._texts += text + self._BETWEEN
+
+    def matching(self, query: str) -> NDArray[np.intp]:
+        """The ids of the tokens whose text contains a query, in any case, and the one whose id it is.
+
+        Blanks, tabs and line breaks around the query count only inside double quotes; other spaces always do.
+        """
+        while not self.complete:
+            self.extend()
+        wanted = _bytes(_wanted(query))
+        if not wanted:
+            return np.arange(self._size)
+        found = self._containing(wanted)
+        if (meant := _meant(query)) != query:
+            found = np.union1d(found, self._containing(_bytes(_wanted(meant))))
+        number = query.strip()
+        if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < self._size:
+            found = np.union1d(found, int(number))
+        return found.astype(np.intp)
+
+    def _containing(self, wanted: bytes) -> NDArray[np.intp]:
+        texts = np.frombuffer(self._texts, np.uint8)
+        here = np.zeros(len(texts), bool)
+        last = max(0, len(texts) - len(wanted) + 1)
+        here[:last] = texts[:last] == wanted[0]
+        for offset, byte in enumerate(wanted[1:], start=1):
+            here[:last] &= texts[offset : offset + last] == byte
+        return np.flatnonzero(np.logical_or.reduceat(here, np.frombuffer(self._starts, np.uint32)))
+
+
+def _bytes(text: str) -> bytes:
+    """A text as UTF-8; half a surrogate pair becomes bytes that no token's text has."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _meant(query: str) -> str:
+    """A query in which white space may be typed as it is shown, and counts then.
+
+    >>> _meant('␣the'), _meant('"␣the'), _meant('the')
+    ('" the"', '" the', 'the')
+    """
+    meant = query.translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+    return meant if meant == query or query.lstrip(_BLANK).startswith('"') else f'"{meant}"'
+
+
+def _wanted(query: str) -> str:
+    r"""The text to look for.
+
+    >>> _wanted(' The '), _wanted('" the"'), _wanted('"'), _wanted('\u3000')
+    ('the', ' the', '"', '\u3000')
+    """
+    text = query.strip(_BLANK)
+    if text.startswith('"') and len(text) > 1:
+        text = query.lstrip(_BLANK)[1:]
+        text = text.removesuffix('"')
+    return text.lower()
+
+
+def likeliest(logits: Logits, among: NDArray[np.intp], top: int) -> NDArray[np.intp]:
+    """The `top` ids among some with the largest logits, largest first, smaller id first among equals."""
+    if len(among) == len(logits):
+        return top_ids(logits, top)
+    values = logits[among]
+    if len(among) > top:
+        # Equals at the border are all kept until they are sorted.
+        threshold = np.partition(values, len(values) - top)[len(values) - top]
+        among, values = among[values >= threshold], values[values >= threshold]
+    return among[np.lexsort((among, -values))[:top]]

@@ -1,0 +1,1 @@
+"""Which GGUF file is meant, whether it is sound, and whether it fits into memory."""

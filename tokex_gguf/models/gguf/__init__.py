@@ -1,0 +1,1 @@
+"""The GGUF file format: reading it, checking it, what its metadata says."""

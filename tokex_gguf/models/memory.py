@@ -1,0 +1,93 @@
+"""Whether a model fits into the machine's memory, and how long a context fits beside it. Pure."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tokex_gguf.values.formatting import size_of
+
+OVERHEAD = 100_000_000
+"""Bytes of the two processes without any model. This and the next were measured."""
+PER_TOKEN = 850
+"""Bytes that a token of the vocabulary takes beside its weights: its text, and its logits for a batch."""
+STATES = 4
+"""Sequences that recurrent models keep a state for."""
+SMALLEST = 256
+"""KV cells that every context has."""
+BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+"""Bytes of a value in a KV cell, by its type; q8_0 has blocks of 32 with a scale of two bytes."""
+
+
+class Sizes(Protocol):
+    """What of a model's header counts here."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all tensors."""
+
+    @property
+    def repacked_bytes(self) -> int:
+        """Of those, the ones of types that ggml may rearrange into a copy."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens."""
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of a sequence's recurrent state."""
+
+    def kv_bytes_per_token(self, bytes_per_value: float) -> int:
+        """Bytes of a KV cell."""
+
+
+class TooLarge(Exception):
+    """The model cannot be loaded here; says the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How a model is to be loaded."""
+
+    context: int
+    """KV cells from the beginning; 0: they grow."""
+    most: int = 0
+    """KV cells that they may grow to; 0: as many as the model was trained for."""
+    notice: str = ""
+    """What the player should know."""
+    repack: bool = False
+    """Whether ggml may rearrange the weights of some types into a copy, for faster kernels."""
+
+
+def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: int = 0) -> Fit:
+    """How to load a model with `free` of `total` bytes of memory for this program; zeros: unknown, all is well.
+
+    `context`: KV cells asked for, 0: as needed. `weights`: bytes of all of a split model's files. Raises TooLarge.
+    """
+    # Where most weights are of other types, their copy takes memory and saves no time.
+    repack = 2 * model.repacked_bytes >= model.weight_bytes
+    return replace(_cells(model, context, kv, free, total, weights), repack=repack)
+
+
+def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: int) -> Fit:
+    weights = weights or model.weight_bytes
+    cell = model.kv_bytes_per_token(BYTES[kv])
+    if not total:
+        return Fit(context)
+    least = weights + OVERHEAD + PER_TOKEN * model.vocab_size + STATES * model.state_bytes
+    smallest = least + SMALLEST * cell
+    if smallest > total:
+        raise TooLarge(
+            f"it needs {size_of(smallest)} of memory ({size_of(weights)} for its weights) and this program can have "
+            f"{size_of(total)}: take a smaller quantisation, or a smaller model"
+        )
+    room = max(0, free - least)
+    cells = max(SMALLEST, room // cell) if cell else 0
+    tight = ""
+    if smallest > free:
+        tight = f"{size_of(smallest)} of memory are needed and {size_of(free)} available: this will be slow"
+    if not cell:
+        return Fit(context, notice=tight)
+    if context > cells:
+        why = f"context {context} needs {size_of(context * cell)} beside {size_of(weights)} of weights"
+        return Fit(cells, cells, tight or f"{why}, {size_of(free)} are available: {cells} tokens instead")
+    return Fit(context, 0 if context else cells, tight)

@@ -1,0 +1,42 @@
+"""Before a model is given to llama.cpp: whether its file is sound, and whether it fits into memory."""
+
+from pathlib import Path
+
+from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.gguf.cache import Headers
+from tokex_gguf.models.gguf.metadata import BadHeader
+from tokex_gguf.models.memory import Fit, TooLarge, fit
+from tokex_gguf.system import machine
+from tokex_gguf.system.limits import LIBRARIES, address_space
+from tokex_gguf.values.formatting import size_of, system_reason
+
+
+class Unusable(Exception):
+    """The file cannot be played; says why in one line."""
+
+
+def prepare(path: Path, *, context: int, kv: str) -> Fit:
+    """How to load a model. Reads its header, no weights. Raises Unusable."""
+    place = Place(path.name, "", path)
+    headers = Headers()
+    try:
+        about = headers.read(path)
+        for part in place.parts[1:]:
+            headers.read(part)
+        headers.save()
+        free, total = machine.memory()
+        return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
+    except TooLarge as error:
+        raise Unusable(f"{path}: {_cause(total) or error}") from None
+    except BadHeader as error:
+        raise Unusable(f"{path}: {error}") from None
+    except OSError as error:
+        raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+
+
+def _cause(total: int) -> str:
+    """What to do where it is the limit of address space that leaves `total` bytes; else nothing."""
+    space = address_space()
+    if not space or total != max(1, space - LIBRARIES):
+        return ""
+    return f"the limit of address space, {size_of(space)}, is too low for it: raise it with ulimit -v"

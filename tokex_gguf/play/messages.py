@@ -1,0 +1,241 @@
+"""What comes in besides keys, and what is to be done about it outside."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokex_gguf.engine.protocol import EngineDied, Reply, Request
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.session import Session, Starter
+from tokex_gguf.values.model_entry import ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A save is done."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    """A save could not be done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """The session cannot be saved as it is now."""
+
+    reason: str
+    """One line; empty once it is saved again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that the player should know."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Text from the keyboard, or pasted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A key that has no meaning in the present mode: it only ends autoplay."""
+
+    key: str
+    """As it stands on the keyboard; empty where it has no name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """To the open prompt of this index."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAtToken:
+    """A click on the prompt's token at this position."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointedAtRow:
+    """A click on this row of the table or list."""
+
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The text that an editor left."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditFailed:
+    """There is no editor, or it failed, or what it left is no text."""
+
+    reason: str
+    kept: str = ""
+    """The file that has the text, where there is more in it than was given to the editor."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSuspended:
+    """There is nothing to go to."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The texts that prompts can start with."""
+
+    starters: tuple[Starter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModels:
+    """The models on this machine."""
+
+    entries: tuple[ModelEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotListed:
+    """The models on this machine could not be looked for."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model's file can be loaded."""
+
+    path: str
+    fit: Fit
+    asked: str = ""
+    """The name that it was asked for by."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotPrepared:
+    """A model's file cannot be loaded."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The session is on the disk under this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """So much time has passed that an engine which owes an answer is to show that it is alive."""
+
+
+Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
+"""What the player does besides pressing a key of the table."""
+News: TypeAlias = (
+    Reply
+    | EngineDied
+    | Beat
+    | Saved
+    | Kept
+    | SaveFailed
+    | Unsaved
+    | Remark
+    | EditFailed
+    | NotSuspended
+    | Listed
+    | ListedModels
+    | NotListed
+    | Prepared
+    | NotPrepared
+)
+"""What comes in without the player."""
+Message: TypeAlias = Action | Event | News
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Give a request to the engine."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start an engine process, in place of any that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write a prompt's text to a new file; answer Saved or SaveFailed."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Let the player edit a text in an editor; answer Edited or EditFailed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Give the terminal to the shell until the player comes back; answer NotSuspended where that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListStarters:
+    """Read the texts that prompts can start with; answer Listed or Remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListModels:
+    """Look for models; answer ListedModels or NotListed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Look at a model's file; answer Prepared or NotPrepared."""
+
+    path: str
+    asked: str
+    """The name that it was asked for by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Give the session this name; answer Kept or SaveFailed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave the program."""
+
+    fault: str = ""
+    """Why, where it is not the player's wish."""
+
+
+Effect: TypeAlias = Send | Start | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Keep | Quit
+Outcome: TypeAlias = tuple[Session, list[Effect]]

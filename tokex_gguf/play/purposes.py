@@ -1,0 +1,120 @@
+"""What the engine's answers are for: one value for each request that may still be answered.
+
+A reply, or the engine's refusal, is matched against these, so that none is forgotten: a new
+purpose is a type error wherever it is not handled.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from tokex_gguf.values.tree import Node
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """The player waits for the answer, and for each one."""
+
+    awaited: ClassVar[bool] = True
+    sole: ClassVar[bool] = False
+    """Whether a newer request of the same kind makes this one's answer worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForStart(_Awaited):
+    """The tokens of the starting prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForContinuation(_Awaited):
+    """The tokens of the text that is typed."""
+
+    sole: ClassVar[bool] = True
+    entered: bool = False
+    """Whether Enter was pressed: the text is appended once they are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForScore(_Awaited):
+    """The tokens of a phrase that is to be scored."""
+
+    base: Node
+    """The path it goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForNewPrompt(_Awaited):
+    """The tokens of a text that becomes a prompt."""
+
+    replacing: Node | None
+    """The end of the prompt whose place it takes, where that was edited; None: it is one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForCarried(_Awaited):
+    """The tokens of the first text that came along from another model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForSearch(_Awaited):
+    """What the search finds."""
+
+    sole: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ForEvaluation:
+    """The distributions at consecutive positions of a path."""
+
+    nodes: tuple[Node, ...]
+    """The nodes they belong to, in order."""
+    start: int
+    """Position of the first."""
+    asked: int | None
+    """A token whose probability after the last one is asked for too."""
+    awaited: bool = True
+    """Whether the screen waits for them; what comes of others is kept all the same."""
+    sole: ClassVar[bool] = False
+
+    @property
+    def target(self) -> Node:
+        """The path that they were asked for."""
+        return self.nodes[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class ForAutoplay:
+    """The most likely tokens, one after the other."""
+
+    target: Node
+    """The last one that came, or the path they go on from."""
+    awaited: bool = True
+    """Whether autoplay goes on; what still comes after its end is kept all the same."""
+    sole: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForLookahead:
+    """The distributions after a path and each of some next tokens. May be answered never, once or several times."""
+
+    target: Node
+    tokens: tuple[int, ...]
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForCheck:
+    """Whether a path is what the tokenizer makes of its text. May never be answered."""
+
+    target: Node
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+Computed: TypeAlias = ForEvaluation | ForAutoplay
+"""What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
+Decoded: TypeAlias = Computed | ForLookahead
+"""What is answered in order: after one's answer nothing comes for those asked before."""
+Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
+"""What a text's tokens are asked for."""
+Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForCheck

@@ -1,0 +1,384 @@
+"""What the engine's replies, and the outcomes of effects, change."""
+
+from dataclasses import replace
+from shlex import quote as shell_word
+from typing import assert_never
+
+from tokex_gguf.engine.protocol import (
+    Checked,
+    Continued,
+    EngineDied,
+    Evaluated,
+    Failed,
+    Foreseen,
+    Found,
+    Loaded,
+    Loading,
+    Pong,
+    Reply,
+    Tokenized,
+)
+from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.messages import (
+    Beat,
+    EditFailed,
+    Kept,
+    Listed,
+    ListedModels,
+    News,
+    NotListed,
+    NotPrepared,
+    NotSuspended,
+    Outcome,
+    Prepared,
+    Quit,
+    Remark,
+    Saved,
+    SaveFailed,
+    Unsaved,
+)
+from tokex_gguf.play.purposes import (
+    Computed,
+    Decoded,
+    ForAutoplay,
+    ForCarried,
+    ForCheck,
+    ForContinuation,
+    ForEvaluation,
+    ForLookahead,
+    ForNewPrompt,
+    ForScore,
+    ForSearch,
+    ForStart,
+    Purpose,
+)
+from tokex_gguf.play.requests import answered, ask, read_prompt
+from tokex_gguf.play.rules import model_switch, text_entry, view_options
+from tokex_gguf.play.rules.histories import history, typing_mode, with_history
+from tokex_gguf.play.rules.prompt import append, play_on, play_step
+from tokex_gguf.play.session import Cost, Engine, Prompt, Session
+from tokex_gguf.values.tokens import visible
+
+
+def hear(session: Session, message: News) -> Outcome:
+    """What a reply of the engine, or the outcome of an effect, does."""
+    if session.unanswered and isinstance(message, Reply):
+        session = replace(session, unanswered=0)
+    match message:
+        case Beat():
+            return view_options.beat(session)
+        case Pong():
+            return session, []
+        case Loading():
+            return replace(session, progress=message.fraction), []
+        case Loaded():
+            return _loaded(session, message)
+        case Tokenized():
+            return _tokenized(session, message)
+        case Evaluated():
+            return _evaluated(session, message)
+        case Foreseen():
+            return _foreseen(session, message)
+        case Continued():
+            return _continued(session, message)
+        case Found():
+            return _found(session, message)
+        case Checked():
+            return _checked(session, message)
+        case Failed():
+            return _failed(session, message)
+        case EngineDied():
+            return died(session, message)
+        case Saved():
+            return replace(session, notice=f"saved {message.path}"), []
+        case Kept():
+            told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
+            session = with_history(session, Mode.NAME, history(session, Mode.NAME).use(""))
+            return replace(session, name=message.name, notice=told), []
+        case SaveFailed():
+            return replace(session, notice=f"not saved: {message.reason}"), []
+        case EditFailed():
+            return text_entry.not_edited(session, message), []
+        case Unsaved():
+            return replace(session, unsaved=message.reason), []
+        case Remark():
+            return replace(session, notice=message.line), []
+        case NotSuspended():
+            return replace(session, notice=message.reason), []
+        case Listed():
+            return replace(session, starters=message.starters), []
+        case ListedModels():
+            return model_switch.listed(session, message.entries), []
+        case NotListed():
+            return model_switch.not_listed(session, message.reason), []
+        case Prepared():
+            return model_switch.prepared(session, message)
+        case NotPrepared():
+            return model_switch.not_prepared(session, message), []
+
+
+class WrongReply(Exception):
+    """A reply of a kind that its request cannot have: an engine that says so is not to be believed."""
+
+
+def _checked(session: Session, message: Checked) -> Outcome:
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForCheck(node):
+            # In this order: the tree may be saved between the two.
+            node.differs = message.place
+            node.checked = True
+            return answered(session, message.request), []
+        case _:
+            raise WrongReply
+
+
+def _found(session: Session, message: Found) -> Outcome:
+    session.pieces.update(message.pieces)
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForSearch():
+            return text_entry.found(answered(session, message.request), message)
+        case _:
+            raise WrongReply
+
+
+def _loaded(session: Session, message: Loaded) -> Outcome:
+    if session.model and not message.same(session.model):
+        # Token ids of one vocabulary mean nothing in another.
+        return died(session, EngineDied("the file holds another model now; put the first one back"))
+    if session.model is None:
+        session = model_switch.adopted(session, message)
+    if session.model and session.model.arithmetic not in ("", message.arithmetic):
+        why = "the numbers from before were computed by another build or machine: new ones can differ a little"
+        session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
+    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
+    if not session.prompts:
+        return read_prompt(session)
+    session, effects = ask(model_switch.settled(session))
+    session, more = model_switch.carry(session)
+    session, last = text_entry.send_edited(session)
+    return session, effects + more + last
+
+
+def _tokenized(session: Session, message: Tokenized) -> Outcome:
+    purpose = session.asked.get(message.request)
+    session, effects = _with_tokens(session, message)
+    if purpose is None or not message.notice:
+        return session, effects
+    passing = isinstance(purpose, ForScore) or (isinstance(purpose, ForContinuation) and not purpose.entered)
+    kept = session.notices if passing or message.notice in session.notices else (*session.notices, message.notice)
+    return replace(session, notice=message.notice, notices=kept[-9:]), effects
+
+
+def _with_tokens(session: Session, message: Tokenized) -> Outcome:
+    session.pieces.update(message.pieces)
+    purpose, path = session.asked.get(message.request), message.path
+    if not path and purpose is not None:
+        return _failed(session, Failed(message.request, "this text has no tokens in the model's vocabulary"))
+    session = answered(session, message.request)
+    match purpose:
+        case None:
+            return session, []
+        case ForStart():
+            tip = session.root.descend(path)
+            nodes = list(tip.nodes()) if message.said else []
+            said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
+            session = model_switch.settled(replace(session, prompts=(Prompt(tip),), said=said))
+            session, effects = ask(session)
+            session, more = model_switch.carry(session)
+            return session, effects + more
+        case ForContinuation(entered):
+            return text_entry.drafted(session, path, entered=entered)
+        case ForScore(base):
+            return text_entry.scored(session, base, path)
+        case ForNewPrompt(replacing):
+            return text_entry.opened(session, path, replacing=replacing)
+        case ForCarried():
+            return model_switch.arrived(session, path)
+        case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
+            raise WrongReply
+        case _:
+            assert_never(purpose)
+
+
+def _evaluated(session: Session, message: Evaluated) -> Outcome:
+    session.pieces.update(message.pieces)
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForEvaluation() as job:
+            pass
+        case _:
+            raise WrongReply
+    offset = message.start - job.start
+    nodes = job.nodes[offset : offset + len(message.distributions)]
+    for node, distribution in zip(nodes, message.distributions, strict=True):
+        node.attach(distribution)
+    for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
+        node.attach_taken(taken)
+    complete = nodes[-1] is job.target
+    if complete and job.asked is not None:
+        nodes[-1].child(job.asked).attach_taken(message.taken[-1])
+    pending = session.pending
+    asked = _from(session, message.request)
+    if complete:
+        del asked[message.request]
+    session = replace(session, asked=asked, context=message.context)
+    if message.request != pending:
+        return session, []
+    cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
+    return _go_on(replace(session, cost=cost))
+
+
+def _go_on(session: Session) -> Outcome:
+    """Asks for what is still lacking; where nothing is, does what waited for the table."""
+    session, effects = ask(session)
+    if session.ready and session.autoplay:
+        session, more = play_on(session)
+        return session, [*effects, *more]
+    while session.ready and session.ahead:
+        if session.mode is not Mode.PLAY or session.prompt.cursor is not None:
+            # Who searches, types or looks back by now is no longer where → was pressed.
+            return replace(session, ahead=0), effects
+        left = session.ahead - 1
+        session, more = append(session)
+        session = replace(session, ahead=left)
+        effects = [*effects, *more]
+    return session, effects
+
+
+def _foreseen(session: Session, message: Foreseen) -> Outcome:
+    session.pieces.update(message.pieces)
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForLookahead(node):
+            pass
+        case _:
+            raise WrongReply
+    wanted = session.goal.tip
+    if session.autoplay and wanted.distribution is not None:
+        wanted = wanted.child(wanted.distribution.ids[0])
+    waits = session.pending is not None and wanted.distribution is None
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        node.child(token).attach(distribution)
+    session = replace(session, asked=_from(session, message.request), foreseen=session.foreseen + 1)
+    if not waits or wanted.distribution is None:
+        return session, []
+    return _go_on(session)  # the token was chosen while its answer was on the way
+
+
+def _continued(session: Session, message: Continued) -> Outcome:
+    session.pieces.update(message.pieces)
+    match session.asked.get(message.request):
+        case None:
+            return session, []
+        case ForAutoplay(node) as played:
+            pass
+        case _:
+            raise WrongReply
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        node = node.child(token)
+        node.attach(distribution)
+    pending = session.pending
+    asked = {**_from(session, message.request), message.request: replace(played, target=node)}
+    session = replace(session, asked=asked, context=message.context)
+    if message.request != pending:
+        return session, []
+    session = replace(
+        session, cost=Cost(session.cost.tokens + len(message.tokens), session.cost.seconds + message.seconds)
+    )
+    return play_step(session, node)
+
+
+def _from(session: Session, request: int) -> dict[int, Purpose]:
+    """What may still be answered after an answer to this request: what is decoded is answered in order."""
+    return {
+        number: purpose
+        for number, purpose in session.asked.items()
+        if number >= request or not isinstance(purpose, Decoded)
+    }
+
+
+def _failed(session: Session, message: Failed) -> Outcome:
+    if message.request is None:
+        return _not_loaded(session, message.reason)
+    purpose = session.asked.get(message.request)
+    told = replace(answered(session, message.request), notice=message.reason)
+    match purpose:
+        case None:
+            return session, []
+        case ForLookahead() | ForCheck():
+            return session, []  # nobody waits for it, and it is not asked for again
+        case ForStart():
+            return _not_loaded(session, message.reason)
+        case ForContinuation():
+            return text_entry.not_tokenized(told)
+        case ForScore():
+            return replace(told, notice=f"{message.reason}; ↑ brings the phrase back"), []
+        case ForNewPrompt(replacing):
+            return text_entry.not_opened(told, message.reason, replacing=replacing), []
+        case ForCarried():
+            return model_switch.dropped(told, message.reason)
+        case ForSearch():
+            return text_entry.not_found(told, message.reason), []
+        case ForEvaluation() | ForAutoplay():
+            return _not_evaluated(session, purpose, message)
+        case _:
+            assert_never(purpose)
+
+
+def _not_loaded(session: Session, reason: str) -> Outcome:
+    """The model, or the first text to play with it, cannot be had: back to the one before, where there is one."""
+    if model_switch.way_back(session):
+        return model_switch.back(session, f"{reason}: back to the model before")
+    return died(session, EngineDied(reason)) if session.prompts else (session, [Quit(reason)])
+
+
+def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
+    asked = _from(session, message.request or 0)
+    del asked[message.request or 0]
+    session = replace(session, asked=asked)
+    if not purpose.awaited:
+        return session, []
+    if session.goal.tip is not session.prompt.tip:
+        # What does not fit must not be asked for again and again; the other phrases are still wanted.
+        refused = purpose.target
+        scores = tuple(score for score in session.scores if score.tip is not refused)
+        if len(scores) == len(session.scores):
+            return replace(session, notice=message.reason), []
+        session, effects = ask(replace(session, scores=scores))
+        return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
+    return replace(session, ahead=0, autoplay=False, full=message.context, notice=message.reason), []
+
+
+def died(session: Session, message: EngineDied) -> Outcome:
+    """The engine is gone: what was computed and all prompts stay."""
+    if model_switch.way_back(session):
+        return model_switch.back(session, f"the engine stopped ({message.reason}): back to the model before")
+    starting = any(isinstance(purpose, ForStart) for purpose in session.asked.values())
+    over = f" over the starting text, {_quoted(session.settings.text)}" if starting else ""
+    if starting and session.fault_at_start and not session.prompts:
+        return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
+    typing = typing_mode(session)
+    way = "press r to restart it"
+    safe = "; your prompts are safe" if session.prompts else ""
+    if typing:  # the keys that come are still meant as text
+        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
+    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
+    mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
+    session = replace(view_options.lost(session), engine=Engine.DEAD, mode=mode, explained=typing or Mode.BROKEN)
+    return replace(session, notice=notice, fault=message.reason, fault_at_start=starting), []
+
+
+def _quoted(text: str) -> str:
+    """The beginning of a text on a line, for a player who may have given several.
+
+    >>> _quoted("a" * 30_000)
+    '“aaaaaaaaaaaaaaaaaaaa…” (30,000 characters)'
+    """
+    begin = visible(text[:20])
+    return f"“{begin}…” ({len(text):,} characters)" if len(text) > 20 else f"“{begin}”"

@@ -1,0 +1,145 @@
+"""What is asked of the engine: what the screen lacks, and what may be wanted next."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Foresee, Load, Request, Stop, Tokenize
+from tokex_gguf.play.messages import Effect, Outcome, Send, Start
+from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
+from tokex_gguf.play.session import Cost, Engine, Prompt, Session, selected_row, table
+
+
+def begin(session: Session, *, again: bool = False) -> list[Effect]:
+    """The effects that start a game, or with `again` restart its engine, on files that may have changed since."""
+    settings = session.settings
+    # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
+    kv = (session.model and session.model.cells) or settings.kv
+    load = Load(
+        settings.model,
+        settings.context,
+        settings.threads,
+        settings.log,
+        settings.most,
+        kv,
+        settings.gpu_layers,
+        settings.repack,
+        settings.fingerprints,
+        check=again,
+    )
+    return [Start(), Send(load)]
+
+
+def missing(prompt: Prompt) -> int | None:
+    """The first position whose distribution must be asked for; None when all is known."""
+    start = prompt.tip.first_unknown()
+    if prompt.popped is not None and prompt.tip.child(prompt.popped).taken is None:
+        start = min(start, prompt.tip.depth - 1)
+    return start if start < prompt.tip.depth else None
+
+
+def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
+    """Sends a request, made with its number, and notes what its answer is for."""
+    number = session.requests + 1
+    asked = dict(session.asked)
+    if purpose.sole and (older := session.newest(type(purpose))):
+        del asked[older[0]]
+    asked[number] = purpose
+    return replace(session, requests=number, asked=asked), [Send(made(number))]
+
+
+def answered(session: Session, number: int) -> Session:
+    """The session without a request that needs no more answers."""
+    return replace(session, asked={one: purpose for one, purpose in session.asked.items() if one != number})
+
+
+def without(session: Session, *kinds: type[Purpose]) -> Session:
+    """The session when nobody waits any more for answers of some kinds."""
+    return replace(session, asked={one: made for one, made in session.asked.items() if not isinstance(made, kinds)})
+
+
+def given_up(session: Session) -> Session:
+    """Nobody waits for the pending distributions any more; what still comes of them is kept."""
+    number = session.pending
+    if number is None:
+        return session
+    purpose = session.asked[number]
+    assert isinstance(purpose, ForEvaluation | ForAutoplay)
+    return replace(session, asked={**session.asked, number: replace(purpose, awaited=False)})
+
+
+def ask(session: Session) -> Outcome:
+    """Asks for what the goal lacks, once; stops what it does not need."""
+    prompt, tip = session.goal, session.goal.tip
+    start = missing(prompt)
+    pending = session.pending
+    if start is None:
+        effects: list[Effect] = [Send(Stop())] if pending is not None else []
+        return replace(given_up(session), full=None), effects
+    if session.engine is not Engine.READY:
+        return session, []
+    if pending is not None and covers(session.asked[pending], prompt):
+        return session, []
+    session = replace(given_up(session), full=None, cost=Cost())
+    purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped)
+    top = session.settings.tokens_to_show
+    return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, top, prompt.popped))
+
+
+def covers(purpose: Purpose, prompt: Prompt) -> bool:
+    """Whether a request's answers will hold all that a prompt lacks."""
+    if not isinstance(purpose, ForEvaluation):
+        return False
+    index = prompt.tip.depth - 1 - purpose.start
+    if not 0 <= index < len(purpose.nodes) or purpose.nodes[index] is not prompt.tip:
+        return False
+    following = purpose.nodes[index + 1].token if index + 1 < len(purpose.nodes) else purpose.asked
+    return prompt.popped in (None, following)
+
+
+def foresee(session: Session) -> Outcome:
+    """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
+    budget = session.settings.lookahead
+    if not budget or not session.ready or session.autoplay or session.engine is not Engine.READY:
+        return session, []
+    if session.mode.typing or session.prompt.cursor is not None:
+        return session, []
+    prompt = session.prompt
+    rows = table(prompt)
+    chosen = rows[selected_row(prompt)].token
+    likely = [row.token for row in rows[:budget]]
+    # Where a token ends the generation nobody goes on, unless it is chosen.
+    likely = [token for token in likely if token != chosen and not session.piece(token).ends]
+    wanted = tuple(token for token in (chosen, *likely) if not session.foresees(token))
+    if not wanted or prompt.tip.depth >= (session.model.context_limit if session.model else 0):
+        return session, []
+    # What was asked for stays asked for, answered or not, until the engine has to do something else.
+    before = session.decoding[1] if session.decoding else None
+    if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
+        return session, []
+    path, top = prompt.tip.path(), session.settings.tokens_to_show
+    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Foresee(number, path, list(wanted), top))
+
+
+def check(session: Session) -> Outcome:
+    """While nothing is asked for, compares the prompt with what the tokenizer makes of its text."""
+    tip = session.prompt.tip if session.prompts else None
+    if tip is None or tip.checked or not session.ready or session.autoplay or session.engine is not Engine.READY:
+        return session, []
+    newest = session.newest(ForCheck)
+    if newest and newest[1].target is tip:
+        return session, []
+    special = session.settings.parse_special
+    return request(session, ForCheck(tip), lambda number: Check(number, tip.path(), special))
+
+
+def read_prompt(session: Session) -> Outcome:
+    """Asks for the tokens of the starting prompt."""
+    if not session.settings.chat:
+        return tokenize(session, session.settings.text, ForStart())
+    return request(session, ForStart(), lambda number: Chat(number, session.settings.chat))
+
+
+def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:
+    """Asks for the tokens of a text."""
+    special = session.settings.parse_special
+    return request(session, purpose, lambda number: Tokenize(number, text, special, continues))

@@ -1,0 +1,102 @@
+"""Looking at a prompt's inner places without popping, and jumping to the interesting ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules.prompt import with_prompt
+from tokex_gguf.play.session import Layer, Session
+from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.tree import Node
+
+NONE = "no such token here (or not computed yet)"
+FAR = 10
+"""Tokens that the far steps move by."""
+
+
+def look(session: Session, cursor: Node | None, sought: Layer | None = None, nth: int = 0) -> Outcome:
+    """Looks at a token of the active prompt; None: at its end."""
+    return with_prompt(session, replace(session.prompt, cursor=cursor, chosen=None, sought=sought, nth=nth)), []
+
+
+def step(tokens: int) -> Callable[[Session], Outcome]:
+    """Looks so many tokens further; from the last token on, at the tip."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        # The tip is the place behind the last token.
+        here = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
+        if here == 0 and tokens < 0:
+            return replace(session, notice="this is the first token"), []
+        there = max(0, here + tokens)
+        if there >= prompt.tip.depth:
+            if prompt.cursor is None:
+                return replace(session, notice="this is the prompt's end: → appends"), []
+            return look(session, None)
+        return look(session, prompt.tip.ancestor(there + 1))
+
+    return go
+
+
+def first(session: Session) -> Outcome:
+    """Looks at the first token."""
+    node = session.prompt.tip.ancestor(1)
+    if node is session.prompt.cursor:
+        return replace(session, notice="this is the first token"), []
+    return look(session, node)
+
+
+def back_to_tip(session: Session) -> Outcome:
+    """Looks at the tip again."""
+    if session.prompt.cursor is None:
+        return replace(session, notice="this is the prompt's end: ? shows the keys, ctrl+q quits"), []
+    return look(session, None)
+
+
+def point(session: Session, position: int) -> Outcome:
+    """Looks at the token at a position."""
+    tip = session.prompt.tip
+    return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
+
+
+QUANTITIES: Mapping[Layer, Callable[[Node], Ranking]] = {Layer.SURPRISAL: surprisals, Layer.ENTROPY: entropies}
+"""What can be sought."""
+
+
+def most(quantity: Layer) -> Callable[[Session], Outcome]:
+    """Looks at the token with the highest value; when that has led here, at the one with the next lower."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        ranking = QUANTITIES[quantity](prompt.tip)
+        if not len(ranking):
+            return replace(session, notice=NONE), []
+        nth = prompt.nth + 1 if prompt.sought is quantity else 1
+        node = ranking.following(prompt.cursor if nth > 1 else None)
+        if node is None:
+            return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
+        return look(session, node, quantity, nth)
+
+    return go
+
+
+def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float]) -> Callable[[Session], Outcome]:
+    """Looks at the next notable token in a direction; behind the last comes the first."""
+
+    def go(session: Session) -> Outcome:
+        prompt = session.prompt
+        notable = QUANTITIES[quantity](prompt.tip).notable(threshold(session))
+        end = prompt.tip.depth + 1
+        here = end if prompt.cursor is None else prompt.cursor.depth
+        near = notable.next(here) if direction > 0 else notable.previous(here)
+        found = near or (notable.next(0) if direction > 0 else notable.previous(end))
+        if found is None:
+            return replace(session, notice=NONE), []
+        node = prompt.tip.ancestor(found)
+        if node is prompt.cursor:
+            return replace(session, notice="this is the only such token"), []
+        session, effects = look(session, node, quantity)
+        around = "" if near or prompt.cursor is None else f"from the other end again: {len(notable)} such tokens"
+        return replace(session, notice=around), effects
+
+    return go

@@ -1,0 +1,173 @@
+"""Another model: the list of those on this machine, and the way there and back.
+
+The text of every prompt comes along and is tokenised anew. What was played with the
+model before stays as it was, for going back.
+"""
+
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.play.purposes import ForCarried
+from tokex_gguf.play.requests import begin, tokenize
+from tokex_gguf.play.rules.histories import base_mode, put_aside, typing_mode
+from tokex_gguf.play.rules.view_options import lost, restart
+from tokex_gguf.play.session import Engine, Prompt, Session, text_of, turned_to
+from tokex_gguf.values.model_entry import ModelEntry
+
+
+def models(session: Session) -> Outcome:
+    """Shows the models as they were listed last, the present one selected, and lists them anew."""
+    row = _line_of(session.settings.model, session.models)
+    return replace(session, mode=Mode.MODELS, row=row), [ListModels()]
+
+
+def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
+    """The new list is there: what was selected in the one before stays selected."""
+    looking = Mode.MODELS in (session.mode, session.mode is Mode.HELP and session.explained)
+    if looking and not entries:
+        return not_listed(session, "no model was found in models/ or where other programs keep theirs")
+    if session.mode is not Mode.MODELS:
+        return replace(session, models=entries)
+    before = [entry.path for entry in session.models]
+    selected = before[session.row] if session.row < len(before) else session.settings.model
+    return replace(session, models=entries, row=_line_of(selected, entries))
+
+
+def not_listed(session: Session, reason: str) -> Session:
+    """There is no list to choose from: nobody looks for one any more."""
+    base = base_mode(session)
+    mode = base if session.mode is Mode.MODELS else session.mode
+    behind_help = base if session.explained is Mode.MODELS else session.explained
+    return replace(session, models=(), mode=mode, explained=behind_help, notice=reason)
+
+
+def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
+    """The line of a model in the list; the first one's if it is not there."""
+    files = [entry.path for entry in entries]
+    return files.index(file) if file in files else 0
+
+
+def choose(session: Session) -> Outcome:
+    """Asks for the selected model to be looked at."""
+    if session.row >= len(session.models):
+        return session, []
+    entry = session.models[session.row]
+    session = replace(session, mode=base_mode(session), preparing="")
+    if entry.path == session.settings.model and session.engine is not Engine.DEAD:
+        return replace(session, notice="this is the model that is played"), []
+    if entry.fault:
+        return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
+    return replace(session, preparing=entry.path, notice=f"opening {entry.name}"), [Prepare(entry.path, entry.name)]
+
+
+def prepared(session: Session, message: Prepared) -> Outcome:
+    """The chosen model's file is sound and fits: loads it in place of the present one."""
+    if message.path != session.preparing:
+        return session, []  # another one was chosen meanwhile, or none
+    if typing_mode(session):  # what is typed next would be keys
+        return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
+    here, origin = session.settings.model, session.origin
+    fit = message.fit
+    settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
+    if message.path == here:
+        if session.engine is not Engine.DEAD:
+            return replace(session, preparing="", notice="this is the model that is played"), []
+        return restart(replace(session, settings=settings, preparing=""))
+    known = session.shelf.get(message.path)
+    there = known or _carried(session)
+    own = there.settings
+    asked = message.asked or (own.asked if known else "")
+    there = replace(there, settings=replace(settings, text=own.text, chat=own.chat, asked=asked))
+    # From a model that is still loading, the way back leads to the one before.
+    return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
+
+
+def not_prepared(session: Session, message: NotPrepared) -> Session:
+    """The chosen model's file cannot be loaded: the present one stays."""
+    preparing = "" if message.path == session.preparing else session.preparing
+    return replace(session, preparing=preparing, notice=message.reason)
+
+
+def _carried(session: Session) -> Session:
+    """A session without tokens yet, with the texts of all prompts of another."""
+    if not session.prompts:
+        return Session(session.settings, carried=session.carried)
+    texts = [text_of(session, prompt.tip).decode("utf-8", "replace") for prompt in session.prompts]
+    active = session.active
+    for index, text in session.carried:
+        texts.insert(index, text)
+        active += index <= active
+    others = tuple((index, text) for index, text in enumerate(texts) if index != active)
+    return Session(replace(session.settings, text=texts[active], chat=""), carried=others)
+
+
+def _turn(session: Session, there: Session, *, origin: str, notice: str, again: bool = False) -> Outcome:
+    """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
+    session = put_aside(session)
+    here = session.settings.model
+    shelf = dict(session.shelf)
+    if session.prompts or here == origin:
+        shelf[here] = _resting(session)
+    shelf.pop(there.settings.model, None)
+    there = replace(turned_to(session, there), shelf=shelf, origin=origin, notice=notice)
+    return there, begin(there, again=again)
+
+
+def way_back(session: Session) -> str:
+    """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
+    if session.origin or session.prompts:
+        return session.origin
+    return list(session.shelf)[-1] if session.shelf else ""
+
+
+def back(session: Session, why: str) -> Outcome:
+    """To the model before, as the other one cannot be loaded or is not wanted any more."""
+    return _turn(session, session.shelf[way_back(session)], origin="", notice=why, again=True)
+
+
+def settled(session: Session) -> Session:
+    """The session when there is something to play: no way back is needed any more."""
+    shelf = {file: game for file, game in session.shelf.items() if game.prompts}
+    return replace(session, origin="", shelf=shelf) if session.origin else session
+
+
+def adopted(session: Session, model: Loaded) -> Session:
+    """The session with the game that was played with this very model before, from a file of another name."""
+    played = (file for file, game in session.shelf.items() if game.prompts and game.model and model.same(game.model))
+    if not model.fingerprint or (file := next(played, None)) is None:
+        return session
+    game = replace(session.shelf[file], settings=session.settings)
+    shelf = {other: waiting for other, waiting in session.shelf.items() if other != file}
+    return replace(turned_to(session, game), shelf=shelf, notice=session.notice)
+
+
+def _resting(session: Session) -> Session:
+    """A session that waits for nothing, without those that it keeps itself."""
+    return replace(lost(session), shelf={}, origin="")
+
+
+def carry(session: Session) -> Outcome:
+    """Asks for the tokens of the next text that came along."""
+    if not session.carried or session.newest(ForCarried):
+        return session, []
+    (_, text), *_ = session.carried
+    return tokenize(session, text, ForCarried())
+
+
+def arrived(session: Session, path: list[int]) -> Outcome:
+    """A text that came along has its tokens: it is a prompt again, in its place."""
+    (index, _), *others = session.carried
+    prompt = Prompt(session.root.descend(path))
+    prompts = (*session.prompts[:index], prompt, *session.prompts[index:])
+    active = session.active + (index <= session.active)
+    return carry(replace(session, prompts=prompts, active=active, carried=tuple(others)))
+
+
+def dropped(session: Session, reason: str) -> Outcome:
+    """A text that came along has no tokens here: it is left out, and stays with the model that it came from."""
+    (index, _), *others = session.carried
+    # The places of those that follow are one less.
+    carried = tuple((place - 1, text) for place, text in others)
+    return carry(replace(session, carried=carried, notice=f"prompt {index + 1} does not come along: {reason}"))

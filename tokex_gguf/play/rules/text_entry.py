@@ -1,0 +1,397 @@
+"""Text that is typed: searching the vocabulary, going on with words of one's own, scoring phrases, the editor."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Found, Search
+from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.messages import Edit, EditFailed, Outcome
+from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
+from tokex_gguf.play.requests import ask, request, tokenize, without
+from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
+from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
+from tokex_gguf.play.session import Draft, Editing, EditState, Engine, Hunt, Prompt, Score, Session, text_of
+from tokex_gguf.values.distribution import Candidate, Taken
+from tokex_gguf.values.text_field import EMPTY, Line
+from tokex_gguf.values.tree import Node
+
+AT_EACH_KEY = 20_000
+"""Characters that are tokenised and evaluated anew at each key. A longer text waits for Enter or ctrl+p."""
+
+
+def _place(session: Session) -> Node | None:
+    """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
+    tip = session.prompt.place.tip
+    return tip if tip.depth else None
+
+
+STOPPED = "the engine stopped: Esc, then r, restarts it; the text is kept"
+
+
+def _unavailable(session: Session) -> str:
+    if session.engine is not Engine.READY:
+        return "the engine is not there: r restarts it" if session.engine is Engine.DEAD else "still loading"
+    if _place(session) is None:
+        return "nothing comes before the first token"
+    return ""
+
+
+def close(session: Session) -> Outcome:
+    """Leaves what is typed, for the next time; nothing else is changed."""
+    mode = session.mode
+    session, effects = ask(put_aside(session))
+    if history(session, mode).unfinished:
+        session = replace(session, notice=f"the text is kept: {BRINGS_BACK[mode]} brings it back")
+    return session, effects
+
+
+def go_on(session: Session, base: Node, tip: Node) -> Outcome:
+    """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
+    if session.prompt.cursor is None and base is session.prompt.tip:
+        return show(with_prompt(used_up(session), Prompt(tip)))
+    if reason := no_room(session):
+        return ask(replace(session, notice=reason))  # what is typed stays
+    return insert(used_up(session), Prompt(tip))
+
+
+# --- the line
+
+
+def typed(session: Session, text: str) -> Outcome:
+    """Text from the keyboard."""
+    if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
+        # What comes after Enter is not part of the text: keys are for the prompt that there will be.
+        return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
+    if session.line.selected:  # it is replaced, and not lost
+        session = with_history(session, session.mode, history(session, session.mode).remember(session.line.text))
+    return _edited(session, session.line.typed(text))
+
+
+def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
+    """A key that changes the line, or moves in it."""
+
+    def go(session: Session) -> Outcome:
+        line = change(session.line)
+        if line.text == session.line.text:
+            return replace(session, line=line), []
+        return _edited(session, line)
+
+    return go
+
+
+def walk(step: int) -> Callable[[Session], Outcome]:
+    """To an earlier (-1) or a later (1) text of the mode's history."""
+
+    def go(session: Session) -> Outcome:
+        before = history(session, session.mode)
+        found = before.earlier(session.line.text) if step < 0 else before.later()
+        if found is None:
+            oldest = "this is the oldest text" if before.texts else "no text was typed before"
+            return replace(session, notice=oldest if step < 0 else "this is the newest text"), []
+        session = with_history(session, session.mode, found[0])
+        return _changed(replace(session, line=EMPTY.typed(found[1])))
+
+    return go
+
+
+def _edited(session: Session, line: Line) -> Outcome:
+    """The player has changed the line."""
+    session = with_history(session, session.mode, history(session, session.mode).change())
+    return _changed(replace(session, line=line))
+
+
+def _again(session: Session, mode: Mode) -> Session:
+    """Begins to type, with the text that was left the last time."""
+    before = history(session, mode)
+    session = with_history(session, mode, replace(before, unfinished=""))
+    line, told = EMPTY.typed(before.unfinished), ""
+    if line.text and mode is Mode.SEARCH:
+        # Another search is rarely the old one with more behind it.
+        line, told = replace(line, selected=True), "typing replaces the text from before; ctrl+u clears it"
+    elif line.text:
+        told = "the text typed before is back: ctrl+u clears it"
+    return replace(session, mode=mode, line=line, notice=told)
+
+
+def _changed(session: Session) -> Outcome:
+    if session.mode is Mode.NAME:
+        return session, []
+    return _search(session) if session.mode is Mode.SEARCH else _draft(session)
+
+
+# --- searching
+
+
+def search(session: Session) -> Outcome:
+    """Begins a search."""
+    if reason := _unavailable(session):
+        return replace(session, notice=reason), []
+    place = session.prompt.place.tip
+    return _search(replace(_again(session, Mode.SEARCH), hunt=Hunt(place)))
+
+
+def _search(session: Session) -> Outcome:
+    hunt = session.hunt
+    assert hunt is not None
+    if session.engine is not Engine.READY:
+        return session, []
+    path, query, top = hunt.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
+    return request(session, ForSearch(), lambda number: Search(number, path, query, top))
+
+
+def found(session: Session, message: Found) -> Outcome:
+    """Shows what a search found."""
+    hunt = session.hunt
+    assert hunt is not None
+    rows = tuple(
+        Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
+    )
+    return replace(session, hunt=replace(hunt, rows=rows, total=message.total, row=0, fault="")), []
+
+
+def not_found(session: Session, reason: str) -> Session:
+    """Says why the engine could not search; what an earlier search found is no answer to this one."""
+    hunt = session.hunt
+    assert hunt is not None
+    return replace(session, hunt=replace(hunt, rows=(), total=0, row=0, fault=reason))
+
+
+def select_found(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection among what was found."""
+
+    def go(session: Session) -> Outcome:
+        hunt = session.hunt
+        if hunt is None or not hunt.rows:
+            return session, []
+        before = history(session, Mode.SEARCH)
+        new = session.line.text != "" and before.place is None
+        if rows == -1 and hunt.row == 0 and not new and before.earlier(session.line.text):
+            return walk(-1)(session)
+        row = max(0, min(len(hunt.rows) - 1, hunt.row + rows))
+        if row == hunt.row and rows:
+            shown, total = len(hunt.rows), hunt.total
+            below = f"the likeliest {shown} of {total}: type more of it" if shown < total else "this is the last one"
+            return replace(session, notice="this is the likeliest one" if rows < 0 else below), []
+        return replace(session, hunt=replace(hunt, row=row)), []
+
+    return go
+
+
+def append_found(session: Session) -> Outcome:
+    """Goes on with the token selected among what was found."""
+    hunt = session.hunt
+    if hunt is None or not hunt.rows:
+        waiting = hunt is not None and hunt.rows is None
+        nothing = (hunt.fault if hunt else "") or "no token has this text"
+        return replace(session, notice="still searching" if waiting else nothing), []
+    row = hunt.rows[hunt.row]
+    node = hunt.tip.child(row.token)
+    node.attach_taken(Taken(row.logprob, row.rank))
+    return go_on(session, hunt.tip, node)
+
+
+# --- typing
+
+
+def compose(session: Session) -> Outcome:
+    """Begins to type."""
+    if reason := _unavailable(session):
+        return replace(session, notice=reason), []
+    base = session.prompt.place.tip
+    session = replace(_again(session, Mode.INPUT), draft=Draft(base, base))
+    return _draft(session) if session.line.text else (session, [])
+
+
+def paste(session: Session, text: str) -> Outcome:
+    """Pasted text is typed text. One that was left unfinished waits in the history."""
+    if reason := _unavailable(session):
+        return keep_pasted(session, text, reason), []
+    before = history(session, Mode.INPUT)
+    session = with_history(session, Mode.INPUT, replace(before.remember(before.unfinished), unfinished=""))
+    session, _ = compose(session)
+    return typed(session, text)
+
+
+def _draft(session: Session) -> Outcome:
+    draft = session.draft
+    assert draft is not None
+    fresh = Draft(draft.base, draft.base)
+    if not session.line.text or session.engine is not Engine.READY:
+        return ask(replace(without(session, ForContinuation), draft=fresh))
+    if len(session.line.text) > AT_EACH_KEY:
+        told = f"{len(session.line.text):,} characters: Enter appends them"
+        return ask(replace(without(session, ForContinuation), draft=fresh, notice=told))
+    # What is computed for the text before is not wanted any more; what is finished of it, stays.
+    session, effects = ask(replace(session, draft=fresh))
+    session, more = tokenize(session, session.line.text, ForContinuation(), continues=True)
+    return replace(session, draft=draft), effects + more
+
+
+def drafted(session: Session, path: list[int], *, entered: bool) -> Outcome:
+    """The tokens of what is typed are there; where Enter was pressed, they are appended."""
+    draft = session.draft
+    assert draft is not None
+    session = replace(session, draft=replace(draft, tip=draft.base.descend(path)))
+    return enter(session) if entered else ask(session)
+
+
+def not_tokenized(session: Session) -> Outcome:
+    """What is typed has no tokens, as far as the engine can tell: those of an earlier text are not shown for it."""
+    draft = session.draft
+    assert draft is not None
+    return ask(replace(session, draft=replace(draft, tip=draft.base)))
+
+
+def scored(session: Session, base: Node, path: list[int]) -> Outcome:
+    """The tokens of a phrase that is to be scored are there."""
+    return _keep(session, Score(base, base.descend(path)))
+
+
+def _keep(session: Session, score: Score) -> Outcome:
+    # The one scored last is the last, also where it is scored again: its tokens are shown.
+    scores = (*(one for one in session.scores if one != score), score)[-50:]
+    spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
+    told = "scored; type another phrase, or Esc"
+    first = session.piece(score.nodes[0].token).data[:1] if score.nodes else b""
+    if len(spaced) > 1:
+        told = "scored; mind that only some of the phrases begin with a space"
+    elif first == b" " and session.piece(score.base.token).data.endswith(b" "):
+        told = "scored; mind that there was a space before it already"
+    return ask(replace(session, scores=scores, notice=told))
+
+
+def enter(session: Session) -> Outcome:
+    """Appends what is typed."""
+    draft = session.draft
+    if draft is None or not session.line.text:
+        session, effects = close(session)
+        return replace(session, notice="nothing was typed, nothing is appended"), effects
+    if session.engine is not Engine.READY:
+        return replace(session, notice=STOPPED), []
+    if tokens := session.newest(ForContinuation):
+        return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
+    if draft.tip is draft.base:  # the engine has refused it: it may do better now, or says again why not
+        return tokenize(session, session.line.text, ForContinuation(entered=True), continues=True)
+    return go_on(session, draft.base, draft.tip)
+
+
+def score(session: Session) -> Outcome:
+    """Keeps what is typed as a phrase to compare, and makes room for the next."""
+    draft = session.draft
+    if draft is None or not session.line.text:
+        return replace(session, notice="type a phrase first"), []
+    if session.engine is not Engine.READY:
+        return replace(session, notice=STOPPED), []
+    text = session.line.text
+    session = with_history(session, Mode.INPUT, history(session, Mode.INPUT).use(text))
+    session = replace(session, line=EMPTY, draft=Draft(draft.base, draft.base))
+    if tokens := session.newest(ForContinuation):
+        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(draft.base)}))
+    if draft.tip is draft.base:  # as with Enter
+        return tokenize(session, text, ForScore(draft.base), continues=True)
+    return _keep(session, Score(draft.base, draft.tip))
+
+
+def clear_scores(session: Session) -> Outcome:
+    """Forgets all phrases."""
+    notice = "the phrases are forgotten" if session.scores else "no phrases were scored"
+    return ask(replace(session, scores=(), notice=notice))
+
+
+# --- the editor
+
+
+OPENS_AGAIN = "ctrl+e opens the text again"
+
+
+def edit(session: Session) -> Outcome:
+    """Opens the prompt's text in an editor; one that came from there and is no prompt yet goes first."""
+    kept = session.editing
+    if kept is not None and kept.state is not EditState.OPEN:
+        return session, [Edit(kept.text)]
+    tip = session.prompt.tip
+    try:
+        text = text_of(session, tip).decode()
+    except UnicodeDecodeError:
+        return replace(session, notice="the prompt ends inside a character: append or pop first"), []
+    return replace(session, editing=Editing(tip, text)), [Edit(text)]
+
+
+def edited(session: Session, text: str) -> Outcome:
+    """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
+    if not session.prompts:  # another model was loaded meanwhile, and has read nothing yet
+        carried = (*session.carried, (len(session.carried) + 1, text))
+        return replace(session, carried=carried, notice="the edited text is opened once the model is there"), []
+    # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
+    target = session.editing.target if session.editing else session.root
+    before = text_of(session, target).decode("utf-8", "replace")
+    if text.endswith("\n") and not before.endswith("\n"):
+        text = text[:-1]  # editors put it there
+    if text == before:
+        return replace(session, editing=None, notice="the text is unchanged"), []
+    if not text:
+        return replace(session, editing=None, notice="an empty text cannot be gone on from: the prompt stays"), []
+    session = replace(session, editing=Editing(target, text, EditState.WAITING))
+    if session.engine is Engine.LOADING:
+        return replace(session, notice="still loading: the text becomes the prompt then"), []
+    if session.engine is Engine.DEAD:
+        return replace(session, notice="the engine is not there: r restarts it, and the text becomes the prompt"), []
+    return send_edited(session)
+
+
+def send_edited(session: Session) -> Outcome:
+    """Asks for the tokens of a text that came from the editor and waits for an engine."""
+    editing = session.editing
+    if editing is None or editing.state is not EditState.WAITING:
+        return session, []
+    session = replace(session, editing=replace(editing, state=EditState.SENT))
+    return tokenize(session, editing.text, ForNewPrompt(replacing=editing.target))
+
+
+def not_edited(session: Session, message: EditFailed) -> Session:
+    """Says why the editor's text was not taken, and where it is: the path first, as a narrow screen cuts the line."""
+    if session.editing is not None and session.editing.state is EditState.OPEN:
+        session = replace(session, editing=None)
+    where = f"the edited text is in {message.kept}: " if message.kept else ""
+    return replace(session, notice=where + message.reason)
+
+
+def open_text(session: Session, text: str) -> Outcome:
+    """Opens a text as a new prompt."""
+    return tokenize(session, text, ForNewPrompt(replacing=None))
+
+
+def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
+    """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
+    prompt = Prompt(session.root.descend(path))
+    if replacing is None:
+        return insert(session, prompt)
+    places = [index for index, one in enumerate(session.prompts) if one.tip is replacing]
+    if places:
+        active = session.active if session.active in places else places[0]
+        session = replace(_edit_done(session, replacing, prompt.tip), active=active)
+        return show(with_prompt(session, prompt))
+    # It is gone, or has gone on meanwhile: what was played since is not for the editor to take away.
+    if reason := no_room(session):
+        return replace(session, notice=f"{reason}; {OPENS_AGAIN}"), []
+    return insert(_edit_done(session, replacing, prompt.tip), prompt)
+
+
+def _edit_done(session: Session, target: Node, tip: Node) -> Session:
+    """The session after an edited text became a prompt; a later edit of the same prompt replaces that one."""
+    asked: dict[int, Purpose] = {
+        number: ForNewPrompt(tip) if isinstance(one, ForNewPrompt) and one.replacing is target else one
+        for number, one in session.asked.items()
+    }
+    later = any(isinstance(one, ForNewPrompt) and one.replacing is not None for one in asked.values())
+    editing = session.editing
+    if editing is not None and editing.state is EditState.SENT and not later:
+        editing = None
+    elif editing is not None and editing.target is target:
+        editing = replace(editing, target=tip)
+    return replace(session, asked=asked, editing=editing)
+
+
+def not_opened(session: Session, reason: str, *, replacing: Node | None) -> Session:
+    """A text cannot become a prompt; what was edited is kept."""
+    return replace(session, notice=reason if replacing is None else f"{reason}; {OPENS_AGAIN}")

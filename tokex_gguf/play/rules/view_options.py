@@ -1,0 +1,138 @@
+"""Layers, colours, help, saving, the engine's restart, the end."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Ping
+from tokex_gguf.play.keymap import Mode, explained
+from tokex_gguf.play.messages import Keep, Outcome, Quit, Save, Send, Suspend
+from tokex_gguf.play.requests import begin
+from tokex_gguf.play.rules.histories import base_mode, history, put_aside
+from tokex_gguf.play.session import Draft, Engine, Hunt, Layer, Palette, Session, text_of
+from tokex_gguf.values.names import valid_name
+from tokex_gguf.values.text_field import EMPTY
+
+SURE = "the engine is still at it: press r again to start it anew; your prompts are safe"
+
+LAYERS = (Layer.PLAIN, Layer.PROBABILITY, Layer.ENTROPY)
+MORE_LAYERS = (Layer.PLAIN, Layer.RANK, Layer.SURPRISAL, Layer.BOUNDARIES)
+
+
+def layer(layers: tuple[Layer, ...]) -> Callable[[Session], Outcome]:
+    """To the next of some layers; from a layer that is not among them, to the first that colours."""
+
+    def go(session: Session) -> Outcome:
+        index = layers.index(session.layer) if session.layer in layers else 0
+        return replace(session, layer=layers[(index + 1) % len(layers)]), []
+
+    return go
+
+
+def palette(session: Session) -> Outcome:
+    """To the next palette."""
+    if not session.settings.colours:
+        return replace(session, notice="NO_COLOR is set: there are no colours to choose from"), []
+    palettes = list(Palette)
+    following = palettes[(palettes.index(session.palette) + 1) % len(palettes)]
+    return replace(session, palette=following, notice=f"colours: {following.value}"), []
+
+
+def mouse(session: Session) -> Outcome:
+    """Turns the mouse on or off."""
+    told = "off: the terminal selects text again" if session.mouse else "on: click a token or a row, turn the wheel"
+    return replace(session, mouse=not session.mouse, notice=f"mouse {told}"), []
+
+
+def scroll(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection in the help."""
+
+    def go(session: Session) -> Outcome:
+        last = sum(map(len, explained(session.explained).values())) - 1
+        return replace(session, scroll=max(0, min(last, session.scroll + rows))), []
+
+    return go
+
+
+def save(session: Session) -> Outcome:
+    """Saves the prompt's text."""
+    if not session.prompts:
+        return replace(session, notice="nothing to save yet"), []
+    return replace(session, notice="saving"), [Save(text_of(session, session.prompt.tip))]
+
+
+def name(session: Session) -> Outcome:
+    """Asks for a name for the session."""
+    line = EMPTY.typed(history(session, Mode.NAME).unfinished or session.name)
+    return replace(session, mode=Mode.NAME, line=line), []
+
+
+def keep(session: Session) -> Outcome:
+    """Keeps the session under the name that is typed."""
+    wanted = session.line.text.strip()
+    if not valid_name(wanted):
+        return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
+    # Put aside, and not used up: it may not be possible to write it.
+    return replace(put_aside(session), notice="keeping"), [Keep(wanted)]
+
+
+def open_help(session: Session) -> Outcome:
+    """Shows the keys of the present mode."""
+    return replace(session, mode=Mode.HELP, explained=session.mode, scroll=0), []
+
+
+def close_help(session: Session) -> Outcome:
+    """Back to where the help was asked for."""
+    mode = session.explained
+    if mode in (Mode.PLAY, Mode.BROKEN):
+        mode = base_mode(session)
+    return replace(session, mode=mode), []
+
+
+def restart(session: Session) -> Outcome:
+    """Starts the engine again."""
+    session = replace(put_aside(session), engine=Engine.LOADING, mode=Mode.PLAY, notice="")
+    return session, begin(session, again=True)
+
+
+def beat(session: Session) -> Outcome:
+    """Asks an engine that owes an answer whether it is alive."""
+    if not session.waiting:
+        return replace(session, unanswered=0) if session.unanswered else session, []
+    return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
+
+
+def insist(session: Session) -> Outcome:
+    """Restarts an engine that does not answer. Asks first, unless it is silent: a long answer may be near its end."""
+    if session.silence:
+        return restart(lost(session))
+    if session.engine is Engine.READY and not session.waiting:
+        return replace(session, notice="the engine answers: there is nothing to restart"), []
+    if session.notice != SURE:
+        return replace(session, notice=SURE), []
+    return restart(lost(session))
+
+
+def lost(session: Session) -> Session:
+    """A session whose engine is gone: nothing is asked for any more. What is being typed stays in the line."""
+    draft, hunt = session.draft, session.hunt
+    return replace(
+        session,
+        asked={},
+        ahead=0,
+        appending=False,
+        autoplay=False,
+        draft=draft and Draft(draft.base, draft.base),
+        hunt=hunt and Hunt(hunt.tip, rows=(), fault="the engine stopped"),
+        progress=0.0,
+        unanswered=0,
+    )
+
+
+def suspend(session: Session) -> Outcome:
+    """To the shell, for a while."""
+    return session, [Suspend()]
+
+
+def leave(session: Session) -> Outcome:
+    """Ends the game."""
+    return session, [Quit()]

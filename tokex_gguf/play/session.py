@@ -1,0 +1,502 @@
+"""The state of a game: an immutable value that `update` turns into the next one.
+
+What grows without changing what was (the tree of paths, the pieces of tokens seen)
+is shared between one value and the next.
+"""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple, TypeVar
+
+from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.purposes import Decoded, Purpose
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.history import History
+from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.text_field import EMPTY, Line
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node
+
+P = TypeVar("P", bound=Purpose)
+
+BEAT = 2.0
+"""Seconds between two questions whether the engine is alive, while it owes an answer."""
+DOUBT = 3
+"""So many of them unanswered, the player is told."""
+DOUBT_AT_START = 15
+"""The same before an engine has said anything: it may be read from a slow disk."""
+
+
+class Layer(Enum):
+    """A colouring of the prompt."""
+
+    PLAIN = "plain"
+    PROBABILITY = "probability"
+    ENTROPY = "entropy"
+    RANK = "rank"
+    SURPRISAL = "surprisal"
+    BOUNDARIES = "boundaries"
+
+
+class Palette(Enum):
+    """The colours of the layers."""
+
+    STANDARD = "standard"
+    COLOUR_BLIND = "colour-blind"
+    """Shades that differ in brightness and along blue and yellow only."""
+    MONOCHROME = "monochrome"
+    """No colours: bold and underlined text; reversed is the cursor alone."""
+
+
+class Engine(Enum):
+    """How the engine is."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a game is started with."""
+
+    text: str
+    """The starting prompt."""
+    model: str
+    """Path of the GGUF file."""
+    context: int = 0
+    threads: int = 0
+    most: int = 0
+    """KV cells that the context may grow to; 0: no limit of this machine's."""
+    kv: str = "f16"
+    gpu_layers: int = 0
+    repack: bool = True
+    log: str = ""
+    """Path of the engine's log; none if empty."""
+    fingerprints: str = ""
+    """Path of the file in which the engine remembers the fingerprints of files; none if empty."""
+    chat: str = ""
+    """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
+    parse_special: bool = True
+    max_prompts: int = 9
+    tokens_to_show: int = 30
+    lookahead: int = 0
+    """Likely next tokens to go on from before they are chosen."""
+    example: str = ""
+    """The configuration's own starting text."""
+    light: bool = False
+    """Whether the terminal's background is light."""
+    colours: bool = True
+    """Whether there may be any: NO_COLOR says no."""
+    surprise: float = 0.0
+    """Bits from which a token is a surprise; 0: the most surprising tenth of the prompt."""
+    asked: str = ""
+    """The name that the player gave for the model, such as REPO:QUANT; empty: not known. Only ever shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One open path, and what is selected in its table.
+
+    The selection is a token and not a row, so that it holds before its table is
+    computed. None selects the top.
+    """
+
+    tip: Node
+    selected: int | None = None
+    popped: int | None = None
+    """The token popped last, which has a row even when it is not among the likely ones."""
+    cursor: Node | None = None
+    """The token of this path that is looked at; None at the tip."""
+    chosen: int | None = None
+    """The token selected in the cursor's table; None: the one that was taken there."""
+    sought: Layer | None = None
+    """The quantity by which the cursor was led here, SURPRISAL or ENTROPY."""
+    nth: int = 0
+    """Its place among the highest, where it was led by that."""
+
+    @property
+    def place(self) -> "Prompt":
+        """The prompt whose table is shown: before the cursor's token, else after the tip."""
+        if self.cursor is None:
+            return self
+        assert self.cursor.parent is not None
+        taken = self.cursor.token
+        return Prompt(self.cursor.parent, taken if self.chosen is None else self.chosen, popped=taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the last answer took."""
+
+    tokens: int = 0
+    """Tokens decoded."""
+    seconds: float = 0.0
+    """Time in the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """A search of the vocabulary."""
+
+    tip: Node
+    """After this path."""
+    rows: tuple[Candidate, ...] | None = None
+    """What was found, the most likely first; None before the first answer."""
+    total: int = 0
+    """How many tokens there are with this text."""
+    row: int = 0
+    """The selected one."""
+    fault: str = ""
+    """Why the engine could not search, where it could not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Text that is typed, and what it would make of a prompt."""
+
+    base: Node
+    """The path it goes on from."""
+    tip: Node
+    """The path with the typed tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A phrase that was scored: `tip` is `base` and the phrase."""
+
+    base: Node
+    tip: Node
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The phrase's tokens."""
+        return self.tip.nodes(self.base.depth)
+
+    @property
+    def logprob(self) -> float | None:
+        """Log-probability (natural) of the phrase after its base; None until computed."""
+        before, after = self.base.logprob, self.tip.logprob
+        if self.base.depth and before is not None and after is not None and math.isfinite(before):
+            return after - before  # nodes keep their totals: a long phrase costs no more than a short one
+        values = [node.taken.logprob for node in self.nodes if node.taken]
+        return math.fsum(values) if len(values) == self.tip.depth - self.base.depth else None
+
+    @property
+    def weakest(self) -> Node:
+        """The token with the lowest probability."""
+        return min(self.nodes, key=lambda node: node.taken.logprob if node.taken else 0.0)
+
+
+def shares(scores: "tuple[Score, ...]") -> list[float | None]:
+    """Each phrase's part of the probability of all that were scored at its place together; None until computed."""
+    # A place where none of them can follow has no parts: 0 of 0.
+    places = {base: (max(max(values), -sys.float_info.max), values) for base, values in _places(scores).items()}
+    totals = {base: math.fsum(math.exp(value - top) for value in values) or 1 for base, (top, values) in places.items()}
+    # Less the highest of its place: else a very unlikely phrase would be 0 of 0.
+    return [
+        None if (logprob := score.logprob) is None else math.exp(logprob - places[score.base][0]) / totals[score.base]
+        for score in scores
+    ]
+
+
+def best(scores: "tuple[Score, ...]") -> dict[Node, float]:
+    """The highest log-probability of the phrases that were scored at each place, as far as computed."""
+    return {base: max(values) for base, values in _places(scores).items()}
+
+
+def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
+    """The log-probabilities of the phrases that were scored at each place, as far as computed."""
+    places: dict[Node, list[float]] = {}
+    for score in scores:
+        if (logprob := score.logprob) is not None:
+            places.setdefault(score.base, []).append(logprob)
+    return places
+
+
+class EditState(Enum):
+    """Where a text from the editor is."""
+
+    OPEN = "open"
+    """In the editor."""
+    WAITING = "waiting"
+    """Back, and waiting for an engine."""
+    SENT = "sent"
+    """With an engine, whose answer makes it a prompt. What that engine dies of is not sent again unasked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Editing:
+    """A prompt's text in the player's editor, or on its way from there."""
+
+    target: Node
+    """The end of the prompt whose text it was."""
+    text: str
+    """As it was given to the editor, and then as it came back."""
+    state: EditState = EditState.OPEN
+
+
+class Starter(NamedTuple):
+    """A text to start a prompt with."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything the screen shows and the keys change."""
+
+    settings: Settings
+    root: Node = field(default_factory=lambda: Node(None, -1))
+    pieces: dict[int, Piece] = field(default_factory=dict)
+    """Pieces of all tokens met so far; only ever added to."""
+    prompts: tuple[Prompt, ...] = ()
+    """The open prompts; empty until the starting text is tokenised."""
+    active: int = 0
+    said: frozenset[Node] | None = frozenset()
+    """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
+    removed: tuple[tuple[int, Prompt], ...] = ()
+    """Prompts that were removed and where they stood, the latest last."""
+    layer: Layer = Layer.PLAIN
+    palette: Palette = Palette.STANDARD
+    mouse: bool = False
+    """Whether clicks and the wheel are for this program."""
+    mode: Mode = Mode.PLAY
+    explained: Mode = Mode.PLAY
+    """The mode whose keys the help shows."""
+    line: Line = EMPTY
+    """The text that is typed in SEARCH, INPUT and NAME."""
+    histories: Mapping[Mode, History] = field(default_factory=dict)
+    """What was typed before in each of them."""
+    hunt: Hunt | None = None
+    draft: Draft | None = None
+    editing: Editing | None = None
+    """The text that is with the editor, or came from it and is no prompt yet."""
+    scores: tuple[Score, ...] = ()
+    """Phrases scored so far, until they are cleared."""
+    starters: tuple[Starter, ...] = ()
+    """Texts to choose from in PROMPTS."""
+    models: tuple[ModelEntry, ...] = ()
+    """Models to choose from in MODELS."""
+    shelf: Mapping[str, "Session"] = field(default_factory=dict)
+    """What was played with other models, by their files."""
+    origin: str = ""
+    """The file of the model to go back to, until there is something to play with the one loaded in its place."""
+    preparing: str = ""
+    """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
+    carried: tuple[tuple[int, str], ...] = ()
+    """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
+    row: int = 0
+    """The selected line of TREE, PROMPTS and MODELS."""
+    scroll: int = 0
+    """The entry of the help that is selected."""
+    engine: Engine = Engine.LOADING
+    progress: float = 0.0
+    """Of loading the model, 0 to 1."""
+    model: Loaded | None = None
+    context: int = 0
+    """KV cells there are now."""
+    asked: dict[int, Purpose] = field(default_factory=dict)
+    """What each request that may still be answered is for, by its number, the oldest first. Replaced, never changed."""
+    ahead: int = 0
+    """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
+    appending: bool = False
+    """Whether that is the table after a token which → appended."""
+    autoplay: bool = False
+    """Whether the most likely token is appended again and again."""
+    foreseen: int = 0
+    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
+    full: int | None = None
+    """Tokens that fit, where the active prompt is longer than the context can be."""
+    requests: int = 0
+    """Requests made so far."""
+    unanswered: int = 0
+    """Questions whether the engine is alive, since it said anything last."""
+    cost: Cost = Cost()
+    name: str = ""
+    """What the player called this session."""
+    unsaved: str = ""
+    """Why the session cannot be saved as it is now; empty where it can."""
+    notice: str = ""
+    """One line for the player."""
+    notices: tuple[str, ...] = ()
+    """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
+    fault: str = ""
+    """Why the engine stopped, when it did last."""
+    fault_at_start: bool = False
+    """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """The active prompt."""
+        return self.prompts[self.active]
+
+    @property
+    def unfinished(self) -> str:
+        """The text to go on with that was typed and not used."""
+        mode = self.explained if self.mode is Mode.HELP else self.mode
+        return self.line.text if mode is Mode.INPUT else self.histories.get(Mode.INPUT, History()).unfinished
+
+    @property
+    def goal(self) -> Prompt:
+        """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
+        if self.draft is not None and self.draft.tip is not self.draft.base:
+            return Prompt(self.draft.tip)
+        if self.prompt.tip.known:
+            return next((Prompt(score.tip) for score in self.scores if score.logprob is None), self.prompt)
+        return self.prompt
+
+    @property
+    def ready(self) -> bool:
+        """Whether the table belongs to the prompt and nothing asked for is pending."""
+        return bool(self.prompts) and self.pending is None and self.prompt.tip.distribution is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the engine owes something that the player waits for."""
+        if self.engine is not Engine.READY:
+            return self.engine is Engine.LOADING
+        return any(purpose.awaited for purpose in self.asked.values())
+
+    def newest(self, kind: type[P]) -> tuple[int, P] | None:
+        """The newest unanswered request of a kind: its number and its purpose."""
+        for number, purpose in reversed(self.asked.items()):
+            if isinstance(purpose, kind):
+                return number, purpose
+        return None
+
+    @property
+    def decoding(self) -> tuple[int, Decoded] | None:
+        """The newest request that is to be decoded: its number and its purpose. It replaced those before it."""
+        for number, purpose in reversed(self.asked.items()):
+            if isinstance(purpose, Decoded):
+                return number, purpose
+        return None
+
+    @property
+    def pending(self) -> int | None:
+        """The request whose distributions are waited for: of the active prompt, what is typed, or a phrase."""
+        newest = self.decoding
+        return newest[0] if newest and newest[1].awaited else None
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
+        heard = self.engine is not Engine.LOADING or self.progress > 0
+        doubt = DOUBT if heard else DOUBT_AT_START
+        return (self.unanswered - 1) * BEAT if self.unanswered >= doubt else 0.0
+
+    @property
+    def evaluated(self) -> int:
+        """How many of the active prompt's tokens have their distribution."""
+        tip = self.prompt.tip
+        return min(tip.first_unknown(), tip.depth)
+
+    def foresees(self, token: int) -> bool:
+        """Whether the active prompt's table after this token is known already."""
+        child = self.prompt.tip.children.get(token)
+        return child is not None and child.distribution is not None
+
+    def piece(self, token: int) -> Piece:
+        """The piece of a token met before."""
+        return self.pieces[token]
+
+
+OF_GAME = frozenset(
+    (
+        "settings",
+        "root",
+        "pieces",
+        "prompts",
+        "active",
+        "removed",
+        "scores",
+        "carried",
+        "model",
+        "context",
+        "full",
+        "editing",
+        "notices",
+        "said",
+    )
+)
+"""Fields that belong to what is played with one model."""
+OF_SCREEN = frozenset(
+    (
+        *(
+            "layer",
+            "palette",
+            "mouse",
+            "histories",
+            "explained",
+            "scroll",
+            "starters",
+            "models",
+            "shelf",
+            "origin",
+            "name",
+            "unsaved",
+        ),
+        # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
+        *("requests", "foreseen"),
+    )
+)
+"""Fields that stay when another model is played."""
+OF_ENGINE = frozenset(
+    (
+        *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
+        "fault_at_start",
+        *("mode", "row", "line", "hunt", "draft", "preparing"),
+    )
+)
+"""Fields that begin anew with another model: what is under way."""
+
+
+def turned_to(session: Session, game: Session) -> Session:
+    """The game of another session on this one's screen, its engine still to be loaded."""
+    fields: dict[str, Any] = {name: getattr(game, name) for name in OF_GAME}
+    fields |= {name: getattr(session, name) for name in OF_SCREEN}
+    return Session(**fields)
+
+
+def table(prompt: Prompt) -> tuple[Candidate, ...]:
+    """The rows of a prompt's table: the likely tokens, then the popped one if it is not among them.
+
+    Empty while the distribution is not known.
+    """
+    distribution = prompt.tip.distribution
+    if distribution is None:
+        return ()
+    rows = tuple(distribution.candidates())
+    popped = prompt.popped
+    if popped is not None and popped not in distribution.rows:
+        taken = prompt.tip.child(popped).taken
+        if taken is not None:
+            rows += (Candidate(taken.rank, popped, taken.logprob),)
+    return rows
+
+
+def selected_row(prompt: Prompt) -> int:
+    """The index of the selected row in `table(prompt)`."""
+    distribution = prompt.tip.distribution
+    if prompt.selected is None or distribution is None:
+        return 0
+    if prompt.selected in distribution.rows:
+        return distribution.rows[prompt.selected]
+    # Not among the likely ones: the popped token, in the row below them.
+    rows = table(prompt)
+    return len(rows) - 1 if rows[-1].token == prompt.selected else 0
+
+
+def text_of(session: Session, tip: Node) -> bytes:
+    """The text of a path as bytes: what tokenising gave it, without the BOS that it adds."""
+    path, model = tip.path(), session.model
+    if model and model.bos is not None and path[:1] == [model.bos]:
+        path = path[1:]
+    data = b"".join(session.piece(token).data for token in path)
+    return data.removeprefix(b" ") if model and model.space_prefix else data

@@ -1,0 +1,1 @@
+"""Sessions on the disk: their format, writing, reading, listing and pruning them."""

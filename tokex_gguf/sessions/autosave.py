@@ -1,0 +1,176 @@
+"""The session that is played, kept on the disk while it is played."""
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from tokex_gguf.play.session import Session
+from tokex_gguf.sessions import store
+from tokex_gguf.sessions.codec import Encoder
+from tokex_gguf.sessions.store import Refused, Slot, reason_of
+from tokex_gguf.sessions.summary import MOST, Stamp
+from tokex_gguf.sessions.writer import Keeper
+
+PATIENCE = 5.0
+"""Seconds that a new name waits for the disk."""
+QUICKLY = 1.0
+"""Seconds that the end of the program waits in silence, and for each further way to save."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that was played is on the disk."""
+
+    name: str
+    last: bool
+    """Whether this is the session that was played last of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """What was played could not be saved in its place: it is in another file."""
+
+    path: Path
+    place: Path
+    """Where the file would have to be."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What was played last could not be saved anywhere."""
+
+    reason: str
+
+
+End: TypeAlias = Kept | Rescued | Lost
+
+
+def kept(slot: Slot) -> Kept:
+    """How a session is gone on with whose file is as it should be."""
+    others = store.sessions(slot.folder)
+    return Kept(slot.name, bool(others) and others[0].name == slot.name)
+
+
+class Autosave:
+    """Saves each state of a session soon after it came to be, under a name that can change."""
+
+    def __init__(self, slot: Slot, tell: Callable[[str], None], remark: Callable[[str], None]) -> None:
+        """`tell` gets the reason while saving fails, and "" once it works again; `remark`, lines for the player.
+
+        Both are called from other threads.
+        """
+        self._slot = slot
+        self._encoder = Encoder()
+        self._remark = remark
+        self._reason = ""
+        self._tell = tell
+        self._last: tuple[Session, int] | None = None
+        self._pruned = False
+        self._keeper = Keeper(slot, self._told, remark)
+        self._renaming = threading.Lock()
+
+    def follow(self, session: Session, moves: int) -> None:
+        """The session is this one now, with a prompt in one game at least. Returns at once."""
+        self._last = session, moves
+        self._keeper.offer(partial(self._dump, session, moves))
+
+    def rename(self, name: str, session: Session, moves: int) -> str:
+        """Saves the session, now and from now on under this name; returns why that cannot be done, or "".
+
+        Waits for the disk: not for the thread that draws.
+        """
+        with self._renaming:
+            if self._last is None:
+                self.follow(session, moves)
+            if not self._keeper.save_now(PATIENCE):
+                return self._reason or "the disk does not answer"
+            try:
+                self._keeper.rename(name, PATIENCE)
+            except Refused as error:
+                return str(error)
+            except OSError as error:
+                return reason_of(error)
+            return ""
+
+    def close(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> End:
+        """Saves what is unsaved, with at most `patience` seconds for the disk, fewer once `hurry` is set.
+
+        `waits` is called once where that takes longer than a moment.
+        """
+        saved = self._keeper.close(min(patience, QUICKLY))
+        if not saved and not self._keeper.ended and patience > QUICKLY and not hurry.is_set():
+            waits()
+            until = time.monotonic() + patience - QUICKLY
+            while not (saved := self._keeper.close(0.05)) and not self._keeper.ended:
+                if hurry.is_set() or time.monotonic() > until:
+                    break
+        end = kept(self._slot) if saved else self._rescue()
+        self._slot.close()
+        return end
+
+    def _rescue(self) -> End:
+        """Saves the newest state in any way that works."""
+        reason = self._reason or "the disk does not answer"
+        if self._last is None:
+            return Lost(reason)
+        # The thread that hangs may be using the other one.
+        data = Encoder().encode(self._last[0], self._stamp(self._last[1]))
+        if not self._keeper.ended:
+            self._slot.abandon()
+            # Written without waiting for the disk: it is there unless the machine itself goes down.
+            if _within(QUICKLY, partial(self._slot.save, data, flush=False)):
+                return kept(self._slot)
+        folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path.cwd()]
+        found: list[Path | None] = []
+        _within(QUICKLY, lambda: found.append(store.rescue(data, self._slot.name, folders)))
+        if not found or found[0] is None:
+            return Lost(reason)
+        return Rescued(found[0], self._slot.folder / f"{self._slot.name or found[0].stem}.json", reason)
+
+    def _dump(self, session: Session, moves: int) -> bytes:
+        if not self._pruned:
+            self._pruned = True
+            threading.Thread(target=self._prune, daemon=True).start()
+        return self._encoder.encode(session, self._stamp(moves))
+
+    def _stamp(self, moves: int) -> Stamp:
+        # A summary with the time of a clock that is as wrong as can be would not be believed.
+        return Stamp(self._slot.sequence(), min(max(0, int(time.time())), MOST), moves)
+
+    def _prune(self) -> None:
+        for line in store.prune(self._slot.folder, self._slot.name):
+            log.info("%s", line)
+            self._remark(line)
+
+    def _told(self, reason: str) -> None:
+        if reason:
+            log.warning("not saved: %s: %s", self._slot.folder, reason)
+        self._reason = reason
+        self._tell(reason)
+
+
+def _within(seconds: float, work: Callable[[], object]) -> bool:
+    """Does something in a thread; returns whether it was done in time, without an error."""
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            log.exception("saving once more failed")
+        else:
+            done.append(True)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(done)

@@ -1,0 +1,539 @@
+"""A session as bytes, to go on with another day: `Encoder` and `load`. Pure.
+
+One JSON object, described in docs/reference/session-file.md, with a game for each model that was played. The
+tree's numbers are columns, packed as base64: that keeps every bit, and ten thousand tables are written in milliseconds
+instead of seconds.
+
+`Encoder.encode` may run in another thread while the session is played on. A session does not change,
+and its tree only gains: what is gained meanwhile is in the result or not, never half.
+"""
+
+import json
+import sys
+from array import array
+from base64 import b64decode, b64encode
+from dataclasses import asdict, replace
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
+from zlib import crc32
+
+from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.history import History
+from tokex_gguf.values.tokens import Piece, visible
+from tokex_gguf.values.tree import Node
+
+_LARGEST = 1 << 30
+"""Bytes of the largest document that is read."""
+_MANY = 1000
+"""More prompts or scores than any session has."""
+_TOP = 2**31 - 1
+_VISITED, _CHECKED = 1, 2
+_CONTROL, _ENDS = 1, 2
+_INTS = ("parent", "token", "differs", "taken_rank", "rows", "ids")
+_FLOATS = ("taken_logprob", "entropy_bits", "logprobs")
+"""Columns of `nodes`: of four bytes each, and of eight."""
+
+_T = TypeVar("_T")
+_N = TypeVar("_N", int, float)
+
+
+class BadArchive(ValueError):
+    """Bytes that are no session of this program. The message is one line that says why."""
+
+
+# --- writing
+
+
+class _Facts(NamedTuple):
+    """What a node holds, read once."""
+
+    checked: bool
+    differs: int | None
+    taken: Taken | None
+    distribution: Distribution | None
+
+
+class _Game(NamedTuple):
+    """What was played with one model, encoded."""
+
+    members: bytes
+    """The game's fields, without the braces around them."""
+    tokens: int
+    """On all paths visited."""
+
+
+class Encoder:
+    """Encodes the states of one session. The games that wait are encoded once: they do not change."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[Session, _Game]] = {}
+
+    def encode(self, session: Session, stamp: Stamp) -> bytes:
+        """The session as a document. What is searched, pending or under way is not kept."""
+        active = played(session)
+        game = _encode(active)
+        others = [
+            self._other(file, other) for file, other in session.shelf.items() if other is not active and other.prompts
+        ]
+        shown: dict[str, object] = {
+            "layer": session.layer.value,
+            "palette": session.palette.value,
+            "mouse": session.mouse,
+        }
+        if session.unfinished:
+            shown["typed"] = session.unfinished
+        if (editing := session.editing) and editing.state is not EditState.OPEN:
+            shown["edited"] = editing.text
+        about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
+        parts = [
+            b'{"about":',
+            about.encoded(),
+            b",",
+            json.dumps(shown, separators=(",", ":")).encode()[1:-1],
+            b",",
+            game.members,
+            b',"others":[',
+            b",".join([b"{%s}" % other.members for other in others]),
+            b"]}",
+        ]
+        return seal(b"".join(parts))
+
+    def _other(self, file: str, session: Session) -> _Game:
+        known = self._waiting.get(file)
+        if known is None or known[0] is not session:
+            known = self._waiting[file] = session, _encode(session)
+        return known[1]
+
+
+def dump(session: Session) -> bytes:
+    """The session as a document of its own, saved by nobody yet."""
+    return Encoder().encode(session, Stamp())
+
+
+def played(session: Session) -> Session:
+    """The game that is played: while a model is loaded in place of another one, still that one's."""
+    return session if session.prompts else session.shelf.get(session.origin, session)
+
+
+def summary_of(session: Session) -> Summary:
+    """What a session's summary would say, where its file has none."""
+    return _summary(session, Stamp(), 0, 1)
+
+
+def _summary(session: Session, stamp: Stamp, tokens: int, games: int) -> Summary:
+    text, length = "", 0
+    if session.prompts:
+        length = session.prompt.tip.depth
+        beginning = session.prompt.tip.nodes()[: TEXT + 1]
+        text = visible(text_of(session, beginning[-1]).decode(errors="replace"))
+    return Summary(
+        sequence=stamp.sequence,
+        saved=stamp.saved,
+        moves=stamp.moves,
+        tokens=tokens,
+        length=length,
+        prompts=len(session.prompts),
+        games=games,
+        model=visible(session.model.name)[:TEXT] if session.model else "",
+        text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
+        asked=visible(session.settings.asked)[-NAME:],
+    )
+
+
+def _encode(session: Session) -> _Game:
+    nodes, packed, mentioned, tokens = _pack(session)
+    place = {node: index for index, node in enumerate(nodes)}
+
+    def prompt(one: Prompt) -> list[int | None]:
+        mentioned.update(token for token in (one.selected, one.popped, one.chosen) if token is not None)
+        cursor = None if one.cursor is None else place[one.cursor]
+        return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
+
+    document = {
+        "file": session.settings.model,
+        "asked": session.settings.asked,
+        "model": asdict(session.model) if session.model else None,
+        "context": session.context,
+        "prompts": [prompt(one) for one in session.prompts],
+        "active": session.active,
+        "removed": [[index, *prompt(one)] for index, one in session.removed],
+        "scores": [[place[score.base], place[score.tip]] for score in session.scores],
+    }
+    # Read after the tree: a piece is there before anything that mentions its token.
+    pieces = _pack_pieces({token: session.pieces[token] for token in sorted(mentioned)})
+    # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
+    text = json.dumps(document, separators=(",", ":")).encode()
+    parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
+    return _Game(b"".join(parts), tokens)
+
+
+def _members(columns: dict[str, bytes]) -> list[bytes]:
+    """Columns as members of a JSON object, in parts."""
+    parts = [part for name, text in columns.items() for part in (b'","%s":"' % name.encode(), text)]
+    return [parts[0].removeprefix(b'",'), *parts[1:], b'"']
+
+
+def seal(body: bytes) -> bytes:
+    """The document with this session, which is JSON, and its checksum."""
+    return b"".join([_head(crc32(body)), body, b"}"])
+
+
+def _head(checksum: int, version: int = VERSION) -> bytes:
+    return b'{"format":"%s","version":%d,"crc32":%d,"session":' % (FORMAT.encode(), version, checksum)
+
+
+def _pack_pieces(pieces: dict[int, Piece]) -> dict[str, bytes]:
+    flags = [_CONTROL * piece.control | _ENDS * piece.ends for piece in pieces.values()]
+    return {
+        "token": _pack_column(array("i", pieces)),
+        "flags": _pack_column(array("B", flags)),
+        "length": _pack_column(array("i", [len(piece.data) for piece in pieces.values()])),
+        "data": b64encode(b"".join([piece.data for piece in pieces.values()])),
+    }
+
+
+def _walk(root: Node) -> tuple[list[Node], list[int]]:
+    """All nodes and the index of each one's parent; parents first, siblings as they came."""
+    nodes: list[Node] = []
+    parents: list[int] = []
+    waiting = [(root, -1)]
+    while waiting:
+        node, parent = waiting.pop()
+        index = len(nodes)
+        nodes.append(node)
+        parents.append(parent)
+        # A copy, made at once: the tree may grow meanwhile.
+        waiting += [(child, index) for child in reversed(list(node.children.values()))]
+    return nodes, parents
+
+
+def _referred(session: Session) -> set[Node]:
+    """Nodes that must be there, whether they hold anything or not."""
+    prompts = [*session.prompts, *(prompt for _, prompt in session.removed)]
+    scored = {node for score in session.scores for node in (score.base, score.tip)}
+    return {prompt.tip for prompt in prompts} | {prompt.cursor for prompt in prompts if prompt.cursor} | scored
+
+
+def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int], int]:
+    """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited."""
+    nodes, parents = _walk(session.root)
+    referred = _referred(session)
+    kept = [node in referred for node in nodes]
+    kept[0] = True
+    visited = [False] * len(nodes)
+    facts: list[_Facts] = []
+    # From the last to the first, against the order in which a path's nodes are given their
+    # numbers: where a node has them here, all before it have them too. `first_unknown` needs that.
+    for index in range(len(nodes) - 1, -1, -1):
+        node, parent = nodes[index], parents[index]
+        fact = _Facts(node.checked, node.differs, node.taken, node.distribution)
+        facts.append(fact)
+        visited[index] = visited[index] or node.visited
+        kept[index] = kept[index] or visited[index] or fact.checked or bool(fact.taken or fact.distribution)
+        if parent >= 0:
+            kept[parent] = kept[parent] or kept[index]
+            visited[parent] = visited[parent] or visited[index]
+    facts.reverse()
+    ints = {name: array("i") for name in _INTS}
+    floats = {name: array("d") for name in _FLOATS}
+    flags = array("B")
+    mentioned: set[int] = set()
+    places: dict[int, int] = {-1: -1}
+    for index, fact in enumerate(facts):
+        if not kept[index]:
+            continue
+        places[index] = len(places) - 1
+        taken, distribution = fact.taken or Taken(0.0, 0), fact.distribution
+        ints["parent"].append(places[parents[index]])
+        ints["token"].append(nodes[index].token)
+        ints["differs"].append(fact.differs if fact.checked and fact.differs is not None else -1)
+        ints["taken_rank"].append(taken.rank)
+        ints["rows"].append(len(distribution) if distribution else 0)
+        floats["taken_logprob"].append(taken.logprob)
+        floats["entropy_bits"].append(distribution.entropy_bits if distribution else 0.0)
+        flags.append(_VISITED * visited[index] | _CHECKED * fact.checked)
+        if index:
+            mentioned.add(nodes[index].token)
+        if distribution:
+            ints["ids"].extend(distribution.ids)
+            floats["logprobs"].extend(distribution.logprobs)
+            mentioned.update(distribution.ids)
+    chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
+    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags}
+    return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
+
+
+def _pack_column(column: "array[int] | array[float]") -> bytes:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return b64encode(column)
+
+
+# --- reading
+
+
+def load(data: bytes, settings: Settings) -> Session:
+    """The session of a document, its engine still to be loaded. Raises BadArchive, and nothing else.
+
+    The model that it was played with is kept: when the engine has loaded another one, `update`
+    says so and leaves the session to be looked at. Where `settings` name no model file, the
+    document's own is taken.
+    """
+    try:
+        return _session(_opened(data), settings)
+    except (RecursionError, MemoryError):
+        # Not chained: what filled the memory is let go.
+        raise BadArchive("nested too deeply, or too large for the memory") from None
+
+
+def _opened(data: bytes) -> dict[str, object]:
+    """The session's object in a document of this format and version that is as it was written."""
+    if len(data) > _LARGEST:
+        raise BadArchive(f"larger than {_LARGEST >> 20} MB")
+    try:
+        document = json.loads(data.decode())
+    except ValueError:
+        raise BadArchive("not JSON: cut off or damaged" if data else "empty") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise BadArchive("not a session of tokex-gguf")
+    version = _value(document, "version", int)
+    if version > VERSION:
+        raise BadArchive("made by a newer version of the program")
+    if version < 1:
+        raise BadArchive("version: there is no such version")
+    told = _number(document.get("crc32"), "crc32", 0, 2**32 - 1)
+    if not data.startswith(head := _head(told, version)) or crc32(memoryview(data)[len(head) : -1]) != told:
+        raise BadArchive("damaged: the checksum is another one")
+    return _value(document, "session", dict)
+
+
+def _session(document: dict[str, object], settings: Settings) -> Session:
+    session = _game(document, settings)
+    shelf: dict[str, Session] = {}
+    for table in _tables(document, "others"):
+        other = _game(table, replace(settings, model="", asked="", text="", chat=""))
+        file = other.settings.model
+        if file in shelf or file == document["file"]:
+            raise BadArchive("others: two games of one model's file")
+        shelf[file] = other
+    return replace(
+        session,
+        layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
+        palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
+        mouse=_value(document, "mouse", bool),
+        shelf=shelf,
+        histories={Mode.INPUT: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
+        # Whether an engine died of it is not known any more: ctrl+e opens it, and nothing is sent unasked.
+        editing=Editing(session.root, edited, EditState.SENT) if (edited := _text(document, "edited")) else None,
+    )
+
+
+def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
+    """A field that is a list of objects; files of version 1 have none."""
+    rows = table.get(name, [])
+    if type(rows) is not list or len(rows) > _MANY or not all(type(row) is dict for row in rows):
+        raise BadArchive(f"{name}: too many, or not objects")
+    return rows
+
+
+def _game(document: dict[str, object], settings: Settings) -> Session:
+    file = _value(document, "file", str)
+    if "\0" in file:
+        raise BadArchive("file: not a path")
+    # Older files do not have it. A command line need not be Unicode, and neither need this.
+    asked = _value(document, "asked", str) if "asked" in document else ""
+    told = document.get("model")
+    model = None if told is None else _model(_value(document, "model", dict))
+    pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
+    nodes = _tree(_value(document, "nodes", dict), pieces)
+    prompts = tuple(_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5))
+    if prompts and model is None:
+        raise BadArchive("model: there are prompts, but no model")
+    return Session(
+        settings=settings if settings.model else replace(settings, model=file, asked=asked),
+        root=nodes[0],
+        pieces=pieces,
+        prompts=prompts,
+        active=_number(document.get("active"), "active", 0, max(0, len(prompts) - 1)),
+        removed=tuple(
+            (_number(row[0], "removed", 0, _MANY), _prompt(row[1:], nodes, pieces))
+            for row in _list(document, "removed", 6)
+        ),
+        scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
+        model=model,
+        context=_number(document.get("context"), "context", 0, _TOP),
+    )
+
+
+def _value(table: dict[str, object], name: str, kind: type[_T]) -> _T:
+    """A field of exactly one type: a truth value is no number here."""
+    value = table.get(name)
+    if not isinstance(value, kind) or type(value) is not kind:
+        raise BadArchive(f"{name}: missing, or of the wrong type")
+    return value
+
+
+def _text(table: dict[str, object], name: str) -> str:
+    """A field that may be missing: text that can be given to the engine."""
+    if name not in table:
+        return ""
+    value = _value(table, name, str)
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise BadArchive(f"{name}: not Unicode")
+    return value
+
+
+def _number(value: object, name: str, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise BadArchive(f"{name}: not a whole number from {least} to {most}")
+    return value
+
+
+def _list(table: dict[str, object], name: str, width: int) -> list[list[object]]:
+    """A field that is a list of lists of `width` values each."""
+    rows = _value(table, name, list)
+    if len(rows) > _MANY or not all(type(row) is list and len(row) == width for row in rows):
+        raise BadArchive(f"{name}: too many, or not lists of {width} values")
+    return rows
+
+
+def _one_of(table: dict[str, object], name: str, values: dict[str, _T]) -> _T:
+    value = _value(table, name, str)
+    if value not in values:
+        raise BadArchive(f"{name}: there is no such value")
+    return values[value]
+
+
+def _model(table: dict[str, object]) -> Loaded:
+    size = _number(table.get("vocab_size"), "vocab_size", 1, _TOP)
+    bos = table.get("bos")
+    return Loaded(
+        name=_value(table, "name", str),
+        architecture=_value(table, "architecture", str),
+        quantization=_value(table, "quantization", str),
+        vocab_size=size,
+        context=_number(table.get("context"), "context", 0, _TOP),
+        context_limit=_number(table.get("context_limit"), "context_limit", 0, _TOP),
+        bos=None if bos is None else _number(bos, "bos", 0, size - 1),
+        space_prefix=_value(table, "space_prefix", bool),
+        fingerprint=_value(table, "fingerprint", str),
+        # Version 0.1.0 did not tell these.
+        cells=_value({"cells": "", **table}, "cells", str),
+        arithmetic=_value({"arithmetic": "", **table}, "arithmetic", str),
+    )
+
+
+def _pieces(table: dict[str, object], size: int) -> dict[int, Piece]:
+    tokens, lengths = (_unpack(table, name, array("i")) for name in ("token", "length"))
+    flags, data = (_unpack(table, name, array("B")) for name in ("flags", "data"))
+    if not len(tokens) == len(flags) == len(lengths) == len(set(tokens)):
+        raise BadArchive("pieces: told twice, or columns of different lengths")
+    if tokens and not (min(tokens) >= 0 and max(tokens) < size and max(flags) <= _CONTROL | _ENDS):
+        raise BadArchive("pieces: out of range")
+    if min(lengths, default=0) < 0 or sum(lengths) != len(data):
+        raise BadArchive("length: not as many bytes as there are")
+    whole, ends = data.tobytes(), accumulate(lengths)
+    return {
+        token: Piece(whole[end - length : end], bool(flag & _CONTROL), bool(flag & _ENDS))
+        for token, length, end, flag in zip(tokens, lengths, ends, flags, strict=True)
+    }
+
+
+def _unpack(table: dict[str, object], name: str, column: "array[_N]") -> "array[_N]":
+    """A column, read into an empty array."""
+    text = _value(table, name, str)
+    try:
+        column.frombytes(b64decode(text, validate=True))
+    except ValueError:
+        raise BadArchive(f"{name}: not base64 of whole values") from None
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
+    """The nodes, the root first."""
+    ints = {name: _unpack(table, name, array("i")) for name in _INTS}
+    floats = {name: _unpack(table, name, array("d")) for name in _FLOATS}
+    ints["flags"] = _unpack(table, "flags", array("B"))
+    ids, logprobs = ints.pop("ids"), floats.pop("logprobs")
+    lengths = {*map(len, ints.values()), *map(len, floats.values())}
+    if len(lengths) != 1 or 0 in lengths:
+        raise BadArchive("nodes: none, or columns of different lengths")
+    if min(ints["rows"]) < 0 or not sum(ints["rows"]) == len(ids) == len(logprobs):
+        raise BadArchive("rows: not as many as there are ids and logprobs")
+    if not pieces.keys() >= set(ids):
+        raise BadArchive("ids: a token without its piece")
+    # Not a number is never in a range; minus infinity is a probability of 0.
+    if not all(value <= 1.0 for value in logprobs):
+        raise BadArchive("logprobs: not logarithms of probabilities")
+    nodes: list[Node] = []
+    start = 0
+    names = ("parent", "token", "flags", "differs", "taken_rank", "rows")
+    for (parent, token, flags, differs, rank, rows), logprob, bits in zip(
+        zip(*(ints[name] for name in names), strict=True), floats["taken_logprob"], floats["entropy_bits"], strict=True
+    ):
+        node = _node(nodes, parent, token, pieces)
+        nodes.append(node)
+        if flags > _VISITED | _CHECKED or not -1 <= differs <= (node.depth if flags & _CHECKED else -1):
+            raise BadArchive("flags, differs: out of range")
+        if rank < 0 or not logprob <= (1.0 if rank else 0.0):
+            raise BadArchive("taken_rank, taken_logprob: out of range")
+        if not -1.0 <= bits <= 64.0:
+            raise BadArchive("entropy_bits: out of range")
+        node.checked = bool(flags & _CHECKED)
+        node.differs = differs if differs >= 0 else None
+        if rank:
+            node.attach_taken(Taken(logprob, rank))
+        if rows:
+            part = slice(start, start + rows)
+            start += rows
+            distribution = Distribution(bits, ids[part], logprobs[part])
+            if len(set(distribution.ids)) != rows:
+                raise BadArchive("ids: a token twice in one table")
+            node.attach(distribution)
+        if flags & _VISITED:
+            node.visit()
+    return nodes
+
+
+def _node(nodes: list[Node], parent: int, token: int, pieces: dict[int, Piece]) -> Node:
+    """The next node after `nodes`. A parent comes before its children, so there are no circles."""
+    if not nodes:
+        if parent != -1 or token != -1:
+            raise BadArchive("parent, token: the first node is not the root")
+        return Node(None, -1)
+    if not 0 <= parent < len(nodes):
+        raise BadArchive("parent: not a node before this one")
+    siblings = nodes[parent].children
+    if token not in pieces or token in siblings:
+        raise BadArchive("token: twice after one path, or without its piece")
+    node = siblings[token] = Node(nodes[parent], token)
+    return node
+
+
+def _place(value: object, name: str, nodes: list[Node]) -> Node:
+    """A node that is not the root, by its index."""
+    return nodes[_number(value, name, 1, len(nodes) - 1)]
+
+
+def _prompt(row: list[object], nodes: list[Node], pieces: dict[int, Piece]) -> Prompt:
+    tip = _place(row[0], "prompts", nodes)
+    cursor = None if row[3] is None else _place(row[3], "prompts", nodes)
+    if cursor and not tip.descends_from(cursor):
+        raise BadArchive("prompts: a cursor beside its path")
+    tokens = [None if value is None else _number(value, "prompts", 0, _TOP) for value in (row[1], row[2], row[4])]
+    if not all(token is None or token in pieces for token in tokens):
+        raise BadArchive("prompts: a token without its piece")
+    return Prompt(tip, tokens[0], tokens[1], cursor, tokens[2])
+
+
+def _score(row: list[object], nodes: list[Node]) -> Score:
+    base, tip = (_place(value, "scores", nodes) for value in row)
+    if not tip.descends_from(base):
+        raise BadArchive("scores: a phrase that does not go on from its base")
+    return Score(base, tip)

@@ -1,0 +1,1 @@
+"""What carries the core's effects out: the engine, the editor, files."""

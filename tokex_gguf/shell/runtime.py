@@ -1,0 +1,347 @@
+"""The shell around `update`: holds the session, carries effects out, collects messages.
+
+The full-screen application and the plain output both play through it.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from tokex_gguf.engine.backend import Connect, Engine
+from tokex_gguf.engine.client import local
+from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
+from tokex_gguf.models.catalogue import catalogue, listed
+from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.play.session import Score, Session
+from tokex_gguf.play.update import (
+    Edit,
+    Effect,
+    Keep,
+    Kept,
+    Listed,
+    ListedModels,
+    ListModels,
+    ListStarters,
+    Message,
+    NotListed,
+    NotPrepared,
+    Prepare,
+    Prepared,
+    Quit,
+    Remark,
+    Save,
+    Saved,
+    SaveFailed,
+    Send,
+    Start,
+    Suspend,
+    Unsaved,
+    begin,
+    update,
+)
+from tokex_gguf.shell.starters import starters
+from tokex_gguf.system.files import save_prompt
+from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.tree import Node
+
+if TYPE_CHECKING:
+    from tokex_gguf.sessions.autosave import Autosave, End
+    from tokex_gguf.sessions.store import Slot
+
+log = logging.getLogger(__name__)
+
+WAITING = 256
+"""Replies that may wait to be taken. An engine that says more has to wait itself."""
+AT_ONCE, TURN = 64, 0.01
+"""Messages, and seconds, that one turn of the event loop takes at the most."""
+INTERNAL_ERROR = "internal error: the log file has the details"
+"""What the player is told of a fault of this program."""
+ANY = -1
+"""In place of an engine's number: the message is from none."""
+
+
+def _identity(model: Loaded) -> tuple[str, str, str, str]:
+    return model.name, model.architecture, model.quantization, model.fingerprint
+
+
+_Position: TypeAlias = tuple[str, int, tuple[Node, ...], tuple[Node, ...], tuple[Score, ...]]
+
+
+def _position(session: Session) -> _Position | None:
+    """What a move changes: the model, the open paths and which is active, the removed ones, the scores.
+
+    Looking (at the table, along the path, with a layer) is no move.
+
+    None where the texts that prompts begin with are not read yet.
+    """
+    if not session.prompts or session.carried:
+        return None
+    tips, removed = (
+        tuple(prompt.tip for prompt in prompts)
+        for prompts in (session.prompts, (prompt for _, prompt in session.removed))
+    )
+    return session.settings.model, session.active, tips, removed, session.scores
+
+
+class Game:
+    """One game. `session` is its present state; only `dispatch` changes it."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        folder: Path,
+        connect: Connect | None = None,
+        slot: "Slot | None" = None,
+        moves: int = 0,
+    ) -> None:
+        """`folder` is where prompts are saved; `connect` makes an engine, as often as one is needed.
+
+        `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
+        """
+        self.session = session
+        self._asked = session.settings
+        """What the game was started with."""
+        self.quit: Quit | None = None
+        """Set once the game is over."""
+        self.edit: str | None = None
+        """A text that is to be edited, until the caller takes it."""
+        self.suspend = False
+        """Whether the terminal is to be given to the shell, until the caller does it."""
+        self.notify: Callable[[], None] = lambda: None
+        """Called, from any thread, when a message waits for `receive`."""
+        self._connect = connect or local()
+        self._folder = folder
+        self._client: Engine | None = None
+        self._slot = slot
+        self._moves = moves
+        self._before: _Position | None = _position(session)
+        """What was played at the last move; None before there is anything to play."""
+        self._changed = False
+        self._typed = session.unfinished
+        """Text that waits to be gone on with since before the start."""
+        """Whether anything was played, or named: else there is nothing to save."""
+        self._autosave: Autosave | None = None
+        self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
+        """Messages, each with the number of the engine that it is from."""
+        self._engines = 0
+        self._gone = 0
+        """The number of the last engine that was ended: nobody listens to it."""
+        self._room = threading.Semaphore(WAITING)
+        self._clock = time.monotonic
+        self._notified = False
+
+    def start(self) -> None:
+        """Starts the engine, which loads the model while the caller goes on."""
+        self._carry_out(begin(self.session))
+
+    def close(
+        self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
+    ) -> "End | None":
+        """Ends the engine, and saves what is unsaved; returns how that ended, None where nothing is kept.
+
+        The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
+        """
+        self._stop()
+        if self._autosave:
+            return self._autosave.close(patience, hurry or threading.Event(), waits)
+        if self._slot is None:
+            return None
+        with closing(self._slot):
+            if not self._slot.filled:
+                return None
+            from tokex_gguf.sessions.autosave import kept  # a session was only looked at
+
+            return kept(self._slot)
+
+    def _stop(self) -> None:
+        self._gone = self._engines
+        if self._client:
+            self._client.close()
+
+    @property
+    def engine_pid(self) -> int | None:
+        """The engine's process id, while there is one."""
+        return self._client.pid if self._client else None
+
+    def dispatch(self, message: Message) -> None:
+        """Takes one message in."""
+        before = self.session
+        self.session, effects = update(before, message)
+        self._carry_out(effects)  # before all else: the engine may begin
+        if self._slot and self.session is not before:
+            self._count()
+            if self._changed:
+                self._saver(self._slot).follow(self.session, self._moves)
+
+    def _count(self) -> None:
+        """Counts a move, where this is one. Typed text is no move, and kept all the same."""
+        position = _position(self.session)
+        if position is None:
+            return
+        self._changed = self._changed or self.session.unfinished != self._typed
+        if position == self._before:
+            return
+        if self._before is not None:
+            self._moves += 1
+            self._changed = True
+        self._before = position
+
+    def _saver(self, slot: "Slot") -> "Autosave":
+        if self._autosave is None:
+            from tokex_gguf.sessions.autosave import Autosave  # not on the way to the first frame
+
+            self._autosave = Autosave(slot, tell=lambda reason: self._put(Unsaved(reason)), remark=self.remark)
+        return self._autosave
+
+    def receive(self) -> bool:
+        """Takes in messages that wait; returns whether there were any. Never blocks.
+
+        Of many it takes some, and `notify` is called for the others: between them keys are answered and signals heeded.
+        """
+        self._notified = False
+        received = False
+        end = self._clock() + TURN
+        for _ in range(AT_ONCE):
+            if self._inbox.empty() or (received and self._clock() > end):
+                break
+            self._hear(*self._inbox.get())
+            received = True
+        if not self._inbox.empty():
+            self._tell()
+        return received
+
+    def wait(self) -> None:
+        """Waits for a message and takes it in."""
+        self._hear(*self._inbox.get())
+
+    def _hear(self, engine: int, message: Message) -> None:
+        if engine != ANY:
+            self._room.release()
+        if engine not in (self._engines, ANY):
+            return  # what an engine said before it was replaced means nothing now
+        if isinstance(message, Loaded):
+            log.info("engine %s: %s, %s, %s, fingerprint %s", self.engine_pid, *_identity(message))
+        try:
+            self.dispatch(message)
+        except Exception:
+            if not isinstance(message, Reply):
+                raise
+            # An engine whose reply makes no sense is no more to be trusted: it ends.
+            log.exception("the engine's reply makes no sense")
+            self._stop()
+            self.dispatch(EngineDied("its reply makes no sense"))
+
+    def remark(self, line: str) -> None:
+        """Tells the player a line. Can be called from any thread."""
+        self._put(Remark(line))
+
+    def _put(self, message: Message, engine: int = ANY) -> None:
+        self._inbox.put((engine, message))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Says once that messages wait, until they are taken."""
+        if not self._notified:
+            self._notified = True
+            self.notify()
+
+    def _listen(self, message: Message, engine: int) -> None:
+        """Takes a reply from the thread that reads them, which waits here while many are not taken yet."""
+        while engine > self._gone:
+            if self._room.acquire(timeout=0.02):
+                self._put(message, engine)
+                return
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start():
+                    self._start_engine()
+                case Send():
+                    if self._client:
+                        self._client.send(effect.request)
+                case Save():
+                    # Not a daemon: a save that has begun is finished before the program ends.
+                    self._beside(partial(self._save, effect.text), SaveFailed, daemon=False)
+                case Edit():
+                    self.edit = effect.text
+                case Suspend():
+                    self.suspend = True
+                case ListStarters():
+                    self._beside(self._list, Remark)
+                case Keep():
+                    self._name(effect.name)
+                case ListModels():
+                    self._beside(self._list_models, NotListed)
+                case Prepare():
+                    self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
+                case Quit():
+                    self.quit = effect
+
+    def _start_engine(self) -> None:
+        """Puts a new engine in place of the one before. Raises OSError where there was none."""
+        self._stop()
+        self._client = None
+        self._engines += 1
+        try:
+            self._client = self._connect(partial(self._listen, engine=self._engines))
+        except OSError as error:
+            if self._engines == 1:
+                raise
+            # What was played stays on the screen, and another start may succeed.
+            log.error("no engine could be started: %s", error)
+            self._put(EngineDied(system_reason(error)), self._engines)
+
+    def _beside(self, work: Callable[[], None], failed: Callable[[str], Message], *, daemon: bool = True) -> None:
+        """Does something in a thread. What goes wrong there is told by the message that `failed` makes of a line."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("internal error")
+                self._put(failed(INTERNAL_ERROR))
+
+        threading.Thread(target=run, daemon=daemon).start()
+
+    def _name(self, name: str) -> None:
+        if self._slot is None or not (self.session.prompts or self.session.shelf):
+            self._put(SaveFailed("there is nothing to keep yet"))
+            return
+        self._changed = True
+        self._beside(partial(self._keep, self._saver(self._slot), name, self.session, self._moves), SaveFailed)
+
+    def _list(self) -> None:
+        self._put(Listed(starters(self._folder, self.session.settings.example)))
+
+    def _list_models(self) -> None:
+        self._put(ListedModels(tuple(map(listed, catalogue()))))
+
+    def _prepare(self, path: str, asked: str) -> None:
+        settings = self._asked
+        try:
+            fit = prepare(Path(path), context=settings.context, kv=settings.kv)
+        except Unusable as error:
+            self._put(NotPrepared(path, str(error)))
+        else:
+            self._put(Prepared(path, fit, asked))
+
+    def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
+        reason = saver.rename(name, session, moves)
+        self._put(SaveFailed(reason) if reason else Kept(name))
+
+    def _save(self, text: bytes) -> None:
+        try:
+            path = save_prompt(self._folder, text, datetime.now())
+        except OSError as error:
+            self._put(SaveFailed(f"{self._folder}: {system_reason(error)}"))
+        else:
+            self._put(Saved(str(path)))

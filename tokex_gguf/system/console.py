@@ -1,0 +1,103 @@
+"""How the program ends, and the doors of what it prints: its exit codes, lines, JSON, and the log.
+
+No string goes to a terminal or a log but through here, the screen, or `tokens.visible`: models, sessions
+and the file system name things as they like.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tokex_gguf.values.tokens import visible
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Something failed at run time; wrong input, configuration or arguments; interrupted."""
+
+
+class Exit(Exception):
+    """Ends the program with a line and an exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def say(line: str) -> None:
+    """One line on standard error, with nothing in it that a terminal would obey, and no longer than can be read."""
+    if len(line) > 800:
+        line = f"{line[:500]}…{line[-250:]}"
+    if sys.stderr is None:  # closed; `print` would take standard output
+        return
+    try:
+        print(f"tokex-gguf: {visible(line)}", file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def dumps(value: object, *, ascii_only: bool) -> str:
+    """JSON in which nothing is raw that a terminal would obey, or that cannot be encoded."""
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
+    return _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
+
+
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters that JSON allows as they are, and those that turn the writing direction."""
+
+
+def show(text: str) -> None:
+    """Prints a line: for a terminal with nothing in it that one would obey, else as it is, for programs.
+
+    Raises OSError where nobody reads it.
+    """
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    print(visible(text) if terminal else text)
+
+
+class LogFormatter(logging.Formatter):
+    """Entries of one line each, a traceback's lines apart, with nothing in them that a terminal would obey."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        """The entry without its traceback."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  logging's own name
+        """The traceback."""
+        return "\n".join(map(visible, super().formatException(ei).split("\n")))
+
+
+class Once(argparse.Action):
+    """Stores an option's value. A second one is refused: the first would be forgotten."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Raises argparse.ArgumentError."""
+        given = vars(namespace).setdefault("_given", set())
+        if option_string is not None and self.dest in given:
+            raise argparse.ArgumentError(self, "given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with one line instead of the whole usage."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("action", None, Once)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises Exit."""
+        raise Exit(f"{message}; try --help", USAGE)

@@ -1,0 +1,79 @@
+"""What this machine has, by whatever way its system tells. Where it does not, zero or nothing."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from tokex_gguf.system.limits import limits
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of memory that this program can have without swapping, and at all; zeros where unknown."""
+    free, total = _physical()
+    allowed = limits()
+    if not allowed.memory or (total and allowed.memory >= total):
+        return free, total
+    return min(allowed.free, free) if total else allowed.free, allowed.memory
+
+
+def _physical() -> tuple[int, int]:
+    """Bytes available on the whole machine, and built into it; zeros where unknown."""
+    try:
+        if sys.platform == "win32":
+            return _windows()
+        if sys.platform == "darwin":
+            return _macos()
+        return _linux(Path("/proc/meminfo").read_text())
+    except (OSError, ValueError, AttributeError, KeyError):
+        return 0, 0
+
+
+def _linux(meminfo: str) -> tuple[int, int]:
+    values = {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", meminfo, re.MULTILINE)}
+    return values["MemAvailable"], values["MemTotal"]
+
+
+def _macos() -> tuple[int, int]:
+    import subprocess
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    told = subprocess.run(["vm_stat"], capture_output=True, text=True, check=False).stdout
+    return _vm_stat(told), total
+
+
+def _vm_stat(told: str) -> int:
+    """Bytes available, from what macOS's vm_stat prints."""
+    size = re.search(r"page size of (\d+) bytes", told)
+    pages = dict(re.findall(r"^Pages ([\w ]+):\s+(\d+)\.", told, re.MULTILINE))
+    kinds = ("free", "inactive", "speculative", "purgeable")
+    return (int(size[1]) if size else 4096) * sum(int(pages.get(kind, 0)) for kind in kinds)
+
+
+def _windows() -> tuple[int, int]:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_uint32),
+            ("load", ctypes.c_uint32),
+            *((name, ctypes.c_uint64) for name in ("total", "free", "t1", "f1", "t2", "f2", "f3")),
+        )
+
+    status = Status()
+    status.length = ctypes.sizeof(status)
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
+    return int(status.free), int(status.total)
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    if found:
+        return found[1]
+    import platform  # not on the way to the first frame
+
+    return platform.processor() or platform.machine()

@@ -1,0 +1,371 @@
+"""The whole screen as a function of the session and the terminal's size. Pure.
+
+header                          header
+prompt │ table                  prompt
+       │                        ───────
+status                          table
+legend, or what to tell         status, legend
+keys                            keys
+from 100 columns                below
+"""
+
+from pathlib import PurePath
+
+from tokex_gguf.play.keymap import Mode, hints
+from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
+from tokex_gguf.play.purposes import ForScore
+from tokex_gguf.play.session import Draft, Engine, Hunt, Layer, Score, Session
+from tokex_gguf.ui import theme
+from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
+from tokex_gguf.ui.layers import LAYERS
+from tokex_gguf.ui.lists import (
+    entries,
+    logarithmic,
+    model_lines,
+    prompt_lines,
+    score_lines,
+    tree_lines,
+)
+from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, shown, table_lines, unread
+from tokex_gguf.ui.window import window
+from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.tokens import glimpse, label, visible
+from tokex_gguf.values.tree import Node
+
+SMALLEST = (60, 16)
+"""Columns and rows below which there is no room to play."""
+WIDE = 100
+"""Columns from which prompt and table stand side by side."""
+
+
+class View:
+    """Draws sessions. It remembers layouts to be fast, and nothing else."""
+
+    def __init__(self) -> None:
+        self._prompt = PromptPane()
+
+    def screen(self, session: Session, width: int, height: int) -> list[Line]:
+        """Exactly `height` lines of exactly `width` cells."""
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            return _too_small(width, height)
+        body = height - 4
+        if session.mode is Mode.HELP:
+            lines = _help(session, width, body)
+        elif width >= WIDE:
+            lines = self._side_by_side(session, width, body)
+        else:
+            lines = self._stacked(session, width, body)
+        around = [header(session, width), status(session, width), second_line(session, width), footer(session, width)]
+        top, *bottom = [fit(line, width) for line in around]
+        return [top, *lines, *bottom]
+
+    def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
+        """What stands in a cell of the screen that was drawn last for this session and size."""
+        body = height - 4
+        if session.mode is Mode.HELP or width < SMALLEST[0] or not 1 <= y <= body:
+            return None
+        y -= 1
+        if width >= WIDE:
+            over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
+        else:
+            rows = _lower(body)
+            upper = body - 1 - rows
+            over, below = y > upper, y - upper - 1
+        if not over:
+            token = self._prompt.token_at(x - 1, y) if y < upper else None
+            return None if token is None else PointedAtToken(token)
+        row = _row_at(session, rows, below)
+        return None if row < 0 else PointedAtRow(row)
+
+    def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
+        right = _right_width(width)
+        left = width - right - 4
+        prompt = self._prompt.lines(session, left, height)
+        table = _filled(_beside(session, right - 1, height), right, height)
+        return [[("", " "), *a, ("class:rule", " │ "), *b] for a, b in zip(prompt, table, strict=True)]
+
+    def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
+        lower = _lower(height)
+        upper = height - 1 - lower
+        prompt = self._prompt.lines(session, width - 2, upper)
+        table = _filled(_beside(session, width - 1, lower), width, lower)
+        return [*([("", " "), *line, ("", " ")] for line in prompt), [("class:rule", "─" * width)], *table]
+
+
+def _row_at(session: Session, height: int, line: int) -> int:
+    """The row of the table or list on a line of its pane; -1 where there is none."""
+    if line < 1:
+        return -1
+    if session.mode not in (Mode.TREE, Mode.PROMPTS, Mode.MODELS):
+        return row_at(session, height, line - 1)
+    shown = entries(session, height)
+    return shown[line - 1] if line <= len(shown) else -1
+
+
+def _right_width(width: int) -> int:
+    return min(64, 30 + width // 6)
+
+
+def _lower(height: int) -> int:
+    return max(6, (height - 1) * 3 // 5)
+
+
+def _beside(session: Session, width: int, height: int) -> list[Line]:
+    """What stands beside the prompt."""
+    if session.mode is Mode.INPUT:
+        return score_lines(session, width, height)
+    if session.mode is Mode.TREE:
+        return tree_lines(session, width, height)
+    if session.mode is Mode.PROMPTS:
+        return prompt_lines(session, width, height)
+    if session.mode is Mode.MODELS:
+        return model_lines(session, width, height)
+    return table_lines(session, width, height)
+
+
+def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
+    """The lines, `height` of them, in exactly `width` cells."""
+    return [fit(line, width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
+
+
+def _too_small(width: int, height: int) -> list[Line]:
+    told = (f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells,", f"not {width}x{height}.", "ctrl+q quits")
+    return [fit([("", told[row] if row < len(told) else "")], width) for row in range(height)]
+
+
+def _help(session: Session, width: int, height: int) -> list[Line]:
+    lines, selected = help_lines(session.explained, width, session.scroll)
+    inside = window(selected, len(lines), height)
+    shown = [lines[index] for index in inside]
+    if inside.stop < len(lines):
+        shown[-1] = [("class:dim", "   ↓ more")]
+    return _filled(shown, width, height)
+
+
+def header(session: Session, width: int) -> Line:
+    """Product, model, quantisation, context used and there."""
+    model = session.model
+    if model is None:
+        name = visible(PurePath(session.settings.model).name)
+        return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
+    right = f"  context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
+    left = f" {visible(model.name)} · {visible(model.architecture)} · {visible(model.quantization)}"
+    return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
+
+
+def status(session: Session, width: int) -> Line:
+    """Where the player is, and whether the table is true."""
+    right = [*_state(session), ("", " ")]
+    unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
+    if not session.prompts:
+        return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
+    if unread(session) is not None:
+        return spread([("", " a text to start with")], right, width)
+    _, cursor, tip = shown(session)
+    parts: list[tuple[int, Line]] = [
+        (9, [("", f" {_name(session, tip)}")]),
+        (8, [("", f"tokens: {tip.depth}")]),
+    ]
+    if session.unsaved:
+        parts.insert(0, (10, unsaved))
+    if session.draft is not None:
+        parts += _joint(session.draft)
+    elif cursor is not None:
+        parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
+    if tip.logprob is not None and tip.perplexity is not None:
+        parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
+        parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
+    needed = [line for importance, line in parts if importance >= 8]
+    if session.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
+        # What it cost is told where there is room for it.
+        right = [part for part in right if part[0] != "class:dim"]
+    return spread(choose(parts, width - width_of(right) - 1), right, width)
+
+
+def _name(session: Session, tip: Node) -> str:
+    """What the path that is shown is to the player."""
+    tips = [prompt.tip for prompt in session.prompts]
+    index = session.row if session.mode is Mode.PROMPTS else session.active
+    if session.mode is Mode.TREE and tips[index] is not tip:
+        if tip not in tips:
+            return "a visited path"
+        index = tips.index(tip)
+    return f"Prompt {index + 1}/{len(tips)}"
+
+
+def _joint(draft: Draft) -> list[tuple[int, Line]]:
+    """How many tokens are typed, and how likely they are together."""
+    count = draft.tip.depth - draft.base.depth
+    if count == 0:
+        return []
+    parts: list[tuple[int, Line]] = [(8, [("class:notice", f"+{count}")])]
+    logprob = Score(draft.base, draft.tip).logprob
+    if logprob is not None:
+        parts.append((8, [("", f"joint p {logarithmic(logprob)}  ln p {logprob:.2f}")]))
+    return parts
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 10_000 else f"{value:.2e}"
+
+
+def _state(session: Session) -> Line:
+    """`ready`, `working` with progress, or what is wrong."""
+    if session.engine is Engine.DEAD:
+        way = "Esc, then r, restarts it" if session.mode.typing else "r restarts it"
+        return [("class:fault", f"engine stopped: {way}")]
+    if session.silence:
+        return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
+    if session.engine is Engine.LOADING:
+        back = ", Esc goes back" if session.origin else ""
+        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
+    if session.ready and session.newest(ForScore):
+        return [("class:busy", "working"), ("class:dim", "  scoring")]
+    if session.ready:
+        cost = session.cost
+        took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
+        took = f"{took}, {cost.seconds * 1000:.0f} ms" if cost.tokens else f"known, {took}"
+        return [("class:dim", f"{took}  "), ("class:state", "ready")]
+    if session.prompts and session.full is not None:
+        return [("class:fault", f"context full ({session.full}/{session.full})")]
+    if session.prompts and session.autoplay:
+        cost = session.cost
+        speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
+        return [("class:busy", "working"), ("class:dim", f"  autoplay, space stops it{speed}")]
+    if session.prompts and session.pending is not None:
+        progress = f"  {session.evaluated}/{session.prompt.tip.depth} tokens"
+        return [("class:busy", "working"), ("class:dim", progress)]
+    if session.prompts:
+        return [("class:fault", "no answer: → asks again")]
+    return [("class:busy", "working"), ("class:dim", "  reading the prompt")]
+
+
+def second_line(session: Session, width: int) -> Line:
+    """What is typed, or what there is to tell, else the layer's legend and the numbers of the token looked at."""
+    if session.mode.typing:
+        return _input(session, width)
+    if session.notice:
+        return [("class:notice", clip(" " + visible(session.notice), width))]
+    parts: list[tuple[int, Line]] = []
+    if session.layer is not Layer.PLAIN:
+        parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
+    if session.model and unread(session) is None:
+        _, cursor, tip = shown(session)
+        if tip.differs is not None:
+            important = 8 if cursor is None else 4
+            parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
+        if cursor is not None:
+            parts += _of_token(session, tip, cursor)
+        else:
+            parts += _of_tip(session, tip, session.model.vocab_size)
+    return [("", " "), *choose(parts, width - 1)]
+
+
+def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Line]]:
+    """The last token's own numbers, and how open it is what comes next."""
+    parts: list[tuple[int, Line]] = []
+    if tip.taken is not None:
+        name = clip(label(glimpse(session.piece(tip.token).data)), 20)
+        parts.append(
+            (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
+        )
+        parts.append((5, [("class:dim", "rank "), ("", str(tip.taken.rank))]))
+    if tip.distribution is not None:
+        bits, normalised = tip.distribution.entropy_bits, tip.distribution.normalised_entropy(vocabulary)
+        told: Line = [("class:dim", "next: entropy "), ("", f"{bits:.2f} bits"), ("class:dim", f" ({normalised:.2f})")]
+        parts.append((6, told))
+    return parts
+
+
+def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]:
+    """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
+    piece = session.piece(node.token)
+    # What the layer colours by goes first: that is what is being looked for.
+    importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5}
+    importance |= {session.layer: 9} | ({session.prompt.sought: 9} if session.prompt.sought else {})
+    parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
+    if node.taken is not None and node.surprisal is not None:
+        parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
+        parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
+    if node.parent and node.parent.distribution:
+        bits = node.parent.distribution.entropy_bits
+        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, entropies(tip))))
+    parts.append((4, [("class:dim", f"id {node.token}")]))
+    parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
+    return parts
+
+
+def _bits(name: str, bits: float, others: Ranking) -> Line:
+    return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{others.place(bits)}")]
+
+
+def _input(session: Session, width: int) -> Line:
+    """The text that is typed, with its caret."""
+    search = session.mode is Mode.SEARCH
+    right: Line = []
+    if _spaced_twice(session):
+        right = [("class:notice", "there is a space before it already ")]
+    elif session.notice:
+        right = [("class:notice", visible(session.notice) + " ")]
+    elif search and session.hunt and session.hunt.rows is not None:
+        fault = visible(session.hunt.fault)
+        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.hunt))]
+    head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
+    # A long notice is cut, so that what is typed stays in sight.
+    right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
+    text, caret = session.line.text, session.line.caret
+    room = max(10, width - len(head) - width_of(right) - 2)
+    # No more of the text is looked at than can be seen of it, however long it is.
+    start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
+    here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
+    before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
+    style = "class:selected" if session.line.selected else "class:input"
+    line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
+    return spread(line, right, width)
+
+
+def _spaced_twice(session: Session) -> bool:
+    """Whether what is typed begins with a space, and what it goes on from ends with one."""
+    if session.draft is None or not session.line.text.startswith(" "):
+        return False
+    return session.piece(session.draft.base.token).data.endswith(b" ")
+
+
+def _found(session: Session, hunt: Hunt) -> str:
+    """How many tokens were found; where the only one is that of a number, that it is its id."""
+    text, query = session.line.text, session.line.text.strip()
+    if query and text != query and not query.startswith('"'):
+        return f"{hunt.total} found; spaces count in quotes "
+    if hunt.total == 0:
+        return "no token has this: Esc, then i, types it as several "
+    if hunt.total == 1 and hunt.rows and query == str(hunt.rows[0].token):
+        return "1 found, by its id "
+    return f"{hunt.total} found "
+
+
+def legend(layer: Layer, cells: int = 16) -> Line:
+    """The layer's name and its scale."""
+    row = LAYERS[layer]
+    if row.steps:
+        last = len(row.steps) - 1
+        line: Line = [("class:label", f"{layer.value} ")]
+        for index, name in enumerate(row.steps):
+            line += [(theme.shade(layer.value, index / last), f" {name} "), ("", " ")]
+        return line[:-1]
+    shades = [(theme.shade(layer.value, (index + 0.5) / cells), " ") for index in range(cells)]
+    return [("class:label", f"{layer.value} {row.low} "), *shades, ("class:label", f" {row.high}")]
+
+
+def footer(session: Session, width: int) -> Line:
+    """The keys that matter now, as many as fit."""
+    cursor = session.prompt.cursor if session.prompts else None
+    inner, choices = cursor is not None, cursor is None or cursor.depth > 1
+    parts: list[tuple[int, Line]] = [
+        (importance, [("class:key", keys), ("class:label", f" {label}")])
+        for importance, keys, label in hints(
+            session.mode, inner=inner, several=len(session.prompts) > 1, choices=choices
+        )
+    ]
+    everything = sum(width_of(line) + 2 for _, line in parts)
+    return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
