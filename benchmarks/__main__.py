@@ -114,7 +114,7 @@ class Bench:
 
         late: list[bool] = []
 
-        def foreseen(terminal: Terminal) -> list[float]:
+        def lookaheads(terminal: Terminal) -> list[float]:
             count, times = tokens(terminal), []
             for step in range(1, self.steps + 1):
                 terminal.collect(0.5)
@@ -152,7 +152,7 @@ class Bench:
             goal="≤ 1.25 x, ≤ 8 ms above" if self.slow else "≤ 8 ms above",
             met=seconds <= limit + 8 and (not self.slow or seconds <= 1.25 * limit),
         )
-        value = median([program(4, foreseen)() for _ in range(self.rounds)]) * 1000
+        value = median([program(4, lookaheads)() for _ in range(self.rounds)]) * 1000
         what = f"append at {depth}, foreseen" + (f" ({sum(late)} of {len(late)} not in time)" if any(late) else "")
         self.row(what, value, "ms", goal="≤ 20 ms", met=value <= 20)
         value = median([program(0, known)() for _ in range(self.rounds)]) * 1000
@@ -295,7 +295,7 @@ def redraw() -> Row:
 
     from tests.fake import Play
     from tokex_gguf.play.session import Layer, Prompt
-    from tokex_gguf.shell.runtime import Game
+    from tokex_gguf.shell.runtime import Runtime
     from tokex_gguf.ui.app import App
 
     class Output(DummyOutput):
@@ -310,7 +310,7 @@ def redraw() -> Row:
         node.attach(first.distribution)  # type: ignore[arg-type]
     from dataclasses import replace
 
-    game = Game(replace(play.session, prompts=(Prompt(tip),), layer=Layer.PROBABILITY), folder=Path())
+    game = Runtime(replace(play.session, prompts=(Prompt(tip),), layer=Layer.PROBABILITY), folder=Path())
     app = App(game, DummyInput(), Output()).application
     times = []
     for index in range(25):

@@ -9,11 +9,11 @@ from tokex_gguf.engine.protocol import (
     Continued,
     Evaluate,
     Evaluated,
-    Foresee,
-    Foreseen,
     Found,
     Load,
     Loaded,
+    Lookahead,
+    LookaheadDone,
     Ping,
     Pong,
     Reply,
@@ -22,8 +22,10 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
 )
+from tokex_gguf.play.messages import Effect, Message, Send
+from tokex_gguf.play.requests import begin
 from tokex_gguf.play.session import Session, Settings
-from tokex_gguf.play.update import Effect, Message, Send, begin, update
+from tokex_gguf.play.update import update
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece
 
@@ -95,7 +97,7 @@ class Play:
         self.effects: list[Effect] = []
         self.checks: list[Check] = []
         """Comparisons with the tokenizer's own tokens; nothing else waits for them."""
-        self.decoded = self.foreseen = 0
+        self.decoded = self.lookaheads = 0
         self._collect(begin(self.session))
 
     def _collect(self, effects: list[Effect]) -> None:
@@ -145,10 +147,10 @@ class Play:
             shown = tokens[: request.top]
             values = [taken(request.path, token) for token in shown]
             return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
-        if isinstance(request, Foresee):
-            self.foreseen += len(request.tokens)
+        if isinstance(request, Lookahead):
+            self.lookaheads += len(request.tokens)
             answers = [distribution([*request.path, token], request.top) for token in request.tokens]
-            return Foreseen(request.request, request.tokens, answers, PIECES)
+            return LookaheadDone(request.request, request.tokens, answers, PIECES)
         return None
 
 

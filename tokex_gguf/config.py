@@ -73,7 +73,7 @@ class Display:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineOptions:
     """[engine]"""
 
     threads: int = field(default=0, metadata={"range": (0, 1024)})
@@ -95,7 +95,7 @@ class Config:
     model: Model = Model()
     prompt: Prompt = Prompt()
     display: Display = Display()
-    engine: Engine = Engine()
+    engine: EngineOptions = EngineOptions()
 
 
 class Found(NamedTuple):

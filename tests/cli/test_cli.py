@@ -28,7 +28,7 @@ from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.engine.worker import llama
 from tokex_gguf.models import resolve
 from tokex_gguf.sessions.autosave import End, Lost, Rescued
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, machine, signals
 
 ROOT = Path(__file__).parent.parent.parent
@@ -750,7 +750,7 @@ def test_what_is_not_saved_at_the_end_is_told_and_no_success(
 ) -> None:
     monkeypatch.setattr(signals, "listen", lambda _: None)
     monkeypatch.setattr(signals, "hold", lambda: None)
-    game = cast("Game", SimpleNamespace(close=lambda *_: end))
+    game = cast("Runtime", SimpleNamespace(close=lambda *_: end))
     assert main._leave(game, 1.0) is False
     told = capsys.readouterr().err.splitlines()
     assert len(told) == len(said) and all(part in line for part, line in zip(said, told, strict=True))

@@ -13,8 +13,8 @@ from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.engine.worker.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.rules import text_entry
-from tokex_gguf.play.update import Typed
 
 
 @given(st.integers(1, 50), st.integers(0, 20_000), st.integers(1, 200))

@@ -26,11 +26,11 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     Evaluated,
     Failed,
-    Foresee,
-    Foreseen,
     Load,
     Loaded,
     Loading,
+    Lookahead,
+    LookaheadDone,
     Request,
     Stop,
     Tokenize,
@@ -233,11 +233,11 @@ def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
     conversation.load(model_path)
     conversation.client.send(Evaluate(1, LONG[:40], 0, 5))
     assert isinstance(conversation.next(), Evaluated)
-    conversation.client.send(Foresee(2, LONG[:40], [5, 6, 7], 5))
+    conversation.client.send(Lookahead(2, LONG[:40], [5, 6, 7], 5))
     first = conversation.next()
-    assert isinstance(first, Foreseen)
+    assert isinstance(first, LookaheadDone)
     second = conversation.next()
-    assert isinstance(second, Foreseen)
+    assert isinstance(second, LookaheadDone)
     assert (first.tokens, second.tokens) == ([5], [6, 7])
     conversation.client.send(Evaluate(3, [*LONG[:40], 6, 8], 41, 5))
     reply = conversation.next()
@@ -251,10 +251,10 @@ def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
     conversation.load(tiny["mamba"])
     conversation.client.send(Evaluate(1, [5, 6, 7], 2, 5))
     assert isinstance(conversation.next(), Evaluated)
-    conversation.client.send(Foresee(2, [5, 6, 7], [1, 2, 3, 4], 5))
+    conversation.client.send(Lookahead(2, [5, 6, 7], [1, 2, 3, 4], 5))
     for _ in range(2):
         reply = conversation.next()
-        assert isinstance(reply, Foreseen)
+        assert isinstance(reply, LookaheadDone)
         assert len(reply.tokens) == len(reply.distributions) == 1
 
 
@@ -273,12 +273,12 @@ def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", mon
     monkeypatch.setattr(client_module, "QUIET", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
-    check, foresee, evaluate = Check(1, [1], True), Foresee(2, [1], [2], 5), Evaluate(3, [1], 0, 5)
+    check, look_ahead, evaluate = Check(1, [1], True), Lookahead(2, [1], [2], 5), Evaluate(3, [1], 0, 5)
     client.send(check)
-    client.send(foresee)
+    client.send(look_ahead)
     client.send(Stop())  # goes at once, and what was held with it, in its order
     receiver = Receiver()
-    assert [receiver.decode(echo.stderr.readline()) for _ in range(3)] == [check, foresee, Stop()]
+    assert [receiver.decode(echo.stderr.readline()) for _ in range(3)] == [check, look_ahead, Stop()]
     client.send(evaluate)
     assert receiver.decode(echo.stderr.readline()) == evaluate
     client.close()
@@ -373,12 +373,12 @@ def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.Mo
 
 
 def test_foresight_waits_for_everything_else() -> None:
-    box = inbox(Foresee(1, [1], [2], 5), Tokenize(2, "a", True), Foresee(3, [1], [3], 5))
-    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Foresee(3, [1], [3], 5)]
+    box = inbox(Lookahead(1, [1], [2], 5), Tokenize(2, "a", True), Lookahead(3, [1], [3], 5))
+    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Lookahead(3, [1], [3], 5)]
 
 
 @pytest.mark.parametrize("newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop()])
-@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Foresee(1, [1], [2], 5)])
+@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Lookahead(1, [1], [2], 5)])
 def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request) -> None:
     box = inbox(older)
     assert box.next() == older
@@ -390,7 +390,7 @@ def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request
 def test_foresight_and_text_end_no_evaluation() -> None:
     box = inbox(Evaluate(1, [1], 0, 5))
     box.next()
-    box._take(Foresee(2, [1], [2], 5))
+    box._take(Lookahead(2, [1], [2], 5))
     box._take(Tokenize(3, "a", True))
     assert not box.abort.asked
 

@@ -313,8 +313,8 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 ) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    foreseen = evaluator.foresee(natalia, tokens, 30)
-    for token, distribution in zip(tokens, foreseen, strict=True):
+    lookaheads = evaluator.look_ahead(natalia, tokens, 30)
+    for token, distribution in zip(tokens, lookaheads, strict=True):
         path = [*natalia, token, 100]
         assert tip(evaluator, path)[1] == 1, "the foreseen token itself is cached"
         assert_close(distribution, tip(evaluator, [*natalia, token])[0])
@@ -323,9 +323,9 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    foreseen = evaluator.foresee(natalia, tokens, 30)
+    lookaheads = evaluator.look_ahead(natalia, tokens, 30)
     fresh = Evaluator(load())
-    for token, distribution in zip(tokens, foreseen, strict=True):
+    for token, distribution in zip(tokens, lookaheads, strict=True):
         assert_close(distribution, tip(fresh, [*natalia, token])[0])
 
 
@@ -337,8 +337,8 @@ def test_looking_ahead_for_long_leaves_the_other_prompts_cached(evaluator: Evalu
     distribution, _ = tip(evaluator, path)
     for step in range(40):
         tokens = list(distribution.ids[:4])
-        foreseen = evaluator.foresee(path, tokens[:1], 30) + evaluator.foresee(path, tokens[1:], 30)
-        distribution = foreseen[step % 4]
+        lookaheads = evaluator.look_ahead(path, tokens[:1], 30) + evaluator.look_ahead(path, tokens[1:], 30)
+        distribution = lookaheads[step % 4]
         path = [*path, tokens[step % 4]]
     assert tip(evaluator, [*path, 100])[1] == 1
     for other in others:
@@ -349,11 +349,11 @@ def test_foresight_at_the_end_of_the_context_is_refused(load: Loader, natalia: l
     evaluator = Evaluator(load(context=64))
     tip(evaluator, natalia[:64])
     with pytest.raises(ContextFull):
-        evaluator.foresee(natalia[:64], [1], 30)
+        evaluator.look_ahead(natalia[:64], [1], 30)
 
 
 def test_foresight_makes_up_for_what_was_given_up(evaluator: Evaluator, natalia: list[int]) -> None:
-    (distribution,) = evaluator.foresee(natalia, [5], 30)
+    (distribution,) = evaluator.look_ahead(natalia, [5], 30)
     assert_close(distribution, tip(evaluator, [*natalia, 5])[0])
 
 

@@ -16,7 +16,7 @@ from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import Interrupted, Llama
 from tokex_gguf.play.keymap import Action
-from tokex_gguf.play.update import Typed
+from tokex_gguf.play.messages import Typed
 
 SEED = int(os.environ.get("LEAKS_SEED", "1"))
 GROWTH = 1.05
@@ -51,13 +51,13 @@ def step(player: Patient, chance: random.Random) -> None:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
         player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
-        player.until(lambda session: session.hunt and session.hunt.rows)
+        player.until(lambda session: session.token_search and session.token_search.rows)
         player.press(Action.CLOSE)
     elif kind == "type":
         player.press(
             Action.INPUT, Typed(chance.choice([" the cat", " one"])), chance.choice([Action.ENTER, Action.SCORE])
         )
-        player.until(lambda session: session.draft is None or session.scores)
+        player.until(lambda session: session.continuation is None or session.scores)
         player.press(Action.CLOSE, Action.CLEAR_SCORES)
     else:
         player.press({"next": Action.NEXT, "copy": Action.COPY, "remove": Action.REMOVE}[kind])
@@ -128,7 +128,7 @@ def hold(steps: int, path: Path, figure: Figure) -> None:
         try:
             distribution, _ = tip(evaluator, paths[place], 10)
             if chance.random() < 0.3:
-                evaluator.foresee(paths[place], list(distribution.ids[:4]), 10)
+                evaluator.look_ahead(paths[place], list(distribution.ids[:4]), 10)
         except (Interrupted, ContextFull):
             pass
         stop.left = None
@@ -159,6 +159,6 @@ def test_look_ahead_from_a_path_whose_cells_are_gone(name: str, tiny: dict[str, 
         model.cut(sequence, 2)
         evaluator._sequences.hold(sequence, path[: model.count(sequence)])
     for tokens in ([1], [2, 3]):
-        for token, distribution in zip(tokens, evaluator.foresee(path, tokens, 10), strict=False):
+        for token, distribution in zip(tokens, evaluator.look_ahead(path, tokens, 10), strict=False):
             assert difference(distribution, fresh.probabilities([*path, token])) < 1e-3
     fresh.close()

@@ -17,7 +17,7 @@ from tokex_gguf.engine.protocol import Tokenize, Tokenized
 from tokex_gguf.engine.worker.spelling import difference
 from tokex_gguf.models.discovery import bundled_model
 from tokex_gguf.play.keymap import Action
-from tokex_gguf.play.update import Typed
+from tokex_gguf.play.messages import Typed
 
 
 @pytest.mark.parametrize(

@@ -110,12 +110,12 @@ class Walker:
     def _foresee(self) -> None:
         tokens = list(self._tip.ids[:4])
         try:
-            foreseen = self.evaluator.foresee(self._path, tokens[:1], self.top)
-            foreseen += self.evaluator.foresee(self._path, tokens[1:], self.top)
+            lookaheads = self.evaluator.look_ahead(self._path, tokens[:1], self.top)
+            lookaheads += self.evaluator.look_ahead(self._path, tokens[1:], self.top)
         except ContextFull:
             return
-        assert foreseen, "where sequences are few, at least the first"
-        for token, distribution in zip(tokens, foreseen, strict=False):
+        assert lookaheads, "where sequences are few, at least the first"
+        for token, distribution in zip(tokens, lookaheads, strict=False):
             self._compare(distribution, [*self._path, token])
         if self.chance.random() < 0.7:
             self._path = [*self._path, self.chance.choice(tokens)]
@@ -128,7 +128,7 @@ class Walker:
         self.stop.left = self.chance.randrange(400 if self.model.can_cut else 3)
         try:
             if self.chance.random() < 0.3:
-                self.evaluator.foresee(self._path, list(self._tip.ids[:3]), self.top)
+                self.evaluator.look_ahead(self._path, list(self._tip.ids[:3]), self.top)
             else:
                 tip(self.evaluator, path, self.top)
         except (Interrupted, ContextFull):

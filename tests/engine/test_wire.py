@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from tests.engine.test_protocol import EXAMPLES
 from tokex_gguf.engine.path_delta import Receiver, Sender
-from tokex_gguf.engine.protocol import Check, Continue, Evaluate, Foresee, Message, Request, Search
+from tokex_gguf.engine.protocol import Check, Continue, Evaluate, Lookahead, Message, Request, Search
 
 paths = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 requests: st.SearchStrategy[Request] = st.one_of(
     st.builds(Evaluate, st.integers(), paths, st.integers(), st.integers(), st.none() | st.integers()),
-    st.builds(Foresee, st.integers(), paths, paths, st.integers()),
+    st.builds(Lookahead, st.integers(), paths, paths, st.integers()),
     st.builds(Continue, st.integers(), paths, st.integers()),
     st.builds(Search, st.integers(), paths, st.text(), st.integers()),
     st.builds(Check, st.integers(), paths, st.booleans()),

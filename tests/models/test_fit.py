@@ -110,8 +110,8 @@ def test_the_engine_takes_what_was_foreseen(
     ).stdout
     about = metadata.read(path)
     model = about.weight_bytes + PER_TOKEN * about.vocab_size + STATES * about.state_bytes
-    foreseen = model + cells * about.kv_bytes_per_token(BYTES[kv])
-    beside = int(told) - foreseen
+    lookaheads = model + cells * about.kv_bytes_per_token(BYTES[kv])
+    beside = int(told) - lookaheads
     print(f"{name}: {int(told) / 1e6:.0f} MB, of which {beside / 1e6:.0f} MB are the process itself")
     assert 0.2 * OVERHEAD < beside < 0.8 * OVERHEAD
 

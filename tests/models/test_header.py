@@ -24,7 +24,7 @@ from tokex_gguf.models.gguf import checks, metadata
 from tokex_gguf.models.gguf import reader as gguf_reader
 from tokex_gguf.models.gguf.metadata import BadHeader, Header, glance, read
 from tokex_gguf.models.preflight import Unusable, prepare
-from tokex_gguf.play.session import Engine
+from tokex_gguf.play.session import EngineStatus
 
 SEED = int(os.environ.get("HEADER_SEED", "1"))
 
@@ -627,11 +627,11 @@ def outcome(path: Path, folder: Path) -> str:
         return "refused"
     player = Patient(folder, path, "the cat", context=min(fit.context or 256, 256), lookahead=0)
     try:
-        player.until(lambda s: s.ready or s.full or s.engine is Engine.DEAD or player.game.quit)
+        player.until(lambda s: s.ready or s.full or s.engine is EngineStatus.DEAD or player.game.quit)
         player.screen(80, 24)
         told = player.game.quit.fault if player.game.quit else player.session.notice
         assert "\n" not in told
-        if player.session.engine is Engine.DEAD:
+        if player.session.engine is EngineStatus.DEAD:
             assert told.startswith("the engine stopped ("), told
             return "stopped"
         assert player.game.quit is None or told

@@ -8,11 +8,9 @@ import pytest
 
 from tests import fake
 from tests.fake import PIECES, Play, started
-from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Foresee, Search, Stop, Tokenize
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Lookahead, Search, Stop, Tokenize
 from tokex_gguf.play.keymap import Action, Mode, in_mode
-from tokex_gguf.play.rules import cursor as rule_cursor
-from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
-from tokex_gguf.play.update import (
+from tokex_gguf.play.messages import (
     Edit,
     Edited,
     EditFailed,
@@ -25,6 +23,8 @@ from tokex_gguf.play.update import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.rules import cursor as rule_cursor
+from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.outline import branches
 from tokex_gguf.values.ranking import surprisals
@@ -272,12 +272,14 @@ def searching(*text: str) -> Play:
 def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
     play = searching()
     path = play.session.prompt.tip.path()
-    assert play.session.hunt and play.session.hunt.rows
-    assert [row.token for row in play.session.hunt.rows] == fake.ranked(path)
+    assert play.session.token_search and play.session.token_search.rows
+    assert [row.token for row in play.session.token_search.rows] == fake.ranked(path)
     play.press(Typed("A"))
     wanted = [token for token in fake.ranked(path) if "a" in PIECES[token].data.decode().lower()]
-    assert [row.token for row in play.session.hunt.rows] == wanted
-    assert [row.rank for row in play.session.hunt.rows] == [fake.ranked(path).index(token) + 1 for token in wanted]
+    assert [row.token for row in play.session.token_search.rows] == wanted
+    assert [row.rank for row in play.session.token_search.rows] == [
+        fake.ranked(path).index(token) + 1 for token in wanted
+    ]
 
 
 def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> None:
@@ -299,9 +301,9 @@ def test_only_the_newest_search_counts() -> None:
     first, second = play.asked
     assert isinstance(first, Search) and isinstance(second, Search)
     play.take(play.reply(first))  # type: ignore[arg-type]
-    assert play.session.hunt and play.session.hunt.rows is None
+    assert play.session.token_search and play.session.token_search.rows is None
     play.answer()
-    assert play.session.hunt.rows is not None
+    assert play.session.token_search.rows is not None
 
 
 def test_nothing_found_appends_nothing_and_escape_changes_nothing() -> None:
@@ -326,9 +328,9 @@ def test_a_search_at_an_inner_place_opens_a_new_prompt() -> None:
 def test_typed_text_shows_its_probability_and_enter_appends_it_for_nothing() -> None:
     play = started("hello").press(Action.INPUT, Typed("w"), Typed("o"))
     path, typed = fake.text_to_path("hello"), fake.text_to_path("wo")
-    assert play.session.draft and play.session.draft.tip.path() == [*path, *typed]
+    assert play.session.continuation and play.session.continuation.tip.path() == [*path, *typed]
     expected = fake.logprobs(path)[typed[0]] + fake.logprobs([*path, typed[0]])[typed[1]]
-    score = Score(play.session.draft.base, play.session.draft.tip)
+    score = Score(play.session.continuation.base, play.session.continuation.tip)
     assert score.logprob == pytest.approx(expected)
     assert paths(play) == [path], "nothing is appended yet"
     decoded = play.decoded
@@ -356,7 +358,7 @@ def test_escape_leaves_the_prompt_as_it_was() -> None:
     play = started("hello").press(Action.DOWN)
     before = play.session.prompt
     play.press(Action.INPUT, Typed("wo"), Action.CLOSE)
-    assert play.session.prompt == before and play.session.draft is None and play.session.ready
+    assert play.session.prompt == before and play.session.continuation is None and play.session.ready
 
 
 def test_phrases_are_scored_against_each_other() -> None:
@@ -516,7 +518,7 @@ def test_the_tree_has_every_path_visited_folded_and_the_likeliest_first() -> Non
 
 def test_the_tree_does_not_show_what_was_only_foreseen() -> None:
     play = started("hello", lookahead=4)
-    assert play.foreseen == 4
+    assert play.lookaheads == 4
     assert len(branches(play.session.prompt.tip, ())) == 1
 
 
@@ -640,7 +642,7 @@ def test_look_ahead_rests_while_one_looks_back_or_types() -> None:
         tip = play.session.prompt.tip
         tip.children.clear()
         play.take(action)
-        assert not any(isinstance(request, Foresee) for request in play.asked)
+        assert not any(isinstance(request, Lookahead) for request in play.asked)
 
 
 def test_surprisal() -> None:

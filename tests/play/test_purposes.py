@@ -12,6 +12,7 @@ from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Typed
 from tokex_gguf.play.purposes import (
     ForAutoplay,
     ForCarried,
@@ -27,7 +28,6 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.session import Session, shares
-from tokex_gguf.play.update import Edited, ListedModels, Prepared, Quit, Typed
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Taken
 
@@ -192,12 +192,12 @@ def test_a_refused_search_says_so_until_there_is_another_answer() -> None:
     play.take(Failed(asked_for(play.session, ForSearch), REASON))
     play.asked.clear()
     play.take(Action.DOWN)
-    assert not play.session.hunt or play.session.hunt.rows == ()
+    assert not play.session.token_search or play.session.token_search.rows == ()
     assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
     play.press(Action.APPEND)
     assert play.session.notice == REASON and play.session.mode is Mode.SEARCH
     play.press(Action.ERASE)
-    assert play.session.hunt and play.session.hunt.rows and not play.session.hunt.fault
+    assert play.session.token_search and play.session.token_search.rows and not play.session.token_search.fault
 
 
 def test_a_refused_text_appends_no_earlier_one() -> None:

@@ -11,8 +11,7 @@ from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokeni
 from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.keymap import Action, Mode
-from tokex_gguf.play.session import OF_ENGINE, OF_GAME, OF_SCREEN, Engine, Layer, Session
-from tokex_gguf.play.update import (
+from tokex_gguf.play.messages import (
     ListedModels,
     ListModels,
     Message,
@@ -25,6 +24,7 @@ from tokex_gguf.play.update import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.session import OF_ENGINE, OF_GAME, OF_SCREEN, EngineStatus, Layer, Session
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -130,7 +130,7 @@ def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
     chosen(play)
     assert play.session.settings.model == "other.gguf"
     play.take(OTHER)
-    assert play.answer().session.shelf["fake.gguf"].settings.asked == "maker/fake:Q8_0"
+    assert play.answer().session.other_games["fake.gguf"].settings.asked == "maker/fake:Q8_0"
     play.session = replace(play.session, preparing="fake.gguf")
     play.take(Prepared("fake.gguf", Fit(0, 5000)))
     assert play.session.settings.model == "fake.gguf" and play.session.settings.asked == "maker/fake:Q8_0"
@@ -160,9 +160,9 @@ def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
     play.answer()
     assert paths(play) == prompts and play.decoded == decoded
     assert play.session.prompts == before.prompts and play.session.root is before.root
-    assert play.session.ready and list(play.session.shelf) == ["other.gguf"]
+    assert play.session.ready and list(play.session.other_games) == ["other.gguf"]
     # And to the other one again: as that was left.
-    other_paths = [prompt.tip.path() for prompt in play.session.shelf["other.gguf"].prompts]
+    other_paths = [prompt.tip.path() for prompt in play.session.other_games["other.gguf"].prompts]
     other(_relisted(play))
     assert paths(play) == other_paths and play.decoded == decoded
 
@@ -194,7 +194,7 @@ def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) ->
     assert "back to the model before" in play.session.notice
     # If that one fails as well, nothing goes round in circles.
     play.take(EngineDied("SIGSEGV"))
-    assert play.session.engine is Engine.DEAD and play.session.mode is Mode.BROKEN
+    assert play.session.engine is EngineStatus.DEAD and play.session.mode is Mode.BROKEN
 
 
 def test_a_text_without_tokens_there_is_left_out() -> None:
@@ -249,8 +249,8 @@ def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
     before = game(play.session)
     play.take(EngineDied("SIGSEGV"))
     again(play)
-    assert play.session.engine is Engine.LOADING and game(play.session) == before
-    assert not play.session.origin and not play.session.shelf
+    assert play.session.engine is EngineStatus.LOADING and game(play.session) == before
+    assert not play.session.origin and not play.session.other_games
     play.take(Action.CURSOR_TIP)  # there is no model to go back to
     play.take(Loading(0.5))
     play.answer()
@@ -260,8 +260,8 @@ def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
     play.take(EngineDied("SIGKILL"))
     again(play)
     play.take(Failed(None, "it is broken"))
-    assert game(play.session) == before and play.session.engine is Engine.DEAD
-    assert list(play.session.shelf) == ["other.gguf"]
+    assert game(play.session) == before and play.session.engine is EngineStatus.DEAD
+    assert list(play.session.other_games) == ["other.gguf"]
 
 
 def test_a_file_that_is_loaded_again_is_checked_again() -> None:
@@ -289,7 +289,7 @@ def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -
     play.take(fault)
     play.answer()
     assert play.session.settings.model == "fake.gguf" and play.session.ready
-    assert game(play.session.shelf["other.gguf"]) == there
+    assert game(play.session.other_games["other.gguf"]) == there
     again(play, "other.gguf").answer()
     assert game(play.session) == there
 
@@ -299,7 +299,7 @@ def test_from_a_model_that_is_loading_the_way_back_leads_to_what_was_played() ->
     before = game(play.session)
     again(play, "other.gguf")
     again(play, "third.gguf")
-    assert play.session.origin == "fake.gguf" and list(play.session.shelf) == ["fake.gguf"]
+    assert play.session.origin == "fake.gguf" and list(play.session.other_games) == ["fake.gguf"]
     assert (play.session.settings.text, len(play.session.carried)) == (" Q R", 1)
     play.asked.clear()
     play.take(Action.CURSOR_TIP)
@@ -312,7 +312,7 @@ def test_the_model_that_was_left_while_it_was_loading_can_be_chosen() -> None:
     before = game(play.session)
     again(again(play, "other.gguf"))
     assert play.session.origin == "" and game(play.session) == before
-    assert play.answer().session.ready and not play.session.shelf
+    assert play.answer().session.ready and not play.session.other_games
 
 
 def test_texts_without_tokens_in_the_other_model_lead_back() -> None:
@@ -364,7 +364,7 @@ def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None
     play.take(Tokenized(start.request, text_to_path(start.text), PIECES))
     assert (len(play.session.prompts), len(play.session.carried)) == (1, 1)
     again(play, "third.gguf")
-    assert play.session.shelf["other.gguf"].carried and len(play.session.carried) == 1
+    assert play.session.other_games["other.gguf"].carried and len(play.session.carried) == 1
     assert len(play.answer().session.prompts) == 2
     assert len(again(play, "other.gguf").answer().session.prompts) == 2
 

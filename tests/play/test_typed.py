@@ -14,8 +14,8 @@ from tests.figures import Figure
 from tokex_gguf.engine.protocol import EngineDied, Failed, Tokenize
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.keymap import Action, Mode
-from tokex_gguf.play.session import EditState, Engine, Session
-from tokex_gguf.play.update import Edit, Edited, EditFailed, Keep, Kept, Prepared, SaveFailed, Typed
+from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
+from tokex_gguf.play.session import EditState, EngineStatus, Session
 from tokex_gguf.values.history import MOST_CHARACTERS, MOST_TEXTS, History
 from tokex_gguf.values.tree import Node
 
@@ -55,7 +55,7 @@ def test_what_comes_back_is_gone_on_from_where_the_player_is_now() -> None:
     play = typed("abc").press(Action.CLOSE, Action.APPEND)
     before = play.session.prompt.tip.path()
     play.press(Action.INPUT)
-    assert play.session.draft and play.session.draft.tip.path() == [*before, *fake.text_to_path("abc")]
+    assert play.session.continuation and play.session.continuation.tip.path() == [*before, *fake.text_to_path("abc")]
     play.press(Typed("d"), Action.ENTER)
     assert play.session.prompt.tip.path() == [*before, *fake.text_to_path("abcd")]
 
@@ -68,7 +68,7 @@ def test_a_name_that_was_left_comes_back_and_the_name_there_is_stays() -> None:
     play.take(SaveFailed("the disk is full"))
     assert play.press(Action.NAME).session.line.text == "mine", "it was not kept"
     play.take(Action.ENTER)
-    play.take(Kept("mine"))
+    play.take(SessionSaved("mine"))
     play.press(Action.NAME, Action.CLOSE)
     assert not play.session.histories[Mode.NAME].unfinished and not play.session.notice
 
@@ -87,7 +87,9 @@ def test_up_leads_through_what_was_typed_and_down_to_what_is_typed_now() -> None
     assert seen == ["two", "three", "new", "new"] and play.session.notice == "this is the newest text"
     tip = play.session.prompt.tip.path()
     play.press(Action.EARLIER, Action.EARLIER)
-    assert play.session.draft and play.session.draft.tip.path() == [*tip, *fake.text_to_path("two")], "its numbers, too"
+    assert play.session.continuation and play.session.continuation.tip.path() == [*tip, *fake.text_to_path("two")], (
+        "its numbers, too"
+    )
     play.press(Action.ENTER)
     assert play.session.prompt.tip.path() == [*tip, *fake.text_to_path("two")]
     assert play.session.histories[Mode.INPUT].texts == ("one", "three", "new", "two"), "nothing typed is gone"
@@ -103,7 +105,7 @@ def test_searches_have_a_history_of_their_own() -> None:
     play.press(Action.INPUT, Action.EARLIER)
     assert play.session.line.text == ""
     play.press(Action.CLOSE, Action.SEARCH, Action.EARLIER)
-    assert play.session.line.text == "a" and play.session.hunt and play.session.hunt.rows
+    assert play.session.line.text == "a" and play.session.token_search and play.session.token_search.rows
     assert play.press(Action.EARLIER).session.line.text == "k"
     assert play.press(Action.LATER).session.line.text == "a"
     play.press(Action.ERASE_LINE, Action.DOWN, Action.UP)
@@ -262,7 +264,7 @@ def test_a_paste_that_cannot_be_typed_is_kept(case: str) -> None:
     play.take(Typed("first"))
     play.take(Typed("pasted"))
     assert play.session.notice.endswith("the text is kept: i brings it back")
-    if play.session.engine is Engine.DEAD:
+    if play.session.engine is EngineStatus.DEAD:
         play.take(Action.RESTART)
     play.answer().press(Action.CLOSE, Action.CURSOR_TIP, Action.INPUT)
     assert play.session.line.text == "pasted"
@@ -447,7 +449,7 @@ class Writer:
         self.play.take(Typed(self.new()))
 
     def answer(self) -> None:
-        if self.play.session.engine is not Engine.DEAD:
+        if self.play.session.engine is not EngineStatus.DEAD:
             self.play.answer()
 
     def edit(self) -> None:
@@ -462,18 +464,18 @@ class Writer:
             self.play.take(EditFailed("it failed"))
 
     def die(self) -> None:
-        if self.play.session.engine is not Engine.DEAD:
+        if self.play.session.engine is not EngineStatus.DEAD:
             self.play.asked.clear()
             self.play.take(DIED)
 
     def refuse(self) -> None:
-        if not self.play.session.prompts or self.play.session.engine is not Engine.READY or not self.play.asked:
+        if not self.play.session.prompts or self.play.session.engine is not EngineStatus.READY or not self.play.asked:
             return
         if number := getattr(self.play.asked.pop(0), "request", 0):
             self.play.take(Failed(number, "no"))
 
     def choose_a_model(self) -> None:
-        if self.play.session.engine is Engine.READY:
+        if self.play.session.engine is EngineStatus.READY:
             file = self.chance.choice(["one.gguf", "two.gguf"])
             self.play.session = replace(self.play.session, preparing=file)
             self.play.take(Prepared(file, Fit(0, 0, "", True)))
@@ -481,7 +483,7 @@ class Writer:
     def missing(self) -> list[str]:
         """Words that are nowhere: in no line, no history, and no prompt's or phrase's tokens."""
         texts: list[str] = [self.play.session.line.text]
-        for session in (self.play.session, *self.play.session.shelf.values()):
+        for session in (self.play.session, *self.play.session.other_games.values()):
             texts += [session.editing.text if session.editing else "", *played(session.root)]
             texts += [text for history in session.histories.values() for text in (*history.texts, history.unfinished)]
         everything = "\n".join(texts)
@@ -510,7 +512,9 @@ def walks(count: int, figure: Figure) -> None:
         for _ in range(150):
             step = writer.chance.choice(writer.steps)
             step()
-            assert not (lost := writer.missing()), f"{lost} lost by {step.__name__} in walk {SEED}-{number}"
+            assert not (without_engine := writer.missing()), (
+                f"{without_engine} lost by {step.__name__} in walk {SEED}-{number}"
+            )
         words += len(writer.words)
     figure(count, "walks in which words are typed while engines die, refuse and change", seed=SEED, words=words)
 
@@ -526,7 +530,7 @@ def test_no_word_is_lost_in_long_walks(figure: Figure) -> None:
 
 def test_a_search_from_before_is_replaced_by_typing_and_not_lost() -> None:
     play = typed("el", Action.SEARCH).press(Action.CLOSE, Action.SEARCH)
-    assert play.session.line.text == "el" and play.session.hunt and play.session.hunt.rows is not None
+    assert play.session.line.text == "el" and play.session.token_search and play.session.token_search.rows is not None
     play.press(Typed("o"))
     assert play.session.line.text == "o"
     play.press(Action.EARLIER)

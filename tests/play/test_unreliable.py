@@ -25,12 +25,12 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     Evaluated,
     Failed,
-    Foresee,
-    Foreseen,
     Found,
     Load,
     Loaded,
     Loading,
+    Lookahead,
+    LookaheadDone,
     Ping,
     Pong,
     Reply,
@@ -42,9 +42,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.keymap import Action, Mode
-from tokex_gguf.play.purposes import ForNewPrompt
-from tokex_gguf.play.session import Engine, Score, Session, Settings
-from tokex_gguf.play.update import (
+from tokex_gguf.play.messages import (
     Beat,
     Edited,
     Effect,
@@ -63,9 +61,11 @@ from tokex_gguf.play.update import (
     Start,
     Typed,
     Unbound,
-    begin,
-    update,
 )
+from tokex_gguf.play.purposes import ForNewPrompt
+from tokex_gguf.play.requests import begin
+from tokex_gguf.play.session import EngineStatus, Score, Session, Settings
+from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.tokens import Piece
@@ -113,13 +113,13 @@ class FakeEngine:
         """Tokens whose pieces were sent: none is sent twice."""
 
     def send(self, request: Request) -> None:
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Foresee)
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead)
         if isinstance(request, Load | Tokenize | Chat | Ping):
             replaced = ()
-        elif isinstance(request, Foresee):
-            replaced = (Foresee, Continue)
+        elif isinstance(request, Lookahead):
+            replaced = (Lookahead, Continue)
         elif isinstance(request, Search):
-            replaced = (Foresee, Search)
+            replaced = (Lookahead, Search)
         elif isinstance(request, Check):
             replaced = (Check,)
         self.waiting = [one for one in self.waiting if not isinstance(one, replaced)]
@@ -154,7 +154,7 @@ class FakeEngine:
         return self._only_new(reply)
 
     def _only_new(self, reply: Reply) -> Reply:
-        if isinstance(reply, Tokenized | Evaluated | Foreseen | Continued | Found):
+        if isinstance(reply, Tokenized | Evaluated | LookaheadDone | Continued | Found):
             mentioned = set[int]()
             if isinstance(reply, Tokenized):
                 mentioned = set(reply.path)
@@ -179,9 +179,9 @@ class FakeEngine:
                 return Tokenized(request.request, path, PIECES)
             case Evaluate():
                 return fake.evaluated(request)
-            case Foresee():
+            case Lookahead():
                 values = [fake.distribution([*request.path, token], request.top) for token in request.tokens]
-                return Foreseen(request.request, request.tokens, values, PIECES)
+                return LookaheadDone(request.request, request.tokens, values, PIECES)
             case Search():
                 texts = {token: PIECES[token].data.decode().lower() for token in fake.ranked(request.path)}
                 tokens = [token for token, text in texts.items() if request.query in text]
@@ -255,7 +255,7 @@ class World:
         before = self.session
         self.session, effects = update(before, message)
         self.switches += self.session.settings.model != before.settings.model
-        self.deaths += self.session.engine is Engine.DEAD and before.engine is not Engine.DEAD
+        self.deaths += self.session.engine is EngineStatus.DEAD and before.engine is not EngineStatus.DEAD
         self._carry_out(effects)
         self._compare(before, message)
 
@@ -292,13 +292,13 @@ class World:
     def hear(self, replies: list[Reply]) -> None:
         engine = self.engine
         for reply in replies:
-            if engine is self.engine and self.session.engine is not Engine.DEAD:
+            if engine is self.engine and self.session.engine is not EngineStatus.DEAD:
                 self.take(reply)
                 if isinstance(reply, Failed) and reply.request is None and self.engine is engine:
                     engine.waiting.clear()
 
     def die(self) -> None:
-        if self.session.engine is not Engine.DEAD:
+        if self.session.engine is not EngineStatus.DEAD:
             self.engine.waiting.clear()
             self.take(EngineDied("SIGSEGV"))
 
@@ -319,7 +319,7 @@ class World:
         else:
             raise AssertionError("it goes on for ever")
         if not self.quit:
-            assert self.session.engine is not Engine.LOADING
+            assert self.session.engine is not EngineStatus.LOADING
             assert not self.session.waiting, (self.session.autoplay, self.session.mode, self.session.asked)
 
     # --- what must hold
@@ -333,7 +333,7 @@ class World:
                 self._own(before, session, message, player=player)
         elif before.prompts:
             # What is left is kept, to the last node, and comes back so.
-            assert game(session.shelf[before.settings.model]) == game(before)
+            assert game(session.other_games[before.settings.model]) == game(before)
             if file in self.games:
                 assert game(session) == self.games[file]
         else:
@@ -342,7 +342,7 @@ class World:
             self.games[file] = game(session)
         for other, played in self.games.items():
             if other != file:
-                assert game(session.shelf[other]) == played, f"{other} changed while {file} was played"
+                assert game(session.other_games[other]) == played, f"{other} changed while {file} was played"
 
     def _own(self, before: Session, after: Session, message: Message, *, player: bool) -> None:
         """A game's own prompts, removed ones and scores never get less, but by its own keys."""
@@ -373,12 +373,12 @@ class World:
         if self.quit:
             assert not self.session.prompts and not self.games
             return
-        if self.session.engine is Engine.DEAD:
+        if self.session.engine is EngineStatus.DEAD:
             self.take(Action.RESTART)
             self.settle()
             if self.quit:
                 return
-        assert self.session.engine is Engine.READY and self.session.prompts
+        assert self.session.engine is EngineStatus.READY and self.session.prompts
         assert not self.session.carried
         self.take(Action.CURSOR_TIP)
         if self.session.full is not None:

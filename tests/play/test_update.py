@@ -19,17 +19,17 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
     Failed,
-    Foresee,
     Load,
     Loaded,
     Loading,
+    Lookahead,
     Ping,
     Pong,
     Stop,
 )
 from tokex_gguf.play.keymap import Action, Mode
-from tokex_gguf.play.session import BEAT, DOUBT, DOUBT_AT_START, Engine, Layer, Session, selected_row, table
-from tokex_gguf.play.update import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
+from tokex_gguf.play.messages import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
+from tokex_gguf.play.session import BEAT, DOUBT, DOUBT_AT_START, EngineStatus, Layer, Session, selected_row, table
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.tokens import Piece
@@ -58,7 +58,7 @@ def test_loading_is_told() -> None:
     play = Play()
     play.take(Loading(0.5))
     assert play.session.progress == 0.5
-    assert play.session.engine is Engine.LOADING
+    assert play.session.engine is EngineStatus.LOADING
 
 
 def test_the_starting_text_is_tokenised_and_evaluated_once() -> None:
@@ -84,7 +84,7 @@ def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
         play = Play()
         play.take(action)
         play.answer()
-        assert play.session.engine is Engine.READY
+        assert play.session.engine is EngineStatus.READY
 
 
 # --- the table
@@ -413,10 +413,10 @@ def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
 # --- look-ahead
 
 
-def ahead(play: Play) -> Foresee:
+def ahead(play: Play) -> Lookahead:
     """The look-ahead that the game asks for now."""
     (request,) = play.asked
-    assert isinstance(request, Foresee)
+    assert isinstance(request, Lookahead)
     return request
 
 
@@ -447,12 +447,12 @@ def test_a_foreseen_token_is_appended_without_a_decode() -> None:
 
 def test_resting_on_a_row_asks_for_it_first_and_nothing_is_asked_twice() -> None:
     play = waiting().answer()
-    foreseen = play.foreseen
+    lookaheads = play.lookaheads
     play.take(Action.BOTTOM)
     assert ahead(play).tokens == [selected(play)]
     play.answer()
     play.press(Action.TOP, Action.BOTTOM, Action.LAYER, Action.HELP, Action.CLOSE)
-    assert play.foreseen == foreseen + 1
+    assert play.lookaheads == lookaheads + 1
 
 
 def test_an_answer_that_was_already_on_its_way_counts() -> None:
@@ -490,7 +490,7 @@ def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action)
 def test_lookahead_can_be_turned_off() -> None:
     play = started(lookahead=0)
     assert play.asked == []
-    assert play.foreseen == 0
+    assert play.lookaheads == 0
 
 
 def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
@@ -626,7 +626,7 @@ def test_the_engines_death_keeps_everything_and_r_restarts() -> None:
     play.press(Action.APPEND, Action.COPY)
     before = play.session
     play.take(EngineDied("SIGSEGV"))
-    assert play.session.engine is Engine.DEAD
+    assert play.session.engine is EngineStatus.DEAD
     assert "SIGSEGV" in play.session.notice
     assert (play.session.prompts, play.session.active) == (before.prompts, before.active)
     play.press(Action.POP, Action.LAYER)
@@ -666,7 +666,7 @@ def test_another_model_under_the_same_name_is_not_mixed_in() -> None:
     play.take(EngineDied("SIGKILL"))
     play.take(Action.RESTART)
     play.take(Loaded("Other", "fake", "Q4_0", 99, 4096, 8192, None, False))
-    assert play.session.engine is Engine.DEAD
+    assert play.session.engine is EngineStatus.DEAD
     assert "another model" in play.session.notice
     assert len(play.session.prompts) == 1
 
@@ -676,7 +676,7 @@ def test_a_restart_that_fails_keeps_the_prompts() -> None:
     play.take(EngineDied("SIGABRT"))
     play.take(Action.RESTART)
     play.take(Failed(None, "fake.gguf: no such file"))
-    assert play.session.engine is Engine.DEAD
+    assert play.session.engine is EngineStatus.DEAD
     assert play.effects == []
     assert "no such file" in play.session.notice
 
@@ -730,7 +730,7 @@ def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
     for _ in range(DOUBT):
         play.take(Beat())
     play.take(Action.RESTART)
-    assert play.effects[0] == Start() and play.session.engine is Engine.LOADING
+    assert play.effects[0] == Start() and play.session.engine is EngineStatus.LOADING
     assert play.session.silence == 0
     play.asked = [request for request in play.asked if isinstance(request, Load)]
     assert play.answer().session.ready

@@ -28,10 +28,10 @@ from tests.terminal import Terminal
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Beat, Typed
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.rules.histories import typing_mode
-from tokex_gguf.play.session import DOUBT, DOUBT_AT_START, Engine, Session
-from tokex_gguf.play.update import Beat, Typed
+from tokex_gguf.play.session import DOUBT, DOUBT_AT_START, EngineStatus, Session
 from tokex_gguf.values.distribution import Distribution
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,7 +53,7 @@ def loading(_: Patient) -> None:
 
 
 def loaded(player: Patient) -> None:
-    player.until(lambda session: session.engine is Engine.READY)
+    player.until(lambda session: session.engine is EngineStatus.READY)
 
 
 def ready(player: Patient) -> None:
@@ -83,13 +83,13 @@ def playing(player: Patient) -> None:
 def searching(player: Patient) -> None:
     player.ready()
     player.press(Action.SEARCH, Typed("c"), Typed("a"))
-    player.until(lambda session: session.hunt and session.hunt.rows)
+    player.until(lambda session: session.token_search and session.token_search.rows)
 
 
 def typing(player: Patient) -> None:
     player.ready()
     player.press(Action.INPUT, Typed(" the time"))
-    player.until(lambda session: session.draft and session.draft.tip is not session.draft.base)
+    player.until(lambda session: session.continuation and session.continuation.tip is not session.continuation.base)
 
 
 def entered(player: Patient) -> None:
@@ -170,7 +170,7 @@ def broken_before(player: Patient) -> None:
     player.ready()
     assert player.game.engine_pid
     os.kill(player.game.engine_pid, signal.SIGKILL)
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     player.press(Action.RESTART)
 
 
@@ -253,9 +253,9 @@ def provoke(player: Patient) -> None:
         if player.session.mode not in (Mode.PLAY, Mode.BROKEN):
             player.press(Action.CLOSE)
     for _ in range(20):
-        if player.session.engine is not Engine.DEAD:
-            player.until(lambda session: session.ready or session.full or session.engine is Engine.DEAD)
-        if player.session.engine is Engine.DEAD:
+        if player.session.engine is not EngineStatus.DEAD:
+            player.until(lambda session: session.ready or session.full or session.engine is EngineStatus.DEAD)
+        if player.session.engine is EngineStatus.DEAD:
             return
         if player.session.full:
             player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
@@ -274,7 +274,7 @@ def listen(player: Patient) -> str:
                 player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
             player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
     assert player.session.waiting
-    player.press(*[Beat()] * (DOUBT_AT_START if player.session.engine is Engine.LOADING else DOUBT))
+    player.press(*[Beat()] * (DOUBT_AT_START if player.session.engine is EngineStatus.LOADING else DOUBT))
     assert player.session.silence
     for size in ((130, 40), (80, 24), (60, 16)):
         assert f"engine silent for {player.session.silence:.0f} s: r restarts it" in player.screen(*size)
@@ -285,7 +285,7 @@ def die(player: Patient, name: str) -> str:
     """Waits for the end of an engine; returns what is told."""
     if name in LATENT:
         provoke(player)
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     told = player.session.notice
     way = "Esc, then r, restarts it" if typing_mode(player.session) else "press r to restart it"
     assert told.startswith("the engine stopped (") and told.endswith(way), told
@@ -319,10 +319,10 @@ def play(name: str, state: State, faulty: Faulty, folder: Path) -> str:
             assert player.session.histories[Mode.INPUT].unfinished == " the time"
         assert player.session.mode is (Mode.PLAY if name == HANG else Mode.BROKEN)
         player.press(Action.RESTART)
-        player.until(lambda session: session.engine is not Engine.LOADING)
-        player.until(lambda session: session.ready or session.full or session.engine is Engine.DEAD)
+        player.until(lambda session: session.engine is not EngineStatus.LOADING)
+        player.until(lambda session: session.ready or session.full or session.engine is EngineStatus.DEAD)
         session = player.session
-        assert session.engine is Engine.READY, session.notice
+        assert session.engine is EngineStatus.READY, session.notice
         assert session.mode is Mode.PLAY
         if state not in (loading, loaded):
             assert kept(session) == after
@@ -435,7 +435,7 @@ def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_pat
     assert player.session.pending
     answer = Distribution.of(1.0, [1], [0.0])
     player.game._put(Evaluated(player.session.pending, 1_000_000, [answer], [], {}, 1, 0.1, 1024))
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     assert player.session.notice.startswith("the engine stopped (its reply makes no sense); your prompts are safe")
     player.press(Action.RESTART)
     player.ready()
@@ -450,10 +450,10 @@ def test_a_header_that_was_damaged_meanwhile_is_not_given_to_llama_cpp(tiny: dic
     player.ready()
     assert player.game.engine_pid
     os.kill(player.game.engine_pid, signal.SIGKILL)
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     model.write_bytes(whole.replace(b"blk.1.attn_q.weight", b"blk.0.attn_q.weight"))
     player.press(Action.RESTART)
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     assert "the tensor 'blk.0.attn_q.weight' is there twice" in player.session.notice, player.session.notice
     model.write_bytes(whole)
     player.press(Action.RESTART)
@@ -466,7 +466,7 @@ def test_a_reply_without_an_end_is_a_failure(
 ) -> None:
     monkeypatch.setattr(client, "LONGEST", 100)
     player = Patient(tmp_path, tiny["qwen2"])
-    player.until(lambda session: session.engine is Engine.DEAD)
+    player.until(lambda session: session.engine is EngineStatus.DEAD)
     assert player.session.notice == "the engine stopped (unreadable reply): press r to restart it"
     player.game.close()
 

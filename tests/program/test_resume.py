@@ -17,8 +17,8 @@ from tests.fake import started
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.session import Settings
-from tokex_gguf.play.update import Keep, Kept, SaveFailed, Typed
 from tokex_gguf.sessions import codec
 from tokex_gguf.sessions.autosave import Autosave, Rescued
 from tokex_gguf.sessions.store import Slot
@@ -243,7 +243,7 @@ def test_naming_is_a_mode_of_its_own() -> None:
     play.take(Typed("my tale "))
     play.take(Action.ENTER)
     assert play.effects[0] == Keep("my tale") and play.session.mode is Mode.PLAY
-    play.take(Kept("my tale"))
+    play.take(SessionSaved("my tale"))
     assert play.session.name == "my tale"
     assert play.press(Action.NAME).session.line.text == "my tale"
     play.press(Action.CLOSE)

@@ -163,7 +163,7 @@ def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     said = quits(terminal)
     assert f"--session {name}" in said if name else "--resume" in said
     (session,) = saved(folder).values()
-    ((_, other),) = session.shelf.items()
+    ((_, other),) = session.other_games.items()
     assert session.model and "tiny" in session.model.name and other.model and "Smollm2" in other.model.name
     assert other.prompt.tip.depth == 5 and other.prompt.tip.children
     terminal = begin(*(["--session", name] if name else ["--resume"]))
@@ -193,7 +193,7 @@ def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
     terminal.shows(READY)
     quits(terminal)
     (session,) = saved(folder).values()
-    assert [other.prompt.tip.depth for other in session.shelf.values()] == [5]
+    assert [other.prompt.tip.depth for other in session.other_games.values()] == [5]
     terminal = begin("--resume")
     terminal.shows(r"(?s)tiny llama .* ready")
     quits(terminal)
@@ -242,7 +242,7 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     terminal.shows(READY)
     quits(terminal)
     (session,) = saved(folder).values()
-    assert not session.shelf and session.settings.model.endswith("moved.gguf")
+    assert not session.other_games and session.settings.model.endswith("moved.gguf")
 
 
 # --- two programs

@@ -23,9 +23,10 @@ from tests.fake import PIECES, Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Edit, Edited, Go, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
-from tokex_gguf.play.session import Engine, Layer, Palette, Prompt, Session, Settings
-from tokex_gguf.play.update import Edit, Edited, Go, Send, Typed, update
+from tokex_gguf.play.session import EngineStatus, Layer, Palette, Prompt, Session, Settings
+from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, summary
 from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.sessions.summary import Stamp
@@ -78,7 +79,7 @@ def test_a_played_session_comes_back_without_a_decode() -> None:
     before = played().session
     after = resumed(before)
     assert after.effects == [] and after.asked == []
-    assert after.session.engine is Engine.READY
+    assert after.session.engine is EngineStatus.READY
     assert screen(after.session) == screen(before)
     assert text(after.session) == text(before)
 
@@ -86,7 +87,7 @@ def test_a_played_session_comes_back_without_a_decode() -> None:
 def test_it_can_be_looked_at_before_the_model_is_loaded() -> None:
     before = played().session
     after = load(dump(before), before.settings)
-    assert after.engine is Engine.LOADING
+    assert after.engine is EngineStatus.LOADING
     assert screen(after) == screen(before)
 
 
@@ -122,7 +123,7 @@ def test_playing_on_after_it() -> None:
 def test_modes_and_what_is_typed_are_left_behind() -> None:
     play = played().press(Action.CURSOR_TIP, Action.INPUT, Typed("abc"))
     after = resumed(play.session).session
-    assert after.mode is Mode.PLAY and after.draft is None and not after.line.text
+    assert after.mode is Mode.PLAY and after.continuation is None and not after.line.text
 
 
 def test_a_session_without_prompts_starts_as_a_new_one() -> None:
@@ -225,7 +226,7 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
 def test_another_model_is_noticed(other: dict[str, Any]) -> None:
     before = played().session
     session, effects = update(load(dump(before), before.settings), replace(LOADED, **other))
-    assert session.engine is Engine.DEAD and "another model" in session.notice
+    assert session.engine is EngineStatus.DEAD and "another model" in session.notice
     assert effects == []
     assert screen(replace(session, mode=Mode.PLAY)) == screen(before), "it can still be looked at"
 
@@ -233,7 +234,7 @@ def test_another_model_is_noticed(other: dict[str, Any]) -> None:
 def test_the_same_model_with_another_context_is_the_same() -> None:
     before = played().session
     session, _ = update(load(dump(before), before.settings), replace(LOADED, context=512, context_limit=512))
-    assert session.engine is Engine.READY and session.context == 512
+    assert session.engine is EngineStatus.READY and session.context == 512
 
 
 # --- saving while it is played on
@@ -569,7 +570,7 @@ def with_others() -> Session:
         "other.gguf": replace(other.session, settings=replace(other.session.settings, model="other.gguf")),
         "third.gguf": replace(third.session, settings=replace(third.session.settings, model="third.gguf")),
     }
-    return replace(play.session, shelf=waiting)
+    return replace(play.session, other_games=waiting)
 
 
 def games(session: Session) -> dict[str, Any]:
@@ -583,7 +584,7 @@ def games(session: Session) -> dict[str, Any]:
         return prompt.tip.path(), prompt.selected, prompt.popped, prompt.cursor and prompt.cursor.path()
 
     found = {}
-    for game in (session, *session.shelf.values()):
+    for game in (session, *session.other_games.values()):
         removed = [(place, path(prompt)) for place, prompt in game.removed]
         scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
         found[game.settings.model] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
@@ -593,14 +594,17 @@ def games(session: Session) -> dict[str, Any]:
 def test_what_models_were_asked_for_as_comes_back() -> None:
     session = with_others()
     name = "maker/model:\udcff\x1b" + "é" * 300
-    shelf = {
-        file: replace(game, settings=replace(game.settings, asked=f"as {file}")) for file, game in session.shelf.items()
+    other_games = {
+        file: replace(game, settings=replace(game.settings, asked=f"as {file}"))
+        for file, game in session.other_games.items()
     }
-    session = replace(session, settings=replace(session.settings, asked=name), shelf=shelf)
+    session = replace(session, settings=replace(session.settings, asked=name), other_games=other_games)
     data = dump(session)
     again = load(data, Settings("", "", asked="not this"))
     assert again.settings.asked == name
-    assert {file: game.settings.asked for file, game in again.shelf.items()} == {file: f"as {file}" for file in shelf}
+    assert {file: game.settings.asked for file, game in again.other_games.items()} == {
+        file: f"as {file}" for file in other_games
+    }
     assert dump(again) == data
     about = summary.parse(data[: summary.LENGTH])
     assert about and len(about.asked) <= summary.NAME and about.asked.isprintable()
@@ -613,7 +617,7 @@ def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
         del other["asked"]
     data = codec.seal(json.dumps(document, separators=(",", ":")).encode())
     again = load(data, Settings("", ""))
-    assert {game.settings.asked for game in (again, *again.shelf.values())} == {""}
+    assert {game.settings.asked for game in (again, *again.other_games.values())} == {""}
     about = summary.parse(data[: summary.LENGTH])
     assert about and about.asked == "" and about.model == "Fake"
 
@@ -621,9 +625,9 @@ def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
 def test_the_games_of_all_models_come_back() -> None:
     session = with_others()
     again = load(dump(session), Settings("", ""))
-    assert games(again) == games(session) and list(again.shelf) == ["other.gguf", "third.gguf"]
+    assert games(again) == games(session) and list(again.other_games) == ["other.gguf", "third.gguf"]
     assert dump(again) == dump(session)
-    assert all(other.model is not None and other.pieces for other in again.shelf.values())
+    assert all(other.model is not None and other.pieces for other in again.other_games.values())
 
 
 def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,7 +642,9 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(codec, "_encode", counted)
     assert encoder.encode(replace(session, notice="x"), stamp) == first and calls == ["fake.gguf"]
-    session = replace(session, shelf={**session.shelf, "third.gguf": replace(session.shelf["third.gguf"], active=0)})
+    session = replace(
+        session, other_games={**session.other_games, "third.gguf": replace(session.other_games["third.gguf"], active=0)}
+    )
     assert games(load(encoder.encode(session, stamp), Settings("", ""))) == games(session)
     assert calls == ["fake.gguf", "fake.gguf", "third.gguf"]
 
@@ -646,7 +652,9 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
     session = with_others()
     loading = Session(
-        replace(session.settings, model="new.gguf"), shelf={**session.shelf, "fake.gguf": session}, origin="fake.gguf"
+        replace(session.settings, model="new.gguf"),
+        other_games={**session.other_games, "fake.gguf": session},
+        origin="fake.gguf",
     )
     again = load(dump(loading), Settings("", ""))
     assert again.settings.model == "fake.gguf" and games(again) == games(session)

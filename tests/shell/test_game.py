@@ -13,17 +13,17 @@ from tokex_gguf.engine.protocol import EngineDied, Pong
 from tokex_gguf.play.messages import Start
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Game
+from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
 
 
 @pytest.fixture
-def game(tmp_path: Path) -> Game:
-    game = Game(Session(Settings(text="hello", model="fake.gguf")), folder=tmp_path)
+def game(tmp_path: Path) -> Runtime:
+    game = Runtime(Session(Settings(text="hello", model="fake.gguf")), folder=tmp_path)
     game._engines = 1
     return game
 
 
-def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Game) -> None:
+def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Runtime) -> None:
     calls = []
     game.notify = lambda: calls.append(1)
     for _ in range(AT_ONCE + 5):
@@ -35,7 +35,7 @@ def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Game) -> 
     assert not game.receive()
 
 
-def test_a_turn_ends_after_a_time(game: Game) -> None:
+def test_a_turn_ends_after_a_time(game: Runtime) -> None:
     moments = iter(range(1000))
     game._clock = lambda: float(next(moments))
     for _ in range(10):
@@ -43,7 +43,7 @@ def test_a_turn_ends_after_a_time(game: Game) -> None:
     assert game.receive() and game._inbox.qsize() == 9, "one at least, or nothing would ever be taken"
 
 
-def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Game) -> None:
+def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime) -> None:
     said = []
 
     def flood() -> None:
@@ -70,7 +70,7 @@ def test_the_limits_are_those_of_a_turn_that_is_not_felt() -> None:
     assert game_module.TURN <= 0.02 and WAITING >= AT_ONCE
 
 
-def test_an_engine_that_cannot_be_started_again_has_died(game: Game) -> None:
+def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
     def refuse(_: Callable[[Delivery], None]) -> Engine:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -81,7 +81,7 @@ def test_an_engine_that_cannot_be_started_again_has_died(game: Game) -> None:
     assert message == EngineDied("the limit of open files is too low: raise it with ulimit -n")
 
 
-def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Game) -> None:
+def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Runtime) -> None:
     def refuse(_: Callable[[Delivery], None]) -> Engine:
         raise OSError(errno.EMFILE, "Too many open files")
 

@@ -22,7 +22,7 @@ from tokex_gguf.models.discovery import Place
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
@@ -60,7 +60,7 @@ class FakeEngine:
 class Player:
     """Presses keys and reads the screen of a running application."""
 
-    def __init__(self, app: App, keys: PipeInput, output: Canvas, game: Game) -> None:
+    def __init__(self, app: App, keys: PipeInput, output: Canvas, game: Runtime) -> None:
         self.app, self.keys, self.output, self.game = app, keys, output, game
         self.task = asyncio.create_task(app.run_async())
 
@@ -85,14 +85,14 @@ class Player:
 
 
 @pytest.fixture
-def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Game]:
+def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Runtime]:
     """Runs a scenario against a running application; quits it afterwards."""
 
     @asynccontextmanager
     async def running() -> AsyncIterator[Player]:
         with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
             output = Canvas()
-            game = Game(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts", connect=FakeEngine)
+            game = Runtime(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts", connect=FakeEngine)
             app = App(game, keys, output)
             game.start()
             player = Player(app, keys, output, game)
@@ -102,8 +102,8 @@ def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Ga
                 await player.press("ctrl-q")
             await asyncio.wait_for(player.task, 5)
 
-    def play(scenario: Callable[[Player], Awaitable[None]]) -> Game:
-        async def main() -> Game:
+    def play(scenario: Callable[[Player], Awaitable[None]]) -> Runtime:
+        async def main() -> Runtime:
             async with running() as player:
                 await scenario(player)
                 return player.game
@@ -113,7 +113,7 @@ def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Ga
     return play
 
 
-Played = Callable[[Callable[[Player], Awaitable[None]]], Game]
+Played = Callable[[Callable[[Player], Awaitable[None]]], Runtime]
 
 
 def test_arrows_append_and_pop(played: Played) -> None:

@@ -19,14 +19,14 @@ from tests import fake
 from tests.fake import Play, started
 from tests.figures import Figure
 from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.session import Layer, Prompt, Score, Starter
-from tokex_gguf.play.update import Typed
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
-from tokex_gguf.values.text_field import Line
+from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
 
@@ -82,16 +82,18 @@ TEXTS = {
 def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(mode: Mode, kind: str, size: tuple[int, int]) -> None:
     play, view, text = started(), View(), TEXTS[kind]
     for caret in (0, len(text) // 2, len(text)):
-        play.session = replace(play.session, mode=mode, line=Line(text, caret))
+        play.session = replace(play.session, mode=mode, line=TextField(text, caret))
         assert frame(play, view, size) < STEPS
 
 
 @pytest.mark.parametrize("key", [Action.ERASE_WORD, Action.ERASE, Action.ERASE_LINE])
 def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
     play = started()
-    play.session = replace(play.session, mode=Mode.NAME, line=Line("a word " + "b" * 300_000 + " " * 300_000, 600_007))
+    play.session = replace(
+        play.session, mode=Mode.NAME, line=TextField("a word " + "b" * 300_000 + " " * 300_000, 600_007)
+    )
     assert steps(lambda: play.take(key)) < 1500  # most of it for copies of the session, by the number of its fields
-    play.session = replace(play.session, line=Line("b" * 300_000, 300_000))
+    play.session = replace(play.session, line=TextField("b" * 300_000, 300_000))
     assert steps(lambda: play.take(Typed("b"))) < 1500
 
 
@@ -283,7 +285,7 @@ def any_game(chance: random.Random, most: int) -> Play:
         pieces=PIECES,
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
         scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
-        line=Line(text, chance.randint(0, len(text))),
+        line=TextField(text, chance.randint(0, len(text))),
         layer=chance.choice(list(Layer)),
         row=chance.randrange(len(tips)),
     )

@@ -29,11 +29,11 @@ from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play.keymap import Action, Mode, in_mode
+from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.rules.bindings import PLAYERS
 from tokex_gguf.play.session import Session, Settings
-from tokex_gguf.play.update import Go, Message, Typed, Unbound
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
@@ -101,7 +101,7 @@ class Typist:
         self._stream = os.fdopen(slave, "r")
         self.canvas = Canvas()
         settings = Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once")
-        self.game = Game(Session(settings), folder=folder, connect=Engine)
+        self.game = Runtime(Session(settings), folder=folder, connect=Engine)
         # Escape alone is known by what does not follow.
         self.app = App(self.game, Keyboard(self._stream, escape_wait=0.001), self.canvas)
         self._heard = 0

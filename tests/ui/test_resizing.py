@@ -18,7 +18,7 @@ from tests.figures import Figure
 from tests.ui.test_app import FakeEngine
 from tokex_gguf.play.keymap import Mode
 from tokex_gguf.play.session import Session, Settings
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
 
 SEED = int(os.environ.get("RESIZING_SEED", "1"))
@@ -38,7 +38,7 @@ KEYS = [
 def rendered(session: Session, columns: int, rows: int, folder: Path) -> list[list[Cell]]:
     """The screen of a program that has drawn nothing before."""
     canvas = Canvas(columns, rows)
-    application = App(Game(session, folder=folder), DummyInput(), canvas).application
+    application = App(Runtime(session, folder=folder), DummyInput(), canvas).application
     application.renderer.render(application, application.layout)
     return canvas.shown()
 
@@ -61,7 +61,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
         output = Canvas()
         text = "hello 日本 world\n" * 12
-        game = Game(
+        game = Runtime(
             Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder, connect=FakeEngine
         )
         app = App(game, keys, output)

@@ -28,7 +28,7 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker.fingerprints import content
 from tokex_gguf.engine.worker.llama import Llama
-from tokex_gguf.play.session import Engine, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Prompt, Session, Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import View
@@ -255,17 +255,17 @@ class Watched(Terminal):
 
 def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
     """Shows a vocabulary; returns how many tokens and screens there were."""
-    shelf = shelve(path, share)
+    other_games = shelve(path, share)
     kept = folder / "state" / "tokex-gguf" / "sessions" / "shown.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(codec.dump(shelf.session))
+    kept.write_bytes(codec.dump(other_games.session))
     (folder / "config.toml").write_text(f"[engine]\nlookahead = 0\n[display]\ntokens_to_show = {TOGETHER}\n")
     terminal = Watched("--session", "shown", "--model", str(path))
     try:
-        for place in range(len(shelf.session.prompts)):
+        for place in range(len(other_games.session.prompts)):
             if place:
                 terminal.press("w")
-            session = replace(shelf.session, active=place, engine=Engine.READY)
+            session = replace(other_games.session, active=place, engine=EngineStatus.READY)
             terminal.becomes(meant(session), place)
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
@@ -273,10 +273,10 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
         terminal.child.close(force=True)
     only_text(terminal.raw)
     again = codec.load(kept.read_bytes(), Settings("", ""))
-    assert again.active == len(shelf.session.prompts) - 1, "it was saved after the last screen"
-    assert [prompt.tip.path() for prompt in again.prompts] == [p.tip.path() for p in shelf.session.prompts]
-    assert again.pieces == shelf.session.pieces
-    return shelf.tokens, len(shelf.session.prompts)
+    assert again.active == len(other_games.session.prompts) - 1, "it was saved after the last screen"
+    assert [prompt.tip.path() for prompt in again.prompts] == [p.tip.path() for p in other_games.session.prompts]
+    assert again.pieces == other_games.session.pieces
+    return other_games.tokens, len(other_games.session.prompts)
 
 
 @pytest.fixture(autouse=True)

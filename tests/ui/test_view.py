@@ -16,9 +16,9 @@ from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.session import Cost, Layer, Starter
-from tokex_gguf.play.update import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.layers import layer_value
@@ -446,7 +446,7 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
     play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT, Typed("x"))
-    base = play.session.draft.base if play.session.draft else None
+    base = play.session.continuation.base if play.session.continuation else None
     assert base is not None and base.depth == 3 and base.logprob is not None
     line = text(play).splitlines()[-3]
     assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
@@ -543,7 +543,7 @@ def test_the_table_stays_while_a_search_begins() -> None:
     play = started("hello")
     before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
     play.take(Action.SEARCH)
-    assert play.session.hunt and play.session.hunt.rows is None
+    assert play.session.token_search and play.session.token_search.rows is None
     assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
         line.replace("·", " ") for line in before
     ]

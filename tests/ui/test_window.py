@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from tests.fake import started
 from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.messages import Listed
 from tokex_gguf.play.session import Starter
-from tokex_gguf.play.update import Listed
 from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.window import window
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tokex_gguf.ui.cells import cells_of
-from tokex_gguf.ui.wrap import Line, wrap
+from tokex_gguf.ui.wrap import WrappedLine, wrap
 
 ASIDE = "◌"
 MARK = "\u0301"
@@ -28,7 +28,7 @@ texts_strategy = st.lists(
 widths = st.integers(2, 9)
 
 
-def shown(line: Line) -> str:
+def shown(line: WrappedLine) -> str:
     return "".join(span.text for span in line.spans)
 
 

@@ -5,26 +5,26 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokex_gguf.values.text_field import EMPTY, Line, is_text, pasted
+from tokex_gguf.values.text_field import EMPTY, TextField, is_text, pasted
 
 LINES = st.text(alphabet="ab \n", max_size=12).flatmap(
-    lambda text: st.integers(0, len(text)).map(lambda caret: Line(text, caret))
+    lambda text: st.integers(0, len(text)).map(lambda caret: TextField(text, caret))
 )
 
 
 @given(LINES, st.text(max_size=5))
-def test_typing_puts_text_at_the_caret(line: Line, text: str) -> None:
+def test_typing_puts_text_at_the_caret(line: TextField, text: str) -> None:
     after = line.typed(text)
     assert after.text == line.text[: line.caret] + text + line.text[line.caret :]
     assert after.text[: after.caret] == line.text[: line.caret] + text
 
 
 @given(LINES)
-def test_erasing_takes_what_is_before_the_caret_and_nothing_behind_it(line: Line) -> None:
+def test_erasing_takes_what_is_before_the_caret_and_nothing_behind_it(line: TextField) -> None:
     before, behind = line.text[: line.caret], line.text[line.caret :]
-    assert line.erased() == Line(before[:-1] + behind, max(0, line.caret - 1))
-    assert line.deleted() == Line(before + behind[1:], line.caret)
-    assert line.cleared() == Line(behind, 0)
+    assert line.erased() == TextField(before[:-1] + behind, max(0, line.caret - 1))
+    assert line.deleted() == TextField(before + behind[1:], line.caret)
+    assert line.cleared() == TextField(behind, 0)
     word = line.word_erased()
     assert word.text == before[: word.caret] + behind
     gone = before[word.caret :]
@@ -33,7 +33,7 @@ def test_erasing_takes_what_is_before_the_caret_and_nothing_behind_it(line: Line
 
 
 @given(LINES, st.integers(-20, 20))
-def test_the_caret_stays_in_the_text(line: Line, step: int) -> None:
+def test_the_caret_stays_in_the_text(line: TextField, step: int) -> None:
     moved = line.moved(step)
     assert moved.text == line.text
     assert moved.caret == min(max(line.caret + step, 0), len(line.text))

@@ -31,7 +31,7 @@ from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.play.session import Palette, Session, Settings
 from tokex_gguf.sessions import store, summary
 from tokex_gguf.sessions.store import Slot, when
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
@@ -311,7 +311,9 @@ def _begun(
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
     session = replace(session, name=kept.named, notice=shown)
-    game = Game(session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves)
+    game = Runtime(
+        session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
+    )
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
     for notice in notices:
         say(notice)
@@ -326,7 +328,7 @@ def _begun(
     return code or (0 if kept_whole else FAILED)
 
 
-def _leave(game: Game, patience: float) -> bool:
+def _leave(game: Runtime, patience: float) -> bool:
     """Ends a game, and says what became of what was played; returns whether it was saved as it should be."""
     hurry = threading.Event()
 
@@ -359,8 +361,8 @@ def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     file = session.settings.model
     if _same_file(file, started.model):
         return replace(session, settings=replace(started, model=file))
+    from tokex_gguf.play.messages import Prepared
     from tokex_gguf.play.rules.model_switch import prepared
-    from tokex_gguf.play.update import Prepared
 
     try:
         own = prepare(Path(file), context=started.context, kv=kv)
@@ -509,7 +511,7 @@ def _chat(text: str) -> Conversation:
         raise Exit(f"--chat: {error}", USAGE) from None
 
 
-def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
+def _print(game: Runtime, notices: Sequence[str], *, as_json: bool) -> int:
     from tokex_gguf.cli import report
 
     try:
@@ -532,7 +534,7 @@ def _print(game: Game, notices: Sequence[str], *, as_json: bool) -> int:
     return 0
 
 
-def _play(game: Game) -> int:
+def _play(game: Runtime) -> int:
     from tokex_gguf.ui.app import App
     from tokex_gguf.ui.terminal_input import keyboard
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tokex_gguf.play.session import Engine, Session
-from tokex_gguf.shell.runtime import Game
+from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.tokens import label, offsets, visible
 
 
@@ -17,14 +17,14 @@ class EvaluationFailed(Exception):
         self.usage = usage
 
 
-def evaluate(game: Game) -> Session:
+def evaluate(game: Runtime) -> Session:
     """Plays a started game until its first prompt is evaluated. Raises EvaluationFailed."""
     while not game.session.ready:
         game.wait()
         session = game.session
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
-        if session.engine is Engine.DEAD:
+        if session.engine is EngineStatus.DEAD:
             raise EvaluationFailed(f"the engine stopped ({session.fault})", usage=False)
         if session.prompts and session.pending is None and not session.ready:
             raise EvaluationFailed(session.notice, usage=session.full is not None)

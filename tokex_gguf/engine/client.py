@@ -18,7 +18,7 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
     Failed,
-    Foresee,
+    Lookahead,
     Message,
     ProtocolError,
     Reply,
@@ -115,7 +115,7 @@ class EngineClient:
             while is_open:
                 came = self._queued(QUIET if held else None)
                 held += came
-                if came and all(isinstance(request, Check | Foresee) for request in came):
+                if came and all(isinstance(request, Check | Lookahead) for request in came):
                     continue
                 newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(held):

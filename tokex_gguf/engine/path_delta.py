@@ -19,7 +19,7 @@ from tokex_gguf.engine.protocol import (
     Check,
     Continue,
     Evaluate,
-    Foresee,
+    Lookahead,
     Message,
     ProtocolError,
     Request,
@@ -29,7 +29,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.values.sequence import common_prefix
 
-_WITH_A_PATH = Evaluate | Foresee | Continue | Search | Check
+_WITH_A_PATH = Evaluate | Lookahead | Continue | Search | Check
 
 
 class Sender:

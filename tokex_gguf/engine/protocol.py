@@ -91,10 +91,10 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
-class Foresee:
+class Lookahead:
     """Give the distributions after a path and each of some next tokens, while nothing else is asked.
 
-    Answered by Foreseen, one or several. Any other request but Tokenize ends it.
+    Answered by LookaheadDone, one or several. Any other request but Tokenize ends it.
     """
 
     request: int
@@ -149,7 +149,7 @@ class Ping:
     """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
 
 
-Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check | Stop | Ping
+Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Lookahead | Continue | Search | Check | Stop | Ping
 
 # --- replies
 
@@ -232,7 +232,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class LookaheadDone:
     """Distributions after a path and each of `tokens`."""
 
     request: int
@@ -302,14 +302,16 @@ class EngineDied:
     reason: str
 
 
-Reply: TypeAlias = Loading | Loaded | Tokenized | Evaluated | Foreseen | Continued | Found | Checked | Pong | Failed
+Reply: TypeAlias = (
+    Loading | Loaded | Tokenized | Evaluated | LookaheadDone | Continued | Found | Checked | Pong | Failed
+)
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Tokenize, Chat, Evaluate, Foresee, Continue, Search, Check, Stop, Ping),
-        *(Loading, Loaded, Tokenized, Evaluated, Foreseen, Continued, Found, Checked, Pong, Failed),
+        *(Load, Tokenize, Chat, Evaluate, Lookahead, Continue, Search, Check, Stop, Ping),
+        *(Loading, Loaded, Tokenized, Evaluated, LookaheadDone, Continued, Found, Checked, Pong, Failed),
     )
 }
 

@@ -138,7 +138,7 @@ class NotPrepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SessionSaved:
     """The session is on the disk under this name."""
 
     name: str
@@ -156,7 +156,7 @@ News: TypeAlias = (
     | EngineDied
     | Beat
     | Saved
-    | Kept
+    | SessionSaved
     | SaveFailed
     | Unsaved
     | Remark
@@ -224,7 +224,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Give the session this name; answer Kept or SaveFailed."""
+    """Give the session this name; answer SessionSaved or SaveFailed."""
 
     name: str
 

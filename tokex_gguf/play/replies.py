@@ -10,10 +10,10 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluated,
     Failed,
-    Foreseen,
     Found,
     Loaded,
     Loading,
+    LookaheadDone,
     Pong,
     Reply,
     Tokenized,
@@ -22,7 +22,6 @@ from tokex_gguf.play.keymap import Mode
 from tokex_gguf.play.messages import (
     Beat,
     EditFailed,
-    Kept,
     Listed,
     ListedModels,
     News,
@@ -35,6 +34,7 @@ from tokex_gguf.play.messages import (
     Remark,
     Saved,
     SaveFailed,
+    SessionSaved,
     Unsaved,
 )
 from tokex_gguf.play.purposes import (
@@ -56,7 +56,7 @@ from tokex_gguf.play.requests import answered, ask, read_prompt
 from tokex_gguf.play.rules import model_switch, text_entry, view_options
 from tokex_gguf.play.rules.histories import history, typing_mode, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
-from tokex_gguf.play.session import Cost, Engine, Prompt, Session
+from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
 from tokex_gguf.values.tokens import visible
 
 
@@ -77,7 +77,7 @@ def hear(session: Session, message: News) -> Outcome:
             return _tokenized(session, message)
         case Evaluated():
             return _evaluated(session, message)
-        case Foreseen():
+        case LookaheadDone():
             return _foreseen(session, message)
         case Continued():
             return _continued(session, message)
@@ -91,7 +91,7 @@ def hear(session: Session, message: News) -> Outcome:
             return died(session, message)
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
-        case Kept():
+        case SessionSaved():
             told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
             session = with_history(session, Mode.NAME, history(session, Mode.NAME).use(""))
             return replace(session, name=message.name, notice=told), []
@@ -154,7 +154,7 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
     if session.model and session.model.arithmetic not in ("", message.arithmetic):
         why = "the numbers from before were computed by another build or machine: new ones can differ a little"
         session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
-    session = replace(session, model=message, engine=Engine.READY, context=message.context, progress=1.0)
+    session = replace(session, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
     if not session.prompts:
         return read_prompt(session)
     session, effects = ask(model_switch.settled(session))
@@ -191,7 +191,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             session, more = model_switch.carry(session)
             return session, effects + more
         case ForContinuation(entered):
-            return text_entry.drafted(session, path, entered=entered)
+            return text_entry.continuation_tokenized(session, path, entered=entered)
         case ForScore(base):
             return text_entry.scored(session, base, path)
         case ForNewPrompt(replacing):
@@ -250,7 +250,7 @@ def _go_on(session: Session) -> Outcome:
     return session, effects
 
 
-def _foreseen(session: Session, message: Foreseen) -> Outcome:
+def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
     session.pieces.update(message.pieces)
     match session.asked.get(message.request):
         case None:
@@ -265,7 +265,7 @@ def _foreseen(session: Session, message: Foreseen) -> Outcome:
     waits = session.pending is not None and wanted.distribution is None
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node.child(token).attach(distribution)
-    session = replace(session, asked=_from(session, message.request), foreseen=session.foreseen + 1)
+    session = replace(session, asked=_from(session, message.request), lookaheads=session.lookaheads + 1)
     if not waits or wanted.distribution is None:
         return session, []
     return _go_on(session)  # the token was chosen while its answer was on the way
@@ -370,7 +370,9 @@ def died(session: Session, message: EngineDied) -> Outcome:
         safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
     notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
     mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
-    session = replace(view_options.lost(session), engine=Engine.DEAD, mode=mode, explained=typing or Mode.BROKEN)
+    session = replace(
+        view_options.without_engine(session), engine=EngineStatus.DEAD, mode=mode, explained=typing or Mode.BROKEN
+    )
     return replace(session, notice=notice, fault=message.reason, fault_at_start=starting), []
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Foresee, Load, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
 from tokex_gguf.play.messages import Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
-from tokex_gguf.play.session import Cost, Engine, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 
 
 def begin(session: Session, *, again: bool = False) -> list[Effect]:
@@ -75,7 +75,7 @@ def ask(session: Session) -> Outcome:
     if start is None:
         effects: list[Effect] = [Send(Stop())] if pending is not None else []
         return replace(given_up(session), full=None), effects
-    if session.engine is not Engine.READY:
+    if session.engine is not EngineStatus.READY:
         return session, []
     if pending is not None and covers(session.asked[pending], prompt):
         return session, []
@@ -96,10 +96,10 @@ def covers(purpose: Purpose, prompt: Prompt) -> bool:
     return prompt.popped in (None, following)
 
 
-def foresee(session: Session) -> Outcome:
+def look_ahead(session: Session) -> Outcome:
     """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
     budget = session.settings.lookahead
-    if not budget or not session.ready or session.autoplay or session.engine is not Engine.READY:
+    if not budget or not session.ready or session.autoplay or session.engine is not EngineStatus.READY:
         return session, []
     if session.mode.typing or session.prompt.cursor is not None:
         return session, []
@@ -117,13 +117,13 @@ def foresee(session: Session) -> Outcome:
     if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
         return session, []
     path, top = prompt.tip.path(), session.settings.tokens_to_show
-    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Foresee(number, path, list(wanted), top))
+    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, list(wanted), top))
 
 
 def check(session: Session) -> Outcome:
     """While nothing is asked for, compares the prompt with what the tokenizer makes of its text."""
     tip = session.prompt.tip if session.prompts else None
-    if tip is None or tip.checked or not session.ready or session.autoplay or session.engine is not Engine.READY:
+    if tip is None or tip.checked or not session.ready or session.autoplay or session.engine is not EngineStatus.READY:
         return session, []
     newest = session.newest(ForCheck)
     if newest and newest[1].target is tip:

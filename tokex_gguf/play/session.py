@@ -17,7 +17,7 @@ from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History
 from tokex_gguf.values.model_entry import ModelEntry
-from tokex_gguf.values.text_field import EMPTY, Line
+from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -52,7 +52,7 @@ class Palette(Enum):
     """No colours: bold and underlined text; reversed is the cursor alone."""
 
 
-class Engine(Enum):
+class EngineStatus(Enum):
     """How the engine is."""
 
     LOADING = "loading"
@@ -140,7 +140,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Hunt:
+class TokenSearch:
     """A search of the vocabulary."""
 
     tip: Node
@@ -156,7 +156,7 @@ class Hunt:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Continuation:
     """Text that is typed, and what it would make of a prompt."""
 
     base: Node
@@ -269,12 +269,12 @@ class Session:
     mode: Mode = Mode.PLAY
     explained: Mode = Mode.PLAY
     """The mode whose keys the help shows."""
-    line: Line = EMPTY
+    line: TextField = EMPTY
     """The text that is typed in SEARCH, INPUT and NAME."""
     histories: Mapping[Mode, History] = field(default_factory=dict)
     """What was typed before in each of them."""
-    hunt: Hunt | None = None
-    draft: Draft | None = None
+    token_search: TokenSearch | None = None
+    continuation: Continuation | None = None
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
@@ -283,7 +283,7 @@ class Session:
     """Texts to choose from in PROMPTS."""
     models: tuple[ModelEntry, ...] = ()
     """Models to choose from in MODELS."""
-    shelf: Mapping[str, "Session"] = field(default_factory=dict)
+    other_games: Mapping[str, "Session"] = field(default_factory=dict)
     """What was played with other models, by their files."""
     origin: str = ""
     """The file of the model to go back to, until there is something to play with the one loaded in its place."""
@@ -295,7 +295,7 @@ class Session:
     """The selected line of TREE, PROMPTS and MODELS."""
     scroll: int = 0
     """The entry of the help that is selected."""
-    engine: Engine = Engine.LOADING
+    engine: EngineStatus = EngineStatus.LOADING
     progress: float = 0.0
     """Of loading the model, 0 to 1."""
     model: Loaded | None = None
@@ -309,7 +309,7 @@ class Session:
     """Whether that is the table after a token which → appended."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
-    foreseen: int = 0
+    lookaheads: int = 0
     """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
@@ -345,8 +345,8 @@ class Session:
     @property
     def goal(self) -> Prompt:
         """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
-        if self.draft is not None and self.draft.tip is not self.draft.base:
-            return Prompt(self.draft.tip)
+        if self.continuation is not None and self.continuation.tip is not self.continuation.base:
+            return Prompt(self.continuation.tip)
         if self.prompt.tip.known:
             return next((Prompt(score.tip) for score in self.scores if score.logprob is None), self.prompt)
         return self.prompt
@@ -359,8 +359,8 @@ class Session:
     @property
     def waiting(self) -> bool:
         """Whether the engine owes something that the player waits for."""
-        if self.engine is not Engine.READY:
-            return self.engine is Engine.LOADING
+        if self.engine is not EngineStatus.READY:
+            return self.engine is EngineStatus.LOADING
         return any(purpose.awaited for purpose in self.asked.values())
 
     def newest(self, kind: type[P]) -> tuple[int, P] | None:
@@ -387,7 +387,7 @@ class Session:
     @property
     def silence(self) -> float:
         """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
-        heard = self.engine is not Engine.LOADING or self.progress > 0
+        heard = self.engine is not EngineStatus.LOADING or self.progress > 0
         doubt = DOUBT if heard else DOUBT_AT_START
         return (self.unanswered - 1) * BEAT if self.unanswered >= doubt else 0.0
 
@@ -437,13 +437,13 @@ OF_SCREEN = frozenset(
             "scroll",
             "starters",
             "models",
-            "shelf",
+            "other_games",
             "origin",
             "name",
             "unsaved",
         ),
         # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
-        *("requests", "foreseen"),
+        *("requests", "lookaheads"),
     )
 )
 """Fields that stay when another model is played."""
@@ -451,7 +451,7 @@ OF_ENGINE = frozenset(
     (
         *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
         "fault_at_start",
-        *("mode", "row", "line", "hunt", "draft", "preparing"),
+        *("mode", "row", "line", "token_search", "continuation", "preparing"),
     )
 )
 """Fields that begin anew with another model: what is under way."""

@@ -6,80 +6,11 @@ the engine, save, quit. Nothing here waits, reads a clock or touches the world, 
 game can be played in a test without model or terminal.
 """
 
-from tokex_gguf.play.messages import (
-    Beat,
-    Edit,
-    Edited,
-    EditFailed,
-    Effect,
-    Go,
-    Keep,
-    Kept,
-    Listed,
-    ListedModels,
-    ListModels,
-    ListStarters,
-    Message,
-    NotListed,
-    NotPrepared,
-    NotSuspended,
-    Outcome,
-    PointedAtRow,
-    PointedAtToken,
-    Prepare,
-    Prepared,
-    Quit,
-    Remark,
-    Save,
-    Saved,
-    SaveFailed,
-    Send,
-    Start,
-    Suspend,
-    Typed,
-    Unbound,
-    Unsaved,
-)
+from tokex_gguf.play.messages import Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import begin, check, foresee
+from tokex_gguf.play.requests import check, look_ahead
 from tokex_gguf.play.rules.bindings import PLAYERS, act
 from tokex_gguf.play.session import Session
-
-__all__ = [
-    "Beat",
-    "Edit",
-    "EditFailed",
-    "Edited",
-    "Effect",
-    "Go",
-    "Keep",
-    "Kept",
-    "ListModels",
-    "ListStarters",
-    "Listed",
-    "ListedModels",
-    "Message",
-    "NotListed",
-    "NotPrepared",
-    "NotSuspended",
-    "PointedAtRow",
-    "PointedAtToken",
-    "Prepare",
-    "Prepared",
-    "Quit",
-    "Remark",
-    "Save",
-    "SaveFailed",
-    "Saved",
-    "Send",
-    "Start",
-    "Suspend",
-    "Typed",
-    "Unbound",
-    "Unsaved",
-    "begin",
-    "update",
-]
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -87,7 +18,7 @@ def update(session: Session, message: Message) -> Outcome:
     session, effects = act(session, message) if isinstance(message, PLAYERS) else hear(session, message)
     if session.prompts:
         session.prompt.tip.visit()
-    for more in (foresee, check):
+    for more in (look_ahead, check):
         session, further = more(session)
         effects = effects + further
     return session, effects

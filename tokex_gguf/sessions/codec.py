@@ -77,7 +77,9 @@ class Encoder:
         active = played(session)
         game = _encode(active)
         others = [
-            self._other(file, other) for file, other in session.shelf.items() if other is not active and other.prompts
+            self._other(file, other)
+            for file, other in session.other_games.items()
+            if other is not active and other.prompts
         ]
         shown: dict[str, object] = {
             "layer": session.layer.value,
@@ -116,7 +118,7 @@ def dump(session: Session) -> bytes:
 
 def played(session: Session) -> Session:
     """The game that is played: while a model is loaded in place of another one, still that one's."""
-    return session if session.prompts else session.shelf.get(session.origin, session)
+    return session if session.prompts else session.other_games.get(session.origin, session)
 
 
 def summary_of(session: Session) -> Summary:
@@ -313,19 +315,19 @@ def _opened(data: bytes) -> dict[str, object]:
 
 def _session(document: dict[str, object], settings: Settings) -> Session:
     session = _game(document, settings)
-    shelf: dict[str, Session] = {}
+    other_games: dict[str, Session] = {}
     for table in _tables(document, "others"):
         other = _game(table, replace(settings, model="", asked="", text="", chat=""))
         file = other.settings.model
-        if file in shelf or file == document["file"]:
+        if file in other_games or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
-        shelf[file] = other
+        other_games[file] = other
     return replace(
         session,
         layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         mouse=_value(document, "mouse", bool),
-        shelf=shelf,
+        other_games=other_games,
         histories={Mode.INPUT: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
         # Whether an engine died of it is not known any more: ctrl+e opens it, and nothing is sent unasked.
         editing=Editing(session.root, edited, EditState.SENT) if (edited := _text(document, "edited")) else None,

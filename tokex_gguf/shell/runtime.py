@@ -19,12 +19,10 @@ from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
-from tokex_gguf.play.session import Score, Session
-from tokex_gguf.play.update import (
+from tokex_gguf.play.messages import (
     Edit,
     Effect,
     Keep,
-    Kept,
     Listed,
     ListedModels,
     ListModels,
@@ -40,12 +38,14 @@ from tokex_gguf.play.update import (
     Saved,
     SaveFailed,
     Send,
+    SessionSaved,
     Start,
     Suspend,
     Unsaved,
-    begin,
-    update,
 )
+from tokex_gguf.play.requests import begin
+from tokex_gguf.play.session import Score, Session
+from tokex_gguf.play.update import update
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.formatting import system_reason
@@ -90,7 +90,7 @@ def _position(session: Session) -> _Position | None:
     return session.settings.model, session.active, tips, removed, session.scores
 
 
-class Game:
+class Runtime:
     """One game. `session` is its present state; only `dispatch` changes it."""
 
     def __init__(
@@ -313,7 +313,7 @@ class Game:
         threading.Thread(target=run, daemon=daemon).start()
 
     def _name(self, name: str) -> None:
-        if self._slot is None or not (self.session.prompts or self.session.shelf):
+        if self._slot is None or not (self.session.prompts or self.session.other_games):
             self._put(SaveFailed("there is nothing to keep yet"))
             return
         self._changed = True
@@ -336,7 +336,7 @@ class Game:
 
     def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
         reason = saver.rename(name, session, moves)
-        self._put(SaveFailed(reason) if reason else Kept(name))
+        self._put(SaveFailed(reason) if reason else SessionSaved(name))
 
     def _save(self, text: bytes) -> None:
         try:

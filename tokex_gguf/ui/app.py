@@ -30,10 +30,10 @@ from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
 from tokex_gguf.play.keymap import BINDINGS, Action, action, shown
+from tokex_gguf.play.messages import Beat, Go, Message, NotSuspended, Typed, Unbound
 from tokex_gguf.play.session import BEAT, Session
-from tokex_gguf.play.update import Beat, Go, Message, NotSuspended, Typed, Unbound
 from tokex_gguf.shell.editor import Editor
-from tokex_gguf.shell.runtime import INTERNAL_ERROR, Game
+from tokex_gguf.shell.runtime import INTERNAL_ERROR, Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
@@ -87,7 +87,7 @@ class _Application(Application[None]):
 class App:
     """A game on a terminal."""
 
-    def __init__(self, game: Game, keys: Input | None = None, output: Output | None = None) -> None:
+    def __init__(self, game: Runtime, keys: Input | None = None, output: Output | None = None) -> None:
         self._game = game
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None

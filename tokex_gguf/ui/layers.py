@@ -18,7 +18,7 @@ BUCKETS = (10, 100, 1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LayerSpec:
     """One layer."""
 
     value: Value
@@ -57,12 +57,12 @@ def _boundaries(node: Node, _size: int) -> float | None:
     return float(node.depth % 2)
 
 
-LAYERS: dict[Layer, Row] = {
-    Layer.PROBABILITY: Row(_probability, "0", "1", striking="low"),
-    Layer.ENTROPY: Row(_entropy, "0", "1"),
-    Layer.RANK: Row(_rank, "", "", ("top 10", "100", "1,000", "rest")),
-    Layer.SURPRISAL: Row(_surprisal, "0", f"{MOST_BITS:.0f} bits"),
-    Layer.BOUNDARIES: Row(_boundaries, "", "", ("token", "next token")),
+LAYERS: dict[Layer, LayerSpec] = {
+    Layer.PROBABILITY: LayerSpec(_probability, "0", "1", striking="low"),
+    Layer.ENTROPY: LayerSpec(_entropy, "0", "1"),
+    Layer.RANK: LayerSpec(_rank, "", "", ("top 10", "100", "1,000", "rest")),
+    Layer.SURPRISAL: LayerSpec(_surprisal, "0", f"{MOST_BITS:.0f} bits"),
+    Layer.BOUNDARIES: LayerSpec(_boundaries, "", "", ("token", "next token")),
 }
 """All layers but the plain one, in their order."""
 

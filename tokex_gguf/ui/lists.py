@@ -50,7 +50,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
     last = session.scores[-1]
-    here = session.draft.base if session.draft else last.base
+    here = session.continuation.base if session.continuation else last.base
     tops = best(session.scores)
     room = height - 2  # of the rest, one line is left for the phrase scored last
     left = len(session.scores)
@@ -89,7 +89,7 @@ def _end_of(session: Session, node: Node, width: int) -> str:
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
     """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
-    before = _end_of(session, session.draft.base, width - 7) if session.draft else ""
+    before = _end_of(session, session.continuation.base, width - 7) if session.continuation else ""
     return [
         [("class:dim", " What is typed goes on after")],
         [("", f"   {before}")],

@@ -54,9 +54,9 @@ class PromptPane:
         """By a block's last node, its first position, and the width."""
         self._begins: OrderedDict[Node, int] = OrderedDict()
         """Where blocks begin, by the last node on which that depends."""
-        self._shown: list[tuple[Laid, wrap_module.Line]] = []
+        self._shown: list[tuple[Laid, wrap_module.WrappedLine]] = []
         """The lines shown last."""
-        self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.Line, Line]] = OrderedDict()
+        self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
 
     def lines(self, session: Session, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
@@ -76,7 +76,7 @@ class PromptPane:
 
     def _around(
         self, session: Session, tip: Node, cursor: Node, width: int, height: int
-    ) -> tuple[Node, list[tuple[Laid, wrap_module.Line]]]:
+    ) -> tuple[Node, list[tuple[Laid, wrap_module.WrappedLine]]]:
         """Where the cursor shows, and the lines around it."""
         block = self._block_of(session, tip, cursor.depth - 1)
         laid = self._lay(session, tip, width, block)
@@ -98,9 +98,9 @@ class PromptPane:
 
     def _from(
         self, session: Session, tip: Node, width: int, behind: int, wanted: int, block: int
-    ) -> tuple[int, list[tuple[Laid, wrap_module.Line]]]:
+    ) -> tuple[int, list[tuple[Laid, wrap_module.WrappedLine]]]:
         """At least `wanted` lines before the last `behind` ones of a block, if there are so many, and those."""
-        lines: list[tuple[Laid, wrap_module.Line]] = []
+        lines: list[tuple[Laid, wrap_module.WrappedLine]] = []
         while block >= 0 and len(lines) < wanted + behind:
             laid = self._lay(session, tip, width, block)
             kept = laid.wrapped.lines[-(wanted + behind) :]
@@ -120,7 +120,7 @@ class PromptPane:
         return None
 
     def _line(
-        self, session: Session, laid: Laid, line: wrap_module.Line, tip: Node, cursor: Node | None, base: Node
+        self, session: Session, laid: Laid, line: wrap_module.WrappedLine, tip: Node, cursor: Node | None, base: Node
     ) -> Line:
         nodes, width = laid.nodes, laid.wrapped.width
         if not line.spans:
@@ -215,14 +215,14 @@ def _best_begin(before: bytes, pieces: list[bytes]) -> int:
 
 
 def _draw(
-    session: Session, nodes: list[Node], line: wrap_module.Line, tip: Node, cursor: Node | None, base: Node
+    session: Session, nodes: list[Node], line: wrap_module.WrappedLine, tip: Node, cursor: Node | None, base: Node
 ) -> Line:
     drawn: Line = []
     for span in line.spans:
         node = nodes[span.token]
         style = _token_style(session, node, tip)
         if node.depth > base.depth:
-            style = "class:draft"
+            style = "class:typed"
         elif node is cursor:
             style = "class:cursor"
         drawn.append((style, span.text.rstrip("\n")))
@@ -246,10 +246,10 @@ def shown(session: Session) -> tuple[Node, Node | None, Node]:
         return end, None, end
     if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
         prompt = session.prompts[session.row]
-    if session.draft is not None:
-        return session.draft.tip, None, session.draft.base
-    if session.hunt is not None:
-        return session.hunt.tip, None, session.hunt.tip
+    if session.continuation is not None:
+        return session.continuation.tip, None, session.continuation.base
+    if session.token_search is not None:
+        return session.token_search.tip, None, session.token_search.tip
     return prompt.tip, prompt.cursor, prompt.tip
 
 
@@ -281,7 +281,7 @@ def unread(session: Session) -> str | None:
     return None
 
 
-def _line_of(lines: list[wrap_module.Line], token: int) -> int:
+def _line_of(lines: list[wrap_module.WrappedLine], token: int) -> int:
     """The line on which a token begins."""
     return max(0, bisect_right(lines, token, key=lambda line: line.spans[0].token if line.spans else line.token) - 1)
 
@@ -316,7 +316,7 @@ def _window(session: Session, height: int) -> list[int]:
     """
     rows, chosen, _ = _rows(session)
     room = max(1, height - 1)
-    pinned = len(rows) > 1 and room > 1 and session.hunt is None and rows[-1].rank > len(rows)
+    pinned = len(rows) > 1 and room > 1 and session.token_search is None and rows[-1].rank > len(rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
@@ -356,10 +356,10 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     """
     if not session.prompts:
         return (), 0, ""
-    if session.hunt is not None:
+    if session.token_search is not None:
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session.prompt.place) if session.hunt.rows is None else session.hunt.rows
-        return rows, session.hunt.row, ""
+        rows = table(session.prompt.place) if session.token_search.rows is None else session.token_search.rows
+        return rows, session.token_search.row, ""
     prompt = session.prompt.place
     if prompt.tip.distribution is None and session.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from tokex_gguf.play.keymap import Mode, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.session import Draft, Engine, Hunt, Layer, Score, Session
+from tokex_gguf.play.session import Continuation, EngineStatus, Layer, Score, Session, TokenSearch
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
@@ -168,8 +168,8 @@ def status(session: Session, width: int) -> Line:
     ]
     if session.unsaved:
         parts.insert(0, (10, unsaved))
-    if session.draft is not None:
-        parts += _joint(session.draft)
+    if session.continuation is not None:
+        parts += _joint(session.continuation)
     elif cursor is not None:
         parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
     if tip.logprob is not None and tip.perplexity is not None:
@@ -193,13 +193,13 @@ def _name(session: Session, tip: Node) -> str:
     return f"Prompt {index + 1}/{len(tips)}"
 
 
-def _joint(draft: Draft) -> list[tuple[int, Line]]:
+def _joint(continuation: Continuation) -> list[tuple[int, Line]]:
     """How many tokens are typed, and how likely they are together."""
-    count = draft.tip.depth - draft.base.depth
+    count = continuation.tip.depth - continuation.base.depth
     if count == 0:
         return []
     parts: list[tuple[int, Line]] = [(8, [("class:notice", f"+{count}")])]
-    logprob = Score(draft.base, draft.tip).logprob
+    logprob = Score(continuation.base, continuation.tip).logprob
     if logprob is not None:
         parts.append((8, [("", f"joint p {logarithmic(logprob)}  ln p {logprob:.2f}")]))
     return parts
@@ -211,12 +211,12 @@ def _short(value: float) -> str:
 
 def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
-    if session.engine is Engine.DEAD:
+    if session.engine is EngineStatus.DEAD:
         way = "Esc, then r, restarts it" if session.mode.typing else "r restarts it"
         return [("class:fault", f"engine stopped: {way}")]
     if session.silence:
         return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
-    if session.engine is Engine.LOADING:
+    if session.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
     if session.ready and session.newest(ForScore):
@@ -308,9 +308,9 @@ def _input(session: Session, width: int) -> Line:
         right = [("class:notice", "there is a space before it already ")]
     elif session.notice:
         right = [("class:notice", visible(session.notice) + " ")]
-    elif search and session.hunt and session.hunt.rows is not None:
-        fault = visible(session.hunt.fault)
-        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.hunt))]
+    elif search and session.token_search and session.token_search.rows is not None:
+        fault = visible(session.token_search.fault)
+        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.token_search))]
     head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
     # A long notice is cut, so that what is typed stays in sight.
     right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
@@ -327,21 +327,21 @@ def _input(session: Session, width: int) -> Line:
 
 def _spaced_twice(session: Session) -> bool:
     """Whether what is typed begins with a space, and what it goes on from ends with one."""
-    if session.draft is None or not session.line.text.startswith(" "):
+    if session.continuation is None or not session.line.text.startswith(" "):
         return False
-    return session.piece(session.draft.base.token).data.endswith(b" ")
+    return session.piece(session.continuation.base.token).data.endswith(b" ")
 
 
-def _found(session: Session, hunt: Hunt) -> str:
+def _found(session: Session, token_search: TokenSearch) -> str:
     """How many tokens were found; where the only one is that of a number, that it is its id."""
     text, query = session.line.text, session.line.text.strip()
     if query and text != query and not query.startswith('"'):
-        return f"{hunt.total} found; spaces count in quotes "
-    if hunt.total == 0:
+        return f"{token_search.total} found; spaces count in quotes "
+    if token_search.total == 0:
         return "no token has this: Esc, then i, types it as several "
-    if hunt.total == 1 and hunt.rows and query == str(hunt.rows[0].token):
+    if token_search.total == 1 and token_search.rows and query == str(token_search.rows[0].token):
         return "1 found, by its id "
-    return f"{hunt.total} found "
+    return f"{token_search.total} found "
 
 
 def legend(layer: Layer, cells: int = 16) -> Line:

@@ -209,7 +209,7 @@ _DARK = {
     "special": "fg:ansimagenta",
     "tip": "underline",
     "cursor": "bg:#5fd7ff fg:#000000 bold",
-    "draft": "italic underline",
+    "typed": "italic underline",
     "taken": "bold",
     "state": "fg:ansigreen bold",
     "busy": "fg:ansiyellow bold",

@@ -24,7 +24,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class WrappedLine:
     """One line, and where in the tokens' text it begins."""
 
     token: int
@@ -38,7 +38,7 @@ class Wrapped:
 
     texts: list[str]
     width: int
-    lines: list[Line]
+    lines: list[WrappedLine]
 
 
 @lru_cache(maxsize=65536)
@@ -60,7 +60,7 @@ def _atoms(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(atoms)
 
 
-def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[Line], int, int]:
+def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[WrappedLine], int, int]:
     """The lines of an earlier layout that stay as they are, and where to go on.
 
     A change reaches back to the beginning of its word, which may stand on the line
@@ -99,7 +99,7 @@ def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapp
     inside a word only where there is not. An earlier layout of a similar prompt
     saves work and changes nothing.
     """
-    kept: list[Line] = []
+    kept: list[WrappedLine] = []
     token = offset = 0
     if previous is not None and previous.width == width:
         kept, token, offset = _resume(previous, texts)
@@ -125,7 +125,7 @@ def _marks(text: str, start: int, behind: int) -> int:
 class _Builder:
     """Collects atoms into words, and words into lines."""
 
-    def __init__(self, width: int, lines: list[Line], token: int, offset: int) -> None:
+    def __init__(self, width: int, lines: list[WrappedLine], token: int, offset: int) -> None:
         self._width = width
         self._lines = list(lines)
         self._begin = (token, offset)
@@ -147,7 +147,7 @@ class _Builder:
             self._word.append((token, offset, atom, cells))
             self._word_width += cells
 
-    def finish(self) -> list[Line]:
+    def finish(self) -> list[WrappedLine]:
         self._flush()
         if self._spans or not self._lines:
             self._end(0, 0)
@@ -213,6 +213,6 @@ class _Builder:
         self._used += cells
 
     def _end(self, token: int, offset: int) -> None:
-        self._lines.append(Line(*self._begin, tuple(self._spans)))
+        self._lines.append(WrappedLine(*self._begin, tuple(self._spans)))
         self._begin = (token, offset)
         self._spans, self._used = [], 0

@@ -29,7 +29,7 @@ def pasted(data: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TextField:
     """Text, and where the next character goes."""
 
     text: str = ""
@@ -37,29 +37,29 @@ class Line:
     selected: bool = False
     """Whether all of the text is selected: what is typed replaces it."""
 
-    def typed(self, text: str) -> "Line":
+    def typed(self, text: str) -> "TextField":
         """With more text at the caret, or in place of all that is selected.
 
         >>> Line("ac", 1).typed("b").text, Line("ac", 2, selected=True).typed("b").text
         ('abc', 'b')
         """
         if self.selected:
-            return Line(text, len(text))
-        return Line(self.text[: self.caret] + text + self.text[self.caret :], self.caret + len(text))
+            return TextField(text, len(text))
+        return TextField(self.text[: self.caret] + text + self.text[self.caret :], self.caret + len(text))
 
-    def moved(self, step: int) -> "Line":
+    def moved(self, step: int) -> "TextField":
         """With the caret so many characters further, within the text."""
-        return Line(self.text, max(0, min(len(self.text), self.caret + step)))
+        return TextField(self.text, max(0, min(len(self.text), self.caret + step)))
 
-    def erased(self) -> "Line":
+    def erased(self) -> "TextField":
         """Without the character before the caret."""
         return self._without(max(0, self.caret - 1))
 
-    def deleted(self) -> "Line":
+    def deleted(self) -> "TextField":
         """Without the character at the caret."""
-        return Line(self.text[: self.caret] + self.text[self.caret + 1 :], self.caret)
+        return TextField(self.text[: self.caret] + self.text[self.caret + 1 :], self.caret)
 
-    def word_erased(self) -> "Line":
+    def word_erased(self) -> "TextField":
         """Without the word before the caret, and the white space behind it.
 
         >>> Line("one two  ", 9).word_erased()
@@ -68,13 +68,13 @@ class Line:
         before = self.text[: self.caret].rstrip()
         return self._without(len(before) - len("".join(before.rsplit(maxsplit=1)[-1:])))
 
-    def cleared(self) -> "Line":
+    def cleared(self) -> "TextField":
         """Without all that is before the caret."""
         return self._without(0)
 
-    def _without(self, start: int) -> "Line":
-        return Line(self.text[:start] + self.text[self.caret :], start)
+    def _without(self, start: int) -> "TextField":
+        return TextField(self.text[:start] + self.text[self.caret :], start)
 
 
-EMPTY = Line()
+EMPTY = TextField()
 """Nothing typed."""

@@ -45,7 +45,7 @@ class Evaluator:
         self._tells = False
         """Whether a row of logits has told tokens apart."""
         self._trunk: list[int] = []
-        """The path whose next tokens were foreseen last."""
+        """The path of the last lookahead."""
         self._branches: list[int] = []
         """The sequences that hold it and one of those tokens."""
 
@@ -105,11 +105,11 @@ class Evaluator:
                     self._rows.keep(path[: end + 1], logits[end - first])
             began, decoded = ended, 0
 
-    def foresee(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
+    def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
         """The distributions after `path` and each of `tokens`, decoded in one batch.
 
         They share the path's cells, and each token keeps a sequence of its own until
-        another path is foreseen, so that going on with it finds it cached. Where there
+        there is a lookahead from another path, so that going on with it finds it cached. Where there
         are not enough sequences, only the first tokens are answered for. Raises as
         `evaluate` does.
         """
@@ -185,7 +185,7 @@ class Evaluator:
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
             if plan.source is None and plan.keep > len(self._trunk):
-                # Going on with a token that was foreseen: its sequence has all that the trunk's has.
+                # Going on with a token of the lookahead: its sequence has all that the trunk's has.
                 self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
         if plan.source is not None:
             self._model.cut(plan.sequence, 0)

@@ -26,12 +26,12 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     Evaluated,
     Failed,
-    Foresee,
-    Foreseen,
     Found,
     Load,
     Loaded,
     Loading,
+    Lookahead,
+    LookaheadDone,
     Ping,
     Pong,
     ProtocolError,
@@ -72,7 +72,7 @@ TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
 
-Answered: TypeAlias = Tokenize | Chat | Evaluate | Foresee | Continue | Search | Check
+Answered: TypeAlias = Tokenize | Chat | Evaluate | Lookahead | Continue | Search | Check
 """Requests that carry a number."""
 
 
@@ -131,12 +131,12 @@ class Inbox:
         if isinstance(request, Load | Tokenize | Chat):  # each is answered
             self._waiting.append(request)
             return
-        # Only the newest of what takes long is worth anything; foresight waits for all else.
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Foresee)
-        if isinstance(request, Foresee):
-            replaced = (Foresee, Continue)
+        # Only the newest of what takes long is worth anything; lookahead waits for all else.
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead)
+        if isinstance(request, Lookahead):
+            replaced = (Lookahead, Continue)
         elif isinstance(request, Search):
-            replaced = (Foresee, Search)
+            replaced = (Lookahead, Search)
         elif isinstance(request, Check):
             replaced = (Check,)  # its answer alone is listened to
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
@@ -158,8 +158,8 @@ class Inbox:
             if self._closed:
                 return None
             self.abort.asked = False
-            # Nobody waits for a comparison with the tokenizer's own tokens, nor for foresight.
-            wanted = (r for r in self._waiting if not isinstance(r, Foresee | Check))
+            # Nobody waits for a comparison with the tokenizer's own tokens, nor for lookahead.
+            wanted = (r for r in self._waiting if not isinstance(r, Lookahead | Check))
             self._current = next(wanted, self._waiting[0])
             self._waiting.remove(self._current)
             return self._current
@@ -303,7 +303,7 @@ class Server:
                 self._chat(request, model)
             case Continue():
                 self._continue(request, model, evaluator)
-            case Foresee():
+            case Lookahead():
                 self._foresee(request, model, evaluator)
             case Search():
                 self._search(request, model, evaluator, index)
@@ -483,17 +483,17 @@ class Server:
         tokens = path[start : start + len(played)]
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells))
 
-    def _foresee(self, request: Foresee, model: Llama, evaluator: Evaluator) -> None:
+    def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.
         for tokens in (request.tokens[:1], request.tokens[1:]):
             if not tokens or self._inbox.abort.asked:
                 continue
             try:
-                distributions = evaluator.foresee(request.path, tokens, request.top)
+                distributions = evaluator.look_ahead(request.path, tokens, request.top)
             except Damaged:
                 raise
             except (ContextFull, ModelError):
                 return  # nobody asked: who goes there will be told
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(Foreseen(request.request, tokens[: len(distributions)], distributions, pieces))
+            self._send(LookaheadDone(request.request, tokens[: len(distributions)], distributions, pieces))

@@ -52,12 +52,12 @@ class Pace:
         self._decodes[tokens == 1] = (before + seconds, many + tokens)
         if self._wall < self._window:
             return
-        lost = self._all - self._processor / self._wall
-        if lost < LOST:
+        without_engine = self._all - self._processor / self._wall
+        if without_engine < LOST:
             self._window = max(self._window / 2, WINDOW)
             self._begin(self._all)
         else:
-            self._begin(max(1, self._all - math.ceil(lost)))
+            self._begin(max(1, self._all - math.ceil(without_engine)))
 
     def _begin(self, threads: int) -> None:
         self.threads = threads

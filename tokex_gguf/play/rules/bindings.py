@@ -9,7 +9,7 @@ from tokex_gguf.play.messages import Edited, Event, Go, Outcome, PointedAtRow, P
 from tokex_gguf.play.rules import cursor, lists, model_switch, prompt, text_entry, view_options
 from tokex_gguf.play.rules.histories import base_mode, keep_pasted
 from tokex_gguf.play.session import Cost, Layer, Session
-from tokex_gguf.values.text_field import Line
+from tokex_gguf.values.text_field import TextField
 
 PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
@@ -22,12 +22,12 @@ Key: TypeAlias = Callable[[Session], Outcome]
 def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
     if message is Action.RESTART and session.mode is Mode.PLAY and (session.silence or not session.autoplay):
-        return view_options.insist(session)  # before the notice is taken away: it may ask for the second press
+        return view_options.confirm_restart(session)  # before the notice is taken away: it may ask for the second press
     # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
     session = replace(session, notice="", cost=Cost() if session.ready else session.cost)
     if not session.autoplay:
         return _take(session, message)
-    session, effects = prompt.halt(session)
+    session, effects = prompt.stop_autoplay(session)
     if message is not Action.AUTOPLAY and not isinstance(message, Unbound):
         session, more = _take(session, message)
         effects = effects + more
@@ -81,8 +81,8 @@ def _event(session: Session, message: Event) -> Outcome:
 def _point_at_row(session: Session, row: int) -> Outcome:
     if session.mode in (Mode.TREE, Mode.PROMPTS, Mode.MODELS):
         return lists.move(row - session.row)(session)
-    if session.mode is Mode.SEARCH and session.hunt:
-        return text_entry.select_found(row - session.hunt.row)(session)
+    if session.mode is Mode.SEARCH and session.token_search:
+        return text_entry.select_found(row - session.token_search.row)(session)
     if session.mode in (Mode.PLAY, Mode.BROKEN):
         return prompt.select_row(session, row)
     return _explain(session, "a click"), []
@@ -168,9 +168,9 @@ _PLAY: dict[Action, Key] = {
 }
 
 _TYPING: dict[Action, Key] = {
-    Action.ERASE: text_entry.edit_line(Line.erased),
-    Action.ERASE_WORD: text_entry.edit_line(Line.word_erased),
-    Action.ERASE_LINE: text_entry.edit_line(Line.cleared),
+    Action.ERASE: text_entry.edit_line(TextField.erased),
+    Action.ERASE_WORD: text_entry.edit_line(TextField.word_erased),
+    Action.ERASE_LINE: text_entry.edit_line(TextField.cleared),
     Action.CLOSE: text_entry.close,
     Action.HELP: view_options.open_help,
     Action.SUSPEND: view_options.suspend,
@@ -210,7 +210,7 @@ _KEYS: dict[Mode, dict[Action, Key]] = {
         Action.LINE_BREAK: lambda session: text_entry.typed(session, "\n"),
         Action.EARLIER: text_entry.walk(-1),
         Action.LATER: text_entry.walk(1),
-        Action.DELETE: text_entry.edit_line(Line.deleted),
+        Action.DELETE: text_entry.edit_line(TextField.deleted),
         Action.CARET_LEFT: text_entry.edit_line(lambda line: line.moved(-1)),
         Action.CARET_RIGHT: text_entry.edit_line(lambda line: line.moved(1)),
         Action.CARET_START: text_entry.edit_line(lambda line: line.moved(-len(line.text))),

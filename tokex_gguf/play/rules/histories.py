@@ -5,7 +5,7 @@ from dataclasses import replace
 from tokex_gguf.play.keymap import Mode
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.session import Engine, Session
+from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.history import History
 from tokex_gguf.values.text_field import EMPTY
 
@@ -15,7 +15,7 @@ BRINGS_BACK = {Mode.INPUT: "i", Mode.SEARCH: "/", Mode.NAME: "ctrl+s"}
 
 def base_mode(session: Session) -> Mode:
     """The mode that all others go back to."""
-    return Mode.BROKEN if session.engine is Engine.DEAD else Mode.PLAY
+    return Mode.BROKEN if session.engine is EngineStatus.DEAD else Mode.PLAY
 
 
 def typing_mode(session: Session) -> Mode | None:
@@ -65,4 +65,4 @@ def keep_pasted(session: Session, text: str, reason: str) -> Session:
 
 def _nothing_typed(session: Session) -> Session:
     session = without(session, ForSearch, ForContinuation)
-    return replace(session, mode=base_mode(session), line=EMPTY, draft=None, hunt=None)
+    return replace(session, mode=base_mode(session), line=EMPTY, continuation=None, token_search=None)

@@ -8,7 +8,7 @@ from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.rules.histories import base_mode
 from tokex_gguf.play.rules.prompt import go_to, insert, show, with_prompt
 from tokex_gguf.play.rules.text_entry import open_text
-from tokex_gguf.play.session import Engine, Prompt, Session
+from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.outline import Branch, branches
 from tokex_gguf.values.tree import Node
 
@@ -79,7 +79,7 @@ def choose(session: Session) -> Outcome:
     index = session.row - len(session.prompts)
     if index >= len(session.starters):
         return session, []
-    if session.engine is not Engine.READY:
+    if session.engine is not EngineStatus.READY:
         return replace(session, notice="the engine is not there: r restarts it"), []
     if len(session.prompts) >= session.settings.max_prompts:
         return insert(session, session.prompt)  # says why not

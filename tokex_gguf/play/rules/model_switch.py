@@ -12,8 +12,8 @@ from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, 
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
 from tokex_gguf.play.rules.histories import base_mode, put_aside, typing_mode
-from tokex_gguf.play.rules.view_options import lost, restart
-from tokex_gguf.play.session import Engine, Prompt, Session, text_of, turned_to
+from tokex_gguf.play.rules.view_options import restart, without_engine
+from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of, turned_to
 from tokex_gguf.values.model_entry import ModelEntry
 
 
@@ -55,7 +55,7 @@ def choose(session: Session) -> Outcome:
         return session, []
     entry = session.models[session.row]
     session = replace(session, mode=base_mode(session), preparing="")
-    if entry.path == session.settings.model and session.engine is not Engine.DEAD:
+    if entry.path == session.settings.model and session.engine is not EngineStatus.DEAD:
         return replace(session, notice="this is the model that is played"), []
     if entry.fault:
         return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
@@ -72,10 +72,10 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     fit = message.fit
     settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
     if message.path == here:
-        if session.engine is not Engine.DEAD:
+        if session.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
         return restart(replace(session, settings=settings, preparing=""))
-    known = session.shelf.get(message.path)
+    known = session.other_games.get(message.path)
     there = known or _carried(session)
     own = there.settings
     asked = message.asked or (own.asked if known else "")
@@ -107,11 +107,11 @@ def _turn(session: Session, there: Session, *, origin: str, notice: str, again: 
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
     session = put_aside(session)
     here = session.settings.model
-    shelf = dict(session.shelf)
+    other_games = dict(session.other_games)
     if session.prompts or here == origin:
-        shelf[here] = _resting(session)
-    shelf.pop(there.settings.model, None)
-    there = replace(turned_to(session, there), shelf=shelf, origin=origin, notice=notice)
+        other_games[here] = _resting(session)
+    other_games.pop(there.settings.model, None)
+    there = replace(turned_to(session, there), other_games=other_games, origin=origin, notice=notice)
     return there, begin(there, again=again)
 
 
@@ -119,33 +119,35 @@ def way_back(session: Session) -> str:
     """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
     if session.origin or session.prompts:
         return session.origin
-    return list(session.shelf)[-1] if session.shelf else ""
+    return list(session.other_games)[-1] if session.other_games else ""
 
 
 def back(session: Session, why: str) -> Outcome:
     """To the model before, as the other one cannot be loaded or is not wanted any more."""
-    return _turn(session, session.shelf[way_back(session)], origin="", notice=why, again=True)
+    return _turn(session, session.other_games[way_back(session)], origin="", notice=why, again=True)
 
 
 def settled(session: Session) -> Session:
     """The session when there is something to play: no way back is needed any more."""
-    shelf = {file: game for file, game in session.shelf.items() if game.prompts}
-    return replace(session, origin="", shelf=shelf) if session.origin else session
+    other_games = {file: game for file, game in session.other_games.items() if game.prompts}
+    return replace(session, origin="", other_games=other_games) if session.origin else session
 
 
 def adopted(session: Session, model: Loaded) -> Session:
     """The session with the game that was played with this very model before, from a file of another name."""
-    played = (file for file, game in session.shelf.items() if game.prompts and game.model and model.same(game.model))
+    played = (
+        file for file, game in session.other_games.items() if game.prompts and game.model and model.same(game.model)
+    )
     if not model.fingerprint or (file := next(played, None)) is None:
         return session
-    game = replace(session.shelf[file], settings=session.settings)
-    shelf = {other: waiting for other, waiting in session.shelf.items() if other != file}
-    return replace(turned_to(session, game), shelf=shelf, notice=session.notice)
+    game = replace(session.other_games[file], settings=session.settings)
+    other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
+    return replace(turned_to(session, game), other_games=other_games, notice=session.notice)
 
 
 def _resting(session: Session) -> Session:
     """A session that waits for nothing, without those that it keeps itself."""
-    return replace(lost(session), shelf={}, origin="")
+    return replace(without_engine(session), other_games={}, origin="")
 
 
 def carry(session: Session) -> Outcome:

@@ -7,7 +7,7 @@ from tokex_gguf.engine.protocol import Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome, Send
 from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, given_up, request
-from tokex_gguf.play.session import Cost, Engine, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
 
@@ -132,7 +132,7 @@ def pop(session: Session) -> Outcome:
 
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
-    if session.engine is not Engine.READY:
+    if session.engine is not EngineStatus.READY:
         return replace(session, notice="the engine is not there: r restarts it"), []
     if session.full is not None:
         return replace(session, notice="the context is full: ← makes room"), []
@@ -180,7 +180,7 @@ def play_on(session: Session) -> Outcome:
     return request(given_up(session), purpose, lambda number: Continue(number, path, top))
 
 
-def halt(session: Session) -> Outcome:
+def stop_autoplay(session: Session) -> Outcome:
     """Ends autoplay where it has come to."""
     return ask(replace(session, autoplay=False))
 

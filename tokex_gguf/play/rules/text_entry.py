@@ -10,9 +10,19 @@ from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, Fo
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
-from tokex_gguf.play.session import Draft, Editing, EditState, Engine, Hunt, Prompt, Score, Session, text_of
+from tokex_gguf.play.session import (
+    Continuation,
+    Editing,
+    EditState,
+    EngineStatus,
+    Prompt,
+    Score,
+    Session,
+    TokenSearch,
+    text_of,
+)
 from tokex_gguf.values.distribution import Candidate, Taken
-from tokex_gguf.values.text_field import EMPTY, Line
+from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 
 AT_EACH_KEY = 20_000
@@ -29,8 +39,8 @@ STOPPED = "the engine stopped: Esc, then r, restarts it; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
-    if session.engine is not Engine.READY:
-        return "the engine is not there: r restarts it" if session.engine is Engine.DEAD else "still loading"
+    if session.engine is not EngineStatus.READY:
+        return "the engine is not there: r restarts it" if session.engine is EngineStatus.DEAD else "still loading"
     if _place(session) is None:
         return "nothing comes before the first token"
     return ""
@@ -67,7 +77,7 @@ def typed(session: Session, text: str) -> Outcome:
     return _edited(session, session.line.typed(text))
 
 
-def edit_line(change: Callable[[Line], Line]) -> Callable[[Session], Outcome]:
+def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], Outcome]:
     """A key that changes the line, or moves in it."""
 
     def go(session: Session) -> Outcome:
@@ -94,7 +104,7 @@ def walk(step: int) -> Callable[[Session], Outcome]:
     return go
 
 
-def _edited(session: Session, line: Line) -> Outcome:
+def _edited(session: Session, line: TextField) -> Outcome:
     """The player has changed the line."""
     session = with_history(session, session.mode, history(session, session.mode).change())
     return _changed(replace(session, line=line))
@@ -127,67 +137,67 @@ def search(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     place = session.prompt.place.tip
-    return _search(replace(_again(session, Mode.SEARCH), hunt=Hunt(place)))
+    return _search(replace(_again(session, Mode.SEARCH), token_search=TokenSearch(place)))
 
 
 def _search(session: Session) -> Outcome:
-    hunt = session.hunt
-    assert hunt is not None
-    if session.engine is not Engine.READY:
+    token_search = session.token_search
+    assert token_search is not None
+    if session.engine is not EngineStatus.READY:
         return session, []
-    path, query, top = hunt.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
+    path, query, top = token_search.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
     return request(session, ForSearch(), lambda number: Search(number, path, query, top))
 
 
 def found(session: Session, message: Found) -> Outcome:
     """Shows what a search found."""
-    hunt = session.hunt
-    assert hunt is not None
+    token_search = session.token_search
+    assert token_search is not None
     rows = tuple(
         Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
     )
-    return replace(session, hunt=replace(hunt, rows=rows, total=message.total, row=0, fault="")), []
+    return replace(session, token_search=replace(token_search, rows=rows, total=message.total, row=0, fault="")), []
 
 
 def not_found(session: Session, reason: str) -> Session:
     """Says why the engine could not search; what an earlier search found is no answer to this one."""
-    hunt = session.hunt
-    assert hunt is not None
-    return replace(session, hunt=replace(hunt, rows=(), total=0, row=0, fault=reason))
+    token_search = session.token_search
+    assert token_search is not None
+    return replace(session, token_search=replace(token_search, rows=(), total=0, row=0, fault=reason))
 
 
 def select_found(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection among what was found."""
 
     def go(session: Session) -> Outcome:
-        hunt = session.hunt
-        if hunt is None or not hunt.rows:
+        token_search = session.token_search
+        if token_search is None or not token_search.rows:
             return session, []
         before = history(session, Mode.SEARCH)
         new = session.line.text != "" and before.place is None
-        if rows == -1 and hunt.row == 0 and not new and before.earlier(session.line.text):
+        if rows == -1 and token_search.row == 0 and not new and before.earlier(session.line.text):
             return walk(-1)(session)
-        row = max(0, min(len(hunt.rows) - 1, hunt.row + rows))
-        if row == hunt.row and rows:
-            shown, total = len(hunt.rows), hunt.total
+        row = max(0, min(len(token_search.rows) - 1, token_search.row + rows))
+        if row == token_search.row and rows:
+            shown, total = len(token_search.rows), token_search.total
             below = f"the likeliest {shown} of {total}: type more of it" if shown < total else "this is the last one"
             return replace(session, notice="this is the likeliest one" if rows < 0 else below), []
-        return replace(session, hunt=replace(hunt, row=row)), []
+        return replace(session, token_search=replace(token_search, row=row)), []
 
     return go
 
 
 def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
-    hunt = session.hunt
-    if hunt is None or not hunt.rows:
-        waiting = hunt is not None and hunt.rows is None
-        nothing = (hunt.fault if hunt else "") or "no token has this text"
+    token_search = session.token_search
+    if token_search is None or not token_search.rows:
+        waiting = token_search is not None and token_search.rows is None
+        nothing = (token_search.fault if token_search else "") or "no token has this text"
         return replace(session, notice="still searching" if waiting else nothing), []
-    row = hunt.rows[hunt.row]
-    node = hunt.tip.child(row.token)
+    row = token_search.rows[token_search.row]
+    node = token_search.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
-    return go_on(session, hunt.tip, node)
+    return go_on(session, token_search.tip, node)
 
 
 # --- typing
@@ -198,7 +208,7 @@ def compose(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     base = session.prompt.place.tip
-    session = replace(_again(session, Mode.INPUT), draft=Draft(base, base))
+    session = replace(_again(session, Mode.INPUT), continuation=Continuation(base, base))
     return _draft(session) if session.line.text else (session, [])
 
 
@@ -213,33 +223,33 @@ def paste(session: Session, text: str) -> Outcome:
 
 
 def _draft(session: Session) -> Outcome:
-    draft = session.draft
-    assert draft is not None
-    fresh = Draft(draft.base, draft.base)
-    if not session.line.text or session.engine is not Engine.READY:
-        return ask(replace(without(session, ForContinuation), draft=fresh))
+    continuation = session.continuation
+    assert continuation is not None
+    fresh = Continuation(continuation.base, continuation.base)
+    if not session.line.text or session.engine is not EngineStatus.READY:
+        return ask(replace(without(session, ForContinuation), continuation=fresh))
     if len(session.line.text) > AT_EACH_KEY:
         told = f"{len(session.line.text):,} characters: Enter appends them"
-        return ask(replace(without(session, ForContinuation), draft=fresh, notice=told))
+        return ask(replace(without(session, ForContinuation), continuation=fresh, notice=told))
     # What is computed for the text before is not wanted any more; what is finished of it, stays.
-    session, effects = ask(replace(session, draft=fresh))
+    session, effects = ask(replace(session, continuation=fresh))
     session, more = tokenize(session, session.line.text, ForContinuation(), continues=True)
-    return replace(session, draft=draft), effects + more
+    return replace(session, continuation=continuation), effects + more
 
 
-def drafted(session: Session, path: list[int], *, entered: bool) -> Outcome:
+def continuation_tokenized(session: Session, path: list[int], *, entered: bool) -> Outcome:
     """The tokens of what is typed are there; where Enter was pressed, they are appended."""
-    draft = session.draft
-    assert draft is not None
-    session = replace(session, draft=replace(draft, tip=draft.base.descend(path)))
+    continuation = session.continuation
+    assert continuation is not None
+    session = replace(session, continuation=replace(continuation, tip=continuation.base.descend(path)))
     return enter(session) if entered else ask(session)
 
 
 def not_tokenized(session: Session) -> Outcome:
     """What is typed has no tokens, as far as the engine can tell: those of an earlier text are not shown for it."""
-    draft = session.draft
-    assert draft is not None
-    return ask(replace(session, draft=replace(draft, tip=draft.base)))
+    continuation = session.continuation
+    assert continuation is not None
+    return ask(replace(session, continuation=replace(continuation, tip=continuation.base)))
 
 
 def scored(session: Session, base: Node, path: list[int]) -> Outcome:
@@ -262,34 +272,34 @@ def _keep(session: Session, score: Score) -> Outcome:
 
 def enter(session: Session) -> Outcome:
     """Appends what is typed."""
-    draft = session.draft
-    if draft is None or not session.line.text:
+    continuation = session.continuation
+    if continuation is None or not session.line.text:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
-    if session.engine is not Engine.READY:
+    if session.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
     if tokens := session.newest(ForContinuation):
         return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
-    if draft.tip is draft.base:  # the engine has refused it: it may do better now, or says again why not
+    if continuation.tip is continuation.base:  # the engine has refused it: it may do better now, or says again why not
         return tokenize(session, session.line.text, ForContinuation(entered=True), continues=True)
-    return go_on(session, draft.base, draft.tip)
+    return go_on(session, continuation.base, continuation.tip)
 
 
 def score(session: Session) -> Outcome:
     """Keeps what is typed as a phrase to compare, and makes room for the next."""
-    draft = session.draft
-    if draft is None or not session.line.text:
+    continuation = session.continuation
+    if continuation is None or not session.line.text:
         return replace(session, notice="type a phrase first"), []
-    if session.engine is not Engine.READY:
+    if session.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
     text = session.line.text
     session = with_history(session, Mode.INPUT, history(session, Mode.INPUT).use(text))
-    session = replace(session, line=EMPTY, draft=Draft(draft.base, draft.base))
+    session = replace(session, line=EMPTY, continuation=Continuation(continuation.base, continuation.base))
     if tokens := session.newest(ForContinuation):
-        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(draft.base)}))
-    if draft.tip is draft.base:  # as with Enter
-        return tokenize(session, text, ForScore(draft.base), continues=True)
-    return _keep(session, Score(draft.base, draft.tip))
+        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(continuation.base)}))
+    if continuation.tip is continuation.base:  # as with Enter
+        return tokenize(session, text, ForScore(continuation.base), continues=True)
+    return _keep(session, Score(continuation.base, continuation.tip))
 
 
 def clear_scores(session: Session) -> Outcome:
@@ -332,9 +342,9 @@ def edited(session: Session, text: str) -> Outcome:
     if not text:
         return replace(session, editing=None, notice="an empty text cannot be gone on from: the prompt stays"), []
     session = replace(session, editing=Editing(target, text, EditState.WAITING))
-    if session.engine is Engine.LOADING:
+    if session.engine is EngineStatus.LOADING:
         return replace(session, notice="still loading: the text becomes the prompt then"), []
-    if session.engine is Engine.DEAD:
+    if session.engine is EngineStatus.DEAD:
         return replace(session, notice="the engine is not there: r restarts it, and the text becomes the prompt"), []
     return send_edited(session)
 

@@ -8,11 +8,11 @@ from tokex_gguf.play.keymap import Mode, explained
 from tokex_gguf.play.messages import Keep, Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules.histories import base_mode, history, put_aside
-from tokex_gguf.play.session import Draft, Engine, Hunt, Layer, Palette, Session, text_of
+from tokex_gguf.play.session import Continuation, EngineStatus, Layer, Palette, Session, TokenSearch, text_of
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.text_field import EMPTY
 
-SURE = "the engine is still at it: press r again to start it anew; your prompts are safe"
+CONFIRM = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
 LAYERS = (Layer.PLAIN, Layer.PROBABILITY, Layer.ENTROPY)
 MORE_LAYERS = (Layer.PLAIN, Layer.RANK, Layer.SURPRISAL, Layer.BOUNDARIES)
@@ -90,7 +90,7 @@ def close_help(session: Session) -> Outcome:
 
 def restart(session: Session) -> Outcome:
     """Starts the engine again."""
-    session = replace(put_aside(session), engine=Engine.LOADING, mode=Mode.PLAY, notice="")
+    session = replace(put_aside(session), engine=EngineStatus.LOADING, mode=Mode.PLAY, notice="")
     return session, begin(session, again=True)
 
 
@@ -101,28 +101,28 @@ def beat(session: Session) -> Outcome:
     return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
 
 
-def insist(session: Session) -> Outcome:
+def confirm_restart(session: Session) -> Outcome:
     """Restarts an engine that does not answer. Asks first, unless it is silent: a long answer may be near its end."""
     if session.silence:
-        return restart(lost(session))
-    if session.engine is Engine.READY and not session.waiting:
+        return restart(without_engine(session))
+    if session.engine is EngineStatus.READY and not session.waiting:
         return replace(session, notice="the engine answers: there is nothing to restart"), []
-    if session.notice != SURE:
-        return replace(session, notice=SURE), []
-    return restart(lost(session))
+    if session.notice != CONFIRM:
+        return replace(session, notice=CONFIRM), []
+    return restart(without_engine(session))
 
 
-def lost(session: Session) -> Session:
+def without_engine(session: Session) -> Session:
     """A session whose engine is gone: nothing is asked for any more. What is being typed stays in the line."""
-    draft, hunt = session.draft, session.hunt
+    continuation, token_search = session.continuation, session.token_search
     return replace(
         session,
         asked={},
         ahead=0,
         appending=False,
         autoplay=False,
-        draft=draft and Draft(draft.base, draft.base),
-        hunt=hunt and Hunt(hunt.tip, rows=(), fault="the engine stopped"),
+        continuation=continuation and Continuation(continuation.base, continuation.base),
+        token_search=token_search and TokenSearch(token_search.tip, rows=(), fault="the engine stopped"),
         progress=0.0,
         unanswered=0,
     )
