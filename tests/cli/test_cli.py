@@ -1,6 +1,7 @@
 """The command line: what it prints, what it refuses, and its exit codes."""
 
 import errno
+import itertools
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ from typing import Any, cast
 import pytest
 
 from tests.models.test_header import string, with_keys
+from tests.sampling import some
 from tests.terminal import Terminal
 from tokex_gguf import __version__
 from tokex_gguf.__main__ import run as run_program
@@ -199,9 +201,15 @@ def test_what_cannot_be_meant_is_told(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["--json", "--prompt", "Hi"], ["models"], ["sessions"]]
+    ("closed", "arguments"),
+    some(
+        itertools.product(
+            ["0<&-", "1>&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"],
+            [["--help"], ["--json", "--prompt", "Hi"], ["models"], ["--version"], ["sessions"]],
+        ),
+        of=4,
+    ),
 )
-@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, arguments: list[str], tiny: dict[str, Path]) -> None:
     command = f"'{sys.executable}' -m tokex_gguf \"$@\" {closed}"
     more = ["--model", str(tiny["qwen2"])] if "--json" in arguments else []

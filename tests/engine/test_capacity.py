@@ -67,7 +67,8 @@ def test_the_engine_refuses_a_text_in_one_line_and_goes_on(model_path: Path) -> 
         client.close()
 
 
-def test_a_long_text_is_not_tokenised_at_each_key() -> None:
+def test_a_long_text_is_not_tokenised_at_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_entry, "AT_EACH_KEY", 2000)
     play = started().press(Action.INPUT)
     assert play.session.mode is Mode.INPUT
     play.press(Typed("b" * text_entry.AT_EACH_KEY))

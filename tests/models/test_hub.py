@@ -17,6 +17,7 @@ from huggingface_hub import constants, file_download
 
 from tests.figures import Figure
 from tests.hub import REVISION, Hub, run, serving
+from tests.sampling import some
 from tests.terminal import Terminal
 from tokex_gguf.cli import commands, main
 from tokex_gguf.models import hub as hub_module
@@ -230,7 +231,7 @@ def test_offline_means_offline() -> None:
         assert not hub.requests
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], of=3))
 def test_a_download_can_be_broken_off(number: signal.Signals, tmp_path: Path) -> None:
     with serving(FILES, "stalls") as hub:
         program = subprocess.Popen(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.sampling import some
 from tests.terminal import Terminal
 from tests.ui.test_keyboard import ANSWERS
 
@@ -53,15 +54,15 @@ def test_an_answer_whose_rest_is_late_changes_nothing(terminal: Terminal) -> Non
     unchanged(terminal, before)
 
 
-@pytest.mark.parametrize("key", [b"\x1b[[A", b"\x1bOP", b"\x1b[11~", b"\x1b[63u"])
-def test_f1_and_a_question_mark_open_the_help_in_any_encoding(terminal: Terminal, key: bytes) -> None:
-    terminal.child.send(key)
-    terminal.shows("Pop the prompt's last token")
-    terminal.child.send(b"\x1b[27u")
-    terminal.until(lambda text: "Pop the prompt's last token" not in text)
+def test_f1_and_a_question_mark_open_the_help_in_any_encoding(terminal: Terminal) -> None:
+    for key in (b"\x1b[[A", b"\x1bOP", b"\x1b[11~", b"\x1b[63u"):
+        terminal.child.send(key)
+        terminal.shows("Pop the prompt's last token")
+        terminal.child.send(b"\x1b[27u")
+        terminal.until(lambda text: "Pop the prompt's last token" not in text)
 
 
-@pytest.mark.parametrize("key", [b"\x1b[99;5u", b"\x1b[27;5;113~"])
+@pytest.mark.parametrize("key", some([b"\x1b[99;5u", b"\x1b[27;5;113~"], of=2))
 def test_ctrl_c_quits_in_any_encoding(terminal: Terminal, key: bytes) -> None:
     terminal.child.send(key)
     assert terminal.ends() == 0

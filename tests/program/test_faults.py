@@ -372,14 +372,12 @@ def faults(pairs: list[tuple[str, State]], model: Path, folder: Path, figure: Fi
 
 
 def test_faults(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
-    """Each fault, and each state, once."""
+    """Half of the faults, each in another state."""
     chance = random.Random(SEED)
-    states = list(STATES)
+    states, names = list(STATES), list(NAMES)
     chance.shuffle(states)
-    names = list(NAMES)
-    while len(names) < len(states):
-        names.append(chance.choice([*SIGNALS, HANG, "garbage", "exit"]))
-    faults(list(zip(names, states, strict=False)), tiny["qwen2"], tmp_path, figure)
+    chance.shuffle(names)
+    faults(list(zip(names[::2], states, strict=False)), tiny["qwen2"], tmp_path, figure)
 
 
 @pytest.mark.soak
