@@ -147,7 +147,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
         ((), Action.CLEAR_SCORES, "no phrases were scored"),
         ((), Action.RESTART, "the engine answers"),
-        ((Action.NEXT_SURPRISE,), Action.NEXT_SURPRISE, "this is the only such token"),
+        ((Action.NEXT_SURPRISAL,), Action.NEXT_SURPRISAL, "this is the only such token"),
         ((Action.TREE,), Action.UP, "this is the first line"),
         ((Action.PROMPTS, Action.BOTTOM), Action.DOWN, "this is the last line"),
         ((Action.SEARCH,), Action.UP, "this is the likeliest one"),
@@ -196,11 +196,11 @@ def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
 # --- jumping
 
 
-@pytest.mark.parametrize("key", [Action.MOST_SURPRISE, Action.MOST_DOUBT])
+@pytest.mark.parametrize("key", [Action.HIGHEST_SURPRISAL, Action.HIGHEST_ENTROPY])
 def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
     play = started("hello")
     nodes = play.session.prompt.tip.nodes(1)
-    bits = [node.surprisal if key is Action.MOST_SURPRISE else entropy_before(node) for node in nodes]
+    bits = [node.surprisal if key is Action.HIGHEST_SURPRISAL else entropy_before(node) for node in nodes]
     values = [(node, value) for node, value in zip(nodes, bits, strict=True) if value is not None]
     ordered = sorted(values, key=lambda pair: pair[1], reverse=True)
     assert len(ordered) == 4
@@ -209,7 +209,7 @@ def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
         assert play.session.prompt.cursor is node
     play.press(key)
     assert play.session.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
-    other = Action.MOST_SURPRISE if key is Action.MOST_DOUBT else Action.MOST_DOUBT
+    other = Action.HIGHEST_SURPRISAL if key is Action.HIGHEST_ENTROPY else Action.HIGHEST_ENTROPY
     for before in (Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.CURSOR_BACK, other):
         play.press(before, key)
         assert play.session.prompt.cursor is ordered[0][0], "only after itself it goes on to the next"
@@ -235,11 +235,11 @@ def test_n_goes_round_the_most_surprising_tokens() -> None:
     best = sorted(sorted(bits, key=lambda place: -(bits[place] or 0))[:3])
     seen = []
     for _ in range(4):
-        play.press(Action.NEXT_SURPRISE)
+        play.press(Action.NEXT_SURPRISAL)
         seen.append(cursor(play))
     assert seen == [*best, best[0]]
     for expected in (best[2], best[1], best[0], best[2]):
-        play.press(Action.LAST_SURPRISE)
+        play.press(Action.PREVIOUS_SURPRISAL)
         assert cursor(play) == expected
 
 
@@ -248,14 +248,14 @@ def test_m_goes_to_the_places_of_highest_entropy() -> None:
     path = fake.text_to_path("hello world, how are you")
     entropy = {place: fake.distribution(path[:place], 5).entropy_bits for place in range(1, len(path))}
     best = sorted(sorted(entropy, key=lambda place: -entropy[place])[:3])
-    play.press(Action.NEXT_DOUBT)
+    play.press(Action.NEXT_ENTROPY)
     assert cursor(play) == best[0]
-    play.press(Action.LAST_DOUBT)
+    play.press(Action.PREVIOUS_ENTROPY)
     assert cursor(play) == best[-1]
 
 
 def test_a_threshold_of_the_configuration_counts() -> None:
-    play = started("hello world, how are you", surprise=60.0).press(Action.NEXT_SURPRISE)
+    play = started("hello world, how are you", surprise=60.0).press(Action.NEXT_SURPRISAL)
     assert cursor(play) is None and "no such token" in play.session.notice
 
 

@@ -81,7 +81,7 @@ KEYS: list[Message] = [
     *[Action.CURSOR_TIP, Action.CLOSE] * 2,
     *(Action.POP, Action.UP, Action.DOWN, Action.TOP, Action.BOTTOM, Action.AUTOPLAY, Action.NEXT, Action.PREVIOUS),
     *(Action.COPY, Action.COPY, Action.REMOVE, Action.UNDO, Action.CURSOR_BACK, Action.CURSOR_FIRST),
-    *(Action.MOST_SURPRISE, Action.SEARCH, Action.INPUT, Action.SCORE, Action.SCORE, Action.CLEAR_SCORES),
+    *(Action.HIGHEST_SURPRISAL, Action.SEARCH, Action.INPUT, Action.SCORE, Action.SCORE, Action.CLEAR_SCORES),
     *(Action.ERASE, Action.ERASE_LINE, Action.TREE, Action.OPEN, Action.PROMPTS, Action.HELP, Action.LAYER),
     *(Action.NAME, Action.SAVE, Action.EDIT, Typed("a"), Typed("bc"), Typed(" "), Go(0), Go(1), Unbound("q")),
     *(PointedAtRow(0), PointedAtRow(1), PointedAtRow(3), PointedAtToken(2), Edited("edited"), Edited("other text")),

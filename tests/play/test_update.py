@@ -29,7 +29,16 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play.keymap import Action, Mode
 from tokex_gguf.play.messages import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
-from tokex_gguf.play.session import BEAT, DOUBT, DOUBT_AT_START, EngineStatus, Layer, Session, selected_row, table
+from tokex_gguf.play.session import (
+    BEAT,
+    SILENT_AFTER,
+    SILENT_AFTER_AT_START,
+    EngineStatus,
+    Layer,
+    Session,
+    selected_row,
+    table,
+)
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.tokens import Piece
@@ -698,11 +707,11 @@ def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
     play.take(Beat())
     assert play.session is before, "nothing to save"
     play.take(Action.APPEND)
-    for _ in range(DOUBT):
+    for _ in range(SILENT_AFTER):
         assert play.session.silence == 0
         play.take(Beat())
-    assert play.asked[1:] == [Ping()] * DOUBT
-    assert play.session.silence == BEAT * (DOUBT - 1)
+    assert play.asked[1:] == [Ping()] * SILENT_AFTER
+    assert play.session.silence == BEAT * (SILENT_AFTER - 1)
     play.take(Pong())
     assert play.session.silence == 0, "it was slow"
     play.answer()
@@ -712,12 +721,12 @@ def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
 
 def test_an_engine_that_is_being_started_gets_more_time() -> None:
     play = Play()
-    for _ in range(DOUBT_AT_START):
+    for _ in range(SILENT_AFTER_AT_START):
         assert play.session.silence == 0
         play.take(Beat())
-    assert play.session.silence == BEAT * (DOUBT_AT_START - 1)
+    assert play.session.silence == BEAT * (SILENT_AFTER_AT_START - 1)
     play.take(Loading(0.1))
-    for _ in range(DOUBT):
+    for _ in range(SILENT_AFTER):
         assert play.session.silence == 0
         play.take(Beat())
     assert play.session.silence
@@ -727,7 +736,7 @@ def test_an_engine_that_is_being_started_gets_more_time() -> None:
 def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
     play = started()
     play.take(key)
-    for _ in range(DOUBT):
+    for _ in range(SILENT_AFTER):
         play.take(Beat())
     play.take(Action.RESTART)
     assert play.effects[0] == Start() and play.session.engine is EngineStatus.LOADING
@@ -771,8 +780,8 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
 SEED = int(os.environ.get("ORACLE_SEED", "1"))
 
 JUMPS = (
-    *(Action.NEXT_SURPRISE, Action.LAST_SURPRISE, Action.MOST_SURPRISE),
-    *(Action.NEXT_DOUBT, Action.LAST_DOUBT, Action.MOST_DOUBT),
+    *(Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL, Action.HIGHEST_SURPRISAL),
+    *(Action.NEXT_ENTROPY, Action.PREVIOUS_ENTROPY, Action.HIGHEST_ENTROPY),
 )
 KEYS = [
     *(Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM, Action.APPEND, Action.POP),
@@ -892,15 +901,15 @@ class Oracle:
         prompt = self.prompts[self.active]
         path, cursor = prompt["path"], prompt["cursor"]
         places = range(1, len(path))
-        if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT, Action.MOST_DOUBT):
+        if action in (Action.NEXT_ENTROPY, Action.PREVIOUS_ENTROPY, Action.HIGHEST_ENTROPY):
             values = [fake.distribution(path[:place], 1).entropy_bits for place in places]
         else:
             values = [-fake.taken(path[:place], path[place]).logprob / math.log(2) for place in places]
         if not values:
             return
-        if action in (Action.MOST_DOUBT, Action.MOST_SURPRISE):
+        if action in (Action.HIGHEST_ENTROPY, Action.HIGHEST_SURPRISAL):
             ordered = [place for _, place in sorted(zip(values, places, strict=True), key=lambda p: (-p[0], p[1]))]
-            kind, nth = "doubt" if action is Action.MOST_DOUBT else "surprise", 0
+            kind, nth = "doubt" if action is Action.HIGHEST_ENTROPY else "surprise", 0
             if prompt["sought"] and prompt["sought"][0] == kind:
                 nth = prompt["sought"][1]
             if nth < len(ordered):
@@ -911,12 +920,12 @@ class Oracle:
         least = sorted(values, reverse=True)[-(-len(values) // 10) - 1]
         notable = [place for place, value in zip(places, values, strict=True) if value >= least]
         here = len(path) if cursor is None else cursor
-        if action in (Action.NEXT_DOUBT, Action.NEXT_SURPRISE):
+        if action in (Action.NEXT_ENTROPY, Action.NEXT_SURPRISAL):
             there = next((place for place in notable if place > here), notable[0])
         else:
             there = next((place for place in reversed(notable) if place < here), notable[-1])
         if there != cursor:  # else it is the only one, and nothing happens
-            kind = "doubt" if action in (Action.NEXT_DOUBT, Action.LAST_DOUBT) else "surprise"
+            kind = "doubt" if action in (Action.NEXT_ENTROPY, Action.PREVIOUS_ENTROPY) else "surprise"
             self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None, "sought": (kind, 0)}
 
     def press(self, action: Any) -> None:

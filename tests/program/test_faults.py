@@ -31,7 +31,7 @@ from tokex_gguf.play.keymap import Action, Mode
 from tokex_gguf.play.messages import Beat, Typed
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.rules.histories import typing_mode
-from tokex_gguf.play.session import DOUBT, DOUBT_AT_START, EngineStatus, Session
+from tokex_gguf.play.session import SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus, Session
 from tokex_gguf.values.distribution import Distribution
 
 ROOT = Path(__file__).parent.parent.parent
@@ -274,7 +274,7 @@ def listen(player: Patient) -> str:
                 player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
             player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
     assert player.session.waiting
-    player.press(*[Beat()] * (DOUBT_AT_START if player.session.engine is EngineStatus.LOADING else DOUBT))
+    player.press(*[Beat()] * (SILENT_AFTER_AT_START if player.session.engine is EngineStatus.LOADING else SILENT_AFTER))
     assert player.session.silence
     for size in ((130, 40), (80, 24), (60, 16)):
         assert f"engine silent for {player.session.silence:.0f} s: r restarts it" in player.screen(*size)
@@ -422,7 +422,7 @@ def test_a_long_decode_is_no_hang(tiny: dict[str, Path], tmp_path: Path, monkeyp
         beats += player.session.waiting
         assert player.session.unanswered <= 1
         player.until(lambda session: session.unanswered == 0)
-    assert beats > DOUBT
+    assert beats > SILENT_AFTER
     player.game.close()
 
 

@@ -419,7 +419,7 @@ def test_a_ranking_of_a_long_path_is_a_plain_one() -> None:
 
 
 LOOKS = [
-    *(Action.MOST_SURPRISE, Action.MOST_DOUBT, Action.NEXT_DOUBT, Action.LAST_SURPRISE),
+    *(Action.HIGHEST_SURPRISAL, Action.HIGHEST_ENTROPY, Action.NEXT_ENTROPY, Action.PREVIOUS_SURPRISAL),
     *(Action.CURSOR_BACK, Action.CURSOR_FIRST),
 ]
 

@@ -480,7 +480,7 @@ def test_open_prompts_that_begin_alike_are_told_apart_by_their_ends(width: int) 
     assert "length   logprob" in text(play, width, 24)
 
 
-@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.MOST_DOUBT])
+@pytest.mark.parametrize("key", [Action.NEXT_ENTROPY, Action.HIGHEST_ENTROPY])
 def test_what_was_sought_is_told_beside_any_layer(key: Action) -> None:
     play = started("hello world, how are you").press(key)
     for _ in range(6):
@@ -515,7 +515,7 @@ def test_the_help_of_a_mode_tells_what_stands_on_its_screen(mode: Action, signs:
 
 @pytest.mark.parametrize("width", [80, 130])
 def test_what_surprised_is_told_at_every_width_also_beside_a_legend(width: int) -> None:
-    play = started("hello world, how are you").press(Action.NEXT_SURPRISE)
+    play = started("hello world, how are you").press(Action.NEXT_SURPRISAL)
     for _ in range(4):
         line = text(play, width, 24).splitlines()[-2]
         assert re.search(r"surprisal [\d.]+ bits #\d", line), line
@@ -574,7 +574,7 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 130])
-@pytest.mark.parametrize("key", [Action.NEXT_DOUBT, Action.NEXT_SURPRISE])
+@pytest.mark.parametrize("key", [Action.NEXT_ENTROPY, Action.NEXT_SURPRISAL])
 def test_what_a_layer_colours_by_is_told_beside_its_legend(width: int, key: Action) -> None:
     play = started("hello world, how are you").press(key, Action.LAYER)
     assert re.search(r" p [\d.e-]+", text(play, width, 24).splitlines()[-2])

@@ -32,19 +32,17 @@ class Action(Enum):
     CURSOR_FAR_ON = auto()
     CURSOR_FIRST = auto()
     CURSOR_TIP = auto()
-    NEXT_SURPRISE = auto()
-    LAST_SURPRISE = auto()
-    NEXT_DOUBT = auto()
-    LAST_DOUBT = auto()
-    MOST_SURPRISE = auto()
-    MOST_DOUBT = auto()
+    NEXT_SURPRISAL = auto()
+    PREVIOUS_SURPRISAL = auto()
+    NEXT_ENTROPY = auto()
+    PREVIOUS_ENTROPY = auto()
+    HIGHEST_SURPRISAL = auto()
+    HIGHEST_ENTROPY = auto()
     MORE_LAYERS = auto()
     PALETTE = auto()
     MOUSE = auto()
     SEARCH = auto()
     INPUT = auto()
-    PASTE = auto()
-    """Text that is pasted while nothing is typed."""
     EDIT = auto()
     TREE = auto()
     PROMPTS = auto()
@@ -142,7 +140,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("right", "l"),
         "Tokens",
         "append",
-        "Append the selected token to the prompt; at an inner place, open a new prompt that goes another way there.",
+        "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
         inner=(90, "branch"),
         chooses=True,
@@ -179,36 +177,36 @@ BINDINGS: tuple[Binding, ...] = (
         inner=(89, "end"),
     ),
     Binding(
-        Action.NEXT_SURPRISE,
+        Action.NEXT_SURPRISAL,
         ("n",),
         "Look back",
         "jump",
-        "Look at the next surprise: of the tenth of the tokens that the model expected least.",
+        "Look at the next token of high surprisal: one of the tenth that the model expected least.",
         footer=67,
     ),
-    Binding(Action.LAST_SURPRISE, ("N",), "Look back", "jump", "Look at the surprise before."),
+    Binding(Action.PREVIOUS_SURPRISAL, ("N",), "Look back", "jump", "Look at the previous token of high surprisal."),
     Binding(
-        Action.NEXT_DOUBT,
+        Action.NEXT_ENTROPY,
         ("m",),
         "Look back",
         "jump",
-        "Look at the next place of doubt: of the tenth where the entropy is highest.",
+        "Look at the next place of high entropy: one of the highest tenth.",
         footer=67,
     ),
-    Binding(Action.LAST_DOUBT, ("M",), "Look back", "jump", "Look at the place of doubt before."),
+    Binding(Action.PREVIOUS_ENTROPY, ("M",), "Look back", "jump", "Look at the previous place of high entropy."),
     Binding(
-        Action.MOST_SURPRISE,
+        Action.HIGHEST_SURPRISAL,
         ("b",),
         "Look back",
         "most",
-        "Look at the greatest surprise, #1; again, at #2 and so on.",
+        "Look at the token of the highest surprisal, #1. Press again for #2 and so on.",
     ),
     Binding(
-        Action.MOST_DOUBT,
+        Action.HIGHEST_ENTROPY,
         ("B",),
         "Look back",
         "most",
-        "Look at the place of greatest doubt, where it was least sure of what comes, #1; again, at #2 and so on.",
+        "Look at the place of the highest entropy, #1, where the model was least sure. Press again for #2 and so on.",
     ),
     Binding(
         Action.SEARCH,
@@ -224,7 +222,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("i",),
         "Any token",
         "type",
-        "Type text to go on with, also at an inner place; see how likely it is; score it against other phrases.",
+        "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
         footer=68,
         chooses=True,
     ),
@@ -292,7 +290,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("right", "enter"),
         "Search",
         "append",
-        "Append the selected token; at an inner place, open a new prompt that goes on with it there.",
+        "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
         modes=(Mode.SEARCH,),
         footer=90,
         inner=(90, "branch"),
@@ -314,7 +312,7 @@ BINDINGS: tuple[Binding, ...] = (
         ("enter",),
         "Typing",
         "append",
-        "Append what is typed; at an inner place, open a new prompt that goes on with it there.",
+        "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
         modes=(Mode.INPUT,),
         footer=90,
         inner=(90, "branch"),

@@ -25,9 +25,9 @@ P = TypeVar("P", bound=Purpose)
 
 BEAT = 2.0
 """Seconds between two questions whether the engine is alive, while it owes an answer."""
-DOUBT = 3
+SILENT_AFTER = 3
 """So many of them unanswered, the player is told."""
-DOUBT_AT_START = 15
+SILENT_AFTER_AT_START = 15
 """The same before an engine has said anything: it may be read from a slow disk."""
 
 
@@ -93,7 +93,7 @@ class Settings:
     colours: bool = True
     """Whether there may be any: NO_COLOR says no."""
     surprise: float = 0.0
-    """Bits from which a token is a surprise; 0: the most surprising tenth of the prompt."""
+    """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
     asked: str = ""
     """The name that the player gave for the model, such as REPO:QUANT; empty: not known. Only ever shown."""
 
@@ -388,8 +388,8 @@ class Session:
     def silence(self) -> float:
         """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
         heard = self.engine is not EngineStatus.LOADING or self.progress > 0
-        doubt = DOUBT if heard else DOUBT_AT_START
-        return (self.unanswered - 1) * BEAT if self.unanswered >= doubt else 0.0
+        missed = SILENT_AFTER if heard else SILENT_AFTER_AT_START
+        return (self.unanswered - 1) * BEAT if self.unanswered >= missed else 0.0
 
     @property
     def evaluated(self) -> int:

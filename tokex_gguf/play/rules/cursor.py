@@ -1,4 +1,4 @@
-"""Looking at a prompt's inner places without popping, and jumping to the interesting ones."""
+"""Looking back inside a prompt without popping, and jumping to high surprisals and entropies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -90,7 +90,7 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
 
 
 def append(session: Session) -> Outcome:
-    """Appends the selected token; at an inner place, opens a prompt that goes that way."""
+    """Appends the selected token; inside the prompt, opens a new one that goes on with it from there."""
     if session.prompt.cursor is not None:
         return _branch(session)
     if session.full is not None:
