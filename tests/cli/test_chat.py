@@ -5,11 +5,12 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.fake import Play
+from tests.fake import Play, started
 from tests.models.test_header import string, with_keys
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
@@ -17,6 +18,8 @@ from tokex_gguf.cli.chat_input import BadChat, conversation
 from tokex_gguf.engine.protocol import Chat, Tokenized
 from tokex_gguf.engine.worker import server
 from tokex_gguf.engine.worker.chat_template import TemplateFailed, render
+from tokex_gguf.play.keymap import Action
+from tokex_gguf.ui.screen import View
 
 # --- what is read
 
@@ -214,6 +217,26 @@ def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: 
     assert found["notices"] == []
     assert main.main([*arguments, "--plain"]) == 0
     assert f"assistant's turns: {len(said)} tokens, logprob: {logprob:.4f}" in capsys.readouterr().out
+
+
+def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
+    play, view = started(), View()
+    nodes = play.session.prompt.tip.nodes()
+    turns = [node for node in nodes[2:4] if node.taken]
+    perplexity = math.exp(-sum(node.taken.logprob for node in turns if node.taken) / len(turns))
+    play.session = replace(play.session, said=frozenset(turns))
+
+    def status() -> str:
+        return "".join(text for _, text in view.screen(play.session, 130, 40)[-3])
+
+    assert f"assistant's ppl {perplexity:.2e}" in status()
+    play.press(Action.APPEND)
+    assert f"assistant's ppl {perplexity:.2e}" in status(), "what comes after them changes nothing"
+    while play.session.prompt.tip.depth > 3:
+        play.press(Action.POP)
+    assert "assistant" not in status(), "not all of the turns are there"
+    play.session = replace(play.session, said=None)
+    assert "assistant" not in status()
 
 
 def test_a_chat_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

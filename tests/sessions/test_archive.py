@@ -216,6 +216,15 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
         assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
 
 
+def test_the_assistants_tokens_come_back() -> None:
+    play = started()
+    nodes = play.session.prompt.tip.nodes()
+    play.session = replace(play.session, said=frozenset(nodes[2:4]))
+    again = load(dump(play.session), play.session.settings)
+    assert again.said == frozenset(again.prompt.tip.nodes()[2:4])
+    assert load(dump(replace(play.session, said=None)), play.session.settings).said is None
+
+
 # --- another model
 
 

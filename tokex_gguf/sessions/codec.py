@@ -164,6 +164,7 @@ def _encode(session: Session) -> _Game:
         "active": session.active,
         "removed": [[index, *prompt(one)] for index, one in session.removed],
         "scores": [[place[score.base], place[score.tip]] for score in session.scores],
+        "assistant": None if session.said is None else sorted(place[node] for node in session.said),
     }
     # Read after the tree: a piece is there before anything that mentions its token.
     pieces = _pack_pieces({token: session.pieces[token] for token in sorted(mentioned)})
@@ -217,7 +218,8 @@ def _referred(session: Session) -> set[Node]:
     """Nodes that must be there, whether they hold anything or not."""
     prompts = [*session.prompts, *(prompt for _, prompt in session.removed)]
     scored = {node for score in session.scores for node in (score.base, score.tip)}
-    return {prompt.tip for prompt in prompts} | {prompt.cursor for prompt in prompts if prompt.cursor} | scored
+    cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
+    return {prompt.tip for prompt in prompts} | cursors | scored | (session.said or frozenset())
 
 
 def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int], int]:
@@ -366,6 +368,7 @@ def _game(document: dict[str, object], settings: Settings) -> Session:
             for row in _list(document, "removed", 6)
         ),
         scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
+        said=_said(document, nodes),
         model=model,
         context=_number(document.get("context"), "context", 0, _TOP),
     )
@@ -501,6 +504,16 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
         if flags & _VISITED:
             node.visit()
     return nodes
+
+
+def _said(table: dict[str, object], nodes: list[Node]) -> frozenset[Node] | None:
+    """The assistant's tokens. Files from before they were kept have none."""
+    rows = table.get("assistant", [])
+    if rows is None:
+        return None
+    if type(rows) is not list or len(rows) > len(nodes):
+        raise BadArchive("assistant: not a list of nodes")
+    return frozenset(_place(value, "assistant", nodes) for value in rows)
 
 
 def _node(nodes: list[Node], parent: int, token: int, pieces: dict[int, Piece]) -> Node:

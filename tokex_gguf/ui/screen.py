@@ -9,6 +9,7 @@ keys                            keys
 from 100 columns                below
 """
 
+import math
 from pathlib import PurePath
 
 from tokex_gguf.play.keymap import Mode, hints
@@ -38,11 +39,38 @@ WIDE = 100
 """Columns from which prompt and table stand side by side."""
 
 
+class AssistantTurns:
+    """The perplexity of the assistant's turns in the chat that a game was started with. Computed once."""
+
+    def __init__(self) -> None:
+        self._said: frozenset[Node] | None = None
+        self._nodes: list[Node] = []
+        self._perplexity: float | None = None
+
+    def perplexity(self, session: Session, tip: Node) -> float | None:
+        """Of a path that has all these turns; None for others, and until all their tokens are computed."""
+        if not session.said:
+            return None
+        if session.said is not self._said:
+            self._said, self._perplexity = session.said, None
+            self._nodes = sorted(session.said, key=lambda node: node.depth)
+        last = self._nodes[-1]
+        if tip.depth < last.depth or tip.ancestor(last.depth) is not last or last.taken is None:
+            return None
+        if self._perplexity is None:
+            logprobs = [node.taken.logprob for node in self._nodes if node.taken]
+            if len(logprobs) == len(self._nodes):
+                mean = -math.fsum(logprobs) / len(logprobs)
+                self._perplexity = math.exp(mean) if mean < 700 else math.inf
+        return self._perplexity
+
+
 class View:
-    """Draws sessions. It remembers layouts to be fast, and nothing else."""
+    """Draws sessions. It remembers layouts and sums to be fast, and nothing else."""
 
     def __init__(self) -> None:
         self._prompt = PromptPane()
+        self._turns = AssistantTurns()
 
     def screen(self, session: Session, width: int, height: int) -> list[Line]:
         """Exactly `height` lines of exactly `width` cells."""
@@ -55,7 +83,8 @@ class View:
             lines = self._side_by_side(session, width, body)
         else:
             lines = self._stacked(session, width, body)
-        around = [header(session, width), status(session, width), second_line(session, width), footer(session, width)]
+        state = status(session, width, self._turns)
+        around = [header(session, width), state, second_line(session, width), footer(session, width)]
         top, *bottom = [fit(line, width) for line in around]
         return [top, *lines, *bottom]
 
@@ -153,7 +182,7 @@ def header(session: Session, width: int) -> Line:
     return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
 
 
-def status(session: Session, width: int) -> Line:
+def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     """Where the player is, and whether the table is true."""
     right = [*_state(session), ("", " ")]
     unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
@@ -175,6 +204,8 @@ def status(session: Session, width: int) -> Line:
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
+        if (perplexity := turns.perplexity(session, tip)) is not None:
+            parts.append((5, [("", f"assistant's ppl {_short(perplexity)}")]))
     needed = [line for importance, line in parts if importance >= 8]
     if session.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
         # What it cost is told where there is room for it.
