@@ -695,7 +695,7 @@ def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[
         "import sys, tokex_gguf.shell.runtime as game, tokex_gguf.sessions.store as keep\n"
         "from tokex_gguf.__main__ import run\n"
         "def fail(*_): raise ValueError('wrong')\n"
-        "game.Game._save = fail\n"
+        "game.Runtime._save = fail\n"
         "keep.prune = fail\n"
         "sys.exit(run())"
     )

@@ -422,7 +422,8 @@ def test_a_busy_engine_ends_when_its_pipe_does() -> None:
     """Also where nothing else tells it that it is alone."""
     script = """
 import sys, threading
-from tokex_gguf.engine import __main__ as engine, confinement, server
+from tokex_gguf.engine import __main__ as engine
+from tokex_gguf.engine.worker import confinement, server
 engine.PATIENCE = 0.2
 confinement.confine = lambda: None
 def busy(self):

@@ -144,7 +144,7 @@ def test_warnings_of_libraries_are_for_the_log(tmp_path: Path) -> None:
 
 def test_what_ends_the_engine_is_logged_without_its_words() -> None:
     script = (
-        "import sys\nfrom tokex_gguf.engine import __main__ as engine, server\n"
+        "import sys\nfrom tokex_gguf.engine import __main__ as engine\nfrom tokex_gguf.engine.worker import server\n"
         f"def fail(self):\n    raise ValueError({WILD!r})\n"
         "server.Server.serve = fail\nengine.main()"
     )
