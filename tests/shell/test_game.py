@@ -1,6 +1,8 @@
 """The shell around the rules takes in what comes, some at a time."""
 
 import errno
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tokex_gguf.engine.backend import Delivery, Engine
+from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong
-from tokex_gguf.play.messages import Start
+from tokex_gguf.play.messages import Save, SaveFailed, Start
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
@@ -79,6 +82,26 @@ def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
     engine, message = game._inbox.get(timeout=1)
     assert engine == game._engines == 2 and game.engine_pid is None
     assert message == EngineDied("the limit of open files is too low: raise it with ulimit -n")
+
+
+def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
+    game: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    game._carry_out([Save(b"a")])
+    assert game._inbox.get(timeout=1)[1] == SaveFailed(TOO_FEW)
+    sleeping = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    game._connect = local(sleeping)
+    game._carry_out([Start()])
+    assert game._inbox.get(timeout=1)[1] == EngineDied(TOO_FEW)
+    with sleeping:
+        assert sleeping.poll() is not None
+
+
+TOO_FEW = "the limit of processes and threads is too low: raise it with ulimit -u"
 
 
 def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Runtime) -> None:

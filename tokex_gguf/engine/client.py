@@ -4,7 +4,9 @@ Nothing here blocks the caller: one thread writes requests, one reads replies, a
 `deliver` is called from the reading one.
 """
 
+import errno
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -71,7 +73,7 @@ class EngineClient:
     """One engine process. After EngineDied, make another."""
 
     def __init__(self, deliver: Callable[[Delivery], None], engine: EngineProcess | None = None) -> None:
-        """Talks to `engine`, or starts one. `deliver` gets each reply."""
+        """Talks to `engine`, or starts one. `deliver` gets each reply. Raises OSError."""
         self._deliver = deliver
         self._closing = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
@@ -81,8 +83,13 @@ class EngineClient:
             threading.Thread(target=target, args=(pipe,), daemon=True)
             for target, pipe in ((self._write, self._process.stdin), (self._read, self._process.stdout))
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._process.kill()
+            self._process.wait()
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
     @property
     def pid(self) -> int:

@@ -3,6 +3,7 @@
 The full-screen application and the plain output both play through it.
 """
 
+import errno
 import logging
 import queue
 import threading
@@ -310,7 +311,10 @@ class Runtime:
                 log.exception("internal error")
                 self._put(failed(INTERNAL_ERROR))
 
-        threading.Thread(target=run, daemon=daemon).start()
+        try:
+            threading.Thread(target=run, daemon=daemon).start()
+        except RuntimeError:  # the system gives no more threads
+            self._put(failed(system_reason(OSError(errno.EAGAIN, ""))))
 
     def _name(self, name: str) -> None:
         if self._slot is None or not (self.session.prompts or self.session.other_games):

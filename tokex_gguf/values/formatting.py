@@ -28,6 +28,8 @@ def system_reason(error: OSError) -> str:
         return "the limit of open files is too low: raise it with ulimit -n"
     if error.errno == errno.ENFILE:
         return "too many files are open on this machine: end other programs"
+    if error.errno == errno.EAGAIN:
+        return "the limit of processes and threads is too low: raise it with ulimit -u"
     return error.strerror or str(error) or type(error).__name__
 
 
