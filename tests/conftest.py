@@ -42,6 +42,10 @@ class Found:
                 self.long.add(name)
 
 
+# Tests start hundreds of programs. Without bytecode each of them compiles all its modules first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 FOUND = pytest.StashKey[Found]()
 
 
