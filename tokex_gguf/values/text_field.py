@@ -40,7 +40,7 @@ class TextField:
     def typed(self, text: str) -> "TextField":
         """With more text at the caret, or in place of all that is selected.
 
-        >>> Line("ac", 1).typed("b").text, Line("ac", 2, selected=True).typed("b").text
+        >>> TextField("ac", 1).typed("b").text, TextField("ac", 2, selected=True).typed("b").text
         ('abc', 'b')
         """
         if self.selected:
@@ -62,8 +62,8 @@ class TextField:
     def word_erased(self) -> "TextField":
         """Without the word before the caret, and the white space behind it.
 
-        >>> Line("one two  ", 9).word_erased()
-        Line(text='one ', caret=4, selected=False)
+        >>> TextField("one two  ", 9).word_erased()
+        TextField(text='one ', caret=4, selected=False)
         """
         before = self.text[: self.caret].rstrip()
         return self._without(len(before) - len("".join(before.rsplit(maxsplit=1)[-1:])))
