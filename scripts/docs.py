@@ -15,7 +15,8 @@ from typing import Any
 
 from tokex_gguf.cli import main as cli_main
 from tokex_gguf.config import Config
-from tokex_gguf.play.keymap import Action, manual, markdown
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import manual, markdown
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Evaluate, Evaluated, Load, Loaded, Request, Tokenize, Tokenized
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import View

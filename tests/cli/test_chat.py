@@ -18,7 +18,7 @@ from tokex_gguf.cli.chat_input import BadChat, conversation
 from tokex_gguf.engine.protocol import Chat, Tokenized
 from tokex_gguf.engine.worker import server
 from tokex_gguf.engine.worker.chat_template import TemplateFailed, render
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.ui.screen import View
 
 # --- what is read

@@ -12,7 +12,7 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.engine.worker.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.rules import text_entry
 

@@ -15,7 +15,7 @@ from tests.patient import Patient
 from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import Interrupted, Llama
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 
 SEED = int(os.environ.get("LEAKS_SEED", "1"))

@@ -9,7 +9,8 @@ import pytest
 from tests import fake
 from tests.fake import PIECES, Play, started
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Lookahead, Search, Stop, Tokenize
-from tokex_gguf.play.keymap import Action, Mode, in_mode
+from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play.commands import COMMANDS, Command, in_mode
 from tokex_gguf.play.messages import (
     Edit,
     Edited,
@@ -151,7 +152,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.TREE,), Action.UP, "this is the first line"),
         ((Action.PROMPTS, Action.BOTTOM), Action.DOWN, "this is the last line"),
         ((Action.SEARCH,), Action.UP, "this is the likeliest one"),
-        ((Action.SEARCH, Action.BOTTOM), Action.DOWN, "this is the last one"),
+        ((Action.SEARCH, *[Action.PAGE_DOWN] * 7), Action.DOWN, "this is the last one"),
         ((Action.SEARCH, Typed("no such text")), Action.APPEND, "no token has this text"),
         ((Action.INPUT,), Action.SCORE, "type a phrase first"),
         ((Action.HELP,), PointedAtToken(1), "a click does nothing here"),
@@ -284,7 +285,7 @@ def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
 
 def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> None:
     play = searching()
-    play.press(Action.BOTTOM)
+    play.press(*[Action.PAGE_DOWN] * 7)
     path, last = play.session.prompt.tip.path(), fake.ranked(play.session.prompt.tip.path())[-1]
     play.take(Action.APPEND)
     (request,) = play.asked
@@ -317,7 +318,7 @@ def test_nothing_found_appends_nothing_and_escape_changes_nothing() -> None:
 
 def test_a_search_at_an_inner_place_opens_a_new_prompt() -> None:
     play = started("hello").press(Action.CURSOR_BACK, Action.SEARCH)
-    play.press(Action.BOTTOM, Action.APPEND)
+    play.press(*[Action.PAGE_DOWN] * 7, Action.APPEND)
     path = fake.text_to_path("hello")
     assert paths(play) == [path, [*path[:4], fake.ranked(path[:4])[-1]]]
 
@@ -690,3 +691,24 @@ def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
     texts = [score.tip.path()[5:] for score in play.session.scores]
     assert texts == [fake.text_to_path(text) for text in ("ab", "f")] and evaluations >= 2
     assert all(score.logprob is not None for score in play.session.scores) and play.session.ready
+
+
+# --- commands
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.handler], ids=lambda command: command.action.name
+)
+def test_what_cannot_be_done_says_why_and_changes_nothing(command: Command) -> None:
+    play = Play()  # nothing is read yet
+    for mode in command.modes:
+        play.session = replace(play.session, mode=mode)
+        if reason := command.disabled(play.session):
+            before = play.session
+            play.take(command.action)
+            assert play.session == replace(before, notice=reason)
+
+
+def test_no_key_has_two_commands_in_a_mode() -> None:
+    keys = [(mode, key) for command in COMMANDS for mode in command.modes for key in command.keys]
+    assert len(keys) == len(set(keys))

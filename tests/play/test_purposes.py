@@ -11,7 +11,7 @@ from tests.fake import OTHER, Play, started
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Typed
 from tokex_gguf.play.purposes import (
     ForAutoplay,

@@ -10,7 +10,7 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import (
     ListedModels,
     ListModels,

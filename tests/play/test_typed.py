@@ -13,7 +13,7 @@ from tests.fake import Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import EngineDied, Failed, Tokenize
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.session import EditState, EngineStatus, Session
 from tokex_gguf.values.history import MOST_CHARACTERS, MOST_TEXTS, History

@@ -41,7 +41,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import (
     Beat,
     Edited,

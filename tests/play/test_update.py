@@ -27,7 +27,7 @@ from tokex_gguf.engine.protocol import (
     Pong,
     Stop,
 )
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
 from tokex_gguf.play.session import (
     BEAT,

@@ -27,7 +27,7 @@ from tests.patient import TEXT, Patient
 from tests.terminal import Terminal
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Beat, Typed
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.rules.histories import typing_mode

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 CRASHING = """
 import ctypes, signal, sys
 from tokex_gguf.ui.app import App
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 take = App._take
 def crash(self, message):
     ctypes.string_at(0) if message is Action.HELP else take(self, message)

@@ -16,7 +16,7 @@ from tests.commands import refusal, run
 from tests.fake import started
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.fake import PIECES, Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Edit, Edited, Go, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.session import EngineStatus, Layer, Palette, Prompt, Session, Settings

@@ -19,7 +19,7 @@ import pytest
 
 from tests.fake import MODEL, Play, started
 from tests.figures import Figure
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import autosave, codec, store, summary
 from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued

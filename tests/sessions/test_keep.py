@@ -19,7 +19,7 @@ import pytest
 
 from tests.fake import started
 from tests.figures import Figure
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module
 from tokex_gguf.sessions.autosave import Autosave, Kept

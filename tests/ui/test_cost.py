@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests import fake
 from tests.fake import Play, started
 from tests.figures import Figure
-from tokex_gguf.play.keymap import Action, Mode
+from tokex_gguf.play.actions import Action, Mode
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.session import Layer, Prompt, Score, Starter
 from tokex_gguf.ui import panes

@@ -28,9 +28,10 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
-from tokex_gguf.play.keymap import Action, Mode, in_mode
+from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play.commands import in_mode
+from tokex_gguf.play.events import PLAYERS
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
-from tokex_gguf.play.rules.bindings import PLAYERS
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import Runtime

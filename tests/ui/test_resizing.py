@@ -16,7 +16,7 @@ from prompt_toolkit.input import DummyInput, create_pipe_input
 from tests.canvas import Canvas, Cell
 from tests.figures import Figure
 from tests.ui.test_app import FakeEngine
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App

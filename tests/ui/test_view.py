@@ -15,7 +15,8 @@ from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
-from tokex_gguf.play.keymap import BINDINGS, Action, Mode, explained, hints, keys_of
+from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play.commands import COMMANDS, explained, hints, keys_of
 from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.session import Cost, Layer, Starter
@@ -356,7 +357,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 def test_the_help_shows_every_key() -> None:
     drawn = text(started().press(Action.HELP), 160, 70)
-    for binding in BINDINGS:
+    for binding in COMMANDS:
         if Mode.BROKEN in binding.modes:
             assert keys_of(binding) in drawn
             assert binding.help in drawn
@@ -391,7 +392,7 @@ def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
     play = STATES[names.get(mode, mode.name.lower())]()
     assert play.session.mode is mode
     line = text(play, 300, 40).splitlines()[-1]
-    for _, keys, word in hints(mode, several=False):
+    for _, keys, word in hints(play.session):
         assert f"{keys} {word}" in line
 
 

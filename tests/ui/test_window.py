@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake import started
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Listed
 from tokex_gguf.play.session import Starter
 from tokex_gguf.ui.screen import View

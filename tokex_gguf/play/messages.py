@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.keymap import Action
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Starter
 from tokex_gguf.values.model_entry import ModelEntry
 

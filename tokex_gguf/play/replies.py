@@ -18,7 +18,7 @@ from tokex_gguf.engine.protocol import (
     Reply,
     Tokenized,
 )
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import (
     Beat,
     EditFailed,

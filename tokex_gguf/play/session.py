@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History

@@ -6,10 +6,10 @@ the engine, save, quit. Nothing here waits, reads a clock or touches the world, 
 game can be played in a test without model or terminal.
 """
 
+from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import check, look_ahead
-from tokex_gguf.play.rules.bindings import PLAYERS, act
 from tokex_gguf.play.session import Session
 
 

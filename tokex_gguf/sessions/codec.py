@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.distribution import Distribution, Taken

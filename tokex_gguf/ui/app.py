@@ -29,7 +29,8 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
-from tokex_gguf.play.keymap import BINDINGS, Action, action, shown
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import COMMANDS, action, shown
 from tokex_gguf.play.messages import Beat, Go, Message, NotSuspended, Typed, Unbound
 from tokex_gguf.play.session import BEAT, Session
 from tokex_gguf.shell.editor import Editor
@@ -280,7 +281,7 @@ class App:
         bindings.add(Keys.Any)(self._any_key)
         bindings.add(Keys.BracketedPaste)(self._paste)
         bindings.add(Keys.Ignore)(self._other_key)
-        for key in sorted({key for binding in BINDINGS for key in binding.keys}):
+        for key in sorted({key for binding in COMMANDS for key in binding.keys}):
             # There is no buffer whose text a key might change: nothing to save before it.
             bindings.add(key, eager=True, save_before=lambda _: False)(self._handler(key))
         return bindings

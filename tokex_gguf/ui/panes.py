@@ -5,7 +5,8 @@ from collections import OrderedDict
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from tokex_gguf.play.keymap import Mode, explained
+from tokex_gguf.play.actions import Mode
+from tokex_gguf.play.commands import explained
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme

@@ -12,7 +12,8 @@ from 100 columns                below
 import math
 from pathlib import PurePath
 
-from tokex_gguf.play.keymap import Mode, hints
+from tokex_gguf.play.actions import Mode
+from tokex_gguf.play.commands import hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.session import Continuation, EngineStatus, Layer, Score, Session, TokenSearch
@@ -390,13 +391,8 @@ def legend(layer: Layer, cells: int = 16) -> Line:
 
 def footer(session: Session, width: int) -> Line:
     """The keys that matter now, as many as fit."""
-    cursor = session.prompt.cursor if session.prompts else None
-    inner, choices = cursor is not None, cursor is None or cursor.depth > 1
     parts: list[tuple[int, Line]] = [
-        (importance, [("class:key", keys), ("class:label", f" {label}")])
-        for importance, keys, label in hints(
-            session.mode, inner=inner, several=len(session.prompts) > 1, choices=choices
-        )
+        (importance, [("class:key", keys), ("class:label", f" {label}")]) for importance, keys, label in hints(session)
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
     return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
 from tokex_gguf.play.session import EngineStatus, Session

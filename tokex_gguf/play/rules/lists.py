@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.rules.histories import base_mode
 from tokex_gguf.play.rules.prompt import go_to, insert, show, with_prompt

@@ -7,10 +7,11 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
+from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import base_mode, put_aside, typing_mode
 from tokex_gguf.play.rules.view_options import restart, without_engine
 from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of, turned_to
@@ -125,6 +126,19 @@ def way_back(session: Session) -> str:
 def back(session: Session, why: str) -> Outcome:
     """To the model before, as the other one cannot be loaded or is not wanted any more."""
     return _turn(session, session.other_games[way_back(session)], origin="", notice=why, again=True)
+
+
+def escape(session: Session) -> Outcome:
+    """Leaves a model that was chosen, until there is something to play with it; else to the tip."""
+    if session.preparing:
+        return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
+    if session.origin:
+        return back(session, "loading was broken off")
+    return (
+        back_to_tip(session)
+        if session.prompts
+        else (replace(session, notice="the starting prompt is not read yet"), [])
+    )
 
 
 def settled(session: Session) -> Session:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Found, Search
-from tokex_gguf.play.keymap import Mode
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import Edit, EditFailed, Outcome
 from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
@@ -75,6 +75,11 @@ def typed(session: Session, text: str) -> Outcome:
     if session.line.selected:  # it is replaced, and not lost
         session = with_history(session, session.mode, history(session, session.mode).remember(session.line.text))
     return _edited(session, session.line.typed(text))
+
+
+def line_break(session: Session) -> Outcome:
+    """A line break in what is typed."""
+    return typed(session, "\n")
 
 
 def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], Outcome]:

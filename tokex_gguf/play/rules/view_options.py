@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
-from tokex_gguf.play.keymap import Mode, explained
+from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import Keep, Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules.histories import base_mode, history, put_aside
@@ -43,11 +43,11 @@ def mouse(session: Session) -> Outcome:
     return replace(session, mouse=not session.mouse, notice=f"mouse {told}"), []
 
 
-def scroll(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection in the help."""
+def scroll(rows: int, entries: Callable[[Mode], int]) -> Callable[[Session], Outcome]:
+    """Moves the selection in the help; `entries` tells how many it has about a mode."""
 
     def go(session: Session) -> Outcome:
-        last = sum(map(len, explained(session.explained).values())) - 1
+        last = entries(session.explained) - 1
         return replace(session, scroll=max(0, min(last, session.scroll + rows))), []
 
     return go

@@ -1,6 +1,6 @@
 """The codes that terminals send for keys, and the keys' names.
 
-Names are those of `play.keymap`: a character, or a word as `up`, `f1`, `enter`; before it `a-`, `c-` and `s-`, in
+Names are those of `play.commands`: a character, or a word as `up`, `f1`, `enter`; before it `a-`, `c-` and `s-`, in
 this order, for Alt, Ctrl and Shift. None stands for what is no key.
 """
 

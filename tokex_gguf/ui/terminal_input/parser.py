@@ -41,7 +41,7 @@ class Key:
     """A key that is no character."""
 
     name: str
-    """As in `tokex_gguf.play.keymap`, with `a-` before it for Alt: `up`, `c-c`, `a-b`. Empty: a key without a name."""
+    """As in `play.commands`, with `a-` before it for Alt: `up`, `c-c`, `a-b`. Empty: a key without a name."""
 
 
 @dataclass(frozen=True, slots=True)

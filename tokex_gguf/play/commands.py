@@ -1,0 +1,981 @@
+"""Every command, declared once: its keys, what it does, when it cannot be done, and how it is told.
+
+Key bindings, footer, help screen and the tables in the docs all come from here.
+"""
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules import cursor, lists, model_switch, prompt, text_entry, view_options
+from tokex_gguf.play.session import Layer, Session
+from tokex_gguf.values.text_field import TextField
+
+Handler: TypeAlias = Callable[[Session], Outcome]
+Reason: TypeAlias = Callable[[Session], str]
+"""Why a command cannot be done now, in one line; empty where it can."""
+
+UNREAD = "the starting prompt is not read yet"
+FIRST = "nothing comes before the first token"
+
+
+def _never(_: Session) -> str:
+    return ""
+
+
+def unread(session: Session) -> str:
+    """Nearly everything needs a prompt."""
+    return "" if session.prompts or session.mode in (Mode.HELP, Mode.MODELS) else UNREAD
+
+
+def _at_first_token(session: Session) -> str:
+    return unread(session) or ("" if session.prompt.place.tip.depth else FIRST)
+
+
+def _nothing_to_choose(session: Session) -> str:
+    reason = _at_first_token(session)
+    return f"{reason}: nothing to choose" if reason == FIRST else reason
+
+
+def _is_alone(session: Session) -> str:
+    return unread(session) or ("one prompt is open: d copies it" if len(session.prompts) == 1 else "")
+
+
+def _removes_nothing(session: Session) -> str:
+    return unread(session) or ("the last prompt stays" if len(session.prompts) == 1 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table."""
+
+    action: Action
+    handler: Handler | None
+    """What it does; None where the key itself says what: see `messages.Go`."""
+    keys: tuple[str, ...]
+    """As prompt_toolkit names them."""
+    topic: str
+    label: str
+    """A word for the footer; neighbours that share it stand there together."""
+    help: str
+    """A sentence for help screen and docs."""
+    modes: tuple[Mode, ...] = (Mode.PLAY, Mode.BROKEN)
+    footer: int = 0
+    """Larger is shown first when the footer is short of room; 0 never."""
+    inner: tuple[int, str] | None = None
+    """The same and the word, where these are others while an inner token is looked at."""
+    disabled: Reason = unread
+
+
+def _scroll(rows: int) -> Handler:
+    return view_options.scroll(rows, lambda mode: sum(map(len, explained(mode).values())))
+
+
+_ALL = tuple(Mode)
+_LISTS = (Mode.TREE, Mode.PROMPTS, Mode.MODELS)
+_TYPING = (Mode.SEARCH, Mode.INPUT, Mode.NAME)
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        Action.UP,
+        prompt.select(-1),
+        ("up", "k"),
+        "Table",
+        "row",
+        "Select the token above.",
+        footer=70,
+        disabled=_nothing_to_choose,
+    ),
+    Command(
+        Action.DOWN,
+        prompt.select(1),
+        ("down", "j"),
+        "Table",
+        "row",
+        "Select the token below.",
+        footer=70,
+        disabled=_nothing_to_choose,
+    ),
+    Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
+    Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
+    Command(Action.TOP, prompt.select(-prompt.ALL), ("home",), "Table", "top", "Select the most likely token."),
+    Command(
+        Action.BOTTOM, prompt.select(prompt.ALL), ("end",), "Table", "bottom", "Select the last token of the table."
+    ),
+    Command(
+        Action.APPEND,
+        prompt.append,
+        ("right", "l"),
+        "Tokens",
+        "append",
+        "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
+        footer=90,
+        inner=(90, "branch"),
+        disabled=_nothing_to_choose,
+    ),
+    Command(
+        Action.POP,
+        prompt.pop,
+        ("left", "h"),
+        "Tokens",
+        "pop",
+        "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
+        footer=90,
+        inner=(0, ""),
+    ),
+    Command(
+        Action.AUTOPLAY,
+        prompt.autoplay,
+        (" ",),
+        "Tokens",
+        "play",
+        "Append the most likely token again and again, until space or another key, or the model's end.",
+        footer=45,
+        inner=(0, ""),
+    ),
+    Command(
+        Action.CURSOR_BACK,
+        cursor.step(-1),
+        (",", "s-left"),
+        "Look back",
+        "look",
+        "Look at the token before.",
+        footer=69,
+    ),
+    Command(
+        Action.CURSOR_ON, cursor.step(1), (".", "s-right"), "Look back", "look", "Look at the token after.", footer=69
+    ),
+    Command(
+        Action.CURSOR_FAR_BACK, cursor.step(-cursor.FAR), ("<", "c-s-left"), "Look back", "far", "Look ten tokens back."
+    ),
+    Command(
+        Action.CURSOR_FAR_ON, cursor.step(cursor.FAR), (">", "c-s-right"), "Look back", "far", "Look ten tokens on."
+    ),
+    Command(Action.CURSOR_FIRST, cursor.first, ("s-home", "["), "Look back", "first", "Look at the first token."),
+    Command(
+        Action.CURSOR_TIP,
+        model_switch.escape,
+        ("escape", "s-end", "]"),
+        "Look back",
+        "tip",
+        "Go back to the prompt's end.",
+        inner=(89, "end"),
+        disabled=_never,
+    ),
+    Command(
+        Action.NEXT_SURPRISAL,
+        cursor.jump(Layer.SURPRISAL, 1, lambda session: session.settings.surprise),
+        ("n",),
+        "Look back",
+        "jump",
+        "Look at the next token of high surprisal: one of the tenth that the model expected least.",
+        footer=67,
+    ),
+    Command(
+        Action.PREVIOUS_SURPRISAL,
+        cursor.jump(Layer.SURPRISAL, -1, lambda session: session.settings.surprise),
+        ("N",),
+        "Look back",
+        "jump",
+        "Look at the previous token of high surprisal.",
+    ),
+    Command(
+        Action.NEXT_ENTROPY,
+        cursor.jump(Layer.ENTROPY, 1, lambda _: 0.0),
+        ("m",),
+        "Look back",
+        "jump",
+        "Look at the next place of high entropy: one of the highest tenth.",
+        footer=67,
+    ),
+    Command(
+        Action.PREVIOUS_ENTROPY,
+        cursor.jump(Layer.ENTROPY, -1, lambda _: 0.0),
+        ("M",),
+        "Look back",
+        "jump",
+        "Look at the previous place of high entropy.",
+    ),
+    Command(
+        Action.HIGHEST_SURPRISAL,
+        cursor.most(Layer.SURPRISAL),
+        ("b",),
+        "Look back",
+        "most",
+        "Look at the token of the highest surprisal, #1. Press again for #2 and so on.",
+    ),
+    Command(
+        Action.HIGHEST_ENTROPY,
+        cursor.most(Layer.ENTROPY),
+        ("B",),
+        "Look back",
+        "most",
+        "Look at the place of the highest entropy, #1, where the model was least sure. Press again for #2 and so on.",
+    ),
+    Command(
+        Action.SEARCH,
+        text_entry.search,
+        ("/",),
+        "Any token",
+        "find",
+        "Search the whole vocabulary, sorted by probability here.",
+        footer=66,
+        disabled=_at_first_token,
+    ),
+    Command(
+        Action.INPUT,
+        text_entry.compose,
+        ("i",),
+        "Any token",
+        "type",
+        "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
+        footer=68,
+        disabled=_at_first_token,
+    ),
+    Command(Action.EDIT, text_entry.edit, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
+    Command(
+        Action.CLEAR_SCORES,
+        text_entry.clear_scores,
+        ("c-l",),
+        "Any token",
+        "clear scores",
+        "Forget the phrases that were scored.",
+    ),
+    Command(
+        Action.NEXT,
+        prompt.cycle(1),
+        ("w",),
+        "Prompts",
+        "prompt",
+        "Go to the next prompt.",
+        footer=50,
+        disabled=_is_alone,
+    ),
+    Command(
+        Action.PREVIOUS,
+        prompt.cycle(-1),
+        ("s",),
+        "Prompts",
+        "prompt",
+        "Go to the previous prompt.",
+        footer=50,
+        disabled=_is_alone,
+    ),
+    Command(Action.COPY, prompt.copy, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
+    Command(
+        Action.REMOVE,
+        prompt.remove,
+        ("a",),
+        "Prompts",
+        "drop",
+        "Remove the prompt (the last one stays).",
+        footer=40,
+        disabled=_removes_nothing,
+    ),
+    Command(Action.UNDO, prompt.undo, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
+    Command(
+        Action.GO,
+        None,
+        tuple("123456789"),
+        "Prompts",
+        "go to",
+        "Go to the prompt of that number.",
+        modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
+    ),
+    Command(
+        Action.PROMPTS,
+        lists.prompts,
+        ("p",),
+        "Prompts",
+        "list",
+        "List the open prompts, and texts to start with.",
+        footer=41,
+    ),
+    Command(Action.TREE, lists.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
+    Command(
+        Action.LAYER,
+        view_options.layer(view_options.LAYERS),
+        ("e",),
+        "View",
+        "layer",
+        "Colour the prompt: plain, by probability, by entropy, and plain again.",
+        footer=80,
+        disabled=_never,
+    ),
+    Command(
+        Action.MORE_LAYERS,
+        view_options.layer(view_options.MORE_LAYERS),
+        ("E",),
+        "View",
+        "more layers",
+        "Colour it by rank, by surprisal, or by token boundaries.",
+        disabled=_never,
+    ),
+    Command(
+        Action.PALETTE,
+        view_options.palette,
+        ("c",),
+        "View",
+        "colours",
+        "Other colours: standard, colour-blind safe, none.",
+        disabled=_never,
+    ),
+    Command(
+        Action.MOUSE,
+        view_options.mouse,
+        ("z",),
+        "View",
+        "mouse",
+        "Let clicks and the wheel choose tokens, or stop it.",
+        disabled=_never,
+    ),
+    Command(
+        Action.SAVE,
+        view_options.save,
+        ("x",),
+        "Files",
+        "save",
+        "Save the prompt as text into prompts/.",
+        footer=30,
+        disabled=_never,
+    ),
+    Command(
+        Action.NAME,
+        view_options.name,
+        ("c-s",),
+        "Files",
+        "name",
+        "Give this session a name, to come back to it with --session NAME.",
+    ),
+    Command(
+        Action.MODELS,
+        model_switch.models,
+        ("o",),
+        "Program",
+        "model",
+        "Play with another model on this machine.",
+        footer=26,
+        disabled=_never,
+    ),
+    Command(
+        Action.RESTART,
+        view_options.restart,
+        ("r",),
+        "Program",
+        "restart engine",
+        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work.",
+        modes=(Mode.BROKEN,),
+        footer=100,
+        disabled=_never,
+    ),
+    Command(
+        Action.RESTART,
+        view_options.confirm_restart,
+        ("r",),
+        "Program",
+        "restart engine",
+        "Pressed twice while the engine does not answer: start it again.",
+        modes=(Mode.PLAY,),
+        disabled=_never,
+    ),
+    # Searching.
+    Command(
+        Action.UP,
+        text_entry.select_found(-1),
+        ("up",),
+        "Search",
+        "row",
+        "Select the token above.",
+        modes=(Mode.SEARCH,),
+        footer=70,
+    ),
+    Command(
+        Action.DOWN,
+        text_entry.select_found(1),
+        ("down",),
+        "Search",
+        "row",
+        "Select the token below.",
+        modes=(Mode.SEARCH,),
+        footer=70,
+    ),
+    Command(
+        Action.PAGE_UP,
+        text_entry.select_found(-prompt.PAGE),
+        ("pageup",),
+        "Search",
+        "page up",
+        "Select ten rows up.",
+        modes=(Mode.SEARCH,),
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        text_entry.select_found(prompt.PAGE),
+        ("pagedown",),
+        "Search",
+        "page down",
+        "Select ten rows down.",
+        modes=(Mode.SEARCH,),
+    ),
+    Command(
+        Action.APPEND,
+        text_entry.append_found,
+        ("right", "enter"),
+        "Search",
+        "append",
+        "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
+        modes=(Mode.SEARCH,),
+        footer=90,
+        inner=(90, "branch"),
+    ),
+    Command(
+        Action.EARLIER,
+        text_entry.walk(-1),
+        ("c-p",),
+        "Search",
+        "earlier",
+        "Back to what was searched for before; ↑ does the same from the first row, while nothing is typed.",
+        modes=(Mode.SEARCH,),
+    ),
+    Command(
+        Action.LATER,
+        text_entry.walk(1),
+        ("c-n",),
+        "Search",
+        "later",
+        "On to what was searched for after it.",
+        modes=(Mode.SEARCH,),
+    ),
+    # Naming.
+    Command(
+        Action.ENTER,
+        view_options.keep,
+        ("enter",),
+        "Name",
+        "keep",
+        "Give the session this name.",
+        modes=(Mode.NAME,),
+        footer=90,
+    ),
+    # Typing.
+    Command(
+        Action.ENTER,
+        text_entry.enter,
+        ("enter",),
+        "Typing",
+        "append",
+        "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
+        modes=(Mode.INPUT,),
+        footer=90,
+        inner=(90, "branch"),
+    ),
+    Command(
+        Action.SCORE,
+        text_entry.score,
+        ("c-p",),
+        "Typing",
+        "score",
+        "Score it instead: it becomes a row among the phrases that are compared.",
+        modes=(Mode.INPUT,),
+        footer=88,
+    ),
+    Command(
+        Action.CLEAR_SCORES,
+        text_entry.clear_scores,
+        ("c-l",),
+        "Typing",
+        "clear scores",
+        "Forget the phrases.",
+        modes=(Mode.INPUT,),
+        footer=40,
+    ),
+    Command(
+        Action.EARLIER,
+        text_entry.walk(-1),
+        ("up",),
+        "Typing",
+        "earlier",
+        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
+        modes=(Mode.INPUT,),
+        footer=36,
+    ),
+    Command(
+        Action.LATER,
+        text_entry.walk(1),
+        ("down",),
+        "Typing",
+        "later",
+        "On to the text typed after it.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.LINE_BREAK,
+        text_entry.line_break,
+        ("c-j",),
+        "Typing",
+        "line break",
+        "Add a line break.",
+        modes=(Mode.INPUT,),
+        footer=35,
+    ),
+    Command(
+        Action.CARET_LEFT,
+        text_entry.edit_line(lambda line: line.moved(-1)),
+        ("left",),
+        "Typing",
+        "left",
+        "One character left.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.CARET_RIGHT,
+        text_entry.edit_line(lambda line: line.moved(1)),
+        ("right",),
+        "Typing",
+        "right",
+        "One character right.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.CARET_START,
+        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
+        ("home", "c-a"),
+        "Typing",
+        "start",
+        "To the start of the text.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.CARET_END,
+        text_entry.edit_line(lambda line: line.moved(len(line.text))),
+        ("end",),
+        "Typing",
+        "end",
+        "To the end of the text.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.DELETE,
+        text_entry.edit_line(TextField.deleted),
+        ("delete",),
+        "Typing",
+        "delete",
+        "Remove the character here.",
+        modes=(Mode.INPUT,),
+    ),
+    Command(
+        Action.ERASE,
+        text_entry.edit_line(TextField.erased),
+        ("backspace",),
+        "Typing",
+        "erase",
+        "Remove the character before.",
+        modes=_TYPING,
+    ),
+    Command(
+        Action.ERASE_WORD,
+        text_entry.edit_line(TextField.word_erased),
+        ("c-w",),
+        "Typing",
+        "erase word",
+        "Remove the word before.",
+        modes=_TYPING,
+    ),
+    Command(
+        Action.ERASE_LINE,
+        text_entry.edit_line(TextField.cleared),
+        ("c-u",),
+        "Typing",
+        "erase all",
+        "Remove all that is before.",
+        modes=_TYPING,
+    ),
+    # Lists.
+    Command(Action.UP, lists.move(-1), ("up", "k"), "List", "row", "Select the line above.", modes=_LISTS, footer=70),
+    Command(
+        Action.DOWN, lists.move(1), ("down", "j"), "List", "row", "Select the line below.", modes=_LISTS, footer=70
+    ),
+    Command(
+        Action.PAGE_UP, lists.move(-prompt.PAGE), ("pageup",), "List", "page up", "Select ten lines up.", modes=_LISTS
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        lists.move(prompt.PAGE),
+        ("pagedown",),
+        "List",
+        "page down",
+        "Select ten lines down.",
+        modes=_LISTS,
+    ),
+    Command(Action.TOP, lists.move(-prompt.ALL), ("home",), "List", "top", "Select the first line.", modes=_LISTS),
+    Command(Action.BOTTOM, lists.move(prompt.ALL), ("end",), "List", "bottom", "Select the last line.", modes=_LISTS),
+    Command(
+        Action.ENTER,
+        lists.go_there,
+        ("enter",),
+        "List",
+        "go there",
+        "Let the prompt go there.",
+        modes=(Mode.TREE,),
+        footer=90,
+    ),
+    Command(
+        Action.OPEN,
+        lists.open_there,
+        ("d",),
+        "List",
+        "open a copy",
+        "Open the place as a new prompt.",
+        modes=(Mode.TREE,),
+        footer=88,
+    ),
+    Command(
+        Action.ENTER,
+        lists.choose,
+        ("enter",),
+        "List",
+        "open",
+        "Go to the open prompt, or open the text as a new one.",
+        modes=(Mode.PROMPTS,),
+        footer=90,
+    ),
+    Command(
+        Action.ENTER,
+        model_switch.choose,
+        ("enter",),
+        "List",
+        "load",
+        "Load the model; the prompts' texts come along. Esc while it loads goes back.",
+        modes=(Mode.MODELS,),
+        footer=90,
+        disabled=_never,
+    ),
+    # The help.
+    Command(
+        Action.UP,
+        _scroll(-1),
+        ("up", "k"),
+        "Help",
+        "read",
+        "One key up.",
+        modes=(Mode.HELP,),
+        footer=70,
+        disabled=_never,
+    ),
+    Command(
+        Action.DOWN,
+        _scroll(1),
+        ("down", "j"),
+        "Help",
+        "read",
+        "One key down.",
+        modes=(Mode.HELP,),
+        footer=70,
+        disabled=_never,
+    ),
+    Command(
+        Action.PAGE_UP,
+        _scroll(-prompt.PAGE),
+        ("pageup",),
+        "Help",
+        "page up",
+        "Ten keys up.",
+        modes=(Mode.HELP,),
+        disabled=_never,
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        _scroll(prompt.PAGE),
+        ("pagedown",),
+        "Help",
+        "page down",
+        "Ten keys down.",
+        modes=(Mode.HELP,),
+        disabled=_never,
+    ),
+    Command(
+        Action.TOP,
+        _scroll(-prompt.ALL),
+        ("home",),
+        "Help",
+        "top",
+        "To the beginning of the help.",
+        modes=(Mode.HELP,),
+        disabled=_never,
+    ),
+    Command(
+        Action.BOTTOM,
+        _scroll(prompt.ALL),
+        ("end",),
+        "Help",
+        "end",
+        "To the end of the help.",
+        modes=(Mode.HELP,),
+        disabled=_never,
+    ),
+    # Everywhere.
+    Command(
+        Action.HELP,
+        view_options.open_help,
+        ("?", "f1"),
+        "Program",
+        "help",
+        "Show these keys.",
+        footer=95,
+        disabled=_never,
+    ),
+    Command(
+        Action.HELP,
+        view_options.open_help,
+        ("f1",),
+        "Program",
+        "help",
+        "Show these keys.",
+        modes=_TYPING,
+        footer=60,
+        disabled=_never,
+    ),
+    Command(
+        Action.HELP,
+        view_options.open_help,
+        ("?", "f1"),
+        "Program",
+        "help",
+        "Show these keys.",
+        modes=_LISTS,
+        footer=60,
+        disabled=_never,
+    ),
+    Command(
+        Action.CLOSE,
+        text_entry.close,
+        ("escape",),
+        "Program",
+        "back",
+        "Go back; nothing is changed, and the text comes back the next time.",
+        modes=_TYPING,
+        footer=99,
+    ),
+    Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", modes=(Mode.TREE,), footer=99),
+    Command(
+        Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", modes=(Mode.PROMPTS,), footer=99
+    ),
+    Command(
+        Action.CLOSE,
+        lists.close,
+        ("escape", "o"),
+        "Program",
+        "back",
+        "Go back.",
+        modes=(Mode.MODELS,),
+        footer=99,
+        disabled=_never,
+    ),
+    Command(
+        Action.CLOSE,
+        view_options.close_help,
+        ("escape", "?", "f1"),
+        "Program",
+        "close",
+        "Close the help.",
+        modes=(Mode.HELP,),
+        footer=99,
+        disabled=_never,
+    ),
+    Command(
+        Action.SUSPEND,
+        view_options.suspend,
+        ("c-z",),
+        "Program",
+        "suspend",
+        "Go to the shell; `fg` there comes back.",
+        modes=_ALL,
+        disabled=_never,
+    ),
+    Command(
+        Action.QUIT,
+        view_options.leave,
+        ("c-q", "c-c"),
+        "Program",
+        "quit",
+        "Quit.",
+        modes=_ALL,
+        footer=85,
+        disabled=_never,
+    ),
+)
+
+SIGNS: tuple[tuple[str, str], ...] = (
+    ("· before a row", "The table after this token is known already: → shows it at once."),
+    ("• before a row", "You were there: the tree has this path."),
+    ("› before a row", "The token that was taken here."),
+    ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),
+    (
+        "not the tokenizer's own",
+        "From there on it would cut this text into other tokens, so they are odd ones to the model.",
+    ),
+    ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
+    ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
+    ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
+    ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
+    ("#3", "The third largest of its kind in this prompt."),
+    ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
+)
+"""What stands on the screen while it is played, for the help."""
+
+_SIGNS: dict[Mode, tuple[tuple[str, str], ...]] = {
+    Mode.PLAY: SIGNS,
+    Mode.BROKEN: SIGNS,
+    Mode.SEARCH: (
+        ("rank", "Of all tokens of the vocabulary, not only of those found."),
+        ('" the"', "In double quotes white space counts: it finds ␣the, but not other."),
+        ("␣ ⏎ ⇥", "May be typed as they are shown, for a space, a line break and a tab."),
+        ("a number", "Finds the token of that id as well."),
+    ),
+    Mode.INPUT: (
+        ("joint p", "The probability of all tokens of the phrase, one after the other, after what stands before them."),
+        ("ln p", "Its natural logarithm."),
+        ("share", "The phrase's part of the probability of all that were scored at the same place."),
+        ("odds", "So many times less likely than the best of them."),
+        ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
+    ),
+    Mode.TREE: (
+        ("first p", "The probability of the line's first token after what it branches from."),
+        ("joint p", "That of all the line's tokens, one after the other."),
+        ("1 before a line", "Here open prompt 1 ends."),
+        ("above, or to the left", "The text and the numbers of the selected line."),
+    ),
+}
+
+_ARROWS = "↑↓←→"
+_SHOWN = {
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "escape": "Esc",
+    "enter": "Enter",
+    "backspace": "Backspace",
+    "delete": "Del",
+    "f1": "F1",
+    " ": "space",
+}
+
+
+def shown(key: str) -> str:
+    """A key as it stands on a keyboard.
+
+    >>> shown("c-q"), shown("right"), shown("a-s-up")
+    ('ctrl+q', '→', 'alt+shift+↑')
+    """
+    for prefix, name in (("c-", "ctrl+"), ("s-", "shift+"), ("a-", "alt+"), ("super-", "super+")):
+        if key.startswith(prefix) and len(key) > len(prefix):
+            return name + shown(key.removeprefix(prefix))
+    return _SHOWN.get(key, key)
+
+
+def keys_of(command: Command) -> str:
+    """All keys of a command, as on a keyboard.
+
+    >>> keys_of(next(command for command in COMMANDS if command.action is Action.GO))
+    '1…9'
+    """
+    if len(command.keys) > 3:
+        return f"{shown(command.keys[0])}…{shown(command.keys[-1])}"
+    return " ".join(map(shown, command.keys))
+
+
+def in_mode(mode: Mode) -> tuple[Command, ...]:
+    """The commands that a mode has."""
+    return tuple(command for command in COMMANDS if mode in command.modes)
+
+
+def hints(session: Session) -> list[tuple[int, str, str]]:
+    """What the footer shows: importance, keys and label, neighbours of one label joined.
+
+    What cannot be done now is left out, unless that ends by itself.
+    """
+    inner = bool(session.prompts) and session.prompt.cursor is not None
+    shortest: list[tuple[int, str, str]] = []
+    for command in in_mode(session.mode):
+        importance, label = (inner and command.inner) or (command.footer, command.label)
+        if not importance or command.disabled(session) not in ("", UNREAD):
+            continue
+        key = shown(command.keys[0]).replace("ctrl+", "^")
+        if shortest and shortest[-1][2] == label:
+            importance, before, label = shortest[-1]
+            between = "" if before in _ARROWS else "/"
+            shortest[-1] = (importance, f"{before}{between}{key}", label)
+        else:
+            shortest.append((importance, key, label))
+    return shortest
+
+
+_BY_ACTION = {(mode, command.action): command for command in COMMANDS for mode in command.modes}
+
+
+def of(mode: Mode, action: Action) -> Command | None:
+    """A mode's command for an action."""
+    return _BY_ACTION.get((mode, action))
+
+
+_BY_KEY = {
+    (mode, key): command.action for command in reversed(COMMANDS) for mode in command.modes for key in command.keys
+}
+
+
+def action(mode: Mode, key: str) -> Action | None:
+    """What a key does in a mode."""
+    return _BY_KEY.get((mode, key))
+
+
+def explained(mode: Mode) -> dict[str, list[tuple[str, str]]]:
+    """What the help tells of a mode, by topic: keys and what they do, signs and what they mean."""
+    playing = mode in (Mode.PLAY, Mode.BROKEN)
+    by_topic: dict[str, list[tuple[str, str]]] = {}
+    for command in in_mode(Mode.BROKEN if playing else mode):  # BROKEN has all that PLAY has
+        by_topic.setdefault(command.topic, []).append((keys_of(command), command.help))
+    if signs := _SIGNS.get(mode):
+        by_topic["What stands on the screen"] = list(signs)
+    return by_topic
+
+
+def markdown(mode: Mode = Mode.BROKEN, only: Container[Action] = frozenset(Action)) -> str:
+    """The keys of a mode as a Markdown table: all, or those of some actions. BROKEN has all that PLAY has."""
+    rows = ["| key | does |", "|---|---|"]
+    for command in in_mode(mode):
+        if command.action not in only:
+            continue
+        keys = [keys_of(command)] if len(command.keys) > 3 else map(shown, command.keys)
+        rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {command.help} |")
+    return "\n".join(rows)
+
+
+_TITLES = {
+    Mode.BROKEN: "Playing",
+    Mode.SEARCH: "Searching the vocabulary (`/`)",
+    Mode.INPUT: "Typing (`i`)",
+    Mode.NAME: "Naming the session (`ctrl+s`)",
+    Mode.TREE: "The tree (`t`)",
+    Mode.PROMPTS: "The list of prompts (`p`)",
+    Mode.MODELS: "The list of models (`o`)",
+    Mode.HELP: "The help (`?`)",
+}
+
+
+def _signs(mode: Mode) -> str:
+    """What stands on a mode's screen, as a table."""
+    rows = [f"| {sign} | {meaning} |" for sign, meaning in _SIGNS.get(mode, ())]
+    return "\n".join(["", "| on the screen | means |", "|---|---|", *rows, ""]) if rows else ""
+
+
+def manual() -> str:
+    """All keys of all modes, for docs/reference/keys.md."""
+    parts = [f"## {title}\n\n{markdown(mode)}\n{_signs(mode)}" for mode, title in _TITLES.items()]
+    return "# Keys\n\nGenerated by `scripts/docs.py` from the program's own key table.\n\n" + "\n".join(parts)
