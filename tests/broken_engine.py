@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -55,6 +56,32 @@ FAULTS: dict[str, Callable[[], None]] = {
 """What can happen. With `nan`, every decode from then on gives no numbers."""
 
 
+def floods(data: bytes) -> Callable[[], None]:
+    """Writes the same again and again, as fast as it is read, beside whatever else it says."""
+
+    def happen() -> None:
+        def write() -> None:
+            while True:
+                os.write(PIPE, data)
+
+        threading.Thread(target=write, daemon=True).start()
+
+    return happen
+
+
+FAULTS_WITHOUT_END: dict[str, Callable[[], None]] = {
+    "pongs": floods(b'["Pong",{}]\n' * 1000),
+    "progress": floods(b'["Loading",{"fraction":0.5}]\n' * 1000),
+    "refusals": floods(b'["Failed",{"request":999999,"reason":"no","context":0}]\n' * 1000),
+    "a long reason": floods(b'["Failed",{"request":999999,"reason":"' + b"no " * 1_000_000 + b'","context":0}]\n'),
+    "no line break": floods(b"1" * 1_000_000),
+    "numbers": floods(b"[" + b"1," * 10_000_000 + b"1]\n"),
+    "line breaks": floods(b"\n" * 100_000),
+    "silence": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+}
+"""What goes on until somebody ends it."""
+
+
 def main() -> None:
     fault, slower = sys.argv[1], float(sys.argv[2])
     del sys.argv[1:]
@@ -64,7 +91,7 @@ def main() -> None:
     def happen(_number: int, _frame: object) -> None:
         nonlocal happened
         happened = True
-        FAULTS[fault]()
+        {**FAULTS, **FAULTS_WITHOUT_END}[fault]()
 
     def decode_slowly(model: Llama, entries: list[Entry]) -> Logits:
         time.sleep(slower)
