@@ -24,8 +24,9 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.purposes import ForEvaluation
 from tokex_gguf.play.rules import cursor as rule_cursor
-from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.play.session import Continuation, Cost, Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.outline import branches
 from tokex_gguf.values.ranking import surprisals
@@ -712,3 +713,15 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(command: Command) -> N
 def test_no_key_has_two_commands_in_a_mode() -> None:
     keys = [(mode, key) for command in COMMANDS for mode in command.modes for key in command.keys]
     assert len(keys) == len(set(keys))
+
+
+def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -> None:
+    """As the distribution after it, which no row of the comparison shows."""
+    play = started().press(Action.INPUT, Typed("w"), Action.SCORE)
+    (score,) = play.session.scores
+    assert score.logprob is not None
+    purpose = ForEvaluation((score.tip,), score.tip.depth - 1, None)
+    play.session = replace(play.session, asked={**play.session.asked, 99: purpose})
+    play.session = replace(play.session, continuation=Continuation(score.base, score.tip))
+    play.take(Failed(99, "no", 5))
+    assert play.session.scores == (score,)

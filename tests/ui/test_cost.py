@@ -301,7 +301,7 @@ def drawn_at_any_size(games: int, most: int, figure: Figure) -> None:
         size = chance.randint(60, 250), chance.randint(16, 70)
         view.screen(play.session, *size)
         # A list is spelled anew for each frame: of bytes that are no text, a wide screen takes a few times as much.
-        limit = (4 if play.session.mode in (Mode.TREE, Mode.PROMPTS) else 1) * STEPS
+        limit = (4 if play.session.mode in (Mode.TREE, Mode.PROMPTS, Mode.INPUT) else 1) * STEPS
         share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
         assert share < 1, f"seed {seed}"
         worst = max(worst, share)

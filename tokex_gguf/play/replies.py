@@ -347,7 +347,7 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
     if session.goal.tip is not session.prompt.tip:
         # What does not fit must not be asked for again and again; the other phrases are still wanted.
         refused = purpose.target
-        scores = tuple(score for score in session.scores if score.tip is not refused)
+        scores = tuple(one for one in session.scores if one.tip is not refused or one.logprob is not None)
         if len(scores) == len(session.scores):
             return replace(session, notice=message.reason), []
         session, effects = ask(replace(session, scores=scores))

@@ -16,10 +16,27 @@ from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
 
-def text(session: Session, nodes: Sequence[Node]) -> str:
-    """Tokens as one line. Blanks are marked where they could be overlooked: not between words."""
-    marked = label(b"".join(glimpse(session.piece(node.token).data) for node in nodes))
-    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", marked)
+def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = False) -> str:
+    """Tokens as one line. Blanks are marked where they could be overlooked: not between words.
+
+    Of what has many more bytes than `room` cells can show, the first part and a …; with `last`, a … and the last part.
+    """
+    parts: list[bytes] = []
+    left = BYTES_OF_A_CELL * room
+    for node in reversed(nodes) if last else nodes:
+        parts.append(glimpse(session.piece(node.token).data))
+        left -= len(parts[-1])
+        if left < 0:
+            break
+    marked = label(b"".join(reversed(parts) if last else parts))
+    marked = re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", marked)
+    if len(parts) == len(nodes):
+        return marked
+    return f"…{marked}" if last else f"{marked}…"
+
+
+BYTES_OF_A_CELL = 16
+"""A letter with marks has so many and more; nearly all have fewer."""
 
 
 def logarithmic(logprob: float) -> str:
@@ -84,7 +101,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 def _end_of(session: Session, node: Node, width: int) -> str:
     """As much of a path's end as fits into `width` cells."""
     last = node.nodes(max(0, node.depth - 20))
-    return clip_start(text(session, last), width, more=len(last) < node.depth)
+    return clip_start(text(session, last, width, last=True), width, more=len(last) < node.depth)
 
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
@@ -145,7 +162,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
             assert node.taken is not None
             marked = node is weakest and count > 1
             figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
-            name = pad(text(session, [node]), room)
+            name = pad(text(session, [node], room), room)
             note = "  ← weakest" if marked else ""
             lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
@@ -154,7 +171,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {taken.rank}"
     if width - len(head) - len(tail) < _LEGIBLE:
         head = " weakest: "
-    told = head + clip(text(session, [weakest]), min(20, width - len(head) - len(tail))) + tail
+    told = head + clip(text(session, [weakest], 20), min(20, width - len(head) - len(tail))) + tail
     return [fit([("class:dim", told)], width)]
 
 
@@ -212,19 +229,20 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def beginning(session: Session, start: int, end: Node, room: int) -> str:
     """A path's tokens from position `start` on as one line: more than `room` cells of it, if there is more."""
-    return text(session, end.ancestor(start + room + 1).nodes(start))
+    return text(session, end.ancestor(start + room + 1).nodes(start), room)
 
 
 def ends(session: Session, start: int, end: Node, room: int) -> str:
     """A path's tokens from position `start` on as one line of at most `room` cells: a long text by its two ends."""
     few = max(room, 8)  # tokens at each end; most take more than a cell
     if end.depth - start <= 2 * few:
-        head = tail = text(session, end.nodes(start))
+        head = text(session, end.nodes(start), room)
         if len(head) <= longest(room) and cells_of(head) <= room:
             return head
+        tail = text(session, end.nodes(start), room, last=True)
     else:
-        head = text(session, end.ancestor(start + few).nodes(start))
-        tail = text(session, end.nodes(end.depth - few))
+        head = text(session, end.ancestor(start + few).nodes(start), room)
+        tail = text(session, end.nodes(end.depth - few), room, last=True)
     if room < 12:
         return clip(head, room)
     head = clip(head + "…", room // 2)

@@ -141,13 +141,14 @@ def _lines(text: str) -> str:
 
 def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Adds the characters that `waiting` (owner, byte) completes; returns the unfinished rest."""
-    while waiting:
-        data = bytes(byte for _, byte in waiting)
+    data = bytes([byte for _, byte in waiting])
+    start = 0
+    while start < len(data):
         try:
-            text, rest = data.decode(), None
+            text, rest = data[start:].decode(), None
         except UnicodeDecodeError as error:
-            text, rest = data[: error.start].decode(), error
-        at = 0
+            text, rest = data[start : start + error.start].decode(), error
+        at = start
         completed: dict[int, str] = {}
         for char in text:
             at += len(char.encode())
@@ -158,10 +159,10 @@ def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int,
         if rest is None:
             return []
         if rest.reason == "unexpected end of data":
-            return waiting[rest.start :]
-        for owner, byte in waiting[rest.start : rest.end]:
+            return waiting[start + rest.start :]
+        for owner, byte in waiting[start + rest.start : start + rest.end]:
             spelled[owner] += _raw([byte])
-        waiting = waiting[rest.end :]
+        start += rest.end
     return []
 
 
