@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import Figure
+from tests.pace import pace
 from tests.terminal import Terminal
 
 SEED = int(os.environ.get("RESPONSIVE_SEED", "1"))
@@ -68,7 +69,7 @@ def measured(count: int, before: int, figure: Figure) -> float:
 
 def limit(before: int) -> float:
     """Seconds until the terminal is as it was. Each key before is still obeyed: it may have been one that saves."""
-    return LIMIT + before * KEY
+    return (LIMIT + before * KEY) * pace()
 
 
 @pytest.mark.parametrize("before", [0, 300])
