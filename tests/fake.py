@@ -1,6 +1,7 @@
 """An engine made of arithmetic: answers requests as the real one would, at once and exactly."""
 
 import math
+from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
     Check,
@@ -22,11 +23,14 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
 )
+from tokex_gguf.play import screens
 from tokex_gguf.play.messages import Effect, Message, Send
 from tokex_gguf.play.requests import begin
+from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 
 VOCAB = 64
@@ -162,3 +166,28 @@ def continued(request: Continue, path: list[int]) -> Continued:
 def started(text: str = "hello", **settings: object) -> Play:
     """A game whose starting prompt is evaluated."""
     return Play(text, **settings).answer()
+
+
+S = TypeVar("S", bound=Screen)
+
+
+def on(session: Session, kind: type[S]) -> S:
+    """The screen that is used, which is of this kind, or the help that covers it."""
+    for screen in (session.screen, session.current):
+        if isinstance(screen, kind):
+            return screen
+    raise AssertionError(f"{session.screen} is no {kind.__name__}")
+
+
+def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row: int = 0) -> Screen:
+    """A screen of a kind as it can be in this session, with a text that is typed or a row that is selected."""
+    tip = session.prompt.tip if session.prompts else session.root
+    if kind is screens.Search:
+        return screens.Search(tip=tip, line=line)
+    if kind is screens.Input:
+        return screens.Input(base=tip, tip=tip, line=line)
+    if kind is screens.Name:
+        return screens.Name(line=line)
+    if kind is screens.Help:
+        return screens.Help(over=screens.PLAY)
+    return kind(row=row) if issubclass(kind, screens.ListScreen) else kind()

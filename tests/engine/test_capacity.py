@@ -12,7 +12,8 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.engine.worker.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.rules import text_entry
 
@@ -70,7 +71,7 @@ def test_the_engine_refuses_a_text_in_one_line_and_goes_on(model_path: Path) -> 
 def test_a_long_text_is_not_tokenised_at_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_entry, "AT_EACH_KEY", 2000)
     play = started().press(Action.INPUT)
-    assert play.session.mode is Mode.INPUT
+    assert isinstance(play.session.screen, screens.Input)
     play.press(Typed("b" * text_entry.AT_EACH_KEY))
     play.take(Typed("b"))
     assert not any(isinstance(request, Tokenize) for request in play.asked)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.patient import Patient
 from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import Interrupted, Llama
+from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 
@@ -51,13 +53,13 @@ def step(player: Patient, chance: random.Random) -> None:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
         player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
-        player.until(lambda session: session.token_search and session.token_search.rows)
+        player.until(lambda session: on(session, screens.Search).rows)
         player.press(Action.CLOSE)
     elif kind == "type":
         player.press(
             Action.INPUT, Typed(chance.choice([" the cat", " one"])), chance.choice([Action.ENTER, Action.SCORE])
         )
-        player.until(lambda session: session.continuation is None or session.scores)
+        player.until(lambda session: session.on(screens.Input) is None or session.scores)
         player.press(Action.CLOSE, Action.CLEAR_SCORES)
     else:
         player.press({"next": Action.NEXT, "copy": Action.COPY, "remove": Action.REMOVE}[kind])

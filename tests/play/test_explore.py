@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests import fake
-from tests.fake import PIECES, Play, started
+from tests.fake import PIECES, Play, on, screen_of, started
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Lookahead, Search, Stop, Tokenize
-from tokex_gguf.play.actions import Action, Mode
-from tokex_gguf.play.commands import COMMANDS, Command, in_mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import SCREENS, Command, all_commands
 from tokex_gguf.play.messages import (
     Edit,
     Edited,
@@ -26,8 +27,9 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.purposes import ForEvaluation
 from tokex_gguf.play.rules import cursor as rule_cursor
-from tokex_gguf.play.session import Continuation, Cost, Palette, Score, Starter, selected_row, shares, table
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.play.screens import ListScreen, Screen, TypingScreen
+from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.values.distribution import Candidate, Distribution, Taken
 from tokex_gguf.values.outline import branches
 from tokex_gguf.values.ranking import surprisals
 from tokex_gguf.values.tokens import Piece
@@ -42,7 +44,7 @@ def playing_keys() -> list[Action]:
     """What can be pressed while playing and needs a prompt."""
     free = {Action.QUIT, Action.SUSPEND, Action.HELP, Action.LAYER, Action.MORE_LAYERS, Action.PALETTE, Action.MOUSE}
     free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.GO}
-    return sorted({binding.action for binding in in_mode(Mode.PLAY)} - free, key=lambda action: action.name)
+    return sorted({binding.action for binding in SCREENS[screens.Play].commands} - free, key=lambda action: action.name)
 
 
 def cursor(play: Play) -> int | None:
@@ -76,7 +78,7 @@ def test_the_first_token_has_no_table() -> None:
     assert cursor(play) == 0 and table(play.session.prompt.place) == ()
     for action in (Action.UP, Action.DOWN, Action.APPEND, Action.SEARCH, Action.INPUT):
         play.press(action)
-        assert len(play.session.prompts) == 1 and play.session.mode is Mode.PLAY
+        assert len(play.session.prompts) == 1 and isinstance(play.session.screen, screens.Play)
     assert "nothing comes before the first token" in play.session.notice
 
 
@@ -182,7 +184,7 @@ def test_before_the_starting_prompt_is_read_keys_say_so(key: Message) -> None:
 
 def test_a_click_on_the_selected_line_is_no_fault() -> None:
     play = started("hello").press(Action.TREE)
-    play.press(PointedAtRow(play.session.row))
+    play.press(PointedAtRow(on(play.session, ListScreen).row))
     assert play.session.notice == ""
 
 
@@ -271,17 +273,20 @@ def searching(*text: str) -> Play:
     return play
 
 
+def rows_found(play: Play) -> tuple[Candidate, ...]:
+    rows = on(play.session, screens.Search).rows
+    assert rows
+    return rows
+
+
 def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
     play = searching()
     path = play.session.prompt.tip.path()
-    assert play.session.token_search and play.session.token_search.rows
-    assert [row.token for row in play.session.token_search.rows] == fake.ranked(path)
+    assert [row.token for row in rows_found(play)] == fake.ranked(path)
     play.press(Typed("A"))
     wanted = [token for token in fake.ranked(path) if "a" in PIECES[token].data.decode().lower()]
-    assert [row.token for row in play.session.token_search.rows] == wanted
-    assert [row.rank for row in play.session.token_search.rows] == [
-        fake.ranked(path).index(token) + 1 for token in wanted
-    ]
+    assert [row.token for row in rows_found(play)] == wanted
+    assert [row.rank for row in rows_found(play)] == [fake.ranked(path).index(token) + 1 for token in wanted]
 
 
 def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> None:
@@ -292,7 +297,7 @@ def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> Non
     (request,) = play.asked
     assert isinstance(request, Evaluate) and request.start == len(path), "only the new token"
     play.answer()
-    assert paths(play) == [[*path, last]] and play.session.mode is Mode.PLAY
+    assert paths(play) == [[*path, last]] and isinstance(play.session.screen, screens.Play)
     assert play.session.prompt.tip.taken == fake.taken(path, last)
 
 
@@ -303,18 +308,18 @@ def test_only_the_newest_search_counts() -> None:
     first, second = play.asked
     assert isinstance(first, Search) and isinstance(second, Search)
     play.take(play.reply(first))  # type: ignore[arg-type]
-    assert play.session.token_search and play.session.token_search.rows is None
+    assert on(play.session, screens.Search).rows is None
     play.answer()
-    assert play.session.token_search.rows is not None
+    assert on(play.session, screens.Search).rows is not None
 
 
 def test_nothing_found_appends_nothing_and_escape_changes_nothing() -> None:
     play = searching("no such text")
     path = paths(play)
     play.press(Action.APPEND)
-    assert play.session.mode is Mode.SEARCH and "no token" in play.session.notice
+    assert isinstance(play.session.screen, screens.Search) and "no token" in play.session.notice
     play.press(Action.CLOSE)
-    assert play.session.mode is Mode.PLAY and paths(play) == path and play.session.line.text == ""
+    assert isinstance(play.session.screen, screens.Play) and paths(play) == path and play.session.line.text == ""
 
 
 def test_a_search_at_an_inner_place_opens_a_new_prompt() -> None:
@@ -330,9 +335,9 @@ def test_a_search_at_an_inner_place_opens_a_new_prompt() -> None:
 def test_typed_text_shows_its_probability_and_enter_appends_it_for_nothing() -> None:
     play = started("hello").press(Action.INPUT, Typed("w"), Typed("o"))
     path, typed = fake.text_to_path("hello"), fake.text_to_path("wo")
-    assert play.session.continuation and play.session.continuation.tip.path() == [*path, *typed]
+    assert on(play.session, screens.Input).tip.path() == [*path, *typed]
     expected = fake.logprobs(path)[typed[0]] + fake.logprobs([*path, typed[0]])[typed[1]]
-    score = Score(play.session.continuation.base, play.session.continuation.tip)
+    score = Score(on(play.session, screens.Input).base, on(play.session, screens.Input).tip)
     assert score.logprob == pytest.approx(expected)
     assert paths(play) == [path], "nothing is appended yet"
     decoded = play.decoded
@@ -344,9 +349,9 @@ def test_enter_right_after_the_last_letter_waits_for_the_tokens() -> None:
     play = started("hello").press(Action.INPUT)
     play.take(Typed("wo"))
     play.take(Action.ENTER)
-    assert play.session.mode is Mode.INPUT
+    assert isinstance(play.session.screen, screens.Input)
     play.answer()
-    assert paths(play) == [fake.text_to_path("hellowo")] and play.session.mode is Mode.PLAY
+    assert paths(play) == [fake.text_to_path("hellowo")] and isinstance(play.session.screen, screens.Play)
 
 
 def test_typing_goes_on_from_the_text_and_adds_nothing() -> None:
@@ -360,7 +365,7 @@ def test_escape_leaves_the_prompt_as_it_was() -> None:
     play = started("hello").press(Action.DOWN)
     before = play.session.prompt
     play.press(Action.INPUT, Typed("wo"), Action.CLOSE)
-    assert play.session.prompt == before and play.session.continuation is None and play.session.ready
+    assert play.session.prompt == before and play.session.on(screens.Input) is None and play.session.ready
 
 
 def test_phrases_are_scored_against_each_other() -> None:
@@ -448,7 +453,7 @@ def test_a_phrase_that_does_not_fit_is_told_and_not_asked_for_again() -> None:
 
 def test_pasted_text_is_typed_text() -> None:
     play = started("hello").press(Typed("one\ntwo"))
-    assert play.session.mode is Mode.INPUT and play.session.line.text == "one\ntwo"
+    assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "one\ntwo"
     play.press(Action.ENTER)
     assert paths(play) == [fake.text_to_path("helloone\ntwo")]
 
@@ -458,20 +463,20 @@ def test_without_an_engine_typing_and_searching_say_why_not() -> None:
         play = started("hello")
         play.take(EngineDied("SIGKILL"))
         play.press(action)
-        assert play.session.mode is Mode.BROKEN and "r restarts" in play.session.notice
+        assert isinstance(play.session.screen, screens.Play) and "r restarts" in play.session.notice
 
 
 @pytest.mark.parametrize("opened", [Action.INPUT, Action.SEARCH, Action.TREE, Action.PROMPTS])
 @pytest.mark.parametrize("helped", [False, True])
 def test_the_engines_death_leaves_every_mode_safely(opened: Action, helped: bool) -> None:
     play = started("hello").press(opened)
-    if play.session.mode.typing:
+    if isinstance(play.session.screen, TypingScreen):
         play.press(Typed("a"))
     if helped:
         play.press(Action.HELP)
     play.take(EngineDied("SIGSEGV"))
     play.press(Action.CLOSE, Action.CLOSE, Action.RESTART, Action.APPEND)
-    assert play.session.ready and play.session.mode is Mode.PLAY
+    assert play.session.ready and isinstance(play.session.screen, screens.Play)
     assert len(play.session.prompt.tip.path()) == 6
 
 
@@ -529,7 +534,7 @@ def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
     path, decoded = fake.text_to_path("hello"), play.decoded
     best = fake.ranked(path)[:2]
     play.press(Action.TREE, Action.UP, Action.ENTER)
-    assert paths(play) == [[*path, best[0]]] and play.session.mode is Mode.PLAY
+    assert paths(play) == [[*path, best[0]]] and isinstance(play.session.screen, screens.Play)
     play.press(Action.TREE, Action.BOTTOM, Action.OPEN)
     assert paths(play) == [[*path, best[0]], [*path, best[1]]] and play.session.active == 1
     assert play.decoded == decoded
@@ -552,7 +557,7 @@ def test_the_list_has_open_prompts_and_starters() -> None:
     assert any(isinstance(effect, ListStarters) for effect in play.effects)
     play.take(Listed((Starter("a.txt", "abc"), Starter("b.txt", "x"))))
     play.press(Action.UP, Action.ENTER)
-    assert play.session.active == 0 and play.session.mode is Mode.PLAY
+    assert play.session.active == 0 and isinstance(play.session.screen, screens.Play)
     play.press(Action.PROMPTS, Action.DOWN, Action.DOWN, Action.ENTER)
     assert play.session.prompt.tip.path() == fake.text_to_path("abc")
     assert len(play.session.prompts) == 3 and play.session.active == 1
@@ -571,7 +576,7 @@ def test_digits_go_to_open_prompts() -> None:
     play.press(Go(1), Go(7))
     assert play.session.active == 1 and "no prompt 8" in play.session.notice
     play.press(Action.PROMPTS, Go(0))
-    assert play.session.active == 0 and play.session.mode is Mode.PLAY
+    assert play.session.active == 0 and isinstance(play.session.screen, screens.Play)
 
 
 def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
@@ -610,7 +615,7 @@ def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> No
 def test_pasting_where_text_is_not_wanted_says_so() -> None:
     play = started().press(Action.TREE)
     play.take(Typed("text"))
-    assert "not wanted here" in play.session.notice and play.session.mode is Mode.TREE
+    assert "not wanted here" in play.session.notice and isinstance(play.session.screen, screens.Tree)
 
 
 # --- what else there is to see
@@ -698,21 +703,24 @@ def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command.handler], ids=lambda command: command.action.name
+    "command", [command for command in all_commands() if command.handler], ids=lambda command: command.action.name
 )
 def test_what_cannot_be_done_says_why_and_changes_nothing(command: Command) -> None:
     play = Play()  # nothing is read yet
-    for mode in command.modes:
-        play.session = replace(play.session, mode=mode)
+    for kind in [kind for kind, row in SCREENS.items() if command in row.commands]:
+        play.session = replace(play.session, screen=screen_of(play.session, kind))
         if reason := command.disabled(play.session):
             before = play.session
             play.take(command.action)
             assert play.session == replace(before, notice=reason)
 
 
-def test_no_key_has_two_commands_in_a_mode() -> None:
-    keys = [(mode, key) for command in COMMANDS for mode in command.modes for key in command.keys]
+@pytest.mark.parametrize("kind", SCREENS)
+def test_no_key_has_two_commands_on_a_screen(kind: type[Screen]) -> None:
+    keys = [key for command in SCREENS[kind].commands for key in command.keys]
     assert len(keys) == len(set(keys))
+    actions = [command.action for command in SCREENS[kind].commands]
+    assert len(actions) == len(set(actions))
 
 
 def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -> None:
@@ -722,6 +730,6 @@ def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -
     assert score.logprob is not None
     purpose = ForEvaluation((score.tip,), score.tip.depth - 1, None)
     play.session = replace(play.session, asked={**play.session.asked, 99: purpose})
-    play.session = replace(play.session, continuation=Continuation(score.base, score.tip))
+    play.session = replace(play.session, screen=screens.Input(base=score.base, tip=score.tip))
     play.take(Failed(99, "no", 5))
     assert play.session.scores == (score,)

@@ -7,11 +7,12 @@ from typing import get_args
 import pytest
 
 from tests import fake
-from tests.fake import OTHER, Play, started
+from tests.fake import OTHER, Play, on, started
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Typed
 from tokex_gguf.play.purposes import (
     ForAutoplay,
@@ -182,7 +183,7 @@ def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> 
     play.take(Action.LAYER)
     assert not silent or asked == (0, 0), "it is not asked for again and again"
     for _ in range(2):
-        play.press(Action.CLOSE if play.session.mode is not Mode.PLAY else Action.LAYER)
+        play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
     play.press(Action.APPEND)
     assert play.session.ready
 
@@ -192,12 +193,12 @@ def test_a_refused_search_says_so_until_there_is_another_answer() -> None:
     play.take(Failed(asked_for(play.session, ForSearch), REASON))
     play.asked.clear()
     play.take(Action.DOWN)
-    assert not play.session.token_search or play.session.token_search.rows == ()
+    assert on(play.session, screens.Search).rows == ()
     assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
     play.press(Action.APPEND)
-    assert play.session.notice == REASON and play.session.mode is Mode.SEARCH
+    assert play.session.notice == REASON and isinstance(play.session.screen, screens.Search)
     play.press(Action.ERASE)
-    assert play.session.token_search and play.session.token_search.rows and not play.session.token_search.fault
+    assert on(play.session, screens.Search).rows and not on(play.session, screens.Search).fault
 
 
 def test_a_refused_text_appends_no_earlier_one() -> None:
@@ -280,6 +281,6 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
         for size in ((130, 40), (80, 24), (60, 16)):
             View().screen(play.session, *size)
     for _ in range(8):
-        play.press(Action.CLOSE if play.session.mode is not Mode.PLAY else Action.LAYER)
+        play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
         View().screen(play.session, 130, 40)
     assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.scores))

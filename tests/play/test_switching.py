@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake import OTHER, PIECES, Play, started, text_to_path
+from tests.fake import OTHER, PIECES, Play, on, started, text_to_path
 from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     ListedModels,
     ListModels,
@@ -24,6 +25,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.screens import ListScreen
 from tokex_gguf.play.session import OF_ENGINE, OF_GAME, OF_SCREEN, EngineStatus, Layer, Session
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.model_entry import ModelEntry
@@ -90,12 +92,12 @@ def paths(play: Play) -> list[list[int]]:
 
 def test_the_list_shows_the_models_and_which_is_played() -> None:
     play = listed()
-    assert play.session.mode is Mode.MODELS and play.session.row == 0
+    assert isinstance(play.session.screen, screens.Models) and on(play.session, ListScreen).row == 0
     lines = ["".join(text for _, text in line) for line in View().screen(play.session, 130, 40)]
     assert any("› fake.gguf" in line and "Q8_0" in line and "500 MB" in line for line in lines)
     assert any("bad.gguf" in line and "unusable" in line for line in lines)
     play.take(Action.CLOSE)
-    assert play.session.mode is Mode.PLAY
+    assert isinstance(play.session.screen, screens.Play)
 
 
 def test_what_cannot_be_chosen_says_why() -> None:
@@ -141,10 +143,10 @@ def test_a_new_listing_moves_no_selection() -> None:
     play.take(Action.MODELS)
     play.take(Action.DOWN)
     play.take(ListedModels((entry("a-new-one.gguf"), *ENTRIES)))
-    assert str(play.session.models[play.session.row].path) == "other.gguf"
+    assert str(play.session.models[on(play.session, ListScreen).row].path) == "other.gguf"
     # One that is gone gives the present model's line.
     play.take(ListedModels(ENTRIES[:1]))
-    assert play.session.row == 0
+    assert on(play.session, ListScreen).row == 0
 
 
 def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
@@ -194,7 +196,7 @@ def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) ->
     assert "back to the model before" in play.session.notice
     # If that one fails as well, nothing goes round in circles.
     play.take(EngineDied("SIGSEGV"))
-    assert play.session.engine is EngineStatus.DEAD and play.session.mode is Mode.BROKEN
+    assert play.session.engine is EngineStatus.DEAD and isinstance(play.session.screen, screens.Play)
 
 
 def test_a_text_without_tokens_there_is_left_out() -> None:
@@ -418,8 +420,8 @@ def test_a_click_chooses_among_models_also_before_the_starting_prompt_is_read() 
     play.take(Action.MODELS)
     play.take(ListedModels(ENTRIES))
     play.take(PointedAtRow(2))
-    assert play.session.row == 2 and play.session.notice == ""
+    assert on(play.session, ListScreen).row == 2 and play.session.notice == ""
     play.take(PointedAtRow(0))
-    assert play.session.row == 0
+    assert on(play.session, ListScreen).row == 0
     play.take(PointedAtToken(0))
     assert play.session.notice == "a click does nothing here: Esc goes back"

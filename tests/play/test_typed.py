@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import Play, started
+from tests.fake import Play, on, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import EngineDied, Failed, Tokenize
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
+from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import EditState, EngineStatus, Session
 from tokex_gguf.values.history import MOST_CHARACTERS, MOST_TEXTS, History
 from tokex_gguf.values.tree import Node
@@ -33,7 +35,7 @@ def path(*texts: str) -> list[int]:
 def restart(play: Play) -> Play:
     """Esc as often as needed, then r."""
     for _ in range(3):
-        if play.session.mode is not Mode.BROKEN:
+        if not isinstance(play.session.screen, screens.Play):
             play.press(Action.CLOSE)
     return play.press(Action.RESTART)
 
@@ -44,7 +46,10 @@ def restart(play: Play) -> Play:
 @pytest.mark.parametrize(("key", "name"), [(Action.INPUT, "i"), (Action.SEARCH, "/")])
 def test_esc_keeps_the_text_and_the_next_time_it_is_back(key: Action, name: str) -> None:
     play = typed("k", key).press(Action.CLOSE)
-    assert play.session.mode is Mode.PLAY and play.session.notice == f"the text is kept: {name} brings it back"
+    assert (
+        isinstance(play.session.screen, screens.Play)
+        and play.session.notice == f"the text is kept: {name} brings it back"
+    )
     play.press(Action.APPEND, key)
     assert play.session.line.text == "k" and play.session.line.caret == 1 and "ctrl+u" in play.session.notice
     play.press(Action.ERASE_LINE, Action.CLOSE, key)
@@ -55,7 +60,7 @@ def test_what_comes_back_is_gone_on_from_where_the_player_is_now() -> None:
     play = typed("abc").press(Action.CLOSE, Action.APPEND)
     before = play.session.prompt.tip.path()
     play.press(Action.INPUT)
-    assert play.session.continuation and play.session.continuation.tip.path() == [*before, *fake.text_to_path("abc")]
+    assert on(play.session, screens.Input).tip.path() == [*before, *fake.text_to_path("abc")]
     play.press(Typed("d"), Action.ENTER)
     assert play.session.prompt.tip.path() == [*before, *fake.text_to_path("abcd")]
 
@@ -70,7 +75,7 @@ def test_a_name_that_was_left_comes_back_and_the_name_there_is_stays() -> None:
     play.take(Action.ENTER)
     play.take(SessionSaved("mine"))
     play.press(Action.NAME, Action.CLOSE)
-    assert not play.session.histories[Mode.NAME].unfinished and not play.session.notice
+    assert not play.session.histories[screens.Name].unfinished and not play.session.notice
 
 
 # --- the history
@@ -87,12 +92,10 @@ def test_up_leads_through_what_was_typed_and_down_to_what_is_typed_now() -> None
     assert seen == ["two", "three", "new", "new"] and play.session.notice == "this is the newest text"
     tip = play.session.prompt.tip.path()
     play.press(Action.EARLIER, Action.EARLIER)
-    assert play.session.continuation and play.session.continuation.tip.path() == [*tip, *fake.text_to_path("two")], (
-        "its numbers, too"
-    )
+    assert on(play.session, screens.Input).tip.path() == [*tip, *fake.text_to_path("two")], "its numbers, too"
     play.press(Action.ENTER)
     assert play.session.prompt.tip.path() == [*tip, *fake.text_to_path("two")]
-    assert play.session.histories[Mode.INPUT].texts == ("one", "three", "new", "two"), "nothing typed is gone"
+    assert play.session.histories[screens.Input].texts == ("one", "three", "new", "two"), "nothing typed is gone"
 
 
 def test_scored_phrases_are_in_the_history() -> None:
@@ -105,7 +108,7 @@ def test_searches_have_a_history_of_their_own() -> None:
     play.press(Action.INPUT, Action.EARLIER)
     assert play.session.line.text == ""
     play.press(Action.CLOSE, Action.SEARCH, Action.EARLIER)
-    assert play.session.line.text == "a" and play.session.token_search and play.session.token_search.rows
+    assert play.session.line.text == "a" and on(play.session, screens.Search).rows
     assert play.press(Action.EARLIER).session.line.text == "k"
     assert play.press(Action.LATER).session.line.text == "a"
     play.press(Action.ERASE_LINE, Action.DOWN, Action.UP)
@@ -150,20 +153,20 @@ def test_a_history_has_an_end() -> None:
 @pytest.mark.parametrize("helped", [False, True])
 def test_an_engine_that_dies_while_one_types_leaves_the_text_in_the_line(key: Action, helped: bool) -> None:
     play = typed("k", key)
-    mode = play.session.mode
+    kind = type(play.session.screen)
     if helped:
         play.press(Action.HELP)
     play.take(DIED)
     if helped:
-        assert play.session.mode is Mode.HELP
+        assert isinstance(play.session.screen, screens.Help)
         play.press(Action.CLOSE)
-    assert play.session.mode is mode and play.session.line.text == "k"
+    assert type(play.session.screen) is kind and play.session.line.text == "k"
     before = play.session.prompts
     play.press(Typed("a"), Typed("x"), Typed("r"))
     assert play.session.line.text == "kaxr" and play.session.prompts == before, "keys are still text"
     assert not play.asked and not play.session.asked
     play.press(Action.CLOSE, Action.RESTART, key)
-    assert play.session.line.text == "kaxr" and play.session.mode is mode
+    assert play.session.line.text == "kaxr" and type(play.session.screen) is kind
 
 
 def test_enter_without_an_engine_says_so_and_keeps_the_text() -> None:
@@ -171,7 +174,11 @@ def test_enter_without_an_engine_says_so_and_keeps_the_text() -> None:
         play = typed()
         play.take(DIED)
         play.press(key)
-        assert play.session.mode is Mode.INPUT and play.session.line.text == "abc" and "is kept" in play.session.notice
+        assert (
+            isinstance(play.session.screen, screens.Input)
+            and play.session.line.text == "abc"
+            and "is kept" in play.session.notice
+        )
         restart(play).press(Action.INPUT, Action.ENTER)
         assert play.session.prompt.tip.path() == path("abc")
 
@@ -209,7 +216,7 @@ def test_a_text_that_the_tokenizer_refuses_is_kept(key: Action) -> None:
     if key is Action.SCORE:
         assert "↑ brings the phrase back" in play.session.notice
         play.press(Action.EARLIER)
-    assert play.session.mode is Mode.INPUT and play.session.line.text == "abc"
+    assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "abc"
 
 
 def test_a_silent_engine_that_is_restarted_keeps_the_text() -> None:
@@ -226,7 +233,11 @@ def test_a_silent_engine_that_is_restarted_keeps_the_text() -> None:
 def test_where_no_prompt_can_be_added_the_text_stays(key: Action) -> None:
     play = started("hello", max_prompts=1).press(Action.CURSOR_BACK, key, Typed("k"))
     play.press(Action.ENTER if key is Action.INPUT else Action.APPEND)
-    assert play.session.mode.typing and play.session.line.text == "k" and "removes one" in play.session.notice
+    assert (
+        isinstance(play.session.screen, TypingScreen)
+        and play.session.line.text == "k"
+        and "removes one" in play.session.notice
+    )
     play.take(Typed("l"))
     play.take(Action.ENTER)  # before the tokens are there
     play.answer()
@@ -302,7 +313,7 @@ def test_no_model_is_loaded_under_the_players_hands() -> None:
     play.session = fake_choice(play.session, "other.gguf")
     play.press(Action.INPUT, Typed("abc"))
     play.take(Prepared("other.gguf", Fit(0, 0, "", True)))
-    assert play.session.mode is Mode.INPUT and play.session.line.text == "abc"
+    assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "abc"
     assert play.session.settings.model == "fake.gguf" and "not loaded while text is typed" in play.session.notice
 
 
@@ -530,7 +541,8 @@ def test_no_word_is_lost_in_long_walks(figure: Figure) -> None:
 
 def test_a_search_from_before_is_replaced_by_typing_and_not_lost() -> None:
     play = typed("el", Action.SEARCH).press(Action.CLOSE, Action.SEARCH)
-    assert play.session.line.text == "el" and play.session.token_search and play.session.token_search.rows is not None
+    assert play.session.line.text == "el"
+    assert on(play.session, screens.Search).rows is not None
     play.press(Typed("o"))
     assert play.session.line.text == "o"
     play.press(Action.EARLIER)

@@ -41,7 +41,8 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     Beat,
     Edited,
@@ -262,7 +263,7 @@ class World:
     def step(self) -> None:
         """Something happens: mostly a key, or an answer."""
         chance, what = self.chance, self.chance.random()
-        if what < 0.03 and (self.session.mode in (Mode.PLAY, Mode.BROKEN)):
+        if what < 0.03 and isinstance(self.session.screen, screens.Play):
             self.take(Action.MODELS)
             self.take(ListedModels(ENTRIES))
             self.take(PointedAtRow(chance.choice([0, 0, 1, 1, 2, 3])))
@@ -320,7 +321,7 @@ class World:
             raise AssertionError("it goes on for ever")
         if not self.quit:
             assert self.session.engine is not EngineStatus.LOADING
-            assert not self.session.waiting, (self.session.autoplay, self.session.mode, self.session.asked)
+            assert not self.session.waiting, (self.session.autoplay, self.session.screen, self.session.asked)
 
     # --- what must hold
 
@@ -367,7 +368,7 @@ class World:
         """Once all answers are in nothing waits, and the game can be played on."""
         self.settle()
         for _ in range(4):
-            if self.session.mode not in (Mode.PLAY, Mode.BROKEN):
+            if not isinstance(self.session.screen, screens.Play):
                 self.take(Action.CLOSE)
                 self.settle()
         if self.quit:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import Play, started
+from tests.fake import Play, on, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import (
     Continue,
@@ -27,7 +27,8 @@ from tokex_gguf.engine.protocol import (
     Pong,
     Stop,
 )
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
 from tokex_gguf.play.session import (
     BEAT,
@@ -243,11 +244,11 @@ def test_layers_cycle_and_decode_nothing() -> None:
 def test_help_opens_scrolls_and_closes() -> None:
     play = started()
     play.press(Action.HELP)
-    assert play.session.mode is Mode.HELP
+    assert isinstance(play.session.screen, screens.Help)
     play.press(Action.DOWN, Action.DOWN, Action.UP, Action.UP, Action.UP, Action.DOWN)
-    assert play.session.scroll == 1
+    assert on(play.session, screens.Help).entry == 1
     play.press(Action.CLOSE)
-    assert play.session.mode is Mode.PLAY
+    assert isinstance(play.session.screen, screens.Play)
     assert selected_row(play.session.prompt) == 0
 
 
@@ -647,7 +648,7 @@ def test_the_engines_death_keeps_everything_and_r_restarts() -> None:
     play.answer()
     play.press(Action.RESTART)
     assert play.session.ready
-    assert play.session.mode is Mode.PLAY
+    assert isinstance(play.session.screen, screens.Play)
 
 
 def test_death_in_a_decode_is_made_up_for_after_the_restart() -> None:
@@ -694,9 +695,9 @@ def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> N
     play = started()
     play.press(Action.HELP)
     play.take(EngineDied("SIGABRT"))
-    assert play.session.mode is Mode.HELP
+    assert isinstance(play.session.screen, screens.Help)
     play.press(Action.CLOSE)
-    assert play.session.mode is Mode.BROKEN
+    assert isinstance(play.session.screen, screens.Play)
 
 
 def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
@@ -739,7 +740,7 @@ def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
     for _ in range(SILENT_AFTER):
         play.take(Beat())
     play.take(Action.RESTART)
-    assert play.effects[0] == Start() and play.session.engine is EngineStatus.LOADING
+    assert Start() in play.effects and play.session.engine is EngineStatus.LOADING
     assert play.session.silence == 0
     play.asked = [request for request in play.asked if isinstance(request, Load)]
     assert play.answer().session.ready
@@ -1030,7 +1031,7 @@ def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None
 
 def agree(session: Session, oracle: Oracle) -> None:
     """Both are at the same place."""
-    assert session.mode is Mode.PLAY and session.ready
+    assert isinstance(session.screen, screens.Play) and session.ready
     place = session.prompt.place
     assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
     assert [p.cursor and p.cursor.depth - 1 for p in session.prompts] == [p["cursor"] for p in oracle.prompts]

@@ -21,16 +21,18 @@ from pathlib import Path
 import pytest
 
 from tests.broken_engine import FAULTS
+from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, difference
 from tests.patient import TEXT, Patient
 from tests.terminal import Terminal
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Beat, Typed
 from tokex_gguf.play.purposes import ForLookahead
-from tokex_gguf.play.rules.histories import typing_mode
+from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus, Session
 from tokex_gguf.values.distribution import Distribution
 
@@ -83,13 +85,13 @@ def playing(player: Patient) -> None:
 def searching(player: Patient) -> None:
     player.ready()
     player.press(Action.SEARCH, Typed("c"), Typed("a"))
-    player.until(lambda session: session.token_search and session.token_search.rows)
+    player.until(lambda session: on(session, screens.Search).rows)
 
 
 def typing(player: Patient) -> None:
     player.ready()
     player.press(Action.INPUT, Typed(" the time"))
-    player.until(lambda session: session.continuation and session.continuation.tip is not session.continuation.base)
+    player.until(lambda session: on(session, screens.Input).tip is not on(session, screens.Input).base)
 
 
 def entered(player: Patient) -> None:
@@ -250,7 +252,7 @@ class Faulty:
 def provoke(player: Patient) -> None:
     """Asks for what must be decoded, until that fails."""
     for _ in range(4):
-        if player.session.mode not in (Mode.PLAY, Mode.BROKEN):
+        if not isinstance(player.session.screen, screens.Play):
             player.press(Action.CLOSE)
     for _ in range(20):
         if player.session.engine is not EngineStatus.DEAD:
@@ -266,7 +268,7 @@ def provoke(player: Patient) -> None:
 def listen(player: Patient) -> str:
     """Waits for an engine that says nothing, until that is told; returns what is told."""
     for _ in range(4):
-        if player.session.mode is not Mode.PLAY:
+        if not isinstance(player.session.screen, screens.Play):
             player.press(Action.CLOSE)
     for _ in range(20):
         if not player.session.waiting:
@@ -287,7 +289,7 @@ def die(player: Patient, name: str) -> str:
         provoke(player)
     player.until(lambda session: session.engine is EngineStatus.DEAD)
     told = player.session.notice
-    way = "Esc, then r, restarts it" if typing_mode(player.session) else "press r to restart it"
+    way = "Esc, then r, restarts it" if player.session.on(TypingScreen) else "press r to restart it"
     assert told.startswith("the engine stopped (") and told.endswith(way), told
     assert "\n" not in told and len(told) < 130
     assert ("; your prompts" in told) == bool(player.session.prompts)
@@ -311,19 +313,19 @@ def play(name: str, state: State, faulty: Faulty, folder: Path) -> str:
         after, known = kept(session), computed(session)
 
         faulty.mend()
-        if session.mode is Mode.HELP:
+        if isinstance(session.screen, screens.Help):
             player.press(Action.CLOSE)
-        if player.session.mode.typing:
+        if isinstance(player.session.screen, TypingScreen):
             player.press(Action.CLOSE)
         if state in (typing, help_while_typing) and name != HANG:
-            assert player.session.histories[Mode.INPUT].unfinished == " the time"
-        assert player.session.mode is (Mode.PLAY if name == HANG else Mode.BROKEN)
+            assert player.session.histories[screens.Input].unfinished == " the time"
+        assert isinstance(player.session.screen, screens.Play)
         player.press(Action.RESTART)
         player.until(lambda session: session.engine is not EngineStatus.LOADING)
         player.until(lambda session: session.ready or session.full or session.engine is EngineStatus.DEAD)
         session = player.session
         assert session.engine is EngineStatus.READY, session.notice
-        assert session.mode is Mode.PLAY
+        assert isinstance(session.screen, screens.Play)
         if state not in (loading, loaded):
             assert kept(session) == after
         assert computed(session) >= known

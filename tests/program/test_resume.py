@@ -16,7 +16,8 @@ from tests.commands import refusal, run
 from tests.fake import started
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec
@@ -239,15 +240,15 @@ def test_sessions_need_the_screen() -> None:
 
 def test_naming_is_a_mode_of_its_own() -> None:
     play = started().press(Action.NAME)
-    assert play.session.mode is Mode.NAME
+    assert isinstance(play.session.screen, screens.Name)
     play.take(Typed("my tale "))
     play.take(Action.ENTER)
-    assert play.effects[0] == Keep("my tale") and play.session.mode is Mode.PLAY
+    assert play.effects[0] == Keep("my tale") and isinstance(play.session.screen, screens.Play)
     play.take(SessionSaved("my tale"))
     assert play.session.name == "my tale"
     assert play.press(Action.NAME).session.line.text == "my tale"
     play.press(Action.CLOSE)
-    assert play.session.mode is Mode.PLAY and play.session.ready
+    assert isinstance(play.session.screen, screens.Play) and play.session.ready
 
 
 def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:

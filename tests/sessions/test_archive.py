@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from tests.fake import PIECES, Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.session import EngineStatus, Layer, Palette, Prompt, Session, Settings
@@ -123,7 +124,7 @@ def test_playing_on_after_it() -> None:
 def test_modes_and_what_is_typed_are_left_behind() -> None:
     play = played().press(Action.CURSOR_TIP, Action.INPUT, Typed("abc"))
     after = resumed(play.session).session
-    assert after.mode is Mode.PLAY and after.continuation is None and not after.line.text
+    assert isinstance(after.screen, screens.Play) and not after.line.text
 
 
 def test_a_session_without_prompts_starts_as_a_new_one() -> None:
@@ -237,7 +238,9 @@ def test_another_model_is_noticed(other: dict[str, Any]) -> None:
     session, effects = update(load(dump(before), before.settings), replace(LOADED, **other))
     assert session.engine is EngineStatus.DEAD and "another model" in session.notice
     assert effects == []
-    assert screen(replace(session, mode=Mode.PLAY)) == screen(before), "it can still be looked at"
+    *shown, keys = screen(session)
+    assert shown == screen(before)[:-1], "it can still be looked at"
+    assert "restart engine" in "".join(text for _, text in keys)
 
 
 def test_the_same_model_with_another_context_is_the_same() -> None:

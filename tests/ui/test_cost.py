@@ -16,14 +16,18 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import Play, started
+from tests.fake import Play, screen_of, started
 from tests.figures import Figure
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Layer, Prompt, Score, Starter
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import shown as shown_path
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.text_field import TextField
@@ -78,11 +82,13 @@ TEXTS = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", TEXTS)
-@pytest.mark.parametrize("mode", [Mode.INPUT, Mode.SEARCH, Mode.NAME])
-def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(mode: Mode, kind: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("screen", [screens.Input, screens.Search, screens.Name])
+def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(
+    screen: type[Screen], kind: str, size: tuple[int, int]
+) -> None:
     play, view, text = started(), View(), TEXTS[kind]
     for caret in (0, len(text) // 2, len(text)):
-        play.session = replace(play.session, mode=mode, line=TextField(text, caret))
+        play.session = replace(play.session, screen=screen_of(play.session, screen, TextField(text, caret)))
         assert frame(play, view, size) < STEPS
 
 
@@ -90,10 +96,10 @@ def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(mode: Mode, kind: s
 def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
     play = started()
     play.session = replace(
-        play.session, mode=Mode.NAME, line=TextField("a word " + "b" * 300_000 + " " * 300_000, 600_007)
+        play.session, screen=screens.Name(line=TextField("a word " + "b" * 300_000 + " " * 300_000, 600_007))
     )
     assert steps(lambda: play.take(key)) < 1500  # most of it for copies of the session, by the number of its fields
-    play.session = replace(play.session, line=TextField("b" * 300_000, 300_000))
+    play.session = replace(play.session, screen=screens.Name(line=TextField("b" * 300_000, 300_000)))
     assert steps(lambda: play.take(Typed("b"))) < 1500
 
 
@@ -112,10 +118,11 @@ def grown(node: Node, tokens: int, seed: int = 1) -> Node:
     return node
 
 
-def with_prompts(*tips: Node, mode: Mode = Mode.PLAY, **changes: Any) -> Play:
+def with_prompts(*tips: Node, screen: type[Screen] = screens.Play, row: int = 0, **changes: Any) -> Play:
     """A game that is played at these paths."""
     play = started()
-    play.session = replace(play.session, prompts=tuple(map(Prompt, tips)), mode=mode, pieces=fake.PIECES, **changes)
+    play.session = replace(play.session, prompts=tuple(map(Prompt, tips)), pieces=fake.PIECES, **changes)
+    play.session = replace(play.session, screen=screen_of(play.session, screen, row=row))
     return play
 
 
@@ -125,7 +132,7 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
     tips = [grown(trunk, 3, seed) for seed in range(2, 11)]
     starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
     for row in (0, 8, 500, 1008):
-        play = with_prompts(*tips, mode=Mode.PROMPTS, row=row, starters=starters)
+        play = with_prompts(*tips, screen=screens.Prompts, row=row, starters=starters)
         view = View()
         frame(play, view, size)  # lays out a prompt once
         assert frame(play, view, size) < STEPS
@@ -136,7 +143,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int]) -> 
     trunk = grown(Node(None, -1), 2000)
     for depth in range(1, 2000):
         grown(trunk.ancestor(depth), 3, 7 + depth % 5)
-    view, play = View(), with_prompts(trunk, mode=Mode.TREE)
+    view, play = View(), with_prompts(trunk, screen=screens.Tree)
     frame(play, view, size)
     play.take(Action.DOWN)
     for _ in range(5):
@@ -149,7 +156,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int]) -> 
 def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tuple[int, int]) -> None:
     base = grown(Node(None, -1), 5)
     scores = tuple(Score(base, grown(base, 1000, seed)) for seed in range(1, 51))
-    play, view = with_prompts(base, mode=Mode.INPUT, scores=scores), View()
+    play, view = with_prompts(base, screen=screens.Input, scores=scores), View()
     frame(play, view, size)
     assert frame(play, view, size) < STEPS
     assert steps(lambda: play.session.goal) < 5000
@@ -259,7 +266,7 @@ def holds_for(kind: str) -> None:
     assert first[-1] < most
 
 
-MODES = [Mode.PLAY, Mode.PLAY, Mode.TREE, Mode.PROMPTS, Mode.INPUT, Mode.SEARCH, Mode.NAME, Mode.HELP]
+USES: list[type[Screen]] = [kind for kind in SCREENS if kind is not screens.Help]
 
 
 def any_game(chance: random.Random, most: int) -> Play:
@@ -268,9 +275,9 @@ def any_game(chance: random.Random, most: int) -> Play:
     def many(limit: int) -> int:
         return int(chance.uniform(1, limit ** (1 / 3)) ** 3)
 
-    mode = chance.choice(MODES)
+    screen = chance.choice(USES)
     # Lists spell all of what is shown of a token, 20 for each line: much, but no more for longer paths.
-    kinds = [kind for kind in KINDS if kind not in ABSURD or mode is Mode.PLAY]
+    kinds = [kind for kind in KINDS if kind not in ABSURD or screen is screens.Play]
     tokens = [token for kind in chance.sample(kinds, chance.randint(1, 3)) for token in KINDS[kind]]
     tip = path_of([chance.choice(tokens) for _ in range(64)], many(most))
     tips = [tip]
@@ -278,17 +285,17 @@ def any_game(chance: random.Random, most: int) -> Play:
         tips.append(grown(chance.choice(tips).ancestor(chance.randint(1, tip.depth)), many(40), chance.randrange(60)))
     text = chance.choice([*TEXTS.values()])[: many(300_000)]
     cursor = chance.choice([None, tip.ancestor(chance.randint(1, tip.depth))])
-    play = with_prompts(*tips, mode=mode)
+    play = with_prompts(*tips)
     play.session = replace(
         play.session,
         prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
         pieces=PIECES,
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
         scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
-        line=TextField(text, chance.randint(0, len(text))),
         layer=chance.choice(list(Layer)),
-        row=chance.randrange(len(tips)),
     )
+    line, row = TextField(text, chance.randint(0, len(text))), chance.randrange(len(tips))
+    play.session = replace(play.session, screen=screen_of(play.session, screen, line, row))
     return play
 
 
@@ -301,7 +308,7 @@ def drawn_at_any_size(seeds: range, most: int, figure: Figure) -> None:
         size = chance.randint(60, 250), chance.randint(16, 70)
         view.screen(play.session, *size)
         # A list is spelled anew for each frame, and thousands of tokens that take a cell or none are seen at once.
-        limit = (4 if play.session.mode in (Mode.TREE, Mode.PROMPTS, Mode.INPUT) else 2) * STEPS
+        limit = (4 if isinstance(play.session.screen, screens.Tree | screens.Prompts | screens.Input) else 2) * STEPS
         share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
         assert share < 1, f"seed {seed}"
         worst = max(worst, share)
@@ -338,11 +345,11 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
         for prompt in prompts:
             play = with_prompts(tip)
             play.session = replace(play.session, prompts=(prompt,), pieces=PIECES)
-            shown.append((play.session, blocks.lines(play.session, *size)))
+            shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
     monkeypatch.setattr(panes, "BLOCK", 1 << 30)
     whole = panes.PromptPane()
     for session, lines in shown:
-        assert lines == whole.lines(session, *size), f"seed {SEED}"
+        assert lines == whole.lines(session, shown_path(session), *size), f"seed {SEED}"
 
 
 def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
@@ -352,7 +359,10 @@ def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
     pane = panes.PromptPane()
     for each in range(1100, 5000, 150):
         play.session = replace(play.session, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))
-        told = ["".join(part for _, part in line).strip() for line in pane.lines(play.session, 60, 20)]
+        told = [
+            "".join(part for _, part in line).strip()
+            for line in pane.lines(play.session, shown_path(play.session), 60, 20)
+        ]
         assert all(set(line.split()) == {"worda"} for line in told)
 
 

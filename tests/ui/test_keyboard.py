@@ -13,7 +13,7 @@ import random
 import pytest
 
 from tests.figures import Figure
-from tokex_gguf.play.commands import COMMANDS
+from tokex_gguf.play.commands import all_commands
 from tokex_gguf.ui.terminal_input import parser as parser_module
 from tokex_gguf.ui.terminal_input.parser import Event, Key, Mouse, OversizedPaste, Parser, Paste, Text
 
@@ -321,7 +321,7 @@ def test_alt_and_a_character_that_begins_sequences_is_a_key_after_a_pause() -> N
 
 
 def test_no_key_with_alt_is_bound_that_could_be_the_beginning_of_an_answer() -> None:
-    bound = {key for binding in COMMANDS for key in binding.keys}
+    bound = {key for binding in all_commands() for key in binding.keys}
     assert not bound & {f"a-{character}" for character in "[]OP_^X\\"}
 
 

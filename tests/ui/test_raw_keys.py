@@ -28,10 +28,11 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
-from tokex_gguf.play.actions import Action, Mode
-from tokex_gguf.play.commands import in_mode
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.events import PLAYERS
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
+from tokex_gguf.play.screens import Screen, TypingScreen
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import Runtime
@@ -78,16 +79,16 @@ def key(name: str) -> str:
     return REVERSE_ANSI_SEQUENCES[Keys(KEY_ALIASES.get(name, name))]
 
 
-def sent(message: Message, mode: Mode, chance: random.Random) -> str:
-    """What a terminal sends, in a mode, for what the rules call this."""
+def sent(message: Message, screen: Screen, chance: random.Random) -> str:
+    """What a terminal sends, on a screen, for what the rules call this."""
     if isinstance(message, Typed):
-        typed = mode.typing and message.text.isprintable() and chance.random() < 0.7
+        typed = isinstance(screen, TypingScreen) and message.text.isprintable() and chance.random() < 0.7
         return message.text if typed else f"\x1b[200~{message.text}\x1b[201~"
     if isinstance(message, Go):
         return str(message.index + 1)
     if isinstance(message, Unbound) and message.key:
         return message.key
-    keys = [name for binding in in_mode(mode) if binding.action is message for name in binding.keys]
+    keys = [name for binding in SCREENS[type(screen)].commands if binding.action is message for name in binding.keys]
     return chance.choice(UNKNOWN) if not keys or message in LEAVES else key(chance.choice(keys))
 
 
@@ -124,8 +125,8 @@ class Typist:
 
     async def press(self, message: Message) -> None:
         """Presses a key and waits until it, and all that it asked for, has been taken in."""
-        mode, heard = self.game.session.mode, self._heard
-        self._latest = data = sent(message, mode, self._chance)
+        screen, heard = self.game.session.screen, self._heard
+        self._latest = data = sent(message, screen, self._chance)
         answer = self._chance.choice(ANSWERS) if self._chance.random() < 0.2 else ""
         os.write(self._master, (answer + data).encode())
         typed = isinstance(message, Typed) and not data.startswith("\x1b[200~")

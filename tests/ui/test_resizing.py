@@ -16,7 +16,7 @@ from prompt_toolkit.input import DummyInput, create_pipe_input
 from tests.canvas import Canvas, Cell
 from tests.figures import Figure
 from tests.ui.test_app import FakeEngine
-from tokex_gguf.play.actions import Mode
+from tokex_gguf.play import screens
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
@@ -96,7 +96,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
                 compared += 1
         output.size = Size(40, 130)
         app.application._on_resize()
-        while game.session.mode is not Mode.PLAY:
+        while not isinstance(game.session.screen, screens.Play):
             keys.send_text("\x1b")
             await drawn()
         shown = await drawn()

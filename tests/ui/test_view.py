@@ -9,22 +9,24 @@ from pathlib import Path
 import pytest
 
 from tests import fake
-from tests.fake import Play, started
+from tests.fake import Play, on, started
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
-from tokex_gguf.play.actions import Action, Mode
-from tokex_gguf.play.commands import COMMANDS, explained, hints, keys_of
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import SCREENS, explained, hints, keys_of
 from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Layer, Starter
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.panes import bar, number
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import View, shown
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.tokens import Piece, label
 
@@ -285,7 +287,7 @@ def styles_of(play: Play, layer: Layer) -> list[str]:
     """The style of each token of a prompt that fits into the screen."""
     while play.session.layer is not layer:
         play.take(Action.LAYER)
-    spans = panes.PromptPane().lines(play.session, 100, 30)
+    spans = panes.PromptPane().lines(play.session, shown(play.session), 100, 30)
     return [style for line in spans for style, part in line if part.strip()]
 
 
@@ -357,18 +359,19 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 def test_the_help_shows_every_key() -> None:
     drawn = text(started().press(Action.HELP), 160, 70)
-    for binding in COMMANDS:
-        if Mode.BROKEN in binding.modes:
-            assert keys_of(binding) in drawn
-            assert binding.help in drawn
+    for command in SCREENS[screens.Play].commands:
+        assert keys_of(command) in drawn
+        assert command.help in drawn
 
 
-@pytest.mark.parametrize("mode", [Mode.PLAY, Mode.INPUT, Mode.TREE])
+@pytest.mark.parametrize("kind", [screens.Play, screens.Input, screens.Tree])
 @pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (130, 40)])
-def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(mode: Mode, width: int, height: int) -> None:
-    opened = {Mode.PLAY: (), Mode.INPUT: (Action.INPUT,), Mode.TREE: (Action.TREE,)}[mode]
-    play = started().press(*opened, Action.HELP)
-    entries = [entry for topic in explained(mode).values() for entry in topic]
+def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
+    kind: type[Screen], width: int, height: int
+) -> None:
+    opened = {screens.Input: (Action.INPUT,), screens.Tree: (Action.TREE,)}
+    play = started().press(*opened.get(kind, ()), Action.HELP)
+    entries = [entry for topic in explained(kind).values() for entry in topic]
 
     def selected() -> str:
         lines = ["".join(part for _, part in line) for line in draw(play, width, height) if "selected" in line[0][0]]
@@ -386,11 +389,12 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(mode: Mode,
     assert selected() == " ".join(entries[0])
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_the_footer_shows_the_keys_of_the_mode(mode: Mode) -> None:
-    names = {Mode.SEARCH: "searching", Mode.INPUT: "typing", Mode.BROKEN: "dead", Mode.PLAY: "ready"}
-    play = STATES[names.get(mode, mode.name.lower())]()
-    assert play.session.mode is mode
+@pytest.mark.parametrize("kind", SCREENS)
+def test_the_footer_shows_the_keys_of_the_screen(kind: type[Screen]) -> None:
+    names = {"search": "searching", "input": "typing", "play": "ready"}
+    name = kind.__name__.lower()
+    play = STATES[names.get(name, name)]()
+    assert type(play.session.screen) is kind
     line = text(play, 300, 40).splitlines()[-1]
     for _, keys, word in hints(play.session):
         assert f"{keys} {word}" in line
@@ -431,7 +435,7 @@ def test_the_status_line_is_that_of_the_path_which_is_shown() -> None:
     assert end.taken and f"p {number(end.taken.prob)}" in text(play).splitlines()[-2]
     play.press(Action.CLOSE, Action.PROMPTS, Action.UP)
     assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
-    play.session = replace(play.session, starters=(Starter("one", "Once"),), row=2)
+    play.session = replace(play.session, starters=(Starter("one", "Once"),), screen=screens.Prompts(row=2))
     assert " a text to start with " in text(play).splitlines()[-3]
 
 
@@ -447,8 +451,8 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
     play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT, Typed("x"))
-    base = play.session.continuation.base if play.session.continuation else None
-    assert base is not None and base.depth == 3 and base.logprob is not None
+    base = on(play.session, screens.Input).base
+    assert base.depth == 3 and base.logprob is not None
     line = text(play).splitlines()[-3]
     assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
     assert "Enter branch" in text(play).splitlines()[-1]
@@ -468,7 +472,7 @@ def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monk
 
 def test_enter_without_a_text_says_that_nothing_is_appended() -> None:
     play = started("hello").press(Action.INPUT, Action.ENTER)
-    assert play.session.mode is Mode.PLAY and "nothing is appended" in play.session.notice
+    assert isinstance(play.session.screen, screens.Play) and "nothing is appended" in play.session.notice
 
 
 @pytest.mark.parametrize("width", [80, 130])
@@ -544,7 +548,7 @@ def test_the_table_stays_while_a_search_begins() -> None:
     play = started("hello")
     before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
     play.take(Action.SEARCH)
-    assert play.session.token_search and play.session.token_search.rows is None
+    assert on(play.session, screens.Search).rows is None
     assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
         line.replace("·", " ") for line in before
     ]

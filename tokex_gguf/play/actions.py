@@ -1,4 +1,4 @@
-"""What a key does, and what the screen is used for, by name."""
+"""What a key does, by name."""
 
 from enum import Enum, auto
 
@@ -68,29 +68,3 @@ class Action(Enum):
     CLOSE = auto()
     SUSPEND = auto()
     QUIT = auto()
-
-
-class Mode(Enum):
-    """What the screen is used for; each mode has its own keys."""
-
-    PLAY = auto()
-    HELP = auto()
-    BROKEN = auto()
-    """The engine is gone: everything of PLAY, and a key that restarts it."""
-    SEARCH = auto()
-    """A part of a token is typed; the table shows what has it."""
-    INPUT = auto()
-    """Text to go on with, or to score, is typed."""
-    TREE = auto()
-    """All paths that were visited."""
-    PROMPTS = auto()
-    """Open prompts, and texts to start others with."""
-    MODELS = auto()
-    """Models on this machine."""
-    NAME = auto()
-    """A name for the session is typed."""
-
-    @property
-    def typing(self) -> bool:
-        """Whether keys that print are text here."""
-        return self in (Mode.SEARCH, Mode.INPUT, Mode.NAME)

@@ -1,4 +1,4 @@
-"""Every command, declared once: its keys, what it does, when it cannot be done, and how it is told.
+"""Every screen and its commands, declared once: keys, what they do, when it cannot be done, and how it is told.
 
 Key bindings, footer, help screen and the tables in the docs all come from here.
 """
@@ -7,17 +7,22 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tokex_gguf.play.actions import Action, Mode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor, lists, model_switch, prompt, text_entry, view_options
-from tokex_gguf.play.session import Layer, Session
+from tokex_gguf.play.rules.prompt import UNREAD
+from tokex_gguf.play.screens import Screen
+from tokex_gguf.play.session import EngineStatus, Layer, Session
+from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import TextField
 
 Handler: TypeAlias = Callable[[Session], Outcome]
 Reason: TypeAlias = Callable[[Session], str]
 """Why a command cannot be done now, in one line; empty where it can."""
+Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
+"""Importance and word for the footer, where these are others now than else."""
 
-UNREAD = "the starting prompt is not read yet"
 FIRST = "nothing comes before the first token"
 
 
@@ -27,7 +32,7 @@ def _never(_: Session) -> str:
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    return "" if session.prompts or session.mode in (Mode.HELP, Mode.MODELS) else UNREAD
+    return "" if session.prompts or isinstance(session.screen, screens.Help | screens.Models) else UNREAD
 
 
 def _at_first_token(session: Session) -> str:
@@ -47,9 +52,31 @@ def _removes_nothing(session: Session) -> str:
     return unread(session) or ("the last prompt stays" if len(session.prompts) == 1 else "")
 
 
+def _as_ever(_: Session) -> None:
+    return None
+
+
+def _inside(importance: int, label: str) -> Hint:
+    """Other ones while a token inside the prompt is looked at."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        return (importance, label) if session.prompts and session.prompt.cursor is not None else None
+
+    return hint
+
+
+def _without_engine(importance: int, label: str) -> Hint:
+    """Other ones while the engine is gone."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        return (importance, label) if session.engine is EngineStatus.DEAD else None
+
+    return hint
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of the table."""
+    """One row of a screen's table."""
 
     action: Action
     handler: Handler | None
@@ -61,23 +88,120 @@ class Command:
     """A word for the footer; neighbours that share it stand there together."""
     help: str
     """A sentence for help screen and docs."""
-    modes: tuple[Mode, ...] = (Mode.PLAY, Mode.BROKEN)
     footer: int = 0
     """Larger is shown first when the footer is short of room; 0 never."""
-    inner: tuple[int, str] | None = None
-    """The same and the word, where these are others while an inner token is looked at."""
+    now: Hint = _as_ever
     disabled: Reason = unread
 
 
+@dataclass(frozen=True, slots=True)
+class ScreenRow:
+    """What there is to a screen besides its state and its looks."""
+
+    title: str
+    """For the docs."""
+    commands: tuple[Command, ...]
+    signs: tuple[tuple[str, str], ...] = ()
+    """What stands on it, and what that means."""
+    typed: Callable[[Session, str], Outcome] | None = None
+    """What text from the keyboard, or pasted, does; None: it is kept for the input line."""
+    pick_row: Callable[[Session, int], Outcome] | None = None
+    """What a click on a row of the table or list does."""
+    pick_token: Callable[[Session, int], Outcome] | None = None
+    """What a click on the prompt's token at a position does."""
+
+
 def _scroll(rows: int) -> Handler:
-    return view_options.scroll(rows, lambda mode: sum(map(len, explained(mode).values())))
+    return view_options.scroll(rows, lambda screen: sum(map(len, explained(type(screen)).values())))
 
 
-_ALL = tuple(Mode)
-_LISTS = (Mode.TREE, Mode.PROMPTS, Mode.MODELS)
-_TYPING = (Mode.SEARCH, Mode.INPUT, Mode.NAME)
+_GO = Command(Action.GO, None, tuple("123456789"), "Prompts", "go to", "Go to the prompt of that number.")
+"""Also in the list of prompts."""
 
-COMMANDS: tuple[Command, ...] = (
+_EVERYWHERE: tuple[Command, ...] = (
+    Command(
+        Action.SUSPEND,
+        view_options.suspend,
+        ("c-z",),
+        "Program",
+        "suspend",
+        "Go to the shell; `fg` there comes back.",
+        disabled=_never,
+    ),
+    Command(Action.QUIT, view_options.leave, ("c-q", "c-c"), "Program", "quit", "Quit.", footer=85, disabled=_never),
+)
+
+_ERASING: tuple[Command, ...] = (
+    Command(
+        Action.ERASE,
+        text_entry.edit_line(TextField.erased),
+        ("backspace",),
+        "Typing",
+        "erase",
+        "Remove the character before.",
+    ),
+    Command(
+        Action.ERASE_WORD,
+        text_entry.edit_line(TextField.word_erased),
+        ("c-w",),
+        "Typing",
+        "erase word",
+        "Remove the word before.",
+    ),
+    Command(
+        Action.ERASE_LINE,
+        text_entry.edit_line(TextField.cleared),
+        ("c-u",),
+        "Typing",
+        "erase all",
+        "Remove all that is before.",
+    ),
+)
+
+_LEAVING: tuple[Command, ...] = (
+    Command(
+        Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    ),
+    Command(
+        Action.CLOSE,
+        text_entry.close,
+        ("escape",),
+        "Program",
+        "back",
+        "Go back; nothing is changed, and the text comes back the next time.",
+        footer=99,
+    ),
+    *_EVERYWHERE,
+)
+"""The end of a text that is typed."""
+
+
+def _rows(length: Callable[[Session], int]) -> tuple[Command, ...]:
+    """What moves the selection in a list of a length."""
+    return (
+        Command(Action.UP, lists.move(-1, length), ("up", "k"), "List", "row", "Select the line above.", footer=70),
+        Command(Action.DOWN, lists.move(1, length), ("down", "j"), "List", "row", "Select the line below.", footer=70),
+        Command(
+            Action.PAGE_UP, lists.move(-prompt.PAGE, length), ("pageup",), "List", "page up", "Select ten lines up."
+        ),
+        Command(
+            Action.PAGE_DOWN,
+            lists.move(prompt.PAGE, length),
+            ("pagedown",),
+            "List",
+            "page down",
+            "Select ten lines down.",
+        ),
+        Command(Action.TOP, lists.move(-prompt.ALL, length), ("home",), "List", "top", "Select the first line."),
+        Command(Action.BOTTOM, lists.move(prompt.ALL, length), ("end",), "List", "bottom", "Select the last line."),
+    )
+
+
+_LIST_HELP = Command(
+    Action.HELP, view_options.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
+)
+
+_PLAYING: tuple[Command, ...] = (
     Command(
         Action.UP,
         prompt.select(-1),
@@ -112,7 +236,7 @@ COMMANDS: tuple[Command, ...] = (
         "append",
         "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        inner=(90, "branch"),
+        now=_inside(90, "branch"),
         disabled=_nothing_to_choose,
     ),
     Command(
@@ -123,7 +247,7 @@ COMMANDS: tuple[Command, ...] = (
         "pop",
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
-        inner=(0, ""),
+        now=_inside(0, ""),
     ),
     Command(
         Action.AUTOPLAY,
@@ -133,7 +257,7 @@ COMMANDS: tuple[Command, ...] = (
         "play",
         "Append the most likely token again and again, until space or another key, or the model's end.",
         footer=45,
-        inner=(0, ""),
+        now=_inside(0, ""),
     ),
     Command(
         Action.CURSOR_BACK,
@@ -161,7 +285,7 @@ COMMANDS: tuple[Command, ...] = (
         "Look back",
         "tip",
         "Go back to the prompt's end.",
-        inner=(89, "end"),
+        now=_inside(89, "end"),
         disabled=_never,
     ),
     Command(
@@ -275,15 +399,7 @@ COMMANDS: tuple[Command, ...] = (
         disabled=_removes_nothing,
     ),
     Command(Action.UNDO, prompt.undo, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
-    Command(
-        Action.GO,
-        None,
-        tuple("123456789"),
-        "Prompts",
-        "go to",
-        "Go to the prompt of that number.",
-        modes=(Mode.PLAY, Mode.BROKEN, Mode.PROMPTS),
-    ),
+    _GO,
     Command(
         Action.PROMPTS,
         lists.prompts,
@@ -343,7 +459,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         Action.NAME,
-        view_options.name,
+        text_entry.name,
         ("c-s",),
         "Files",
         "name",
@@ -366,356 +482,9 @@ COMMANDS: tuple[Command, ...] = (
         "Program",
         "restart engine",
         "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work.",
-        modes=(Mode.BROKEN,),
-        footer=100,
+        now=_without_engine(100, "restart engine"),
         disabled=_never,
     ),
-    Command(
-        Action.RESTART,
-        view_options.confirm_restart,
-        ("r",),
-        "Program",
-        "restart engine",
-        "Pressed twice while the engine does not answer: start it again.",
-        modes=(Mode.PLAY,),
-        disabled=_never,
-    ),
-    # Searching.
-    Command(
-        Action.UP,
-        text_entry.select_found(-1),
-        ("up",),
-        "Search",
-        "row",
-        "Select the token above.",
-        modes=(Mode.SEARCH,),
-        footer=70,
-    ),
-    Command(
-        Action.DOWN,
-        text_entry.select_found(1),
-        ("down",),
-        "Search",
-        "row",
-        "Select the token below.",
-        modes=(Mode.SEARCH,),
-        footer=70,
-    ),
-    Command(
-        Action.PAGE_UP,
-        text_entry.select_found(-prompt.PAGE),
-        ("pageup",),
-        "Search",
-        "page up",
-        "Select ten rows up.",
-        modes=(Mode.SEARCH,),
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        text_entry.select_found(prompt.PAGE),
-        ("pagedown",),
-        "Search",
-        "page down",
-        "Select ten rows down.",
-        modes=(Mode.SEARCH,),
-    ),
-    Command(
-        Action.APPEND,
-        text_entry.append_found,
-        ("right", "enter"),
-        "Search",
-        "append",
-        "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
-        modes=(Mode.SEARCH,),
-        footer=90,
-        inner=(90, "branch"),
-    ),
-    Command(
-        Action.EARLIER,
-        text_entry.walk(-1),
-        ("c-p",),
-        "Search",
-        "earlier",
-        "Back to what was searched for before; ↑ does the same from the first row, while nothing is typed.",
-        modes=(Mode.SEARCH,),
-    ),
-    Command(
-        Action.LATER,
-        text_entry.walk(1),
-        ("c-n",),
-        "Search",
-        "later",
-        "On to what was searched for after it.",
-        modes=(Mode.SEARCH,),
-    ),
-    # Naming.
-    Command(
-        Action.ENTER,
-        view_options.keep,
-        ("enter",),
-        "Name",
-        "keep",
-        "Give the session this name.",
-        modes=(Mode.NAME,),
-        footer=90,
-    ),
-    # Typing.
-    Command(
-        Action.ENTER,
-        text_entry.enter,
-        ("enter",),
-        "Typing",
-        "append",
-        "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
-        modes=(Mode.INPUT,),
-        footer=90,
-        inner=(90, "branch"),
-    ),
-    Command(
-        Action.SCORE,
-        text_entry.score,
-        ("c-p",),
-        "Typing",
-        "score",
-        "Score it instead: it becomes a row among the phrases that are compared.",
-        modes=(Mode.INPUT,),
-        footer=88,
-    ),
-    Command(
-        Action.CLEAR_SCORES,
-        text_entry.clear_scores,
-        ("c-l",),
-        "Typing",
-        "clear scores",
-        "Forget the phrases.",
-        modes=(Mode.INPUT,),
-        footer=40,
-    ),
-    Command(
-        Action.EARLIER,
-        text_entry.walk(-1),
-        ("up",),
-        "Typing",
-        "earlier",
-        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
-        modes=(Mode.INPUT,),
-        footer=36,
-    ),
-    Command(
-        Action.LATER,
-        text_entry.walk(1),
-        ("down",),
-        "Typing",
-        "later",
-        "On to the text typed after it.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.LINE_BREAK,
-        text_entry.line_break,
-        ("c-j",),
-        "Typing",
-        "line break",
-        "Add a line break.",
-        modes=(Mode.INPUT,),
-        footer=35,
-    ),
-    Command(
-        Action.CARET_LEFT,
-        text_entry.edit_line(lambda line: line.moved(-1)),
-        ("left",),
-        "Typing",
-        "left",
-        "One character left.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.CARET_RIGHT,
-        text_entry.edit_line(lambda line: line.moved(1)),
-        ("right",),
-        "Typing",
-        "right",
-        "One character right.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.CARET_START,
-        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
-        ("home", "c-a"),
-        "Typing",
-        "start",
-        "To the start of the text.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.CARET_END,
-        text_entry.edit_line(lambda line: line.moved(len(line.text))),
-        ("end",),
-        "Typing",
-        "end",
-        "To the end of the text.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.DELETE,
-        text_entry.edit_line(TextField.deleted),
-        ("delete",),
-        "Typing",
-        "delete",
-        "Remove the character here.",
-        modes=(Mode.INPUT,),
-    ),
-    Command(
-        Action.ERASE,
-        text_entry.edit_line(TextField.erased),
-        ("backspace",),
-        "Typing",
-        "erase",
-        "Remove the character before.",
-        modes=_TYPING,
-    ),
-    Command(
-        Action.ERASE_WORD,
-        text_entry.edit_line(TextField.word_erased),
-        ("c-w",),
-        "Typing",
-        "erase word",
-        "Remove the word before.",
-        modes=_TYPING,
-    ),
-    Command(
-        Action.ERASE_LINE,
-        text_entry.edit_line(TextField.cleared),
-        ("c-u",),
-        "Typing",
-        "erase all",
-        "Remove all that is before.",
-        modes=_TYPING,
-    ),
-    # Lists.
-    Command(Action.UP, lists.move(-1), ("up", "k"), "List", "row", "Select the line above.", modes=_LISTS, footer=70),
-    Command(
-        Action.DOWN, lists.move(1), ("down", "j"), "List", "row", "Select the line below.", modes=_LISTS, footer=70
-    ),
-    Command(
-        Action.PAGE_UP, lists.move(-prompt.PAGE), ("pageup",), "List", "page up", "Select ten lines up.", modes=_LISTS
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        lists.move(prompt.PAGE),
-        ("pagedown",),
-        "List",
-        "page down",
-        "Select ten lines down.",
-        modes=_LISTS,
-    ),
-    Command(Action.TOP, lists.move(-prompt.ALL), ("home",), "List", "top", "Select the first line.", modes=_LISTS),
-    Command(Action.BOTTOM, lists.move(prompt.ALL), ("end",), "List", "bottom", "Select the last line.", modes=_LISTS),
-    Command(
-        Action.ENTER,
-        lists.go_there,
-        ("enter",),
-        "List",
-        "go there",
-        "Let the prompt go there.",
-        modes=(Mode.TREE,),
-        footer=90,
-    ),
-    Command(
-        Action.OPEN,
-        lists.open_there,
-        ("d",),
-        "List",
-        "open a copy",
-        "Open the place as a new prompt.",
-        modes=(Mode.TREE,),
-        footer=88,
-    ),
-    Command(
-        Action.ENTER,
-        lists.choose,
-        ("enter",),
-        "List",
-        "open",
-        "Go to the open prompt, or open the text as a new one.",
-        modes=(Mode.PROMPTS,),
-        footer=90,
-    ),
-    Command(
-        Action.ENTER,
-        model_switch.choose,
-        ("enter",),
-        "List",
-        "load",
-        "Load the model; the prompts' texts come along. Esc while it loads goes back.",
-        modes=(Mode.MODELS,),
-        footer=90,
-        disabled=_never,
-    ),
-    # The help.
-    Command(
-        Action.UP,
-        _scroll(-1),
-        ("up", "k"),
-        "Help",
-        "read",
-        "One key up.",
-        modes=(Mode.HELP,),
-        footer=70,
-        disabled=_never,
-    ),
-    Command(
-        Action.DOWN,
-        _scroll(1),
-        ("down", "j"),
-        "Help",
-        "read",
-        "One key down.",
-        modes=(Mode.HELP,),
-        footer=70,
-        disabled=_never,
-    ),
-    Command(
-        Action.PAGE_UP,
-        _scroll(-prompt.PAGE),
-        ("pageup",),
-        "Help",
-        "page up",
-        "Ten keys up.",
-        modes=(Mode.HELP,),
-        disabled=_never,
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        _scroll(prompt.PAGE),
-        ("pagedown",),
-        "Help",
-        "page down",
-        "Ten keys down.",
-        modes=(Mode.HELP,),
-        disabled=_never,
-    ),
-    Command(
-        Action.TOP,
-        _scroll(-prompt.ALL),
-        ("home",),
-        "Help",
-        "top",
-        "To the beginning of the help.",
-        modes=(Mode.HELP,),
-        disabled=_never,
-    ),
-    Command(
-        Action.BOTTOM,
-        _scroll(prompt.ALL),
-        ("end",),
-        "Help",
-        "end",
-        "To the end of the help.",
-        modes=(Mode.HELP,),
-        disabled=_never,
-    ),
-    # Everywhere.
     Command(
         Action.HELP,
         view_options.open_help,
@@ -726,53 +495,192 @@ COMMANDS: tuple[Command, ...] = (
         footer=95,
         disabled=_never,
     ),
+    *_EVERYWHERE,
+)
+
+_SEARCHING: tuple[Command, ...] = (
+    Command(Action.UP, text_entry.select_found(-1), ("up",), "Search", "row", "Select the token above.", footer=70),
+    Command(Action.DOWN, text_entry.select_found(1), ("down",), "Search", "row", "Select the token below.", footer=70),
     Command(
-        Action.HELP,
-        view_options.open_help,
-        ("f1",),
-        "Program",
-        "help",
-        "Show these keys.",
-        modes=_TYPING,
-        footer=60,
+        Action.PAGE_UP, text_entry.select_found(-prompt.PAGE), ("pageup",), "Search", "page up", "Select ten rows up."
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        text_entry.select_found(prompt.PAGE),
+        ("pagedown",),
+        "Search",
+        "page down",
+        "Select ten rows down.",
+    ),
+    Command(
+        Action.APPEND,
+        text_entry.append_found,
+        ("right", "enter"),
+        "Search",
+        "append",
+        "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
+        footer=90,
+        now=_inside(90, "branch"),
+    ),
+    Command(
+        Action.EARLIER,
+        text_entry.walk(-1),
+        ("c-p",),
+        "Search",
+        "earlier",
+        "Back to what was searched for before; ↑ does the same from the first row, while nothing is typed.",
+    ),
+    Command(Action.LATER, text_entry.walk(1), ("c-n",), "Search", "later", "On to what was searched for after it."),
+    *_ERASING,
+    *_LEAVING,
+)
+
+_TYPING: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        text_entry.enter,
+        ("enter",),
+        "Typing",
+        "append",
+        "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
+        footer=90,
+        now=_inside(90, "branch"),
+    ),
+    Command(
+        Action.SCORE,
+        text_entry.score,
+        ("c-p",),
+        "Typing",
+        "score",
+        "Score it instead: it becomes a row among the phrases that are compared.",
+        footer=88,
+    ),
+    Command(
+        Action.CLEAR_SCORES,
+        text_entry.clear_scores,
+        ("c-l",),
+        "Typing",
+        "clear scores",
+        "Forget the phrases.",
+        footer=40,
+    ),
+    Command(
+        Action.EARLIER,
+        text_entry.walk(-1),
+        ("up",),
+        "Typing",
+        "earlier",
+        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
+        footer=36,
+    ),
+    Command(Action.LATER, text_entry.walk(1), ("down",), "Typing", "later", "On to the text typed after it."),
+    Command(Action.LINE_BREAK, text_entry.line_break, ("c-j",), "Typing", "line break", "Add a line break.", footer=35),
+    Command(
+        Action.CARET_LEFT,
+        text_entry.edit_line(lambda line: line.moved(-1)),
+        ("left",),
+        "Typing",
+        "left",
+        "One character left.",
+    ),
+    Command(
+        Action.CARET_RIGHT,
+        text_entry.edit_line(lambda line: line.moved(1)),
+        ("right",),
+        "Typing",
+        "right",
+        "One character right.",
+    ),
+    Command(
+        Action.CARET_START,
+        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
+        ("home", "c-a"),
+        "Typing",
+        "start",
+        "To the start of the text.",
+    ),
+    Command(
+        Action.CARET_END,
+        text_entry.edit_line(lambda line: line.moved(len(line.text))),
+        ("end",),
+        "Typing",
+        "end",
+        "To the end of the text.",
+    ),
+    Command(
+        Action.DELETE,
+        text_entry.edit_line(TextField.deleted),
+        ("delete",),
+        "Typing",
+        "delete",
+        "Remove the character here.",
+    ),
+    *_ERASING,
+    *_LEAVING,
+)
+
+_NAMING: tuple[Command, ...] = (
+    Command(
+        Action.ENTER, text_entry.keep_session, ("enter",), "Name", "keep", "Give the session this name.", footer=90
+    ),
+    *_ERASING,
+    *_LEAVING,
+)
+
+_TREE: tuple[Command, ...] = (
+    *_rows(lists.tree_length),
+    Command(Action.ENTER, lists.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
+    Command(Action.OPEN, lists.open_there, ("d",), "List", "open a copy", "Open the place as a new prompt.", footer=88),
+    _LIST_HELP,
+    Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
+    *_EVERYWHERE,
+)
+
+_PROMPTS: tuple[Command, ...] = (
+    _GO,
+    *_rows(lists.prompts_length),
+    Command(
+        Action.ENTER,
+        lists.choose,
+        ("enter",),
+        "List",
+        "open",
+        "Go to the open prompt, or open the text as a new one.",
+        footer=90,
+    ),
+    _LIST_HELP,
+    Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
+    *_EVERYWHERE,
+)
+
+_MODELS: tuple[Command, ...] = (
+    *_rows(lists.models_length),
+    Command(
+        Action.ENTER,
+        model_switch.choose,
+        ("enter",),
+        "List",
+        "load",
+        "Load the model; the prompts' texts come along. Esc while it loads goes back.",
+        footer=90,
         disabled=_never,
     ),
+    _LIST_HELP,
+    Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99, disabled=_never),
+    *_EVERYWHERE,
+)
+
+_HELP: tuple[Command, ...] = (
+    Command(Action.UP, _scroll(-1), ("up", "k"), "Help", "read", "One key up.", footer=70, disabled=_never),
+    Command(Action.DOWN, _scroll(1), ("down", "j"), "Help", "read", "One key down.", footer=70, disabled=_never),
+    Command(Action.PAGE_UP, _scroll(-prompt.PAGE), ("pageup",), "Help", "page up", "Ten keys up.", disabled=_never),
     Command(
-        Action.HELP,
-        view_options.open_help,
-        ("?", "f1"),
-        "Program",
-        "help",
-        "Show these keys.",
-        modes=_LISTS,
-        footer=60,
-        disabled=_never,
+        Action.PAGE_DOWN, _scroll(prompt.PAGE), ("pagedown",), "Help", "page down", "Ten keys down.", disabled=_never
     ),
     Command(
-        Action.CLOSE,
-        text_entry.close,
-        ("escape",),
-        "Program",
-        "back",
-        "Go back; nothing is changed, and the text comes back the next time.",
-        modes=_TYPING,
-        footer=99,
+        Action.TOP, _scroll(-prompt.ALL), ("home",), "Help", "top", "To the beginning of the help.", disabled=_never
     ),
-    Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", modes=(Mode.TREE,), footer=99),
-    Command(
-        Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", modes=(Mode.PROMPTS,), footer=99
-    ),
-    Command(
-        Action.CLOSE,
-        lists.close,
-        ("escape", "o"),
-        "Program",
-        "back",
-        "Go back.",
-        modes=(Mode.MODELS,),
-        footer=99,
-        disabled=_never,
-    ),
+    Command(Action.BOTTOM, _scroll(prompt.ALL), ("end",), "Help", "end", "To the end of the help.", disabled=_never),
     Command(
         Action.CLOSE,
         view_options.close_help,
@@ -780,32 +688,12 @@ COMMANDS: tuple[Command, ...] = (
         "Program",
         "close",
         "Close the help.",
-        modes=(Mode.HELP,),
         footer=99,
         disabled=_never,
     ),
-    Command(
-        Action.SUSPEND,
-        view_options.suspend,
-        ("c-z",),
-        "Program",
-        "suspend",
-        "Go to the shell; `fg` there comes back.",
-        modes=_ALL,
-        disabled=_never,
-    ),
-    Command(
-        Action.QUIT,
-        view_options.leave,
-        ("c-q", "c-c"),
-        "Program",
-        "quit",
-        "Quit.",
-        modes=_ALL,
-        footer=85,
-        disabled=_never,
-    ),
+    *_EVERYWHERE,
 )
+
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
@@ -825,65 +713,89 @@ SIGNS: tuple[tuple[str, str], ...] = (
 )
 """What stands on the screen while it is played, for the help."""
 
-_SIGNS: dict[Mode, tuple[tuple[str, str], ...]] = {
-    Mode.PLAY: SIGNS,
-    Mode.BROKEN: SIGNS,
-    Mode.SEARCH: (
-        ("rank", "Of all tokens of the vocabulary, not only of those found."),
-        ('" the"', "In double quotes white space counts: it finds ␣the, but not other."),
-        ("␣ ⏎ ⇥", "May be typed as they are shown, for a space, a line break and a tab."),
-        ("a number", "Finds the token of that id as well."),
+SCREENS: dict[type[Screen], ScreenRow] = {
+    screens.Play: ScreenRow(
+        "Playing", _PLAYING, SIGNS, typed=text_entry.paste, pick_row=prompt.pick_row, pick_token=cursor.point
     ),
-    Mode.INPUT: (
-        ("joint p", "The probability of all tokens of the phrase, one after the other, after what stands before them."),
-        ("ln p", "Its natural logarithm."),
-        ("share", "The phrase's part of the probability of all that were scored at the same place."),
-        ("odds", "So many times less likely than the best of them."),
-        ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
+    screens.Search: ScreenRow(
+        "Searching the vocabulary (`/`)",
+        _SEARCHING,
+        (
+            ("rank", "Of all tokens of the vocabulary, not only of those found."),
+            ('" the"', "In double quotes white space counts: it finds ␣the, but not other."),
+            ("␣ ⏎ ⇥", "May be typed as they are shown, for a space, a line break and a tab."),
+            ("a number", "Finds the token of that id as well."),
+        ),
+        typed=text_entry.typed,
+        pick_row=text_entry.pick_found,
     ),
-    Mode.TREE: (
-        ("first p", "The probability of the line's first token after what it branches from."),
-        ("joint p", "That of all the line's tokens, one after the other."),
-        ("1 before a line", "Here open prompt 1 ends."),
-        ("above, or to the left", "The text and the numbers of the selected line."),
+    screens.Input: ScreenRow(
+        "Typing (`i`)",
+        _TYPING,
+        (
+            (
+                "joint p",
+                "The probability of all tokens of the phrase, one after the other, after what stands before them.",
+            ),
+            ("ln p", "Its natural logarithm."),
+            ("share", "The phrase's part of the probability of all that were scored at the same place."),
+            ("odds", "So many times less likely than the best of them."),
+            ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
+        ),
+        typed=text_entry.typed,
     ),
+    screens.Name: ScreenRow("Naming the session (`ctrl+s`)", _NAMING, typed=text_entry.typed),
+    screens.Tree: ScreenRow(
+        "The tree (`t`)",
+        _TREE,
+        (
+            ("first p", "The probability of the line's first token after what it branches from."),
+            ("joint p", "That of all the line's tokens, one after the other."),
+            ("1 before a line", "Here open prompt 1 ends."),
+            ("above, or to the left", "The text and the numbers of the selected line."),
+        ),
+        pick_row=lists.pick(lists.tree_length),
+    ),
+    screens.Prompts: ScreenRow("The list of prompts (`p`)", _PROMPTS, pick_row=lists.pick(lists.prompts_length)),
+    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Help: ScreenRow("The help (`?`)", _HELP),
 }
+"""Each screen's row, in the order of the docs."""
+
+
+def explained(kind: type[Screen]) -> dict[str, list[tuple[str, str]]]:
+    """What the help tells of a screen, by topic: keys and what they do, signs and what they mean."""
+    row = SCREENS[kind]
+    by_topic: dict[str, list[tuple[str, str]]] = {}
+    for command in row.commands:
+        by_topic.setdefault(command.topic, []).append((keys_of(command), command.help))
+    if row.signs:
+        by_topic["What stands on the screen"] = list(row.signs)
+    return by_topic
+
+
+def of(screen: Screen, action: Action) -> Command | None:
+    """A screen's command for an action."""
+    return next((command for command in SCREENS[type(screen)].commands if command.action is action), None)
+
+
+def action(screen: Screen, key: str) -> Action | None:
+    """What a key does on a screen."""
+    return next((command.action for command in SCREENS[type(screen)].commands if key in command.keys), None)
+
+
+def all_commands() -> list[Command]:
+    """Those of all screens; what several have, once."""
+    return list(dict.fromkeys(command for row in SCREENS.values() for command in row.commands))
+
 
 _ARROWS = "↑↓←→"
-_SHOWN = {
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "home": "Home",
-    "end": "End",
-    "escape": "Esc",
-    "enter": "Enter",
-    "backspace": "Backspace",
-    "delete": "Del",
-    "f1": "F1",
-    " ": "space",
-}
-
-
-def shown(key: str) -> str:
-    """A key as it stands on a keyboard.
-
-    >>> shown("c-q"), shown("right"), shown("a-s-up")
-    ('ctrl+q', '→', 'alt+shift+↑')
-    """
-    for prefix, name in (("c-", "ctrl+"), ("s-", "shift+"), ("a-", "alt+"), ("super-", "super+")):
-        if key.startswith(prefix) and len(key) > len(prefix):
-            return name + shown(key.removeprefix(prefix))
-    return _SHOWN.get(key, key)
 
 
 def keys_of(command: Command) -> str:
     """All keys of a command, as on a keyboard.
 
-    >>> keys_of(next(command for command in COMMANDS if command.action is Action.GO))
+    >>> keys_of(_GO)
     '1…9'
     """
     if len(command.keys) > 3:
@@ -891,20 +803,14 @@ def keys_of(command: Command) -> str:
     return " ".join(map(shown, command.keys))
 
 
-def in_mode(mode: Mode) -> tuple[Command, ...]:
-    """The commands that a mode has."""
-    return tuple(command for command in COMMANDS if mode in command.modes)
-
-
 def hints(session: Session) -> list[tuple[int, str, str]]:
     """What the footer shows: importance, keys and label, neighbours of one label joined.
 
     What cannot be done now is left out, unless that ends by itself.
     """
-    inner = bool(session.prompts) and session.prompt.cursor is not None
     shortest: list[tuple[int, str, str]] = []
-    for command in in_mode(session.mode):
-        importance, label = (inner and command.inner) or (command.footer, command.label)
+    for command in SCREENS[type(session.screen)].commands:
+        importance, label = command.now(session) or (command.footer, command.label)
         if not importance or command.disabled(session) not in ("", UNREAD):
             continue
         key = shown(command.keys[0]).replace("ctrl+", "^")
@@ -917,39 +823,10 @@ def hints(session: Session) -> list[tuple[int, str, str]]:
     return shortest
 
 
-_BY_ACTION = {(mode, command.action): command for command in COMMANDS for mode in command.modes}
-
-
-def of(mode: Mode, action: Action) -> Command | None:
-    """A mode's command for an action."""
-    return _BY_ACTION.get((mode, action))
-
-
-_BY_KEY = {
-    (mode, key): command.action for command in reversed(COMMANDS) for mode in command.modes for key in command.keys
-}
-
-
-def action(mode: Mode, key: str) -> Action | None:
-    """What a key does in a mode."""
-    return _BY_KEY.get((mode, key))
-
-
-def explained(mode: Mode) -> dict[str, list[tuple[str, str]]]:
-    """What the help tells of a mode, by topic: keys and what they do, signs and what they mean."""
-    playing = mode in (Mode.PLAY, Mode.BROKEN)
-    by_topic: dict[str, list[tuple[str, str]]] = {}
-    for command in in_mode(Mode.BROKEN if playing else mode):  # BROKEN has all that PLAY has
-        by_topic.setdefault(command.topic, []).append((keys_of(command), command.help))
-    if signs := _SIGNS.get(mode):
-        by_topic["What stands on the screen"] = list(signs)
-    return by_topic
-
-
-def markdown(mode: Mode = Mode.BROKEN, only: Container[Action] = frozenset(Action)) -> str:
-    """The keys of a mode as a Markdown table: all, or those of some actions. BROKEN has all that PLAY has."""
+def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozenset(Action)) -> str:
+    """The keys of a screen as a Markdown table: all, or those of some actions."""
     rows = ["| key | does |", "|---|---|"]
-    for command in in_mode(mode):
+    for command in SCREENS[kind].commands:
         if command.action not in only:
             continue
         keys = [keys_of(command)] if len(command.keys) > 3 else map(shown, command.keys)
@@ -957,25 +834,13 @@ def markdown(mode: Mode = Mode.BROKEN, only: Container[Action] = frozenset(Actio
     return "\n".join(rows)
 
 
-_TITLES = {
-    Mode.BROKEN: "Playing",
-    Mode.SEARCH: "Searching the vocabulary (`/`)",
-    Mode.INPUT: "Typing (`i`)",
-    Mode.NAME: "Naming the session (`ctrl+s`)",
-    Mode.TREE: "The tree (`t`)",
-    Mode.PROMPTS: "The list of prompts (`p`)",
-    Mode.MODELS: "The list of models (`o`)",
-    Mode.HELP: "The help (`?`)",
-}
-
-
-def _signs(mode: Mode) -> str:
-    """What stands on a mode's screen, as a table."""
-    rows = [f"| {sign} | {meaning} |" for sign, meaning in _SIGNS.get(mode, ())]
+def _signs(row: ScreenRow) -> str:
+    """What stands on a screen, as a table."""
+    rows = [f"| {sign} | {meaning} |" for sign, meaning in row.signs]
     return "\n".join(["", "| on the screen | means |", "|---|---|", *rows, ""]) if rows else ""
 
 
 def manual() -> str:
-    """All keys of all modes, for docs/reference/keys.md."""
-    parts = [f"## {title}\n\n{markdown(mode)}\n{_signs(mode)}" for mode, title in _TITLES.items()]
+    """All keys of all screens, for docs/reference/keys.md."""
+    parts = [f"## {row.title}\n\n{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
     return "# Keys\n\nGenerated by `scripts/docs.py` from the program's own key table.\n\n" + "\n".join(parts)

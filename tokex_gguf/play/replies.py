@@ -18,7 +18,6 @@ from tokex_gguf.engine.protocol import (
     Reply,
     Tokenized,
 )
-from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import (
     Beat,
     EditFailed,
@@ -54,8 +53,9 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.requests import answered, ask, read_prompt
 from tokex_gguf.play.rules import model_switch, text_entry, view_options
-from tokex_gguf.play.rules.histories import history, typing_mode, with_history
+from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
+from tokex_gguf.play.screens import PLAY, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
 from tokex_gguf.values.tokens import visible
 
@@ -93,7 +93,7 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=f"saved {message.path}"), []
         case SessionSaved():
             told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
-            session = with_history(session, Mode.NAME, history(session, Mode.NAME).use(""))
+            session = with_history(session, Name, history(session, Name).use(""))
             return replace(session, name=message.name, notice=told), []
         case SaveFailed():
             return replace(session, notice=f"not saved: {message.reason}"), []
@@ -240,7 +240,7 @@ def _go_on(session: Session) -> Outcome:
         session, more = play_on(session)
         return session, [*effects, *more]
     while session.ready and session.ahead:
-        if session.mode is not Mode.PLAY or session.prompt.cursor is not None:
+        if not isinstance(session.screen, Play) or session.prompt.cursor is not None:
             # Who searches, types or looks back by now is no longer where → was pressed.
             return replace(session, ahead=0), effects
         left = session.ahead - 1
@@ -363,17 +363,16 @@ def died(session: Session, message: EngineDied) -> Outcome:
     over = f" over the starting text, {_quoted(session.settings.text)}" if starting else ""
     if starting and session.fault_at_start and not session.prompts:
         return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
-    typing = typing_mode(session)
+    typing = session.on(TypingScreen)
     way = "press r to restart it"
     safe = "; your prompts are safe" if session.prompts else ""
     if typing:  # the keys that come are still meant as text
         safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
     notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
-    mode = session.mode if typing or session.mode is Mode.HELP else Mode.BROKEN
-    session = replace(
-        view_options.without_engine(session), engine=EngineStatus.DEAD, mode=mode, explained=typing or Mode.BROKEN
-    )
-    return replace(session, notice=notice, fault=message.reason, fault_at_start=starting), []
+    session = view_options.without_engine(session)
+    if not typing:
+        session = session.turned(PLAY)
+    return replace(session, engine=EngineStatus.DEAD, notice=notice, fault=message.reason, fault_at_start=starting), []
 
 
 def _quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
 from tokex_gguf.play.messages import Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
+from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 
 
@@ -101,7 +102,7 @@ def look_ahead(session: Session) -> Outcome:
     budget = session.settings.lookahead
     if not budget or not session.ready or session.autoplay or session.engine is not EngineStatus.READY:
         return session, []
-    if session.mode.typing or session.prompt.cursor is not None:
+    if isinstance(session.screen, TypingScreen) or session.prompt.cursor is not None:
         return session, []
     prompt = session.prompt
     rows = table(prompt)

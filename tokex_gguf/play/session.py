@@ -7,13 +7,14 @@ is shared between one value and the next.
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.actions import Mode
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
+from tokex_gguf.play.screens import PLAY, Help, Input, Screen, TypingScreen
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History
 from tokex_gguf.values.model_entry import ModelEntry
@@ -22,6 +23,7 @@ from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
 P = TypeVar("P", bound=Purpose)
+S = TypeVar("S", bound=Screen)
 
 BEAT = 2.0
 """Seconds between two questions whether the engine is alive, while it owes an answer."""
@@ -140,32 +142,6 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenSearch:
-    """A search of the vocabulary."""
-
-    tip: Node
-    """After this path."""
-    rows: tuple[Candidate, ...] | None = None
-    """What was found, the most likely first; None before the first answer."""
-    total: int = 0
-    """How many tokens there are with this text."""
-    row: int = 0
-    """The selected one."""
-    fault: str = ""
-    """Why the engine could not search, where it could not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """Text that is typed, and what it would make of a prompt."""
-
-    base: Node
-    """The path it goes on from."""
-    tip: Node
-    """The path with the typed tokens."""
-
-
-@dataclass(frozen=True, slots=True)
 class Score:
     """A phrase that was scored: `tip` is `base` and the phrase."""
 
@@ -266,23 +242,17 @@ class Session:
     palette: Palette = Palette.STANDARD
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""
-    mode: Mode = Mode.PLAY
-    explained: Mode = Mode.PLAY
-    """The mode whose keys the help shows."""
-    line: TextField = EMPTY
-    """The text that is typed in SEARCH, INPUT and NAME."""
-    histories: Mapping[Mode, History] = field(default_factory=dict)
-    """What was typed before in each of them."""
-    token_search: TokenSearch | None = None
-    continuation: Continuation | None = None
+    screen: Screen = PLAY
+    histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
+    """What was typed before on each screen for typing."""
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
     starters: tuple[Starter, ...] = ()
-    """Texts to choose from in PROMPTS."""
+    """Texts to choose from in the list of prompts."""
     models: tuple[ModelEntry, ...] = ()
-    """Models to choose from in MODELS."""
+    """Models to choose from in the list of them."""
     other_games: Mapping[str, "Session"] = field(default_factory=dict)
     """What was played with other models, by their files."""
     origin: str = ""
@@ -291,10 +261,6 @@ class Session:
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     carried: tuple[tuple[int, str], ...] = ()
     """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
-    row: int = 0
-    """The selected line of TREE, PROMPTS and MODELS."""
-    scroll: int = 0
-    """The entry of the help that is selected."""
     engine: EngineStatus = EngineStatus.LOADING
     progress: float = 0.0
     """Of loading the model, 0 to 1."""
@@ -324,6 +290,8 @@ class Session:
     """Why the session cannot be saved as it is now; empty where it can."""
     notice: str = ""
     """One line for the player."""
+    confirm: Action | None = None
+    """What was asked for and is done when the same key comes next."""
     notices: tuple[str, ...] = ()
     """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
     fault: str = ""
@@ -337,16 +305,37 @@ class Session:
         return self.prompts[self.active]
 
     @property
+    def current(self) -> Screen:
+        """The screen that is used; where the help covers it, that one."""
+        return self.screen.over if isinstance(self.screen, Help) else self.screen
+
+    def on(self, kind: type[S]) -> S | None:
+        """The screen that is used, if it is of this kind; the help may cover it."""
+        current = self.current
+        return current if isinstance(current, kind) else None
+
+    def turned(self, current: Screen) -> "Session":
+        """The session with the screen that is used in another state; what covers it stays."""
+        return replace(self, screen=replace(self.screen, over=current) if isinstance(self.screen, Help) else current)
+
+    @property
+    def line(self) -> TextField:
+        """The text that is being typed."""
+        typing = self.on(TypingScreen)
+        return typing.line if typing else EMPTY
+
+    @property
     def unfinished(self) -> str:
         """The text to go on with that was typed and not used."""
-        mode = self.explained if self.mode is Mode.HELP else self.mode
-        return self.line.text if mode is Mode.INPUT else self.histories.get(Mode.INPUT, History()).unfinished
+        typing = self.on(Input)
+        return typing.line.text if typing else self.histories.get(Input, History()).unfinished
 
     @property
     def goal(self) -> Prompt:
         """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
-        if self.continuation is not None and self.continuation.tip is not self.continuation.base:
-            return Prompt(self.continuation.tip)
+        typing = self.on(Input)
+        if typing and typing.tip is not typing.base:
+            return Prompt(typing.tip)
         if self.prompt.tip.known:
             return next((Prompt(score.tip) for score in self.scores if score.logprob is None), self.prompt)
         return self.prompt
@@ -433,8 +422,6 @@ OF_SCREEN = frozenset(
             "palette",
             "mouse",
             "histories",
-            "explained",
-            "scroll",
             "starters",
             "models",
             "other_games",
@@ -450,8 +437,7 @@ OF_SCREEN = frozenset(
 OF_ENGINE = frozenset(
     (
         *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
-        "fault_at_start",
-        *("mode", "row", "line", "token_search", "continuation", "preparing"),
+        *("fault_at_start", "screen", "confirm", "preparing"),
     )
 )
 """Fields that begin anew with another model: what is under way."""

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.actions import Mode
+from tokex_gguf.play.screens import Input
 from tokex_gguf.play.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -330,7 +330,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         mouse=_value(document, "mouse", bool),
         other_games=other_games,
-        histories={Mode.INPUT: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
+        histories={Input: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
         # Whether an engine died of it is not known any more: ctrl+e opens it, and nothing is sent unasked.
         editing=Editing(session.root, edited, EditState.SENT) if (edited := _text(document, "edited")) else None,
     )

@@ -30,8 +30,9 @@ from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import COMMANDS, action, shown
+from tokex_gguf.play.commands import action, all_commands
 from tokex_gguf.play.messages import Beat, Go, Message, NotSuspended, Typed, Unbound
+from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import BEAT, Session
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import INTERNAL_ERROR, Runtime
@@ -42,6 +43,7 @@ from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import styles
+from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import is_text, pasted
 
 log = logging.getLogger(__name__)
@@ -288,7 +290,7 @@ class App:
         bindings.add(Keys.Any)(self._any_key)
         bindings.add(Keys.BracketedPaste)(self._paste)
         bindings.add(Keys.Ignore)(self._other_key)
-        for key in sorted({key for binding in COMMANDS for key in binding.keys}):
+        for key in sorted({key for command in all_commands() for key in command.keys}):
             # There is no buffer whose text a key might change: nothing to save before it.
             bindings.add(key, eager=True, save_before=lambda _: False)(self._handler(key))
         return bindings
@@ -307,13 +309,13 @@ class App:
 
     def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
         def handle(event: KeyPressEvent) -> object:
-            mode = self._game.session.mode
-            meant = action(mode, key)
+            screen = self._game.session.screen
+            meant = action(screen, key)
             if meant is Action.GO:
                 self._take(Go(int(key) - 1))
             elif meant:
                 self._take(meant)
-            elif mode.typing and is_text(event.data):
+            elif isinstance(screen, TypingScreen) and is_text(event.data):
                 self._take(Typed(event.data + self._typed_next(event)))
             else:
                 self._take(Unbound(shown(key)))
@@ -322,9 +324,10 @@ class App:
         return handle
 
     def _any_key(self, event: KeyPressEvent) -> object:
-        if self._game.session.mode.typing and event.data == "\t":
+        typing = isinstance(self._game.session.screen, TypingScreen)
+        if typing and event.data == "\t":
             self._take(Typed("\t"))
-        elif self._game.session.mode.typing and is_text(event.data):
+        elif typing and is_text(event.data):
             self._take(Typed(event.data + self._typed_next(event)))
         else:
             self._take(Unbound(event.data if event.data.isprintable() and len(event.data) == 1 else ""))
@@ -332,15 +335,15 @@ class App:
 
     def _typed_next(self, event: KeyPressEvent) -> str:
         """What has been typed behind a character already. Text that comes at once costs no more than a paste."""
-        mode, queue = self._game.session.mode, event.key_processor.input_queue
+        screen, queue = self._game.session.screen, event.key_processor.input_queue
         text = ""
-        while queue and len(queue[0].data) == 1 and is_text(queue[0].data) and not action(mode, queue[0].key):
+        while queue and len(queue[0].data) == 1 and is_text(queue[0].data) and not action(screen, queue[0].key):
             text += queue.popleft().data
         return text
 
     def _other_key(self, event: KeyPressEvent) -> object:
         """A key that prompt_toolkit has no name for: its data is ours."""
-        meant = action(self._game.session.mode, event.data)
+        meant = action(self._game.session.screen, event.data)
         self._take(meant or Unbound(shown(event.data)))
         return NotImplemented
 

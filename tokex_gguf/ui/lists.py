@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import lists
-from tokex_gguf.play.rules.lists import lines as lines_of
+from tokex_gguf.play.screens import Input, ListScreen
 from tokex_gguf.play.session import Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
@@ -67,7 +67,8 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
     last = session.scores[-1]
-    here = session.continuation.base if session.continuation else last.base
+    typing = session.on(Input)
+    here = typing.base if typing else last.base
     tops = best(session.scores)
     room = height - 2  # of the rest, one line is left for the phrase scored last
     left = len(session.scores)
@@ -106,7 +107,8 @@ def _end_of(session: Session, node: Node, width: int) -> str:
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
     """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
-    before = _end_of(session, session.continuation.base, width - 7) if session.continuation else ""
+    typing = session.on(Input)
+    before = _end_of(session, typing.base, width - 7) if typing else ""
     return [
         [("class:dim", " What is typed goes on after")],
         [("", f"   {before}")],
@@ -181,21 +183,36 @@ def _weakest(base: Node, tip: Node) -> Node:
     return Score(base, tip).weakest
 
 
-def entries(session: Session, height: int) -> range:
-    """The entries of the present list that are shown below its heading, in `height` lines."""
-    count = lines_of(session)
-    return window(min(session.row, count - 1), count, height - 1)
+def _selected(session: Session) -> int:
+    """The selected line of the present list."""
+    screen = session.on(ListScreen)
+    return screen.row if screen else 0
+
+
+def entries(length: Callable[[Session], int]) -> Callable[[Session, int], range]:
+    """The entries of a list of a length that are shown below its heading, in so many lines with that."""
+
+    def shown(session: Session, height: int) -> range:
+        count = length(session)
+        return window(min(_selected(session), count - 1), count, height - 1)
+
+    return shown
+
+
+tree_entries = entries(lists.tree_length)
+prompt_entries = entries(lists.prompts_length)
+model_entries = entries(lists.models_length)
 
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
     tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
     shown = lists.tree_lines(session)
-    row = min(session.row, len(shown) - 1)
+    row = min(_selected(session), len(shown) - 1)
     lines: list[Line] = [
         fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'joint p':>8}")], width)
     ]
-    for index in entries(session, height):
+    for index in tree_entries(session, height):
         branch = shown[index]
         taken = branch.nodes[0].taken
         prob = number(taken.prob) if taken else ""
@@ -216,10 +233,11 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", f"   {pad('models found here', width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
-    for index in entries(session, height):
+    row = _selected(session)
+    for index in model_entries(session, height):
         entry = session.models[index]
         here = "›" if entry.path == session.settings.model else " "
-        style = "class:selected" if index == session.row else "class:dim" if entry.fault else ""
+        style = "class:selected" if index == row else "class:dim" if entry.fault else ""
         name, told = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
         room = width - 24
         cells = f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {entry.size:>7}"
@@ -254,7 +272,8 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     """The open prompts by number, then the texts to start with."""
     head = f" {pad('open prompts, texts to start with (+)', width - 22)} {'length':>10} {'logprob':>9}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    for index in entries(session, height):
+    row = _selected(session)
+    for index in prompt_entries(session, height):
         if index < len(session.prompts):
             tip = session.prompts[index].tip
             figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
@@ -263,6 +282,6 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
         else:
             starter = session.starters[index - len(session.prompts)]
             name, figures = f" + {visible(starter.name)}", f"{len(starter.text):>6} chars"
-        style = "class:selected" if index == session.row else ""
+        style = "class:selected" if index == row else ""
         lines.append(fit([(style, f" {pad(clip(name, width - 22), width - 22)} {figures}")], width, style))
     return lines

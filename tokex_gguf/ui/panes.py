@@ -3,11 +3,10 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from itertools import islice, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.commands import explained
-from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.screens import Input, Screen, Search
 from tokex_gguf.play.session import Layer, Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
@@ -19,7 +18,7 @@ from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 
-_UNREAD = 20_000
+UNREAD = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -28,6 +27,46 @@ BLOCK = 1024
 """Tokens that are laid out together, about."""
 SLACK = 256
 """Tokens among which a block's beginning is looked for."""
+
+
+class Path(NamedTuple):
+    """A path to show."""
+
+    tip: Node
+    base: Node
+    """The part of it that is not only tried."""
+    cursor: Node | None = None
+    """The token in it that is looked at."""
+    prompt: int | None = None
+    """The index of the prompt that it is, where it is one."""
+
+
+class Text(NamedTuple):
+    """A text to show that has no tokens yet."""
+
+    text: str
+    end: bool = False
+    """Whether of a long one the end is shown."""
+
+
+Shown: TypeAlias = Path | Text
+
+
+def starting_text(session: Session) -> Text:
+    """The text that the game begins with, while it is not read."""
+    return Text(session.settings.text[-UNREAD:], end=True)
+
+
+def active_path(session: Session) -> Shown:
+    """The active prompt, or what is typed or searched after it."""
+    prompt, index = session.prompt, session.active
+    match session.current:
+        case Input(base=base, tip=tip):
+            return Path(tip, base, None, index)
+        case Search(tip=tip):
+            return Path(tip, tip, None, index)
+        case _:
+            return Path(prompt.tip, prompt.tip, prompt.cursor, index)
 
 
 class Laid(NamedTuple):
@@ -59,16 +98,16 @@ class PromptPane:
         """The lines shown last."""
         self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
 
-    def lines(self, session: Session, width: int, height: int) -> list[Line]:
+    def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
-        lines = self._in_sight(session, width, height)
+        lines = self._in_sight(session, shown, width, height)
         return lines + [fit([], width)] * (height - len(lines))
 
-    def _in_sight(self, session: Session, width: int, height: int) -> list[Line]:
+    def _in_sight(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         self._shown = []
-        if unread(session) is not None:
-            return _unread_lines(session, width, height)
-        tip, cursor, base = shown(session)
+        if isinstance(shown, Text):
+            return _text_lines(shown, width, height)
+        tip, base, cursor = shown.tip, shown.base, shown.cursor
         if cursor is None:
             self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
         else:
@@ -230,28 +269,13 @@ def _draw(
     return drawn
 
 
-def _unread_lines(session: Session, width: int, height: int) -> list[Line]:
+def _text_lines(shown: Text, width: int, height: int) -> list[Line]:
     """As many lines as can be seen of a text that has no tokens yet."""
-    text = unread(session) or ""
     seen = width * height
-    lines = wrap(spell([(text if session.prompts else text[-seen:])[:seen].encode("utf-8", "replace")]), width).lines
-    lines = lines[:height] if session.prompts else lines[-height:]
+    text = shown.text[-seen:] if shown.end else shown.text[:seen]
+    lines = wrap(spell([text.encode("utf-8", "replace")]), width).lines
+    lines = lines[-height:] if shown.end else lines[:height]
     return [fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width) for line in lines]
-
-
-def shown(session: Session) -> tuple[Node, Node | None, Node]:
-    """The path to show, the cursor in it, and the part of it that is not only tried."""
-    prompt = session.prompt
-    if session.mode is Mode.TREE:
-        end = selected_end(session)
-        return end, None, end
-    if session.mode is Mode.PROMPTS and session.row < len(session.prompts):
-        prompt = session.prompts[session.row]
-    if session.continuation is not None:
-        return session.continuation.tip, None, session.continuation.base
-    if session.token_search is not None:
-        return session.token_search.tip, None, session.token_search.tip
-    return prompt.tip, prompt.cursor, prompt.tip
 
 
 def _seen(laid: Laid, cursor: Node) -> Node:
@@ -270,16 +294,6 @@ def _token_style(session: Session, node: Node, tip: Node) -> str:
     if (value := layer_value(session.layer, node, size)) is not None:
         style = theme.shade(session.layer.value, value)
     return f"{style} class:tip" if node is tip else style
-
-
-def unread(session: Session) -> str | None:
-    """The text to show where it has no tokens yet."""
-    if not session.prompts:
-        return session.settings.text[-_UNREAD:]
-    index = session.row - len(session.prompts)
-    if session.mode is Mode.PROMPTS and 0 <= index < len(session.starters):
-        return session.starters[index].text[:_UNREAD]
-    return None
 
 
 def _line_of(lines: list[wrap_module.WrappedLine], token: int) -> int:
@@ -303,21 +317,15 @@ def bar(value: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def row_at(session: Session, height: int, line: int) -> int:
-    """The row of the table on a line below its heading, where `height` lines hold all of it."""
-    shown = _window(session, height)
-    return shown[line] if line < len(shown) else -1
-
-
-def _window(session: Session, height: int) -> list[int]:
-    """The rows shown: those around the selected one.
+def table_rows(session: Session, height: int) -> list[int]:
+    """The rows on the lines below the heading, where `height` lines hold all: those around the selected one.
 
     A row far below the others, of a token that is not among the likely ones, is always
     the last: looking at it does not take the likely ones out of sight.
     """
     rows, chosen, _ = _rows(session)
     room = max(1, height - 1)
-    pinned = len(rows) > 1 and room > 1 and session.token_search is None and rows[-1].rank > len(rows)
+    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and rows[-1].rank > len(rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
@@ -330,7 +338,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     node = session.prompt.place.tip if session.prompts else None
     taken = session.prompt.cursor.token if session.prompts and session.prompt.cursor else None
     lines = [columns.heading()]
-    for index in _window(session, height):
+    for index in table_rows(session, height):
         selected = "class:selected" if index == chosen else ""
         mark = "" if style or node is None else _mark(node, rows[index].token, taken)
         lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
@@ -357,10 +365,10 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     """
     if not session.prompts:
         return (), 0, ""
-    if session.token_search is not None:
+    if searching := session.on(Search):
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session.prompt.place) if session.token_search.rows is None else session.token_search.rows
-        return rows, session.token_search.row, ""
+        rows = table(session.prompt.place) if searching.rows is None else searching.rows
+        return rows, searching.row, ""
     prompt = session.prompt.place
     if prompt.tip.distribution is None and session.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
@@ -408,9 +416,9 @@ class _Columns:
         return fit(line, self._width, style)
 
 
-def help_lines(mode: Mode, width: int, selected: int) -> tuple[list[Line], int]:
-    """The keys of a mode by topic, in lines of `width` cells; and the line of the selected entry."""
-    topics = explained(mode)
+def help_lines(kind: type[Screen], width: int, selected: int) -> tuple[list[Line], int]:
+    """The keys of a screen by topic, in lines of `width` cells; and the line of the selected entry."""
+    topics = explained(kind)
     keys = 3 + max(len(name) for entries in topics.values() for name, _ in entries)
     lines: list[Line] = []
     entry = at = 0

@@ -12,23 +12,17 @@ from 100 columns                below
 import math
 from pathlib import PurePath
 
-from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.commands import hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.session import Continuation, EngineStatus, Layer, Score, Session, TokenSearch
+from tokex_gguf.play.screens import Help, Input, Search, TypingScreen
+from tokex_gguf.play.session import EngineStatus, Layer, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.layers import LAYERS
-from tokex_gguf.ui.lists import (
-    entries,
-    logarithmic,
-    model_lines,
-    prompt_lines,
-    score_lines,
-    tree_lines,
-)
-from tokex_gguf.ui.panes import PromptPane, help_lines, number, row_at, shown, table_lines, unread
+from tokex_gguf.ui.lists import logarithmic
+from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text
+from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
@@ -78,8 +72,8 @@ class View:
         if width < SMALLEST[0] or height < SMALLEST[1]:
             return _too_small(width, height)
         body = height - 4
-        if session.mode is Mode.HELP:
-            lines = _help(session, width, body)
+        if isinstance(session.screen, Help):
+            lines = _help(session.screen, width, body)
         elif width >= WIDE:
             lines = self._side_by_side(session, width, body)
         else:
@@ -92,7 +86,7 @@ class View:
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
         """What stands in a cell of the screen that was drawn last for this session and size."""
         body = height - 4
-        if session.mode is Mode.HELP or width < SMALLEST[0] or not 1 <= y <= body:
+        if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= body:
             return None
         y -= 1
         if width >= WIDE:
@@ -110,26 +104,27 @@ class View:
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
         right = _right_width(width)
         left = width - right - 4
-        prompt = self._prompt.lines(session, left, height)
+        prompt = self._prompt.lines(session, shown(session), left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
         return [[("", " "), *a, ("class:rule", " │ "), *b] for a, b in zip(prompt, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = _lower(height)
         upper = height - 1 - lower
-        prompt = self._prompt.lines(session, width - 2, upper)
+        prompt = self._prompt.lines(session, shown(session), width - 2, upper)
         table = _filled(_beside(session, width - 1, lower), width, lower)
         return [*([("", " "), *line, ("", " ")] for line in prompt), [("class:rule", "─" * width)], *table]
 
 
+def shown(session: Session) -> Shown:
+    """The path to show on this screen, or the text where it has no tokens yet."""
+    return PANES[type(session.current)].path(session) if session.prompts else starting_text(session)
+
+
 def _row_at(session: Session, height: int, line: int) -> int:
     """The row of the table or list on a line of its pane; -1 where there is none."""
-    if line < 1:
-        return -1
-    if session.mode not in (Mode.TREE, Mode.PROMPTS, Mode.MODELS):
-        return row_at(session, height, line - 1)
-    shown = entries(session, height)
-    return shown[line - 1] if line <= len(shown) else -1
+    rows = PANES[type(session.current)].rows(session, height)
+    return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
 def _right_width(width: int) -> int:
@@ -142,15 +137,7 @@ def _lower(height: int) -> int:
 
 def _beside(session: Session, width: int, height: int) -> list[Line]:
     """What stands beside the prompt."""
-    if session.mode is Mode.INPUT:
-        return score_lines(session, width, height)
-    if session.mode is Mode.TREE:
-        return tree_lines(session, width, height)
-    if session.mode is Mode.PROMPTS:
-        return prompt_lines(session, width, height)
-    if session.mode is Mode.MODELS:
-        return model_lines(session, width, height)
-    return table_lines(session, width, height)
+    return PANES[type(session.current)].lines(session, width, height)
 
 
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
@@ -163,8 +150,8 @@ def _too_small(width: int, height: int) -> list[Line]:
     return [fit([("", told[row] if row < len(told) else "")], width) for row in range(height)]
 
 
-def _help(session: Session, width: int, height: int) -> list[Line]:
-    lines, selected = help_lines(session.explained, width, session.scroll)
+def _help(screen: Help, width: int, height: int) -> list[Line]:
+    lines, selected = help_lines(type(screen.over), width, screen.entry)
     inside = window(selected, len(lines), height)
     shown = [lines[index] for index in inside]
     if inside.stop < len(lines):
@@ -189,17 +176,19 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
     if not session.prompts:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
-    if unread(session) is not None:
+    path = shown(session)
+    if not isinstance(path, Path):
         return spread([("", " a text to start with")], right, width)
-    _, cursor, tip = shown(session)
+    cursor, tip = path.cursor, path.base
+    name = "a visited path" if path.prompt is None else f"Prompt {path.prompt + 1}/{len(session.prompts)}"
     parts: list[tuple[int, Line]] = [
-        (9, [("", f" {_name(session, tip)}")]),
+        (9, [("", f" {name}")]),
         (8, [("", f"tokens: {tip.depth}")]),
     ]
     if session.unsaved:
         parts.insert(0, (10, unsaved))
-    if session.continuation is not None:
-        parts += _joint(session.continuation)
+    if typing := session.on(Input):
+        parts += _joint(typing)
     elif cursor is not None:
         parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
     if tip.logprob is not None and tip.perplexity is not None:
@@ -214,18 +203,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
-def _name(session: Session, tip: Node) -> str:
-    """What the path that is shown is to the player."""
-    tips = [prompt.tip for prompt in session.prompts]
-    index = session.row if session.mode is Mode.PROMPTS else session.active
-    if session.mode is Mode.TREE and tips[index] is not tip:
-        if tip not in tips:
-            return "a visited path"
-        index = tips.index(tip)
-    return f"Prompt {index + 1}/{len(tips)}"
-
-
-def _joint(continuation: Continuation) -> list[tuple[int, Line]]:
+def _joint(continuation: Input) -> list[tuple[int, Line]]:
     """How many tokens are typed, and how likely they are together."""
     count = continuation.tip.depth - continuation.base.depth
     if count == 0:
@@ -244,7 +222,7 @@ def _short(value: float) -> str:
 def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
     if session.engine is EngineStatus.DEAD:
-        way = "Esc, then r, restarts it" if session.mode.typing else "r restarts it"
+        way = "Esc, then r, restarts it" if isinstance(session.screen, TypingScreen) else "r restarts it"
         return [("class:fault", f"engine stopped: {way}")]
     if session.silence:
         return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
@@ -274,15 +252,16 @@ def _state(session: Session) -> Line:
 
 def second_line(session: Session, width: int) -> Line:
     """What is typed, or what there is to tell, else the layer's legend and the numbers of the token looked at."""
-    if session.mode.typing:
-        return _input(session, width)
+    if isinstance(session.screen, TypingScreen):
+        return _input(session, session.screen, width)
     if session.notice:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
     if session.layer is not Layer.PLAIN:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
-    if session.model and unread(session) is None:
-        _, cursor, tip = shown(session)
+    path = shown(session)
+    if session.model and isinstance(path, Path):
+        cursor, tip = path.cursor, path.base
         if tip.differs is not None:
             important = 8 if cursor is None else 4
             parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
@@ -332,48 +311,45 @@ def _bits(name: str, bits: float, others: Ranking) -> Line:
     return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{others.place(bits)}")]
 
 
-def _input(session: Session, width: int) -> Line:
+def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     """The text that is typed, with its caret."""
-    search = session.mode is Mode.SEARCH
     right: Line = []
-    if _spaced_twice(session):
+    if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
     elif session.notice:
         right = [("class:notice", visible(session.notice) + " ")]
-    elif search and session.token_search and session.token_search.rows is not None:
-        fault = visible(session.token_search.fault)
-        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(session, session.token_search))]
-    head = {Mode.SEARCH: " search: ", Mode.NAME: " name of this session: "}.get(session.mode, " go on with: ")
+    elif isinstance(typing, Search) and typing.rows is not None:
+        fault = visible(typing.fault)
+        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
+    head = f" {PANES[type(typing)].label}: "
     # A long notice is cut, so that what is typed stays in sight.
     right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
-    text, caret = session.line.text, session.line.caret
+    text, caret = typing.line.text, typing.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
     # No more of the text is looked at than can be seen of it, however long it is.
     start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
     here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
     before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
-    style = "class:selected" if session.line.selected else "class:input"
+    style = "class:selected" if typing.line.selected else "class:input"
     line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
 
 
-def _spaced_twice(session: Session) -> bool:
+def _spaced_twice(session: Session, typing: Input) -> bool:
     """Whether what is typed begins with a space, and what it goes on from ends with one."""
-    if session.continuation is None or not session.line.text.startswith(" "):
-        return False
-    return session.piece(session.continuation.base.token).data.endswith(b" ")
+    return typing.line.text.startswith(" ") and session.piece(typing.base.token).data.endswith(b" ")
 
 
-def _found(session: Session, token_search: TokenSearch) -> str:
+def _found(searching: Search) -> str:
     """How many tokens were found; where the only one is that of a number, that it is its id."""
-    text, query = session.line.text, session.line.text.strip()
+    text, query = searching.line.text, searching.line.text.strip()
     if query and text != query and not query.startswith('"'):
-        return f"{token_search.total} found; spaces count in quotes "
-    if token_search.total == 0:
+        return f"{searching.total} found; spaces count in quotes "
+    if searching.total == 0:
         return "no token has this: Esc, then i, types it as several "
-    if token_search.total == 1 and token_search.rows and query == str(token_search.rows[0].token):
+    if searching.total == 1 and searching.rows and query == str(searching.rows[0].token):
         return "1 found, by its id "
-    return f"{token_search.total} found "
+    return f"{searching.total} found "
 
 
 def legend(layer: Layer, cells: int = 16) -> Line:

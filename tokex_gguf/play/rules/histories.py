@@ -1,68 +1,56 @@
-"""What is typed stays until it was used: the histories of the input line, by mode."""
+"""What is typed stays until it was used: the histories of the input line, by screen."""
 
 from dataclasses import replace
 
-from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.screens import PLAY, Input, Name, Search, TypingScreen
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
-from tokex_gguf.values.text_field import EMPTY
 
-BRINGS_BACK = {Mode.INPUT: "i", Mode.SEARCH: "/", Mode.NAME: "ctrl+s"}
-"""The key that begins each mode."""
-
-
-def base_mode(session: Session) -> Mode:
-    """The mode that all others go back to."""
-    return Mode.BROKEN if session.engine is EngineStatus.DEAD else Mode.PLAY
+BRINGS_BACK: dict[type[TypingScreen], str] = {Input: "i", Search: "/", Name: "ctrl+s"}
+"""The key that begins each screen for typing."""
 
 
-def typing_mode(session: Session) -> Mode | None:
-    """The mode in which something is being typed, also while the help covers it; None where nothing is."""
-    mode = session.explained if session.mode is Mode.HELP else session.mode
-    return mode if mode.typing else None
+def history(session: Session, kind: type[TypingScreen]) -> History:
+    """What was typed on a screen before."""
+    return session.histories.get(kind, History())
 
 
-def history(session: Session, mode: Mode) -> History:
-    """What was typed in a mode before."""
-    return session.histories.get(mode, History())
-
-
-def with_history(session: Session, mode: Mode, changed: History) -> Session:
-    """The session with another history of a mode."""
-    return replace(session, histories={**session.histories, mode: changed})
+def with_history(session: Session, kind: type[TypingScreen], changed: History) -> Session:
+    """The session with another history of a screen."""
+    return replace(session, histories={**session.histories, kind: changed})
 
 
 def put_aside(session: Session) -> Session:
     """The session in which nothing is typed; the text in the line comes back the next time."""
-    mode = typing_mode(session)
-    if mode is None:
+    typing = session.on(TypingScreen)
+    if typing is None:
         return session
-    text = session.line.text
-    if mode is Mode.NAME and text == session.name:
+    kind, text = type(typing), typing.line.text
+    if kind is Name and text == session.name:
         text = ""  # it stood there already
-    return _nothing_typed(with_history(session, mode, history(session, mode).leave(text)))
+    return _nothing_typed(with_history(session, kind, history(session, kind).leave(text)))
 
 
 def used_up(session: Session) -> Session:
     """The session in which nothing is typed, as the text in the line was used."""
-    mode = typing_mode(session)
-    if mode is None:
+    typing = session.on(TypingScreen)
+    if typing is None:
         return session
-    return _nothing_typed(with_history(session, mode, history(session, mode).use(session.line.text)))
+    kind = type(typing)
+    return _nothing_typed(with_history(session, kind, history(session, kind).use(typing.line.text)))
 
 
 def keep_pasted(session: Session, text: str, reason: str) -> Session:
     """Keeps a text that cannot be typed now, and says why not."""
-    before = history(session, Mode.INPUT)
-    if typing_mode(session) is Mode.INPUT:
+    before = history(session, Input)
+    if session.on(Input):
         kept, way = before.change().remember(text), "↑ brings it back"
     else:
         kept, way = replace(before.remember(before.unfinished), unfinished=text), "i brings it back"
-    return replace(with_history(session, Mode.INPUT, kept), notice=f"{reason}; the text is kept: {way}")
+    return replace(with_history(session, Input, kept), notice=f"{reason}; the text is kept: {way}")
 
 
 def _nothing_typed(session: Session) -> Session:
-    session = without(session, ForSearch, ForContinuation)
-    return replace(session, mode=base_mode(session), line=EMPTY, continuation=None, token_search=None)
+    return replace(without(session, ForSearch, ForContinuation), screen=PLAY)

@@ -7,13 +7,14 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.actions import Mode
 from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
 from tokex_gguf.play.rules.cursor import back_to_tip
-from tokex_gguf.play.rules.histories import base_mode, put_aside, typing_mode
-from tokex_gguf.play.rules.view_options import restart, without_engine
+from tokex_gguf.play.rules.histories import put_aside
+from tokex_gguf.play.rules.prompt import UNREAD
+from tokex_gguf.play.rules.view_options import started_anew, without_engine
+from tokex_gguf.play.screens import PLAY, Models, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of, turned_to
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -21,27 +22,25 @@ from tokex_gguf.values.model_entry import ModelEntry
 def models(session: Session) -> Outcome:
     """Shows the models as they were listed last, the present one selected, and lists them anew."""
     row = _line_of(session.settings.model, session.models)
-    return replace(session, mode=Mode.MODELS, row=row), [ListModels()]
+    return replace(session, screen=Models(row=row)), [ListModels()]
 
 
 def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     """The new list is there: what was selected in the one before stays selected."""
-    looking = Mode.MODELS in (session.mode, session.mode is Mode.HELP and session.explained)
-    if looking and not entries:
-        return not_listed(session, "no model was found in models/ or where other programs keep theirs")
-    if session.mode is not Mode.MODELS:
+    screen = session.on(Models)
+    if screen is None:
         return replace(session, models=entries)
+    if not entries:
+        return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
-    selected = before[session.row] if session.row < len(before) else session.settings.model
-    return replace(session, models=entries, row=_line_of(selected, entries))
+    selected = before[screen.row] if screen.row < len(before) else session.settings.model
+    return replace(session, models=entries).turned(replace(screen, row=_line_of(selected, entries)))
 
 
 def not_listed(session: Session, reason: str) -> Session:
     """There is no list to choose from: nobody looks for one any more."""
-    base = base_mode(session)
-    mode = base if session.mode is Mode.MODELS else session.mode
-    behind_help = base if session.explained is Mode.MODELS else session.explained
-    return replace(session, models=(), mode=mode, explained=behind_help, notice=reason)
+    session = replace(session, models=(), notice=reason)
+    return session.turned(PLAY) if session.on(Models) else session
 
 
 def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
@@ -52,10 +51,11 @@ def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
 
 def choose(session: Session) -> Outcome:
     """Asks for the selected model to be looked at."""
-    if session.row >= len(session.models):
+    screen = session.on(Models)
+    if screen is None or screen.row >= len(session.models):
         return session, []
-    entry = session.models[session.row]
-    session = replace(session, mode=base_mode(session), preparing="")
+    entry = session.models[screen.row]
+    session = replace(session, screen=PLAY, preparing="")
     if entry.path == session.settings.model and session.engine is not EngineStatus.DEAD:
         return replace(session, notice="this is the model that is played"), []
     if entry.fault:
@@ -67,7 +67,7 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     """The chosen model's file is sound and fits: loads it in place of the present one."""
     if message.path != session.preparing:
         return session, []  # another one was chosen meanwhile, or none
-    if typing_mode(session):  # what is typed next would be keys
+    if session.on(TypingScreen):  # what is typed next would be keys
         return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
     here, origin = session.settings.model, session.origin
     fit = message.fit
@@ -75,7 +75,7 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     if message.path == here:
         if session.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
-        return restart(replace(session, settings=settings, preparing=""))
+        return started_anew(replace(session, settings=settings, preparing=""))
     known = session.other_games.get(message.path)
     there = known or _carried(session)
     own = there.settings
@@ -134,11 +134,7 @@ def escape(session: Session) -> Outcome:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
     if session.origin:
         return back(session, "loading was broken off")
-    return (
-        back_to_tip(session)
-        if session.prompts
-        else (replace(session, notice="the starting prompt is not read yet"), [])
-    )
+    return back_to_tip(session) if session.prompts else (replace(session, notice=UNREAD), [])
 
 
 def settled(session: Session) -> Session:

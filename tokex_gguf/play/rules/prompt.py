@@ -15,6 +15,7 @@ PAGE = 10
 """Rows that page up and page down move by."""
 ALL = 1_000_000
 """More rows than any table has."""
+UNREAD = "the starting prompt is not read yet"
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
@@ -69,7 +70,7 @@ def select(rows: int) -> Callable[[Session], Outcome]:
     return go
 
 
-def select_row(session: Session, row: int) -> Outcome:
+def pick_row(session: Session, row: int) -> Outcome:
     """Selects a row of the table."""
     return with_prompt(session, turned(session, row - selected_row(session.prompt.place))), []
 

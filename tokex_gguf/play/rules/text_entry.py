@@ -3,25 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Found, Search
-from tokex_gguf.play.actions import Mode
-from tokex_gguf.play.messages import Edit, EditFailed, Outcome
+from tokex_gguf.engine import protocol
+from tokex_gguf.engine.protocol import Found
+from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
-from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
-from tokex_gguf.play.session import (
-    Continuation,
-    Editing,
-    EditState,
-    EngineStatus,
-    Prompt,
-    Score,
-    Session,
-    TokenSearch,
-    text_of,
-)
+from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
+from tokex_gguf.play.screens import Input, Name, Search, TypingScreen
+from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.distribution import Candidate, Taken
+from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 
@@ -48,10 +40,10 @@ def _unavailable(session: Session) -> str:
 
 def close(session: Session) -> Outcome:
     """Leaves what is typed, for the next time; nothing else is changed."""
-    mode = session.mode
+    typing = session.on(TypingScreen)
     session, effects = ask(put_aside(session))
-    if history(session, mode).unfinished:
-        session = replace(session, notice=f"the text is kept: {BRINGS_BACK[mode]} brings it back")
+    if typing and history(session, type(typing)).unfinished:
+        session = replace(session, notice=f"the text is kept: {BRINGS_BACK[type(typing)]} brings it back")
     return session, effects
 
 
@@ -72,9 +64,11 @@ def typed(session: Session, text: str) -> Outcome:
     if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
-    if session.line.selected:  # it is replaced, and not lost
-        session = with_history(session, session.mode, history(session, session.mode).remember(session.line.text))
-    return _edited(session, session.line.typed(text))
+    typing = _typing(session)
+    if typing.line.selected:  # it is replaced, and not lost
+        kind = type(typing)
+        session = with_history(session, kind, history(session, kind).remember(typing.line.text))
+    return _edited(session, typing.line.typed(text))
 
 
 def line_break(session: Session) -> Outcome:
@@ -86,52 +80,67 @@ def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], O
     """A key that changes the line, or moves in it."""
 
     def go(session: Session) -> Outcome:
-        line = change(session.line)
-        if line.text == session.line.text:
-            return replace(session, line=line), []
+        typing = _typing(session)
+        line = change(typing.line)
+        if line.text == typing.line.text:
+            return session.turned(replace(typing, line=line)), []
         return _edited(session, line)
 
     return go
 
 
 def walk(step: int) -> Callable[[Session], Outcome]:
-    """To an earlier (-1) or a later (1) text of the mode's history."""
+    """To an earlier (-1) or a later (1) text of the screen's history."""
 
     def go(session: Session) -> Outcome:
-        before = history(session, session.mode)
-        found = before.earlier(session.line.text) if step < 0 else before.later()
+        typing = _typing(session)
+        before = history(session, type(typing))
+        found = before.earlier(typing.line.text) if step < 0 else before.later()
         if found is None:
             oldest = "this is the oldest text" if before.texts else "no text was typed before"
             return replace(session, notice=oldest if step < 0 else "this is the newest text"), []
-        session = with_history(session, session.mode, found[0])
-        return _changed(replace(session, line=EMPTY.typed(found[1])))
+        session = with_history(session, type(typing), found[0])
+        return _changed(session, EMPTY.typed(found[1]))
 
     return go
 
 
+def _typing(session: Session) -> TypingScreen:
+    typing = session.on(TypingScreen)
+    assert typing is not None
+    return typing
+
+
 def _edited(session: Session, line: TextField) -> Outcome:
     """The player has changed the line."""
-    session = with_history(session, session.mode, history(session, session.mode).change())
-    return _changed(replace(session, line=line))
+    kind = type(_typing(session))
+    return _changed(with_history(session, kind, history(session, kind).change()), line)
 
 
-def _again(session: Session, mode: Mode) -> Session:
+def _again(session: Session, typing: TypingScreen) -> Session:
     """Begins to type, with the text that was left the last time."""
-    before = history(session, mode)
-    session = with_history(session, mode, replace(before, unfinished=""))
+    kind = type(typing)
+    before = history(session, kind)
+    session = with_history(session, kind, replace(before, unfinished=""))
     line, told = EMPTY.typed(before.unfinished), ""
-    if line.text and mode is Mode.SEARCH:
+    if line.text and kind is Search:
         # Another search is rarely the old one with more behind it.
         line, told = replace(line, selected=True), "typing replaces the text from before; ctrl+u clears it"
     elif line.text:
         told = "the text typed before is back: ctrl+u clears it"
-    return replace(session, mode=mode, line=line, notice=told)
+    return replace(session, screen=replace(typing, line=line), notice=told)
 
 
-def _changed(session: Session) -> Outcome:
-    if session.mode is Mode.NAME:
-        return session, []
-    return _search(session) if session.mode is Mode.SEARCH else _draft(session)
+def _changed(session: Session, line: TextField) -> Outcome:
+    typing = replace(_typing(session), line=line)
+    session = session.turned(typing)
+    match typing:
+        case Search():
+            return _search(session, typing)
+        case Input():
+            return _continue(session, typing)
+        case _:
+            return session, []
 
 
 # --- searching
@@ -141,68 +150,74 @@ def search(session: Session) -> Outcome:
     """Begins a search."""
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
-    place = session.prompt.place.tip
-    return _search(replace(_again(session, Mode.SEARCH), token_search=TokenSearch(place)))
+    session = _again(session, Search(tip=session.prompt.place.tip))
+    searching = session.on(Search)
+    assert searching is not None
+    return _search(session, searching)
 
 
-def _search(session: Session) -> Outcome:
-    token_search = session.token_search
-    assert token_search is not None
+def _search(session: Session, searching: Search) -> Outcome:
     if session.engine is not EngineStatus.READY:
         return session, []
-    path, query, top = token_search.tip.path(), session.line.text, max(100, session.settings.tokens_to_show)
-    return request(session, ForSearch(), lambda number: Search(number, path, query, top))
+    path, query, top = searching.tip.path(), searching.line.text, max(100, session.settings.tokens_to_show)
+    return request(session, ForSearch(), lambda number: protocol.Search(number, path, query, top))
 
 
 def found(session: Session, message: Found) -> Outcome:
     """Shows what a search found."""
-    token_search = session.token_search
-    assert token_search is not None
+    searching = session.on(Search)
+    assert searching is not None
     rows = tuple(
         Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
     )
-    return replace(session, token_search=replace(token_search, rows=rows, total=message.total, row=0, fault="")), []
+    return session.turned(replace(searching, rows=rows, total=message.total, row=0, fault="")), []
 
 
 def not_found(session: Session, reason: str) -> Session:
     """Says why the engine could not search; what an earlier search found is no answer to this one."""
-    token_search = session.token_search
-    assert token_search is not None
-    return replace(session, token_search=replace(token_search, rows=(), total=0, row=0, fault=reason))
+    searching = session.on(Search)
+    assert searching is not None
+    return session.turned(replace(searching, rows=(), total=0, row=0, fault=reason))
 
 
 def select_found(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection among what was found."""
 
     def go(session: Session) -> Outcome:
-        token_search = session.token_search
-        if token_search is None or not token_search.rows:
+        searching = session.on(Search)
+        if searching is None or not searching.rows:
             return session, []
-        before = history(session, Mode.SEARCH)
-        new = session.line.text != "" and before.place is None
-        if rows == -1 and token_search.row == 0 and not new and before.earlier(session.line.text):
+        before = history(session, Search)
+        new = searching.line.text != "" and before.place is None
+        if rows == -1 and searching.row == 0 and not new and before.earlier(searching.line.text):
             return walk(-1)(session)
-        row = max(0, min(len(token_search.rows) - 1, token_search.row + rows))
-        if row == token_search.row and rows:
-            shown, total = len(token_search.rows), token_search.total
+        row = max(0, min(len(searching.rows) - 1, searching.row + rows))
+        if row == searching.row and rows:
+            shown, total = len(searching.rows), searching.total
             below = f"the likeliest {shown} of {total}: type more of it" if shown < total else "this is the last one"
             return replace(session, notice="this is the likeliest one" if rows < 0 else below), []
-        return replace(session, token_search=replace(token_search, row=row)), []
+        return session.turned(replace(searching, row=row)), []
 
     return go
 
 
+def pick_found(session: Session, row: int) -> Outcome:
+    """Selects a row of what was found."""
+    searching = session.on(Search)
+    return select_found(row - searching.row)(session) if searching else (session, [])
+
+
 def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
-    token_search = session.token_search
-    if token_search is None or not token_search.rows:
-        waiting = token_search is not None and token_search.rows is None
-        nothing = (token_search.fault if token_search else "") or "no token has this text"
+    searching = session.on(Search)
+    if searching is None or not searching.rows:
+        waiting = searching is not None and searching.rows is None
+        nothing = (searching.fault if searching else "") or "no token has this text"
         return replace(session, notice="still searching" if waiting else nothing), []
-    row = token_search.rows[token_search.row]
-    node = token_search.tip.child(row.token)
+    row = searching.rows[searching.row]
+    node = searching.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
-    return go_on(session, token_search.tip, node)
+    return go_on(session, searching.tip, node)
 
 
 # --- typing
@@ -213,48 +228,50 @@ def compose(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     base = session.prompt.place.tip
-    session = replace(_again(session, Mode.INPUT), continuation=Continuation(base, base))
-    return _draft(session) if session.line.text else (session, [])
+    session = _again(session, Input(base=base, tip=base))
+    return _continue(session, _input(session)) if session.line.text else (session, [])
+
+
+def _input(session: Session) -> Input:
+    typing = session.on(Input)
+    assert typing is not None
+    return typing
 
 
 def paste(session: Session, text: str) -> Outcome:
     """Pasted text is typed text. One that was left unfinished waits in the history."""
-    if reason := _unavailable(session):
+    if reason := UNREAD if not session.prompts else _unavailable(session):
         return keep_pasted(session, text, reason), []
-    before = history(session, Mode.INPUT)
-    session = with_history(session, Mode.INPUT, replace(before.remember(before.unfinished), unfinished=""))
+    before = history(session, Input)
+    session = with_history(session, Input, replace(before.remember(before.unfinished), unfinished=""))
     session, _ = compose(session)
     return typed(session, text)
 
 
-def _draft(session: Session) -> Outcome:
-    continuation = session.continuation
-    assert continuation is not None
-    fresh = Continuation(continuation.base, continuation.base)
-    if not session.line.text or session.engine is not EngineStatus.READY:
-        return ask(replace(without(session, ForContinuation), continuation=fresh))
-    if len(session.line.text) > AT_EACH_KEY:
-        told = f"{len(session.line.text):,} characters: Enter appends them"
-        return ask(replace(without(session, ForContinuation), continuation=fresh, notice=told))
+def _continue(session: Session, typing: Input) -> Outcome:
+    fresh = session.turned(replace(typing, tip=typing.base))
+    if not typing.line.text or session.engine is not EngineStatus.READY:
+        return ask(without(fresh, ForContinuation))
+    if len(typing.line.text) > AT_EACH_KEY:
+        told = f"{len(typing.line.text):,} characters: Enter appends them"
+        return ask(replace(without(fresh, ForContinuation), notice=told))
     # What is computed for the text before is not wanted any more; what is finished of it, stays.
-    session, effects = ask(replace(session, continuation=fresh))
-    session, more = tokenize(session, session.line.text, ForContinuation(), continues=True)
-    return replace(session, continuation=continuation), effects + more
+    session, effects = ask(fresh)
+    session, more = tokenize(session, typing.line.text, ForContinuation(), continues=True)
+    return session.turned(typing), effects + more
 
 
 def continuation_tokenized(session: Session, path: list[int], *, entered: bool) -> Outcome:
     """The tokens of what is typed are there; where Enter was pressed, they are appended."""
-    continuation = session.continuation
-    assert continuation is not None
-    session = replace(session, continuation=replace(continuation, tip=continuation.base.descend(path)))
+    typing = _input(session)
+    session = session.turned(replace(typing, tip=typing.base.descend(path)))
     return enter(session) if entered else ask(session)
 
 
 def not_tokenized(session: Session) -> Outcome:
     """What is typed has no tokens, as far as the engine can tell: those of an earlier text are not shown for it."""
-    continuation = session.continuation
-    assert continuation is not None
-    return ask(replace(session, continuation=replace(continuation, tip=continuation.base)))
+    typing = _input(session)
+    return ask(session.turned(replace(typing, tip=typing.base)))
 
 
 def scored(session: Session, base: Node, path: list[int]) -> Outcome:
@@ -277,40 +294,58 @@ def _keep(session: Session, score: Score) -> Outcome:
 
 def enter(session: Session) -> Outcome:
     """Appends what is typed."""
-    continuation = session.continuation
-    if continuation is None or not session.line.text:
+    typing = session.on(Input)
+    if typing is None or not typing.line.text:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
     if session.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
     if tokens := session.newest(ForContinuation):
         return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
-    if continuation.tip is continuation.base:  # the engine has refused it: it may do better now, or says again why not
-        return tokenize(session, session.line.text, ForContinuation(entered=True), continues=True)
-    return go_on(session, continuation.base, continuation.tip)
+    if typing.tip is typing.base:  # the engine has refused it: it may do better now, or says again why not
+        return tokenize(session, typing.line.text, ForContinuation(entered=True), continues=True)
+    return go_on(session, typing.base, typing.tip)
 
 
 def score(session: Session) -> Outcome:
     """Keeps what is typed as a phrase to compare, and makes room for the next."""
-    continuation = session.continuation
-    if continuation is None or not session.line.text:
+    typing = session.on(Input)
+    if typing is None or not typing.line.text:
         return replace(session, notice="type a phrase first"), []
     if session.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
-    text = session.line.text
-    session = with_history(session, Mode.INPUT, history(session, Mode.INPUT).use(text))
-    session = replace(session, line=EMPTY, continuation=Continuation(continuation.base, continuation.base))
+    text = typing.line.text
+    session = with_history(session, Input, history(session, Input).use(text))
+    session = session.turned(Input(base=typing.base, tip=typing.base))
     if tokens := session.newest(ForContinuation):
-        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(continuation.base)}))
-    if continuation.tip is continuation.base:  # as with Enter
-        return tokenize(session, text, ForScore(continuation.base), continues=True)
-    return _keep(session, Score(continuation.base, continuation.tip))
+        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(typing.base)}))
+    if typing.tip is typing.base:  # as with Enter
+        return tokenize(session, text, ForScore(typing.base), continues=True)
+    return _keep(session, Score(typing.base, typing.tip))
 
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
     notice = "the phrases are forgotten" if session.scores else "no phrases were scored"
     return ask(replace(session, scores=(), notice=notice))
+
+
+# --- a name for the session
+
+
+def name(session: Session) -> Outcome:
+    """Asks for a name for the session."""
+    line = EMPTY.typed(history(session, Name).unfinished or session.name)
+    return replace(session, screen=Name(line=line)), []
+
+
+def keep_session(session: Session) -> Outcome:
+    """Keeps the session under the name that is typed."""
+    wanted = session.line.text.strip()
+    if not valid_name(wanted):
+        return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
+    # Put aside, and not used up: it may not be possible to write it.
+    return replace(put_aside(session), notice="keeping"), [Keep(wanted)]
 
 
 # --- the editor

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
-from tokex_gguf.play.actions import Mode
-from tokex_gguf.play.messages import Keep, Outcome, Quit, Save, Send, Suspend
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.play.requests import begin
-from tokex_gguf.play.rules.histories import base_mode, history, put_aside
-from tokex_gguf.play.session import Continuation, EngineStatus, Layer, Palette, Session, TokenSearch, text_of
-from tokex_gguf.values.names import valid_name
-from tokex_gguf.values.text_field import EMPTY
+from tokex_gguf.play.rules.histories import put_aside
+from tokex_gguf.play.screens import PLAY, Help, Input, Screen, Search
+from tokex_gguf.play.session import EngineStatus, Layer, Palette, Session, text_of
 
 CONFIRM = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
@@ -43,12 +42,14 @@ def mouse(session: Session) -> Outcome:
     return replace(session, mouse=not session.mouse, notice=f"mouse {told}"), []
 
 
-def scroll(rows: int, entries: Callable[[Mode], int]) -> Callable[[Session], Outcome]:
-    """Moves the selection in the help; `entries` tells how many it has about a mode."""
+def scroll(rows: int, entries: Callable[[Screen], int]) -> Callable[[Session], Outcome]:
+    """Moves the selection in the help; `entries` tells how many it has about a screen."""
 
     def go(session: Session) -> Outcome:
-        last = entries(session.explained) - 1
-        return replace(session, scroll=max(0, min(last, session.scroll + rows))), []
+        screen = session.screen
+        assert isinstance(screen, Help)
+        last = entries(screen.over) - 1
+        return replace(session, screen=replace(screen, entry=max(0, min(last, screen.entry + rows)))), []
 
     return go
 
@@ -60,37 +61,33 @@ def save(session: Session) -> Outcome:
     return replace(session, notice="saving"), [Save(text_of(session, session.prompt.tip))]
 
 
-def name(session: Session) -> Outcome:
-    """Asks for a name for the session."""
-    line = EMPTY.typed(history(session, Mode.NAME).unfinished or session.name)
-    return replace(session, mode=Mode.NAME, line=line), []
-
-
-def keep(session: Session) -> Outcome:
-    """Keeps the session under the name that is typed."""
-    wanted = session.line.text.strip()
-    if not valid_name(wanted):
-        return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
-    # Put aside, and not used up: it may not be possible to write it.
-    return replace(put_aside(session), notice="keeping"), [Keep(wanted)]
-
-
 def open_help(session: Session) -> Outcome:
-    """Shows the keys of the present mode."""
-    return replace(session, mode=Mode.HELP, explained=session.mode, scroll=0), []
+    """Shows the keys of the present screen."""
+    return replace(session, screen=Help(over=session.screen)), []
 
 
 def close_help(session: Session) -> Outcome:
     """Back to where the help was asked for."""
-    mode = session.explained
-    if mode in (Mode.PLAY, Mode.BROKEN):
-        mode = base_mode(session)
-    return replace(session, mode=mode), []
+    return replace(session, screen=session.current), []
 
 
 def restart(session: Session) -> Outcome:
+    """Starts an engine again that has stopped, or does not answer.
+
+    Asks first, unless it is silent: a long answer may be near its end.
+    """
+    if session.engine is not EngineStatus.DEAD and not session.silence:
+        if session.engine is EngineStatus.READY and not session.waiting:
+            return replace(session, notice="the engine answers: there is nothing to restart"), []
+        if session.confirm is not Action.RESTART:
+            return replace(session, confirm=Action.RESTART, notice=CONFIRM), []
+    return started_anew(session)
+
+
+def started_anew(session: Session) -> Outcome:
     """Starts the engine again."""
-    session = replace(put_aside(session), engine=EngineStatus.LOADING, mode=Mode.PLAY, notice="")
+    session = put_aside(without_engine(session))
+    session = replace(session, engine=EngineStatus.LOADING, screen=PLAY, confirm=None, notice="")
     return session, begin(session, again=True)
 
 
@@ -101,30 +98,16 @@ def beat(session: Session) -> Outcome:
     return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
 
 
-def confirm_restart(session: Session) -> Outcome:
-    """Restarts an engine that does not answer. Asks first, unless it is silent: a long answer may be near its end."""
-    if session.silence:
-        return restart(without_engine(session))
-    if session.engine is EngineStatus.READY and not session.waiting:
-        return replace(session, notice="the engine answers: there is nothing to restart"), []
-    if session.notice != CONFIRM:
-        return replace(session, notice=CONFIRM), []
-    return restart(without_engine(session))
-
-
 def without_engine(session: Session) -> Session:
     """A session whose engine is gone: nothing is asked for any more. What is being typed stays in the line."""
-    continuation, token_search = session.continuation, session.token_search
+    current = session.current
+    match current:
+        case Input():
+            current = replace(current, tip=current.base)
+        case Search():
+            current = Search(line=current.line, tip=current.tip, rows=(), fault="the engine stopped")
     return replace(
-        session,
-        asked={},
-        ahead=0,
-        appending=False,
-        autoplay=False,
-        continuation=continuation and Continuation(continuation.base, continuation.base),
-        token_search=token_search and TokenSearch(token_search.tip, rows=(), fault="the engine stopped"),
-        progress=0.0,
-        unanswered=0,
+        session.turned(current), asked={}, ahead=0, appending=False, autoplay=False, progress=0.0, unanswered=0
     )
 
 

@@ -1,0 +1,89 @@
+"""What the screen is used for. Each screen carries its own state; `commands.SCREENS` has its row. Pure."""
+
+from dataclasses import dataclass
+
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.text_field import EMPTY, TextField
+from tokex_gguf.values.tree import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """One use of the screen, with what belongs to it alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypingScreen(Screen):
+    """One on which keys that print are text."""
+
+    line: TextField = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListScreen(Screen):
+    """One on which a line of a list is selected."""
+
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play(Screen):
+    """The prompt and its table."""
+
+
+PLAY = Play()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search(TypingScreen):
+    """A part of a token is typed; the table shows what has it."""
+
+    tip: Node
+    """After this path."""
+    rows: tuple[Candidate, ...] | None = None
+    """What was found, the most likely first; None before the first answer."""
+    total: int = 0
+    """How many tokens there are with this text."""
+    row: int = 0
+    """The selected one."""
+    fault: str = ""
+    """Why the engine could not search, where it could not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input(TypingScreen):
+    """Text to go on with, or to score, is typed: a continuation of a path."""
+
+    base: Node
+    """The path it goes on from."""
+    tip: Node
+    """The path with the typed tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name(TypingScreen):
+    """A name for the session is typed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree(ListScreen):
+    """All paths that were visited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts(ListScreen):
+    """Open prompts, and texts to start others with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models(ListScreen):
+    """Models on this machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Help(Screen):
+    """The keys of another screen, which it covers."""
+
+    over: Screen
+    entry: int = 0
+    """The selected one."""

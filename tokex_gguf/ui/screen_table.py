@@ -1,0 +1,68 @@
+"""What each screen shows: a path, what stands beside it, and the name of the line that is typed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tokex_gguf.play import screens
+from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.screens import Screen
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.lists import (
+    model_entries,
+    model_lines,
+    prompt_entries,
+    prompt_lines,
+    score_lines,
+    tree_entries,
+    tree_lines,
+)
+from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_lines, table_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """What a screen shows."""
+
+    lines: Callable[[Session, int, int], list[Line]] = table_lines
+    """What stands beside the path, in so many cells and lines at the most."""
+    rows: Callable[[Session, int], Sequence[int]] = table_rows
+    """Its rows on the lines below the heading, where it has so many lines: what a click chooses from."""
+    path: Callable[[Session], Shown] = active_path
+    label: str = ""
+    """What is being typed."""
+
+
+def _no_rows(_session: Session, _height: int) -> Sequence[int]:
+    return ()
+
+
+def _selected_path(session: Session) -> Path:
+    """The tree's selected line to its end."""
+    end = selected_end(session)
+    tips = [prompt.tip for prompt in session.prompts]
+    index = session.active if end is session.prompt.tip else tips.index(end) if end in tips else None
+    return Path(end, end, None, index)
+
+
+def _selected_prompt(session: Session) -> Shown:
+    """The selected prompt, or text to start one with."""
+    screen = session.on(screens.Prompts)
+    row = screen.row if screen else 0
+    if row < len(session.prompts):
+        prompt = session.prompts[row]
+        return Path(prompt.tip, prompt.tip, prompt.cursor, row)
+    index = row - len(session.prompts)
+    return Text(session.starters[index].text[:UNREAD]) if index < len(session.starters) else active_path(session)
+
+
+PANES: dict[type[Screen], Pane] = {
+    screens.Play: Pane(),
+    screens.Search: Pane(label="search"),
+    screens.Input: Pane(score_lines, _no_rows, label="go on with"),
+    screens.Name: Pane(label="name of this session"),
+    screens.Tree: Pane(tree_lines, tree_entries, _selected_path),
+    screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt),
+    screens.Models: Pane(model_lines, model_entries),
+}
+"""Each screen's pane. The help has none: it covers all."""
