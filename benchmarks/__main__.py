@@ -303,18 +303,23 @@ def redraw() -> Row:
             return Size(rows=40, columns=130)
 
     play = Play("hi").answer()
-    tip = play.session.prompt.tip.descend([index * 7919 % 64 for index in range(8000)])
-    first = play.session.prompt.tip
+    tip = play.session.game.prompt.tip.descend([index * 7919 % 64 for index in range(8000)])
+    first = play.session.game.prompt.tip
     for node in tip.nodes(2):
         node.attach_taken(first.taken)  # type: ignore[arg-type]
         node.attach(first.distribution)  # type: ignore[arg-type]
     from dataclasses import replace
 
-    game = Runtime(replace(play.session, prompts=(Prompt(tip),), layer=Layer.PROBABILITY), folder=Path())
+    game = Runtime(
+        replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=Layer.PROBABILITY),
+        folder=Path(),
+    )
     app = App(game, DummyInput(), Output()).application
     times = []
     for index in range(25):
-        game.session = replace(game.session, prompts=(Prompt(tip if index % 2 else tip.parent),))  # type: ignore[arg-type]
+        game.session = replace(
+            game.session, game=replace(game.session.game, prompts=(Prompt(tip if index % 2 else tip.parent),))
+        )  # type: ignore[arg-type]
         began = time.perf_counter()
         app.renderer.render(app, app.layout)
         times.append(time.perf_counter() - began)

@@ -27,7 +27,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.messages import Effect, Message, Send
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.text_field import EMPTY, TextField
@@ -96,13 +96,13 @@ class Play:
     """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
 
     def __init__(self, text: str = "hello", **settings: object) -> None:
-        self.session = Session(Settings(text=text, model="fake.gguf", **settings))  # type: ignore[arg-type]
+        self.session = Session(Game(Settings(text=text, model="fake.gguf", **settings)))  # type: ignore[arg-type]
         self.asked: list[Request] = []
         self.effects: list[Effect] = []
         self.checks: list[Check] = []
         """Comparisons with the tokenizer's own tokens; nothing else waits for them."""
         self.decoded = self.lookaheads = 0
-        self._collect(begin(self.session))
+        self._collect(begin(self.session.game))
 
     def _collect(self, effects: list[Effect]) -> None:
         self.effects = [
@@ -181,7 +181,7 @@ def on(session: Session, kind: type[S]) -> S:
 
 def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row: int = 0) -> Screen:
     """A screen of a kind as it can be in this session, with a text that is typed or a row that is selected."""
-    tip = session.prompt.tip if session.prompts else session.root
+    tip = session.game.prompt.tip if session.game.prompts else session.game.root
     if kind is screens.Search:
         return screens.Search(tip=tip, line=line)
     if kind is screens.Input:

@@ -37,7 +37,7 @@ class Patient:
             self.game.dispatch(message)
 
     def ready(self) -> None:
-        self.until(lambda session: session.ready)
+        self.until(lambda session: session.game.ready)
 
     def screen(self, width: int = 130, height: int = 40) -> str:
         return "\n".join("".join(text for _, text in line) for line in View().screen(self.session, width, height))

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Evaluate, Evaluated, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -46,16 +46,16 @@ class Dice:
 
 
 def test_an_engine_is_one_class(tmp_path: Path) -> None:
-    runtime = Runtime(Session(Settings("ab", "dice")), folder=tmp_path, connect=Dice)
+    runtime = Runtime(Session(Game(Settings("ab", "dice"))), folder=tmp_path, connect=Dice)
     runtime.start()
     while runtime.receive():
         pass
     runtime.dispatch(Action.APPEND)
     while runtime.receive():
         pass
-    assert runtime.session.ready and runtime.session.prompt.tip.depth == 3
-    assert runtime.session.prompt.tip.distribution is not None
-    assert runtime.session.prompt.tip.distribution.entropy_bits == 4.0
+    assert runtime.session.game.ready and runtime.session.game.prompt.tip.depth == 3
+    assert runtime.session.game.prompt.tip.distribution is not None
+    assert runtime.session.game.prompt.tip.distribution.entropy_bits == 4.0
     screen = ["".join(text for _, text in line) for line in View().screen(runtime.session, 100, 30)]
     assert "Dice" in screen[0] and "ready" in screen[-3]
     assert runtime.close() is None

@@ -181,7 +181,7 @@ def test_a_chat_is_asked_for_instead_of_its_text() -> None:
     play.asked.clear()
     play.take(Tokenized(1, [1, 2, 3], {}))
     play.answer()
-    assert play.session.prompt.tip.path() == [1, 2, 3]
+    assert play.session.game.prompt.tip.path() == [1, 2, 3]
 
 
 def test_the_bundled_models_template(tmp_path: Path) -> None:
@@ -221,10 +221,10 @@ def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: 
 
 def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     play, view = started(), View()
-    nodes = play.session.prompt.tip.nodes()
+    nodes = play.session.game.prompt.tip.nodes()
     turns = [node for node in nodes[2:4] if node.taken]
     perplexity = math.exp(-sum(node.taken.logprob for node in turns if node.taken) / len(turns))
-    play.session = replace(play.session, said=frozenset(turns))
+    play.session = replace(play.session, game=replace(play.session.game, said=frozenset(turns)))
 
     def status() -> str:
         return "".join(text for _, text in view.screen(play.session, 130, 40)[-3])
@@ -232,10 +232,10 @@ def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     assert f"assistant's ppl {perplexity:.2e}" in status()
     play.press(Action.APPEND)
     assert f"assistant's ppl {perplexity:.2e}" in status(), "what comes after them changes nothing"
-    while play.session.prompt.tip.depth > 3:
+    while play.session.game.prompt.tip.depth > 3:
         play.press(Action.POP)
     assert "assistant" not in status(), "not all of the turns are there"
-    play.session = replace(play.session, said=None)
+    play.session = replace(play.session, game=replace(play.session.game, said=None))
     assert "assistant" not in status()
 
 

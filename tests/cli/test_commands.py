@@ -165,7 +165,7 @@ def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest
     game = started("abc").session
     names = {"one": "maker/model:Q8_0", "two": "", "three": "\x1b[2J" + "x" * 200 + "/end.gguf"}
     for name, asked in names.items():
-        session = replace(game, settings=replace(game.settings, asked=asked))
+        session = replace(game, game=replace(game.game, settings=replace(game.game.settings, asked=asked)))
         (folder / f"{name}.json").write_bytes(codec.dump(session))
     assert commands.run("sessions", []) == 0
     lines = {line.split()[3]: line for line in capsys.readouterr().out.splitlines()}

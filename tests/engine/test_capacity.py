@@ -79,4 +79,4 @@ def test_a_long_text_is_not_tokenised_at_each_key(monkeypatch: pytest.MonkeyPatc
     play.take(Action.ENTER)
     assert [request.text for request in play.asked if isinstance(request, Tokenize)] == [play.session.line.text]
     play.answer()
-    assert play.session.prompt.tip.depth == 5 + text_entry.AT_EACH_KEY + 1
+    assert play.session.game.prompt.tip.depth == 5 + text_entry.AT_EACH_KEY + 1

@@ -183,20 +183,19 @@ def test_numbers_of_one_model_and_its_cells_stand_side_by_side(changed: dict[str
 
 
 def test_a_game_goes_on_with_the_cells_that_it_was_begun_with() -> None:
-    session = started("abc").session
-    assert session.model is not None
-    session = replace(session, model=replace(session.model, cells="q8_0"))
-    _, sent = begin(session)
+    game = started("abc").session.game
+    assert game.model is not None
+    _, sent = begin(replace(game, model=replace(game.model, cells="q8_0")))
     assert isinstance(sent, Send) and getattr(sent.request, "kv", "") == "q8_0"
 
 
 def test_numbers_of_another_build_are_told() -> None:
     session = started("abc").session
-    assert session.model is not None
-    before, now = replace(session.model, arithmetic="another"), replace(session.model, arithmetic="this one")
-    session, _ = update(replace(session, model=before), now)
+    assert session.game.model is not None
+    before, now = replace(session.game.model, arithmetic="another"), replace(session.game.model, arithmetic="this one")
+    session, _ = update(replace(session, game=replace(session.game, model=before)), now)
     assert "computed by another build or machine" in session.notice
-    assert session.model == now
+    assert session.game.model == now
     session, _ = update(replace(session, notice=""), now)
     assert "another build" not in session.notice
 

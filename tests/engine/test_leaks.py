@@ -39,17 +39,17 @@ def files(pid: int) -> int:
 def step(player: Patient, chance: random.Random) -> None:
     """Something that a player does, and the answer to it."""
     kind = chance.choice(["append"] * 6 + ["pop"] * 4 + ["next"] * 2 + ["copy", "remove", "play", "search", "type"])
-    if player.session.prompt.tip.depth > LONGEST:
+    if player.session.game.prompt.tip.depth > LONGEST:
         kind = "pop"
     if kind == "append":
         player.press(*[Action.DOWN] * chance.randrange(4), Action.APPEND)
     elif kind == "pop":
         player.press(*[Action.POP] * chance.choice([1, 1, 2, 20]))
     elif kind == "play":
-        depth = player.session.prompt.tip.depth
+        depth = player.session.game.prompt.tip.depth
         player.press(Action.AUTOPLAY)
-        player.until(lambda session: session.prompt.tip.depth > depth + 3 or not session.autoplay)
-        if player.session.autoplay:
+        player.until(lambda session: session.game.prompt.tip.depth > depth + 3 or not session.game.autoplay)
+        if player.session.game.autoplay:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
         player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
@@ -59,7 +59,7 @@ def step(player: Patient, chance: random.Random) -> None:
         player.press(
             Action.INPUT, Typed(chance.choice([" the cat", " one"])), chance.choice([Action.ENTER, Action.SCORE])
         )
-        player.until(lambda session: session.on(screens.Input) is None or session.scores)
+        player.until(lambda session: session.on(screens.Input) is None or session.game.scores)
         player.press(Action.CLOSE, Action.CLEAR_SCORES)
     else:
         player.press({"next": Action.NEXT, "copy": Action.COPY, "remove": Action.REMOVE}[kind])

@@ -58,13 +58,13 @@ def test_the_screen_tells_it_and_keeps_it_for_the_prompts_alone() -> None:
     typed = next(one for one in play.asked if isinstance(one, Tokenize))
     play.asked.clear()
     play.take(Tokenized(typed.request, [1], {}, notice="it cannot"))
-    assert play.session.notice == "it cannot" and play.session.notices == ()
+    assert play.session.notice == "it cannot" and play.session.game.notices == ()
     play.take(Typed("c"))
     play.take(Action.ENTER)
     typed = next(one for one in play.asked if isinstance(one, Tokenize))
     play.asked.clear()
     play.take(Tokenized(typed.request, [1], {}, notice="it cannot"))
-    assert play.session.notice == "it cannot" and play.session.notices == ("it cannot",)
+    assert play.session.notice == "it cannot" and play.session.game.notices == ("it cannot",)
 
 
 def printed(model: Path, text: str, folder: Path, *more: str) -> dict[str, list[str]]:

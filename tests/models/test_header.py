@@ -627,11 +627,11 @@ def outcome(path: Path, folder: Path) -> str:
         return "refused"
     player = Patient(folder, path, "the cat", context=min(fit.context or 256, 256), lookahead=0)
     try:
-        player.until(lambda s: s.ready or s.full or s.engine is EngineStatus.DEAD or player.game.quit)
+        player.until(lambda s: s.game.ready or s.game.full or s.game.engine is EngineStatus.DEAD or player.game.quit)
         player.screen(80, 24)
         told = player.game.quit.fault if player.game.quit else player.session.notice
         assert "\n" not in told
-        if player.session.engine is EngineStatus.DEAD:
+        if player.session.game.engine is EngineStatus.DEAD:
             assert told.startswith("the engine stopped ("), told
             return "stopped"
         assert player.game.quit is None or told

@@ -270,7 +270,9 @@ def test_a_session_fetches_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HF_ENDPOINT", hub.address)
     folder = tmp_path / "state" / "tokex-gguf" / "sessions"
     folder.mkdir(parents=True)
-    session = replace(game.session, settings=replace(game.session.settings, model=DEFAULT_MODEL))
+    session = replace(
+        game.session, game=replace(game.session.game, settings=replace(game.session.game.settings, model=DEFAULT_MODEL))
+    )
     (folder / "a.json").write_bytes(codec.dump(session))
     terminal = Terminal("--session", "a", columns=200)
     assert terminal.ends() == 2

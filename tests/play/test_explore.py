@@ -37,7 +37,7 @@ from tokex_gguf.values.tree import Node, entropy_before
 
 
 def paths(play: Play) -> list[list[int]]:
-    return [prompt.tip.path() for prompt in play.session.prompts]
+    return [prompt.tip.path() for prompt in play.session.game.prompts]
 
 
 def playing_keys() -> list[Action]:
@@ -49,7 +49,7 @@ def playing_keys() -> list[Action]:
 
 def cursor(play: Play) -> int | None:
     """Position of the token looked at."""
-    node = play.session.prompt.cursor
+    node = play.session.game.prompt.cursor
     return None if node is None else node.depth - 1
 
 
@@ -61,7 +61,7 @@ def test_looking_back_shows_the_table_before_each_token_and_decodes_nothing() ->
     path, decoded = fake.text_to_path("hello world"), play.decoded
     for position in range(len(path) - 1, 0, -1):
         play.press(Action.CURSOR_BACK)
-        place = play.session.prompt.place
+        place = play.session.game.prompt.place
         assert cursor(play) == position
         expected = fake.ranked(path[:position])
         assert [row.token for row in table(place)][:30] == expected[:30]
@@ -75,10 +75,10 @@ def test_looking_back_shows_the_table_before_each_token_and_decodes_nothing() ->
 
 def test_the_first_token_has_no_table() -> None:
     play = started().press(Action.CURSOR_FIRST)
-    assert cursor(play) == 0 and table(play.session.prompt.place) == ()
+    assert cursor(play) == 0 and table(play.session.game.prompt.place) == ()
     for action in (Action.UP, Action.DOWN, Action.APPEND, Action.SEARCH, Action.INPUT):
         play.press(action)
-        assert len(play.session.prompts) == 1 and isinstance(play.session.screen, screens.Play)
+        assert len(play.session.game.prompts) == 1 and isinstance(play.session.screen, screens.Play)
     assert "nothing comes before the first token" in play.session.notice
 
 
@@ -88,17 +88,17 @@ def test_another_token_at_an_inner_place_opens_a_new_prompt_and_leaves_the_old_o
     play.press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.TOP)
     if fake.ranked(path[:3])[0] == path[3]:
         play.press(Action.DOWN)
-    place = play.session.prompt.place
+    place = play.session.game.prompt.place
     token = table(place)[selected_row(place)].token
     play.press(Action.APPEND)
     assert paths(play) == [path, [*path[:3], token]]
-    assert play.session.active == 1 and cursor(play) is None
-    assert play.session.prompts[0].cursor is not None, "the old prompt still looks there"
+    assert play.session.game.active == 1 and cursor(play) is None
+    assert play.session.game.prompts[0].cursor is not None, "the old prompt still looks there"
 
 
 def test_the_token_that_was_taken_opens_nothing() -> None:
     play = started().press(Action.CURSOR_BACK, Action.APPEND)
-    assert len(play.session.prompts) == 1 and "was taken here" in play.session.notice
+    assert len(play.session.game.prompts) == 1 and "was taken here" in play.session.notice
 
 
 def test_popping_is_for_the_tip() -> None:
@@ -110,18 +110,18 @@ def test_popping_is_for_the_tip() -> None:
 
 def test_what_was_selected_at_the_tip_is_selected_again_there() -> None:
     play = started().press(Action.DOWN, Action.DOWN)
-    before = play.session.prompt
+    before = play.session.game.prompt
     play.press(Action.CURSOR_FAR_BACK, Action.DOWN, Action.CURSOR_TIP)
-    assert play.session.prompt == before
+    assert play.session.game.prompt == before
 
 
 def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
     play = started("hello").press(PointedAtToken(2))
     assert cursor(play) == 2
     play.press(PointedAtRow(4))
-    assert selected_row(play.session.prompt.place) == 4
+    assert selected_row(play.session.game.prompt.place) == 4
     play.press(PointedAtRow(4000))
-    assert selected_row(play.session.prompt.place) == len(table(play.session.prompt.place)) - 1
+    assert selected_row(play.session.game.prompt.place) == len(table(play.session.game.prompt.place)) - 1
     play.press(PointedAtToken(99))
     assert cursor(play) is None
 
@@ -171,7 +171,9 @@ def test_a_key_that_does_nothing_says_why(before: tuple[Message, ...], key: Mess
     play.press(key)
     assert why in play.session.notice
     assert len(play.session.notice) < 60, "it fits into the smallest screen"
-    was = replace(was, cost=play.session.cost)  # what the key before it had cost is not told any more
+    was = replace(
+        was, game=replace(was.game, cost=play.session.game.cost)
+    )  # what the key before it had cost is not told any more
     assert replace(play.session, notice="") == was, "and nothing else happens"
 
 
@@ -203,20 +205,20 @@ def test_without_an_engine_a_click_still_looks_at_a_token() -> None:
 @pytest.mark.parametrize("key", [Action.HIGHEST_SURPRISAL, Action.HIGHEST_ENTROPY])
 def test_one_key_leads_to_the_highest_and_on_to_the_next(key: Action) -> None:
     play = started("hello")
-    nodes = play.session.prompt.tip.nodes(1)
+    nodes = play.session.game.prompt.tip.nodes(1)
     bits = [node.surprisal if key is Action.HIGHEST_SURPRISAL else entropy_before(node) for node in nodes]
     values = [(node, value) for node, value in zip(nodes, bits, strict=True) if value is not None]
     ordered = sorted(values, key=lambda pair: pair[1], reverse=True)
     assert len(ordered) == 4
     for node, _ in ordered:
         play.press(key)
-        assert play.session.prompt.cursor is node
+        assert play.session.game.prompt.cursor is node
     play.press(key)
-    assert play.session.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
+    assert play.session.game.prompt.cursor is ordered[-1][0] and "leads to #1" in play.session.notice
     other = Action.HIGHEST_SURPRISAL if key is Action.HIGHEST_ENTROPY else Action.HIGHEST_ENTROPY
     for before in (Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.CURSOR_BACK, other):
         play.press(before, key)
-        assert play.session.prompt.cursor is ordered[0][0], "only after itself it goes on to the next"
+        assert play.session.game.prompt.cursor is ordered[0][0], "only after itself it goes on to the next"
     assert started("h").press(key).session.notice == rule_cursor.NONE
 
 
@@ -234,7 +236,7 @@ def test_notable_is_the_highest_tenth_or_what_reaches_the_threshold() -> None:
 
 def test_n_goes_round_the_most_surprising_tokens() -> None:
     play = started("hello world, how are you")
-    nodes = play.session.prompt.tip.nodes()
+    nodes = play.session.game.prompt.tip.nodes()
     bits = {node.depth - 1: node.surprisal for node in nodes[1:]}
     best = sorted(sorted(bits, key=lambda place: -(bits[place] or 0))[:3])
     seen = []
@@ -281,7 +283,7 @@ def rows_found(play: Play) -> tuple[Candidate, ...]:
 
 def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
     play = searching()
-    path = play.session.prompt.tip.path()
+    path = play.session.game.prompt.tip.path()
     assert [row.token for row in rows_found(play)] == fake.ranked(path)
     play.press(Typed("A"))
     wanted = [token for token in fake.ranked(path) if "a" in PIECES[token].data.decode().lower()]
@@ -292,13 +294,13 @@ def test_a_search_is_sorted_by_probability_with_true_ranks() -> None:
 def test_what_was_found_is_appended_and_nothing_is_asked_about_it_twice() -> None:
     play = searching()
     play.press(*[Action.PAGE_DOWN] * 7)
-    path, last = play.session.prompt.tip.path(), fake.ranked(play.session.prompt.tip.path())[-1]
+    path, last = play.session.game.prompt.tip.path(), fake.ranked(play.session.game.prompt.tip.path())[-1]
     play.take(Action.APPEND)
     (request,) = play.asked
     assert isinstance(request, Evaluate) and request.start == len(path), "only the new token"
     play.answer()
     assert paths(play) == [[*path, last]] and isinstance(play.session.screen, screens.Play)
-    assert play.session.prompt.tip.taken == fake.taken(path, last)
+    assert play.session.game.prompt.tip.taken == fake.taken(path, last)
 
 
 def test_only_the_newest_search_counts() -> None:
@@ -342,7 +344,7 @@ def test_typed_text_shows_its_probability_and_enter_appends_it_for_nothing() -> 
     assert paths(play) == [path], "nothing is appended yet"
     decoded = play.decoded
     play.press(Action.ENTER)
-    assert paths(play) == [[*path, *typed]] and play.session.ready and play.decoded == decoded
+    assert paths(play) == [[*path, *typed]] and play.session.game.ready and play.decoded == decoded
 
 
 def test_enter_right_after_the_last_letter_waits_for_the_tokens() -> None:
@@ -363,9 +365,9 @@ def test_typing_goes_on_from_the_text_and_adds_nothing() -> None:
 
 def test_escape_leaves_the_prompt_as_it_was() -> None:
     play = started("hello").press(Action.DOWN)
-    before = play.session.prompt
+    before = play.session.game.prompt
     play.press(Action.INPUT, Typed("wo"), Action.CLOSE)
-    assert play.session.prompt == before and play.session.on(screens.Input) is None and play.session.ready
+    assert play.session.game.prompt == before and play.session.on(screens.Input) is None and play.session.game.ready
 
 
 def test_phrases_are_scored_against_each_other() -> None:
@@ -373,20 +375,20 @@ def test_phrases_are_scored_against_each_other() -> None:
     play.press(Action.SCORE, Typed("ab"), Action.SCORE)
     path = fake.text_to_path("hello")
     assert paths(play) == [path] and play.session.line.text == ""
-    second, first = play.session.scores  # the one that was scored again comes last
+    second, first = play.session.game.scores  # the one that was scored again comes last
     tokens = fake.text_to_path("ab")
     expected = fake.logprobs(path)[tokens[0]] + fake.logprobs([*path, tokens[0]])[tokens[1]]
     assert first.logprob == pytest.approx(expected)
     assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
-    share = shares(play.session.scores)[1]
+    share = shares(play.session.game.scores)[1]
     assert first.logprob is not None and second.logprob is not None
     assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
-    assert sum(value or 0 for value in shares(play.session.scores)) == pytest.approx(1.0)
+    assert sum(value or 0 for value in shares(play.session.game.scores)) == pytest.approx(1.0)
     assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]
     play.press(Action.CLOSE)
-    assert play.session.scores, "they stay until they are cleared"
+    assert play.session.game.scores, "they stay until they are cleared"
     play.press(Action.CLEAR_SCORES)
-    assert play.session.scores == ()
+    assert play.session.game.scores == ()
 
 
 def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
@@ -394,7 +396,7 @@ def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
     play.take(Typed("ab"))
     play.take(Action.SCORE)
     play.answer()
-    assert [score.logprob is not None for score in play.session.scores] == [True]
+    assert [score.logprob is not None for score in play.session.game.scores] == [True]
 
 
 def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
@@ -405,9 +407,11 @@ def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
         play.take(Action.SCORE)
     play.answer()
     path = fake.text_to_path("hello")
-    assert [score.tip.path()[5:] for score in play.session.scores] == [fake.text_to_path(t) for t in ("ab", "c", "de")]
-    assert all(score.logprob is not None for score in play.session.scores)
-    assert play.session.prompt.tip.path() == path and play.session.line.text == ""
+    assert [score.tip.path()[5:] for score in play.session.game.scores] == [
+        fake.text_to_path(t) for t in ("ab", "c", "de")
+    ]
+    assert all(score.logprob is not None for score in play.session.game.scores)
+    assert play.session.game.prompt.tip.path() == path and play.session.line.text == ""
 
 
 def test_what_is_typed_after_enter_is_not_part_of_the_text() -> None:
@@ -442,13 +446,13 @@ def test_a_phrase_that_does_not_fit_is_told_and_not_asked_for_again() -> None:
     play = started("hello").press(Action.INPUT)
     play.take(Typed("ab"))
     play.take(Action.SCORE)
-    while play.session.pending is None:
+    while play.session.game.pending is None:
         play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
     play.asked.clear()
-    play.take(Failed(play.session.pending, "context full (5/5)", 5))
-    assert "context full" in play.session.notice and play.session.scores == () and not play.asked
+    play.take(Failed(play.session.game.pending, "context full (5/5)", 5))
+    assert "context full" in play.session.notice and play.session.game.scores == () and not play.asked
     play.press(Action.CLOSE, Action.APPEND)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 def test_pasted_text_is_typed_text() -> None:
@@ -476,8 +480,8 @@ def test_the_engines_death_leaves_every_mode_safely(opened: Action, helped: bool
         play.press(Action.HELP)
     play.take(EngineDied("SIGSEGV"))
     play.press(Action.CLOSE, Action.CLOSE, Action.RESTART, Action.APPEND)
-    assert play.session.ready and isinstance(play.session.screen, screens.Play)
-    assert len(play.session.prompt.tip.path()) == 6
+    assert play.session.game.ready and isinstance(play.session.screen, screens.Play)
+    assert len(play.session.game.prompt.tip.path()) == 6
 
 
 # --- the editor
@@ -493,7 +497,7 @@ def test_the_editor_gets_the_text_and_what_it_leaves_becomes_the_prompt() -> Non
     assert paths(play) == [fake.text_to_path("help me")]
     assert play.decoded == decoded + 4, "the common beginning is known"
     play.press(Action.EDIT, Edited(effect.text))
-    assert len(play.session.prompts) == 1
+    assert len(play.session.game.prompts) == 1
 
 
 def test_an_unchanged_or_empty_text_changes_nothing() -> None:
@@ -515,7 +519,7 @@ def test_the_tree_has_every_path_visited_folded_and_the_likeliest_first() -> Non
     play = started("hello").press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.DOWN, Action.APPEND)
     path = fake.text_to_path("hello")
     best = fake.ranked(path)[:2]
-    lines = branches(play.session.prompt.tip, {play.session.prompt.tip})
+    lines = branches(play.session.game.prompt.tip, {play.session.game.prompt.tip})
     assert [([node.token for node in line.nodes], line.depth) for line in lines] == [
         (path, 0),
         ([best[0], fake.ranked([*path, best[0]])[0]], 1),
@@ -526,7 +530,7 @@ def test_the_tree_has_every_path_visited_folded_and_the_likeliest_first() -> Non
 def test_the_tree_does_not_show_what_was_only_foreseen() -> None:
     play = started("hello", lookahead=4)
     assert play.lookaheads == 4
-    assert len(branches(play.session.prompt.tip, ())) == 1
+    assert len(branches(play.session.game.prompt.tip, ())) == 1
 
 
 def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
@@ -536,7 +540,7 @@ def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
     play.press(Action.TREE, Action.UP, Action.ENTER)
     assert paths(play) == [[*path, best[0]]] and isinstance(play.session.screen, screens.Play)
     play.press(Action.TREE, Action.BOTTOM, Action.OPEN)
-    assert paths(play) == [[*path, best[0]], [*path, best[1]]] and play.session.active == 1
+    assert paths(play) == [[*path, best[0]], [*path, best[1]]] and play.session.game.active == 1
     assert play.decoded == decoded
 
 
@@ -557,35 +561,35 @@ def test_the_list_has_open_prompts_and_starters() -> None:
     assert any(isinstance(effect, ListStarters) for effect in play.effects)
     play.take(Listed((Starter("a.txt", "abc"), Starter("b.txt", "x"))))
     play.press(Action.UP, Action.ENTER)
-    assert play.session.active == 0 and isinstance(play.session.screen, screens.Play)
+    assert play.session.game.active == 0 and isinstance(play.session.screen, screens.Play)
     play.press(Action.PROMPTS, Action.DOWN, Action.DOWN, Action.ENTER)
-    assert play.session.prompt.tip.path() == fake.text_to_path("abc")
-    assert len(play.session.prompts) == 3 and play.session.active == 1
+    assert play.session.game.prompt.tip.path() == fake.text_to_path("abc")
+    assert len(play.session.game.prompts) == 3 and play.session.game.active == 1
 
 
 def test_no_more_prompts_than_there_can_be() -> None:
     play = started("hello", max_prompts=1).press(Action.PROMPTS)
     play.take(Listed((Starter("a.txt", "abc"),)))
     play.press(Action.BOTTOM, Action.ENTER)
-    assert len(play.session.prompts) == 1 and "removes one" in play.session.notice
+    assert len(play.session.game.prompts) == 1 and "removes one" in play.session.notice
 
 
 def test_digits_go_to_open_prompts() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Go(0))
-    assert play.session.active == 0
+    assert play.session.game.active == 0
     play.press(Go(1), Go(7))
-    assert play.session.active == 1 and "no prompt 8" in play.session.notice
+    assert play.session.game.active == 1 and "no prompt 8" in play.session.notice
     play.press(Action.PROMPTS, Go(0))
-    assert play.session.active == 0 and isinstance(play.session.screen, screens.Play)
+    assert play.session.game.active == 0 and isinstance(play.session.screen, screens.Play)
 
 
 def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Go(0), Action.CURSOR_BACK)
-    before, decoded = play.session.prompts, play.decoded
+    before, decoded = play.session.game.prompts, play.decoded
     play.press(Action.REMOVE)
-    assert len(play.session.prompts) == 1
+    assert len(play.session.game.prompts) == 1
     play.press(Action.UNDO)
-    assert play.session.prompts == before and play.session.active == 0 and play.decoded == decoded
+    assert play.session.game.prompts == before and play.session.game.active == 0 and play.decoded == decoded
     play.press(Action.UNDO)
     assert "no removed prompt" in play.session.notice
 
@@ -607,7 +611,7 @@ def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> No
     before = play.session
     play.take(Unbound("q"))
     assert re.fullmatch(f"q does nothing here: {way}", play.session.notice)
-    assert replace(play.session, notice="") == replace(before, notice="", cost=Cost())
+    assert replace(play.session, notice="") == replace(before, game=replace(before.game, cost=Cost()), notice="")
     play.take(Unbound(""))
     assert play.session.notice.startswith("this key does nothing here")
 
@@ -623,17 +627,17 @@ def test_pasting_where_text_is_not_wanted_says_so() -> None:
 
 def test_a_path_that_is_not_the_tokenizers_own_is_told_once() -> None:
     play = started("hello")
-    tip = play.session.prompt.tip
+    tip = play.session.game.prompt.tip
     assert tip.checked and tip.differs is None
     play.take(Action.APPEND)
     play.answer()
-    play.session.prompt.tip.checked = False
+    play.session.game.prompt.tip.checked = False
     play.take(Unbound("q"))
     (check,) = play.checks
     play.take(Unbound("q"))
     assert len(play.checks) == 1, "asked once"
     play.take(Checked(check.request, 3))
-    assert play.session.prompt.tip.differs == 3
+    assert play.session.game.prompt.tip.differs == 3
 
 
 def test_palettes_and_the_mouse() -> None:
@@ -646,7 +650,7 @@ def test_palettes_and_the_mouse() -> None:
 def test_look_ahead_rests_while_one_looks_back_or_types() -> None:
     for action in (Action.CURSOR_BACK, Action.INPUT, Action.SEARCH):
         play = started("hello", lookahead=4)
-        tip = play.session.prompt.tip
+        tip = play.session.game.prompt.tip
         tip.children.clear()
         play.take(action)
         assert not any(isinstance(request, Lookahead) for request in play.asked)
@@ -673,8 +677,8 @@ def test_scoring_tells_when_only_some_phrases_begin_with_a_space(monkeypatch: py
 
 def test_autoplay_from_an_inner_place_says_where_it_begins() -> None:
     play = started().press(Action.CURSOR_BACK, Action.AUTOPLAY)
-    assert not play.session.autoplay and "Esc goes there" in play.session.notice
-    assert play.session.prompt.cursor is not None
+    assert not play.session.game.autoplay and "Esc goes there" in play.session.notice
+    assert play.session.game.prompt.cursor is not None
 
 
 def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
@@ -685,18 +689,18 @@ def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
     evaluations = 0
     while play.asked:
         request = play.asked.pop(0)
-        if isinstance(request, Evaluate) and request.request == play.session.pending:
+        if isinstance(request, Evaluate) and request.request == play.session.game.pending:
             evaluations += 1
             if len(request.path) > 7:
                 play.take(Failed(request.request, "context full (7/7)", 7))
                 assert "context full" in play.session.notice and "↑" in play.session.notice
                 continue
-        wanted = not isinstance(request, Evaluate) or request.request == play.session.pending
+        wanted = not isinstance(request, Evaluate) or request.request == play.session.game.pending
         if wanted and (reply := play.reply(request)):
             play.take(reply)
-    texts = [score.tip.path()[5:] for score in play.session.scores]
+    texts = [score.tip.path()[5:] for score in play.session.game.scores]
     assert texts == [fake.text_to_path(text) for text in ("ab", "f")] and evaluations >= 2
-    assert all(score.logprob is not None for score in play.session.scores) and play.session.ready
+    assert all(score.logprob is not None for score in play.session.game.scores) and play.session.game.ready
 
 
 # --- commands
@@ -726,10 +730,12 @@ def test_no_key_has_two_commands_on_a_screen(kind: type[Screen]) -> None:
 def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -> None:
     """As the distribution after it, which no row of the comparison shows."""
     play = started().press(Action.INPUT, Typed("w"), Action.SCORE)
-    (score,) = play.session.scores
+    (score,) = play.session.game.scores
     assert score.logprob is not None
     purpose = ForEvaluation((score.tip,), score.tip.depth - 1, None)
-    play.session = replace(play.session, asked={**play.session.asked, 99: purpose})
+    play.session = replace(
+        play.session, game=replace(play.session.game, asked={**play.session.game.asked, 99: purpose})
+    )
     play.session = replace(play.session, screen=screens.Input(base=score.base, tip=score.tip))
     play.take(Failed(99, "no", 5))
-    assert play.session.scores == (score,)
+    assert play.session.game.scores == (score,)

@@ -127,7 +127,7 @@ def looking_ahead() -> Play:
 
 def checking() -> Play:
     play = started()
-    play.session.prompt.tip.checked = False
+    play.session.game.prompt.tip.checked = False
     play.take(Action.LAYER)
     return play
 
@@ -156,7 +156,7 @@ def test_every_purpose_is_tried() -> None:
 
 
 def asked_for(session: Session, kind: type[Purpose]) -> int:
-    found = session.newest(kind)
+    found = session.game.newest(kind)
     assert found
     return found[0]
 
@@ -178,14 +178,14 @@ def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> 
         assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
     asked = len(play.asked), len(play.checks)
     play.answer()
-    assert not play.session.waiting and not play.session.newest(ForScore)
-    assert silent or number not in play.session.asked
+    assert not play.session.game.waiting and not play.session.game.newest(ForScore)
+    assert silent or number not in play.session.game.asked
     play.take(Action.LAYER)
     assert not silent or asked == (0, 0), "it is not asked for again and again"
     for _ in range(2):
         play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
     play.press(Action.APPEND)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 def test_a_refused_search_says_so_until_there_is_another_answer() -> None:
@@ -207,16 +207,16 @@ def test_a_refused_text_appends_no_earlier_one() -> None:
     play.asked.clear()
     play.take(Failed(asked_for(play.session, ForContinuation), REASON))
     play.press(Action.ENTER)
-    assert [prompt.tip.path() for prompt in play.session.prompts] == [fake.text_to_path("helloab")]
+    assert [prompt.tip.path() for prompt in play.session.game.prompts] == [fake.text_to_path("helloab")]
 
 
 def test_two_edited_texts_both_become_prompts() -> None:
     play = started("hello").press(Action.COPY)
     play.take(Edited("one"))
     play.take(Edited("two"))
-    assert len([p for p in play.session.asked.values() if isinstance(p, ForNewPrompt)]) == 2
+    assert len([p for p in play.session.game.asked.values() if isinstance(p, ForNewPrompt)]) == 2
     play.answer()
-    assert not play.session.waiting
+    assert not play.session.game.waiting
 
 
 @pytest.mark.parametrize("state", [state for state in ASKING if ASKING[state] not in (ForCheck, ForSearch)])
@@ -241,13 +241,13 @@ def test_only_the_newest_evaluation_is_waited_for() -> None:
     play = evaluating()
     for key in (Action.POP, Action.POP, Action.APPEND, Action.AUTOPLAY, Action.POP):
         play.take(key)
-        assert sum(purpose.awaited for purpose in play.session.asked.values()) <= 1
+        assert sum(purpose.awaited for purpose in play.session.game.asked.values()) <= 1
 
 
 def test_a_starting_text_that_ends_the_engine_is_named_and_tried_once_more_at_the_most() -> None:
     play = starting()
     for _ in range(2):
-        assert play.session.newest(ForStart)
+        assert play.session.game.newest(ForStart)
         play.asked.clear()
         play.take(EngineDied("SIGSEGV"))
         if play.effects[-1:] and isinstance(play.effects[-1], Quit):
@@ -283,4 +283,4 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
     for _ in range(8):
         play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
         View().screen(play.session, 130, 40)
-    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.scores))
+    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.game.scores))

@@ -1,6 +1,6 @@
 """Another model in the app: the texts come along, what was played stays, loading can be broken off."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.screens import ListScreen
-from tokex_gguf.play.session import OF_ENGINE, OF_GAME, OF_SCREEN, EngineStatus, Layer, Session
+from tokex_gguf.play.session import EngineStatus, Game, Layer
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -87,7 +87,7 @@ def other(play: Play) -> Play:
 
 
 def paths(play: Play) -> list[list[int]]:
-    return [prompt.tip.path() for prompt in play.session.prompts]
+    return [prompt.tip.path() for prompt in play.session.game.prompts]
 
 
 def test_the_list_shows_the_models_and_which_is_played() -> None:
@@ -106,7 +106,7 @@ def test_what_cannot_be_chosen_says_why() -> None:
     assert play.session.notice == "bad.gguf cannot be used: it ends too early"
     play = listed().press(Action.DOWN, Action.ENTER)
     play.take(NotPrepared("other.gguf", "other.gguf: it needs 9 GB"))
-    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.settings.model == "fake.gguf"
+    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.game.settings.model == "fake.gguf"
 
 
 def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
@@ -115,9 +115,9 @@ def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
     texts = [bytes(byte for token in path for byte in PIECES[token].data).decode() for path in paths(play)]
     other(_relisted(play))
     assert paths(play) == [text_to_path(text) for text in texts]
-    assert (play.session.active, len(paths(play))) == (1, 3)
-    assert play.session.layer is Layer.PROBABILITY and play.session.ready
-    assert play.session.model == OTHER
+    assert (play.session.game.active, len(paths(play))) == (1, 3)
+    assert play.session.layer is Layer.PROBABILITY and play.session.game.ready
+    assert play.session.game.model == OTHER
 
 
 def _relisted(play: Play) -> Play:
@@ -128,14 +128,17 @@ def _relisted(play: Play) -> Play:
 
 def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
     play = listed()
-    play.session = replace(play.session, settings=replace(play.session.settings, asked="maker/fake:Q8_0"))
+    play.session = replace(
+        play.session,
+        game=replace(play.session.game, settings=replace(play.session.game.settings, asked="maker/fake:Q8_0")),
+    )
     chosen(play)
-    assert play.session.settings.model == "other.gguf"
+    assert play.session.game.settings.model == "other.gguf"
     play.take(OTHER)
     assert play.answer().session.other_games["fake.gguf"].settings.asked == "maker/fake:Q8_0"
     play.session = replace(play.session, preparing="fake.gguf")
     play.take(Prepared("fake.gguf", Fit(0, 5000)))
-    assert play.session.settings.model == "fake.gguf" and play.session.settings.asked == "maker/fake:Q8_0"
+    assert play.session.game.settings.model == "fake.gguf" and play.session.game.settings.asked == "maker/fake:Q8_0"
 
 
 def test_a_new_listing_moves_no_selection() -> None:
@@ -161,8 +164,8 @@ def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
     play.take(Prepared("fake.gguf", Fit(0)))
     play.answer()
     assert paths(play) == prompts and play.decoded == decoded
-    assert play.session.prompts == before.prompts and play.session.root is before.root
-    assert play.session.ready and list(play.session.other_games) == ["other.gguf"]
+    assert play.session.game.prompts == before.game.prompts and play.session.game.root is before.game.root
+    assert play.session.game.ready and list(play.session.other_games) == ["other.gguf"]
     # And to the other one again: as that was left.
     other_paths = [prompt.tip.path() for prompt in play.session.other_games["other.gguf"].prompts]
     other(_relisted(play))
@@ -172,7 +175,7 @@ def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
 @pytest.mark.parametrize("moment", ["at once", "while it loads"])
 def test_escape_while_loading_goes_back(moment: str) -> None:
     play = listed()
-    before = play.session.prompts
+    before = play.session.game.prompts
     chosen(play)
     if moment == "while it loads":
         play.take(Loading(0.5))
@@ -181,7 +184,7 @@ def test_escape_while_loading_goes_back(moment: str) -> None:
     play.take(Action.CURSOR_TIP)
     assert isinstance(play.asked[0], Load) and play.asked[0].path == "fake.gguf"
     play.answer()
-    assert play.session.prompts == before and play.session.ready and not play.session.origin
+    assert play.session.game.prompts == before and play.session.game.ready and not play.session.origin
     assert play.session.notice == "loading was broken off"
 
 
@@ -192,11 +195,11 @@ def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) ->
     play.take(fault)
     assert not any(isinstance(effect, Quit) for effect in play.effects)
     play.answer()
-    assert play.session.ready and play.session.settings.model == "fake.gguf"
+    assert play.session.game.ready and play.session.game.settings.model == "fake.gguf"
     assert "back to the model before" in play.session.notice
     # If that one fails as well, nothing goes round in circles.
     play.take(EngineDied("SIGSEGV"))
-    assert play.session.engine is EngineStatus.DEAD and isinstance(play.session.screen, screens.Play)
+    assert play.session.game.engine is EngineStatus.DEAD and isinstance(play.session.screen, screens.Play)
 
 
 def test_a_text_without_tokens_there_is_left_out() -> None:
@@ -210,7 +213,7 @@ def test_a_text_without_tokens_there_is_left_out() -> None:
     play.asked.remove(second)
     play.take(Failed(second.request, "this text has no tokens"))
     play.answer()
-    assert paths(play) == [[1, 2]] and not play.session.carried
+    assert paths(play) == [[1, 2]] and not play.session.game.carried
 
 
 def test_a_dead_engine_is_no_obstacle() -> None:
@@ -219,7 +222,7 @@ def test_a_dead_engine_is_no_obstacle() -> None:
     play.take(Action.MODELS)
     play.take(ListedModels(ENTRIES))
     other(play)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 def again(play: Play, file: str = "fake.gguf") -> Play:
@@ -237,32 +240,32 @@ def rich() -> Play:
     """A game with prompts, a removed one, a branch and a score."""
     play = started("ab").press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.COPY, Action.POP)
     play.press(Action.COPY, Action.REMOVE, Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
-    assert len(play.session.removed) == len(play.session.scores) == 1
+    assert len(play.session.game.removed) == len(play.session.game.scores) == 1
     return play
 
 
-def game(session: Session) -> tuple[object, ...]:
+def game(one: Game) -> tuple[object, ...]:
     """What was played, as it must be found again."""
-    return session.root, session.prompts, session.active, session.removed, session.scores
+    return one.root, one.prompts, one.active, one.removed, one.scores
 
 
 def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
     play = rich()
-    before = game(play.session)
+    before = game(play.session.game)
     play.take(EngineDied("SIGSEGV"))
     again(play)
-    assert play.session.engine is EngineStatus.LOADING and game(play.session) == before
+    assert play.session.game.engine is EngineStatus.LOADING and game(play.session.game) == before
     assert not play.session.origin and not play.session.other_games
     play.take(Action.CURSOR_TIP)  # there is no model to go back to
     play.take(Loading(0.5))
     play.answer()
-    assert game(play.session) == before and play.session.ready
+    assert game(play.session.game) == before and play.session.game.ready
     # Also where it dies again, after another model in between.
     again(again(play, "other.gguf").answer()).answer()
     play.take(EngineDied("SIGKILL"))
     again(play)
     play.take(Failed(None, "it is broken"))
-    assert game(play.session) == before and play.session.engine is EngineStatus.DEAD
+    assert game(play.session.game) == before and play.session.game.engine is EngineStatus.DEAD
     assert list(play.session.other_games) == ["other.gguf"]
 
 
@@ -284,42 +287,42 @@ def test_a_file_that_is_loaded_again_is_checked_again() -> None:
 @pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
 def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -> None:
     play = again(rich(), "other.gguf").answer().press(Action.APPEND, Action.COPY)
-    there = game(play.session)
+    there = game(play.session.game)
     again(play).answer()
     again(play, "other.gguf")
     play.take(Loading(0.5))
     play.take(fault)
     play.answer()
-    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
     assert game(play.session.other_games["other.gguf"]) == there
     again(play, "other.gguf").answer()
-    assert game(play.session) == there
+    assert game(play.session.game) == there
 
 
 def test_from_a_model_that_is_loading_the_way_back_leads_to_what_was_played() -> None:
     play = rich()
-    before = game(play.session)
+    before = game(play.session.game)
     again(play, "other.gguf")
     again(play, "third.gguf")
     assert play.session.origin == "fake.gguf" and list(play.session.other_games) == ["fake.gguf"]
-    assert (play.session.settings.text, len(play.session.carried)) == (" Q R", 1)
+    assert (play.session.game.settings.text, len(play.session.game.carried)) == (" Q R", 1)
     play.asked.clear()
     play.take(Action.CURSOR_TIP)
     play.answer()
-    assert game(play.session) == before and play.session.ready
+    assert game(play.session.game) == before and play.session.game.ready
 
 
 def test_the_model_that_was_left_while_it_was_loading_can_be_chosen() -> None:
     play = rich()
-    before = game(play.session)
+    before = game(play.session.game)
     again(again(play, "other.gguf"))
-    assert play.session.origin == "" and game(play.session) == before
-    assert play.answer().session.ready and not play.session.other_games
+    assert play.session.origin == "" and game(play.session.game) == before
+    assert play.answer().session.game.ready and not play.session.other_games
 
 
 def test_texts_without_tokens_in_the_other_model_lead_back() -> None:
     play = rich()
-    before = game(play.session)
+    before = game(play.session.game)
     again(play, "other.gguf")
     play.asked.clear()
     play.take(OTHER)
@@ -330,7 +333,7 @@ def test_texts_without_tokens_in_the_other_model_lead_back() -> None:
     assert not any(isinstance(effect, Quit) for effect in play.effects)
     assert "this text has no tokens: back to the model before" in play.session.notice
     play.answer()
-    assert game(play.session) == before and play.session.ready
+    assert game(play.session.game) == before and play.session.game.ready
 
 
 def test_only_the_model_chosen_last_is_loaded() -> None:
@@ -342,9 +345,9 @@ def test_only_the_model_chosen_last_is_loaded() -> None:
         assert Prepare(file, file) in play.effects
     play.take(NotPrepared("other.gguf", "it needs 9 GB"))
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
     play.take(Prepared("third.gguf", Fit(0)))
-    assert play.session.settings.model == "third.gguf"
+    assert play.session.game.settings.model == "third.gguf"
 
 
 def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
@@ -354,7 +357,7 @@ def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
     play.take(Action.CURSOR_TIP)
     assert "the model stays" in play.session.notice
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.settings.model == "fake.gguf" and play.session.ready
+    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
 
 
 def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None:
@@ -364,20 +367,18 @@ def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None
     start = play.asked.pop()
     assert isinstance(start, Tokenize)
     play.take(Tokenized(start.request, text_to_path(start.text), PIECES))
-    assert (len(play.session.prompts), len(play.session.carried)) == (1, 1)
+    assert (len(play.session.game.prompts), len(play.session.game.carried)) == (1, 1)
     again(play, "third.gguf")
-    assert play.session.other_games["other.gguf"].carried and len(play.session.carried) == 1
-    assert len(play.answer().session.prompts) == 2
-    assert len(again(play, "other.gguf").answer().session.prompts) == 2
+    assert play.session.other_games["other.gguf"].carried and len(play.session.game.carried) == 1
+    assert len(play.answer().session.game.prompts) == 2
+    assert len(again(play, "other.gguf").answer().session.game.prompts) == 2
 
 
-def test_what_belongs_to_the_screen_stays_and_every_field_is_decided_upon() -> None:
+def test_what_belongs_to_the_screen_stays() -> None:
     play = rich()
     play.session = replace(play.session, name="mine", layer=Layer.RANK)
     again(play, "other.gguf").answer()
     assert (play.session.name, play.session.layer) == ("mine", Layer.RANK)
-    parts = [*OF_GAME, *OF_SCREEN, *OF_ENGINE]
-    assert sorted(parts) == sorted(field.name for field in fields(Session))
 
 
 def test_late_answers_of_the_engine_before_change_nothing() -> None:
@@ -388,7 +389,11 @@ def test_late_answers_of_the_engine_before_change_nothing() -> None:
     before = replace(play.session, notice="")
     play.take(Tokenized(requests, [9, 9], {}))
     play.take(Unbound("q"))
-    assert replace(play.session, notice="", prompts=()) == replace(before, prompts=()) or not play.session.prompts
+    assert (
+        replace(play.session, game=replace(play.session.game, prompts=()), notice="")
+        == replace(before, game=replace(before.game, prompts=()))
+        or not play.session.game.prompts
+    )
 
 
 def test_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:

@@ -58,11 +58,11 @@ def test_esc_keeps_the_text_and_the_next_time_it_is_back(key: Action, name: str)
 
 def test_what_comes_back_is_gone_on_from_where_the_player_is_now() -> None:
     play = typed("abc").press(Action.CLOSE, Action.APPEND)
-    before = play.session.prompt.tip.path()
+    before = play.session.game.prompt.tip.path()
     play.press(Action.INPUT)
     assert on(play.session, screens.Input).tip.path() == [*before, *fake.text_to_path("abc")]
     play.press(Typed("d"), Action.ENTER)
-    assert play.session.prompt.tip.path() == [*before, *fake.text_to_path("abcd")]
+    assert play.session.game.prompt.tip.path() == [*before, *fake.text_to_path("abcd")]
 
 
 def test_a_name_that_was_left_comes_back_and_the_name_there_is_stays() -> None:
@@ -90,11 +90,11 @@ def test_up_leads_through_what_was_typed_and_down_to_what_is_typed_now() -> None
     assert seen == ["three", "two", "one", "one"] and play.session.notice == "this is the oldest text"
     seen = [play.press(Action.LATER).session.line.text for _ in range(4)]
     assert seen == ["two", "three", "new", "new"] and play.session.notice == "this is the newest text"
-    tip = play.session.prompt.tip.path()
+    tip = play.session.game.prompt.tip.path()
     play.press(Action.EARLIER, Action.EARLIER)
     assert on(play.session, screens.Input).tip.path() == [*tip, *fake.text_to_path("two")], "its numbers, too"
     play.press(Action.ENTER)
-    assert play.session.prompt.tip.path() == [*tip, *fake.text_to_path("two")]
+    assert play.session.game.prompt.tip.path() == [*tip, *fake.text_to_path("two")]
     assert play.session.histories[screens.Input].texts == ("one", "three", "new", "two"), "nothing typed is gone"
 
 
@@ -161,10 +161,10 @@ def test_an_engine_that_dies_while_one_types_leaves_the_text_in_the_line(key: Ac
         assert isinstance(play.session.screen, screens.Help)
         play.press(Action.CLOSE)
     assert type(play.session.screen) is kind and play.session.line.text == "k"
-    before = play.session.prompts
+    before = play.session.game.prompts
     play.press(Typed("a"), Typed("x"), Typed("r"))
-    assert play.session.line.text == "kaxr" and play.session.prompts == before, "keys are still text"
-    assert not play.asked and not play.session.asked
+    assert play.session.line.text == "kaxr" and play.session.game.prompts == before, "keys are still text"
+    assert not play.asked and not play.session.game.asked
     play.press(Action.CLOSE, Action.RESTART, key)
     assert play.session.line.text == "kaxr" and type(play.session.screen) is kind
 
@@ -180,7 +180,7 @@ def test_enter_without_an_engine_says_so_and_keeps_the_text() -> None:
             and "is kept" in play.session.notice
         )
         restart(play).press(Action.INPUT, Action.ENTER)
-        assert play.session.prompt.tip.path() == path("abc")
+        assert play.session.game.prompt.tip.path() == path("abc")
 
 
 def test_a_text_that_was_entered_when_the_engine_died_is_kept() -> None:
@@ -191,7 +191,7 @@ def test_a_text_that_was_entered_when_the_engine_died_is_kept() -> None:
     play.take(DIED)
     assert play.session.line.text == "abcd"
     restart(play).press(Action.INPUT, Action.ENTER)
-    assert play.session.prompt.tip.path() == path("abcd")
+    assert play.session.game.prompt.tip.path() == path("abcd")
 
 
 def test_a_phrase_that_was_to_be_scored_when_the_engine_died_is_in_the_history() -> None:
@@ -241,7 +241,7 @@ def test_where_no_prompt_can_be_added_the_text_stays(key: Action) -> None:
     play.take(Typed("l"))
     play.take(Action.ENTER)  # before the tokens are there
     play.answer()
-    assert play.session.line.text == "kl" and len(play.session.prompts) == 1
+    assert play.session.line.text == "kl" and len(play.session.game.prompts) == 1
 
 
 # --- pasting where nothing can be typed
@@ -275,7 +275,7 @@ def test_a_paste_that_cannot_be_typed_is_kept(case: str) -> None:
     play.take(Typed("first"))
     play.take(Typed("pasted"))
     assert play.session.notice.endswith("the text is kept: i brings it back")
-    if play.session.engine is EngineStatus.DEAD:
+    if play.session.game.engine is EngineStatus.DEAD:
         play.take(Action.RESTART)
     play.answer().press(Action.CLOSE, Action.CURSOR_TIP, Action.INPUT)
     assert play.session.line.text == "pasted"
@@ -294,7 +294,7 @@ def test_a_paste_behind_enter_is_kept() -> None:
     play.take(Action.ENTER)
     play.take(Typed("pasted"))
     play.answer()
-    assert play.session.prompt.tip.path() == path("abc")
+    assert play.session.game.prompt.tip.path() == path("abc")
     play.press(Action.INPUT, Action.EARLIER, Action.EARLIER)
     assert play.session.line.text == "pasted"
 
@@ -314,14 +314,14 @@ def test_no_model_is_loaded_under_the_players_hands() -> None:
     play.press(Action.INPUT, Typed("abc"))
     play.take(Prepared("other.gguf", Fit(0, 0, "", True)))
     assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "abc"
-    assert play.session.settings.model == "fake.gguf" and "not loaded while text is typed" in play.session.notice
+    assert play.session.game.settings.model == "fake.gguf" and "not loaded while text is typed" in play.session.notice
 
 
 def test_what_was_typed_comes_along_to_another_model() -> None:
     play = typed().press(Action.CLOSE)
     play.session = fake_choice(play.session, "other.gguf")
     play.press(Prepared("other.gguf", Fit(0, 0, "", True)))
-    assert play.session.settings.model == "other.gguf"
+    assert play.session.game.settings.model == "other.gguf"
     assert play.press(Action.INPUT).session.line.text == "abc"
 
 
@@ -343,9 +343,9 @@ def test_a_text_edited_while_the_engine_died_becomes_the_prompt_once_it_is_back(
     play.take(DIED)
     play.press(Edited("help me"))
     assert "r restarts it, and the text becomes the prompt" in play.session.notice
-    assert play.session.prompt.tip.path() == path()
+    assert play.session.game.prompt.tip.path() == path()
     play.press(Action.RESTART)
-    assert play.session.prompt.tip.path() == fake.text_to_path("help me") and play.session.editing is None
+    assert play.session.game.prompt.tip.path() == fake.text_to_path("help me") and play.session.game.editing is None
 
 
 def test_a_text_edited_while_the_engine_is_dead_is_opened_again_by_the_editor() -> None:
@@ -359,7 +359,7 @@ def test_a_text_edited_while_the_engine_is_dead_is_opened_again_by_the_editor() 
     assert play.effects == [Edit("help me")], "an editor that fails takes nothing away"
     play.take(Edited("help you"))
     play.press(Action.RESTART)
-    assert play.session.prompt.tip.path() == fake.text_to_path("help you")
+    assert play.session.game.prompt.tip.path() == fake.text_to_path("help you")
 
 
 @pytest.mark.parametrize("how", [Failed(0, "it does not fit"), DIED])
@@ -369,28 +369,28 @@ def test_an_edited_text_that_fails_is_kept_and_not_sent_again_unasked(how: Faile
     (request,) = (one for one in play.asked if isinstance(one, Tokenize))
     play.asked.clear()
     play.take(Failed(request.request, how.reason) if isinstance(how, Failed) else how)
-    assert play.session.editing and play.session.editing.state is EditState.SENT
+    assert play.session.game.editing and play.session.game.editing.state is EditState.SENT
     if isinstance(how, Failed):
         assert play.session.notice == "it does not fit; ctrl+e opens the text again"
     else:
         play.take(Action.RESTART)
         play.answer()
-        assert play.session.prompt.tip.path() == path(), "what the engine died of is not sent again"
+        assert play.session.game.prompt.tip.path() == path(), "what the engine died of is not sent again"
     play.take(Action.EDIT)
     assert play.effects == [Edit("help me")]
     play.press(Edited("help you"))
-    assert play.session.prompt.tip.path() == fake.text_to_path("help you")
+    assert play.session.game.prompt.tip.path() == fake.text_to_path("help you")
 
 
 def test_an_edited_text_takes_the_place_of_the_prompt_that_was_edited() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND)
-    other = play.session.prompt.tip.path()
+    other = play.session.game.prompt.tip.path()
     play.press(Action.PREVIOUS)
     play.take(Action.EDIT)
     play.take(Edited("help me"))
     play.take(Action.NEXT)
     play.answer()
-    assert [one.tip.path() for one in play.session.prompts] == [fake.text_to_path("help me"), other]
+    assert [one.tip.path() for one in play.session.game.prompts] == [fake.text_to_path("help me"), other]
 
 
 def test_an_edited_text_whose_prompt_is_gone_is_a_new_one_or_kept() -> None:
@@ -401,10 +401,13 @@ def test_an_edited_text_whose_prompt_is_gone_is_a_new_one_or_kept() -> None:
         play.take(Action.APPEND)
         play.answer()
         if limit == 3:
-            assert play.session.prompt.tip.path() == fake.text_to_path("help me") and len(play.session.prompts) == 3
+            assert (
+                play.session.game.prompt.tip.path() == fake.text_to_path("help me")
+                and len(play.session.game.prompts) == 3
+            )
         else:
             assert "removes one; ctrl+e opens the text again" in play.session.notice
-            assert play.session.editing and play.session.editing.text == "help me"
+            assert play.session.game.editing and play.session.game.editing.text == "help me"
 
 
 def test_an_edited_text_takes_no_place_in_another_models_game() -> None:
@@ -415,7 +418,7 @@ def test_an_edited_text_takes_no_place_in_another_models_game() -> None:
     play.session = fake_choice(play.session, "fake.gguf")
     play.press(Prepared("fake.gguf", Fit(0, 0, "", True)))
     play.press(Edited("help me"))
-    assert [one.tip.path() for one in play.session.prompts] == [path(), fake.text_to_path("help me")]
+    assert [one.tip.path() for one in play.session.game.prompts] == [path(), fake.text_to_path("help me")]
 
 
 def test_an_unchanged_or_emptied_text_is_done_with() -> None:
@@ -424,7 +427,7 @@ def test_an_unchanged_or_emptied_text_is_done_with() -> None:
         (effect,) = play.effects
         assert isinstance(effect, Edit)
         play.take(Edited(effect.text if text else ""))
-        assert play.session.editing is None
+        assert play.session.game.editing is None
 
 
 # --- everything at once
@@ -460,7 +463,7 @@ class Writer:
         self.play.take(Typed(self.new()))
 
     def answer(self) -> None:
-        if self.play.session.engine is not EngineStatus.DEAD:
+        if self.play.session.game.engine is not EngineStatus.DEAD:
             self.play.answer()
 
     def edit(self) -> None:
@@ -475,18 +478,22 @@ class Writer:
             self.play.take(EditFailed("it failed"))
 
     def die(self) -> None:
-        if self.play.session.engine is not EngineStatus.DEAD:
+        if self.play.session.game.engine is not EngineStatus.DEAD:
             self.play.asked.clear()
             self.play.take(DIED)
 
     def refuse(self) -> None:
-        if not self.play.session.prompts or self.play.session.engine is not EngineStatus.READY or not self.play.asked:
+        if (
+            not self.play.session.game.prompts
+            or self.play.session.game.engine is not EngineStatus.READY
+            or not self.play.asked
+        ):
             return
         if number := getattr(self.play.asked.pop(0), "request", 0):
             self.play.take(Failed(number, "no"))
 
     def choose_a_model(self) -> None:
-        if self.play.session.engine is EngineStatus.READY:
+        if self.play.session.game.engine is EngineStatus.READY:
             file = self.chance.choice(["one.gguf", "two.gguf"])
             self.play.session = replace(self.play.session, preparing=file)
             self.play.take(Prepared(file, Fit(0, 0, "", True)))
@@ -494,9 +501,10 @@ class Writer:
     def missing(self) -> list[str]:
         """Words that are nowhere: in no line, no history, and no prompt's or phrase's tokens."""
         texts: list[str] = [self.play.session.line.text]
-        for session in (self.play.session, *self.play.session.other_games.values()):
-            texts += [session.editing.text if session.editing else "", *played(session.root)]
-            texts += [text for history in session.histories.values() for text in (*history.texts, history.unfinished)]
+        session = self.play.session
+        for game in (session.game, *session.other_games.values()):
+            texts += [game.editing.text if game.editing else "", *played(game.root)]
+        texts += [text for history in session.histories.values() for text in (*history.texts, history.unfinished)]
         everything = "\n".join(texts)
         return [word for word in self.words if word not in everything]
 
@@ -557,7 +565,7 @@ def test_a_search_from_before_can_be_edited(key: Action, text: str) -> None:
 
 def test_the_second_of_two_edits_of_a_prompt_replaces_the_first() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Action.PREVIOUS)
-    others = [one.tip for one in play.session.prompts[1:]]
+    others = [one.tip for one in play.session.game.prompts[1:]]
     play.take(Action.EDIT)
     play.take(Edited("help me"))
     play.take(Action.EDIT)
@@ -566,11 +574,11 @@ def test_the_second_of_two_edits_of_a_prompt_replaces_the_first() -> None:
     first, second = (one for one in play.asked if isinstance(one, Tokenize))
     play.asked.clear()
     play.take(play.reply(first))  # type: ignore[arg-type]
-    assert play.session.editing and play.session.editing.text == "help you", "the engine may still die of it"
+    assert play.session.game.editing and play.session.game.editing.text == "help you", "the engine may still die of it"
     play.take(play.reply(second))  # type: ignore[arg-type]
     play.answer()
-    assert [one.tip.path() for one in play.session.prompts] == [
+    assert [one.tip.path() for one in play.session.game.prompts] == [
         fake.text_to_path("help you"),
         *[tip.path() for tip in others],
     ]
-    assert play.session.editing is None
+    assert play.session.game.editing is None

@@ -65,7 +65,7 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.requests import begin
-from tokex_gguf.play.session import EngineStatus, Score, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
@@ -89,7 +89,7 @@ KEYS: list[Message] = [
 ]
 
 
-class Game(NamedTuple):
+class Position(NamedTuple):
     """What was played with one model."""
 
     root: Node
@@ -99,8 +99,8 @@ class Game(NamedTuple):
     carried: tuple[Any, ...]
 
 
-def game(session: Session) -> Game:
-    return Game(session.root, session.prompts, session.removed, session.scores, session.carried)
+def game(one: Game) -> Position:
+    return Position(one.root, one.prompts, one.removed, one.scores, one.carried)
 
 
 class FakeEngine:
@@ -219,16 +219,18 @@ class World:
         self.chance = random.Random(seed)
         self.seed = seed
         lookahead = self.chance.choice([0, 3])
-        self.session = Session(Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=4, lookahead=lookahead))
+        self.session = Session(
+            Game(Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=4, lookahead=lookahead))
+        )
         self.engine = FakeEngine()
         self.outside: list[Message] = []
         """Outcomes of effects on their way."""
         self.quit: Quit | None = None
-        self.games: dict[str, Game] = {}
+        self.games: dict[str, Position] = {}
         """Each model's game, as it was last."""
         self.steps = 0
         self.switches = self.deaths = 0
-        self._carry_out(begin(self.session))
+        self._carry_out(begin(self.session.game))
         if self.chance.random() < 0.9:  # else it may end before it begins, which is right then
             self.settle()
 
@@ -255,8 +257,8 @@ class World:
         self.steps += 1
         before = self.session
         self.session, effects = update(before, message)
-        self.switches += self.session.settings.model != before.settings.model
-        self.deaths += self.session.engine is EngineStatus.DEAD and before.engine is not EngineStatus.DEAD
+        self.switches += self.session.game.settings.model != before.game.settings.model
+        self.deaths += self.session.game.engine is EngineStatus.DEAD and before.game.engine is not EngineStatus.DEAD
         self._carry_out(effects)
         self._compare(before, message)
 
@@ -293,22 +295,22 @@ class World:
     def hear(self, replies: list[Reply]) -> None:
         engine = self.engine
         for reply in replies:
-            if engine is self.engine and self.session.engine is not EngineStatus.DEAD:
+            if engine is self.engine and self.session.game.engine is not EngineStatus.DEAD:
                 self.take(reply)
                 if isinstance(reply, Failed) and reply.request is None and self.engine is engine:
                     engine.waiting.clear()
 
     def die(self) -> None:
-        if self.session.engine is not EngineStatus.DEAD:
+        if self.session.game.engine is not EngineStatus.DEAD:
             self.engine.waiting.clear()
             self.take(EngineDied("SIGSEGV"))
 
     def settle(self) -> None:
         """Lets everything be answered that is asked for."""
         for _ in range(3000):
-            if self.quit or not (self.engine.waiting or self.outside or self.session.autoplay):
+            if self.quit or not (self.engine.waiting or self.outside or self.session.game.autoplay):
                 break
-            if self.session.autoplay:
+            if self.session.game.autoplay:
                 self.take(Action.AUTOPLAY)
             elif self.outside:
                 self.take(self.outside.pop(0))
@@ -320,49 +322,53 @@ class World:
         else:
             raise AssertionError("it goes on for ever")
         if not self.quit:
-            assert self.session.engine is not EngineStatus.LOADING
-            assert not self.session.waiting, (self.session.autoplay, self.session.screen, self.session.asked)
+            assert self.session.game.engine is not EngineStatus.LOADING
+            assert not self.session.game.waiting, (
+                self.session.game.autoplay,
+                self.session.screen,
+                self.session.game.asked,
+            )
 
     # --- what must hold
 
     def _compare(self, before: Session, message: Message) -> None:
         session = self.session
-        file = session.settings.model
+        file = session.game.settings.model
         player = isinstance(message, Action | Typed | Go | PointedAtRow | PointedAtToken)
-        if file == before.settings.model:
-            if before.prompts:
+        if file == before.game.settings.model:
+            if before.game.prompts:
                 self._own(before, session, message, player=player)
-        elif before.prompts:
+        elif before.game.prompts:
             # What is left is kept, to the last node, and comes back so.
-            assert game(session.other_games[before.settings.model]) == game(before)
+            assert game(session.other_games[before.game.settings.model]) == game(before.game)
             if file in self.games:
-                assert game(session) == self.games[file]
+                assert game(session.game) == self.games[file]
         else:
-            assert not session.prompts or game(session) == self.games[file]
-        if session.prompts:
-            self.games[file] = game(session)
+            assert not session.game.prompts or game(session.game) == self.games[file]
+        if session.game.prompts:
+            self.games[file] = game(session.game)
         for other, played in self.games.items():
             if other != file:
                 assert game(session.other_games[other]) == played, f"{other} changed while {file} was played"
 
     def _own(self, before: Session, after: Session, message: Message, *, player: bool) -> None:
         """A game's own prompts, removed ones and scores never get less, but by its own keys."""
-        assert after.root is before.root
-        prompts, removed = len(after.prompts), len(after.removed)
+        assert after.game.root is before.game.root
+        prompts, removed = len(after.game.prompts), len(after.game.removed)
         assert prompts
-        assert prompts + removed >= min(len(before.prompts) + len(before.removed), prompts + 100)
+        assert prompts + removed >= min(len(before.game.prompts) + len(before.game.removed), prompts + 100)
         if message is not Action.CLEAR_SCORES:
-            known = [score for score in before.scores if score.logprob is not None]
-            assert all(score in after.scores for score in known[-40:])
+            known = [score for score in before.game.scores if score.logprob is not None]
+            assert all(score in after.game.scores for score in known[-40:])
         if player:
             return
-        edited = sum(isinstance(one, ForNewPrompt) for one in before.asked.values())
-        tips = [prompt.tip for prompt in after.prompts]
-        gone = [one for one in before.prompts if not any(tip.descends_from(one.tip) for tip in tips)]
+        edited = sum(isinstance(one, ForNewPrompt) for one in before.game.asked.values())
+        tips = [prompt.tip for prompt in after.game.prompts]
+        gone = [one for one in before.game.prompts if not any(tip.descends_from(one.tip) for tip in tips)]
         assert len(gone) <= (1 if edited and isinstance(message, Tokenized) else 0), "an answer took a prompt away"
         if isinstance(message, Failed | EngineDied | Prepared | NotPrepared | Loaded | Loading):
-            assert [one.tip for one in after.prompts] == [one.tip for one in before.prompts]
-            assert after.removed == before.removed
+            assert [one.tip for one in after.game.prompts] == [one.tip for one in before.game.prompts]
+            assert after.game.removed == before.game.removed
 
     def ends_well(self) -> None:
         """Once all answers are in nothing waits, and the game can be played on."""
@@ -372,30 +378,30 @@ class World:
                 self.take(Action.CLOSE)
                 self.settle()
         if self.quit:
-            assert not self.session.prompts and not self.games
+            assert not self.session.game.prompts and not self.games
             return
-        if self.session.engine is EngineStatus.DEAD:
+        if self.session.game.engine is EngineStatus.DEAD:
             self.take(Action.RESTART)
             self.settle()
             if self.quit:
                 return
-        assert self.session.engine is EngineStatus.READY and self.session.prompts
-        assert not self.session.carried
+        assert self.session.game.engine is EngineStatus.READY and self.session.game.prompts
+        assert not self.session.game.carried
         self.take(Action.CURSOR_TIP)
-        if self.session.full is not None:
+        if self.session.game.full is not None:
             self.take(Action.POP)
             self.settle()
-        depth = self.session.prompt.tip.depth
-        if not self.session.ready:
+        depth = self.session.game.prompt.tip.depth
+        if not self.session.game.ready:
             self.take(Action.APPEND)  # asks again
             self.settle()
-            assert self.session.ready
-            depth = self.session.prompt.tip.depth
-        if self.session.full is None:
+            assert self.session.game.ready
+            depth = self.session.game.prompt.tip.depth
+        if self.session.game.full is None:
             self.take(Action.APPEND)
             self.settle()
-            assert self.session.ready and self.session.prompt.tip.depth == depth + 1
-        for prompt in self.session.prompts:
+            assert self.session.game.ready and self.session.game.prompt.tip.depth == depth + 1
+        for prompt in self.session.game.prompts:
             for node in prompt.tip.nodes(1):
                 before = node.path()[:-1]
                 assert node.taken in (None, fake.taken(before, node.token))

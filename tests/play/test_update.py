@@ -47,11 +47,11 @@ from tokex_gguf.values.tree import Node
 
 
 def path(play: Play) -> list[int]:
-    return play.session.prompt.tip.path()
+    return play.session.game.prompt.tip.path()
 
 
 def selected(play: Play) -> int:
-    return table(play.session.prompt)[selected_row(play.session.prompt)].token
+    return table(play.session.game.prompt)[selected_row(play.session.game.prompt)].token
 
 
 # --- starting
@@ -61,22 +61,22 @@ def test_the_first_effects_start_the_engine_and_load_the_model() -> None:
     play = Play()
     assert [type(effect) for effect in play.effects] == [Start, Send]
     assert play.asked == [Load("fake.gguf", 0, 0)]
-    assert not play.session.ready
+    assert not play.session.game.ready
 
 
 def test_loading_is_told() -> None:
     play = Play()
     play.take(Loading(0.5))
-    assert play.session.progress == 0.5
-    assert play.session.engine is EngineStatus.LOADING
+    assert play.session.game.progress == 0.5
+    assert play.session.game.engine is EngineStatus.LOADING
 
 
 def test_the_starting_text_is_tokenised_and_evaluated_once() -> None:
     play = started("hello")
     assert path(play) == fake.text_to_path("hello")
-    assert play.session.ready
+    assert play.session.game.ready
     assert play.decoded == 5
-    assert play.session.cost.tokens == 5
+    assert play.session.game.cost.tokens == 5
 
 
 def test_settings_reach_the_engine() -> None:
@@ -86,7 +86,7 @@ def test_settings_reach_the_engine() -> None:
     (tokenize,) = play.asked
     assert tokenize.parse_special is False  # type: ignore[union-attr]
     play.answer()
-    assert len(table(play.session.prompt)) == 7
+    assert len(table(play.session.game.prompt)) == 7
 
 
 def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
@@ -94,7 +94,7 @@ def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
         play = Play()
         play.take(action)
         play.answer()
-        assert play.session.engine is EngineStatus.READY
+        assert play.session.game.engine is EngineStatus.READY
 
 
 # --- the table
@@ -132,22 +132,22 @@ def test_append_takes_the_selected_token_and_decodes_one() -> None:
     play.press(Action.APPEND)
     assert path(play) == [*before, token]
     assert play.decoded == 6
-    assert play.session.cost.tokens == 1
-    assert selected_row(play.session.prompt) == 0
-    assert play.session.prompt.tip.taken == fake.taken(before, token)
+    assert play.session.game.cost.tokens == 1
+    assert selected_row(play.session.game.prompt) == 0
+    assert play.session.game.prompt.tip.taken == fake.taken(before, token)
 
 
 def test_a_popped_token_is_selected_and_append_takes_it_back_without_a_decode() -> None:
     play = started()
     play.press(Action.DOWN, Action.DOWN, Action.APPEND)
-    there = play.session.prompt.tip
+    there = play.session.game.prompt.tip
     play.press(Action.POP)
     assert selected(play) == there.token
-    assert selected_row(play.session.prompt) == 2
+    assert selected_row(play.session.game.prompt) == 2
     play.press(Action.APPEND)
-    assert play.session.prompt.tip is there
+    assert play.session.game.prompt.tip is there
     assert play.decoded == 6
-    assert play.session.cost.tokens == 0
+    assert play.session.game.cost.tokens == 0
 
 
 def test_a_popped_token_below_the_table_has_a_row_with_its_true_rank() -> None:
@@ -156,11 +156,11 @@ def test_a_popped_token_below_the_table_has_a_row_with_its_true_rank() -> None:
     rank = fake.ranked(before).index(token) + 1
     assert rank > 3, "choose another text: this one's last token is likely"
     play.press(Action.POP)
-    rows = table(play.session.prompt)
+    rows = table(play.session.game.prompt)
     assert len(rows) == 4
     assert (rows[3].token, rows[3].rank) == (token, rank)
     assert rows[3].logprob == pytest.approx(fake.logprobs(before)[token])
-    assert selected_row(play.session.prompt) == 3
+    assert selected_row(play.session.game.prompt) == 3
     play.press(Action.UP, Action.DOWN)
     assert selected(play) == token
     play.press(Action.APPEND)
@@ -188,8 +188,8 @@ def test_nothing_popped_is_lost() -> None:
 def test_copy_goes_after_the_prompt_and_to_it() -> None:
     play = started()
     play.press(Action.COPY, Action.APPEND, Action.PREVIOUS, Action.COPY)
-    first, second, third = play.session.prompts
-    assert play.session.active == 1
+    first, second, third = play.session.game.prompts
+    assert play.session.game.active == 1
     assert second.tip is first.tip
     assert third.tip.depth == first.tip.depth + 1
 
@@ -198,27 +198,27 @@ def test_next_and_previous_go_round_and_keep_each_prompts_selection() -> None:
     play = started()
     play.press(Action.COPY, Action.DOWN, Action.DOWN)
     play.press(Action.NEXT)
-    assert (play.session.active, selected_row(play.session.prompt)) == (0, 0)
+    assert (play.session.game.active, selected_row(play.session.game.prompt)) == (0, 0)
     play.press(Action.PREVIOUS)
-    assert (play.session.active, selected_row(play.session.prompt)) == (1, 2)
+    assert (play.session.game.active, selected_row(play.session.game.prompt)) == (1, 2)
     play.press(Action.NEXT, Action.NEXT)
-    assert play.session.active == 1
+    assert play.session.game.active == 1
     assert play.decoded == 5
 
 
 def test_copy_stops_at_the_limit_and_says_so() -> None:
     play = started(max_prompts=2)
     play.press(Action.COPY, Action.COPY)
-    assert len(play.session.prompts) == 2
+    assert len(play.session.game.prompts) == 2
     assert "no more than 2 can be open" in play.session.notice
 
 
 def test_remove_never_takes_the_last() -> None:
     play = started()
     play.press(Action.COPY, Action.APPEND, Action.REMOVE)
-    assert (len(play.session.prompts), play.session.active) == (1, 0)
+    assert (len(play.session.game.prompts), play.session.game.active) == (1, 0)
     play.press(Action.REMOVE)
-    assert len(play.session.prompts) == 1
+    assert len(play.session.game.prompts) == 1
     assert "last prompt" in play.session.notice
 
 
@@ -249,7 +249,7 @@ def test_help_opens_scrolls_and_closes() -> None:
     assert on(play.session, screens.Help).entry == 1
     play.press(Action.CLOSE)
     assert isinstance(play.session.screen, screens.Play)
-    assert selected_row(play.session.prompt) == 0
+    assert selected_row(play.session.game.prompt) == 0
 
 
 def test_save_gives_the_text_and_tells_the_outcome() -> None:
@@ -264,9 +264,11 @@ def test_save_gives_the_text_and_tells_the_outcome() -> None:
 
 def test_what_the_tokenizer_adds_is_not_saved() -> None:
     play = started("hello")
-    model = play.session.model
+    model = play.session.game.model
     assert model is not None
-    play.session = replace(play.session, model=replace(model, bos=path(play)[0], space_prefix=True))
+    play.session = replace(
+        play.session, game=replace(play.session.game, model=replace(model, bos=path(play)[0], space_prefix=True))
+    )
     play.press(Action.SAVE)
     pieces = [fake.PIECES[token].data for token in path(play)[1:]]
     assert play.effects == [Save(b"".join(pieces)[1:])]
@@ -293,7 +295,7 @@ def test_one_append_is_kept_while_the_table_is_computed_and_no_more() -> None:
         play.take(Action.APPEND)
     assert len(play.asked) == 1
     play.answer()
-    assert play.session.ready
+    assert play.session.game.ready
     assert len(path(play)) == 5 + 2
 
 
@@ -303,11 +305,11 @@ def test_two_quick_appends_append_two_tokens_also_before_the_first_table(presses
     play = Play(lookahead=lookahead)
     for _ in range(2):
         play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
-    assert play.session.pending and not play.session.ready
+    assert play.session.game.pending and not play.session.game.ready
     for _ in range(presses):
         play.take(Action.APPEND)
     play.answer()
-    assert play.session.ready and len(path(play)) == 5 + min(presses, 2)
+    assert play.session.game.ready and len(path(play)) == 5 + min(presses, 2)
 
 
 @pytest.mark.parametrize("slow", range(1, 6))
@@ -333,21 +335,21 @@ def test_an_append_that_was_kept_is_dropped_by_who_goes_elsewhere(elsewhere: Act
     play.take(Action.APPEND)
     play.take(elsewhere)
     play.answer()
-    assert play.session.ready and not play.session.ahead
-    assert len(path(play)) == 5 + 1 and len(play.session.prompts) == 1
+    assert play.session.game.ready and not play.session.game.ahead
+    assert len(path(play)) == 5 + 1 and len(play.session.game.prompts) == 1
 
 
 def test_pop_wins_over_a_decode_under_way() -> None:
     play = started()
-    tip = play.session.prompt.tip
+    tip = play.session.game.prompt.tip
     play.take(Action.APPEND)
     play.take(Action.APPEND)
     play.take(Action.POP)
-    assert play.session.ready
-    assert play.session.prompt.tip is tip
+    assert play.session.game.ready
+    assert play.session.game.prompt.tip is tip
     assert isinstance(play.asked[-1], Stop)
     play.answer()
-    assert play.session.prompt.tip is tip
+    assert play.session.game.prompt.tip is tip
 
 
 def test_an_answer_that_comes_late_is_kept() -> None:
@@ -361,7 +363,7 @@ def test_an_answer_that_comes_late_is_kept() -> None:
     play.take(fake.evaluated(request))
     decoded = play.decoded
     play.press(Action.APPEND)
-    assert play.session.ready
+    assert play.session.game.ready
     assert play.decoded == decoded
 
 
@@ -372,12 +374,12 @@ def test_chunks_come_one_by_one_and_progress_shows() -> None:
     (request,) = play.asked
     assert isinstance(request, Evaluate)
     play.take(fake.evaluated(request, 0, 4))
-    assert not play.session.ready
-    assert play.session.evaluated == 4
+    assert not play.session.game.ready
+    assert play.session.game.evaluated == 4
     play.take(fake.evaluated(request, 4, 11))
-    assert play.session.ready
-    assert play.session.evaluated == 11
-    assert play.session.cost.tokens == 11
+    assert play.session.game.ready
+    assert play.session.game.evaluated == 11
+    assert play.session.game.cost.tokens == 11
 
 
 def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:
@@ -391,7 +393,7 @@ def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:
     assert play.asked == [request]
     play.take(fake.evaluated(request, 4, 10))
     # The popped token's own distribution is not wanted any more, its rank is known.
-    assert play.session.ready
+    assert play.session.game.ready
     assert isinstance(play.asked[-1], Stop)
     assert selected(play) == request.path[-1]
 
@@ -407,9 +409,9 @@ def test_a_token_popped_before_anything_is_known_gets_its_rank() -> None:
     other.asked.clear()
     other.take(Action.POP)
     other.press(Action.RESTART)
-    assert other.session.ready
+    assert other.session.game.ready
     assert selected(other) == token
-    assert table(other.session.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
+    assert table(other.session.game.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
 
 
 def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
@@ -417,7 +419,7 @@ def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
     play.press(Action.COPY)
     play.take(Action.APPEND)
     play.take(Action.NEXT)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 # --- look-ahead
@@ -440,7 +442,7 @@ def waiting(text: str = "hello", lookahead: int = 3) -> Play:
 
 def test_when_nothing_is_asked_the_likeliest_tokens_are_gone_on_from() -> None:
     play = waiting()
-    assert play.session.ready
+    assert play.session.game.ready
     assert ahead(play).path == path(play)
     assert ahead(play).tokens == fake.ranked(path(play))[:3]
 
@@ -450,8 +452,8 @@ def test_a_foreseen_token_is_appended_without_a_decode() -> None:
     play.press(Action.DOWN)
     decoded = play.decoded
     play.take(Action.APPEND)
-    assert play.session.ready
-    assert play.session.cost.tokens == 0
+    assert play.session.game.ready
+    assert play.session.game.cost.tokens == 0
     assert play.decoded == decoded
 
 
@@ -471,9 +473,9 @@ def test_an_answer_that_was_already_on_its_way_counts() -> None:
     play.asked.clear()
     play.take(Action.APPEND)
     assert isinstance(play.asked.pop(), Evaluate)
-    assert not play.session.ready
+    assert not play.session.game.ready
     play.take(play.reply(request))  # type: ignore[arg-type]
-    assert play.session.ready
+    assert play.session.game.ready
     assert isinstance(play.asked[0], Stop)
 
 
@@ -488,13 +490,13 @@ def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action)
     play.take(key)
     asked = play.asked[-1]
     assert isinstance(asked, Continue | Evaluate)
-    assert len(asked.path) == 6 and play.session.pending is not None
+    assert len(asked.path) == 6 and play.session.game.pending is not None
     play.take(play.reply(request))  # type: ignore[arg-type]
-    assert play.session.autoplay == (key is Action.AUTOPLAY) and not play.session.ahead
+    assert play.session.game.autoplay == (key is Action.AUTOPLAY) and not play.session.game.ahead
     stop, asked = play.asked[-2:]
     assert isinstance(stop, Stop)
     assert isinstance(asked, Continue if key is Action.AUTOPLAY else Evaluate)
-    assert len(asked.path) == 7 and play.session.pending is not None
+    assert len(asked.path) == 7 and play.session.game.pending is not None
 
 
 def test_lookahead_can_be_turned_off() -> None:
@@ -507,7 +509,10 @@ def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
     play = waiting()
     play.asked.clear()
     best = fake.ranked(path(play))[:3]
-    play.session = replace(play.session, asked={}, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)})
+    play.session = replace(
+        play.session,
+        game=replace(play.session.game, asked={}, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)}),
+    )
     play.take(Action.LAYER)
     assert ahead(play).tokens == [best[0], best[2]]
 
@@ -544,20 +549,20 @@ def test_space_appends_the_most_likely_token_again_and_again() -> None:
         expected = best(expected)
     assert path(play) == expected
     assert request.path == expected[:6]
-    assert play.session.autoplay
-    assert not play.session.ready
+    assert play.session.game.autoplay
+    assert not play.session.game.ready
 
 
 @pytest.mark.parametrize("action", [Action.AUTOPLAY, Unbound("q"), Action.DOWN, Action.LAYER])
 def test_any_key_stops_it_and_takes_nothing_back(action: Action | Unbound) -> None:
     play, _ = playing(3)
-    shown = play.session.prompt.tip
+    shown = play.session.game.prompt.tip
     assert shown.distribution is not None and not any(node.visited for node in shown.children.values())
     play.take(action)
-    assert play.session.prompt.tip is shown
-    assert not play.session.autoplay
+    assert play.session.game.prompt.tip is shown
+    assert not play.session.game.autoplay
     assert "nothing" not in play.session.notice
-    assert play.session.ready
+    assert play.session.game.ready
     assert len(path(play)) == 5 + 3
     assert isinstance(play.asked[0], Stop)
 
@@ -566,7 +571,7 @@ def test_a_key_that_stops_it_does_its_own_work_too() -> None:
     play, _ = playing(3)
     play.take(Action.POP)
     assert len(path(play)) == 5 + 2
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 def test_what_was_played_is_known_when_popped_and_played_again() -> None:
@@ -584,22 +589,22 @@ def test_it_stops_where_the_model_ends() -> None:
     play, request = playing(1)
     following = best(path(play))
     end = fake.ranked(following)[0]
-    play.session.pieces[end] = Piece(b"<end>", True, True)
+    play.session.game.pieces[end] = Piece(b"<end>", True, True)
     go_on(play, request, pieces={})
-    assert not play.session.autoplay
-    assert play.session.ready
+    assert not play.session.game.autoplay
+    assert play.session.game.ready
     assert path(play) == following
     assert play.session.notice == "the model ends here: <end> is the most likely token"
 
 
 def test_it_stops_at_a_full_context() -> None:
     play, request = playing(1)
-    model = play.session.model
+    model = play.session.game.model
     assert model is not None
-    play.session = replace(play.session, model=replace(model, context_limit=7))
+    play.session = replace(play.session, game=replace(play.session.game, model=replace(model, context_limit=7)))
     go_on(play, request)
-    assert not play.session.autoplay
-    assert play.session.ready
+    assert not play.session.game.autoplay
+    assert play.session.game.ready
     assert "context full (7/7)" in play.session.notice
 
 
@@ -617,9 +622,9 @@ def test_it_begins_when_the_prompt_is_evaluated() -> None:
 def test_the_engines_death_ends_it() -> None:
     play, _ = playing(2)
     play.take(EngineDied("SIGKILL"))
-    assert not play.session.autoplay
+    assert not play.session.game.autoplay
     play.press(Action.RESTART)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 # --- when things go wrong
@@ -636,18 +641,18 @@ def test_the_engines_death_keeps_everything_and_r_restarts() -> None:
     play.press(Action.APPEND, Action.COPY)
     before = play.session
     play.take(EngineDied("SIGSEGV"))
-    assert play.session.engine is EngineStatus.DEAD
+    assert play.session.game.engine is EngineStatus.DEAD
     assert "SIGSEGV" in play.session.notice
-    assert (play.session.prompts, play.session.active) == (before.prompts, before.active)
+    assert (play.session.game.prompts, play.session.game.active) == (before.game.prompts, before.game.active)
     play.press(Action.POP, Action.LAYER)
-    assert play.session.ready
+    assert play.session.game.ready
     play.press(Action.APPEND, Action.DOWN)
-    assert play.session.ready, "this path is known: no engine is needed"
+    assert play.session.game.ready, "this path is known: no engine is needed"
     play.take(Action.APPEND)
-    assert not play.session.ready
+    assert not play.session.game.ready
     play.answer()
     play.press(Action.RESTART)
-    assert play.session.ready
+    assert play.session.game.ready
     assert isinstance(play.session.screen, screens.Play)
 
 
@@ -656,9 +661,9 @@ def test_death_in_a_decode_is_made_up_for_after_the_restart() -> None:
     play.take(Action.APPEND)
     play.asked.clear()
     play.take(EngineDied("SIGABRT"))
-    assert not play.session.ready
+    assert not play.session.game.ready
     play.press(Action.RESTART)
-    assert play.session.ready
+    assert play.session.game.ready
     assert len(path(play)) == 6
 
 
@@ -668,7 +673,7 @@ def test_death_before_there_is_a_prompt_promises_nothing_and_r_begins_again() ->
     assert play.session.notice == "the engine stopped (SIGABRT): press r to restart it"
     play.asked.clear()
     play.press(Action.RESTART)
-    assert play.session.ready
+    assert play.session.game.ready
 
 
 def test_another_model_under_the_same_name_is_not_mixed_in() -> None:
@@ -676,9 +681,9 @@ def test_another_model_under_the_same_name_is_not_mixed_in() -> None:
     play.take(EngineDied("SIGKILL"))
     play.take(Action.RESTART)
     play.take(Loaded("Other", "fake", "Q4_0", 99, 4096, 8192, None, False))
-    assert play.session.engine is EngineStatus.DEAD
+    assert play.session.game.engine is EngineStatus.DEAD
     assert "another model" in play.session.notice
-    assert len(play.session.prompts) == 1
+    assert len(play.session.game.prompts) == 1
 
 
 def test_a_restart_that_fails_keeps_the_prompts() -> None:
@@ -686,7 +691,7 @@ def test_a_restart_that_fails_keeps_the_prompts() -> None:
     play.take(EngineDied("SIGABRT"))
     play.take(Action.RESTART)
     play.take(Failed(None, "fake.gguf: no such file"))
-    assert play.session.engine is EngineStatus.DEAD
+    assert play.session.game.engine is EngineStatus.DEAD
     assert play.effects == []
     assert "no such file" in play.session.notice
 
@@ -703,18 +708,18 @@ def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> N
 def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
     play = started()
     play.take(Beat())
-    assert play.asked == [] and play.session.unanswered == 0, "nothing is owed"
+    assert play.asked == [] and play.session.game.unanswered == 0, "nothing is owed"
     before = play.session
     play.take(Beat())
     assert play.session is before, "nothing to save"
     play.take(Action.APPEND)
     for _ in range(SILENT_AFTER):
-        assert play.session.silence == 0
+        assert play.session.game.silence == 0
         play.take(Beat())
     assert play.asked[1:] == [Ping()] * SILENT_AFTER
-    assert play.session.silence == BEAT * (SILENT_AFTER - 1)
+    assert play.session.game.silence == BEAT * (SILENT_AFTER - 1)
     play.take(Pong())
-    assert play.session.silence == 0, "it was slow"
+    assert play.session.game.silence == 0, "it was slow"
     play.answer()
     play.take(Beat())
     assert play.asked == []
@@ -723,14 +728,14 @@ def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
 def test_an_engine_that_is_being_started_gets_more_time() -> None:
     play = Play()
     for _ in range(SILENT_AFTER_AT_START):
-        assert play.session.silence == 0
+        assert play.session.game.silence == 0
         play.take(Beat())
-    assert play.session.silence == BEAT * (SILENT_AFTER_AT_START - 1)
+    assert play.session.game.silence == BEAT * (SILENT_AFTER_AT_START - 1)
     play.take(Loading(0.1))
     for _ in range(SILENT_AFTER):
-        assert play.session.silence == 0
+        assert play.session.game.silence == 0
         play.take(Beat())
-    assert play.session.silence
+    assert play.session.game.silence
 
 
 @pytest.mark.parametrize("key", [Action.APPEND, Action.AUTOPLAY])
@@ -740,10 +745,10 @@ def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
     for _ in range(SILENT_AFTER):
         play.take(Beat())
     play.take(Action.RESTART)
-    assert Start() in play.effects and play.session.engine is EngineStatus.LOADING
-    assert play.session.silence == 0
+    assert Start() in play.effects and play.session.game.engine is EngineStatus.LOADING
+    assert play.session.game.silence == 0
     play.asked = [request for request in play.asked if isinstance(request, Load)]
-    assert play.answer().session.ready
+    assert play.answer().session.game.ready
 
 
 def test_a_full_context_says_so_and_popping_helps() -> None:
@@ -753,14 +758,14 @@ def test_a_full_context_says_so_and_popping_helps() -> None:
     play.asked.clear()
     assert isinstance(request, Evaluate)
     play.take(Failed(request.request, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
-    assert not play.session.ready
-    assert play.session.full == 5
+    assert not play.session.game.ready
+    assert play.session.game.full == 5
     assert "5 fit" in play.session.notice
     play.press(Action.APPEND)
     assert "context full (5/5)" in play.session.notice
     play.press(Action.POP)
-    assert play.session.ready
-    assert play.session.full is None
+    assert play.session.game.ready
+    assert play.session.game.full is None
 
 
 def test_after_a_failed_evaluation_append_asks_again() -> None:
@@ -770,9 +775,9 @@ def test_after_a_failed_evaluation_append_asks_again() -> None:
     play.asked.clear()
     assert isinstance(request, Evaluate)
     play.take(Failed(request.request, "llama.cpp could not decode (code -3)"))
-    assert not play.session.ready
+    assert not play.session.game.ready
     play.press(Action.APPEND)
-    assert play.session.ready
+    assert play.session.game.ready
     assert len(path(play)) == 6
 
 
@@ -1031,11 +1036,11 @@ def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None
 
 def agree(session: Session, oracle: Oracle) -> None:
     """Both are at the same place."""
-    assert isinstance(session.screen, screens.Play) and session.ready
-    place = session.prompt.place
-    assert [prompt.tip.path() for prompt in session.prompts] == [p["path"] for p in oracle.prompts]
-    assert [p.cursor and p.cursor.depth - 1 for p in session.prompts] == [p["cursor"] for p in oracle.prompts]
-    assert session.active == oracle.active
+    assert isinstance(session.screen, screens.Play) and session.game.ready
+    place = session.game.prompt.place
+    assert [prompt.tip.path() for prompt in session.game.prompts] == [p["path"] for p in oracle.prompts]
+    assert [p.cursor and p.cursor.depth - 1 for p in session.game.prompts] == [p["cursor"] for p in oracle.prompts]
+    assert session.game.active == oracle.active
     assert [row.token for row in table(place)] == oracle.rows()
     assert selected_row(place) == oracle.selected()
     assert session.layer.value == oracle.layer
@@ -1050,7 +1055,7 @@ def has_true_numbers(tip: Node) -> None:
 @given(st.lists(st.sampled_from(MOVES), max_size=60), st.sampled_from([0, 4]))
 @settings(deadline=None)
 def test_any_keys_do_what_the_plain_rules_say(moves: list[Any], lookahead: int) -> None:
-    for prompt in follows(moves, lookahead).session.prompts:
+    for prompt in follows(moves, lookahead).session.game.prompts:
         has_true_numbers(prompt.tip)
 
 
@@ -1065,7 +1070,7 @@ def sequences(count: int, length: int, figure: Figure) -> None:
             moves.append(chance.choice([*MOVES, *often]))
             total += len(keys_of(moves[-1]))
         pressed += total
-        for prompt in follows(moves, chance.choice([0, 4]), chance).session.prompts:
+        for prompt in follows(moves, chance.choice([0, 4]), chance).session.game.prompts:
             has_true_numbers(prompt.tip)
             longest = max(longest, prompt.tip.depth)
     told = f"sequences of {length} keys and more, with resizes"

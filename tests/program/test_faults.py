@@ -55,7 +55,7 @@ def loading(_: Patient) -> None:
 
 
 def loaded(player: Patient) -> None:
-    player.until(lambda session: session.engine is EngineStatus.READY)
+    player.until(lambda session: session.game.engine is EngineStatus.READY)
 
 
 def ready(player: Patient) -> None:
@@ -63,7 +63,7 @@ def ready(player: Patient) -> None:
 
 
 def evaluating(player: Patient) -> None:
-    player.until(lambda session: session.prompts and 0 < session.evaluated < session.prompt.tip.depth)
+    player.until(lambda session: session.game.prompts and 0 < session.game.evaluated < session.game.prompt.tip.depth)
 
 
 def decoding(player: Patient) -> None:
@@ -72,14 +72,14 @@ def decoding(player: Patient) -> None:
 
 
 def foreseeing(player: Patient) -> None:
-    player.until(lambda session: session.ready and session.newest(ForLookahead))
+    player.until(lambda session: session.game.ready and session.game.newest(ForLookahead))
 
 
 def playing(player: Patient) -> None:
     player.ready()
-    depth = player.session.prompt.tip.depth
+    depth = player.session.game.prompt.tip.depth
     player.press(Action.AUTOPLAY)
-    player.until(lambda session: session.prompt.tip.depth > depth + 3)
+    player.until(lambda session: session.game.prompt.tip.depth > depth + 3)
 
 
 def searching(player: Patient) -> None:
@@ -102,7 +102,7 @@ def entered(player: Patient) -> None:
 def scoring(player: Patient) -> None:
     player.ready()
     player.press(Action.INPUT, Typed(" the cat"), Action.SCORE)
-    player.until(lambda session: session.scores)
+    player.until(lambda session: session.game.scores)
 
 
 def in_the_tree(player: Patient) -> None:
@@ -160,7 +160,7 @@ def removed(player: Patient) -> None:
 
 
 def full(player: Patient) -> None:
-    player.until(lambda session: session.full)
+    player.until(lambda session: session.game.full)
 
 
 def copied_while_evaluating(player: Patient) -> None:
@@ -172,7 +172,7 @@ def broken_before(player: Patient) -> None:
     player.ready()
     assert player.game.engine_pid
     os.kill(player.game.engine_pid, signal.SIGKILL)
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     player.press(Action.RESTART)
 
 
@@ -200,15 +200,15 @@ LATENT = ("nan", *FILES)
 def kept(session: Session) -> object:
     """All that a player would miss."""
     return (
-        [(prompt.tip.path(), prompt.cursor and prompt.cursor.depth, prompt.chosen) for prompt in session.prompts],
-        [prompt.tip.path() for _, prompt in session.removed],
-        *(session.active, session.layer, session.palette, session.mouse, session.scores),
+        [(prompt.tip.path(), prompt.cursor and prompt.cursor.depth, prompt.chosen) for prompt in session.game.prompts],
+        [prompt.tip.path() for _, prompt in session.game.removed],
+        *(session.game.active, session.layer, session.palette, session.mouse, session.game.scores),
     )
 
 
 def computed(session: Session) -> int:
     """How many distributions there are."""
-    waiting, count = [session.root], 0
+    waiting, count = [session.game.root], 0
     while waiting:
         node = waiting.pop()
         waiting += node.children.values()
@@ -255,12 +255,14 @@ def provoke(player: Patient) -> None:
         if not isinstance(player.session.screen, screens.Play):
             player.press(Action.CLOSE)
     for _ in range(20):
-        if player.session.engine is not EngineStatus.DEAD:
-            player.until(lambda session: session.ready or session.full or session.engine is EngineStatus.DEAD)
-        if player.session.engine is EngineStatus.DEAD:
+        if player.session.game.engine is not EngineStatus.DEAD:
+            player.until(
+                lambda session: session.game.ready or session.game.full or session.game.engine is EngineStatus.DEAD
+            )
+        if player.session.game.engine is EngineStatus.DEAD:
             return
-        if player.session.full:
-            player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
+        if player.session.game.full:
+            player.press(*[Action.POP] * (player.session.game.prompt.tip.depth - 10))
         player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
     raise AssertionError("the fault does not show")
 
@@ -271,15 +273,17 @@ def listen(player: Patient) -> str:
         if not isinstance(player.session.screen, screens.Play):
             player.press(Action.CLOSE)
     for _ in range(20):
-        if not player.session.waiting:
-            if player.session.full:
-                player.press(*[Action.POP] * (player.session.prompt.tip.depth - 10))
+        if not player.session.game.waiting:
+            if player.session.game.full:
+                player.press(*[Action.POP] * (player.session.game.prompt.tip.depth - 10))
             player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
-    assert player.session.waiting
-    player.press(*[Beat()] * (SILENT_AFTER_AT_START if player.session.engine is EngineStatus.LOADING else SILENT_AFTER))
-    assert player.session.silence
+    assert player.session.game.waiting
+    player.press(
+        *[Beat()] * (SILENT_AFTER_AT_START if player.session.game.engine is EngineStatus.LOADING else SILENT_AFTER)
+    )
+    assert player.session.game.silence
     for size in ((130, 40), (80, 24), (60, 16)):
-        assert f"engine silent for {player.session.silence:.0f} s: r restarts it" in player.screen(*size)
+        assert f"engine silent for {player.session.game.silence:.0f} s: r restarts it" in player.screen(*size)
     return "silent)"
 
 
@@ -287,12 +291,12 @@ def die(player: Patient, name: str) -> str:
     """Waits for the end of an engine; returns what is told."""
     if name in LATENT:
         provoke(player)
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     told = player.session.notice
     way = "Esc, then r, restarts it" if player.session.on(TypingScreen) else "press r to restart it"
     assert told.startswith("the engine stopped (") and told.endswith(way), told
     assert "\n" not in told and len(told) < 130
-    assert ("; your prompts" in told) == bool(player.session.prompts)
+    assert ("; your prompts" in told) == bool(player.session.game.prompts)
     for size in ((130, 40), (80, 24), (60, 16)):
         assert "engine stopped" in player.screen(*size)
     return told
@@ -321,24 +325,26 @@ def play(name: str, state: State, faulty: Faulty, folder: Path) -> str:
             assert player.session.histories[screens.Input].unfinished == " the time"
         assert isinstance(player.session.screen, screens.Play)
         player.press(Action.RESTART)
-        player.until(lambda session: session.engine is not EngineStatus.LOADING)
-        player.until(lambda session: session.ready or session.full or session.engine is EngineStatus.DEAD)
+        player.until(lambda session: session.game.engine is not EngineStatus.LOADING)
+        player.until(
+            lambda session: session.game.ready or session.game.full or session.game.engine is EngineStatus.DEAD
+        )
         session = player.session
-        assert session.engine is EngineStatus.READY, session.notice
+        assert session.game.engine is EngineStatus.READY, session.notice
         assert isinstance(session.screen, screens.Play)
         if state not in (loading, loaded):
             assert kept(session) == after
         assert computed(session) >= known
-        if session.ready:
-            distribution = session.prompt.tip.distribution
+        if session.game.ready:
+            distribution = session.game.prompt.tip.distribution
             assert distribution
             fresh = Fresh(faulty.model)
-            assert difference(distribution, fresh.probabilities(session.prompt.tip.path())) < TOLERANCE
+            assert difference(distribution, fresh.probabilities(session.game.prompt.tip.path())) < TOLERANCE
             fresh.close()
-            depth = session.prompt.tip.depth
+            depth = session.game.prompt.tip.depth
             player.press(Action.CURSOR_TIP, Action.BOTTOM, Action.APPEND)
-            player.until(lambda session: session.ready or session.full)
-            assert player.session.prompt.tip.depth == depth + 1
+            player.until(lambda session: session.game.ready or session.game.full)
+            assert player.session.game.prompt.tip.depth == depth + 1
         return told
     finally:
         player.game.close()
@@ -396,14 +402,14 @@ def test_an_engine_that_hangs_takes_no_key_away(tiny: dict[str, Path], tmp_path:
     assert pid
     os.kill(pid, signal.SIGSTOP)
     player.press(Action.BOTTOM, Action.APPEND)
-    depth = player.session.prompt.tip.depth
-    assert not player.session.ready
+    depth = player.session.game.prompt.tip.depth
+    assert not player.session.game.ready
     player.press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.COPY, Action.LAYER, Action.TREE)
     player.press(Action.CLOSE, Action.HELP, Action.CLOSE, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.PREVIOUS)
-    assert player.session.ready, "both prompts are at a place that is known"
+    assert player.session.game.ready, "both prompts are at a place that is known"
     assert "engine" not in player.session.notice
     player.press(Action.BOTTOM, Action.APPEND)
-    assert player.session.prompt.tip.depth == depth - 1
+    assert player.session.game.prompt.tip.depth == depth - 1
     os.kill(pid, signal.SIGCONT)
     player.ready()
     os.kill(pid, signal.SIGSTOP)
@@ -419,11 +425,11 @@ def test_a_long_decode_is_no_hang(tiny: dict[str, Path], tmp_path: Path, monkeyp
     player = Patient(tmp_path, faulty.model, LONG, context=1024)
     evaluating(player)
     beats = 0
-    while not player.session.ready:
+    while not player.session.game.ready:
         player.press(Beat())
-        beats += player.session.waiting
-        assert player.session.unanswered <= 1
-        player.until(lambda session: session.unanswered == 0)
+        beats += player.session.game.waiting
+        assert player.session.game.unanswered <= 1
+        player.until(lambda session: session.game.unanswered == 0)
     assert beats > SILENT_AFTER
     player.game.close()
 
@@ -432,10 +438,10 @@ def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_pat
     player = Patient(tmp_path, tiny["qwen2"])
     player.ready()
     player.press(Action.BOTTOM, Action.APPEND)
-    assert player.session.pending
+    assert player.session.game.pending
     answer = Distribution.of(1.0, [1], [0.0])
-    player.game._put(Evaluated(player.session.pending, 1_000_000, [answer], [], {}, 1, 0.1, 1024))
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.game._put(Evaluated(player.session.game.pending, 1_000_000, [answer], [], {}, 1, 0.1, 1024))
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert player.session.notice.startswith("the engine stopped (its reply makes no sense); your prompts are safe")
     player.press(Action.RESTART)
     player.ready()
@@ -450,10 +456,10 @@ def test_a_header_that_was_damaged_meanwhile_is_not_given_to_llama_cpp(tiny: dic
     player.ready()
     assert player.game.engine_pid
     os.kill(player.game.engine_pid, signal.SIGKILL)
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     model.write_bytes(whole.replace(b"blk.1.attn_q.weight", b"blk.0.attn_q.weight"))
     player.press(Action.RESTART)
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert "the tensor 'blk.0.attn_q.weight' is there twice" in player.session.notice, player.session.notice
     model.write_bytes(whole)
     player.press(Action.RESTART)
@@ -466,7 +472,7 @@ def test_a_reply_without_an_end_is_a_failure(
 ) -> None:
     monkeypatch.setattr(client, "LONGEST", 100)
     player = Patient(tmp_path, tiny["qwen2"])
-    player.until(lambda session: session.engine is EngineStatus.DEAD)
+    player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert player.session.notice == "the engine stopped (unreadable reply): press r to restart it"
     player.game.close()
 

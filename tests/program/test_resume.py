@@ -66,7 +66,7 @@ def played() -> Terminal:
 def looks_back(path: Path) -> bool:
     """Whether the session in a file is the one that `played` leaves."""
     session = codec.load(path.read_bytes(), Settings("", ""))
-    return len(session.prompts) == 2 and session.prompts[1].cursor is not None
+    return len(session.game.prompts) == 2 and session.game.prompts[1].cursor is not None
 
 
 @pytest.mark.parametrize("end", ["quit", "SIGHUP", "killed"])
@@ -180,7 +180,7 @@ def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     (folder / "mine.1.json").write_bytes(codec.dump(started("abc").session))
     kept = main._kept(main.make_parser().parse_args(["--session", "mine"]))
     assert "the newest session file was unreadable" in kept.notice
-    assert kept.session is not None and kept.session.prompt.tip.depth == 3
+    assert kept.session is not None and kept.session.game.prompt.tip.depth == 3
     kept.slot.close()
 
 
@@ -248,7 +248,7 @@ def test_naming_is_a_mode_of_its_own() -> None:
     assert play.session.name == "my tale"
     assert play.press(Action.NAME).session.line.text == "my tale"
     play.press(Action.CLOSE)
-    assert isinstance(play.session.screen, screens.Play) and play.session.ready
+    assert isinstance(play.session.screen, screens.Play) and play.session.game.ready
 
 
 def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:
     assert reason
     end = autosave.close(5.0, threading.Event(), lambda: None)
     assert told and isinstance(end, Rescued)
-    assert codec.load(end.path.read_bytes(), Settings("", "")).prompt.tip.depth == 5
+    assert codec.load(end.path.read_bytes(), Settings("", "")).game.prompt.tip.depth == 5
     end.path.unlink()
     play.take(SaveFailed(reason))
     assert play.session.notice.startswith("not saved: ")

@@ -91,7 +91,9 @@ def test_resuming_goes_on_in_the_same_session(folder: Path) -> None:
     terminal.shows(r"tokens: 5 .*ready")
     appends(terminal, 6)
     quits(terminal)
-    assert [session.prompt.tip.depth for session in saved(folder).values()] == [6] and list(saved(folder)) == [name]
+    assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [6] and list(saved(folder)) == [
+        name
+    ]
     terminal = begin("--model", "bundled", "--session", name)
     terminal.shows(r"tokens: 6 .*ready")
     appends(terminal, 7)
@@ -109,7 +111,7 @@ def test_naming_is_renaming(folder: Path) -> None:
     terminal.shows("kept as another")
     said = quits(terminal)
     assert "to go on: tokex-gguf --session another" in said
-    assert list(saved(folder)) == ["another"] and saved(folder)["another"].prompt.tip.depth == 6
+    assert list(saved(folder)) == ["another"] and saved(folder)["another"].game.prompt.tip.depth == 6
 
 
 def test_commands_of_sessions(folder: Path) -> None:
@@ -164,7 +166,7 @@ def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     assert f"--session {name}" in said if name else "--resume" in said
     (session,) = saved(folder).values()
     ((_, other),) = session.other_games.items()
-    assert session.model and "tiny" in session.model.name and other.model and "Smollm2" in other.model.name
+    assert session.game.model and "tiny" in session.game.model.name and other.model and "Smollm2" in other.model.name
     assert other.prompt.tip.depth == 5 and other.prompt.tip.children
     terminal = begin(*(["--session", name] if name else ["--resume"]))
     terminal.shows(r"(?s)tiny llama .* ready")
@@ -242,7 +244,7 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     terminal.shows(READY)
     quits(terminal)
     (session,) = saved(folder).values()
-    assert not session.other_games and session.settings.model.endswith("moved.gguf")
+    assert not session.other_games and session.game.settings.model.endswith("moved.gguf")
 
 
 # --- two programs
@@ -264,7 +266,7 @@ def test_the_second_program_plays_a_copy(folder: Path) -> None:
     appends(one, 6)
     assert "to go on: tokex-gguf --session mine" in quits(one)
     assert "--resume" in quits(two)
-    found = {name: session.prompt.tip.depth for name, session in saved(folder).items()}
+    found = {name: session.game.prompt.tip.depth for name, session in saved(folder).items()}
     assert found.pop("mine") == 6 and list(found.values()) == [7] and next(iter(found)).startswith("autosave-")
 
 
@@ -309,7 +311,7 @@ def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
         appends(terminal, depth)
     said = quits(terminal)
     assert "saving what was played: the disk is slow" in said and "to go on" in said
-    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]
+    assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
 def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) -> None:
@@ -322,7 +324,7 @@ def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) 
     os.kill(terminal.child.pid, signal.SIGTERM)
     assert terminal.ends() == 143
     assert time.monotonic() - began < 10
-    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]
+    assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
 def test_naming_and_quitting_keeps_the_newest_state(folder: Path) -> None:
@@ -334,7 +336,7 @@ def test_naming_and_quitting_keeps_the_newest_state(folder: Path) -> None:
     depth = int(re.findall(r"tokens: (\d)", terminal.text())[0])
     quits(terminal)
     (session,) = saved(folder).values()
-    assert session.prompt.tip.depth >= depth
+    assert session.game.prompt.tip.depth >= depth
 
 
 def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path, tmp_path: Path) -> None:
@@ -353,7 +355,7 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     assert "No space left on device" in said
     (rescued,) = tmp_path.glob("tokex-gguf-*.json")
     assert rescued.stat().st_mode & 0o777 == 0o600
-    assert codec.load(rescued.read_bytes(), Settings("", "")).prompt.tip.depth == 6
+    assert codec.load(rescued.read_bytes(), Settings("", "")).game.prompt.tip.depth == 6
     assert str(rescued) in re.sub(r"\s", "", said) and saved(folder) == {}
     # It goes on as the line says, and once there is room the fault is over.
     name = rescued.stem
@@ -366,4 +368,4 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     terminal.press("right")
     terminal.until(lambda text: "tokens: 8" in text and "not saved" not in text)
     assert "to go on" in quits(terminal)
-    assert [session.prompt.tip.depth for session in saved(folder).values()] == [8]
+    assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]

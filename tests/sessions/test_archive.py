@@ -26,7 +26,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
-from tokex_gguf.play.session import EngineStatus, Layer, Palette, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Prompt, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, summary
 from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
@@ -52,8 +52,8 @@ def played() -> Play:
 
 def resumed(session: Session) -> Play:
     """The session after a restart of the program, its model loaded; nothing is answered."""
-    play = Play(lookahead=session.settings.lookahead)
-    play.session = load(dump(session), replace(session.settings, text="something else"))
+    play = Play(lookahead=session.game.settings.lookahead)
+    play.session = load(dump(session), replace(session.game.settings, text="something else"))
     play.asked.clear()
     play.take(LOADED)
     return play
@@ -80,15 +80,15 @@ def test_a_played_session_comes_back_without_a_decode() -> None:
     before = played().session
     after = resumed(before)
     assert after.effects == [] and after.asked == []
-    assert after.session.engine is EngineStatus.READY
+    assert after.session.game.engine is EngineStatus.READY
     assert screen(after.session) == screen(before)
     assert text(after.session) == text(before)
 
 
 def test_it_can_be_looked_at_before_the_model_is_loaded() -> None:
     before = played().session
-    after = load(dump(before), before.settings)
-    assert after.engine is EngineStatus.LOADING
+    after = load(dump(before), before.game.settings)
+    assert after.game.engine is EngineStatus.LOADING
     assert screen(after) == screen(before)
 
 
@@ -129,9 +129,9 @@ def test_modes_and_what_is_typed_are_left_behind() -> None:
 
 def test_a_session_without_prompts_starts_as_a_new_one() -> None:
     play = Play()
-    play.session = load(dump(play.session), replace(play.session.settings, text="new"))
+    play.session = load(dump(play.session), replace(play.session.game.settings, text="new"))
     play.answer()
-    assert play.session.ready and play.session.prompt.tip.depth == 3
+    assert play.session.game.ready and play.session.game.prompt.tip.depth == 3
 
 
 def test_an_interrupted_evaluation_is_asked_for_again() -> None:
@@ -139,52 +139,57 @@ def test_an_interrupted_evaluation_is_asked_for_again() -> None:
     play.take(Action.APPEND)
     after = resumed(play.session)
     assert [type(request) for request in after.asked] == [Evaluate]
-    assert after.answer().session.ready
+    assert after.answer().session.game.ready
 
 
 def test_floats_and_bytes_keep_every_bit() -> None:
     values = [-5e-324, -0.0, -0.1, -1 / 3, -745.1, -1e300, -math.inf]
-    session = Session(Settings("x", "m"), model=LOADED)
-    session.pieces.update({token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)})
-    tip = session.root.child(0)
+    session = Session(Game(Settings("x", "m"), model=LOADED))
+    session.game.pieces.update({token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)})
+    tip = session.game.root.child(0)
     tip.attach(Distribution.of(math.pi, range(7), values))
     tip.child(7).attach_taken(Taken(-math.inf, 64))
-    again = load(dump(replace(session, prompts=(Prompt(tip),))), session.settings)
-    distribution = again.prompt.tip.distribution
+    again = load(dump(replace(session, game=replace(session.game, prompts=(Prompt(tip),)))), session.game.settings)
+    distribution = again.game.prompt.tip.distribution
     assert distribution is not None and distribution.entropy_bits == math.pi
     assert [value.hex() for value in distribution.logprobs] == [value.hex() for value in values]
-    assert again.prompt.tip.child(7).taken == Taken(-math.inf, 64)
-    assert again.pieces == session.pieces
+    assert again.game.prompt.tip.child(7).taken == Taken(-math.inf, 64)
+    assert again.game.pieces == session.game.pieces
 
 
 def test_deep_and_wide_trees() -> None:
-    session = Session(Settings("x", "m"), model=replace(LOADED, vocab_size=5000), pieces={})
-    session.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
-    tip = session.root.descend([1] * 20_000)
+    session = Session(Game(Settings("x", "m"), model=replace(LOADED, vocab_size=5000)))
+    session.game.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
+    tip = session.game.root.descend([1] * 20_000)
     tip.visit()
     for token in range(5000):
-        session.root.child(token).visit()
-    session = replace(session, prompts=(Prompt(tip, cursor=tip.parent),))
-    again = load(dump(session), session.settings)
-    assert again.prompt.tip.path() == tip.path() and len(again.root.children) == 5000
-    assert again.prompt.cursor is again.prompt.tip.parent
+        session.game.root.child(token).visit()
+    session = replace(session, game=replace(session.game, prompts=(Prompt(tip, cursor=tip.parent),)))
+    again = load(dump(session), session.game.settings)
+    assert again.game.prompt.tip.path() == tip.path() and len(again.game.root.children) == 5000
+    assert again.game.prompt.cursor is again.game.prompt.tip.parent
     assert dump(again) == dump(session)
 
 
 def test_empty_nodes_are_left_out_unless_something_refers_to_them() -> None:
     session = started().session
     before = dump(session)
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     far = tip.descend([60, 61, 62])
     assert tip.distribution is not None and 60 not in tip.distribution.rows
     assert dump(session) == before
-    assert load(dump(replace(session, prompts=(Prompt(far),))), session.settings).prompt.tip.path() == far.path()
+    assert (
+        load(
+            dump(replace(session, game=replace(session.game, prompts=(Prompt(far),)))), session.game.settings
+        ).game.prompt.tip.path()
+        == far.path()
+    )
 
 
 def test_the_file_of_the_model_is_kept_where_none_is_given() -> None:
-    session = replace(started().session, settings=Settings("x", "a/\udcff.gguf"))
-    assert load(dump(session), Settings("y", "")).settings.model == "a/\udcff.gguf"
-    assert load(dump(session), Settings("y", "other.gguf")).settings.model == "other.gguf"
+    session = replace(started().session, game=replace(started().session.game, settings=Settings("x", "a/\udcff.gguf")))
+    assert load(dump(session), Settings("y", "")).game.settings.model == "a/\udcff.gguf"
+    assert load(dump(session), Settings("y", "other.gguf")).game.settings.model == "other.gguf"
 
 
 KEYS = st.lists(
@@ -204,26 +209,31 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
     for key in keys:
         play.press(key)
     data = dump(play.session)
-    again = load(data, play.session.settings)
+    again = load(data, play.session.game.settings)
     assert dump(again) == data
-    assert again.prompts[again.active].tip.path() == play.session.prompt.tip.path()
+    assert again.game.prompts[again.game.active].tip.path() == play.session.game.prompt.tip.path()
     assert (again.layer, again.palette, again.mouse) == (
         play.session.layer,
         play.session.palette,
         play.session.mouse,
     )
     again, effects = update(again, LOADED)
-    if play.session.ready and not play.session.autoplay:
+    if play.session.game.ready and not play.session.game.autoplay:
         assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
 
 
 def test_the_assistants_tokens_come_back() -> None:
     play = started()
-    nodes = play.session.prompt.tip.nodes()
-    play.session = replace(play.session, said=frozenset(nodes[2:4]))
-    again = load(dump(play.session), play.session.settings)
-    assert again.said == frozenset(again.prompt.tip.nodes()[2:4])
-    assert load(dump(replace(play.session, said=None)), play.session.settings).said is None
+    nodes = play.session.game.prompt.tip.nodes()
+    play.session = replace(play.session, game=replace(play.session.game, said=frozenset(nodes[2:4])))
+    again = load(dump(play.session), play.session.game.settings)
+    assert again.game.said == frozenset(again.game.prompt.tip.nodes()[2:4])
+    assert (
+        load(
+            dump(replace(play.session, game=replace(play.session.game, said=None))), play.session.game.settings
+        ).game.said
+        is None
+    )
 
 
 # --- another model
@@ -235,8 +245,8 @@ def test_the_assistants_tokens_come_back() -> None:
 )
 def test_another_model_is_noticed(other: dict[str, Any]) -> None:
     before = played().session
-    session, effects = update(load(dump(before), before.settings), replace(LOADED, **other))
-    assert session.engine is EngineStatus.DEAD and "another model" in session.notice
+    session, effects = update(load(dump(before), before.game.settings), replace(LOADED, **other))
+    assert session.game.engine is EngineStatus.DEAD and "another model" in session.notice
     assert effects == []
     *shown, keys = screen(session)
     assert shown == screen(before)[:-1], "it can still be looked at"
@@ -245,8 +255,8 @@ def test_another_model_is_noticed(other: dict[str, Any]) -> None:
 
 def test_the_same_model_with_another_context_is_the_same() -> None:
     before = played().session
-    session, _ = update(load(dump(before), before.settings), replace(LOADED, context=512, context_limit=512))
-    assert session.engine is EngineStatus.READY and session.context == 512
+    session, _ = update(load(dump(before), before.game.settings), replace(LOADED, context=512, context_limit=512))
+    assert session.game.engine is EngineStatus.READY and session.game.context == 512
 
 
 # --- saving while it is played on
@@ -254,7 +264,7 @@ def test_the_same_model_with_another_context_is_the_same() -> None:
 
 def test_dumps_while_the_tree_grows() -> None:
     session = started().session
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     numbers = random.Random(SEED)
 
     def grow() -> None:
@@ -263,7 +273,7 @@ def test_dumps_while_the_tree_grows() -> None:
         for _ in range(100):
             nodes = [tip]
             for _ in range(20):
-                session.pieces[token] = Piece(b"%d" % token)
+                session.game.pieces[token] = Piece(b"%d" % token)
                 nodes.append(nodes[-1].child(token))
                 token += 1
             for node in nodes[1:]:
@@ -276,7 +286,7 @@ def test_dumps_while_the_tree_grows() -> None:
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    session = replace(session, model=replace(LOADED, vocab_size=2**31 - 1))
+    session = replace(session, game=replace(session.game, model=replace(LOADED, vocab_size=2**31 - 1)))
     thread = threading.Thread(target=grow)
     thread.start()
     try:
@@ -284,9 +294,9 @@ def test_dumps_while_the_tree_grows() -> None:
         while thread.is_alive():
             data = dump(session)
             sizes.add(len(data))
-            again = load(data, session.settings)
+            again = load(data, session.game.settings)
             assert dump(again) == data
-            check_whole(again.root)
+            check_whole(again.game.root)
         assert len(sizes) > 5, "it did not grow"
     finally:
         thread.join()
@@ -318,21 +328,21 @@ def test_dumps_between_any_two_steps_of_an_answer() -> None:
                 dumps.append(dump(watched[0]))
 
     play = started("a")
-    tip = play.session.prompt.tip
+    tip = play.session.game.prompt.tip
     node = tip.children[7] = Watched(tip, 7)
-    play.session = replace(play.session, prompts=(Prompt(node),))
+    play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(node),)))
     watched.append(play.session)
     play.press(Action.COPY)
     assert len(dumps) > 2
     for data in dumps:
-        again = load(data, play.session.settings)
-        check_whole(again.root)
+        again = load(data, play.session.game.settings)
+        check_whole(again.game.root)
         assert dump(again) == data
     node.checked = False
     dumps.clear()
-    play.session = replace(play.session, asked={1000: ForCheck(node)})
+    play.session = replace(play.session, game=replace(play.session.game, asked={1000: ForCheck(node)}))
     play.take(Checked(1000, 1))
-    tips = [load(data, play.session.settings).prompt.tip for data in dumps]
+    tips = [load(data, play.session.game.settings).game.prompt.tip for data in dumps]
     assert {(tip.checked, tip.differs) for tip in tips} == {(False, None), (True, 1)}
 
 
@@ -355,29 +365,29 @@ def test_an_answer_that_arrives_in_the_middle_of_a_dump() -> None:
 
     session = started("a").session
     path: list[Node] = []
-    node = session.prompt.tip
+    node = session.game.prompt.tip
     grown = []
     for token in (7, 8, 9):
         node.children[token] = Growing(node, token)
         node = node.children[token]
         grown.append(node)
     path += grown
-    session = replace(session, prompts=(Prompt(node),))
+    session = replace(session, game=replace(session.game, prompts=(Prompt(node),)))
     data = dump(session)
     assert arrived
-    again = load(data, session.settings)
-    check_whole(again.root)
+    again = load(data, session.game.settings)
+    check_whole(again.game.root)
     assert dump(again) == data
 
 
 def test_a_visit_that_is_noted_halfway() -> None:
     session = started("abc").session
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     assert tip.parent is not None
-    tip.parent.visited = session.root.visited = False
-    again = load(data := dump(session), session.settings)
-    check_whole(again.root)
-    assert again.root.visited and dump(again) == data
+    tip.parent.visited = session.game.root.visited = False
+    again = load(data := dump(session), session.game.settings)
+    check_whole(again.game.root)
+    assert again.game.root.visited and dump(again) == data
 
 
 # --- bad bytes
@@ -407,11 +417,11 @@ def only_bad_archives(data: bytes) -> bool:
         session = load(data, Settings("x", "m", lookahead=2))
     except BadArchive:
         return False
-    if session.prompts:
+    if session.game.prompts:
         play = Play()
         play.session = session
         View().screen(session, 130, 40)
-        play.take(session.model or LOADED)
+        play.take(session.game.model or LOADED)
         for key in (Action.CURSOR_BACK, Action.MORE_LAYERS, Action.TREE, Action.CLOSE, Action.UNDO, Action.INPUT):
             play.take(key)
             View().screen(play.session, 130, 40)
@@ -577,10 +587,11 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
 
 def with_others() -> Session:
     """A session whose other games wait on the shelf."""
-    play, other, third = played(), played(), started("abc").press(Action.APPEND, Action.COPY)
+    play = played()
+    other, third = played().session.game, started("abc").press(Action.APPEND, Action.COPY).session.game
     waiting = {
-        "other.gguf": replace(other.session, settings=replace(other.session.settings, model="other.gguf")),
-        "third.gguf": replace(third.session, settings=replace(third.session.settings, model="third.gguf")),
+        "other.gguf": replace(other, settings=replace(other.settings, model="other.gguf")),
+        "third.gguf": replace(third, settings=replace(third.settings, model="third.gguf")),
     }
     return replace(play.session, other_games=waiting)
 
@@ -596,7 +607,7 @@ def games(session: Session) -> dict[str, Any]:
         return prompt.tip.path(), prompt.selected, prompt.popped, prompt.cursor and prompt.cursor.path()
 
     found = {}
-    for game in (session, *session.other_games.values()):
+    for game in (session.game, *session.other_games.values()):
         removed = [(place, path(prompt)) for place, prompt in game.removed]
         scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
         found[game.settings.model] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
@@ -610,10 +621,14 @@ def test_what_models_were_asked_for_as_comes_back() -> None:
         file: replace(game, settings=replace(game.settings, asked=f"as {file}"))
         for file, game in session.other_games.items()
     }
-    session = replace(session, settings=replace(session.settings, asked=name), other_games=other_games)
+    session = replace(
+        session,
+        game=replace(session.game, settings=replace(session.game.settings, asked=name)),
+        other_games=other_games,
+    )
     data = dump(session)
     again = load(data, Settings("", "", asked="not this"))
-    assert again.settings.asked == name
+    assert again.game.settings.asked == name
     assert {file: game.settings.asked for file, game in again.other_games.items()} == {
         file: f"as {file}" for file in other_games
     }
@@ -629,7 +644,7 @@ def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
         del other["asked"]
     data = codec.seal(json.dumps(document, separators=(",", ":")).encode())
     again = load(data, Settings("", ""))
-    assert {game.settings.asked for game in (again, *again.other_games.values())} == {""}
+    assert {game.settings.asked for game in (again.game, *again.other_games.values())} == {""}
     about = summary.parse(data[: summary.LENGTH])
     assert about and about.asked == "" and about.model == "Fake"
 
@@ -648,7 +663,7 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
     calls: list[str] = []
     encode = codec._encode
 
-    def counted(one: Session) -> Any:
+    def counted(one: Game) -> Any:
         calls.append(one.settings.model)
         return encode(one)
 
@@ -664,12 +679,12 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
     session = with_others()
     loading = Session(
-        replace(session.settings, model="new.gguf"),
-        other_games={**session.other_games, "fake.gguf": session},
+        Game(replace(session.game.settings, model="new.gguf")),
+        other_games={**session.other_games, "fake.gguf": session.game},
         origin="fake.gguf",
     )
     again = load(dump(loading), Settings("", ""))
-    assert again.settings.model == "fake.gguf" and games(again) == games(session)
+    assert again.game.settings.model == "fake.gguf" and games(again) == games(session)
 
 
 def test_one_game_of_a_file(figure: Figure) -> None:
@@ -690,10 +705,10 @@ def test_a_file_of_version_0_1_0_comes_back() -> None:
     """Written by that program: it holds one game."""
     data = (Path(__file__).parent.parent / "data" / "session-0.1.0.json").read_bytes()
     before = played().session
-    after = load(data, before.settings)
+    after = load(data, before.game.settings)
     assert games(after) == games(before) and screen(after) == screen(before)
     assert (after.layer, after.palette, after.mouse) == (before.layer, before.palette, before.mouse)
-    assert games(load(dump(after), before.settings)) == games(before)
+    assert games(load(dump(after), before.game.settings)) == games(before)
 
 
 # --- what the list shows
@@ -705,7 +720,7 @@ def test_the_summary_is_read_from_the_beginning_alone() -> None:
     assert about is not None and about.encoded() in data
     assert (about.sequence, about.saved, about.moves, about.games, about.model) == (7, 1_700_000_000, 12, 3, "Fake")
     session = with_others()
-    assert about.length == session.prompt.tip.depth and about.prompts == len(session.prompts)
+    assert about.length == session.game.prompt.tip.depth and about.prompts == len(session.game.prompts)
     assert about.tokens > about.length and about.weight == about.tokens + 120
     assert summary.parse(data[:40]) is None and summary.parse(b"") is None
 
@@ -713,7 +728,7 @@ def test_the_summary_is_read_from_the_beginning_alone() -> None:
 @pytest.mark.parametrize("text", ["\x1b[2J\u009b", "é" * 500, "\U0001f990" * 90, '"\\{', "a" * 4000])
 def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> None:
     session = started("hello").session
-    session.pieces[session.prompt.tip.path()[0]] = Piece(text.encode())
+    session.game.pieces[session.game.prompt.tip.path()[0]] = Piece(text.encode())
     about = codec.summary_of(session)
     assert len(about.encoded()) < summary.LENGTH - 200 and len(about.text) <= summary.TEXT + 1
     assert about.text.isprintable()
@@ -828,7 +843,7 @@ def test_an_edited_text_that_is_no_prompt_yet_is_there_the_next_day() -> None:
     again.take(Action.EDIT)
     assert again.effects == [Edit("help me")]
     again.press(Edited("help you"))
-    assert len(again.session.prompts) == 2, "the prompt that it was made of may be another by now"
+    assert len(again.session.game.prompts) == 2, "the prompt that it was made of may be another by now"
 
 
 @pytest.mark.parametrize("value", [1, None, ["a"], "\ud800"])

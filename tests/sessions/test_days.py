@@ -176,7 +176,7 @@ class World:
 
     def plays(self, program: Program) -> None:
         for _ in range(self.chance.choice((1, 1, 2, 6))):
-            deep = program.play.session.prompt.tip.depth > 1
+            deep = program.play.session.game.prompt.tip.depth > 1
             program.play.press(Action.POP if deep and self.chance.random() < 0.2 else Action.APPEND)
             program.moves += 1
 

@@ -465,7 +465,7 @@ def test_real_sessions_fall_back(tmp_path: Path, told: Told) -> None:
     keeper.close(LONG)
 
     def load(data: bytes) -> int:
-        return codec.load(data, play.session.settings).prompt.tip.depth
+        return codec.load(data, play.session.game.settings).game.prompt.tip.depth
 
     assert read(tmp_path, "one", load) == (7, "")
     data = (tmp_path / "one.json").read_bytes()

@@ -14,14 +14,14 @@ from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong
 from tokex_gguf.play.messages import Save, SaveFailed, Start
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
 
 
 @pytest.fixture
 def game(tmp_path: Path) -> Runtime:
-    game = Runtime(Session(Settings(text="hello", model="fake.gguf")), folder=tmp_path)
+    game = Runtime(Session(Game(Settings(text="hello", model="fake.gguf"))), folder=tmp_path)
     game._engines = 1
     return game
 

@@ -19,7 +19,7 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
@@ -92,7 +92,9 @@ def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Ru
     async def running() -> AsyncIterator[Player]:
         with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
             output = Canvas()
-            game = Runtime(Session(Settings("hello", "fake.gguf")), folder=tmp_path / "prompts", connect=FakeEngine)
+            game = Runtime(
+                Session(Game(Settings("hello", "fake.gguf"))), folder=tmp_path / "prompts", connect=FakeEngine
+            )
             app = App(game, keys, output)
             game.start()
             player = Player(app, keys, output, game)
@@ -216,7 +218,7 @@ def test_ready_always_stands_with_the_right_table(played: Played) -> None:
             text = player.text()
             if " ready" in text:
                 (count,) = re.findall(r"tokens: (\d+)", text)
-                tip = player.game.session.prompt.tip
+                tip = player.game.session.game.prompt.tip
                 first = fake.PIECES[fake.ranked(tip.path())[0]].data.decode().strip()
                 if tip.depth != int(count) or f"1 ␣{first} " not in text:
                     wrong.append(text)

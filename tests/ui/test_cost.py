@@ -121,7 +121,9 @@ def grown(node: Node, tokens: int, seed: int = 1) -> Node:
 def with_prompts(*tips: Node, screen: type[Screen] = screens.Play, row: int = 0, **changes: Any) -> Play:
     """A game that is played at these paths."""
     play = started()
-    play.session = replace(play.session, prompts=tuple(map(Prompt, tips)), pieces=fake.PIECES, **changes)
+    play.session = replace(
+        play.session, game=replace(play.session.game, prompts=tuple(map(Prompt, tips)), pieces=fake.PIECES), **changes
+    )
     play.session = replace(play.session, screen=screen_of(play.session, screen, row=row))
     return play
 
@@ -250,15 +252,17 @@ def holds_for(kind: str) -> None:
     for length in (short,) if kind == "marked" else (short, short + 10 * panes.BLOCK):
         tip = path_of(KINDS[kind], length)
         view, play = View(), with_prompts(tip)
-        play.session = replace(play.session, pieces=PIECES)
+        play.session = replace(play.session, game=replace(play.session.game, pieces=PIECES))
         first.append(frame(play, view, (130, 40)))
         for cursor in (None, tip.ancestor(length // 2), tip.ancestor(length // 2 + 1), tip.ancestor(1), tip):
-            play.session = replace(play.session, prompts=(Prompt(tip, cursor=cursor),))
+            play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip, cursor=cursor),)))
             view.screen(play.session, 130, 40)  # not counted, which takes twenty times as long
             later.append(frame(play, view, (130, 40)))
-        play.session = replace(play.session, prompts=(Prompt(tip.child(100)),))
+        play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip.child(100)),)))
         view.screen(play.session, 130, 40)
-        play.session = replace(play.session, prompts=(Prompt(tip.child(100).child(101)),))
+        play.session = replace(
+            play.session, game=replace(play.session.game, prompts=(Prompt(tip.child(100).child(101)),))
+        )
         assert frame(play, view, (130, 40)) < 3 * STEPS  # so many where every token is a mark
         written.append(sum(len(part) for line in view.screen(play.session, 130, 40) for _, part in line))
     assert max(later) < STEPS and max(written) < 130 * 40 * 10
@@ -288,10 +292,13 @@ def any_game(chance: random.Random, most: int) -> Play:
     play = with_prompts(*tips)
     play.session = replace(
         play.session,
-        prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
-        pieces=PIECES,
+        game=replace(
+            play.session.game,
+            prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
+            pieces=PIECES,
+            scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+        ),
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
-        scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
         layer=chance.choice(list(Layer)),
     )
     line, row = TextField(text, chance.randint(0, len(text))), chance.randrange(len(tips))
@@ -337,14 +344,17 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
     monkeypatch.setattr(panes, "BLOCK", 64)
     monkeypatch.setattr(panes, "SLACK", 48)
     blocks = panes.PromptPane()
-    begins = {blocks._begin(replace(started().session, pieces=PIECES), tip, block) for block in range(1, 5)}
+    begins = {
+        blocks._begin(replace(started().session, game=replace(started().session.game, pieces=PIECES)), tip, block)
+        for block in range(1, 5)
+    }
     assert all(tokens[begin - 1] == 102 for begin in begins), f"seed {SEED}"
     shown = []
     for each in range(100, 400, 7):
         prompts = [Prompt(tip.ancestor(each)), Prompt(tip, cursor=tip.ancestor(each))]
         for prompt in prompts:
             play = with_prompts(tip)
-            play.session = replace(play.session, prompts=(prompt,), pieces=PIECES)
+            play.session = replace(play.session, game=replace(play.session.game, prompts=(prompt,), pieces=PIECES))
             shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
     monkeypatch.setattr(panes, "BLOCK", 1 << 30)
     whole = panes.PromptPane()
@@ -355,10 +365,12 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
 def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
     tip = path_of([101, 100], 5000)
     play = with_prompts(tip)
-    play.session = replace(play.session, pieces=PIECES)
+    play.session = replace(play.session, game=replace(play.session.game, pieces=PIECES))
     pane = panes.PromptPane()
     for each in range(1100, 5000, 150):
-        play.session = replace(play.session, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))
+        play.session = replace(
+            play.session, game=replace(play.session.game, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))
+        )
         told = [
             "".join(part for _, part in line).strip()
             for line in pane.lines(play.session, shown_path(play.session), 60, 20)
@@ -441,7 +453,7 @@ LOOKS = [
 def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
     play = with_prompts(grown(Node(None, -1), 12_000))
     view = View()
-    play.session.prompt.tip.path()  # as it was sent to the engine
+    play.session.game.prompt.tip.path()  # as it was sent to the engine
     frame(play, view, (130, 40))
     assert steps(lambda: play.take(key)) < 3000
     frame(play, view, (130, 40))  # lays out what is in sight now

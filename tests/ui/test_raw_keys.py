@@ -33,7 +33,7 @@ from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.events import PLAYERS
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.screens import Screen, TypingScreen
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
@@ -103,7 +103,7 @@ class Typist:
         self._stream = os.fdopen(slave, "r")
         self.canvas = Canvas()
         settings = Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once")
-        self.game = Runtime(Session(settings), folder=folder, connect=Engine)
+        self.game = Runtime(Session(Game(settings)), folder=folder, connect=Engine)
         # Escape alone is known by what does not follow.
         self.app = App(self.game, Keyboard(self._stream, escape_wait=0.001), self.canvas)
         self._heard = 0
@@ -137,7 +137,7 @@ class Typist:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         for _ in range(100_000):
-            if holds() and self.game._inbox.empty() and self.game.session.pending is None:
+            if holds() and self.game._inbox.empty() and self.game.session.game.pending is None:
                 return
             await asyncio.sleep(0)
         raise AssertionError(f"not heard, or not answered: {self._latest}")
@@ -154,7 +154,7 @@ class Typist:
     async def _play(self, moves: list[Any]) -> int:
         self.game.start()
         task = asyncio.create_task(self.app.run_async())
-        await self.until(lambda: self.game.session.ready and self.app.application.is_running)
+        await self.until(lambda: self.game.session.game.ready and self.app.application.is_running)
         oracle = Oracle(fake.text_to_path("hello"), shown=12, limit=3)
         pressed = 0
         for move in moves:
@@ -163,7 +163,7 @@ class Typist:
                 pressed += 1
             oracle.press(move)
             agree(self.game.session, oracle)
-        for prompt in self.game.session.prompts:
+        for prompt in self.game.session.game.prompts:
             has_true_numbers(prompt.tip)
         os.write(self._master, b"\x11")
         await asyncio.wait_for(task, 10)

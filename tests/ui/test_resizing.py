@@ -17,7 +17,7 @@ from tests.canvas import Canvas, Cell
 from tests.figures import Figure
 from tests.ui.test_app import FakeEngine
 from tokex_gguf.play import screens
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
 
@@ -62,7 +62,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
         output = Canvas()
         text = "hello 日本 world\n" * 12
         game = Runtime(
-            Session(Settings(text, "fake.gguf", lookahead=0, example="Once")), folder=folder, connect=FakeEngine
+            Session(Game(Settings(text, "fake.gguf", lookahead=0, example="Once"))), folder=folder, connect=FakeEngine
         )
         app = App(game, keys, output)
         game.start()
@@ -80,7 +80,7 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
                 await asyncio.sleep(0)
             return output.shown()
 
-        while not app.application.is_running or not game.session.ready:
+        while not app.application.is_running or not game.session.game.ready:
             await asyncio.sleep(0)
         for number in range(count):
             output.size = size(chance)

@@ -28,7 +28,7 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker.fingerprints import content
 from tokex_gguf.engine.worker.llama import Llama
-from tokex_gguf.play.session import EngineStatus, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import View
@@ -143,13 +143,13 @@ def shelve(path: Path, share: float) -> Shelf:
     pieces = {token: model.vocabulary.piece(token) for token in range(model.vocabulary.size)}
     shown = [token for token, piece in pieces.items() if chance.random() < share or awkward(piece.data, share)]
     settings = Settings("x", str(path), lookahead=0, tokens_to_show=TOGETHER)
-    session = replace(Session(settings), model=loaded(model, path), context=model.cells)
-    session.pieces.update({token: pieces[token] for token in shown})
+    session = Session(Game(settings, model=loaded(model, path), context=model.cells))
+    session.game.pieces.update({token: pieces[token] for token in shown})
     prompts = []
     for start in range(0, len(shown), TOGETHER):
         together = shown[start : start + TOGETHER]
         table = Distribution.of(1.0, together, [-0.01 * rank for rank in range(len(together))])
-        node = session.root
+        node = session.game.root
         for token, following in zip(together, [*together[1:], None], strict=True):
             node = node.child(token)
             # All are known, so that nothing is left to ask the engine for; the whole table at the tip only.
@@ -160,7 +160,7 @@ def shelve(path: Path, share: float) -> Shelf:
         for node in prompt.tip.nodes():
             if node.taken is None and node.depth > 1:
                 raise AssertionError("not known")
-    return Shelf(replace(session, prompts=tuple(prompts)), len(shown))
+    return Shelf(replace(session, game=replace(session.game, prompts=tuple(prompts))), len(shown))
 
 
 def awkward(data: bytes, share: float) -> bool:
@@ -262,10 +262,12 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
     (folder / "config.toml").write_text(f"[engine]\nlookahead = 0\n[display]\ntokens_to_show = {TOGETHER}\n")
     terminal = Watched("--session", "shown", "--model", str(path))
     try:
-        for place in range(len(other_games.session.prompts)):
+        for place in range(len(other_games.session.game.prompts)):
             if place:
                 terminal.press("w")
-            session = replace(other_games.session, active=place, engine=EngineStatus.READY)
+            session = replace(
+                other_games.session, game=replace(other_games.session.game, active=place, engine=EngineStatus.READY)
+            )
             terminal.becomes(meant(session), place)
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
@@ -273,10 +275,12 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
         terminal.child.close(force=True)
     only_text(terminal.raw)
     again = codec.load(kept.read_bytes(), Settings("", ""))
-    assert again.active == len(other_games.session.prompts) - 1, "it was saved after the last screen"
-    assert [prompt.tip.path() for prompt in again.prompts] == [p.tip.path() for p in other_games.session.prompts]
-    assert again.pieces == other_games.session.pieces
-    return other_games.tokens, len(other_games.session.prompts)
+    assert again.game.active == len(other_games.session.game.prompts) - 1, "it was saved after the last screen"
+    assert [prompt.tip.path() for prompt in again.game.prompts] == [
+        p.tip.path() for p in other_games.session.game.prompts
+    ]
+    assert again.game.pieces == other_games.session.game.pieces
+    return other_games.tokens, len(other_games.session.game.prompts)
 
 
 @pytest.fixture(autouse=True)

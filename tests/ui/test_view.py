@@ -119,11 +119,14 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
     place = Place(WILD, WILD, tmp_path / "a.gguf")
     session = replace(
         session,
+        game=replace(
+            session.game,
+            fault=WILD,
+            settings=replace(session.game.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
+            model=session.game.model and replace(session.game.model, name=WILD, architecture=WILD, quantization=WILD),
+        ),
         name=WILD,
         notice=WILD,
-        fault=WILD,
-        settings=replace(session.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
-        model=session.model and replace(session.model, name=WILD, architecture=WILD, quantization=WILD),
         models=tuple(catalogue.listed(Entry(place, 5, each)) for each in (about, WILD)),
         starters=(Starter(WILD, WILD),),
     )
@@ -173,8 +176,8 @@ def test_the_selected_row_is_always_on_the_screen(width: int, height: int) -> No
 
 def test_a_long_prompt_shows_its_tip() -> None:
     play = started("x" * 1000)
-    play.session.pieces.update({token: Piece(b"word ") for token in range(64)})
-    play.session.pieces[play.session.prompt.tip.token] = Piece(b"TIP")
+    play.session.game.pieces.update({token: Piece(b"word ") for token in range(64)})
+    play.session.game.pieces[play.session.game.prompt.tip.token] = Piece(b"TIP")
     for width, height in SIZES:
         assert "TIP" in text(play, width, height)
 
@@ -194,7 +197,7 @@ def test_the_text_shows_while_the_model_loads() -> None:
 
 def test_the_table_has_rank_token_probability_bar_and_id() -> None:
     play = started()
-    path = play.session.prompt.tip.path()
+    path = play.session.game.prompt.tip.path()
     best = fake.ranked(path)[0]
     row = text(play).splitlines()[2].split("│")[1].split()
     assert row[0] == "1"
@@ -205,9 +208,9 @@ def test_the_table_has_rank_token_probability_bar_and_id() -> None:
 
 def test_white_space_is_visible_and_controls_never_raw() -> None:
     play = started()
-    best = fake.ranked(play.session.prompt.tip.path())[:4]
+    best = fake.ranked(play.session.game.prompt.tip.path())[:4]
     for token, data in zip(best, (b" a\n\tb", b"\x1b[31m", b"", b"<|end|>"), strict=True):
-        play.session.pieces[token] = Piece(data, control=data == b"<|end|>")
+        play.session.game.pieces[token] = Piece(data, control=data == b"<|end|>")
     drawn = text(play)
     for expected in ("␣a⏎⇥b", "␛[31m", "‹empty›", "<|end|>"):
         assert expected in drawn
@@ -237,7 +240,7 @@ def test_numbers_and_bars() -> None:
 
 def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> None:
     play = started().press(Action.COPY, Action.APPEND)
-    tip = play.session.prompt.tip
+    tip = play.session.game.prompt.tip
     line = text(play).splitlines()[-3]
     assert "Prompt 2/2  tokens: 6" in line
     assert f"logprob {tip.logprob:.2f}" in line
@@ -248,7 +251,7 @@ def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> No
 
 def test_where_one_looks_is_told_before_what_it_cost() -> None:
     play = started("hello world " * 20).press(Action.CURSOR_BACK)
-    play.session = replace(play.session, cost=Cost(12345, 123.4))
+    play.session = replace(play.session, game=replace(play.session.game, cost=Cost(12345, 123.4)))
     assert "12345 tokens, 123400 ms  ready" in text(play, 130, 40).splitlines()[-3]
     line = text(play, 60, 16).splitlines()[-3]
     assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
@@ -295,12 +298,12 @@ def test_the_first_token_is_never_coloured() -> None:
     play = started("hello")
     for layer in (Layer.PROBABILITY, Layer.ENTROPY):
         assert styles_of(play, layer)[0].strip() == ""
-        assert layer_value(layer, play.session.prompt.tip.nodes()[0], fake.VOCAB) is None
+        assert layer_value(layer, play.session.game.prompt.tip.nodes()[0], fake.VOCAB) is None
 
 
 def test_probability_colours_each_token_by_its_own_probability() -> None:
     play = started("hello")
-    nodes = play.session.prompt.tip.nodes()
+    nodes = play.session.game.prompt.tip.nodes()
     nodes[2].taken = Taken(0.0, 1)
     nodes[3].taken = Taken(-50.0, 60)
     styles = styles_of(play, Layer.PROBABILITY)
@@ -310,7 +313,7 @@ def test_probability_colours_each_token_by_its_own_probability() -> None:
 
 def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> None:
     play = started("hello")
-    nodes = play.session.prompt.tip.nodes()
+    nodes = play.session.game.prompt.tip.nodes()
     expected = fake.distribution([nodes[0].token], 30).entropy_bits / 6
     value = layer_value(Layer.ENTROPY, nodes[1], fake.VOCAB)
     assert value == pytest.approx(expected)
@@ -318,8 +321,8 @@ def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> N
 
 def test_plain_colours_nothing_and_dims_special_tokens() -> None:
     play = started("hello")
-    first = play.session.prompt.tip.nodes()[0].token
-    play.session.pieces[first] = Piece(b"<s>", control=True)
+    first = play.session.game.prompt.tip.nodes()[0].token
+    play.session.game.pieces[first] = Piece(b"<s>", control=True)
     styles = styles_of(play, Layer.PLAIN)
     assert styles[0].strip() == "class:dim"
     assert all(style.strip() in ("", "class:tip") for style in styles[1:])
@@ -446,7 +449,7 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
     play.take(Action.SCORE)
     assert "working  scoring" in text(play).splitlines()[-3]
     assert "goes on after" not in text(play)
-    assert play.answer().session.scores and " ready " in text(play).splitlines()[-3]
+    assert play.answer().session.game.scores and " ready " in text(play).splitlines()[-3]
 
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
@@ -529,7 +532,7 @@ def test_what_surprised_is_told_at_every_width_also_beside_a_legend(width: int) 
 
 def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     play = started("hello")
-    tip = play.session.prompt.tip
+    tip = play.session.game.prompt.tip
     assert tip.taken and tip.distribution
     line = text(play).splitlines()[-2]
     numbers = f"p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
@@ -595,7 +598,7 @@ def pane(play: Play, width: int = 130, height: int = 40) -> list[str]:
 def test_phrases_stand_below_the_place_that_they_were_scored_at() -> None:
     play = started("hello").press(Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
     play.press(Action.CURSOR_BACK, Action.INPUT)
-    nodes = play.session.prompt.tip.nodes()
+    nodes = play.session.game.prompt.tip.nodes()
     here, end = (fake.PIECES[nodes[index].token].data.decode().strip() for index in (-2, -1))
     places = [line for line in pane(play) if line.startswith("after ")]
     assert [place[-1] for place in places] == [here, end], "the place that is typed at, then those of the phrases"
@@ -622,7 +625,7 @@ def test_phrases_of_several_places_are_told_at_every_size(width: int, height: in
             lines = pane(play, width, height)
             shown = sum("%" in line for line in lines)
             left = [int(line.split()[1]) for line in lines if "more phrase" in line]
-            assert shown and shown + sum(left) == len(play.session.scores)
+            assert shown and shown + sum(left) == len(play.session.game.scores)
             assert not any(one.startswith("after ") and "%" not in other for one, other in pairwise(lines)), (
                 "no place stands there without its phrases"
             )
@@ -633,7 +636,7 @@ def test_phrases_of_several_places_are_told_at_every_size(width: int, height: in
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
     play = started("hello world, how are you").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT)
-    before = play.session.prompt.tip.nodes()[-4:-2]
+    before = play.session.game.prompt.tip.nodes()[-4:-2]
     lines = [line.split("│")[-1] for line in text(play, width, height).splitlines()]
     told = lines[next(row for row, line in enumerate(lines) if "goes on after" in line) + 1]
     assert told.strip().endswith("".join(fake.PIECES[node.token].data.decode() for node in before).strip())
@@ -643,14 +646,14 @@ def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
 def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_marked() -> None:
     play = started("hello").press(Action.INPUT, Typed("abc"), Action.SCORE)
     for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):
-        play.session.pieces[token] = Piece(data)
+        play.session.game.pieces[token] = Piece(data)
     assert "␣one two␣␣three⏎ " in text(play, 99)
 
 
 def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() -> None:
     play = started("hello")
-    for node, data in zip(play.session.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
-        play.session.pieces[node.token] = Piece(data)
+    for node, data in zip(play.session.game.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
+        play.session.game.pieces[node.token] = Piece(data)
     for position in (1, 2):
         play.press(PointedAtToken(position))
         marked = [part for line in draw(play) for style, part in line if "class:cursor" in style]
@@ -661,14 +664,16 @@ def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() ->
 def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(keys: tuple[Action, ...]) -> None:
     play = started("hello").press(*keys)
     assert "tokenizer" not in text(play)
-    play.session.prompt.tip.differs = 2
+    play.session.game.prompt.tip.differs = 2
     assert "not the tokenizer's own tokens from 3 on" in text(play, 150)
 
 
 def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
     play = started()
-    assert play.session.model
-    play.session = replace(play.session, model=replace(play.session.model, name="a long name " * 9))
+    assert play.session.game.model
+    play.session = replace(
+        play.session, game=replace(play.session.game, model=replace(play.session.game.model, name="a long name " * 9))
+    )
     assert "…  context 5/4096" in text(play, 60, 16).splitlines()[0]
 
 

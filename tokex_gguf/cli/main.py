@@ -28,7 +28,7 @@ from tokex_gguf.engine.backend import Connect
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
-from tokex_gguf.play.session import Palette, Session, Settings
+from tokex_gguf.play.session import Game, Palette, Session, Settings
 from tokex_gguf.sessions import store, summary
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
@@ -273,10 +273,10 @@ def _begun(
     about += more
     notices += more
     if kept.session and options.model is None:
-        model, asked = _played(kept.session.settings, notices), kept.session.settings.asked
+        model, asked = _played(kept.session.game.settings, notices), kept.session.game.settings.asked
     else:
         model, asked = _model(settings.model.name if options.model is None else options.model, notices)
-    begun = kept.session.model.cells if kept.session and kept.session.model and options.model is None else ""
+    begun = kept.session.game.model.cells if kept.session and kept.session.game.model and options.model is None else ""
     if options.kv and begun and options.kv != begun:
         why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
         raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
@@ -309,7 +309,7 @@ def _begun(
         asked=asked,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
-    session = _resumed(kept.session, started, fit, kv) if kept.session else Session(started, palette=palette)
+    session = _resumed(kept.session, started, fit, kv) if kept.session else Session(Game(started), palette=palette)
     session = replace(session, name=kept.named, notice=shown)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -358,9 +358,9 @@ def _leave(game: Runtime, patience: float) -> bool:
 
 def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     """A session that was read, with the settings of this start and the model that was asked for."""
-    file = session.settings.model
+    file = session.game.settings.model
     if _same_file(file, started.model):
-        return replace(session, settings=replace(started, model=file))
+        return replace(session, game=replace(session.game, settings=replace(started, model=file)))
     from tokex_gguf.play.messages import Prepared
     from tokex_gguf.play.rules.model_switch import prepared
 
@@ -370,9 +370,11 @@ def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     except Unusable:
         settings = replace(started, model=file)  # loading it says why, if it comes to that
     # As if the player chose the other model: what was played with the one before waits for it.
-    settings = replace(settings, asked=session.settings.asked)
+    settings = replace(settings, asked=session.game.settings.asked)
     chosen = Prepared(started.model, fit, started.asked)
-    session, _ = prepared(replace(session, settings=settings, preparing=started.model), chosen)
+    session, _ = prepared(
+        replace(session, game=replace(session.game, settings=settings), preparing=started.model), chosen
+    )
     return session
 
 
@@ -518,11 +520,11 @@ def _print(game: Runtime, notices: Sequence[str], *, as_json: bool) -> int:
         session = report.evaluate(game)
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
-    for notice in session.notices:
+    for notice in session.game.notices:
         say(notice)
     if as_json:
         plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
-        text = dumps(report.as_json(session, [*notices, *session.notices]), ascii_only=plain_ascii)
+        text = dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=plain_ascii)
     else:
         text = report.as_text(session)
     try:

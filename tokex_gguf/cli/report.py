@@ -19,15 +19,15 @@ class EvaluationFailed(Exception):
 
 def evaluate(game: Runtime) -> Session:
     """Plays a started game until its first prompt is evaluated. Raises EvaluationFailed."""
-    while not game.session.ready:
+    while not game.session.game.ready:
         game.wait()
         session = game.session
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
-        if session.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(f"the engine stopped ({session.fault})", usage=False)
-        if session.prompts and session.pending is None and not session.ready:
-            raise EvaluationFailed(session.notice, usage=session.full is not None)
+        if session.game.engine is EngineStatus.DEAD:
+            raise EvaluationFailed(f"the engine stopped ({session.game.fault})", usage=False)
+        if session.game.prompts and session.game.pending is None and not session.game.ready:
+            raise EvaluationFailed(session.notice, usage=session.game.full is not None)
     return game.session
 
 
@@ -41,7 +41,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
 
     A token's `text` is its `bytes` as UTF-8; a part of a character shows as U+FFFD there.
     """
-    model, tip = session.model, session.prompt.tip
+    model, tip = session.game.model, session.game.prompt.tip
     assert model is not None and tip.distribution is not None
 
     def entropies(node: Any) -> dict[str, float | None]:
@@ -52,13 +52,13 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         }
 
     def look(token: int) -> dict[str, Any]:
-        data = session.piece(token).data
+        data = session.game.piece(token).data
         return {"text": data.decode("utf-8", "replace"), "bytes": list(data)}
 
     nodes = list(tip.nodes())
-    pieces = [session.piece(node.token).data for node in nodes]
+    pieces = [session.game.piece(node.token).data for node in nodes]
     # The text of a chat is what its template made of it.
-    text = b"".join(pieces) if session.settings.chat else session.settings.text.encode()
+    text = b"".join(pieces) if session.game.settings.chat else session.game.settings.text.encode()
     tokens = []
     for node, offset in zip(nodes, offsets(pieces, text), strict=True):
         taken = node.taken
@@ -67,7 +67,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 "id": node.token,
                 **look(node.token),
                 "offset": offset,
-                **({"assistant": node in session.said} if session.said else {}),
+                **({"assistant": node in session.game.said} if session.game.said else {}),
                 "prob": taken.prob if taken else None,
                 "logprob": _number(taken.logprob) if taken else None,
                 "rank": taken.rank if taken else None,
@@ -76,12 +76,12 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         )
     return {
         "model": {
-            "path": session.settings.model,
+            "path": session.game.settings.model,
             "name": model.name,
             "architecture": model.architecture,
             "quantization": model.quantization,
             "vocab_size": model.vocab_size,
-            "context": session.context,
+            "context": session.game.context,
         },
         "tokens": tokens,
         "next": {
@@ -94,7 +94,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
         "assistant": assistant(session),
-        "notices": [*notices, *([] if session.said is not None else [_UNKNOWN])],
+        "notices": [*notices, *([] if session.game.said is not None else [_UNKNOWN])],
     }
 
 
@@ -103,8 +103,8 @@ _UNKNOWN = "the model's chat template does not tell which tokens are the assista
 
 def assistant(session: Session) -> dict[str, Any] | None:
     """The numbers of the assistant's turns in a chat, given all that stands before them; None without any."""
-    nodes = session.prompt.tip.nodes() if session.said else ()
-    logprobs = [node.taken.logprob for node in nodes if node in (session.said or ()) and node.taken]
+    nodes = session.game.prompt.tip.nodes() if session.game.said else ()
+    logprobs = [node.taken.logprob for node in nodes if node in (session.game.said or ()) and node.taken]
     if not logprobs:
         return None
     logprob = math.fsum(logprobs)
@@ -130,7 +130,7 @@ def probability(value: float) -> str:
 
 def as_text(session: Session) -> str:
     """The same as lines to read."""
-    model, tip = session.model, session.prompt.tip
+    model, tip = session.game.model, session.game.prompt.tip
     assert model is not None and tip.distribution is not None
     lines = [f"model: {model.name} ({model.architecture}, {model.quantization})", ""]
     lines.append(f"{'prob':>10} {'rank':>7} {'entropy':>8} {'id':>7}  token")
@@ -139,7 +139,7 @@ def as_text(session: Session) -> str:
         prob = probability(taken.prob) if taken else "–"
         rank = str(taken.rank) if taken else "–"
         entropy = f"{before.entropy_bits:.3f}" if before else "–"
-        lines.append(f"{prob:>10} {rank:>7} {entropy:>8} {node.token:>7}  {label(session.piece(node.token).data)}")
+        lines.append(f"{prob:>10} {rank:>7} {entropy:>8} {node.token:>7}  {label(session.game.piece(node.token).data)}")
     lines += ["", f"tokens: {tip.depth}"]
     if tip.logprob is not None and tip.perplexity is not None:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")
@@ -152,6 +152,7 @@ def as_text(session: Session) -> str:
     lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits"]
     for row in tip.distribution.candidates():
         lines.append(
-            f"{probability(row.prob):>10} {row.rank:>7} {'':>8} {row.token:>7}  {label(session.piece(row.token).data)}"
+            f"{probability(row.prob):>10} {row.rank:>7} {'':>8} {row.token:>7}  "
+            f"{label(session.game.piece(row.token).data)}"
         )
     return "\n".join(map(visible, lines))

@@ -32,11 +32,11 @@ def _never(_: Session) -> str:
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    return "" if session.prompts or isinstance(session.screen, screens.Help | screens.Models) else UNREAD
+    return "" if session.game.prompts or isinstance(session.screen, screens.Help | screens.Models) else UNREAD
 
 
 def _at_first_token(session: Session) -> str:
-    return unread(session) or ("" if session.prompt.place.tip.depth else FIRST)
+    return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
 
 
 def _nothing_to_choose(session: Session) -> str:
@@ -45,11 +45,11 @@ def _nothing_to_choose(session: Session) -> str:
 
 
 def _is_alone(session: Session) -> str:
-    return unread(session) or ("one prompt is open: d copies it" if len(session.prompts) == 1 else "")
+    return unread(session) or ("one prompt is open: d copies it" if len(session.game.prompts) == 1 else "")
 
 
 def _removes_nothing(session: Session) -> str:
-    return unread(session) or ("the last prompt stays" if len(session.prompts) == 1 else "")
+    return unread(session) or ("the last prompt stays" if len(session.game.prompts) == 1 else "")
 
 
 def _as_ever(_: Session) -> None:
@@ -60,7 +60,7 @@ def _inside(importance: int, label: str) -> Hint:
     """Other ones while a token inside the prompt is looked at."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.prompts and session.prompt.cursor is not None else None
+        return (importance, label) if session.game.prompts and session.game.prompt.cursor is not None else None
 
     return hint
 
@@ -69,7 +69,7 @@ def _without_engine(importance: int, label: str) -> Hint:
     """Other ones while the engine is gone."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.engine is EngineStatus.DEAD else None
+        return (importance, label) if session.game.engine is EngineStatus.DEAD else None
 
     return hint
 
@@ -290,7 +290,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.NEXT_SURPRISAL,
-        cursor.jump(Layer.SURPRISAL, 1, lambda session: session.settings.surprise),
+        cursor.jump(Layer.SURPRISAL, 1, lambda session: session.game.settings.surprise),
         ("n",),
         "Look back",
         "jump",
@@ -299,7 +299,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.PREVIOUS_SURPRISAL,
-        cursor.jump(Layer.SURPRISAL, -1, lambda session: session.settings.surprise),
+        cursor.jump(Layer.SURPRISAL, -1, lambda session: session.game.settings.surprise),
         ("N",),
         "Look back",
         "jump",

@@ -18,10 +18,10 @@ PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
     # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
-    cost = Cost() if session.ready else session.cost
+    cost = Cost() if session.game.ready else session.game.cost
     confirm = session.confirm if session.confirm is message else None
-    session = replace(session, notice="", cost=cost, confirm=confirm)
-    if not session.autoplay:
+    session = replace(session, game=replace(session.game, cost=cost), notice="", confirm=confirm)
+    if not session.game.autoplay:
         return _take(session, message)
     session, effects = prompt.stop_autoplay(session)
     if message is not Action.AUTOPLAY and not isinstance(message, Unbound):

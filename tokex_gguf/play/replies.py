@@ -62,15 +62,15 @@ from tokex_gguf.values.tokens import visible
 
 def hear(session: Session, message: News) -> Outcome:
     """What a reply of the engine, or the outcome of an effect, does."""
-    if session.unanswered and isinstance(message, Reply):
-        session = replace(session, unanswered=0)
+    if session.game.unanswered and isinstance(message, Reply):
+        session = replace(session, game=replace(session.game, unanswered=0))
     match message:
         case Beat():
             return view_options.beat(session)
         case Pong():
             return session, []
         case Loading():
-            return replace(session, progress=message.fraction), []
+            return replace(session, game=replace(session.game, progress=message.fraction)), []
         case Loaded():
             return _loaded(session, message)
         case Tokenized():
@@ -122,7 +122,7 @@ class WrongReply(Exception):
 
 
 def _checked(session: Session, message: Checked) -> Outcome:
-    match session.asked.get(message.request):
+    match session.game.asked.get(message.request):
         case None:
             return session, []
         case ForCheck(node):
@@ -135,8 +135,8 @@ def _checked(session: Session, message: Checked) -> Outcome:
 
 
 def _found(session: Session, message: Found) -> Outcome:
-    session.pieces.update(message.pieces)
-    match session.asked.get(message.request):
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
         case None:
             return session, []
         case ForSearch():
@@ -146,16 +146,19 @@ def _found(session: Session, message: Found) -> Outcome:
 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
-    if session.model and not message.same(session.model):
+    if session.game.model and not message.same(session.game.model):
         # Token ids of one vocabulary mean nothing in another.
         return died(session, EngineDied("the file holds another model now; put the first one back"))
-    if session.model is None:
+    if session.game.model is None:
         session = model_switch.adopted(session, message)
-    if session.model and session.model.arithmetic not in ("", message.arithmetic):
+    if session.game.model and session.game.model.arithmetic not in ("", message.arithmetic):
         why = "the numbers from before were computed by another build or machine: new ones can differ a little"
         session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
-    session = replace(session, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
-    if not session.prompts:
+    session = replace(
+        session,
+        game=replace(session.game, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0),
+    )
+    if not session.game.prompts:
         return read_prompt(session)
     session, effects = ask(model_switch.settled(session))
     session, more = model_switch.carry(session)
@@ -164,18 +167,22 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
-    purpose = session.asked.get(message.request)
+    purpose = session.game.asked.get(message.request)
     session, effects = _with_tokens(session, message)
     if purpose is None or not message.notice:
         return session, effects
     passing = isinstance(purpose, ForScore) or (isinstance(purpose, ForContinuation) and not purpose.entered)
-    kept = session.notices if passing or message.notice in session.notices else (*session.notices, message.notice)
-    return replace(session, notice=message.notice, notices=kept[-9:]), effects
+    kept = (
+        session.game.notices
+        if passing or message.notice in session.game.notices
+        else (*session.game.notices, message.notice)
+    )
+    return replace(session, game=replace(session.game, notices=kept[-9:]), notice=message.notice), effects
 
 
 def _with_tokens(session: Session, message: Tokenized) -> Outcome:
-    session.pieces.update(message.pieces)
-    purpose, path = session.asked.get(message.request), message.path
+    session.game.pieces.update(message.pieces)
+    purpose, path = session.game.asked.get(message.request), message.path
     if not path and purpose is not None:
         return _failed(session, Failed(message.request, "this text has no tokens in the model's vocabulary"))
     session = answered(session, message.request)
@@ -183,10 +190,12 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
         case None:
             return session, []
         case ForStart():
-            tip = session.root.descend(path)
+            tip = session.game.root.descend(path)
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
-            session = model_switch.settled(replace(session, prompts=(Prompt(tip),), said=said))
+            session = model_switch.settled(
+                replace(session, game=replace(session.game, prompts=(Prompt(tip),), said=said))
+            )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
             return session, effects + more
@@ -205,8 +214,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:
-    session.pieces.update(message.pieces)
-    match session.asked.get(message.request):
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
         case None:
             return session, []
         case ForEvaluation() as job:
@@ -222,37 +231,37 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     complete = nodes[-1] is job.target
     if complete and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
-    pending = session.pending
+    pending = session.game.pending
     asked = _from(session, message.request)
     if complete:
         del asked[message.request]
-    session = replace(session, asked=asked, context=message.context)
+    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
-    cost = Cost(session.cost.tokens + message.decoded, session.cost.seconds + message.seconds)
-    return _go_on(replace(session, cost=cost))
+    cost = Cost(session.game.cost.tokens + message.decoded, session.game.cost.seconds + message.seconds)
+    return _go_on(replace(session, game=replace(session.game, cost=cost)))
 
 
 def _go_on(session: Session) -> Outcome:
     """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
-    if session.ready and session.autoplay:
+    if session.game.ready and session.game.autoplay:
         session, more = play_on(session)
         return session, [*effects, *more]
-    while session.ready and session.ahead:
-        if not isinstance(session.screen, Play) or session.prompt.cursor is not None:
+    while session.game.ready and session.game.ahead:
+        if not isinstance(session.screen, Play) or session.game.prompt.cursor is not None:
             # Who searches, types or looks back by now is no longer where → was pressed.
-            return replace(session, ahead=0), effects
-        left = session.ahead - 1
+            return replace(session, game=replace(session.game, ahead=0)), effects
+        left = session.game.ahead - 1
         session, more = append(session)
-        session = replace(session, ahead=left)
+        session = replace(session, game=replace(session.game, ahead=left))
         effects = [*effects, *more]
     return session, effects
 
 
 def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
-    session.pieces.update(message.pieces)
-    match session.asked.get(message.request):
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
         case None:
             return session, []
         case ForLookahead(node):
@@ -260,20 +269,22 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
         case _:
             raise WrongReply
     wanted = session.goal.tip
-    if session.autoplay and wanted.distribution is not None:
+    if session.game.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.ids[0])
-    waits = session.pending is not None and wanted.distribution is None
+    waits = session.game.pending is not None and wanted.distribution is None
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node.child(token).attach(distribution)
-    session = replace(session, asked=_from(session, message.request), lookaheads=session.lookaheads + 1)
+    session = replace(
+        session, game=replace(session.game, asked=_from(session, message.request)), lookaheads=session.lookaheads + 1
+    )
     if not waits or wanted.distribution is None:
         return session, []
     return _go_on(session)  # the token was chosen while its answer was on the way
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
-    session.pieces.update(message.pieces)
-    match session.asked.get(message.request):
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
         case None:
             return session, []
         case ForAutoplay(node) as played:
@@ -283,13 +294,17 @@ def _continued(session: Session, message: Continued) -> Outcome:
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node = node.child(token)
         node.attach(distribution)
-    pending = session.pending
+    pending = session.game.pending
     asked = {**_from(session, message.request), message.request: replace(played, target=node)}
-    session = replace(session, asked=asked, context=message.context)
+    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
     session = replace(
-        session, cost=Cost(session.cost.tokens + len(message.tokens), session.cost.seconds + message.seconds)
+        session,
+        game=replace(
+            session.game,
+            cost=Cost(session.game.cost.tokens + len(message.tokens), session.game.cost.seconds + message.seconds),
+        ),
     )
     return play_step(session, node)
 
@@ -298,7 +313,7 @@ def _from(session: Session, request: int) -> dict[int, Purpose]:
     """What may still be answered after an answer to this request: what is decoded is answered in order."""
     return {
         number: purpose
-        for number, purpose in session.asked.items()
+        for number, purpose in session.game.asked.items()
         if number >= request or not isinstance(purpose, Decoded)
     }
 
@@ -306,7 +321,7 @@ def _from(session: Session, request: int) -> dict[int, Purpose]:
 def _failed(session: Session, message: Failed) -> Outcome:
     if message.request is None:
         return _not_loaded(session, message.reason)
-    purpose = session.asked.get(message.request)
+    purpose = session.game.asked.get(message.request)
     told = replace(answered(session, message.request), notice=message.reason)
     match purpose:
         case None:
@@ -335,44 +350,50 @@ def _not_loaded(session: Session, reason: str) -> Outcome:
     """The model, or the first text to play with it, cannot be had: back to the one before, where there is one."""
     if model_switch.way_back(session):
         return model_switch.back(session, f"{reason}: back to the model before")
-    return died(session, EngineDied(reason)) if session.prompts else (session, [Quit(reason)])
+    return died(session, EngineDied(reason)) if session.game.prompts else (session, [Quit(reason)])
 
 
 def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
     asked = _from(session, message.request or 0)
     del asked[message.request or 0]
-    session = replace(session, asked=asked)
+    session = replace(session, game=replace(session.game, asked=asked))
     if not purpose.awaited:
         return session, []
-    if session.goal.tip is not session.prompt.tip:
+    if session.goal.tip is not session.game.prompt.tip:
         # What does not fit must not be asked for again and again; the other phrases are still wanted.
         refused = purpose.target
-        scores = tuple(one for one in session.scores if one.tip is not refused or one.logprob is not None)
-        if len(scores) == len(session.scores):
+        scores = tuple(one for one in session.game.scores if one.tip is not refused or one.logprob is not None)
+        if len(scores) == len(session.game.scores):
             return replace(session, notice=message.reason), []
-        session, effects = ask(replace(session, scores=scores))
+        session, effects = ask(replace(session, game=replace(session.game, scores=scores)))
         return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
-    return replace(session, ahead=0, autoplay=False, full=message.context, notice=message.reason), []
+    return replace(
+        session, game=replace(session.game, ahead=0, autoplay=False, full=message.context), notice=message.reason
+    ), []
 
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
     if model_switch.way_back(session):
         return model_switch.back(session, f"the engine stopped ({message.reason}): back to the model before")
-    starting = any(isinstance(purpose, ForStart) for purpose in session.asked.values())
-    over = f" over the starting text, {_quoted(session.settings.text)}" if starting else ""
-    if starting and session.fault_at_start and not session.prompts:
+    starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
+    over = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
+    if starting and session.game.fault_at_start and not session.game.prompts:
         return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
     typing = session.on(TypingScreen)
     way = "press r to restart it"
-    safe = "; your prompts are safe" if session.prompts else ""
+    safe = "; your prompts are safe" if session.game.prompts else ""
     if typing:  # the keys that come are still meant as text
         safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
     notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
     session = view_options.without_engine(session)
     if not typing:
         session = session.turned(PLAY)
-    return replace(session, engine=EngineStatus.DEAD, notice=notice, fault=message.reason, fault_at_start=starting), []
+    return replace(
+        session,
+        game=replace(session.game, engine=EngineStatus.DEAD, fault=message.reason, fault_at_start=starting),
+        notice=notice,
+    ), []
 
 
 def _quoted(text: str) -> str:

@@ -7,14 +7,14 @@ from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Load, Lookahead, R
 from tokex_gguf.play.messages import Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
 
 
-def begin(session: Session, *, again: bool = False) -> list[Effect]:
+def begin(game: Game, *, again: bool = False) -> list[Effect]:
     """The effects that start a game, or with `again` restart its engine, on files that may have changed since."""
-    settings = session.settings
+    settings = game.settings
     # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
-    kv = (session.model and session.model.cells) or settings.kv
+    kv = (game.model and game.model.cells) or settings.kv
     load = Load(
         settings.model,
         settings.context,
@@ -41,48 +41,62 @@ def missing(prompt: Prompt) -> int | None:
 def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
     """Sends a request, made with its number, and notes what its answer is for."""
     number = session.requests + 1
-    asked = dict(session.asked)
-    if purpose.sole and (older := session.newest(type(purpose))):
+    asked = dict(session.game.asked)
+    if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
-    return replace(session, requests=number, asked=asked), [Send(made(number))]
+    return replace(session, game=replace(session.game, asked=asked), requests=number), [Send(made(number))]
 
 
 def answered(session: Session, number: int) -> Session:
     """The session without a request that needs no more answers."""
-    return replace(session, asked={one: purpose for one, purpose in session.asked.items() if one != number})
+    return replace(
+        session,
+        game=replace(
+            session.game, asked={one: purpose for one, purpose in session.game.asked.items() if one != number}
+        ),
+    )
 
 
 def without(session: Session, *kinds: type[Purpose]) -> Session:
     """The session when nobody waits any more for answers of some kinds."""
-    return replace(session, asked={one: made for one, made in session.asked.items() if not isinstance(made, kinds)})
+    return replace(
+        session,
+        game=replace(
+            session.game, asked={one: made for one, made in session.game.asked.items() if not isinstance(made, kinds)}
+        ),
+    )
 
 
 def given_up(session: Session) -> Session:
     """Nobody waits for the pending distributions any more; what still comes of them is kept."""
-    number = session.pending
+    number = session.game.pending
     if number is None:
         return session
-    purpose = session.asked[number]
+    purpose = session.game.asked[number]
     assert isinstance(purpose, ForEvaluation | ForAutoplay)
-    return replace(session, asked={**session.asked, number: replace(purpose, awaited=False)})
+    return replace(
+        session, game=replace(session.game, asked={**session.game.asked, number: replace(purpose, awaited=False)})
+    )
 
 
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
     start = missing(prompt)
-    pending = session.pending
+    pending = session.game.pending
     if start is None:
         effects: list[Effect] = [Send(Stop())] if pending is not None else []
-        return replace(given_up(session), full=None), effects
-    if session.engine is not EngineStatus.READY:
+        session = given_up(session)
+        return replace(session, game=replace(session.game, full=None)), effects
+    if session.game.engine is not EngineStatus.READY:
         return session, []
-    if pending is not None and covers(session.asked[pending], prompt):
+    if pending is not None and covers(session.game.asked[pending], prompt):
         return session, []
-    session = replace(given_up(session), full=None, cost=Cost())
+    session = given_up(session)
+    session = replace(session, game=replace(session.game, full=None, cost=Cost()))
     purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped)
-    top = session.settings.tokens_to_show
+    top = session.game.settings.tokens_to_show
     return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, top, prompt.popped))
 
 
@@ -99,48 +113,54 @@ def covers(purpose: Purpose, prompt: Prompt) -> bool:
 
 def look_ahead(session: Session) -> Outcome:
     """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
-    budget = session.settings.lookahead
-    if not budget or not session.ready or session.autoplay or session.engine is not EngineStatus.READY:
+    budget = session.game.settings.lookahead
+    if not budget or not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
-    if isinstance(session.screen, TypingScreen) or session.prompt.cursor is not None:
+    if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
-    prompt = session.prompt
+    prompt = session.game.prompt
     rows = table(prompt)
     chosen = rows[selected_row(prompt)].token
     likely = [row.token for row in rows[:budget]]
     # Where a token ends the generation nobody goes on, unless it is chosen.
-    likely = [token for token in likely if token != chosen and not session.piece(token).ends]
-    wanted = tuple(token for token in (chosen, *likely) if not session.foresees(token))
-    if not wanted or prompt.tip.depth >= (session.model.context_limit if session.model else 0):
+    likely = [token for token in likely if token != chosen and not session.game.piece(token).ends]
+    wanted = tuple(token for token in (chosen, *likely) if not session.game.foresees(token))
+    if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
     # What was asked for stays asked for, answered or not, until the engine has to do something else.
-    before = session.decoding[1] if session.decoding else None
+    before = session.game.decoding[1] if session.game.decoding else None
     if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
         return session, []
-    path, top = prompt.tip.path(), session.settings.tokens_to_show
+    path, top = prompt.tip.path(), session.game.settings.tokens_to_show
     return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, list(wanted), top))
 
 
 def check(session: Session) -> Outcome:
     """While nothing is asked for, compares the prompt with what the tokenizer makes of its text."""
-    tip = session.prompt.tip if session.prompts else None
-    if tip is None or tip.checked or not session.ready or session.autoplay or session.engine is not EngineStatus.READY:
+    tip = session.game.prompt.tip if session.game.prompts else None
+    if (
+        tip is None
+        or tip.checked
+        or not session.game.ready
+        or session.game.autoplay
+        or session.game.engine is not EngineStatus.READY
+    ):
         return session, []
-    newest = session.newest(ForCheck)
+    newest = session.game.newest(ForCheck)
     if newest and newest[1].target is tip:
         return session, []
-    special = session.settings.parse_special
+    special = session.game.settings.parse_special
     return request(session, ForCheck(tip), lambda number: Check(number, tip.path(), special))
 
 
 def read_prompt(session: Session) -> Outcome:
     """Asks for the tokens of the starting prompt."""
-    if not session.settings.chat:
-        return tokenize(session, session.settings.text, ForStart())
-    return request(session, ForStart(), lambda number: Chat(number, session.settings.chat))
+    if not session.game.settings.chat:
+        return tokenize(session, session.game.settings.text, ForStart())
+    return request(session, ForStart(), lambda number: Chat(number, session.game.settings.chat))
 
 
 def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:
     """Asks for the tokens of a text."""
-    special = session.settings.parse_special
+    special = session.game.settings.parse_special
     return request(session, purpose, lambda number: Tokenize(number, text, special, continues))

@@ -1,4 +1,4 @@
-"""The state of a game: an immutable value that `update` turns into the next one.
+"""The state of the program: an immutable value that `update` turns into the next one.
 
 What grows without changing what was (the tree of paths, the pieces of tokens seen)
 is shared between one value and the next.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.actions import Action
@@ -224,8 +224,8 @@ class Starter(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """Everything the screen shows and the keys change."""
+class Game:
+    """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
 
     settings: Settings
     root: Node = field(default_factory=lambda: Node(None, -1))
@@ -238,27 +238,10 @@ class Session:
     """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
-    layer: Layer = Layer.PLAIN
-    palette: Palette = Palette.STANDARD
-    mouse: bool = False
-    """Whether clicks and the wheel are for this program."""
-    screen: Screen = PLAY
-    histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
-    """What was typed before on each screen for typing."""
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
-    starters: tuple[Starter, ...] = ()
-    """Texts to choose from in the list of prompts."""
-    models: tuple[ModelEntry, ...] = ()
-    """Models to choose from in the list of them."""
-    other_games: Mapping[str, "Session"] = field(default_factory=dict)
-    """What was played with other models, by their files."""
-    origin: str = ""
-    """The file of the model to go back to, until there is something to play with the one loaded in its place."""
-    preparing: str = ""
-    """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     carried: tuple[tuple[int, str], ...] = ()
     """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
     engine: EngineStatus = EngineStatus.LOADING
@@ -275,23 +258,11 @@ class Session:
     """Whether that is the table after a token which → appended."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
-    lookaheads: int = 0
-    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
-    requests: int = 0
-    """Requests made so far."""
     unanswered: int = 0
     """Questions whether the engine is alive, since it said anything last."""
     cost: Cost = Cost()
-    name: str = ""
-    """What the player called this session."""
-    unsaved: str = ""
-    """Why the session cannot be saved as it is now; empty where it can."""
-    notice: str = ""
-    """One line for the player."""
-    confirm: Action | None = None
-    """What was asked for and is done when the same key comes next."""
     notices: tuple[str, ...] = ()
     """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
     fault: str = ""
@@ -303,42 +274,6 @@ class Session:
     def prompt(self) -> Prompt:
         """The active prompt."""
         return self.prompts[self.active]
-
-    @property
-    def current(self) -> Screen:
-        """The screen that is used; where the help covers it, that one."""
-        return self.screen.over if isinstance(self.screen, Help) else self.screen
-
-    def on(self, kind: type[S]) -> S | None:
-        """The screen that is used, if it is of this kind; the help may cover it."""
-        current = self.current
-        return current if isinstance(current, kind) else None
-
-    def turned(self, current: Screen) -> "Session":
-        """The session with the screen that is used in another state; what covers it stays."""
-        return replace(self, screen=replace(self.screen, over=current) if isinstance(self.screen, Help) else current)
-
-    @property
-    def line(self) -> TextField:
-        """The text that is being typed."""
-        typing = self.on(TypingScreen)
-        return typing.line if typing else EMPTY
-
-    @property
-    def unfinished(self) -> str:
-        """The text to go on with that was typed and not used."""
-        typing = self.on(Input)
-        return typing.line.text if typing else self.histories.get(Input, History()).unfinished
-
-    @property
-    def goal(self) -> Prompt:
-        """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
-        typing = self.on(Input)
-        if typing and typing.tip is not typing.base:
-            return Prompt(typing.tip)
-        if self.prompt.tip.known:
-            return next((Prompt(score.tip) for score in self.scores if score.logprob is None), self.prompt)
-        return self.prompt
 
     @property
     def ready(self) -> bool:
@@ -396,58 +331,77 @@ class Session:
         return self.pieces[token]
 
 
-OF_GAME = frozenset(
-    (
-        "settings",
-        "root",
-        "pieces",
-        "prompts",
-        "active",
-        "removed",
-        "scores",
-        "carried",
-        "model",
-        "context",
-        "full",
-        "editing",
-        "notices",
-        "said",
-    )
-)
-"""Fields that belong to what is played with one model."""
-OF_SCREEN = frozenset(
-    (
-        *(
-            "layer",
-            "palette",
-            "mouse",
-            "histories",
-            "starters",
-            "models",
-            "other_games",
-            "origin",
-            "name",
-            "unsaved",
-        ),
-        # Numbers of requests go on, so that no late answer of another engine is taken for one of the present one's.
-        *("requests", "lookaheads"),
-    )
-)
-"""Fields that stay when another model is played."""
-OF_ENGINE = frozenset(
-    (
-        *("engine", "progress", "asked", "ahead", "appending", "autoplay", "unanswered", "cost", "fault", "notice"),
-        *("fault_at_start", "screen", "confirm", "preparing"),
-    )
-)
-"""Fields that begin anew with another model: what is under way."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything the screen shows and the keys change: the games, and how one of them is looked at."""
 
+    game: Game
+    """The one that is played."""
+    screen: Screen = PLAY
+    layer: Layer = Layer.PLAIN
+    palette: Palette = Palette.STANDARD
+    mouse: bool = False
+    """Whether clicks and the wheel are for this program."""
+    histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
+    """What was typed before on each screen for typing."""
+    starters: tuple[Starter, ...] = ()
+    """Texts to choose from in the list of prompts."""
+    models: tuple[ModelEntry, ...] = ()
+    """Models to choose from in the list of them."""
+    other_games: Mapping[str, Game] = field(default_factory=dict)
+    """What was played with other models, by their files."""
+    origin: str = ""
+    """The file of the model to go back to, until there is something to play with the one loaded in its place."""
+    preparing: str = ""
+    """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
+    lookaheads: int = 0
+    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
+    requests: int = 0
+    """Requests made so far."""
+    name: str = ""
+    """What the player called this session."""
+    unsaved: str = ""
+    """Why the session cannot be saved as it is now; empty where it can."""
+    notice: str = ""
+    """One line for the player."""
+    confirm: Action | None = None
+    """What was asked for and is done when the same key comes next."""
 
-def turned_to(session: Session, game: Session) -> Session:
-    """The game of another session on this one's screen, its engine still to be loaded."""
-    fields: dict[str, Any] = {name: getattr(game, name) for name in OF_GAME}
-    fields |= {name: getattr(session, name) for name in OF_SCREEN}
-    return Session(**fields)
+    @property
+    def current(self) -> Screen:
+        """The screen that is used; where the help covers it, that one."""
+        return self.screen.over if isinstance(self.screen, Help) else self.screen
+
+    def on(self, kind: type[S]) -> S | None:
+        """The screen that is used, if it is of this kind; the help may cover it."""
+        current = self.current
+        return current if isinstance(current, kind) else None
+
+    def turned(self, current: Screen) -> "Session":
+        """The session with the screen that is used in another state; what covers it stays."""
+        return replace(self, screen=replace(self.screen, over=current) if isinstance(self.screen, Help) else current)
+
+    @property
+    def line(self) -> TextField:
+        """The text that is being typed."""
+        typing = self.on(TypingScreen)
+        return typing.line if typing else EMPTY
+
+    @property
+    def unfinished(self) -> str:
+        """The text to go on with that was typed and not used."""
+        typing = self.on(Input)
+        return typing.line.text if typing else self.histories.get(Input, History()).unfinished
+
+    @property
+    def goal(self) -> Prompt:
+        """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
+        typing = self.on(Input)
+        if typing and typing.tip is not typing.base:
+            return Prompt(typing.tip)
+        if self.game.prompt.tip.known:
+            return next((Prompt(score.tip) for score in self.game.scores if score.logprob is None), self.game.prompt)
+        return self.game.prompt
 
 
 def table(prompt: Prompt) -> tuple[Candidate, ...]:
@@ -479,10 +433,10 @@ def selected_row(prompt: Prompt) -> int:
     return len(rows) - 1 if rows[-1].token == prompt.selected else 0
 
 
-def text_of(session: Session, tip: Node) -> bytes:
+def text_of(game: Game, tip: Node) -> bytes:
     """The text of a path as bytes: what tokenising gave it, without the BOS that it adds."""
-    path, model = tip.path(), session.model
+    path, model = tip.path(), game.model
     if model and model.bos is not None and path[:1] == [model.bos]:
         path = path[1:]
-    data = b"".join(session.piece(token).data for token in path)
+    data = b"".join(game.piece(token).data for token in path)
     return data.removeprefix(b" ") if model and model.space_prefix else data

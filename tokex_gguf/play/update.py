@@ -16,8 +16,8 @@ from tokex_gguf.play.session import Session
 def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
     session, effects = act(session, message) if isinstance(message, PLAYERS) else hear(session, message)
-    if session.prompts:
-        session.prompt.tip.visit()
+    if session.game.prompts:
+        session.game.prompt.tip.visit()
     for more in (look_ahead, check):
         session, further = more(session)
         effects = effects + further

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.screens import Input
-from tokex_gguf.play.session import Editing, EditState, Layer, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.play.session import Editing, EditState, Game, Layer, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
@@ -57,7 +57,7 @@ class _Facts(NamedTuple):
     distribution: Distribution | None
 
 
-class _Game(NamedTuple):
+class _Encoded(NamedTuple):
     """What was played with one model, encoded."""
 
     members: bytes
@@ -70,7 +70,7 @@ class Encoder:
     """Encodes the states of one session. The games that wait are encoded once: they do not change."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[Session, _Game]] = {}
+        self._waiting: dict[str, tuple[Game, _Encoded]] = {}
 
     def encode(self, session: Session, stamp: Stamp) -> bytes:
         """The session as a document. What is searched, pending or under way is not kept."""
@@ -88,7 +88,7 @@ class Encoder:
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
-        if (editing := session.editing) and editing.state is not EditState.OPEN:
+        if (editing := session.game.editing) and editing.state is not EditState.OPEN:
             shown["edited"] = editing.text
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         parts = [
@@ -104,10 +104,10 @@ class Encoder:
         ]
         return seal(b"".join(parts))
 
-    def _other(self, file: str, session: Session) -> _Game:
+    def _other(self, file: str, game: Game) -> _Encoded:
         known = self._waiting.get(file)
-        if known is None or known[0] is not session:
-            known = self._waiting[file] = session, _encode(session)
+        if known is None or known[0] is not game:
+            known = self._waiting[file] = game, _encode(game)
         return known[1]
 
 
@@ -116,38 +116,38 @@ def dump(session: Session) -> bytes:
     return Encoder().encode(session, Stamp())
 
 
-def played(session: Session) -> Session:
+def played(session: Session) -> Game:
     """The game that is played: while a model is loaded in place of another one, still that one's."""
-    return session if session.prompts else session.other_games.get(session.origin, session)
+    return session.game if session.game.prompts else session.other_games.get(session.origin, session.game)
 
 
 def summary_of(session: Session) -> Summary:
     """What a session's summary would say, where its file has none."""
-    return _summary(session, Stamp(), 0, 1)
+    return _summary(session.game, Stamp(), 0, 1)
 
 
-def _summary(session: Session, stamp: Stamp, tokens: int, games: int) -> Summary:
+def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
     text, length = "", 0
-    if session.prompts:
-        length = session.prompt.tip.depth
-        beginning = session.prompt.tip.nodes()[: TEXT + 1]
-        text = visible(text_of(session, beginning[-1]).decode(errors="replace"))
+    if game.prompts:
+        length = game.prompt.tip.depth
+        beginning = game.prompt.tip.nodes()[: TEXT + 1]
+        text = visible(text_of(game, beginning[-1]).decode(errors="replace"))
     return Summary(
         sequence=stamp.sequence,
         saved=stamp.saved,
         moves=stamp.moves,
         tokens=tokens,
         length=length,
-        prompts=len(session.prompts),
+        prompts=len(game.prompts),
         games=games,
-        model=visible(session.model.name)[:TEXT] if session.model else "",
+        model=visible(game.model.name)[:TEXT] if game.model else "",
         text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
-        asked=visible(session.settings.asked)[-NAME:],
+        asked=visible(game.settings.asked)[-NAME:],
     )
 
 
-def _encode(session: Session) -> _Game:
-    nodes, packed, mentioned, tokens = _pack(session)
+def _encode(game: Game) -> _Encoded:
+    nodes, packed, mentioned, tokens = _pack(game)
     place = {node: index for index, node in enumerate(nodes)}
 
     def prompt(one: Prompt) -> list[int | None]:
@@ -156,22 +156,22 @@ def _encode(session: Session) -> _Game:
         return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
 
     document = {
-        "file": session.settings.model,
-        "asked": session.settings.asked,
-        "model": asdict(session.model) if session.model else None,
-        "context": session.context,
-        "prompts": [prompt(one) for one in session.prompts],
-        "active": session.active,
-        "removed": [[index, *prompt(one)] for index, one in session.removed],
-        "scores": [[place[score.base], place[score.tip]] for score in session.scores],
-        "assistant": None if session.said is None else sorted(place[node] for node in session.said),
+        "file": game.settings.model,
+        "asked": game.settings.asked,
+        "model": asdict(game.model) if game.model else None,
+        "context": game.context,
+        "prompts": [prompt(one) for one in game.prompts],
+        "active": game.active,
+        "removed": [[index, *prompt(one)] for index, one in game.removed],
+        "scores": [[place[score.base], place[score.tip]] for score in game.scores],
+        "assistant": None if game.said is None else sorted(place[node] for node in game.said),
     }
     # Read after the tree: a piece is there before anything that mentions its token.
-    pieces = _pack_pieces({token: session.pieces[token] for token in sorted(mentioned)})
+    pieces = _pack_pieces({token: game.pieces[token] for token in sorted(mentioned)})
     # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
     text = json.dumps(document, separators=(",", ":")).encode()
     parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
-    return _Game(b"".join(parts), tokens)
+    return _Encoded(b"".join(parts), tokens)
 
 
 def _members(columns: dict[str, bytes]) -> list[bytes]:
@@ -214,18 +214,18 @@ def _walk(root: Node) -> tuple[list[Node], list[int]]:
     return nodes, parents
 
 
-def _referred(session: Session) -> set[Node]:
+def _referred(game: Game) -> set[Node]:
     """Nodes that must be there, whether they hold anything or not."""
-    prompts = [*session.prompts, *(prompt for _, prompt in session.removed)]
-    scored = {node for score in session.scores for node in (score.base, score.tip)}
+    prompts = [*game.prompts, *(prompt for _, prompt in game.removed)]
+    scored = {node for score in game.scores for node in (score.base, score.tip)}
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
-    return {prompt.tip for prompt in prompts} | cursors | scored | (session.said or frozenset())
+    return {prompt.tip for prompt in prompts} | cursors | scored | (game.said or frozenset())
 
 
-def _pack(session: Session) -> tuple[list[Node], dict[str, bytes], set[int], int]:
+def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
     """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited."""
-    nodes, parents = _walk(session.root)
-    referred = _referred(session)
+    nodes, parents = _walk(game.root)
+    referred = _referred(game)
     kept = [node in referred for node in nodes]
     kept[0] = True
     visited = [False] * len(nodes)
@@ -316,23 +316,24 @@ def _opened(data: bytes) -> dict[str, object]:
 
 
 def _session(document: dict[str, object], settings: Settings) -> Session:
-    session = _game(document, settings)
-    other_games: dict[str, Session] = {}
+    game = _game(document, settings)
+    other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
         other = _game(table, replace(settings, model="", asked="", text="", chat=""))
         file = other.settings.model
         if file in other_games or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
         other_games[file] = other
-    return replace(
-        session,
+    if edited := _text(document, "edited"):
+        game = replace(game, editing=Editing(game.root, edited, EditState.SENT))
+    typed = _text(document, "typed")
+    return Session(
+        game,
         layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         mouse=_value(document, "mouse", bool),
         other_games=other_games,
-        histories={Input: History(unfinished=typed)} if (typed := _text(document, "typed")) else {},
-        # Whether an engine died of it is not known any more: ctrl+e opens it, and nothing is sent unasked.
-        editing=Editing(session.root, edited, EditState.SENT) if (edited := _text(document, "edited")) else None,
+        histories={Input: History(unfinished=typed)} if typed else {},
     )
 
 
@@ -344,7 +345,7 @@ def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
     return rows
 
 
-def _game(document: dict[str, object], settings: Settings) -> Session:
+def _game(document: dict[str, object], settings: Settings) -> Game:
     file = _value(document, "file", str)
     if "\0" in file:
         raise BadArchive("file: not a path")
@@ -357,7 +358,7 @@ def _game(document: dict[str, object], settings: Settings) -> Session:
     prompts = tuple(_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
-    return Session(
+    return Game(
         settings=settings if settings.model else replace(settings, model=file, asked=asked),
         root=nodes[0],
         pieces=pieces,

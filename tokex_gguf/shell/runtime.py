@@ -82,13 +82,13 @@ def _position(session: Session) -> _Position | None:
 
     None where the texts that prompts begin with are not read yet.
     """
-    if not session.prompts or session.carried:
+    if not session.game.prompts or session.game.carried:
         return None
     tips, removed = (
         tuple(prompt.tip for prompt in prompts)
-        for prompts in (session.prompts, (prompt for _, prompt in session.removed))
+        for prompts in (session.game.prompts, (prompt for _, prompt in session.game.removed))
     )
-    return session.settings.model, session.active, tips, removed, session.scores
+    return session.game.settings.model, session.game.active, tips, removed, session.game.scores
 
 
 class Runtime:
@@ -108,7 +108,7 @@ class Runtime:
         `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
         """
         self.session = session
-        self._asked = session.settings
+        self._asked = session.game.settings
         """What the game was started with."""
         self.quit: Quit | None = None
         """Set once the game is over."""
@@ -141,7 +141,7 @@ class Runtime:
 
     def start(self) -> None:
         """Starts the engine, which loads the model while the caller goes on."""
-        self._carry_out(begin(self.session))
+        self._carry_out(begin(self.session.game))
 
     def close(
         self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
@@ -317,14 +317,14 @@ class Runtime:
             self._put(failed(system_reason(OSError(errno.EAGAIN, ""))))
 
     def _name(self, name: str) -> None:
-        if self._slot is None or not (self.session.prompts or self.session.other_games):
+        if self._slot is None or not (self.session.game.prompts or self.session.other_games):
             self._put(SaveFailed("there is nothing to keep yet"))
             return
         self._changed = True
         self._beside(partial(self._keep, self._saver(self._slot), name, self.session, self._moves), SaveFailed)
 
     def _list(self) -> None:
-        self._put(Listed(starters(self._folder, self.session.settings.example)))
+        self._put(Listed(starters(self._folder, self.session.game.settings.example)))
 
     def _list_models(self) -> None:
         self._put(ListedModels(tuple(map(listed, catalogue()))))

@@ -138,7 +138,7 @@ class App:
 
     def _style(self) -> BaseStyle:
         session = self._game.session
-        return palette_style(session.palette.value, session.settings.light, self._application.color_depth)
+        return palette_style(session.palette.value, session.game.settings.light, self._application.color_depth)
 
     @property
     def application(self) -> Application[None]:
@@ -376,7 +376,7 @@ class App:
     def _draw(self, before: Session) -> None:
         """Draws the next frame; where an answer is under way, not before it had its chance."""
         session = self._game.session
-        if session.waiting and self._beat is None:
+        if session.game.waiting and self._beat is None:
             self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
         if self._game.quit:
             self._leave()
@@ -386,11 +386,11 @@ class App:
         elif (text := self._game.edit) is not None:
             self._game.edit = None
             self._application.create_background_task(self._edit(text))
-        elif replace(before, ahead=session.ahead) == session:
+        elif replace(before, game=replace(before.game, ahead=session.game.ahead)) == session:
             return
-        elif session.autoplay and before.autoplay:
+        elif session.game.autoplay and before.game.autoplay:
             self._later(PLAYING)
-        elif session.pending is not None and session.pending != before.pending:
+        elif session.game.pending is not None and session.game.pending != before.game.pending:
             self._later(PATIENCE)
         else:
             self._application.invalidate()
@@ -422,7 +422,7 @@ class App:
 
     def _impatient(self) -> None:
         self._timer = None
-        if self._game.session.pending is not None:
+        if self._game.session.game.pending is not None:
             self._application.invalidate()
 
     def _listen(self) -> None:

@@ -24,7 +24,7 @@ def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = Fal
     parts: list[bytes] = []
     left = BYTES_OF_A_CELL * room
     for node in reversed(nodes) if last else nodes:
-        parts.append(glimpse(session.piece(node.token).data))
+        parts.append(glimpse(session.game.piece(node.token).data))
         left -= len(parts[-1])
         if left < 0:
             break
@@ -58,21 +58,21 @@ _LEGIBLE = 8
 
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
-    if not session.scores and session.newest(ForScore):
+    if not session.game.scores and session.game.newest(ForScore):
         return [[("class:dim", " scoring")]]
-    if not session.scores:
+    if not session.game.scores:
         return _typing_hints(session, width)
     cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
     wide = max(8, width - 38 - cells)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    last = session.scores[-1]
+    last = session.game.scores[-1]
     typing = session.on(Input)
     here = typing.base if typing else last.base
-    tops = best(session.scores)
+    tops = best(session.game.scores)
     room = height - 2  # of the rest, one line is left for the phrase scored last
-    left = len(session.scores)
-    for base, phrases in by_place(session.scores, here):
+    left = len(session.game.scores)
+    for base, phrases in by_place(session.game.scores, here):
         # A place stands above its phrases only where at least one of them fits, and what is left out can be told.
         if room < 2 + (left > 1):
             break
@@ -89,7 +89,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
                 continue
             odds = _odds(logprob - tops[base] if tops[base] > -math.inf else 0.0)
             figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
-            style = "class:taken" if score is last and len(session.scores) > 1 else ""
+            style = "class:taken" if score is last and len(session.game.scores) > 1 else ""
             lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
         room, left = room - len(shown), left - len(shown)
         if len(shown) < len(phrases):
@@ -206,7 +206,7 @@ model_entries = entries(lists.models_length)
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
-    tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.prompts)))}
+    tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.game.prompts)))}
     shown = lists.tree_lines(session)
     row = min(_selected(session), len(shown) - 1)
     lines: list[Line] = [
@@ -236,7 +236,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     row = _selected(session)
     for index in model_entries(session, height):
         entry = session.models[index]
-        here = "›" if entry.path == session.settings.model else " "
+        here = "›" if entry.path == session.game.settings.model else " "
         style = "class:selected" if index == row else "class:dim" if entry.fault else ""
         name, told = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
         room = width - 24
@@ -274,13 +274,13 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", head)], width)]
     row = _selected(session)
     for index in prompt_entries(session, height):
-        if index < len(session.prompts):
-            tip = session.prompts[index].tip
+        if index < len(session.game.prompts):
+            tip = session.game.prompts[index].tip
             figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
             # Branches begin alike.
             name = f"{index + 1:>2} {ends(session, 0, tip, width - 25)}"
         else:
-            starter = session.starters[index - len(session.prompts)]
+            starter = session.starters[index - len(session.game.prompts)]
             name, figures = f" + {visible(starter.name)}", f"{len(starter.text):>6} chars"
         style = "class:selected" if index == row else ""
         lines.append(fit([(style, f" {pad(clip(name, width - 22), width - 22)} {figures}")], width, style))

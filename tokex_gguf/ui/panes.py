@@ -54,12 +54,12 @@ Shown: TypeAlias = Path | Text
 
 def starting_text(session: Session) -> Text:
     """The text that the game begins with, while it is not read."""
-    return Text(session.settings.text[-UNREAD:], end=True)
+    return Text(session.game.settings.text[-UNREAD:], end=True)
 
 
 def active_path(session: Session) -> Shown:
     """The active prompt, or what is typed or searched after it."""
-    prompt, index = session.prompt, session.active
+    prompt, index = session.game.prompt, session.game.active
     match session.current:
         case Input(base=base, tip=tip):
             return Path(tip, base, None, index)
@@ -195,7 +195,7 @@ class PromptPane:
         first = block * BLOCK
         last = tip.ancestor(first + SLACK)
         if (begin := self._begins.get(last)) is None:
-            before, *pieces = (session.piece(node.token).data for node in last.nodes(first - 1))
+            before, *pieces = (session.game.piece(node.token).data for node in last.nodes(first - 1))
             begin = self._begins[last] = first + _best_begin(before, pieces)
             if len(self._begins) > 1024:
                 self._begins.popitem(last=False)
@@ -226,9 +226,9 @@ class PromptPane:
             recent = islice(reversed(self._laid.items()), 16)
             near = next((one for (node, s, w), one in recent if node.parent is tip and (s, w) == (start, width)), None)
         same = max(0, len(nodes) - 1) if near else 0
-        while same and not is_whole(glimpse(session.piece(nodes[same - 1].token).data)):
+        while same and not is_whole(glimpse(session.game.piece(nodes[same - 1].token).data)):
             same -= 1
-        texts = spell([glimpse(session.piece(node.token).data) for node in nodes[same:]])
+        texts = spell([glimpse(session.game.piece(node.token).data) for node in nodes[same:]])
         if near:
             return near.wrapped.texts[:same] + texts, near.wrapped
         alike = islice(reversed(self._laid.items()), 16)
@@ -288,9 +288,9 @@ def _seen(laid: Laid, cursor: Node) -> Node:
 
 def _token_style(session: Session, node: Node, tip: Node) -> str:
     style = ""
-    if session.piece(node.token).control:
+    if session.game.piece(node.token).control:
         style = "class:dim"
-    size = session.model.vocab_size if session.model else 0
+    size = session.game.model.vocab_size if session.game.model else 0
     if (value := layer_value(session.layer, node, size)) is not None:
         style = theme.shade(session.layer.value, value)
     return f"{style} class:tip" if node is tip else style
@@ -335,8 +335,8 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     """The table's heading and the rows around the selected one, at most `height` lines."""
     columns = _Columns(width)
     rows, chosen, style = _rows(session)
-    node = session.prompt.place.tip if session.prompts else None
-    taken = session.prompt.cursor.token if session.prompts and session.prompt.cursor else None
+    node = session.game.prompt.place.tip if session.game.prompts else None
+    taken = session.game.prompt.cursor.token if session.game.prompts and session.game.prompt.cursor else None
     lines = [columns.heading()]
     for index in table_rows(session, height):
         selected = "class:selected" if index == chosen else ""
@@ -363,14 +363,14 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
     While the tip's distribution is not there yet, the table of the token before it
     stays, dimmed, with what was taken from it.
     """
-    if not session.prompts:
+    if not session.game.prompts:
         return (), 0, ""
     if searching := session.on(Search):
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session.prompt.place) if searching.rows is None else searching.rows
+        rows = table(session.game.prompt.place) if searching.rows is None else searching.rows
         return rows, searching.row, ""
-    prompt = session.prompt.place
-    if prompt.tip.distribution is None and session.prompt.cursor is None:
+    prompt = session.game.prompt.place
+    if prompt.tip.distribution is None and session.game.prompt.cursor is None:
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
             return (), 0, ""
         token = prompt.tip.token
@@ -403,7 +403,7 @@ class _Columns:
 
     def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
         """One candidate, with a mark before it."""
-        piece = session.piece(candidate.token)
+        piece = session.game.piece(candidate.token)
         token = label(glimpse(piece.data)) or "‹empty›"
         special = "class:special" if piece.control and not style else style
         line = [

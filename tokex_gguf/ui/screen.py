@@ -44,11 +44,11 @@ class AssistantTurns:
 
     def perplexity(self, session: Session, tip: Node) -> float | None:
         """Of a path that has all these turns; None for others, and until all their tokens are computed."""
-        if not session.said:
+        if not session.game.said:
             return None
-        if session.said is not self._said:
-            self._said, self._perplexity = session.said, None
-            self._nodes = sorted(session.said, key=lambda node: node.depth)
+        if session.game.said is not self._said:
+            self._said, self._perplexity = session.game.said, None
+            self._nodes = sorted(session.game.said, key=lambda node: node.depth)
         last = self._nodes[-1]
         if tip.depth < last.depth or tip.ancestor(last.depth) is not last or last.taken is None:
             return None
@@ -118,7 +118,7 @@ class View:
 
 def shown(session: Session) -> Shown:
     """The path to show on this screen, or the text where it has no tokens yet."""
-    return PANES[type(session.current)].path(session) if session.prompts else starting_text(session)
+    return PANES[type(session.current)].path(session) if session.game.prompts else starting_text(session)
 
 
 def _row_at(session: Session, height: int, line: int) -> int:
@@ -161,11 +161,11 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
 
 def header(session: Session, width: int) -> Line:
     """Product, model, quantisation, context used and there."""
-    model = session.model
+    model = session.game.model
     if model is None:
-        name = visible(PurePath(session.settings.model).name)
+        name = visible(PurePath(session.game.settings.model).name)
         return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
-    right = f"  context {session.prompt.tip.depth}/{session.context} " if session.prompts else ""
+    right = f"  context {session.game.prompt.tip.depth}/{session.game.context} " if session.game.prompts else ""
     left = f" {visible(model.name)} · {visible(model.architecture)} · {visible(model.quantization)}"
     return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
 
@@ -174,13 +174,13 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     """Where the player is, and whether the table is true."""
     right = [*_state(session), ("", " ")]
     unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
-    if not session.prompts:
+    if not session.game.prompts:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     path = shown(session)
     if not isinstance(path, Path):
         return spread([("", " a text to start with")], right, width)
     cursor, tip = path.cursor, path.base
-    name = "a visited path" if path.prompt is None else f"Prompt {path.prompt + 1}/{len(session.prompts)}"
+    name = "a visited path" if path.prompt is None else f"Prompt {path.prompt + 1}/{len(session.game.prompts)}"
     parts: list[tuple[int, Line]] = [
         (9, [("", f" {name}")]),
         (8, [("", f"tokens: {tip.depth}")]),
@@ -197,7 +197,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (perplexity := turns.perplexity(session, tip)) is not None:
             parts.append((5, [("", f"assistant's ppl {_short(perplexity)}")]))
     needed = [line for importance, line in parts if importance >= 8]
-    if session.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
+    if session.game.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
         # What it cost is told where there is room for it.
         right = [part for part in right if part[0] != "class:dim"]
     return spread(choose(parts, width - width_of(right) - 1), right, width)
@@ -221,31 +221,31 @@ def _short(value: float) -> str:
 
 def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
-    if session.engine is EngineStatus.DEAD:
+    if session.game.engine is EngineStatus.DEAD:
         way = "Esc, then r, restarts it" if isinstance(session.screen, TypingScreen) else "r restarts it"
         return [("class:fault", f"engine stopped: {way}")]
-    if session.silence:
-        return [("class:fault", f"engine silent for {session.silence:.0f} s: r restarts it")]
-    if session.engine is EngineStatus.LOADING:
+    if session.game.silence:
+        return [("class:fault", f"engine silent for {session.game.silence:.0f} s: r restarts it")]
+    if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
-        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.progress:4.0%}{back}")]
-    if session.ready and session.newest(ForScore):
+        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.game.progress:4.0%}{back}")]
+    if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
-    if session.ready:
-        cost = session.cost
+    if session.game.ready:
+        cost = session.game.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
         took = f"{took}, {cost.seconds * 1000:.0f} ms" if cost.tokens else f"known, {took}"
         return [("class:dim", f"{took}  "), ("class:state", "ready")]
-    if session.prompts and session.full is not None:
-        return [("class:fault", f"context full ({session.full}/{session.full})")]
-    if session.prompts and session.autoplay:
-        cost = session.cost
+    if session.game.prompts and session.game.full is not None:
+        return [("class:fault", f"context full ({session.game.full}/{session.game.full})")]
+    if session.game.prompts and session.game.autoplay:
+        cost = session.game.cost
         speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
         return [("class:busy", "working"), ("class:dim", f"  autoplay, space stops it{speed}")]
-    if session.prompts and session.pending is not None:
-        progress = f"  {session.evaluated}/{session.prompt.tip.depth} tokens"
+    if session.game.prompts and session.game.pending is not None:
+        progress = f"  {session.game.evaluated}/{session.game.prompt.tip.depth} tokens"
         return [("class:busy", "working"), ("class:dim", progress)]
-    if session.prompts:
+    if session.game.prompts:
         return [("class:fault", "no answer: → asks again")]
     return [("class:busy", "working"), ("class:dim", "  reading the prompt")]
 
@@ -260,7 +260,7 @@ def second_line(session: Session, width: int) -> Line:
     if session.layer is not Layer.PLAIN:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
     path = shown(session)
-    if session.model and isinstance(path, Path):
+    if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
         if tip.differs is not None:
             important = 8 if cursor is None else 4
@@ -268,7 +268,7 @@ def second_line(session: Session, width: int) -> Line:
         if cursor is not None:
             parts += _of_token(session, tip, cursor)
         else:
-            parts += _of_tip(session, tip, session.model.vocab_size)
+            parts += _of_tip(session, tip, session.game.model.vocab_size)
     return [("", " "), *choose(parts, width - 1)]
 
 
@@ -276,7 +276,7 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
-        name = clip(label(glimpse(session.piece(tip.token).data)), 20)
+        name = clip(label(glimpse(session.game.piece(tip.token).data)), 20)
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
@@ -290,10 +290,10 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
 
 def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]:
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
-    piece = session.piece(node.token)
+    piece = session.game.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
     importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5}
-    importance |= {session.layer: 9} | ({session.prompt.sought: 9} if session.prompt.sought else {})
+    importance |= {session.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
@@ -337,7 +337,7 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
 
 def _spaced_twice(session: Session, typing: Input) -> bool:
     """Whether what is typed begins with a space, and what it goes on from ends with one."""
-    return typing.line.text.startswith(" ") and session.piece(typing.base.token).data.endswith(b" ")
+    return typing.line.text.startswith(" ") and session.game.piece(typing.base.token).data.endswith(b" ")
 
 
 def _found(searching: Search) -> str:

@@ -40,8 +40,8 @@ def _no_rows(_session: Session, _height: int) -> Sequence[int]:
 def _selected_path(session: Session) -> Path:
     """The tree's selected line to its end."""
     end = selected_end(session)
-    tips = [prompt.tip for prompt in session.prompts]
-    index = session.active if end is session.prompt.tip else tips.index(end) if end in tips else None
+    tips = [prompt.tip for prompt in session.game.prompts]
+    index = session.game.active if end is session.game.prompt.tip else tips.index(end) if end in tips else None
     return Path(end, end, None, index)
 
 
@@ -49,10 +49,10 @@ def _selected_prompt(session: Session) -> Shown:
     """The selected prompt, or text to start one with."""
     screen = session.on(screens.Prompts)
     row = screen.row if screen else 0
-    if row < len(session.prompts):
-        prompt = session.prompts[row]
+    if row < len(session.game.prompts):
+        prompt = session.game.prompts[row]
         return Path(prompt.tip, prompt.tip, prompt.cursor, row)
-    index = row - len(session.prompts)
+    index = row - len(session.game.prompts)
     return Text(session.starters[index].text[:UNREAD]) if index < len(session.starters) else active_path(session)
 
 

@@ -16,14 +16,14 @@ FAR = 10
 
 def look(session: Session, cursor: Node | None, sought: Layer | None = None, nth: int = 0) -> Outcome:
     """Looks at a token of the active prompt; None: at its end."""
-    return with_prompt(session, replace(session.prompt, cursor=cursor, chosen=None, sought=sought, nth=nth)), []
+    return with_prompt(session, replace(session.game.prompt, cursor=cursor, chosen=None, sought=sought, nth=nth)), []
 
 
 def step(tokens: int) -> Callable[[Session], Outcome]:
     """Looks so many tokens further; from the last token on, at the tip."""
 
     def go(session: Session) -> Outcome:
-        prompt = session.prompt
+        prompt = session.game.prompt
         # The tip is the place behind the last token.
         here = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
         if here == 0 and tokens < 0:
@@ -40,22 +40,22 @@ def step(tokens: int) -> Callable[[Session], Outcome]:
 
 def first(session: Session) -> Outcome:
     """Looks at the first token."""
-    node = session.prompt.tip.ancestor(1)
-    if node is session.prompt.cursor:
+    node = session.game.prompt.tip.ancestor(1)
+    if node is session.game.prompt.cursor:
         return replace(session, notice="this is the first token"), []
     return look(session, node)
 
 
 def back_to_tip(session: Session) -> Outcome:
     """Looks at the tip again."""
-    if session.prompt.cursor is None:
+    if session.game.prompt.cursor is None:
         return replace(session, notice="this is the prompt's end: ? shows the keys, ctrl+q quits"), []
     return look(session, None)
 
 
 def point(session: Session, position: int) -> Outcome:
     """Looks at the token at a position."""
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
@@ -67,7 +67,7 @@ def most(quantity: Layer) -> Callable[[Session], Outcome]:
     """Looks at the token with the highest value; when that has led here, at the one with the next lower."""
 
     def go(session: Session) -> Outcome:
-        prompt = session.prompt
+        prompt = session.game.prompt
         ranking = QUANTITIES[quantity](prompt.tip)
         if not len(ranking):
             return replace(session, notice=NONE), []
@@ -84,7 +84,7 @@ def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float])
     """Looks at the next notable token in a direction; behind the last comes the first."""
 
     def go(session: Session) -> Outcome:
-        prompt = session.prompt
+        prompt = session.game.prompt
         notable = QUANTITIES[quantity](prompt.tip).notable(threshold(session))
         end = prompt.tip.depth + 1
         here = end if prompt.cursor is None else prompt.cursor.depth

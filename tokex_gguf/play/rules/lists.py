@@ -14,7 +14,7 @@ from tokex_gguf.values.tree import Node
 
 def tree_lines(session: Session) -> Sequence[Branch]:
     """The tree of the active prompt; a line ends at the tip of each open one."""
-    return branches(session.prompt.tip, {prompt.tip for prompt in session.prompts})
+    return branches(session.game.prompt.tip, {prompt.tip for prompt in session.game.prompts})
 
 
 def tree_length(session: Session) -> int:
@@ -24,7 +24,7 @@ def tree_length(session: Session) -> int:
 
 def prompts_length(session: Session) -> int:
     """How many lines the list of prompts and starting texts has."""
-    return len(session.prompts) + len(session.starters)
+    return len(session.game.prompts) + len(session.starters)
 
 
 def models_length(session: Session) -> int:
@@ -67,7 +67,7 @@ def _select(session: Session, wanted: Callable[[int], int], length: Callable[[Se
 def tree(session: Session) -> Outcome:
     """Shows the tree, the active prompt's line selected."""
     ends = [branch.end for branch in tree_lines(session)]
-    row = ends.index(session.prompt.tip) if session.prompt.tip in ends else 0
+    row = ends.index(session.game.prompt.tip) if session.game.prompt.tip in ends else 0
     return replace(session, screen=Tree(row=row)), []
 
 
@@ -89,20 +89,20 @@ def selected_end(session: Session) -> Node:
 
 def prompts(session: Session) -> Outcome:
     """Shows the open prompts and the texts to start with."""
-    return replace(session, screen=Prompts(row=session.active)), [ListStarters()]
+    return replace(session, screen=Prompts(row=session.game.active)), [ListStarters()]
 
 
 def choose(session: Session) -> Outcome:
     """Goes to the selected prompt, or opens the selected text."""
     screen = session.on(Prompts)
     assert screen is not None
-    if screen.row < len(session.prompts):
+    if screen.row < len(session.game.prompts):
         return go_to(replace(session, screen=PLAY), screen.row)
-    index = screen.row - len(session.prompts)
+    index = screen.row - len(session.game.prompts)
     if index >= len(session.starters):
         return session, []
-    if session.engine is not EngineStatus.READY:
+    if session.game.engine is not EngineStatus.READY:
         return replace(session, notice="the engine is not there: r restarts it"), []
-    if len(session.prompts) >= session.settings.max_prompts:
-        return insert(session, session.prompt)  # says why not
+    if len(session.game.prompts) >= session.game.settings.max_prompts:
+        return insert(session, session.game.prompt)  # says why not
     return open_text(replace(session, screen=PLAY), session.starters[index].text)

@@ -13,15 +13,15 @@ from tokex_gguf.play.requests import begin, tokenize
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
-from tokex_gguf.play.rules.view_options import started_anew, without_engine
+from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of, turned_to
+from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, text_of
 from tokex_gguf.values.model_entry import ModelEntry
 
 
 def models(session: Session) -> Outcome:
     """Shows the models as they were listed last, the present one selected, and lists them anew."""
-    row = _line_of(session.settings.model, session.models)
+    row = _line_of(session.game.settings.model, session.models)
     return replace(session, screen=Models(row=row)), [ListModels()]
 
 
@@ -33,7 +33,7 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     if not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
-    selected = before[screen.row] if screen.row < len(before) else session.settings.model
+    selected = before[screen.row] if screen.row < len(before) else session.game.settings.model
     return replace(session, models=entries).turned(replace(screen, row=_line_of(selected, entries)))
 
 
@@ -56,7 +56,7 @@ def choose(session: Session) -> Outcome:
         return session, []
     entry = session.models[screen.row]
     session = replace(session, screen=PLAY, preparing="")
-    if entry.path == session.settings.model and session.engine is not EngineStatus.DEAD:
+    if entry.path == session.game.settings.model and session.game.engine is not EngineStatus.DEAD:
         return replace(session, notice="this is the model that is played"), []
     if entry.fault:
         return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
@@ -69,15 +69,15 @@ def prepared(session: Session, message: Prepared) -> Outcome:
         return session, []  # another one was chosen meanwhile, or none
     if session.on(TypingScreen):  # what is typed next would be keys
         return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
-    here, origin = session.settings.model, session.origin
+    here, origin = session.game.settings.model, session.origin
     fit = message.fit
-    settings = replace(session.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
+    settings = replace(session.game.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
     if message.path == here:
-        if session.engine is not EngineStatus.DEAD:
+        if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
-        return started_anew(replace(session, settings=settings, preparing=""))
+        return started_anew(replace(session, game=replace(session.game, settings=settings), preparing=""))
     known = session.other_games.get(message.path)
-    there = known or _carried(session)
+    there = known or _carried(session.game)
     own = there.settings
     asked = message.asked or (own.asked if known else "")
     there = replace(there, settings=replace(settings, text=own.text, chat=own.chat, asked=asked))
@@ -91,34 +91,36 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
     return replace(session, preparing=preparing, notice=message.reason)
 
 
-def _carried(session: Session) -> Session:
-    """A session without tokens yet, with the texts of all prompts of another."""
-    if not session.prompts:
-        return Session(session.settings, carried=session.carried)
-    texts = [text_of(session, prompt.tip).decode("utf-8", "replace") for prompt in session.prompts]
-    active = session.active
-    for index, text in session.carried:
+def _carried(game: Game) -> Game:
+    """A game without tokens yet, with the texts of all prompts of another."""
+    if not game.prompts:
+        return Game(game.settings, carried=game.carried)
+    texts = [text_of(game, prompt.tip).decode("utf-8", "replace") for prompt in game.prompts]
+    active = game.active
+    for index, text in game.carried:
         texts.insert(index, text)
         active += index <= active
     others = tuple((index, text) for index, text in enumerate(texts) if index != active)
-    return Session(replace(session.settings, text=texts[active], chat=""), carried=others)
+    return Game(replace(game.settings, text=texts[active], chat=""), carried=others)
 
 
-def _turn(session: Session, there: Session, *, origin: str, notice: str, again: bool = False) -> Outcome:
+def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
     session = put_aside(session)
-    here = session.settings.model
+    here = session.game.settings.model
     other_games = dict(session.other_games)
-    if session.prompts or here == origin:
-        other_games[here] = _resting(session)
+    if session.game.prompts or here == origin:
+        other_games[here] = _resting(session.game)
     other_games.pop(there.settings.model, None)
-    there = replace(turned_to(session, there), other_games=other_games, origin=origin, notice=notice)
-    return there, begin(there, again=again)
+    session = replace(
+        session, game=there, screen=PLAY, other_games=other_games, origin=origin, preparing="", notice=notice
+    )
+    return session, begin(there, again=again)
 
 
 def way_back(session: Session) -> str:
     """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
-    if session.origin or session.prompts:
+    if session.origin or session.game.prompts:
         return session.origin
     return list(session.other_games)[-1] if session.other_games else ""
 
@@ -134,7 +136,7 @@ def escape(session: Session) -> Outcome:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
     if session.origin:
         return back(session, "loading was broken off")
-    return back_to_tip(session) if session.prompts else (replace(session, notice=UNREAD), [])
+    return back_to_tip(session) if session.game.prompts else (replace(session, notice=UNREAD), [])
 
 
 def settled(session: Session) -> Session:
@@ -150,36 +152,42 @@ def adopted(session: Session, model: Loaded) -> Session:
     )
     if not model.fingerprint or (file := next(played, None)) is None:
         return session
-    game = replace(session.other_games[file], settings=session.settings)
+    game = replace(session.other_games[file], settings=session.game.settings)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
-    return replace(turned_to(session, game), other_games=other_games, notice=session.notice)
+    return replace(session, game=game, screen=PLAY, other_games=other_games)
 
 
-def _resting(session: Session) -> Session:
-    """A session that waits for nothing, without those that it keeps itself."""
-    return replace(without_engine(session), other_games={}, origin="")
+def _resting(game: Game) -> Game:
+    """A game that waits to be played again, with an engine that is still to be loaded."""
+    return replace(asking_nothing(game), engine=EngineStatus.LOADING, cost=Cost(), fault="", fault_at_start=False)
 
 
 def carry(session: Session) -> Outcome:
     """Asks for the tokens of the next text that came along."""
-    if not session.carried or session.newest(ForCarried):
+    if not session.game.carried or session.game.newest(ForCarried):
         return session, []
-    (_, text), *_ = session.carried
+    (_, text), *_ = session.game.carried
     return tokenize(session, text, ForCarried())
 
 
 def arrived(session: Session, path: list[int]) -> Outcome:
     """A text that came along has its tokens: it is a prompt again, in its place."""
-    (index, _), *others = session.carried
-    prompt = Prompt(session.root.descend(path))
-    prompts = (*session.prompts[:index], prompt, *session.prompts[index:])
-    active = session.active + (index <= session.active)
-    return carry(replace(session, prompts=prompts, active=active, carried=tuple(others)))
+    (index, _), *others = session.game.carried
+    prompt = Prompt(session.game.root.descend(path))
+    prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
+    active = session.game.active + (index <= session.game.active)
+    return carry(replace(session, game=replace(session.game, prompts=prompts, active=active, carried=tuple(others))))
 
 
 def dropped(session: Session, reason: str) -> Outcome:
     """A text that came along has no tokens here: it is left out, and stays with the model that it came from."""
-    (index, _), *others = session.carried
+    (index, _), *others = session.game.carried
     # The places of those that follow are one less.
     carried = tuple((place - 1, text) for place, text in others)
-    return carry(replace(session, carried=carried, notice=f"prompt {index + 1} does not come along: {reason}"))
+    return carry(
+        replace(
+            session,
+            game=replace(session.game, carried=carried),
+            notice=f"prompt {index + 1} does not come along: {reason}",
+        )
+    )

@@ -20,21 +20,21 @@ UNREAD = "the starting prompt is not read yet"
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
     """The session with another active prompt in the same place."""
-    prompts = (*session.prompts[: session.active], prompt, *session.prompts[session.active + 1 :])
-    return replace(session, prompts=prompts)
+    prompts = (*session.game.prompts[: session.game.active], prompt, *session.game.prompts[session.game.active + 1 :])
+    return replace(session, game=replace(session.game, prompts=prompts))
 
 
 def show(session: Session) -> Outcome:
     """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
-    session = replace(session, ahead=0, appending=False, full=None)
-    if session.prompt.tip.known:
-        session = replace(session, cost=Cost())
+    session = replace(session, game=replace(session.game, ahead=0, appending=False, full=None))
+    if session.game.prompt.tip.known:
+        session = replace(session, game=replace(session.game, cost=Cost()))
     return ask(session)
 
 
 def turned(session: Session, rows: int) -> Prompt:
     """The active prompt with the selection so many rows further down; it stops at either end."""
-    prompt = session.prompt
+    prompt = session.game.prompt
     candidates = table(prompt.place)
     if not candidates:
         return prompt
@@ -49,7 +49,7 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
 
 def _without_table(session: Session) -> Outcome:
     """Why nothing can be chosen."""
-    first = session.prompt.place.tip.depth == 0
+    first = session.game.prompt.place.tip.depth == 0
     told = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
     return replace(session, notice=told), []
 
@@ -58,11 +58,11 @@ def select(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection by so many rows."""
 
     def go(session: Session) -> Outcome:
-        there = table(session.prompt.place)
+        there = table(session.game.prompt.place)
         if not there:
             return _without_table(session)
         last = 0 if rows < 0 else len(there) - 1
-        if selected_row(session.prompt.place) == last:
+        if selected_row(session.game.prompt.place) == last:
             told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
             return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
@@ -72,95 +72,98 @@ def select(rows: int) -> Callable[[Session], Outcome]:
 
 def pick_row(session: Session, row: int) -> Outcome:
     """Selects a row of the table."""
-    return with_prompt(session, turned(session, row - selected_row(session.prompt.place))), []
+    return with_prompt(session, turned(session, row - selected_row(session.game.prompt.place))), []
 
 
 def no_room(session: Session) -> str:
     """Why no further prompt can be opened; empty where one can."""
-    limit = session.settings.max_prompts
-    return f"no more than {limit} can be open: a removes one" if len(session.prompts) >= limit else ""
+    limit = session.game.settings.max_prompts
+    return f"no more than {limit} can be open: a removes one" if len(session.game.prompts) >= limit else ""
 
 
 def insert(session: Session, prompt: Prompt) -> Outcome:
     """Opens a prompt behind the active one and goes to it."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    place = session.active + 1
-    prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
-    return show(replace(session, prompts=prompts, active=place))
+    place = session.game.active + 1
+    prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
+    return show(replace(session, game=replace(session.game, prompts=prompts, active=place)))
 
 
 def append(session: Session) -> Outcome:
     """Appends the selected token; inside the prompt, opens a new one that goes on with it from there."""
-    if session.prompt.cursor is not None:
+    if session.game.prompt.cursor is not None:
         return _branch(session)
-    if session.full is not None:
-        return replace(session, notice=f"context full ({session.full}/{session.full}): pop a token first"), []
-    if session.pending is None and not session.ready:
+    if session.game.full is not None:
+        return replace(session, notice=f"context full ({session.game.full}/{session.game.full}): pop a token first"), []
+    if session.game.pending is None and not session.game.ready:
         return ask(session)  # the last attempt failed
-    rows = table(session.prompt)
-    if not session.ready or not rows:
+    rows = table(session.game.prompt)
+    if not session.game.ready or not rows:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
-        most = 0 if session.pending is None else 1 if session.appending else 2
-        return replace(session, ahead=min(session.ahead + 1, most)), []
-    tip = session.prompt.tip.child(rows[selected_row(session.prompt)].token)
+        most = 0 if session.game.pending is None else 1 if session.game.appending else 2
+        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
+    tip = session.game.prompt.tip.child(rows[selected_row(session.game.prompt)].token)
     session, effects = show(with_prompt(session, Prompt(tip)))
-    return replace(session, appending=True), effects
+    return replace(session, game=replace(session.game, appending=True)), effects
 
 
 def _branch(session: Session) -> Outcome:
-    place = session.prompt.place
+    place = session.game.prompt.place
     rows = table(place)
     if not rows:
         return _without_table(session)
     token = rows[selected_row(place)].token
-    assert session.prompt.cursor is not None
-    if token == session.prompt.cursor.token:
+    assert session.game.prompt.cursor is not None
+    if token == session.game.prompt.cursor.token:
         return replace(session, notice="this one was taken here: select another to go its way"), []
     return insert(session, Prompt(place.tip.child(token)))
 
 
 def pop(session: Session) -> Outcome:
     """Pops the last token."""
-    if session.prompt.cursor is not None:
+    if session.game.prompt.cursor is not None:
         return replace(session, notice="← pops at the prompt's end: Esc goes there"), []
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     if tip.parent is None or tip.parent.depth == 0:
-        return replace(session, ahead=0, notice="the first token stays: there is nothing before it"), []
+        return replace(
+            session, game=replace(session.game, ahead=0), notice="the first token stays: there is nothing before it"
+        ), []
     return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token)))
 
 
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
-    if session.engine is not EngineStatus.READY:
+    if session.game.engine is not EngineStatus.READY:
         return replace(session, notice="the engine is not there: r restarts it"), []
-    if session.full is not None:
+    if session.game.full is not None:
         return replace(session, notice="the context is full: ← makes room"), []
-    if session.prompt.cursor is not None:
+    if session.game.prompt.cursor is not None:
         return replace(session, notice="space plays on from the prompt's end: Esc goes there"), []
-    session = replace(session, autoplay=True, cost=Cost())
-    return play_on(session) if session.ready else (session, [])
+    session = replace(session, game=replace(session.game, autoplay=True, cost=Cost()))
+    return play_on(session) if session.game.ready else (session, [])
 
 
 def play_step(session: Session, node: Node) -> Outcome:
     """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow."""
     session = with_prompt(session, Prompt(node))
     if reason := _end_of_play(session):
-        return replace(given_up(session), autoplay=False, notice=reason), [Send(Stop())]
+        session = given_up(session)
+        return replace(session, game=replace(session.game, autoplay=False), notice=reason), [Send(Stop())]
     return session, []
 
 
 def _end_of_play(session: Session) -> str:
     """Why autoplay cannot go on from a known tip."""
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     assert tip.distribution is not None
-    assert session.model is not None
-    piece = session.piece(tip.distribution.ids[0])
+    assert session.game.model is not None
+    piece = session.game.piece(tip.distribution.ids[0])
     if piece.ends:
         return f"the model ends here: {label(piece.data)} is the most likely token"
-    if tip.depth >= session.model.context_limit:
-        return f"context full ({tip.depth}/{session.model.context_limit})"
+    if tip.depth >= session.game.model.context_limit:
+        return f"context full ({tip.depth}/{session.game.model.context_limit})"
     return ""
 
 
@@ -170,64 +173,73 @@ def play_on(session: Session) -> Outcome:
     A token is shown once its table is there, so that stopping takes nothing back.
     """
     effects: list[Effect] = []
-    following = session.prompt.tip
-    while session.autoplay and following.distribution is not None:
+    following = session.game.prompt.tip
+    while session.game.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.ids[0])
-    if not session.autoplay:
+    if not session.game.autoplay:
         return session, effects
-    path, top = following.path(), session.settings.tokens_to_show
-    purpose = ForAutoplay(session.prompt.tip)
+    path, top = following.path(), session.game.settings.tokens_to_show
+    purpose = ForAutoplay(session.game.prompt.tip)
     return request(given_up(session), purpose, lambda number: Continue(number, path, top))
 
 
 def stop_autoplay(session: Session) -> Outcome:
     """Ends autoplay where it has come to."""
-    return ask(replace(session, autoplay=False))
+    return ask(replace(session, game=replace(session.game, autoplay=False)))
 
 
 def cycle(step: int) -> Callable[[Session], Outcome]:
     """To another open prompt, round and round."""
 
     def go(session: Session) -> Outcome:
-        if len(session.prompts) == 1:
+        if len(session.game.prompts) == 1:
             return replace(session, notice="one prompt is open: d copies it"), []
-        return show(replace(session, active=(session.active + step) % len(session.prompts)))
+        return show(
+            replace(
+                session, game=replace(session.game, active=(session.game.active + step) % len(session.game.prompts))
+            )
+        )
 
     return go
 
 
 def copy(session: Session) -> Outcome:
     """Opens a copy of the prompt."""
-    return insert(session, session.prompt)
+    return insert(session, session.game.prompt)
 
 
 def remove(session: Session) -> Outcome:
     """Removes the prompt."""
-    if len(session.prompts) == 1:
+    if len(session.game.prompts) == 1:
         return replace(session, notice="the last prompt stays"), []
-    prompts = session.prompts[: session.active] + session.prompts[session.active + 1 :]
-    removed = (*session.removed, (session.active, session.prompt))[-100:]
-    session = replace(session, prompts=prompts, active=min(session.active, len(prompts) - 1), removed=removed)
+    prompts = session.game.prompts[: session.game.active] + session.game.prompts[session.game.active + 1 :]
+    removed = (*session.game.removed, (session.game.active, session.game.prompt))[-100:]
+    session = replace(
+        session,
+        game=replace(session.game, prompts=prompts, active=min(session.game.active, len(prompts) - 1), removed=removed),
+    )
     return show(replace(session, notice="A brings it back"))
 
 
 def undo(session: Session) -> Outcome:
     """Brings the prompt back that was removed last, where it stood."""
-    if not session.removed:
+    if not session.game.removed:
         return replace(session, notice="there is no removed prompt to bring back"), []
-    if len(session.prompts) >= session.settings.max_prompts:
-        return insert(session, session.prompt)  # says why not
-    place, prompt = session.removed[-1]
-    place = min(place, len(session.prompts))
-    prompts = (*session.prompts[:place], prompt, *session.prompts[place:])
-    return show(replace(session, prompts=prompts, active=place, removed=session.removed[:-1]))
+    if len(session.game.prompts) >= session.game.settings.max_prompts:
+        return insert(session, session.game.prompt)  # says why not
+    place, prompt = session.game.removed[-1]
+    place = min(place, len(session.game.prompts))
+    prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
+    return show(
+        replace(session, game=replace(session.game, prompts=prompts, active=place, removed=session.game.removed[:-1]))
+    )
 
 
 def go_to(session: Session, index: int) -> Outcome:
     """To the open prompt of an index."""
-    if index >= len(session.prompts):
+    if index >= len(session.game.prompts):
         return replace(session, notice=f"there is no prompt {index + 1}"), []
-    if index == session.active:
+    if index == session.game.active:
         return replace(session, notice=f"this is prompt {index + 1}"), []
-    return show(replace(session, active=index))
+    return show(replace(session, game=replace(session.game, active=index)))

@@ -23,7 +23,7 @@ AT_EACH_KEY = 20_000
 
 def _place(session: Session) -> Node | None:
     """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
-    tip = session.prompt.place.tip
+    tip = session.game.prompt.place.tip
     return tip if tip.depth else None
 
 
@@ -31,8 +31,8 @@ STOPPED = "the engine stopped: Esc, then r, restarts it; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
-    if session.engine is not EngineStatus.READY:
-        return "the engine is not there: r restarts it" if session.engine is EngineStatus.DEAD else "still loading"
+    if session.game.engine is not EngineStatus.READY:
+        return "the engine is not there: r restarts it" if session.game.engine is EngineStatus.DEAD else "still loading"
     if _place(session) is None:
         return "nothing comes before the first token"
     return ""
@@ -49,7 +49,7 @@ def close(session: Session) -> Outcome:
 
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
     """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
-    if session.prompt.cursor is None and base is session.prompt.tip:
+    if session.game.prompt.cursor is None and base is session.game.prompt.tip:
         return show(with_prompt(used_up(session), Prompt(tip)))
     if reason := no_room(session):
         return ask(replace(session, notice=reason))  # what is typed stays
@@ -61,7 +61,7 @@ def go_on(session: Session, base: Node, tip: Node) -> Outcome:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
-    if (tokens := session.newest(ForContinuation)) and tokens[1].entered:
+    if (tokens := session.game.newest(ForContinuation)) and tokens[1].entered:
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
     typing = _typing(session)
@@ -150,16 +150,16 @@ def search(session: Session) -> Outcome:
     """Begins a search."""
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
-    session = _again(session, Search(tip=session.prompt.place.tip))
+    session = _again(session, Search(tip=session.game.prompt.place.tip))
     searching = session.on(Search)
     assert searching is not None
     return _search(session, searching)
 
 
 def _search(session: Session, searching: Search) -> Outcome:
-    if session.engine is not EngineStatus.READY:
+    if session.game.engine is not EngineStatus.READY:
         return session, []
-    path, query, top = searching.tip.path(), searching.line.text, max(100, session.settings.tokens_to_show)
+    path, query, top = searching.tip.path(), searching.line.text, max(100, session.game.settings.tokens_to_show)
     return request(session, ForSearch(), lambda number: protocol.Search(number, path, query, top))
 
 
@@ -227,7 +227,7 @@ def compose(session: Session) -> Outcome:
     """Begins to type."""
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
-    base = session.prompt.place.tip
+    base = session.game.prompt.place.tip
     session = _again(session, Input(base=base, tip=base))
     return _continue(session, _input(session)) if session.line.text else (session, [])
 
@@ -240,7 +240,7 @@ def _input(session: Session) -> Input:
 
 def paste(session: Session, text: str) -> Outcome:
     """Pasted text is typed text. One that was left unfinished waits in the history."""
-    if reason := UNREAD if not session.prompts else _unavailable(session):
+    if reason := UNREAD if not session.game.prompts else _unavailable(session):
         return keep_pasted(session, text, reason), []
     before = history(session, Input)
     session = with_history(session, Input, replace(before.remember(before.unfinished), unfinished=""))
@@ -250,7 +250,7 @@ def paste(session: Session, text: str) -> Outcome:
 
 def _continue(session: Session, typing: Input) -> Outcome:
     fresh = session.turned(replace(typing, tip=typing.base))
-    if not typing.line.text or session.engine is not EngineStatus.READY:
+    if not typing.line.text or session.game.engine is not EngineStatus.READY:
         return ask(without(fresh, ForContinuation))
     if len(typing.line.text) > AT_EACH_KEY:
         told = f"{len(typing.line.text):,} characters: Enter appends them"
@@ -281,15 +281,15 @@ def scored(session: Session, base: Node, path: list[int]) -> Outcome:
 
 def _keep(session: Session, score: Score) -> Outcome:
     # The one scored last is the last, also where it is scored again: its tokens are shown.
-    scores = (*(one for one in session.scores if one != score), score)[-50:]
-    spaced = {session.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
+    scores = (*(one for one in session.game.scores if one != score), score)[-50:]
+    spaced = {session.game.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
     told = "scored; type another phrase, or Esc"
-    first = session.piece(score.nodes[0].token).data[:1] if score.nodes else b""
+    first = session.game.piece(score.nodes[0].token).data[:1] if score.nodes else b""
     if len(spaced) > 1:
         told = "scored; mind that only some of the phrases begin with a space"
-    elif first == b" " and session.piece(score.base.token).data.endswith(b" "):
+    elif first == b" " and session.game.piece(score.base.token).data.endswith(b" "):
         told = "scored; mind that there was a space before it already"
-    return ask(replace(session, scores=scores, notice=told))
+    return ask(replace(session, game=replace(session.game, scores=scores), notice=told))
 
 
 def enter(session: Session) -> Outcome:
@@ -298,10 +298,12 @@ def enter(session: Session) -> Outcome:
     if typing is None or not typing.line.text:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
-    if session.engine is not EngineStatus.READY:
+    if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
-    if tokens := session.newest(ForContinuation):
-        return replace(session, asked={**session.asked, tokens[0]: ForContinuation(entered=True)}), []
+    if tokens := session.game.newest(ForContinuation):
+        return replace(
+            session, game=replace(session.game, asked={**session.game.asked, tokens[0]: ForContinuation(entered=True)})
+        ), []
     if typing.tip is typing.base:  # the engine has refused it: it may do better now, or says again why not
         return tokenize(session, typing.line.text, ForContinuation(entered=True), continues=True)
     return go_on(session, typing.base, typing.tip)
@@ -312,13 +314,15 @@ def score(session: Session) -> Outcome:
     typing = session.on(Input)
     if typing is None or not typing.line.text:
         return replace(session, notice="type a phrase first"), []
-    if session.engine is not EngineStatus.READY:
+    if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=STOPPED), []
     text = typing.line.text
     session = with_history(session, Input, history(session, Input).use(text))
     session = session.turned(Input(base=typing.base, tip=typing.base))
-    if tokens := session.newest(ForContinuation):
-        return ask(replace(session, asked={**session.asked, tokens[0]: ForScore(typing.base)}))
+    if tokens := session.game.newest(ForContinuation):
+        return ask(
+            replace(session, game=replace(session.game, asked={**session.game.asked, tokens[0]: ForScore(typing.base)}))
+        )
     if typing.tip is typing.base:  # as with Enter
         return tokenize(session, text, ForScore(typing.base), continues=True)
     return _keep(session, Score(typing.base, typing.tip))
@@ -326,8 +330,8 @@ def score(session: Session) -> Outcome:
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
-    notice = "the phrases are forgotten" if session.scores else "no phrases were scored"
-    return ask(replace(session, scores=(), notice=notice))
+    notice = "the phrases are forgotten" if session.game.scores else "no phrases were scored"
+    return ask(replace(session, game=replace(session.game, scores=()), notice=notice))
 
 
 # --- a name for the session
@@ -356,52 +360,60 @@ OPENS_AGAIN = "ctrl+e opens the text again"
 
 def edit(session: Session) -> Outcome:
     """Opens the prompt's text in an editor; one that came from there and is no prompt yet goes first."""
-    kept = session.editing
+    kept = session.game.editing
     if kept is not None and kept.state is not EditState.OPEN:
         return session, [Edit(kept.text)]
-    tip = session.prompt.tip
+    tip = session.game.prompt.tip
     try:
-        text = text_of(session, tip).decode()
+        text = text_of(session.game, tip).decode()
     except UnicodeDecodeError:
         return replace(session, notice="the prompt ends inside a character: append or pop first"), []
-    return replace(session, editing=Editing(tip, text)), [Edit(text)]
+    return replace(session, game=replace(session.game, editing=Editing(tip, text))), [Edit(text)]
 
 
 def edited(session: Session, text: str) -> Outcome:
     """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
-    if not session.prompts:  # another model was loaded meanwhile, and has read nothing yet
-        carried = (*session.carried, (len(session.carried) + 1, text))
-        return replace(session, carried=carried, notice="the edited text is opened once the model is there"), []
+    if not session.game.prompts:  # another model was loaded meanwhile, and has read nothing yet
+        carried = (*session.game.carried, (len(session.game.carried) + 1, text))
+        return replace(
+            session,
+            game=replace(session.game, carried=carried),
+            notice="the edited text is opened once the model is there",
+        ), []
     # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
-    target = session.editing.target if session.editing else session.root
-    before = text_of(session, target).decode("utf-8", "replace")
+    target = session.game.editing.target if session.game.editing else session.game.root
+    before = text_of(session.game, target).decode("utf-8", "replace")
     if text.endswith("\n") and not before.endswith("\n"):
         text = text[:-1]  # editors put it there
     if text == before:
-        return replace(session, editing=None, notice="the text is unchanged"), []
+        return replace(session, game=replace(session.game, editing=None), notice="the text is unchanged"), []
     if not text:
-        return replace(session, editing=None, notice="an empty text cannot be gone on from: the prompt stays"), []
-    session = replace(session, editing=Editing(target, text, EditState.WAITING))
-    if session.engine is EngineStatus.LOADING:
+        return replace(
+            session,
+            game=replace(session.game, editing=None),
+            notice="an empty text cannot be gone on from: the prompt stays",
+        ), []
+    session = replace(session, game=replace(session.game, editing=Editing(target, text, EditState.WAITING)))
+    if session.game.engine is EngineStatus.LOADING:
         return replace(session, notice="still loading: the text becomes the prompt then"), []
-    if session.engine is EngineStatus.DEAD:
+    if session.game.engine is EngineStatus.DEAD:
         return replace(session, notice="the engine is not there: r restarts it, and the text becomes the prompt"), []
     return send_edited(session)
 
 
 def send_edited(session: Session) -> Outcome:
     """Asks for the tokens of a text that came from the editor and waits for an engine."""
-    editing = session.editing
+    editing = session.game.editing
     if editing is None or editing.state is not EditState.WAITING:
         return session, []
-    session = replace(session, editing=replace(editing, state=EditState.SENT))
+    session = replace(session, game=replace(session.game, editing=replace(editing, state=EditState.SENT)))
     return tokenize(session, editing.text, ForNewPrompt(replacing=editing.target))
 
 
 def not_edited(session: Session, message: EditFailed) -> Session:
     """Says why the editor's text was not taken, and where it is: the path first, as a narrow screen cuts the line."""
-    if session.editing is not None and session.editing.state is EditState.OPEN:
-        session = replace(session, editing=None)
+    if session.game.editing is not None and session.game.editing.state is EditState.OPEN:
+        session = replace(session, game=replace(session.game, editing=None))
     where = f"the edited text is in {message.kept}: " if message.kept else ""
     return replace(session, notice=where + message.reason)
 
@@ -413,13 +425,14 @@ def open_text(session: Session, text: str) -> Outcome:
 
 def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
     """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
-    prompt = Prompt(session.root.descend(path))
+    prompt = Prompt(session.game.root.descend(path))
     if replacing is None:
         return insert(session, prompt)
-    places = [index for index, one in enumerate(session.prompts) if one.tip is replacing]
+    places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]
     if places:
-        active = session.active if session.active in places else places[0]
-        session = replace(_edit_done(session, replacing, prompt.tip), active=active)
+        active = session.game.active if session.game.active in places else places[0]
+        session = _edit_done(session, replacing, prompt.tip)
+        session = replace(session, game=replace(session.game, active=active))
         return show(with_prompt(session, prompt))
     # It is gone, or has gone on meanwhile: what was played since is not for the editor to take away.
     if reason := no_room(session):
@@ -431,15 +444,15 @@ def _edit_done(session: Session, target: Node, tip: Node) -> Session:
     """The session after an edited text became a prompt; a later edit of the same prompt replaces that one."""
     asked: dict[int, Purpose] = {
         number: ForNewPrompt(tip) if isinstance(one, ForNewPrompt) and one.replacing is target else one
-        for number, one in session.asked.items()
+        for number, one in session.game.asked.items()
     }
     later = any(isinstance(one, ForNewPrompt) and one.replacing is not None for one in asked.values())
-    editing = session.editing
+    editing = session.game.editing
     if editing is not None and editing.state is EditState.SENT and not later:
         editing = None
     elif editing is not None and editing.target is target:
         editing = replace(editing, target=tip)
-    return replace(session, asked=asked, editing=editing)
+    return replace(session, game=replace(session.game, asked=asked, editing=editing))
 
 
 def not_opened(session: Session, reason: str, *, replacing: Node | None) -> Session:

@@ -9,7 +9,7 @@ from tokex_gguf.play.messages import Outcome, Quit, Save, Send, Suspend
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, Search
-from tokex_gguf.play.session import EngineStatus, Layer, Palette, Session, text_of
+from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Session, text_of
 
 CONFIRM = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
@@ -29,7 +29,7 @@ def layer(layers: tuple[Layer, ...]) -> Callable[[Session], Outcome]:
 
 def palette(session: Session) -> Outcome:
     """To the next palette."""
-    if not session.settings.colours:
+    if not session.game.settings.colours:
         return replace(session, notice="NO_COLOR is set: there are no colours to choose from"), []
     palettes = list(Palette)
     following = palettes[(palettes.index(session.palette) + 1) % len(palettes)]
@@ -56,9 +56,9 @@ def scroll(rows: int, entries: Callable[[Screen], int]) -> Callable[[Session], O
 
 def save(session: Session) -> Outcome:
     """Saves the prompt's text."""
-    if not session.prompts:
+    if not session.game.prompts:
         return replace(session, notice="nothing to save yet"), []
-    return replace(session, notice="saving"), [Save(text_of(session, session.prompt.tip))]
+    return replace(session, notice="saving"), [Save(text_of(session.game, session.game.prompt.tip))]
 
 
 def open_help(session: Session) -> Outcome:
@@ -76,8 +76,8 @@ def restart(session: Session) -> Outcome:
 
     Asks first, unless it is silent: a long answer may be near its end.
     """
-    if session.engine is not EngineStatus.DEAD and not session.silence:
-        if session.engine is EngineStatus.READY and not session.waiting:
+    if session.game.engine is not EngineStatus.DEAD and not session.game.silence:
+        if session.game.engine is EngineStatus.READY and not session.game.waiting:
             return replace(session, notice="the engine answers: there is nothing to restart"), []
         if session.confirm is not Action.RESTART:
             return replace(session, confirm=Action.RESTART, notice=CONFIRM), []
@@ -87,15 +87,17 @@ def restart(session: Session) -> Outcome:
 def started_anew(session: Session) -> Outcome:
     """Starts the engine again."""
     session = put_aside(without_engine(session))
-    session = replace(session, engine=EngineStatus.LOADING, screen=PLAY, confirm=None, notice="")
-    return session, begin(session, again=True)
+    session = replace(
+        session, game=replace(session.game, engine=EngineStatus.LOADING), screen=PLAY, confirm=None, notice=""
+    )
+    return session, begin(session.game, again=True)
 
 
 def beat(session: Session) -> Outcome:
     """Asks an engine that owes an answer whether it is alive."""
-    if not session.waiting:
-        return replace(session, unanswered=0) if session.unanswered else session, []
-    return replace(session, unanswered=session.unanswered + 1), [Send(Ping())]
+    if not session.game.waiting:
+        return replace(session, game=replace(session.game, unanswered=0)) if session.game.unanswered else session, []
+    return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [Send(Ping())]
 
 
 def without_engine(session: Session) -> Session:
@@ -106,9 +108,12 @@ def without_engine(session: Session) -> Session:
             current = replace(current, tip=current.base)
         case Search():
             current = Search(line=current.line, tip=current.tip, rows=(), fault="the engine stopped")
-    return replace(
-        session.turned(current), asked={}, ahead=0, appending=False, autoplay=False, progress=0.0, unanswered=0
-    )
+    return replace(session.turned(current), game=asking_nothing(session.game))
+
+
+def asking_nothing(game: Game) -> Game:
+    """A game when its engine is gone."""
+    return replace(game, asked={}, ahead=0, appending=False, autoplay=False, progress=0.0, unanswered=0)
 
 
 def suspend(session: Session) -> Outcome:
