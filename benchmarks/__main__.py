@@ -316,10 +316,10 @@ def redraw() -> Row:
     )
     app = App(game, DummyInput(), Output()).application
     times = []
+    assert tip.parent
     for index in range(25):
-        game.session = replace(
-            game.session, game=replace(game.session.game, prompts=(Prompt(tip if index % 2 else tip.parent),))
-        )  # type: ignore[arg-type]
+        prompts = (Prompt(tip if index % 2 else tip.parent),)
+        game.session = replace(game.session, game=replace(game.session.game, prompts=prompts))
         began = time.perf_counter()
         app.renderer.render(app, app.layout)
         times.append(time.perf_counter() - began)

@@ -8,6 +8,7 @@ from tokex_gguf.engine.protocol import (
     Checked,
     Continue,
     Continued,
+    EngineDied,
     Evaluate,
     Evaluated,
     Found,
@@ -24,8 +25,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.play import screens
-from tokex_gguf.play.messages import Effect, Message, Send
-from tokex_gguf.play.requests import begin
+from tokex_gguf.play.messages import Begin, Effect, Heard, Message, Send
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
@@ -92,6 +92,11 @@ def evaluated(request: Evaluate, first: int | None = None, last: int | None = No
     )
 
 
+def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
+    """What an engine says, as said by the one of the game that is played."""
+    return Heard(session.game.address, message) if isinstance(message, Reply | EngineDied) else message
+
+
 class Play:
     """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
 
@@ -102,7 +107,7 @@ class Play:
         self.checks: list[Check] = []
         """Comparisons with the tokenizer's own tokens; nothing else waits for them."""
         self.decoded = self.lookaheads = 0
-        self._collect(begin(self.session.game))
+        self.take(Begin())
 
     def _collect(self, effects: list[Effect]) -> None:
         self.effects = [
@@ -112,11 +117,11 @@ class Play:
         self.asked += [request for request in requests if not isinstance(request, Check)]
         self.checks += [request for request in requests if isinstance(request, Check)]
 
-    def take(self, message: Message) -> None:
-        self.session, effects = update(self.session, message)
+    def take(self, message: Message | Reply | EngineDied) -> None:
+        self.session, effects = update(self.session, heard(self.session, message))
         self._collect(effects)
 
-    def press(self, *actions: Message) -> "Play":
+    def press(self, *actions: Message | Reply | EngineDied) -> "Play":
         """Presses keys, each answered before the next."""
         for action in actions:
             self.take(action)

@@ -14,8 +14,9 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker import fingerprints
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
-from tokex_gguf.play.messages import Send
+from tokex_gguf.play.messages import Heard, Send
 from tokex_gguf.play.requests import begin
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.system import stamps
 
@@ -185,7 +186,7 @@ def test_numbers_of_one_model_and_its_cells_stand_side_by_side(changed: dict[str
 def test_a_game_goes_on_with_the_cells_that_it_was_begun_with() -> None:
     game = started("abc").session.game
     assert game.model is not None
-    _, sent = begin(replace(game, model=replace(game.model, cells="q8_0")))
+    _, (_, sent) = begin(Session(replace(game, address=0, model=replace(game.model, cells="q8_0"))))
     assert isinstance(sent, Send) and getattr(sent.request, "kv", "") == "q8_0"
 
 
@@ -193,10 +194,10 @@ def test_numbers_of_another_build_are_told() -> None:
     session = started("abc").session
     assert session.game.model is not None
     before, now = replace(session.game.model, arithmetic="another"), replace(session.game.model, arithmetic="this one")
-    session, _ = update(replace(session, game=replace(session.game, model=before)), now)
+    session, _ = update(replace(session, game=replace(session.game, model=before)), Heard(session.game.address, now))
     assert "computed by another build or machine" in session.notice
     assert session.game.model == now
-    session, _ = update(replace(session, notice=""), now)
+    session, _ = update(replace(session, notice=""), Heard(session.game.address, now))
     assert "another build" not in session.notice
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import fake
-from tests.fake import MODEL, OTHER, PIECES, VOCAB
+from tests.fake import MODEL, OTHER, PIECES, VOCAB, heard
 from tests.figures import Figure
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import (
@@ -45,6 +45,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     Beat,
+    Begin,
     Edited,
     Effect,
     Go,
@@ -64,7 +65,6 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.purposes import ForNewPrompt
-from tokex_gguf.play.requests import begin
 from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
@@ -230,7 +230,7 @@ class World:
         """Each model's game, as it was last."""
         self.steps = 0
         self.switches = self.deaths = 0
-        self._carry_out(begin(self.session.game))
+        self.take(Begin())
         if self.chance.random() < 0.9:  # else it may end before it begins, which is right then
             self.settle()
 
@@ -253,9 +253,10 @@ class World:
                 case _:
                     pass
 
-    def take(self, message: Message) -> None:
+    def take(self, message: Message | Reply | EngineDied) -> None:
         self.steps += 1
         before = self.session
+        message = heard(before, message)
         self.session, effects = update(before, message)
         self.switches += self.session.game.settings.model != before.game.settings.model
         self.deaths += self.session.game.engine is EngineStatus.DEAD and before.game.engine is not EngineStatus.DEAD

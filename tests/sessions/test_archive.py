@@ -24,7 +24,7 @@ from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Edit, Edited, Go, Send, Typed
+from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Prompt, Session, Settings
 from tokex_gguf.play.update import update
@@ -217,7 +217,7 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
         play.session.palette,
         play.session.mouse,
     )
-    again, effects = update(again, LOADED)
+    again, effects = update(again, Heard(0, LOADED))
     if play.session.game.ready and not play.session.game.autoplay:
         assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
 
@@ -245,7 +245,7 @@ def test_the_assistants_tokens_come_back() -> None:
 )
 def test_another_model_is_noticed(other: dict[str, Any]) -> None:
     before = played().session
-    session, effects = update(load(dump(before), before.game.settings), replace(LOADED, **other))
+    session, effects = update(load(dump(before), before.game.settings), Heard(0, replace(LOADED, **other)))
     assert session.game.engine is EngineStatus.DEAD and "another model" in session.notice
     assert effects == []
     *shown, keys = screen(session)
@@ -255,7 +255,9 @@ def test_another_model_is_noticed(other: dict[str, Any]) -> None:
 
 def test_the_same_model_with_another_context_is_the_same() -> None:
     before = played().session
-    session, _ = update(load(dump(before), before.game.settings), replace(LOADED, context=512, context_limit=512))
+    session, _ = update(
+        load(dump(before), before.game.settings), Heard(0, replace(LOADED, context=512, context_limit=512))
+    )
     assert session.game.engine is EngineStatus.READY and session.game.context == 512
 
 

@@ -12,17 +12,29 @@ import pytest
 
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
-from tokex_gguf.engine.protocol import EngineDied, Pong
-from tokex_gguf.play.messages import Save, SaveFailed, Start
+from tokex_gguf.engine.protocol import EngineDied, Pong, Request
+from tokex_gguf.play.messages import Heard, Save, SaveFailed, Start
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
 
 
+class Mute:
+    """An engine that does nothing."""
+
+    pid = None
+
+    def send(self, request: Request) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def game(tmp_path: Path) -> Runtime:
     game = Runtime(Session(Game(Settings(text="hello", model="fake.gguf"))), folder=tmp_path)
-    game._engines = 1
+    game._engines = {1: Mute()}
     return game
 
 
@@ -64,7 +76,7 @@ def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime)
         assert game._inbox.qsize() <= WAITING
         if len(said) > 3 * WAITING:
             break
-    game._stop()
+    game._end_all()
     thread.join(timeout=30)
     assert not thread.is_alive()
 
@@ -78,10 +90,11 @@ def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     game._connect = refuse
-    game._carry_out([Start()])
-    engine, message = game._inbox.get(timeout=1)
-    assert engine == game._engines == 2 and game.engine_pid is None
-    assert message == EngineDied("the limit of open files is too low: raise it with ulimit -n")
+    game._carry_out([Start(2)])
+    assert game.engine_pid is None
+    assert game._inbox.get(timeout=1) == Heard(
+        2, EngineDied("the limit of open files is too low: raise it with ulimit -n")
+    )
 
 
 def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
@@ -92,11 +105,11 @@ def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     game._carry_out([Save(b"a")])
-    assert game._inbox.get(timeout=1)[1] == SaveFailed(TOO_FEW)
+    assert game._inbox.get(timeout=1) == SaveFailed(TOO_FEW)
     sleeping = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     game._connect = local(sleeping)
-    game._carry_out([Start()])
-    assert game._inbox.get(timeout=1)[1] == EngineDied(TOO_FEW)
+    game._carry_out([Start(2)])
+    assert game._inbox.get(timeout=1) == Heard(2, EngineDied(TOO_FEW))
     with sleeping:
         assert sleeping.poll() is not None
 
@@ -108,6 +121,6 @@ def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Runtime)
     def refuse(_: Callable[[Delivery], None]) -> Engine:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    game._engines, game._connect = 0, refuse
+    game._connect = refuse
     with pytest.raises(OSError, match="Too many"):
-        game._carry_out([Start()])
+        game._carry_out([Start(1)])

@@ -145,6 +145,20 @@ class SessionSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """The program is there: the engine can be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an engine says."""
+
+    engine: int
+    """Its address."""
+    reply: Reply | EngineDied
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """So much time has passed that an engine which owes an answer is to show that it is alive."""
 
@@ -152,8 +166,8 @@ class Beat:
 Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
 News: TypeAlias = (
-    Reply
-    | EngineDied
+    Begin
+    | Heard
     | Beat
     | Saved
     | SessionSaved
@@ -174,14 +188,25 @@ Message: TypeAlias = Action | Event | News
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Give a request to the engine."""
+    """Give a request to an engine."""
 
+    engine: int
+    """Its address."""
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start an engine process, in place of any that is there."""
+    """Start an engine, to be known by an address of its own; answer Heard."""
+
+    engine: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End an engine, whatever it is doing; nothing is heard of it any more."""
+
+    engine: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,5 +262,5 @@ class Quit:
     """Why, where it is not the player's wish."""
 
 
-Effect: TypeAlias = Send | Start | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Keep | Quit
+Effect: TypeAlias = Send | Start | Close | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Keep | Quit
 Outcome: TypeAlias = tuple[Session, list[Effect]]

@@ -20,7 +20,9 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play.messages import (
     Beat,
+    Begin,
     EditFailed,
+    Heard,
     Listed,
     ListedModels,
     News,
@@ -51,7 +53,7 @@ from tokex_gguf.play.purposes import (
     ForStart,
     Purpose,
 )
-from tokex_gguf.play.requests import answered, ask, read_prompt
+from tokex_gguf.play.requests import answered, ask, begin, read_prompt
 from tokex_gguf.play.rules import model_switch, text_entry, view_options
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -61,34 +63,15 @@ from tokex_gguf.values.tokens import visible
 
 
 def hear(session: Session, message: News) -> Outcome:
-    """What a reply of the engine, or the outcome of an effect, does."""
-    if session.game.unanswered and isinstance(message, Reply):
-        session = replace(session, game=replace(session.game, unanswered=0))
+    """What an engine says, or the outcome of an effect, does."""
     match message:
+        case Begin():
+            return begin(session)
+        case Heard(engine, reply):
+            # What an engine said before it was replaced means nothing now.
+            return _heard(session, reply) if engine == session.game.address else (session, [])
         case Beat():
             return view_options.beat(session)
-        case Pong():
-            return session, []
-        case Loading():
-            return replace(session, game=replace(session.game, progress=message.fraction)), []
-        case Loaded():
-            return _loaded(session, message)
-        case Tokenized():
-            return _tokenized(session, message)
-        case Evaluated():
-            return _evaluated(session, message)
-        case LookaheadDone():
-            return _foreseen(session, message)
-        case Continued():
-            return _continued(session, message)
-        case Found():
-            return _found(session, message)
-        case Checked():
-            return _checked(session, message)
-        case Failed():
-            return _failed(session, message)
-        case EngineDied():
-            return died(session, message)
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
         case SessionSaved():
@@ -115,6 +98,34 @@ def hear(session: Session, message: News) -> Outcome:
             return model_switch.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
+
+
+def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
+    if session.game.unanswered:
+        session = replace(session, game=replace(session.game, unanswered=0))
+    match message:
+        case Pong():
+            return session, []
+        case Loading():
+            return replace(session, game=replace(session.game, progress=message.fraction)), []
+        case Loaded():
+            return _loaded(session, message)
+        case Tokenized():
+            return _tokenized(session, message)
+        case Evaluated():
+            return _evaluated(session, message)
+        case LookaheadDone():
+            return _foreseen(session, message)
+        case Continued():
+            return _continued(session, message)
+        case Found():
+            return _found(session, message)
+        case Checked():
+            return _checked(session, message)
+        case Failed():
+            return _failed(session, message)
+        case EngineDied():
+            return died(session, message)
 
 
 class WrongReply(Exception):

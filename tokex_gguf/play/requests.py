@@ -4,17 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
-from tokex_gguf.play.messages import Effect, Outcome, Send, Start
+from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 
 
-def begin(game: Game, *, again: bool = False) -> list[Effect]:
-    """The effects that start a game, or with `again` restart its engine, on files that may have changed since."""
-    settings = game.settings
+def begin(session: Session, *, again: bool = False) -> Outcome:
+    """Starts an engine for the game, in place of one that it has; with `again` on files that may have changed since."""
+    before, address = session.game.address, session.engines + 1
+    session = replace(session, engines=address, game=replace(session.game, address=address))
+    settings, model = session.game.settings, session.game.model
     # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
-    kv = (game.model and game.model.cells) or settings.kv
+    kv = (model and model.cells) or settings.kv
     load = Load(
         settings.model,
         settings.context,
@@ -27,7 +29,13 @@ def begin(game: Game, *, again: bool = False) -> list[Effect]:
         settings.fingerprints,
         check=again,
     )
-    return [Start(), Send(load)]
+    ended: list[Effect] = [Close(before)] if before else []
+    return session, [*ended, Start(address), send(session, load)]
+
+
+def send(session: Session, request: Request) -> Send:
+    """A request to the engine of the game that is played."""
+    return Send(session.game.address, request)
 
 
 def missing(prompt: Prompt) -> int | None:
@@ -45,7 +53,7 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
-    return replace(session, game=replace(session.game, asked=asked), requests=number), [Send(made(number))]
+    return replace(session, game=replace(session.game, asked=asked), requests=number), [send(session, made(number))]
 
 
 def answered(session: Session, number: int) -> Session:
@@ -86,7 +94,7 @@ def ask(session: Session) -> Outcome:
     start = missing(prompt)
     pending = session.game.pending
     if start is None:
-        effects: list[Effect] = [Send(Stop())] if pending is not None else []
+        effects: list[Effect] = [send(session, Stop())] if pending is not None else []
         session = given_up(session)
         return replace(session, game=replace(session.game, full=None)), effects
     if session.game.engine is not EngineStatus.READY:

@@ -244,6 +244,8 @@ class Game:
     """Phrases scored so far, until they are cleared."""
     carried: tuple[tuple[int, str], ...] = ()
     """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
+    address: int = 0
+    """Of its engine: what it is asked goes there, and only what comes from there is an answer. 0: it has none."""
     engine: EngineStatus = EngineStatus.LOADING
     progress: float = 0.0
     """Of loading the model, 0 to 1."""
@@ -356,6 +358,8 @@ class Session:
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     lookaheads: int = 0
     """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
+    engines: int = 0
+    """Engines started so far: the last one's address."""
     requests: int = 0
     """Requests made so far."""
     name: str = ""

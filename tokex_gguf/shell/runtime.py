@@ -21,8 +21,11 @@ from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.play.messages import (
+    Begin,
+    Close,
     Edit,
     Effect,
+    Heard,
     Keep,
     Listed,
     ListedModels,
@@ -44,7 +47,6 @@ from tokex_gguf.play.messages import (
     Suspend,
     Unsaved,
 )
-from tokex_gguf.play.requests import begin
 from tokex_gguf.play.session import Score, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.shell.starters import starters
@@ -64,8 +66,6 @@ AT_ONCE, TURN = 64, 0.01
 """Messages, and seconds, that one turn of the event loop takes at the most."""
 INTERNAL_ERROR = "internal error: the log file has the details"
 """What the player is told of a fault of this program."""
-ANY = -1
-"""In place of an engine's number: the message is from none."""
 
 
 def _identity(model: Loaded) -> tuple[str, str, str, str]:
@@ -120,7 +120,10 @@ class Runtime:
         """Called, from any thread, when a message waits for `receive`."""
         self._connect = connect or local()
         self._folder = folder
-        self._client: Engine | None = None
+        self._engines: dict[int, Engine] = {}
+        """Those that are listened to, by their addresses."""
+        self._ended: set[int] = set()
+        """Addresses of those that were ended."""
         self._slot = slot
         self._moves = moves
         self._before: _Position | None = _position(session)
@@ -130,18 +133,14 @@ class Runtime:
         """Text that waits to be gone on with since before the start."""
         """Whether anything was played, or named: else there is nothing to save."""
         self._autosave: Autosave | None = None
-        self._inbox: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
-        """Messages, each with the number of the engine that it is from."""
-        self._engines = 0
-        self._gone = 0
-        """The number of the last engine that was ended: nobody listens to it."""
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
         self._clock = time.monotonic
         self._notified = False
 
     def start(self) -> None:
         """Starts the engine, which loads the model while the caller goes on."""
-        self._carry_out(begin(self.session.game))
+        self.dispatch(Begin())
 
     def close(
         self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
@@ -150,7 +149,7 @@ class Runtime:
 
         The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
         """
-        self._stop()
+        self._end_all()
         if self._autosave:
             return self._autosave.close(patience, hurry or threading.Event(), waits)
         if self._slot is None:
@@ -162,15 +161,20 @@ class Runtime:
 
             return kept(self._slot)
 
-    def _stop(self) -> None:
-        self._gone = self._engines
-        if self._client:
-            self._client.close()
+    def _end_all(self) -> None:
+        for address in list(self._engines):
+            self._end(address)
+
+    def _end(self, address: int) -> None:
+        self._ended.add(address)
+        if engine := self._engines.pop(address, None):
+            engine.close()
 
     @property
     def engine_pid(self) -> int | None:
-        """The engine's process id, while there is one."""
-        return self._client.pid if self._client else None
+        """The process id of the engine that is played with, while there is one."""
+        engine = self._engines.get(self.session.game.address)
+        return engine.pid if engine else None
 
     def dispatch(self, message: Message) -> None:
         """Takes one message in."""
@@ -213,7 +217,7 @@ class Runtime:
         for _ in range(AT_ONCE):
             if self._inbox.empty() or (received and self._clock() > end):
                 break
-            self._hear(*self._inbox.get())
+            self._hear(self._inbox.get())
             received = True
         if not self._inbox.empty():
             self._tell()
@@ -221,31 +225,32 @@ class Runtime:
 
     def wait(self) -> None:
         """Waits for a message and takes it in."""
-        self._hear(*self._inbox.get())
+        self._hear(self._inbox.get())
 
-    def _hear(self, engine: int, message: Message) -> None:
-        if engine != ANY:
-            self._room.release()
-        if engine not in (self._engines, ANY):
-            return  # what an engine said before it was replaced means nothing now
-        if isinstance(message, Loaded):
-            log.info("engine %s: %s, %s, %s, fingerprint %s", self.engine_pid, *_identity(message))
+    def _hear(self, message: Message) -> None:
+        if not isinstance(message, Heard):
+            self.dispatch(message)
+            return
+        self._room.release()
+        reply = message.reply
+        if isinstance(reply, Loaded):
+            log.info("engine %s: %s, %s, %s, fingerprint %s", self.engine_pid, *_identity(reply))
         try:
             self.dispatch(message)
         except Exception:
-            if not isinstance(message, Reply):
+            if isinstance(reply, EngineDied):
                 raise
             # An engine whose reply makes no sense is no more to be trusted: it ends.
             log.exception("the engine's reply makes no sense")
-            self._stop()
-            self.dispatch(EngineDied("its reply makes no sense"))
+            self._end(message.engine)
+            self.dispatch(Heard(message.engine, EngineDied("its reply makes no sense")))
 
     def remark(self, line: str) -> None:
         """Tells the player a line. Can be called from any thread."""
         self._put(Remark(line))
 
-    def _put(self, message: Message, engine: int = ANY) -> None:
-        self._inbox.put((engine, message))
+    def _put(self, message: Message) -> None:
+        self._inbox.put(message)
         self._tell()
 
     def _tell(self) -> None:
@@ -254,21 +259,23 @@ class Runtime:
             self._notified = True
             self.notify()
 
-    def _listen(self, message: Message, engine: int) -> None:
+    def _listen(self, reply: Reply | EngineDied, engine: int) -> None:
         """Takes a reply from the thread that reads them, which waits here while many are not taken yet."""
-        while engine > self._gone:
+        while engine not in self._ended:
             if self._room.acquire(timeout=0.02):
-                self._put(message, engine)
+                self._put(Heard(engine, reply))
                 return
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Start():
-                    self._start_engine()
+                    self._start(effect.engine)
+                case Close():
+                    self._end(effect.engine)
                 case Send():
-                    if self._client:
-                        self._client.send(effect.request)
+                    if engine := self._engines.get(effect.engine):
+                        engine.send(effect.request)
                 case Save():
                     # Not a daemon: a save that has begun is finished before the program ends.
                     self._beside(partial(self._save, effect.text), SaveFailed, daemon=False)
@@ -287,19 +294,17 @@ class Runtime:
                 case Quit():
                     self.quit = effect
 
-    def _start_engine(self) -> None:
-        """Puts a new engine in place of the one before. Raises OSError where there was none."""
-        self._stop()
-        self._client = None
-        self._engines += 1
+    def _start(self, address: int) -> None:
+        """Starts an engine. Raises OSError where that cannot be and there was none before."""
         try:
-            self._client = self._connect(partial(self._listen, engine=self._engines))
+            self._engines[address] = self._connect(partial(self._listen, engine=address))
         except OSError as error:
-            if self._engines == 1:
+            if address == 1:
                 raise
             # What was played stays on the screen, and another start may succeed.
             log.error("no engine could be started: %s", error)
-            self._put(EngineDied(system_reason(error)), self._engines)
+            self._room.acquire(blocking=False)
+            self._put(Heard(address, EngineDied(system_reason(error))))
 
     def _beside(self, work: Callable[[], None], failed: Callable[[str], Message], *, daemon: bool = True) -> None:
         """Does something in a thread. What goes wrong there is told by the message that `failed` makes of a line."""

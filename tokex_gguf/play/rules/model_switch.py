@@ -107,15 +107,22 @@ def _carried(game: Game) -> Game:
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
     session = put_aside(session)
-    here = session.game.settings.model
+    here, present = session.game.settings.model, session.game
     other_games = dict(session.other_games)
-    if session.game.prompts or here == origin:
-        other_games[here] = _resting(session.game)
+    if present.prompts or here == origin:
+        other_games[here] = _resting(present)
     other_games.pop(there.settings.model, None)
+    # The engine of the present one is given up with it: there is one at a time.
     session = replace(
-        session, game=there, screen=PLAY, other_games=other_games, origin=origin, preparing="", notice=notice
+        session,
+        game=replace(there, address=present.address),
+        screen=PLAY,
+        other_games=other_games,
+        origin=origin,
+        preparing="",
+        notice=notice,
     )
-    return session, begin(there, again=again)
+    return begin(session, again=again)
 
 
 def way_back(session: Session) -> str:
@@ -152,14 +159,16 @@ def adopted(session: Session, model: Loaded) -> Session:
     )
     if not model.fingerprint or (file := next(played, None)) is None:
         return session
-    game = replace(session.other_games[file], settings=session.game.settings)
+    game = replace(session.other_games[file], settings=session.game.settings, address=session.game.address)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
     return replace(session, game=game, screen=PLAY, other_games=other_games)
 
 
 def _resting(game: Game) -> Game:
     """A game that waits to be played again, with an engine that is still to be loaded."""
-    return replace(asking_nothing(game), engine=EngineStatus.LOADING, cost=Cost(), fault="", fault_at_start=False)
+    return replace(
+        asking_nothing(game), address=0, engine=EngineStatus.LOADING, cost=Cost(), fault="", fault_at_start=False
+    )
 
 
 def carry(session: Session) -> Outcome:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Continue, Stop
-from tokex_gguf.play.messages import Effect, Outcome, Send
+from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
-from tokex_gguf.play.requests import ask, given_up, request
+from tokex_gguf.play.requests import ask, given_up, request, send
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
@@ -150,7 +150,7 @@ def play_step(session: Session, node: Node) -> Outcome:
     session = with_prompt(session, Prompt(node))
     if reason := _end_of_play(session):
         session = given_up(session)
-        return replace(session, game=replace(session.game, autoplay=False), notice=reason), [Send(Stop())]
+        return replace(session, game=replace(session.game, autoplay=False), notice=reason), [send(session, Stop())]
     return session, []
 
 

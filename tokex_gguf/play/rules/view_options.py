@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Outcome, Quit, Save, Send, Suspend
-from tokex_gguf.play.requests import begin
+from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
+from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, Search
 from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Session, text_of
@@ -90,14 +90,14 @@ def started_anew(session: Session) -> Outcome:
     session = replace(
         session, game=replace(session.game, engine=EngineStatus.LOADING), screen=PLAY, confirm=None, notice=""
     )
-    return session, begin(session.game, again=True)
+    return begin(session, again=True)
 
 
 def beat(session: Session) -> Outcome:
     """Asks an engine that owes an answer whether it is alive."""
     if not session.game.waiting:
         return replace(session, game=replace(session.game, unanswered=0)) if session.game.unanswered else session, []
-    return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [Send(Ping())]
+    return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [send(session, Ping())]
 
 
 def without_engine(session: Session) -> Session:
