@@ -19,6 +19,7 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
+from tokex_gguf.play import update as update_module
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
@@ -293,7 +294,7 @@ def test_an_engine_that_says_nothing_is_noticed(played: Played, monkeypatch: pyt
 def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(player: Player) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(game_module, "update", lambda *_: 1 / 0)
+            patch.setattr(update_module, "act", lambda *_: 1 / 0)
             await player.press("right")
             await player.shows("internal error: the log file has the details")
         await player.press("right")

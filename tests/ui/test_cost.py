@@ -158,7 +158,8 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int]) -> 
 def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tuple[int, int]) -> None:
     base = grown(Node(None, -1), 5)
     scores = tuple(Score(base, grown(base, 1000, seed)) for seed in range(1, 51))
-    play, view = with_prompts(base, screen=screens.Input, scores=scores), View()
+    play, view = with_prompts(base, screen=screens.Input), View()
+    play.session = replace(play.session, game=replace(play.session.game, scores=scores))
     frame(play, view, size)
     assert frame(play, view, size) < STEPS
     assert steps(lambda: play.session.goal) < 5000

@@ -39,6 +39,15 @@ class Remark:
     line: str
 
 
+INTERNAL_ERROR = "internal error: the log file has the details"
+"""What the player is told of a fault of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError:
+    """A fault of this program, which the log has: what was to be done is not done, and the game goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Typed:
     """Text from the keyboard, or pasted."""
@@ -167,6 +176,7 @@ Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
 News: TypeAlias = (
     Begin
+    | InternalError
     | Heard
     | Beat
     | Saved

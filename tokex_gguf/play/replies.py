@@ -23,6 +23,7 @@ from tokex_gguf.play.messages import (
     Begin,
     EditFailed,
     Heard,
+    InternalError,
     Listed,
     ListedModels,
     News,
@@ -67,6 +68,8 @@ def hear(session: Session, message: News) -> Outcome:
     match message:
         case Begin():
             return begin(session)
+        case InternalError():
+            return session, []  # `update` says so
         case Heard(engine, reply):
             # What an engine said before it was replaced means nothing now.
             return _heard(session, reply) if engine == session.game.address else (session, [])
@@ -281,7 +284,7 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
             raise WrongReply
     wanted = session.goal.tip
     if session.game.autoplay and wanted.distribution is not None:
-        wanted = wanted.child(wanted.distribution.ids[0])
+        wanted = wanted.child(wanted.distribution.most_likely)
     waits = session.game.pending is not None and wanted.distribution is None
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node.child(token).attach(distribution)

@@ -419,9 +419,9 @@ def table(prompt: Prompt) -> tuple[Candidate, ...]:
     rows = tuple(distribution.candidates())
     popped = prompt.popped
     if popped is not None and popped not in distribution.rows:
-        taken = prompt.tip.child(popped).taken
-        if taken is not None:
-            rows += (Candidate(taken.rank, popped, taken.logprob),)
+        child = prompt.tip.children.get(popped)
+        if child is not None and child.taken is not None:
+            rows += (Candidate(child.taken.rank, popped, child.taken.logprob),)
     return rows
 
 

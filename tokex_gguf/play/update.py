@@ -6,8 +6,10 @@ the engine, save, quit. Nothing here waits, reads a clock or touches the world, 
 game can be played in a test without model or terminal.
 """
 
+from dataclasses import replace
+
 from tokex_gguf.play.events import PLAYERS, act
-from tokex_gguf.play.messages import Message, Outcome
+from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import check, look_ahead
 from tokex_gguf.play.session import Session
@@ -15,6 +17,8 @@ from tokex_gguf.play.session import Session
 
 def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
+    if isinstance(message, InternalError):  # before all that may have failed
+        return replace(session, notice=INTERNAL_ERROR), []
     session, effects = act(session, message) if isinstance(message, PLAYERS) else hear(session, message)
     if session.game.prompts:
         session.game.prompt.tip.visit()

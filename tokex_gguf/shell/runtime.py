@@ -21,6 +21,7 @@ from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.play.messages import (
+    INTERNAL_ERROR,
     Begin,
     Close,
     Edit,
@@ -64,8 +65,6 @@ WAITING = 256
 """Replies that may wait to be taken. An engine that says more has to wait itself."""
 AT_ONCE, TURN = 64, 0.01
 """Messages, and seconds, that one turn of the event loop takes at the most."""
-INTERNAL_ERROR = "internal error: the log file has the details"
-"""What the player is told of a fault of this program."""
 
 
 def _identity(model: Loaded) -> tuple[str, str, str, str]:
@@ -112,10 +111,8 @@ class Runtime:
         """What the game was started with."""
         self.quit: Quit | None = None
         """Set once the game is over."""
-        self.edit: str | None = None
-        """A text that is to be edited, until the caller takes it."""
-        self.suspend = False
-        """Whether the terminal is to be given to the shell, until the caller does it."""
+        self.terminal: Callable[[Edit | Suspend], None] = lambda _: None
+        """Called with what needs the terminal."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
         self._connect = connect or local()
@@ -279,10 +276,8 @@ class Runtime:
                 case Save():
                     # Not a daemon: a save that has begun is finished before the program ends.
                     self._beside(partial(self._save, effect.text), SaveFailed, daemon=False)
-                case Edit():
-                    self.edit = effect.text
-                case Suspend():
-                    self.suspend = True
+                case Edit() | Suspend():
+                    self.terminal(effect)
                 case ListStarters():
                     self._beside(self._list, Remark)
                 case Keep():

@@ -31,11 +31,22 @@ from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import action, all_commands
-from tokex_gguf.play.messages import Beat, Go, Message, NotSuspended, Typed, Unbound
+from tokex_gguf.play.messages import (
+    INTERNAL_ERROR,
+    Beat,
+    Edit,
+    Go,
+    InternalError,
+    Message,
+    NotSuspended,
+    Suspend,
+    Typed,
+    Unbound,
+)
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import BEAT, Session
 from tokex_gguf.shell.editor import Editor
-from tokex_gguf.shell.runtime import INTERNAL_ERROR, Runtime
+from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
@@ -106,6 +117,9 @@ class App:
         self._edits: list[Editor] = []
         """All runs of the editor: some may leave a text that could not be taken."""
         self._signals: deque[int] = deque()
+        self._wanted: deque[Edit | Suspend] = deque()
+        """What needs the terminal, and has not got it yet."""
+        game.terminal = self._wanted.append
         self._ended_by = 0
         self._away = False
         self._cut_short = False
@@ -371,7 +385,10 @@ class App:
     def _confess(self) -> None:
         """A fault of this program: the log gets it, the player a line, the game goes on."""
         log.exception("internal error")
-        self._game.session = replace(self._game.session, notice=INTERNAL_ERROR)
+        try:
+            self._game.dispatch(InternalError())
+        except Exception:
+            log.exception("internal error")  # the notice is missing, and nothing else
 
     def _draw(self, before: Session) -> None:
         """Draws the next frame; where an answer is under way, not before it had its chance."""
@@ -380,12 +397,12 @@ class App:
             self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
         if self._game.quit:
             self._leave()
-        elif self._game.suspend:
-            self._game.suspend = False
-            self._suspend()
-        elif (text := self._game.edit) is not None:
-            self._game.edit = None
-            self._application.create_background_task(self._edit(text))
+        elif self._wanted:
+            match self._wanted.popleft():
+                case Suspend():
+                    self._suspend()
+                case Edit(text):
+                    self._application.create_background_task(self._edit(text))
         elif replace(before, game=replace(before.game, ahead=session.game.ahead)) == session:
             return
         elif session.game.autoplay and before.game.autoplay:

@@ -69,6 +69,11 @@ class Distribution:
         """All candidates, most likely first."""
         return map(self.candidate, range(len(self)))
 
+    @property
+    def most_likely(self) -> int:
+        """The token with the highest probability."""
+        return self.ids[0]
+
     @cached_property
     def rows(self) -> dict[int, int]:
         """From a token id to its row."""

@@ -39,10 +39,10 @@ def branches(tip: Node, ends: Collection[Node]) -> Sequence[Branch]:
     """
     wanted = frozenset(ends)
     for known in _latest:
-        if known.tip is tip and known.changes == Node.changes and known.ends == wanted:
+        if known.tip is tip and known.changes == tip.tree.changes and known.ends == wanted:
             return known.lines
     lines = _branches(tip, wanted)
-    _latest[:] = [_Known(tip, wanted, Node.changes, lines)]
+    _latest[:] = [_Known(tip, wanted, tip.tree.changes, lines)]
     return lines
 
 

@@ -10,7 +10,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import chain
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -50,6 +50,18 @@ class Run(NamedTuple):
         return bisect_right(self.depths, depth, low, high)
 
 
+class Tree:
+    """What all nodes of a tree share."""
+
+    __slots__ = ("changes", "latest")
+
+    def __init__(self, root: "Node") -> None:
+        self.changes = 0
+        """Counts what changes the visited paths and the order of siblings among them."""
+        self.latest: tuple[Node, list[int]] = (root, [])
+        """The path given last. It is never changed, only replaced, so it may be read from any thread."""
+
+
 class Block(NamedTuple):
     """The values of the tokens behind the node `before`, up to the node that has this block."""
 
@@ -68,11 +80,12 @@ class Node:
     """
 
     __slots__ = (
-        *("parent", "token", "depth", "children", "distribution", "taken"),
+        *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
         *("visited", "checked", "differs", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
+        self.tree: Tree = parent.tree if parent else Tree(self)
         self.parent = parent
         self.token = token
         self.depth: int = parent.depth + 1 if parent else 0
@@ -95,18 +108,12 @@ class Node:
         self._total: float | None = None
         self._block: Block | None = None
 
-    _latest: "ClassVar[tuple[Node, list[int]]]"
-    """The path given last. It is never changed, only replaced, so it may be read from any thread."""
-
-    changes: "ClassVar[int]" = 0
-    """Counts what changes the visited paths and the order of siblings among them, in any tree."""
-
     def visit(self) -> None:
         """Notes that a prompt is here, and has passed through all of the path."""
         node: Node | None = self
         while node and not node.visited:
             node.visited = True
-            Node.changes += 1
+            self.tree.changes += 1
             node = node.parent
 
     def child(self, token: int) -> "Node":
@@ -143,12 +150,12 @@ class Node:
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
         # Most that are asked for have nearly all of the last one.
-        latest, path = Node._latest
+        latest, path = self.tree.latest
         if latest is not self:
             same = self.common(latest)
             path = path[:same]
             path += [node.token for node in self.nodes(same)]
-            Node._latest = (self, path)
+            self.tree.latest = (self, path)
         return path.copy()
 
     def ancestor(self, depth: int) -> "Node":
@@ -214,7 +221,7 @@ class Node:
                 if before is not None:
                     self._total = before + taken.logprob  # else `logprob` would go through all of a long path at once
             if self.visited and parent and len(parent.children) > 1:
-                Node.changes += 1
+                self.tree.changes += 1
             if self.depth % BLOCK == 0:
                 self.block()  # else the first look back would sort all of a long path at once
 
@@ -289,6 +296,3 @@ def entropy_before(node: Node) -> float | None:
     """The entropy in bits of the distribution that a node's token was drawn from; None while not known."""
     parent = node.parent
     return parent.distribution.entropy_bits if parent and parent.distribution else None
-
-
-Node._latest = (Node(None, -1), [])

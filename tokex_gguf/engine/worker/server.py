@@ -466,7 +466,7 @@ class Server:
                 if (now := time.monotonic()) - told > TOGETHER:
                     self._continued(request, path, played, model)
                     told, played = now, []
-                following = chunk.distributions[0].ids[0]
+                following = chunk.distributions[0].most_likely
                 if model.vocabulary.piece(following).ends:
                     return
                 path = [*path, following]

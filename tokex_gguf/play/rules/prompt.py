@@ -159,7 +159,7 @@ def _end_of_play(session: Session) -> str:
     tip = session.game.prompt.tip
     assert tip.distribution is not None
     assert session.game.model is not None
-    piece = session.game.piece(tip.distribution.ids[0])
+    piece = session.game.piece(tip.distribution.most_likely)
     if piece.ends:
         return f"the model ends here: {label(piece.data)} is the most likely token"
     if tip.depth >= session.game.model.context_limit:
@@ -176,7 +176,7 @@ def play_on(session: Session) -> Outcome:
     following = session.game.prompt.tip
     while session.game.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
-        following = following.child(following.distribution.ids[0])
+        following = following.child(following.distribution.most_likely)
     if not session.game.autoplay:
         return session, effects
     path, top = following.path(), session.game.settings.tokens_to_show
