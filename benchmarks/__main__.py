@@ -294,9 +294,10 @@ def redraw() -> Row:
     from prompt_toolkit.output import DummyOutput
 
     from tests.fake import Play
-    from tokex_gguf.play.session import Layer, Prompt
+    from tokex_gguf.play.session import Prompt
     from tokex_gguf.shell.runtime import Runtime
     from tokex_gguf.ui.app import App
+    from tokex_gguf.values.layers import PROBABILITY
 
     class Output(DummyOutput):
         def get_size(self) -> Size:
@@ -311,7 +312,7 @@ def redraw() -> Row:
     from dataclasses import replace
 
     game = Runtime(
-        replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=Layer.PROBABILITY),
+        replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=PROBABILITY),
         folder=Path(),
     )
     app = App(game, DummyInput(), Output()).application

@@ -26,8 +26,9 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.screens import ListScreen
-from tokex_gguf.play.session import EngineStatus, Game, Layer
+from tokex_gguf.play.session import EngineStatus, Game
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values import layers
 from tokex_gguf.values.model_entry import ModelEntry
 
 HEADER = Header(
@@ -116,7 +117,7 @@ def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
     other(_relisted(play))
     assert paths(play) == [text_to_path(text) for text in texts]
     assert (play.session.game.active, len(paths(play))) == (1, 3)
-    assert play.session.layer is Layer.PROBABILITY and play.session.game.ready
+    assert play.session.layer is layers.PROBABILITY and play.session.game.ready
     assert play.session.game.model == OTHER
 
 
@@ -376,9 +377,9 @@ def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None
 
 def test_what_belongs_to_the_screen_stays() -> None:
     play = rich()
-    play.session = replace(play.session, name="mine", layer=Layer.RANK)
+    play.session = replace(play.session, name="mine", layer=layers.RANK)
     again(play, "other.gguf").answer()
-    assert (play.session.name, play.session.layer) == ("mine", Layer.RANK)
+    assert (play.session.name, play.session.layer) == ("mine", layers.RANK)
 
 
 def test_late_answers_of_the_engine_before_change_nothing() -> None:

@@ -35,13 +35,13 @@ from tokex_gguf.play.session import (
     SILENT_AFTER,
     SILENT_AFTER_AT_START,
     EngineStatus,
-    Layer,
     Session,
     selected_row,
     table,
 )
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values import layers
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -237,7 +237,7 @@ def test_layers_cycle_and_decode_nothing() -> None:
     for _ in range(3):
         play.press(Action.LAYER)
         seen.append(play.session.layer)
-    assert seen == [Layer.PROBABILITY, Layer.ENTROPY, Layer.PLAIN]
+    assert seen == [layers.PROBABILITY, layers.ENTROPY, layers.PLAIN]
     assert play.decoded == 5
 
 

@@ -26,12 +26,13 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
-from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, summary
 from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -818,7 +819,7 @@ def test_anything_as_a_field(name: str, value: object, inside: bool) -> None:
 def test_the_checksum_is_of_the_bytes_as_they_stand() -> None:
     body = DATA[DATA.index(b'"session":') + len(b'"session":') : -1]
     assert json.loads(DATA)["crc32"] == crc32(body)
-    assert Layer(body_of(DATA)["layer"]) is Layer.PROBABILITY
+    assert layers.every_layer()[body_of(DATA)["layer"]] is layers.PROBABILITY
     assert Palette(body_of(DATA)["palette"]) is Palette.COLOUR_BLIND
 
 

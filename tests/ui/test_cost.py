@@ -23,11 +23,12 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Layer, Prompt, Score, Starter
+from tokex_gguf.play.session import Prompt, Score, Starter
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.screen import shown as shown_path
+from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.text_field import TextField
@@ -300,7 +301,7 @@ def any_game(chance: random.Random, most: int) -> Play:
             scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
         ),
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
-        layer=chance.choice(list(Layer)),
+        layer=chance.choice(list(layers.every_layer().values())),
     )
     line, row = TextField(text, chance.randint(0, len(text))), chance.randrange(len(tips))
     play.session = replace(play.session, screen=screen_of(play.session, screen, line, row))

@@ -6,7 +6,7 @@ import pytest
 from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.layers import LAYERS
+from tokex_gguf.values.layers import LAYERS, MORE_LAYERS
 
 RULES = theme.styles("standard")
 SHADES = {name: rule for name, rule in RULES.items() if "." in name}
@@ -42,14 +42,14 @@ def test_entropy_goes_from_black_to_white() -> None:
     assert all(len(set(grey)) == 1 for grey in greys)
 
 
-@pytest.mark.parametrize("layer", theme.STANDARD)
+@pytest.mark.parametrize("layer", theme.SCALES)
 def test_first_and_last_shade_are_the_ends(layer: str) -> None:
     for value in (0.0, 1.0):
         rule = RULES[theme.shade(layer, value).removeprefix("class:")]
-        assert colours_of(rule)[0] == theme.STANDARD[layer](value)
+        assert colours_of(rule)[0] == theme.SCALES[layer].colour(value)
 
 
-@pytest.mark.parametrize("layer", theme.STANDARD)
+@pytest.mark.parametrize("layer", theme.SCALES)
 def test_every_value_has_a_style_and_there_are_few(layer: str) -> None:
     used = [theme.shade(layer, i / 1000) for i in range(1001)]
     assert {name.removeprefix("class:") for name in used} == {name for name in SHADES if name.startswith(layer + ".")}
@@ -65,8 +65,8 @@ def test_rounding_beyond_the_ends_is_an_end(value: float) -> None:
 
 
 def test_layers_do_not_share_shades() -> None:
-    assert len(SHADES) == theme.STEPS * len(theme.STANDARD)
-    assert set(theme.STANDARD) == {layer.value for layer in LAYERS}
+    assert len(SHADES) == theme.STEPS * len(theme.SCALES)
+    assert set(theme.SCALES) == {*LAYERS, *MORE_LAYERS}
 
 
 @pytest.mark.parametrize("rule", sorted(EVERY_SHADE))
@@ -154,7 +154,7 @@ VGA = {
 
 
 @pytest.mark.parametrize(("palette", "light"), PALETTES)
-@pytest.mark.parametrize("layer", theme.STANDARD)
+@pytest.mark.parametrize("layer", theme.SCALES)
 def test_sixteen_colours_keep_the_steps_apart_and_the_text_readable(palette: str, light: bool, layer: str) -> None:
     rules = theme.styles(palette, light=light, colours=16)
     looks = list(dict.fromkeys(rules[f"{layer}.{index}"] for index in range(theme.STEPS)))

@@ -21,13 +21,14 @@ from tokex_gguf.play.commands import SCREENS, explained, hints, keys_of
 from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Cost, Layer, Starter
+from tokex_gguf.play.session import Cost, Starter
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
-from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.screen import View, shown
+from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.tokens import Piece, label
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
@@ -296,9 +297,9 @@ def styles_of(play: Play, layer: Layer) -> list[str]:
 
 def test_the_first_token_is_never_coloured() -> None:
     play = started("hello")
-    for layer in (Layer.PROBABILITY, Layer.ENTROPY):
+    for layer in (layers.PROBABILITY, layers.ENTROPY):
         assert styles_of(play, layer)[0].strip() == ""
-        assert layer_value(layer, play.session.game.prompt.tip.nodes()[0], fake.VOCAB) is None
+        assert layer.of(play.session.game.prompt.tip.nodes()[0], fake.VOCAB) is None
 
 
 def test_probability_colours_each_token_by_its_own_probability() -> None:
@@ -306,7 +307,7 @@ def test_probability_colours_each_token_by_its_own_probability() -> None:
     nodes = play.session.game.prompt.tip.nodes()
     nodes[2].taken = Taken(0.0, 1)
     nodes[3].taken = Taken(-50.0, 60)
-    styles = styles_of(play, Layer.PROBABILITY)
+    styles = styles_of(play, layers.PROBABILITY)
     assert styles[2] == "class:probability.31"
     assert styles[3] == "class:probability.0"
 
@@ -315,7 +316,7 @@ def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> N
     play = started("hello")
     nodes = play.session.game.prompt.tip.nodes()
     expected = fake.distribution([nodes[0].token], 30).entropy_bits / 6
-    value = layer_value(Layer.ENTROPY, nodes[1], fake.VOCAB)
+    value = layers.ENTROPY.of(nodes[1], fake.VOCAB)
     assert value == pytest.approx(expected)
 
 
@@ -323,7 +324,7 @@ def test_plain_colours_nothing_and_dims_special_tokens() -> None:
     play = started("hello")
     first = play.session.game.prompt.tip.nodes()[0].token
     play.session.game.pieces[first] = Piece(b"<s>", control=True)
-    styles = styles_of(play, Layer.PLAIN)
+    styles = styles_of(play, layers.PLAIN)
     assert styles[0].strip() == "class:dim"
     assert all(style.strip() in ("", "class:tip") for style in styles[1:])
 
@@ -345,7 +346,7 @@ def test_colours_come_chunk_by_chunk() -> None:
     (request,) = play.asked
     assert isinstance(request, Evaluate)
     play.take(fake.evaluated(request, 0, 4))
-    styles = styles_of(play, Layer.PROBABILITY)
+    styles = styles_of(play, layers.PROBABILITY)
     assert [style.startswith("class:probability") for style in styles[:7]] == [
         False,
         True,

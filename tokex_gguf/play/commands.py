@@ -13,8 +13,9 @@ from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor, lists, model_switch, prompt, text_entry, view_options
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import EngineStatus, Layer, Session
+from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.key_names import shown
+from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
 from tokex_gguf.values.text_field import TextField
 
 Handler: TypeAlias = Callable[[Session], Outcome]
@@ -290,7 +291,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.NEXT_SURPRISAL,
-        cursor.jump(Layer.SURPRISAL, 1, lambda session: session.game.settings.surprise),
+        cursor.jump(SURPRISAL, 1, lambda session: session.game.settings.surprise),
         ("n",),
         "Look back",
         "jump",
@@ -299,7 +300,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.PREVIOUS_SURPRISAL,
-        cursor.jump(Layer.SURPRISAL, -1, lambda session: session.game.settings.surprise),
+        cursor.jump(SURPRISAL, -1, lambda session: session.game.settings.surprise),
         ("N",),
         "Look back",
         "jump",
@@ -307,7 +308,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.NEXT_ENTROPY,
-        cursor.jump(Layer.ENTROPY, 1, lambda _: 0.0),
+        cursor.jump(ENTROPY, 1, lambda _: 0.0),
         ("m",),
         "Look back",
         "jump",
@@ -316,7 +317,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.PREVIOUS_ENTROPY,
-        cursor.jump(Layer.ENTROPY, -1, lambda _: 0.0),
+        cursor.jump(ENTROPY, -1, lambda _: 0.0),
         ("M",),
         "Look back",
         "jump",
@@ -324,7 +325,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.HIGHEST_SURPRISAL,
-        cursor.most(Layer.SURPRISAL),
+        cursor.most(SURPRISAL),
         ("b",),
         "Look back",
         "most",
@@ -332,7 +333,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.HIGHEST_ENTROPY,
-        cursor.most(Layer.ENTROPY),
+        cursor.most(ENTROPY),
         ("B",),
         "Look back",
         "most",
@@ -412,21 +413,21 @@ _PLAYING: tuple[Command, ...] = (
     Command(Action.TREE, lists.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
         Action.LAYER,
-        view_options.layer(view_options.LAYERS),
+        view_options.layer(LAYERS),
         ("e",),
         "View",
         "layer",
-        "Colour the prompt: plain, by probability, by entropy, and plain again.",
+        f"Colour the prompt: {listed(LAYERS.values())}, and plain again.",
         footer=80,
         disabled=_never,
     ),
     Command(
         Action.MORE_LAYERS,
-        view_options.layer(view_options.MORE_LAYERS),
+        view_options.layer(MORE_LAYERS),
         ("E",),
         "View",
         "more layers",
-        "Colour it by rank, by surprisal, or by token boundaries.",
+        f"Colour it {listed(MORE_LAYERS.values())}, and plain again.",
         disabled=_never,
     ),
     Command(

@@ -17,6 +17,7 @@ from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, TypingScreen
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History
+from tokex_gguf.values.layers import PLAIN, Layer
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
@@ -31,17 +32,6 @@ SILENT_AFTER = 3
 """So many of them unanswered, the player is told."""
 SILENT_AFTER_AT_START = 15
 """The same before an engine has said anything: it may be read from a slow disk."""
-
-
-class Layer(Enum):
-    """A colouring of the prompt."""
-
-    PLAIN = "plain"
-    PROBABILITY = "probability"
-    ENTROPY = "entropy"
-    RANK = "rank"
-    SURPRISAL = "surprisal"
-    BOUNDARIES = "boundaries"
 
 
 class Palette(Enum):
@@ -340,7 +330,7 @@ class Session:
     game: Game
     """The one that is played."""
     screen: Screen = PLAY
-    layer: Layer = Layer.PLAIN
+    layer: Layer = PLAIN
     palette: Palette = Palette.STANDARD
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""

@@ -19,10 +19,11 @@ from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.screens import Input
-from tokex_gguf.play.session import Editing, EditState, Game, Layer, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.play.session import Editing, EditState, Game, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
+from tokex_gguf.values.layers import every_layer
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 
@@ -82,7 +83,7 @@ class Encoder:
             if other is not active and other.prompts
         ]
         shown: dict[str, object] = {
-            "layer": session.layer.value,
+            "layer": session.layer.name,
             "palette": session.palette.value,
             "mouse": session.mouse,
         }
@@ -329,7 +330,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     typed = _text(document, "typed")
     return Session(
         game,
-        layer=_one_of(document, "layer", {layer.value: layer for layer in Layer}),
+        layer=_one_of(document, "layer", every_layer()),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         mouse=_value(document, "mouse", bool),
         other_games=other_games,

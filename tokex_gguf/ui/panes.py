@@ -7,14 +7,14 @@ from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.play.commands import explained
 from tokex_gguf.play.screens import Input, Screen, Search
-from tokex_gguf.play.session import Layer, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, cells_of, fit, pad
-from tokex_gguf.ui.layers import layer_value
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 
@@ -291,8 +291,8 @@ def _token_style(session: Session, node: Node, tip: Node) -> str:
     if session.game.piece(node.token).control:
         style = "class:dim"
     size = session.game.model.vocab_size if session.game.model else 0
-    if (value := layer_value(session.layer, node, size)) is not None:
-        style = theme.shade(session.layer.value, value)
+    if (value := session.layer.of(node, size)) is not None:
+        style = theme.shade(session.layer.name, value)
     return f"{style} class:tip" if node is tip else style
 
 

@@ -16,14 +16,14 @@ from tokex_gguf.play.commands import hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.screens import Help, Input, Search, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Layer, Score, Session
+from tokex_gguf.play.session import EngineStatus, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
-from tokex_gguf.ui.layers import LAYERS
 from tokex_gguf.ui.lists import logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import window
+from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
@@ -257,7 +257,7 @@ def second_line(session: Session, width: int) -> Line:
     if session.notice:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
-    if session.layer is not Layer.PLAIN:
+    if session.layer is not PLAIN:
         parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
     path = shown(session)
     if session.game.model and isinstance(path, Path):
@@ -292,16 +292,16 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.game.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
-    importance = {Layer.SURPRISAL: 8, Layer.PROBABILITY: 7, Layer.ENTROPY: 6, Layer.RANK: 5}
+    importance = {SURPRISAL: 8, PROBABILITY: 7, ENTROPY: 6, RANK: 5}
     importance |= {session.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
-        parts.append((importance[Layer.PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
-        parts.append((importance[Layer.RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
-        parts.append((importance[Layer.SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
+        parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
+        parts.append((importance[RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        parts.append((importance[SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
     if node.parent and node.parent.distribution:
         bits = node.parent.distribution.entropy_bits
-        parts.append((importance[Layer.ENTROPY], _bits("entropy", bits, entropies(tip))))
+        parts.append((importance[ENTROPY], _bits("entropy", bits, entropies(tip))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
@@ -354,15 +354,14 @@ def _found(searching: Search) -> str:
 
 def legend(layer: Layer, cells: int = 16) -> Line:
     """The layer's name and its scale."""
-    row = LAYERS[layer]
-    if row.steps:
-        last = len(row.steps) - 1
-        line: Line = [("class:label", f"{layer.value} ")]
-        for index, name in enumerate(row.steps):
-            line += [(theme.shade(layer.value, index / last), f" {name} "), ("", " ")]
+    if layer.steps:
+        last = len(layer.steps) - 1
+        line: Line = [("class:label", f"{layer.name} ")]
+        for index, name in enumerate(layer.steps):
+            line += [(theme.shade(layer.name, index / last), f" {name} "), ("", " ")]
         return line[:-1]
-    shades = [(theme.shade(layer.value, (index + 0.5) / cells), " ") for index in range(cells)]
-    return [("class:label", f"{layer.value} {row.low} "), *shades, ("class:label", f" {row.high}")]
+    shades = [(theme.shade(layer.name, (index + 0.5) / cells), " ") for index in range(cells)]
+    return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}")]
 
 
 def footer(session: Session, width: int) -> Line:

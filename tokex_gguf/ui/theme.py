@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 STEPS = 32
@@ -71,29 +72,99 @@ def safe_on_light(value: float) -> RGB:
 
 Colours: TypeAlias = Callable[[float], RGB]
 
-STANDARD: dict[str, Colours] = {
-    "probability": probability_colour,
-    "entropy": entropy_colour,
-    "rank": rank_colour,
-    "surprisal": surprisal_colour,
-    "boundaries": boundary_colour,
+Looks: TypeAlias = tuple[str, ...]
+"""Styles from 0 to 1, for terminals with sixteen colours: to the nearest ones, shades would run into each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The colours of a layer."""
+
+    colour: Colours
+    few: Looks
+    on_light: Colours | None = None
+    """On a light background; None: the same."""
+    few_on_light: Looks | None = None
+    loud: float = 1.0
+    """The end of the scale that is to be found: in the other palettes it stands out."""
+    in_turns: bool = False
+    """Whether it tells neighbours apart, and not values: in all palettes then."""
+
+
+SCALES: dict[str, Scale] = {
+    "probability": Scale(
+        probability_colour,
+        (
+            "bg:ansired fg:ansiwhite",
+            "bg:ansimagenta fg:ansiwhite",
+            "bg:ansiblue fg:ansiwhite",
+            "bg:ansibrightblue fg:ansiblack",
+        ),
+        loud=0.0,
+    ),
+    "entropy": Scale(
+        entropy_colour,
+        (
+            "bg:ansiblack fg:ansiwhite",
+            "bg:ansibrightblack fg:ansiwhite",
+            "bg:ansigray fg:ansiblack",
+            "bg:ansiwhite fg:ansiblack",
+        ),
+    ),
+    "rank": Scale(
+        rank_colour,
+        (
+            "bg:ansigreen fg:ansiblack",
+            "bg:ansibrightyellow fg:ansiblack",
+            "bg:ansired fg:ansiwhite",
+            "bg:ansimagenta fg:ansiwhite",
+        ),
+    ),
+    "surprisal": Scale(
+        surprisal_colour,
+        (
+            "bg:ansiblack fg:ansiwhite",
+            "bg:ansired fg:ansiwhite",
+            "bg:ansiyellow fg:ansiblack",
+            "bg:ansibrightyellow fg:ansiblack",
+        ),
+        surprisal_on_light,
+        ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
+    ),
+    "boundaries": Scale(boundary_colour, ("", "bg:ansiblue fg:ansiwhite"), boundary_on_light, in_turns=True),
 }
 """The colours of each layer by its name."""
 
-STANDARD_ON_LIGHT: dict[str, Colours] = {
-    **STANDARD,
-    "surprisal": surprisal_on_light,
-    "boundaries": boundary_on_light,
-}
+SAFE_LOOKS: Looks = (
+    "bg:ansiblack fg:ansiwhite",
+    "bg:ansiblue fg:ansiwhite",
+    "bg:ansigray fg:ansiblack",
+    "bg:ansibrightyellow fg:ansiblack",
+)
+SAFE_LOOKS_ON_LIGHT: Looks = (
+    "",
+    "bg:ansigray fg:ansiblack",
+    "bg:ansiblue fg:ansiwhite",
+    "bg:ansiblack fg:ansiwhite",
+)
 
 
-def _safe(scale: Colours, boundaries: Colours) -> dict[str, Colours]:
-    """One scale for all layers. What is to be found has its loud end: of a probability, that is 0."""
-    return {**dict.fromkeys(STANDARD, scale), "probability": lambda value: scale(1 - value), "boundaries": boundaries}
+def colours_of(scale: Scale, *, safe: bool, light: bool) -> Colours:
+    """A scale's colours in one of the palettes that have any; in the colour-blind one, a scale that all have."""
+    own = (scale.on_light if light else None) or scale.colour
+    if not safe or scale.in_turns:
+        return own
+    shared = safe_on_light if light else safe_colour
+    return shared if scale.loud else lambda value: shared(1 - value)
 
 
-COLOUR_BLIND = _safe(safe_colour, boundary_colour)
-COLOUR_BLIND_ON_LIGHT = _safe(safe_on_light, boundary_on_light)
+def looks_of(scale: Scale, *, safe: bool, light: bool) -> Looks:
+    """The same for sixteen colours."""
+    own = (scale.few_on_light if light else None) or scale.few
+    if not safe or scale.in_turns:
+        return own
+    shared = SAFE_LOOKS_ON_LIGHT if light else SAFE_LOOKS
+    return shared if scale.loud else shared[::-1]
 
 
 def luminance(colour: RGB) -> float:
@@ -133,9 +204,10 @@ def shade(layer: str, value: float) -> str:
     return f"class:{layer}.{step(value)}"
 
 
-def _coloured(colours: dict[str, Colours]) -> dict[str, str]:
+def _coloured(*, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
-    for layer, colour_of in colours.items():
+    for layer, scale in SCALES.items():
+        colour_of = colours_of(scale, safe=safe, light=light)
         for index in range(STEPS):
             colour = colour_of(index / (STEPS - 1))
             styles[f"{layer}.{index}"] = f"bg:{_hex(colour)} fg:{_hex(text_on(colour))}"
@@ -143,54 +215,24 @@ def _coloured(colours: dict[str, Colours]) -> dict[str, str]:
 
 
 def _plain() -> dict[str, str]:
-    """Without colours, the striking end of a scale stands out all the same, in four steps."""
+    """Without colours, the loud end of a scale stands out all the same, in four steps."""
     looks = ("", "underline", "bold", "bold underline")  # reversed is the cursor alone
     styles = {}
-    for layer in STANDARD:
+    for layer, scale in SCALES.items():
         for index in range(STEPS):
             value = index / (STEPS - 1)
-            striking = 1 - value if layer == "probability" else value
-            styles[f"{layer}.{index}"] = looks[min(3, int(striking * 4))]
-            if layer == "boundaries":
-                styles[f"{layer}.{index}"] = "underline" if value > 0.5 else ""
+            loudness = value if scale.loud else 1 - value
+            in_turns = "underline" if value > 0.5 else ""
+            styles[f"{layer}.{index}"] = in_turns if scale.in_turns else looks[min(3, int(loudness * 4))]
     return styles
 
 
-FEW: dict[str, tuple[str, ...]] = {
-    "probability": ("bg:ansired fg:ansiwhite", "bg:ansimagenta fg:ansiwhite", "bg:ansiblue fg:ansiwhite",
-                    "bg:ansibrightblue fg:ansiblack"),
-    "entropy": ("bg:ansiblack fg:ansiwhite", "bg:ansibrightblack fg:ansiwhite", "bg:ansigray fg:ansiblack",
-                "bg:ansiwhite fg:ansiblack"),
-    "rank": ("bg:ansigreen fg:ansiblack", "bg:ansibrightyellow fg:ansiblack", "bg:ansired fg:ansiwhite",
-             "bg:ansimagenta fg:ansiwhite"),
-    "surprisal": ("bg:ansiblack fg:ansiwhite", "bg:ansired fg:ansiwhite", "bg:ansiyellow fg:ansiblack",
-                  "bg:ansibrightyellow fg:ansiblack"),
-    "boundaries": ("", "bg:ansiblue fg:ansiwhite"),
-}  # fmt: skip
-"""The looks of each layer, from 0 to 1, where a terminal has sixteen colours: to the nearest ones, shades would run
-into each other."""
-
-FEW_ON_LIGHT: dict[str, tuple[str, ...]] = {
-    **FEW,
-    "surprisal": ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
-}
-
-
-def _few_safe(looks: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    return {**dict.fromkeys(FEW, looks), "probability": looks[::-1], "boundaries": FEW["boundaries"]}
-
-
-FEW_COLOUR_BLIND = _few_safe(("bg:ansiblack fg:ansiwhite", "bg:ansiblue fg:ansiwhite", "bg:ansigray fg:ansiblack",
-                              "bg:ansibrightyellow fg:ansiblack"))  # fmt: skip
-FEW_COLOUR_BLIND_ON_LIGHT = _few_safe(("", "bg:ansigray fg:ansiblack", "bg:ansiblue fg:ansiwhite",
-                                       "bg:ansiblack fg:ansiwhite"))  # fmt: skip
-
-
-def _few(looks: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def _few(*, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
-    for layer, steps in looks.items():
+    for layer, scale in SCALES.items():
+        looks = looks_of(scale, safe=safe, light=light)
         for index in range(STEPS):
-            styles[f"{layer}.{index}"] = steps[min(len(steps) - 1, int(index / (STEPS - 1) * len(steps)))]
+            styles[f"{layer}.{index}"] = looks[min(len(looks) - 1, int(index / (STEPS - 1) * len(looks)))]
     return styles
 
 
@@ -261,7 +303,5 @@ def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict
     base = _LIGHT if light else _DARK
     safe = palette == "colour-blind"
     if colours == 16:
-        dark, pale = (FEW_COLOUR_BLIND, FEW_COLOUR_BLIND_ON_LIGHT) if safe else (FEW, FEW_ON_LIGHT)
-        return {**base, **_FEW, **_few(pale if light else dark)}
-    shades, pale_shades = (COLOUR_BLIND, COLOUR_BLIND_ON_LIGHT) if safe else (STANDARD, STANDARD_ON_LIGHT)
-    return {**base, **_coloured(pale_shades if light else shades)}
+        return {**base, **_FEW, **_few(safe=safe, light=light)}
+    return {**base, **_coloured(safe=safe, light=light)}

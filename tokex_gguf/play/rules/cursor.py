@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
-from tokex_gguf.play.session import Layer, Session
+from tokex_gguf.play.session import Session
+from tokex_gguf.values.layers import ENTROPY, SURPRISAL, Layer
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tree import Node
 
@@ -59,7 +60,7 @@ def point(session: Session, position: int) -> Outcome:
     return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
-QUANTITIES: Mapping[Layer, Callable[[Node], Ranking]] = {Layer.SURPRISAL: surprisals, Layer.ENTROPY: entropies}
+QUANTITIES: Mapping[Layer, Callable[[Node], Ranking]] = {SURPRISAL: surprisals, ENTROPY: entropies}
 """What can be sought."""
 
 

@@ -1,6 +1,6 @@
 """Layers, colours, help, saving, the engine's restart, the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
@@ -9,20 +9,19 @@ from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, Search
-from tokex_gguf.play.session import EngineStatus, Game, Layer, Palette, Session, text_of
+from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
+from tokex_gguf.values.layers import PLAIN, Layer
 
 CONFIRM = "the engine is still at it: press r again to start it anew; your prompts are safe"
 
-LAYERS = (Layer.PLAIN, Layer.PROBABILITY, Layer.ENTROPY)
-MORE_LAYERS = (Layer.PLAIN, Layer.RANK, Layer.SURPRISAL, Layer.BOUNDARIES)
 
-
-def layer(layers: tuple[Layer, ...]) -> Callable[[Session], Outcome]:
-    """To the next of some layers; from a layer that is not among them, to the first that colours."""
+def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
+    """To the next of some layers, behind the last to the plain one; from others to the first."""
 
     def go(session: Session) -> Outcome:
-        index = layers.index(session.layer) if session.layer in layers else 0
-        return replace(session, layer=layers[(index + 1) % len(layers)]), []
+        cycle = [PLAIN, *layers.values()]
+        index = cycle.index(session.layer) if session.layer in cycle else 0
+        return replace(session, layer=cycle[(index + 1) % len(cycle)]), []
 
     return go
 

@@ -1,0 +1,90 @@
+"""The layers: what each shows of a token, on which scale, and how that is told. `ui/theme.py` has the colours. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tokex_gguf.values.tree import Node
+
+Value: TypeAlias = Callable[[Node, int], float | None]
+"""From a token and the vocabulary's size to a value on the scale, 0 to 1; None where there is none."""
+
+MOST_BITS = 16.0
+"""Surprisal at the scale's end: about what one token among a vocabulary of 65,536 equal ones has."""
+
+BUCKETS = (10, 100, 1000)
+"""The last ranks of the first three buckets, as in GLTR (Gehrmann, Strobelt and Rush, 2019)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A colouring of the prompt."""
+
+    name: str
+    """Also its scale's name in `theme.SCALES`."""
+    value: Value | None
+    """None: nothing is coloured."""
+    by: str = ""
+    """What it colours by, for the help."""
+    low: str = ""
+    """What stands at the scale's beginning."""
+    high: str = ""
+    steps: tuple[str, ...] = ()
+    """Names of the buckets, where the scale has some instead of going on from 0 to 1."""
+
+    def of(self, node: Node, vocab_size: int) -> float | None:
+        """What colours a token, 0 to 1; None for a token without colour."""
+        return None if self.value is None else self.value(node, vocab_size)
+
+
+def _probability(node: Node, _size: int) -> float | None:
+    return None if node.taken is None else node.taken.prob
+
+
+def _entropy(node: Node, size: int) -> float | None:
+    # Of the distribution that the token was drawn from. The first token has none.
+    if node.taken is None or node.parent is None or node.parent.distribution is None:
+        return None
+    return node.parent.distribution.normalised_entropy(size)
+
+
+def _rank(node: Node, _size: int) -> float | None:
+    if node.taken is None:
+        return None
+    return sum(node.taken.rank > last for last in BUCKETS) / len(BUCKETS)
+
+
+def _surprisal(node: Node, _size: int) -> float | None:
+    bits = node.surprisal
+    return None if bits is None else min(1.0, bits / MOST_BITS)
+
+
+def _boundaries(node: Node, _size: int) -> float | None:
+    return float(node.depth % 2)
+
+
+PLAIN = Layer("plain", None)
+PROBABILITY = Layer("probability", _probability, "by probability", "0", "1")
+ENTROPY = Layer("entropy", _entropy, "by entropy", "0", "1")
+RANK = Layer("rank", _rank, "by rank", steps=("top 10", "100", "1,000", "rest"))
+SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", f"{MOST_BITS:.0f} bits")
+BOUNDARIES = Layer("boundaries", _boundaries, "by token boundaries", steps=("token", "next token"))
+
+LAYERS = {layer.name: layer for layer in (PROBABILITY, ENTROPY)}
+"""Those that `e` cycles, and then the plain one."""
+MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, BOUNDARIES)}
+"""Those that `E` cycles."""
+
+
+def every_layer() -> dict[str, Layer]:
+    """All layers by their names."""
+    return {PLAIN.name: PLAIN, **LAYERS, **MORE_LAYERS}
+
+
+def listed(layers: Iterable[Layer]) -> str:
+    """What some layers colour by, for a sentence.
+
+    >>> listed(MORE_LAYERS.values())
+    'by rank, by surprisal, by token boundaries'
+    """
+    return ", ".join(layer.by for layer in layers)
