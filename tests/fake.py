@@ -193,6 +193,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Input(base=tip, tip=tip, line=line)
     if kind is screens.Name:
         return screens.Name(line=line)
+    if kind is screens.Commands:
+        return screens.Commands(over=screens.PLAY, line=line)
     if kind is screens.Help:
         return screens.Help(over=screens.PLAY)
     return kind(row=row) if issubclass(kind, screens.ListScreen) else kind()

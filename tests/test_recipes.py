@@ -14,7 +14,7 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Evaluated, Load, Loaded, Request, Tokenize, Tokenized
 from tokex_gguf.play import commands, screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import Command, ScreenRow
+from tokex_gguf.play.command import Command, ScreenRow
 from tokex_gguf.play.messages import Outcome, PointedAtRow
 from tokex_gguf.play.rules import lists, view_options
 from tokex_gguf.play.session import Game, Session, Settings

@@ -11,7 +11,8 @@ from tests.fake import PIECES, Play, on, screen_of, started
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Lookahead, Search, Stop, Tokenize
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS, Command, all_commands
+from tokex_gguf.play.command import Command
+from tokex_gguf.play.commands import SCREENS, all_commands
 from tokex_gguf.play.messages import (
     Edit,
     Edited,

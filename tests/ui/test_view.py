@@ -93,6 +93,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),
+    "commands": lambda: started().press(Action.COMMANDS, Typed("l")),
     "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),
     "nine prompts": lambda: started().press(*[Action.COPY] * 9),

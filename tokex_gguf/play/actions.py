@@ -64,6 +64,8 @@ class Action(Enum):
     OPEN = auto()
     """Open the selected line of a list as a prompt of its own."""
     RESTART = auto()
+    COMMANDS = auto()
+    """Find a command by its name."""
     HELP = auto()
     CLOSE = auto()
     SUSPEND = auto()

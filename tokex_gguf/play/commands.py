@@ -3,14 +3,12 @@
 Key bindings, footer, help screen and the tables in the docs all come from here.
 """
 
-from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Container, Sequence
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.rules import cursor, lists, model_switch, prompt, text_entry, view_options
+from tokex_gguf.play.command import Command, Handler, Hint, ScreenRow, unread
+from tokex_gguf.play.rules import command_line, cursor, lists, model_switch, prompt, text_entry, view_options
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import EngineStatus, Session
@@ -18,22 +16,11 @@ from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
 from tokex_gguf.values.text_field import TextField
 
-Handler: TypeAlias = Callable[[Session], Outcome]
-Reason: TypeAlias = Callable[[Session], str]
-"""Why a command cannot be done now, in one line; empty where it can."""
-Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
-"""Importance and word for the footer, where these are others now than else."""
-
 FIRST = "nothing comes before the first token"
 
 
 def _never(_: Session) -> str:
     return ""
-
-
-def unread(session: Session) -> str:
-    """Nearly everything needs a prompt."""
-    return "" if session.game.prompts or isinstance(session.screen, screens.Help | screens.Models) else UNREAD
 
 
 def _at_first_token(session: Session) -> str:
@@ -51,10 +38,6 @@ def _is_alone(session: Session) -> str:
 
 def _removes_nothing(session: Session) -> str:
     return unread(session) or ("the last prompt stays" if len(session.game.prompts) == 1 else "")
-
-
-def _as_ever(_: Session) -> None:
-    return None
 
 
 def _inside(importance: int, label: str) -> Hint:
@@ -75,46 +58,24 @@ def _without_engine(importance: int, label: str) -> Hint:
     return hint
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One row of a screen's table."""
-
-    action: Action
-    handler: Handler | None
-    """What it does; None where the key itself says what: see `messages.Go`."""
-    keys: tuple[str, ...]
-    """As prompt_toolkit names them."""
-    topic: str
-    label: str
-    """A word for the footer; neighbours that share it stand there together."""
-    help: str
-    """A sentence for help screen and docs."""
-    footer: int = 0
-    """Larger is shown first when the footer is short of room; 0 never."""
-    now: Hint = _as_ever
-    disabled: Reason = unread
-
-
-@dataclass(frozen=True, slots=True)
-class ScreenRow:
-    """What there is to a screen besides its state and its looks."""
-
-    title: str
-    """For the docs."""
-    commands: tuple[Command, ...]
-    signs: tuple[tuple[str, str], ...] = ()
-    """What stands on it, and what that means."""
-    typed: Callable[[Session, str], Outcome] | None = None
-    """What text from the keyboard, or pasted, does; None: it is kept for the input line."""
-    pick_row: Callable[[Session, int], Outcome] | None = None
-    """What a click on a row of the table or list does."""
-    pick_token: Callable[[Session, int], Outcome] | None = None
-    """What a click on the prompt's token at a position does."""
-
-
 def _scroll(rows: int) -> Handler:
     return view_options.scroll(rows, lambda screen: sum(map(len, explained(type(screen)).values())))
 
+
+def _of(screen: Screen) -> Sequence[Command]:
+    return SCREENS[type(screen)].commands
+
+
+_COLON = Command(
+    Action.COMMANDS,
+    command_line.open_commands,
+    (":",),
+    "Program",
+    "commands",
+    "Find a command by its name, and do it.",
+    footer=20,
+    disabled=_never,
+)
 
 _GO = Command(Action.GO, None, tuple("123456789"), "Prompts", "go to", "Go to the prompt of that number.")
 """Also in the list of prompts."""
@@ -486,6 +447,7 @@ _PLAYING: tuple[Command, ...] = (
         now=_without_engine(100, "restart engine"),
         disabled=_never,
     ),
+    _COLON,
     Command(
         Action.HELP,
         view_options.open_help,
@@ -632,6 +594,7 @@ _TREE: tuple[Command, ...] = (
     *_rows(lists.tree_length),
     Command(Action.ENTER, lists.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
     Command(Action.OPEN, lists.open_there, ("d",), "List", "open a copy", "Open the place as a new prompt.", footer=88),
+    _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
@@ -649,6 +612,7 @@ _PROMPTS: tuple[Command, ...] = (
         "Go to the open prompt, or open the text as a new one.",
         footer=90,
     ),
+    _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
@@ -666,6 +630,7 @@ _MODELS: tuple[Command, ...] = (
         footer=90,
         disabled=_never,
     ),
+    _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99, disabled=_never),
     *_EVERYWHERE,
@@ -714,6 +679,72 @@ SIGNS: tuple[tuple[str, str], ...] = (
 )
 """What stands on the screen while it is played, for the help."""
 
+_COMMANDING: tuple[Command, ...] = (
+    Command(
+        Action.UP,
+        command_line.select(-1, _of),
+        ("up",),
+        "Commands",
+        "row",
+        "Select the command above.",
+        footer=70,
+        disabled=_never,
+    ),
+    Command(
+        Action.DOWN,
+        command_line.select(1, _of),
+        ("down",),
+        "Commands",
+        "row",
+        "Select the command below.",
+        footer=70,
+        disabled=_never,
+    ),
+    Command(
+        Action.PAGE_UP,
+        command_line.select(-prompt.PAGE, _of),
+        ("pageup",),
+        "Commands",
+        "page up",
+        "Select ten commands up.",
+        disabled=_never,
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        command_line.select(prompt.PAGE, _of),
+        ("pagedown",),
+        "Commands",
+        "page down",
+        "Select ten commands down.",
+        disabled=_never,
+    ),
+    Command(
+        Action.ENTER,
+        command_line.run(_of),
+        ("enter",),
+        "Commands",
+        "do",
+        "Do the selected command.",
+        footer=90,
+        disabled=_never,
+    ),
+    *_ERASING,
+    Command(
+        Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    ),
+    Command(
+        Action.CLOSE,
+        command_line.close,
+        ("escape",),
+        "Program",
+        "back",
+        "Go back; nothing is done.",
+        footer=99,
+        disabled=_never,
+    ),
+    *_EVERYWHERE,
+)
+
 SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Play: ScreenRow(
         "Playing", _PLAYING, SIGNS, typed=text_entry.paste, pick_row=prompt.pick_row, pick_token=cursor.point
@@ -759,6 +790,9 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     ),
     screens.Prompts: ScreenRow("The list of prompts (`p`)", _PROMPTS, pick_row=lists.pick(lists.prompts_length)),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Commands: ScreenRow(
+        "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
+    ),
     screens.Help: ScreenRow("The help (`?`)", _HELP),
 }
 """Each screen's row, in the order of the docs."""
@@ -788,6 +822,11 @@ def action(screen: Screen, key: str) -> Action | None:
 def all_commands() -> list[Command]:
     """Those of all screens; what several have, once."""
     return list(dict.fromkeys(command for row in SCREENS.values() for command in row.commands))
+
+
+def found(session: Session) -> list[Command]:
+    """The commands that have what is typed behind `:`."""
+    return command_line.found(session, _of)
 
 
 _ARROWS = "↑↓←→"

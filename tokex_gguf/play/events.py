@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tokex_gguf.play import commands
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.command import unread
 from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.rules import prompt, text_entry
@@ -61,18 +62,18 @@ def _event(session: Session, message: Event) -> Outcome:
         case Go():
             if commands.of(session.screen, Action.GO) is None:
                 return session, []
-            if reason := commands.unread(session):
+            if reason := unread(session):
                 return replace(session, notice=reason), []
             return prompt.go_to(replace(session, screen=PLAY), message.index)
         case PointedAtToken():
             if row.pick_token is None:
                 return _explain(session, "a click")
-            if reason := commands.unread(session):
+            if reason := unread(session):
                 return replace(session, notice=reason), []
             return row.pick_token(session, message.position)
         case PointedAtRow():
             if row.pick_row is None:
                 return _explain(session, "a click")
-            if reason := commands.unread(session):
+            if reason := unread(session):
                 return replace(session, notice=reason), []
             return row.pick_row(session, message.row)

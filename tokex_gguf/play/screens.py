@@ -81,6 +81,14 @@ class Models(ListScreen):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Commands(TypingScreen):
+    """The commands of another screen, to be found by their names."""
+
+    over: Screen
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Help(Screen):
     """The keys of another screen, which it covers."""
 

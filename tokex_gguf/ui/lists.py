@@ -3,15 +3,18 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
+from tokex_gguf.play import commands
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import lists
-from tokex_gguf.play.screens import Input, ListScreen
+from tokex_gguf.play.screens import Commands, Input, ListScreen
 from tokex_gguf.play.session import Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import window
+from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
@@ -226,6 +229,41 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         name = ends(session, branch.nodes[0].depth - 1, branch.end, room)
         lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8} {together:>8}")], width, style))
     return lines
+
+
+SENTENCE = 3
+"""Lines below the commands: a blank one, and the selected one's sentence."""
+
+
+def command_entries(session: Session, height: int) -> range:
+    """The commands that are shown, as with `entries`."""
+    screen, count = session.on(Commands), len(commands.found(session))
+    return window(min(screen.row if screen else 0, count - 1), count, height - 1 - SENTENCE) if count else range(0)
+
+
+def command_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The commands that have what is typed: keys and sentence as in the help; of one that cannot be done, why."""
+    screen, found = session.on(Commands), commands.found(session)
+    before = replace(session, screen=screen.over) if screen else session
+    lines: list[Line] = [fit([("class:head", f" {pad('keys', 10)} command")], width)]
+    if not found:
+        lines.append([("class:dim", " no command has this name")])
+    whole = ""
+    for index in command_entries(session, height):
+        command = found[index]
+        reason = command.disabled(before)
+        style = "class:selected" if screen and index == screen.row else ""
+        told = reason or command.help
+        whole = told if style else whole
+        keys = f" {pad(clip(commands.keys_of(command), 10), 10)} "
+        room = width - cells_of(keys)
+        parts: Line = [
+            (f"class:key {style}".strip(), keys),
+            (f"class:dim {style}" if reason else style, clip(told, room)),
+        ]
+        lines.append(fit(parts, width, style))
+    below = ["".join(span.text for span in line.spans) for line in wrap([whole], width - 2).lines[: SENTENCE - 1]]
+    return [*lines, [], *([("", f" {text.rstrip()}")] for text in below)]
 
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:

@@ -9,6 +9,8 @@ from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.lists import (
+    command_entries,
+    command_lines,
     model_entries,
     model_lines,
     prompt_entries,
@@ -64,5 +66,6 @@ PANES: dict[type[Screen], Pane] = {
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt),
     screens.Models: Pane(model_lines, model_entries),
+    screens.Commands: Pane(command_lines, command_entries, label="command"),
 }
 """Each screen's pane. The help has none: it covers all."""

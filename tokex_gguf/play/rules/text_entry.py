@@ -10,7 +10,7 @@ from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, Fo
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
-from tokex_gguf.play.screens import Input, Name, Search, TypingScreen
+from tokex_gguf.play.screens import Commands, Input, Name, Search, TypingScreen
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.distribution import Candidate, Taken
 from tokex_gguf.values.names import valid_name
@@ -139,6 +139,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return _search(session, typing)
         case Input():
             return _continue(session, typing)
+        case Commands():
+            return session.turned(replace(typing, row=0)), []
         case _:
             return session, []
 

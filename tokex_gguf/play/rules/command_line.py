@@ -1,0 +1,82 @@
+"""Commands by their names: typing filters them, Enter does the selected one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from tokex_gguf.play.command import Command, Handler
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.screens import Commands, Screen
+from tokex_gguf.play.session import Session
+
+Rows: TypeAlias = Callable[[Screen], Sequence[Command]]
+"""The commands of a screen."""
+
+
+def open_commands(session: Session) -> Outcome:
+    """Lists the commands of the present screen."""
+    return replace(session, screen=Commands(over=session.screen)), []
+
+
+def close(session: Session) -> Outcome:
+    """Back to the screen before, with nothing done."""
+    return replace(session, screen=_screen(session).over), []
+
+
+def found(session: Session, rows: Rows) -> list[Command]:
+    """The commands that have all words that are typed, those with such a name first."""
+    screen = _screen(session)
+    words = screen.line.text.casefold().split()
+
+    def place(command: Command) -> int:
+        """Where it has them: 0 in its name, 1 in what is told of it, 2 nowhere."""
+        name, told = f"{command.name} {command.label}".casefold(), f"{command.topic} {command.help}".casefold()
+        return 0 if all(word in name for word in words) else 1 if all(word in name + told for word in words) else 2
+
+    able = [command for command in rows(screen.over) if command.handler not in (None, open_commands)]
+    return sorted([command for command in able if place(command) < 2], key=place)
+
+
+def select(step: int, rows: Rows) -> Handler:
+    """Moves the selection."""
+
+    def go(session: Session) -> Outcome:
+        screen = _screen(session)
+        row = max(0, min(len(found(session, rows)) - 1, screen.row + step))
+        if row == screen.row and step:
+            return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} command"), []
+        return session.turned(replace(screen, row=row)), []
+
+    return go
+
+
+def pick(rows: Rows) -> Callable[[Session, int], Outcome]:
+    """Selects a command by its row."""
+
+    def go(session: Session, row: int) -> Outcome:
+        return select(row - _screen(session).row, rows)(session)
+
+    return go
+
+
+def run(rows: Rows) -> Handler:
+    """Does the selected command on the screen that it belongs to."""
+
+    def go(session: Session) -> Outcome:
+        screen, commands = _screen(session), found(session, rows)
+        if screen.row >= len(commands):
+            return replace(session, notice="no command has this name"), []
+        command = commands[screen.row]
+        session = replace(session, screen=screen.over)
+        if reason := command.disabled(session):
+            return replace(session, notice=reason), []
+        assert command.handler is not None
+        return command.handler(session)
+
+    return go
+
+
+def _screen(session: Session) -> Commands:
+    screen = session.on(Commands)
+    assert screen is not None
+    return screen
