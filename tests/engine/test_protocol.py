@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    Capability,
     Chat,
     Check,
     Checked,
@@ -70,6 +71,7 @@ EXAMPLES: list[Message] = [
     Continued(6, [2], [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
     Ping(),
     Pong(),
+    Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, capabilities=frozenset({Capability.BATCHES})),
 ]
 
 

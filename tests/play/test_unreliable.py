@@ -256,8 +256,7 @@ class World:
     def take(self, message: Message | Reply | EngineDied) -> None:
         self.steps += 1
         before = self.session
-        message = heard(before, message)
-        self.session, effects = update(before, message)
+        self.session, effects = update(before, heard(before, message))
         self.switches += self.session.game.settings.model != before.game.settings.model
         self.deaths += self.session.game.engine is EngineStatus.DEAD and before.game.engine is not EngineStatus.DEAD
         self._carry_out(effects)
@@ -332,7 +331,7 @@ class World:
 
     # --- what must hold
 
-    def _compare(self, before: Session, message: Message) -> None:
+    def _compare(self, before: Session, message: Message | Reply | EngineDied) -> None:
         session = self.session
         file = session.game.settings.model
         player = isinstance(message, Action | Typed | Go | PointedAtRow | PointedAtToken)
@@ -352,7 +351,7 @@ class World:
             if other != file:
                 assert game(session.other_games[other]) == played, f"{other} changed while {file} was played"
 
-    def _own(self, before: Session, after: Session, message: Message, *, player: bool) -> None:
+    def _own(self, before: Session, after: Session, message: Message | Reply | EngineDied, *, player: bool) -> None:
         """A game's own prompts, removed ones and scores never get less, but by its own keys."""
         assert after.game.root is before.game.root
         prompts, removed = len(after.game.prompts), len(after.game.removed)

@@ -1043,7 +1043,7 @@ def agree(session: Session, oracle: Oracle) -> None:
     assert session.game.active == oracle.active
     assert [row.token for row in table(place)] == oracle.rows()
     assert selected_row(place) == oracle.selected()
-    assert session.layer.value == oracle.layer
+    assert session.layer.name == oracle.layer
 
 
 def has_true_numbers(tip: Node) -> None:

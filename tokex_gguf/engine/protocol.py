@@ -14,6 +14,7 @@ Continue(request=1, path=[7, 9], top=30)
 import json
 import math
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -161,6 +162,19 @@ class Loading:
     fraction: float
 
 
+class Capability(StrEnum):
+    """What an engine can do beyond telling the likely next tokens. Others join with the engines that lack them."""
+
+    EXACT_ENTROPY = "exact entropy"
+    """Entropies are of the whole distribution, and not of its likely part."""
+    EXACT_RANKS = "exact ranks"
+    """So are ranks."""
+    VOCABULARY_SEARCH = "vocabulary search"
+    """It answers Search."""
+    BATCHES = "batches"
+    """It answers Lookahead: several next tokens for little more than one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The model is ready."""
@@ -185,6 +199,8 @@ class Loaded:
     """Type of the KV cells' values, which every number depends on; "" where a session does not tell."""
     arithmetic: str = ""
     """What else the numbers depend on: versions, kernels; "" where a session does not tell."""
+    capabilities: frozenset[Capability] = frozenset(Capability)
+    """Of the engine; by default all."""
 
     def same(self, other: "Loaded") -> bool:
         """Whether numbers of an earlier game with `other` may stand beside those of this one."""
@@ -320,6 +336,8 @@ def _plain(value: object) -> object:
     """What JSON has no form for: distributions as [entropy, ids, logprobs]."""
     if isinstance(value, Distribution):
         return [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
+    if isinstance(value, frozenset):
+        return sorted(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
@@ -382,6 +400,10 @@ def decode(line: bytes) -> Message:
             values["distributions"] = [_unpack_distribution(*packed) for packed in values["distributions"]]
         if "taken" in values:
             values["taken"] = [_unpack_taken(*packed) for packed in values["taken"]]
+        if "capabilities" in values:
+            # One that this program does not know is one that it does not use.
+            known = set(Capability)
+            values["capabilities"] = frozenset(Capability(one) for one in values["capabilities"] if one in known)
         message = _MESSAGES[name](**values)
         if not all(_fits(getattr(message, field.name), field.type) for field in fields(message)):
             raise TypeError("values of the wrong types")

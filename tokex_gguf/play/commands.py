@@ -5,6 +5,7 @@ Key bindings, footer, help screen and the tables in the docs all come from here.
 
 from collections.abc import Callable, Container, Sequence
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, Hint, ScreenRow, unread
@@ -25,6 +26,11 @@ def _never(_: Session) -> str:
 
 def _at_first_token(session: Session) -> str:
     return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
+
+
+def _cannot_search(session: Session) -> str:
+    able = session.game.can(Capability.VOCABULARY_SEARCH)
+    return _at_first_token(session) or ("" if able else "this engine cannot search its vocabulary: i types any token")
 
 
 def _nothing_to_choose(session: Session) -> str:
@@ -308,7 +314,7 @@ _PLAYING: tuple[Command, ...] = (
         "find",
         "Search the whole vocabulary, sorted by probability here.",
         footer=66,
-        disabled=_at_first_token,
+        disabled=_cannot_search,
     ),
     Command(
         Action.INPUT,

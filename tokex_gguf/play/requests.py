@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import Capability, Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
 from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
 from tokex_gguf.play.screens import TypingScreen
@@ -122,7 +122,9 @@ def covers(purpose: Purpose, prompt: Prompt) -> bool:
 def look_ahead(session: Session) -> Outcome:
     """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
     budget = session.game.settings.lookahead
-    if not budget or not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
+    if not budget or not session.game.can(Capability.BATCHES):
+        return session, []
+    if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
-from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, TypingScreen
@@ -317,6 +317,10 @@ class Game:
         """Whether the active prompt's table after this token is known already."""
         child = self.prompt.tip.children.get(token)
         return child is not None and child.distribution is not None
+
+    def can(self, capability: Capability) -> bool:
+        """Whether the engine can do something. What is not told yet, it can."""
+        return self.model is None or capability in self.model.capabilities
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""

@@ -159,7 +159,7 @@ def _encode(game: Game) -> _Encoded:
     document = {
         "file": game.settings.model,
         "asked": game.settings.asked,
-        "model": asdict(game.model) if game.model else None,
+        "model": _told(game.model) if game.model else None,
         "context": game.context,
         "prompts": [prompt(one) for one in game.prompts],
         "active": game.active,
@@ -173,6 +173,13 @@ def _encode(game: Game) -> _Encoded:
     text = json.dumps(document, separators=(",", ":")).encode()
     parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
     return _Encoded(b"".join(parts), tokens)
+
+
+def _told(model: Loaded) -> dict[str, object]:
+    """What is kept of a model. What its engine can do is told anew by the next one."""
+    values = asdict(model)
+    del values["capabilities"]
+    return values
 
 
 def _members(columns: dict[str, bytes]) -> list[bytes]:

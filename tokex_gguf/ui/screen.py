@@ -12,6 +12,7 @@ from 100 columns                below
 import math
 from pathlib import PurePath
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
@@ -280,10 +281,14 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
-        parts.append((5, [("class:dim", "rank "), ("", str(tip.taken.rank))]))
+        parts.append((5, [("class:dim", "rank "), ("", f"{_about(session, Capability.EXACT_RANKS)}{tip.taken.rank}")]))
     if tip.distribution is not None:
         bits, normalised = tip.distribution.entropy_bits, tip.distribution.normalised_entropy(vocabulary)
-        told: Line = [("class:dim", "next: entropy "), ("", f"{bits:.2f} bits"), ("class:dim", f" ({normalised:.2f})")]
+        told: Line = [
+            ("class:dim", f"next: entropy {_about(session, Capability.EXACT_ENTROPY)}"),
+            ("", f"{bits:.2f} bits"),
+            ("class:dim", f" ({normalised:.2f})"),
+        ]
         parts.append((6, told))
     return parts
 
@@ -297,14 +302,20 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
-        parts.append((importance[RANK], [("class:dim", "rank "), ("", str(node.taken.rank))]))
+        rank = f"{_about(session, Capability.EXACT_RANKS)}{node.taken.rank}"
+        parts.append((importance[RANK], [("class:dim", "rank "), ("", rank)]))
         parts.append((importance[SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
     if node.parent and node.parent.distribution:
-        bits = node.parent.distribution.entropy_bits
-        parts.append((importance[ENTROPY], _bits("entropy", bits, entropies(tip))))
+        bits, about = node.parent.distribution.entropy_bits, _about(session, Capability.EXACT_ENTROPY).strip()
+        parts.append((importance[ENTROPY], _bits(f"entropy{' ' + about if about else ''}", bits, entropies(tip))))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
+
+
+def _about(session: Session, exact: Capability) -> str:
+    """The sign before a number that the engine knows only nearly."""
+    return "" if session.game.can(exact) else "≈ "
 
 
 def _bits(name: str, bits: float, others: Ranking) -> Line:

@@ -1,0 +1,69 @@
+"""What an engine cannot do is not asked of it, and numbers that it knows only nearly are marked."""
+
+from dataclasses import replace
+
+from tests.fake import MODEL, Play, on
+from tokex_gguf.engine.protocol import Capability, Lookahead, Request, Search, decode, encode
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import hints
+from tokex_gguf.sessions.codec import dump, load
+from tokex_gguf.ui.screen import View
+
+
+class Without(Play):
+    """A game over an engine that lacks something."""
+
+    def __init__(self, *lacking: Capability) -> None:
+        self.seen: list[Request] = []
+        self.model = replace(MODEL, capabilities=frozenset(Capability) - set(lacking))
+        super().__init__("hello", lookahead=3)
+        self.asked.clear()
+        self.take(self.model)
+        self.answer()
+
+    def take(self, message: object) -> None:
+        super().take(message)  # type: ignore[arg-type]
+        self.seen += self.asked
+
+
+def screen(play: Play) -> str:
+    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, 140, 40))
+
+
+def test_an_engine_that_cannot_search_is_not_asked_to() -> None:
+    play = Without(Capability.VOCABULARY_SEARCH)
+    assert play.session.game.ready and "find" not in [label for _, _, label in hints(play.session)]
+    play.press(Action.SEARCH)
+    assert isinstance(play.session.screen, screens.Play)
+    assert play.session.notice == "this engine cannot search its vocabulary: i types any token"
+    assert not any(isinstance(request, Search) for request in play.seen)
+    assert on(Without().press(Action.SEARCH).session, screens.Search).rows
+
+
+def test_an_engine_without_batches_is_asked_for_no_lookahead() -> None:
+    play, able = Without(Capability.BATCHES), Without()
+    play.press(Action.APPEND, Action.APPEND)
+    assert play.session.game.ready and not any(isinstance(request, Lookahead) for request in play.seen)
+    able.press(Action.APPEND)
+    assert any(isinstance(request, Lookahead) for request in able.seen)
+
+
+def test_numbers_that_are_not_exact_are_marked() -> None:
+    play = Without(Capability.EXACT_ENTROPY, Capability.EXACT_RANKS).press(Action.APPEND)
+    assert "next: entropy ≈ " in screen(play) and "rank ≈ " in screen(play)
+    play.press(Action.CURSOR_BACK)
+    assert "entropy ≈ " in screen(play) and "rank ≈ " in screen(play)
+    assert "≈" not in screen(Without().press(Action.APPEND))
+
+
+def test_what_an_engine_can_do_is_no_part_of_a_session() -> None:
+    play = Without(Capability.BATCHES)
+    assert b"capabilities" not in dump(play.session)
+    again = load(dump(play.session), play.session.game.settings)
+    assert again.game.model is not None and again.game.model.same(play.model)
+
+
+def test_a_capability_that_is_not_known_here_is_passed_over() -> None:
+    line = encode(MODEL).replace(b'["batches"', b'["mind reading","batches"')
+    assert b"mind reading" in line and decode(line) == MODEL
