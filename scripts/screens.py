@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,12 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-import pexpect
-import pyte
-
-from tokex_gguf.models.discovery import bundled_model
-
 ROOT = Path(__file__).parent.parent
+os.chdir(ROOT)
+sys.path.insert(0, str(ROOT))
+
+from tests.terminal import Terminal  # noqa: E402
+from tokex_gguf.models.discovery import bundled_model  # noqa: E402
+
 FOLDER = ROOT / "docs" / "screens"
 PROMPT = "prompts/natalia.txt"
 PATIENCE = 120.0
@@ -118,53 +118,19 @@ SCREENS = (
 )
 
 
-class Terminal:
-    """The program in a pseudo-terminal, and what its screen shows."""
+class Player(Terminal):
+    """The program in a pseudo-terminal, played by the names of `KEYS`."""
 
-    def __init__(self, arguments: list[str], columns: int, rows: int) -> None:
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PROMPT_TOOLKIT_COLOR_DEPTH")
-        }
-        environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        spawn: Any = pexpect.spawn  # has no types
-        self._child = spawn(
-            sys.executable, ["-m", "tokex_gguf", *arguments], cwd=str(ROOT), env=environment, dimensions=(rows, columns)
-        )
-        self._child.delaybeforesend = None
-
-    def press(self, keys: str) -> None:
-        """Presses keys, one after the other, without waiting."""
-        for key in keys.split():
+    def play(self, step: Step) -> None:
+        """Presses a step's keys, one after the other, and waits until the screen shows its text, and `ready`."""
+        for key in step.keys.split():
             name, _, times = key.partition("*")
-            self._child.send(KEYS.get(name, name) * int(times or 1))
+            self.press(KEYS.get(name, name) * int(times or 1))
+        self.until(lambda screen: self._shows(screen, step.shown), PATIENCE)
 
-    def wait(self, shown: str) -> None:
-        """Reads until the screen shows this text, and `ready`. Raises TimeoutError."""
-        deadline = time.monotonic() + PATIENCE
-        # A frame may come in several reads: its rest is there at once.
-        while not self._shows(shown) or self._read(0.05):
-            if time.monotonic() > deadline or not (self._read(1) or self._child.isalive()):
-                raise TimeoutError(f"{shown!r} and `ready` never stood here:\n" + "\n".join(self.screen.display))
-
-    def close(self) -> None:
-        """Quits the program."""
-        self.press("quit")
-        while self._child.isalive():
-            self._read(1)
-        self._child.close(force=True)
-
-    def _read(self, patience: float) -> bool:
-        """Takes in what comes; False where nothing has come within so many seconds."""
-        try:
-            self._stream.feed(self._child.read_nonblocking(1 << 16, timeout=patience))
-        except (pexpect.TIMEOUT, pexpect.EOF):
-            return False
-        return True
-
-    def _shows(self, text: str) -> bool:
-        lines = self.screen.display
+    @staticmethod
+    def _shows(screen: str, text: str) -> bool:
+        lines = screen.splitlines()
         # The status stands in the third line from below.
         return lines[-3].rstrip().endswith("ready") and any(text in line for line in lines)
 
@@ -306,14 +272,14 @@ def capture(screen: Screen, model: Path) -> str:
     """Plays a screen's steps; returns its picture."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--model", str(model), "--input", PROMPT, "--log", str(Path(folder) / "log")]
-        terminal = Terminal(arguments, screen.columns, screen.rows)
+        player = Player(*arguments, columns=screen.columns, rows=screen.rows, LANG="C.UTF-8")
         try:
             for step in screen.steps:
-                terminal.press(step.keys)
-                terminal.wait(step.shown)
-            return svg(terminal.screen, screen.title)
+                player.play(step)
+            return svg(player.screen, screen.title)
         finally:
-            terminal.close()
+            player.press(KEYS["quit"])
+            player.ends()
 
 
 def main() -> int:

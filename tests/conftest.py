@@ -50,6 +50,7 @@ FOUND = pytest.StashKey[Found]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-screens", action="store_true", help="write the screens in tests/ui/golden anew")
     parser.addoption("--reliability", action="store_true", help="write what the long tests find into its page in docs/")
 
 

@@ -1,0 +1,50 @@
+"""Screens as they are meant to be, in tests/ui/golden: `uv run poe golden` writes them anew.
+
+The numbers are those of an engine of arithmetic, so that they are the same on every machine. Below each line stand
+its styles: the column at which each begins.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.ui.test_view import STATES
+from tokex_gguf.ui.cells import Line, cells_of
+from tokex_gguf.ui.screen import View
+
+GOLDEN = Path(__file__).parent / "golden"
+SIZES = [(130, 40), (80, 24)]
+
+
+def told(line: Line) -> str:
+    """A line and its styles."""
+    column, styles, before = 0, [], ""
+    for style, part in line:
+        if style != before and part:
+            styles.append(f"{column}:{style.replace('class:', '') or '-'}")
+            before = style
+        column += cells_of(part)
+    text = "".join(part for _, part in line).rstrip()
+    return "\n".join([f"|{text}", *([f"~ {', '.join(styles)}"] if styles else [])])
+
+
+def drawn(name: str) -> str:
+    """A state's screen in each of the sizes."""
+    parts = []
+    for width, height in SIZES:
+        lines = View().screen(STATES[name]().session, width, height)
+        parts += [f"{width}x{height}", *map(told, lines), ""]
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_screen_is_as_it_is_meant_to_be(name: str, pytestconfig: pytest.Config) -> None:
+    path = GOLDEN / f"{name.replace(' ', '-')}.txt"
+    if pytestconfig.getoption("--renew-screens"):
+        GOLDEN.mkdir(exist_ok=True)
+        path.write_text(drawn(name), encoding="utf-8", newline="\n")
+    assert drawn(name) == path.read_text(encoding="utf-8"), "see the difference, then: uv run poe golden"
+
+
+def test_no_screen_is_left_that_nobody_draws() -> None:
+    assert {path.stem for path in GOLDEN.iterdir()} == {name.replace(" ", "-") for name in STATES}
