@@ -1,17 +1,21 @@
 """Commands by their names."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import EngineDied
+from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import commands, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import PointedAtRow, Typed
+from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.panes import help_lines
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.layers import PROBABILITY
+from tokex_gguf.values.model_entry import ModelEntry
 
 
 def asking(*typed: str) -> Play:
@@ -78,6 +82,78 @@ def test_esc_goes_back_to_where_it_was_asked_for() -> None:
     play = started("hello").press(Action.TREE, Action.COMMANDS)
     assert "go there" in " ".join(command.label for command in commands.found(play.session))
     assert isinstance(play.press(Action.CLOSE).session.screen, screens.Tree)
+
+
+def test_a_name_that_is_typed_in_full_is_the_first() -> None:
+    assert names(asking("next"))[0] == "next" and names(asking("  Pop "))[0] == "pop"
+
+
+def test_what_is_pasted_costs_no_more_than_what_is_looked_at_of_it() -> None:
+    play = asking("e " * 200_000)
+    assert "entropy" in " ".join(names(play)), "each word is looked for once"
+    play = asking("layer" + " " * 1000 + "zzz")
+    assert names(play)[0] == "layer"
+
+
+def test_before_the_prompt_is_read_the_line_can_be_edited_and_rows_chosen() -> None:
+    play = Play("hello")
+    play.asked.clear()
+    play.take(Action.COMMANDS)
+    play.take(Typed("lay"))
+    play.take(Action.ERASE)
+    assert play.session.line.text == "la" and not play.session.notice
+    play.take(PointedAtRow(1))
+    assert on(play.session, screens.Commands).row == 1
+
+
+def switching() -> Play:
+    """A game in which another model is loaded while a command's name is typed."""
+    play = started("hello")
+    play.session = replace(play.session, screen=screens.Models(), models=(ModelEntry("b.gguf", "b", "Q8_0", "1 GB"),))
+    play.take(Action.ENTER)
+    play.take(Action.COMMANDS)
+    play.take(Typed("re"))
+    return play
+
+
+def test_what_is_typed_is_text_also_where_the_model_is_switched_meanwhile() -> None:
+    play = switching()
+    play.take(Prepared("b.gguf", Fit(4096), "b"))
+    assert "not loaded while text is typed" in play.session.notice
+    play = started("hello")
+    play.session = replace(play.session, screen=screens.Models(), models=(ModelEntry("b.gguf", "b", "Q8_0", "1 GB"),))
+    play.take(Action.ENTER)
+    play.take(Prepared("b.gguf", Fit(4096), "b"))
+    play.asked.clear()
+    play.take(Action.COMMANDS)
+    play.take(Typed("re"))
+    play.take(EngineDied("boom"))  # back to the model before
+    play.take(Typed("art"))
+    assert on(play.session, screens.Commands).line.text == "reart" and len(play.session.game.prompts) == 1
+    assert on(play.session, screens.Commands).over == screens.PLAY
+
+
+def listed(*names: str) -> ListedModels:
+    return ListedModels(tuple(ModelEntry(name, name, "Q4_0", "1 GB") for name in names))
+
+
+def test_a_list_of_models_that_comes_below_the_line_keeps_its_selection() -> None:
+    play = started("hello").press(Action.MODELS, Action.COMMANDS)
+    play.take(listed("a.gguf", "fake.gguf"))
+    play.press(Typed("load"), Action.ENTER)
+    assert play.session.notice == "this is the model that is played"
+    play = started("hello").press(Action.MODELS, Action.COMMANDS)
+    play.take(listed())
+    assert "no model was found" in play.session.notice
+    assert play.press(Action.CLOSE).session.screen == screens.PLAY
+
+
+def test_an_engine_that_dies_closes_the_list_below_the_line() -> None:
+    play = started("hello").press(Action.TREE, Action.COMMANDS)
+    play.take(EngineDied("SIGSEGV"))
+    assert "Esc, then r, restarts it" in play.session.notice
+    play.press(Action.CLOSE, Action.RESTART)
+    assert play.session.game.engine is EngineStatus.READY
 
 
 def test_a_row_is_the_helps_own() -> None:

@@ -29,7 +29,20 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Beat, Go, Message, Quit, Save, Saved, SaveFailed, Send, Start, Typed, Unbound
+from tokex_gguf.play.messages import (
+    Beat,
+    Go,
+    Message,
+    Quit,
+    Remark,
+    Save,
+    Saved,
+    SaveFailed,
+    Send,
+    Start,
+    Typed,
+    Unbound,
+)
 from tokex_gguf.play.session import (
     BEAT,
     SILENT_AFTER,
@@ -1079,3 +1092,16 @@ def sequences(count: int, length: int, figure: Figure) -> None:
 
 def test_long_sequences_do_what_the_plain_rules_say(figure: Figure) -> None:
     sequences(10, 200, figure)
+
+
+def test_a_question_that_no_longer_stands_on_the_line_is_not_answered() -> None:
+    play = started()
+    play.take(Action.APPEND)
+    play.take(Action.RESTART)
+    asked = play.session.notice
+    assert "press r again" in asked
+    play.take(Remark("something else"))
+    play.take(Action.RESTART)
+    assert play.session.notice == asked and not any(isinstance(effect, Start) for effect in play.effects)
+    play.take(Action.RESTART)
+    assert any(isinstance(effect, Start) for effect in play.effects)

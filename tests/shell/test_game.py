@@ -6,13 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.fake import started
+from tokex_gguf.cli.main import _resumed
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong, Request
+from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.messages import Heard, Save, SaveFailed, Start
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
@@ -124,3 +128,15 @@ def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Runtime)
     game._connect = refuse
     with pytest.raises(OSError, match="Too many"):
         game._carry_out([Start(1)])
+
+
+def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(tmp_path: Path) -> None:
+    def refuse(_: Callable[[Delivery], None]) -> Engine:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = started("hello").session
+    other = replace(before.game.settings, model="b.gguf")
+    session = _resumed(before, other, Fit(4096), "f16")
+    assert session.game.settings.model == "b.gguf" and "fake.gguf" in session.other_games
+    with pytest.raises(OSError, match="Too many"):
+        Runtime(session, folder=tmp_path, connect=refuse).start()

@@ -375,7 +375,8 @@ def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     session, _ = prepared(
         replace(session, game=replace(session.game, settings=settings), preparing=started.model), chosen
     )
-    return session
+    # The engine is started as that of any other game: by the first message.
+    return replace(session, engines=0, game=replace(session.game, address=0))
 
 
 def _same_file(one: str, other: str) -> bool:

@@ -19,7 +19,11 @@ Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    return "" if session.game.prompts or isinstance(session.screen, screens.Help | screens.Models) else UNREAD
+    return (
+        ""
+        if session.game.prompts or isinstance(session.screen, screens.Help | screens.Commands | screens.Models)
+        else UNREAD
+    )
 
 
 def as_ever(_: Session) -> None:

@@ -56,9 +56,10 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
 from tokex_gguf.play.rules import model_switch, text_entry, view_options
+from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
-from tokex_gguf.play.screens import PLAY, Name, Play, TypingScreen
+from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
 from tokex_gguf.values.tokens import visible
 
@@ -401,8 +402,8 @@ def died(session: Session, message: EngineDied) -> Outcome:
         safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
     notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
     session = view_options.without_engine(session)
-    if not typing:
-        session = session.turned(PLAY)
+    if not typing or isinstance(typing, Commands):
+        session = with_under(session, PLAY)
     return replace(
         session,
         game=replace(session.game, engine=EngineStatus.DEAD, fault=message.reason, fault_at_start=starting),

@@ -19,7 +19,13 @@ def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
     if isinstance(message, InternalError):  # before all that may have failed
         return replace(session, notice=INTERNAL_ERROR), []
-    session, effects = act(session, message) if isinstance(message, PLAYERS) else hear(session, message)
+    if isinstance(message, PLAYERS):
+        session, effects = act(session, message)
+    else:
+        asked = session.notice
+        session, effects = hear(session, message)
+        if session.confirm and session.notice != asked:
+            session = replace(session, confirm=None)  # the question does not stand there any more
     if session.game.prompts:
         session.game.prompt.tip.visit()
     for more in (look_ahead, check):

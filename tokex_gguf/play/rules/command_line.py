@@ -9,6 +9,9 @@ from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.screens import Commands, Screen
 from tokex_gguf.play.session import Session
 
+LONGEST = 200
+"""Characters that are looked at: what is pasted may be longer."""
+
 Rows: TypeAlias = Callable[[Screen], Sequence[Command]]
 """The commands of a screen."""
 
@@ -16,6 +19,18 @@ Rows: TypeAlias = Callable[[Screen], Sequence[Command]]
 def open_commands(session: Session) -> Outcome:
     """Lists the commands of the present screen."""
     return replace(session, screen=Commands(over=session.screen)), []
+
+
+def under(session: Session) -> Screen:
+    """The screen that commands are listed for; else the one that is used."""
+    current = session.current
+    return current.over if isinstance(current, Commands) else current
+
+
+def with_under(session: Session, screen: Screen) -> Session:
+    """The session with another screen in that place. What is typed into the line of commands stays."""
+    current = session.current
+    return session.turned(replace(current, over=screen) if isinstance(current, Commands) else screen)
 
 
 def close(session: Session) -> Outcome:
@@ -26,10 +41,13 @@ def close(session: Session) -> Outcome:
 def found(session: Session, rows: Rows) -> list[Command]:
     """The commands that have all words that are typed, those with such a name first."""
     screen = _screen(session)
-    words = screen.line.text.casefold().split()
+    text = " ".join(screen.line.text[:LONGEST].casefold().split())
+    words = set(text.split())
 
     def place(command: Command) -> int:
-        """Where it has them: 0 in its name, 1 in what is told of it, 2 nowhere."""
+        """Where it has them: -1 as its name, 0 in its name, 1 in what is told of it, 2 nowhere."""
+        if command.name == text:
+            return -1
         name, told = f"{command.name} {command.label}".casefold(), f"{command.topic} {command.help}".casefold()
         return 0 if all(word in name for word in words) else 1 if all(word in name + told for word in words) else 2
 

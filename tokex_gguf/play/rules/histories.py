@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.screens import PLAY, Input, Name, Search, TypingScreen
+from tokex_gguf.play.screens import PLAY, Commands, Input, Name, Search, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
 
@@ -25,7 +25,7 @@ def with_history(session: Session, kind: type[TypingScreen], changed: History) -
 def put_aside(session: Session) -> Session:
     """The session in which nothing is typed; the text in the line comes back the next time."""
     typing = session.on(TypingScreen)
-    if typing is None:
+    if typing is None or isinstance(typing, Commands):
         return session
     kind, text = type(typing), typing.line.text
     if kind is Name and text == session.name:

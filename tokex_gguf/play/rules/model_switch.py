@@ -10,6 +10,7 @@ from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
+from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
@@ -27,20 +28,21 @@ def models(session: Session) -> Outcome:
 
 def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     """The new list is there: what was selected in the one before stays selected."""
-    screen = session.on(Models)
-    if screen is None:
+    screen = under(session)
+    if not isinstance(screen, Models):
         return replace(session, models=entries)
     if not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
     selected = before[screen.row] if screen.row < len(before) else session.game.settings.model
-    return replace(session, models=entries).turned(replace(screen, row=_line_of(selected, entries)))
+    return with_under(replace(session, models=entries), replace(screen, row=_line_of(selected, entries)))
 
 
 def not_listed(session: Session, reason: str) -> Session:
     """There is no list to choose from: nobody looks for one any more."""
+    looking = isinstance(under(session), Models)
     session = replace(session, models=(), notice=reason)
-    return session.turned(PLAY) if session.on(Models) else session
+    return with_under(session, PLAY) if looking else session
 
 
 def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
@@ -116,13 +118,13 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
     session = replace(
         session,
         game=replace(there, address=present.address),
-        screen=PLAY,
         other_games=other_games,
         origin=origin,
         preparing="",
+        confirm=None,
         notice=notice,
     )
-    return begin(session, again=again)
+    return begin(with_under(session, PLAY), again=again)
 
 
 def way_back(session: Session) -> str:
@@ -161,7 +163,7 @@ def adopted(session: Session, model: Loaded) -> Session:
         return session
     game = replace(session.other_games[file], settings=session.game.settings, address=session.game.address)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
-    return replace(session, game=game, screen=PLAY, other_games=other_games)
+    return with_under(replace(session, game=game, other_games=other_games), PLAY)
 
 
 def _resting(game: Game) -> Game:

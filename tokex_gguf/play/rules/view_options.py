@@ -77,7 +77,7 @@ def restart(session: Session) -> Outcome:
     """
     if session.game.engine is not EngineStatus.DEAD and not session.game.silence:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
-            return replace(session, notice="the engine answers: there is nothing to restart"), []
+            return replace(session, confirm=None, notice="the engine answers: there is nothing to restart"), []
         if session.confirm is not Action.RESTART:
             return replace(session, confirm=Action.RESTART, notice=CONFIRM), []
     return started_anew(session)
