@@ -4,19 +4,18 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
-from llama_cpp import llama_cpp
 
 from tests import figures
 from tests.figures import Figure
 from tests.tiny_models import MODELS
-from tokex_gguf.engine.worker import logits_cache
-from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Llama
 from tokex_gguf.models.discovery import bundled_model
+
+if TYPE_CHECKING:  # pure tests run without llama.cpp
+    from tokex_gguf.engine.worker.evaluator import Evaluator
+    from tokex_gguf.engine.worker.llama import Llama
 
 
 class Found:
@@ -151,12 +150,15 @@ def model_path() -> Path:
     return path
 
 
-Loader = Callable[..., Llama]
+Loader: TypeAlias = "Callable[..., Llama]"
 
 
 @pytest.fixture(scope="session")
 def load(model_path: Path) -> Loader:
     """Loads the real model into a new context."""
+
+    from tokex_gguf.engine.worker.abort import Abort
+    from tokex_gguf.engine.worker.llama import Llama
 
     def load_model(context: int = 0, abort: Abort | None = None) -> Llama:
         return Llama(model_path, context=context, threads=0, progress=lambda _: None, abort=abort or Abort())
@@ -165,14 +167,16 @@ def load(model_path: Path) -> Loader:
 
 
 @pytest.fixture(scope="session")
-def llama(load: Loader) -> Llama:
+def llama(load: Loader) -> "Llama":
     """A context of the real model that tests share."""
     return load()
 
 
 @pytest.fixture
-def evaluator(llama: Llama) -> Evaluator:
+def evaluator(llama: "Llama") -> "Evaluator":
     """An evaluator that knows of no cached path."""
+    from tokex_gguf.engine.worker.evaluator import Evaluator
+
     for sequence in range(llama.sequences):
         llama.cut(sequence, 0)
     return Evaluator(llama)
@@ -191,6 +195,8 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Flash attention adds up in half precision, in the cells' order.
     """
+    from llama_cpp import llama_cpp
+
     default = llama_cpp.llama_context_default_params
 
     def params() -> llama_cpp.llama_context_params:
@@ -205,4 +211,6 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is answered from logits that were kept: every answer is decoded."""
+    from tokex_gguf.engine.worker import logits_cache
+
     monkeypatch.setattr(logits_cache, "MOST", 0)

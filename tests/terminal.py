@@ -4,13 +4,13 @@ import os
 import re
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pexpect
 import pyte
+import pytest
 
 from tokex_gguf.ui.theme import styles
 
@@ -34,6 +34,10 @@ class Terminal:
         keep: tuple[str, ...] = (),
         **more: str,
     ) -> None:
+        if sys.platform == "win32":
+            pytest.skip("there are no pseudo-terminals here")
+        import termios
+
         command = command or [sys.executable, "-m", "tokex_gguf", *arguments]
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **more}
         for name in {"NO_COLOR"} - set(keep):

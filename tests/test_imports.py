@@ -4,6 +4,7 @@ Read from the sources, so that an import inside a function counts as well.
 """
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -162,3 +163,14 @@ def test_only_declared_packages() -> None:
     declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2"}
     used = {name.split(".")[0] for module in FILES for name in foreign(module)}
     assert used - set(sys.stdlib_module_names) == declared
+
+
+WITHOUT_LLAMA = ("tests/values", "tests/play", "tests/sessions", "tests/shell")
+
+
+def test_pure_tests_run_without_llama_cpp() -> None:
+    """They are collected, which imports all that they need, where there is none."""
+    program = "import sys; sys.modules['llama_cpp'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", "-n", "0", *WITHOUT_LLAMA]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -322,6 +321,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path, keeper: Keeper, told: Told) ->
     small = next(n for n in range(1, 100) if len(padding(n)) < 10_000)
     large = next(n for n in range(1, 100) if len(padding(n)) > 100_000)
     assert save(keeper, small)
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
