@@ -30,6 +30,7 @@ from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 
@@ -101,7 +102,7 @@ class Play:
     """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
 
     def __init__(self, text: str = "hello", **settings: object) -> None:
-        self.session = Session(Game(Settings(text=text, model="fake.gguf", **settings)))  # type: ignore[arg-type]
+        self.session = Session(Game(Settings(text=text, model=GgufFile("fake.gguf"), **settings)))  # type: ignore[arg-type]
         self.asked: list[Request] = []
         self.effects: list[Effect] = []
         self.checks: list[Check] = []

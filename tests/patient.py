@@ -8,6 +8,7 @@ from tokex_gguf.play.messages import Message
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values.model_ref import GgufFile
 
 TEXT = "once upon a time there was the cat and one answer"
 
@@ -17,7 +18,7 @@ class Patient:
 
     def __init__(self, folder: Path, model: Path, text: str = TEXT, **settings: object) -> None:
         values: dict[str, object] = {"threads": 1, "lookahead": 2, **settings}
-        self.game = Runtime(Session(Game(Settings(text, str(model), **values))), folder=folder)  # type: ignore[arg-type]
+        self.game = Runtime(Session(Game(Settings(text, GgufFile(str(model)), **values))), folder=folder)  # type: ignore[arg-type]
         self._news = threading.Event()
         self.game.notify = self._news.set
         self.game.start()

@@ -28,6 +28,7 @@ from tokex_gguf.ui.screen_table import PANES, Pane
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece, label
 
 LETTERS = "abcdefghijklmnop"
@@ -63,7 +64,7 @@ class Dice:
 
 
 def test_an_engine_is_one_class(tmp_path: Path) -> None:
-    runtime = Runtime(Session(Game(Settings("ab", "dice"))), folder=tmp_path, connect=Dice)
+    runtime = Runtime(Session(Game(Settings("ab", GgufFile("dice")))), folder=tmp_path, connect=Dice)
     runtime.start()
     while runtime.receive():
         pass

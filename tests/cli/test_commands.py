@@ -16,6 +16,7 @@ from tokex_gguf.cli import commands
 from tokex_gguf.engine.worker.llama import default_threads
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.sessions import codec
+from tokex_gguf.values.model_ref import GgufFile
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,8 @@ def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest
     game = started("abc").session
     names = {"one": "maker/model:Q8_0", "two": "", "three": "\x1b[2J" + "x" * 200 + "/end.gguf"}
     for name, asked in names.items():
-        session = replace(game, game=replace(game.game, settings=replace(game.game.settings, asked=asked)))
+        settings = replace(game.game.settings, model=GgufFile("fake.gguf", asked))
+        session = replace(game, game=replace(game.game, settings=settings))
         (folder / f"{name}.json").write_bytes(codec.dump(session))
     assert commands.run("sessions", []) == 0
     lines = {line.split()[3]: line for line in capsys.readouterr().out.splitlines()}

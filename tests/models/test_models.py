@@ -18,6 +18,7 @@ from tokex_gguf.models import hub as hub_module
 from tokex_gguf.models import resolve as model_resolve
 from tokex_gguf.models.resolve import DownloadFailed, UnknownModel, played, resolve
 from tokex_gguf.sessions import codec
+from tokex_gguf.values.model_ref import GgufFile
 
 REPO, FILE = DEFAULT_MODEL.split(":")
 
@@ -271,7 +272,8 @@ def test_a_session_fetches_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest
     folder = tmp_path / "state" / "tokex-gguf" / "sessions"
     folder.mkdir(parents=True)
     session = replace(
-        game.session, game=replace(game.session.game, settings=replace(game.session.game.settings, model=DEFAULT_MODEL))
+        game.session,
+        game=replace(game.session.game, settings=replace(game.session.game.settings, model=GgufFile(DEFAULT_MODEL))),
     )
     (folder / "a.json").write_bytes(codec.dump(session))
     terminal = Terminal("--session", "a", columns=200)

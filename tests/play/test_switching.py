@@ -30,6 +30,7 @@ from tokex_gguf.play.session import EngineStatus, Game
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import GgufFile
 
 HEADER = Header(
     version=3,
@@ -107,7 +108,7 @@ def test_what_cannot_be_chosen_says_why() -> None:
     assert play.session.notice == "bad.gguf cannot be used: it ends too early"
     play = listed().press(Action.DOWN, Action.ENTER)
     play.take(NotPrepared("other.gguf", "other.gguf: it needs 9 GB"))
-    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.game.settings.model == "fake.gguf"
+    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.game.settings.model.path == "fake.gguf"
 
 
 def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
@@ -127,19 +128,22 @@ def _relisted(play: Play) -> Play:
     return play
 
 
+FAKE = GgufFile("fake.gguf", "maker/fake:Q8_0")
+
+
 def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
     play = listed()
     play.session = replace(
         play.session,
-        game=replace(play.session.game, settings=replace(play.session.game.settings, asked="maker/fake:Q8_0")),
+        game=replace(play.session.game, settings=replace(play.session.game.settings, model=FAKE)),
     )
     chosen(play)
-    assert play.session.game.settings.model == "other.gguf"
+    assert play.session.game.settings.model.path == "other.gguf"
     play.take(OTHER)
-    assert play.answer().session.other_games["fake.gguf"].settings.asked == "maker/fake:Q8_0"
+    assert play.answer().session.other_games["fake.gguf"].settings.model.asked == "maker/fake:Q8_0"
     play.session = replace(play.session, preparing="fake.gguf")
     play.take(Prepared("fake.gguf", Fit(0, 5000)))
-    assert play.session.game.settings.model == "fake.gguf" and play.session.game.settings.asked == "maker/fake:Q8_0"
+    assert play.session.game.settings.model == FAKE
 
 
 def test_a_new_listing_moves_no_selection() -> None:
@@ -196,7 +200,7 @@ def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) ->
     play.take(fault)
     assert not any(isinstance(effect, Quit) for effect in play.effects)
     play.answer()
-    assert play.session.game.ready and play.session.game.settings.model == "fake.gguf"
+    assert play.session.game.ready and play.session.game.settings.model.path == "fake.gguf"
     assert "back to the model before" in play.session.notice
     # If that one fails as well, nothing goes round in circles.
     play.take(EngineDied("SIGSEGV"))
@@ -294,7 +298,7 @@ def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -
     play.take(Loading(0.5))
     play.take(fault)
     play.answer()
-    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
     assert game(play.session.other_games["other.gguf"]) == there
     again(play, "other.gguf").answer()
     assert game(play.session.game) == there
@@ -346,9 +350,9 @@ def test_only_the_model_chosen_last_is_loaded() -> None:
         assert Prepare(file, file) in play.effects
     play.take(NotPrepared("other.gguf", "it needs 9 GB"))
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
     play.take(Prepared("third.gguf", Fit(0)))
-    assert play.session.game.settings.model == "third.gguf"
+    assert play.session.game.settings.model.path == "third.gguf"
 
 
 def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
@@ -358,7 +362,7 @@ def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
     play.take(Action.CURSOR_TIP)
     assert "the model stays" in play.session.notice
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.game.settings.model == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
 
 
 def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None:

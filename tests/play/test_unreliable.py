@@ -69,6 +69,7 @@ from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -220,7 +221,7 @@ class World:
         self.seed = seed
         lookahead = self.chance.choice([0, 3])
         self.session = Session(
-            Game(Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=4, lookahead=lookahead))
+            Game(Settings("hello", GgufFile("fake.gguf"), tokens_to_show=12, max_prompts=4, lookahead=lookahead))
         )
         self.engine = FakeEngine()
         self.outside: list[Message] = []
@@ -257,7 +258,7 @@ class World:
         self.steps += 1
         before = self.session
         self.session, effects = update(before, heard(before, message))
-        self.switches += self.session.game.settings.model != before.game.settings.model
+        self.switches += self.session.game.settings.model.key != before.game.settings.model.key
         self.deaths += self.session.game.engine is EngineStatus.DEAD and before.game.engine is not EngineStatus.DEAD
         self._carry_out(effects)
         self._compare(before, message)
@@ -333,14 +334,14 @@ class World:
 
     def _compare(self, before: Session, message: Message | Reply | EngineDied) -> None:
         session = self.session
-        file = session.game.settings.model
+        file = session.game.settings.model.key
         player = isinstance(message, Action | Typed | Go | PointedAtRow | PointedAtToken)
-        if file == before.game.settings.model:
+        if file == before.game.settings.model.key:
             if before.game.prompts:
                 self._own(before, session, message, player=player)
         elif before.game.prompts:
             # What is left is kept, to the last node, and comes back so.
-            assert game(session.other_games[before.game.settings.model]) == game(before.game)
+            assert game(session.other_games[before.game.settings.model.key]) == game(before.game)
             if file in self.games:
                 assert game(session.game) == self.games[file]
         else:

@@ -23,6 +23,7 @@ from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.sessions.autosave import Autosave, Rescued
 from tokex_gguf.sessions.store import Slot
+from tokex_gguf.values.model_ref import GgufFile
 
 NATALIA = Path(__file__).parent.parent.parent / "prompts" / "natalia.txt"
 
@@ -65,7 +66,7 @@ def played() -> Terminal:
 
 def looks_back(path: Path) -> bool:
     """Whether the session in a file is the one that `played` leaves."""
-    session = codec.load(path.read_bytes(), Settings("", ""))
+    session = codec.load(path.read_bytes(), Settings("", GgufFile("")))
     return len(session.game.prompts) == 2 and session.game.prompts[1].cursor is not None
 
 
@@ -261,7 +262,7 @@ def test_failures_are_told_and_the_game_goes_on(tmp_path: Path) -> None:
     assert reason
     end = autosave.close(5.0, threading.Event(), lambda: None)
     assert told and isinstance(end, Rescued)
-    assert codec.load(end.path.read_bytes(), Settings("", "")).game.prompt.tip.depth == 5
+    assert codec.load(end.path.read_bytes(), Settings("", GgufFile(""))).game.prompt.tip.depth == 5
     end.path.unlink()
     play.take(SaveFailed(reason))
     assert play.session.notice.startswith("not saved: ")

@@ -14,6 +14,7 @@ from tests.commands import run
 from tests.terminal import Terminal
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import codec
+from tokex_gguf.values.model_ref import GgufFile
 
 READY = r" ready"
 
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def saved(folder: Path) -> dict[str, Session]:
     """The sessions on the disk, by name."""
     newest = (path for path in folder.glob("*.json") if not path.name.endswith(".1.json"))
-    return {path.stem: codec.load(path.read_bytes(), Settings("", "")) for path in newest}
+    return {path.stem: codec.load(path.read_bytes(), Settings("", GgufFile(""))) for path in newest}
 
 
 def begin(*arguments: str, program: str = "", **more: str) -> Terminal:
@@ -244,7 +245,7 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     terminal.shows(READY)
     quits(terminal)
     (session,) = saved(folder).values()
-    assert not session.other_games and session.game.settings.model.endswith("moved.gguf")
+    assert not session.other_games and session.game.settings.model.path.endswith("moved.gguf")
 
 
 # --- two programs
@@ -355,7 +356,7 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     assert "No space left on device" in said
     (rescued,) = tmp_path.glob("tokex-gguf-*.json")
     assert rescued.stat().st_mode & 0o777 == 0o600
-    assert codec.load(rescued.read_bytes(), Settings("", "")).game.prompt.tip.depth == 6
+    assert codec.load(rescued.read_bytes(), Settings("", GgufFile(""))).game.prompt.tip.depth == 6
     assert str(rescued) in re.sub(r"\s", "", said) and saved(folder) == {}
     # It goes on as the line says, and once there is room the fault is over.
     name = rescued.stem

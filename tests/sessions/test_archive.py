@@ -34,6 +34,7 @@ from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -145,7 +146,7 @@ def test_an_interrupted_evaluation_is_asked_for_again() -> None:
 
 def test_floats_and_bytes_keep_every_bit() -> None:
     values = [-5e-324, -0.0, -0.1, -1 / 3, -745.1, -1e300, -math.inf]
-    session = Session(Game(Settings("x", "m"), model=LOADED))
+    session = Session(Game(Settings("x", GgufFile("m")), model=LOADED))
     session.game.pieces.update({token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)})
     tip = session.game.root.child(0)
     tip.attach(Distribution.of(math.pi, range(7), values))
@@ -159,7 +160,7 @@ def test_floats_and_bytes_keep_every_bit() -> None:
 
 
 def test_deep_and_wide_trees() -> None:
-    session = Session(Game(Settings("x", "m"), model=replace(LOADED, vocab_size=5000)))
+    session = Session(Game(Settings("x", GgufFile("m")), model=replace(LOADED, vocab_size=5000)))
     session.game.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
     tip = session.game.root.descend([1] * 20_000)
     tip.visit()
@@ -188,9 +189,11 @@ def test_empty_nodes_are_left_out_unless_something_refers_to_them() -> None:
 
 
 def test_the_file_of_the_model_is_kept_where_none_is_given() -> None:
-    session = replace(started().session, game=replace(started().session.game, settings=Settings("x", "a/\udcff.gguf")))
-    assert load(dump(session), Settings("y", "")).game.settings.model == "a/\udcff.gguf"
-    assert load(dump(session), Settings("y", "other.gguf")).game.settings.model == "other.gguf"
+    session = replace(
+        started().session, game=replace(started().session.game, settings=Settings("x", GgufFile("a/\udcff.gguf")))
+    )
+    assert load(dump(session), Settings("y", GgufFile(""))).game.settings.model.path == "a/\udcff.gguf"
+    assert load(dump(session), Settings("y", GgufFile("other.gguf"))).game.settings.model.path == "other.gguf"
 
 
 KEYS = st.lists(
@@ -408,7 +411,7 @@ def sealed(body: object) -> bytes:
 def refused(data: bytes) -> str:
     """Why it is refused, in one line."""
     with pytest.raises(BadArchive) as info:
-        load(data, Settings("x", "m"))
+        load(data, Settings("x", GgufFile("m")))
     reason = str(info.value)
     assert reason and "\n" not in reason and len(reason) < 200
     return reason
@@ -417,7 +420,7 @@ def refused(data: bytes) -> str:
 def only_bad_archives(data: bytes) -> bool:
     """Whether it is read; anything but BadArchive is a failure. What is read can be drawn and played."""
     try:
-        session = load(data, Settings("x", "m", lookahead=2))
+        session = load(data, Settings("x", GgufFile("m"), lookahead=2))
     except BadArchive:
         return False
     if session.game.prompts:
@@ -582,7 +585,7 @@ def test_two_nodes_for_one_path() -> None:
 def test_fields_that_are_not_known_are_passed_over() -> None:
     body = body_of(DATA)
     body["later"] = body["nodes"]["later"] = [1]
-    assert dump(load(sealed(body), Settings("x", "fake.gguf"))) == DATA
+    assert dump(load(sealed(body), Settings("x", GgufFile("fake.gguf")))) == DATA
 
 
 # --- several models
@@ -593,8 +596,8 @@ def with_others() -> Session:
     play = played()
     other, third = played().session.game, started("abc").press(Action.APPEND, Action.COPY).session.game
     waiting = {
-        "other.gguf": replace(other, settings=replace(other.settings, model="other.gguf")),
-        "third.gguf": replace(third, settings=replace(third.settings, model="third.gguf")),
+        "other.gguf": replace(other, settings=replace(other.settings, model=GgufFile("other.gguf"))),
+        "third.gguf": replace(third, settings=replace(third.settings, model=GgufFile("third.gguf"))),
     }
     return replace(play.session, other_games=waiting)
 
@@ -613,7 +616,7 @@ def games(session: Session) -> dict[str, Any]:
     for game in (session.game, *session.other_games.values()):
         removed = [(place, path(prompt)) for place, prompt in game.removed]
         scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
-        found[game.settings.model] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
+        found[game.settings.model.path] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
     return found
 
 
@@ -621,18 +624,18 @@ def test_what_models_were_asked_for_as_comes_back() -> None:
     session = with_others()
     name = "maker/model:\udcff\x1b" + "é" * 300
     other_games = {
-        file: replace(game, settings=replace(game.settings, asked=f"as {file}"))
+        file: replace(game, settings=replace(game.settings, model=GgufFile(file, f"as {file}")))
         for file, game in session.other_games.items()
     }
     session = replace(
         session,
-        game=replace(session.game, settings=replace(session.game.settings, asked=name)),
+        game=replace(session.game, settings=replace(session.game.settings, model=GgufFile("fake.gguf", name))),
         other_games=other_games,
     )
     data = dump(session)
-    again = load(data, Settings("", "", asked="not this"))
-    assert again.game.settings.asked == name
-    assert {file: game.settings.asked for file, game in again.other_games.items()} == {
+    again = load(data, Settings("", GgufFile("", "not this")))
+    assert again.game.settings.model.asked == name
+    assert {file: game.settings.model.asked for file, game in again.other_games.items()} == {
         file: f"as {file}" for file in other_games
     }
     assert dump(again) == data
@@ -646,15 +649,15 @@ def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
     for other in document["others"]:
         del other["asked"]
     data = codec.seal(json.dumps(document, separators=(",", ":")).encode())
-    again = load(data, Settings("", ""))
-    assert {game.settings.asked for game in (again.game, *again.other_games.values())} == {""}
+    again = load(data, Settings("", GgufFile("")))
+    assert {game.settings.model.asked for game in (again.game, *again.other_games.values())} == {""}
     about = summary.parse(data[: summary.LENGTH])
     assert about and about.asked == "" and about.model == "Fake"
 
 
 def test_the_games_of_all_models_come_back() -> None:
     session = with_others()
-    again = load(dump(session), Settings("", ""))
+    again = load(dump(session), Settings("", GgufFile("")))
     assert games(again) == games(session) and list(again.other_games) == ["other.gguf", "third.gguf"]
     assert dump(again) == dump(session)
     assert all(other.model is not None and other.pieces for other in again.other_games.values())
@@ -667,7 +670,7 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
     encode = codec._encode
 
     def counted(one: Game) -> Any:
-        calls.append(one.settings.model)
+        calls.append(one.settings.model.path)
         return encode(one)
 
     monkeypatch.setattr(codec, "_encode", counted)
@@ -675,19 +678,19 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
     session = replace(
         session, other_games={**session.other_games, "third.gguf": replace(session.other_games["third.gguf"], active=0)}
     )
-    assert games(load(encoder.encode(session, stamp), Settings("", ""))) == games(session)
+    assert games(load(encoder.encode(session, stamp), Settings("", GgufFile("")))) == games(session)
     assert calls == ["fake.gguf", "fake.gguf", "third.gguf"]
 
 
 def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
     session = with_others()
     loading = Session(
-        Game(replace(session.game.settings, model="new.gguf")),
+        Game(replace(session.game.settings, model=GgufFile("new.gguf"))),
         other_games={**session.other_games, "fake.gguf": session.game},
         origin="fake.gguf",
     )
-    again = load(dump(loading), Settings("", ""))
-    assert again.game.settings.model == "fake.gguf" and games(again) == games(session)
+    again = load(dump(loading), Settings("", GgufFile("")))
+    assert again.game.settings.model.path == "fake.gguf" and games(again) == games(session)
 
 
 def test_one_game_of_a_file(figure: Figure) -> None:
@@ -854,4 +857,4 @@ def test_an_edited_text_that_is_no_prompt_yet_is_there_the_next_day() -> None:
 def test_a_damaged_text_is_refused(name: str, value: object) -> None:
     document = json.loads(dump(started("hello").session))["session"]
     with pytest.raises(BadArchive, match=name):
-        load(seal(json.dumps({**document, name: value}).encode()), Settings("", "fake.gguf"))
+        load(seal(json.dumps({**document, name: value}).encode()), Settings("", GgufFile("fake.gguf")))

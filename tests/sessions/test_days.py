@@ -27,6 +27,7 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import NoSession, Refused, Slot
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system import files
+from tokex_gguf.values.model_ref import GgufFile
 
 SEED = int(os.environ.get("DAYS_SEED", "1"))
 MOST, NEWEST = 12, 3
@@ -129,12 +130,12 @@ class Program:
 
 def state(session: Session) -> bytes:
     """A session without the stamp of its file."""
-    return codec.dump(codec.load(codec.dump(session), Settings("", "")))
+    return codec.dump(codec.load(codec.dump(session), Settings("", GgufFile(""))))
 
 
 def loaded(data: bytes) -> tuple[Session, int]:
     about = summary.parse(data[: summary.LENGTH])
-    return codec.load(data, Settings("", "")), about.moves if about else 0
+    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
 
 
 def weight(folder: Path, name: str) -> int:
@@ -244,7 +245,7 @@ class World:
             case Kept(name, _):
                 self.known[name] = Record([state(session)], weight(self.folder, name))
             case Rescued(path, _, _):
-                assert state(codec.load(path.read_bytes(), Settings("", ""))) == state(session)
+                assert state(codec.load(path.read_bytes(), Settings("", GgufFile("")))) == state(session)
                 path.unlink()
             case Lost(reason):
                 raise AssertionError(reason)

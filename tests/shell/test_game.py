@@ -21,6 +21,7 @@ from tokex_gguf.play.messages import Heard, Save, SaveFailed, Start
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
+from tokex_gguf.values.model_ref import GgufFile
 
 
 class Mute:
@@ -37,7 +38,7 @@ class Mute:
 
 @pytest.fixture
 def game(tmp_path: Path) -> Runtime:
-    game = Runtime(Session(Game(Settings(text="hello", model="fake.gguf"))), folder=tmp_path)
+    game = Runtime(Session(Game(Settings(text="hello", model=GgufFile("fake.gguf")))), folder=tmp_path)
     game._engines = {1: Mute()}
     return game
 
@@ -135,8 +136,8 @@ def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(t
         raise OSError(errno.EMFILE, "Too many open files")
 
     before = started("hello").session
-    other = replace(before.game.settings, model="b.gguf")
+    other = replace(before.game.settings, model=GgufFile("b.gguf"))
     session = _resumed(before, other, Fit(4096), "f16")
-    assert session.game.settings.model == "b.gguf" and "fake.gguf" in session.other_games
+    assert session.game.settings.model.path == "b.gguf" and "fake.gguf" in session.other_games
     with pytest.raises(OSError, match="Too many"):
         Runtime(session, folder=tmp_path, connect=refuse).start()

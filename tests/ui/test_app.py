@@ -27,6 +27,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
+from tokex_gguf.values.model_ref import GgufFile
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
 
@@ -94,7 +95,7 @@ def played(tmp_path: Path) -> Callable[[Callable[[Player], Awaitable[None]]], Ru
         with create_pipe_input() as keys, create_app_session(input=keys, output=Canvas()):
             output = Canvas()
             game = Runtime(
-                Session(Game(Settings("hello", "fake.gguf"))), folder=tmp_path / "prompts", connect=FakeEngine
+                Session(Game(Settings("hello", GgufFile("fake.gguf")))), folder=tmp_path / "prompts", connect=FakeEngine
             )
             app = App(game, keys, output)
             game.start()

@@ -37,6 +37,7 @@ from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
+from tokex_gguf.values.model_ref import GgufFile
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
 
@@ -102,7 +103,9 @@ class Typist:
 
         self._stream = os.fdopen(slave, "r")
         self.canvas = Canvas()
-        settings = Settings("hello", "fake.gguf", tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once")
+        settings = Settings(
+            "hello", GgufFile("fake.gguf"), tokens_to_show=12, max_prompts=3, lookahead=lookahead, example="Once"
+        )
         self.game = Runtime(Session(Game(settings)), folder=folder, connect=Engine)
         # Escape alone is known by what does not follow.
         self.app = App(self.game, Keyboard(self._stream, escape_wait=0.001), self.canvas)

@@ -20,6 +20,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
+from tokex_gguf.values.model_ref import GgufFile
 
 SEED = int(os.environ.get("RESIZING_SEED", "1"))
 LARGEST = 500
@@ -62,7 +63,9 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
         output = Canvas()
         text = "hello 日本 world\n" * 12
         game = Runtime(
-            Session(Game(Settings(text, "fake.gguf", lookahead=0, example="Once"))), folder=folder, connect=FakeEngine
+            Session(Game(Settings(text, GgufFile("fake.gguf"), lookahead=0, example="Once"))),
+            folder=folder,
+            connect=FakeEngine,
         )
         app = App(game, keys, output)
         game.start()

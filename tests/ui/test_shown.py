@@ -33,6 +33,7 @@ from tokex_gguf.sessions import codec
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.model_ref import GgufFile
 
 SEED = int(os.environ.get("SHOWN_SEED", "1"))
 ROWS, COLUMNS = 260, 130
@@ -142,7 +143,7 @@ def shelve(path: Path, share: float) -> Shelf:
     chance = random.Random(SEED)
     pieces = {token: model.vocabulary.piece(token) for token in range(model.vocabulary.size)}
     shown = [token for token, piece in pieces.items() if chance.random() < share or awkward(piece.data, share)]
-    settings = Settings("x", str(path), lookahead=0, tokens_to_show=TOGETHER)
+    settings = Settings("x", GgufFile(str(path)), lookahead=0, tokens_to_show=TOGETHER)
     session = Session(Game(settings, model=loaded(model, path), context=model.cells))
     session.game.pieces.update({token: pieces[token] for token in shown})
     prompts = []
@@ -274,7 +275,7 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
     finally:
         terminal.child.close(force=True)
     only_text(terminal.raw)
-    again = codec.load(kept.read_bytes(), Settings("", ""))
+    again = codec.load(kept.read_bytes(), Settings("", GgufFile("")))
     assert again.game.active == len(other_games.session.game.prompts) - 1, "it was saved after the last screen"
     assert [prompt.tip.path() for prompt in again.game.prompts] == [
         p.tip.path() for p in other_games.session.game.prompts

@@ -29,6 +29,7 @@ from tokex_gguf.ui.screen import View, shown
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece, label
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
@@ -124,7 +125,7 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
         game=replace(
             session.game,
             fault=WILD,
-            settings=replace(session.game.settings, model=f"/{WILD}/{WILD}.gguf", example=WILD),
+            settings=replace(session.game.settings, model=GgufFile(f"/{WILD}/{WILD}.gguf"), example=WILD),
             model=session.game.model and replace(session.game.model, name=WILD, architecture=WILD, quantization=WILD),
         ),
         name=WILD,

@@ -12,6 +12,7 @@ from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec, store
 from tokex_gguf.system.console import FAILED, USAGE, Exit, Parser, dumps, say, show
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import visible
 
 BEGINNING = 40
@@ -140,7 +141,7 @@ def _content(folder: Path, saved: store.SavedSession) -> tuple[str, str, str]:
     about = saved.summary
     if about is None:
         try:
-            session, _ = store.read(folder, saved.name, lambda data: codec.load(data, Settings("", "")))
+            session, _ = store.read(folder, saved.name, lambda data: codec.load(data, Settings("", GgufFile(""))))
         except store.NoSession as error:
             return "", "", f"cannot be read: {visible(str(error))}"
         about = codec.summary_of(session)

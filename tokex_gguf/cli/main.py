@@ -36,6 +36,7 @@ from tokex_gguf.system import home, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.tokens import visible
 
@@ -273,7 +274,7 @@ def _begun(
     about += more
     notices += more
     if kept.session and options.model is None:
-        model, asked = _played(kept.session.game.settings, notices), kept.session.game.settings.asked
+        model, asked = _played(kept.session.game.settings, notices), kept.session.game.settings.model.asked
     else:
         model, asked = _model(settings.model.name if options.model is None else options.model, notices)
     begun = kept.session.game.model.cells if kept.session and kept.session.game.model and options.model is None else ""
@@ -287,7 +288,7 @@ def _begun(
     notices += [fit.notice] if fit.notice else []
     started = Settings(
         text=text,
-        model=str(model),
+        model=GgufFile(str(model), asked),
         context=fit.context,
         most=fit.most,
         kv=kv,
@@ -306,7 +307,6 @@ def _begun(
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
-        asked=asked,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = _resumed(kept.session, started, fit, kv) if kept.session else Session(Game(started), palette=palette)
@@ -358,22 +358,24 @@ def _leave(game: Runtime, patience: float) -> bool:
 
 def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
     """A session that was read, with the settings of this start and the model that was asked for."""
-    file = session.game.settings.model
-    if _same_file(file, started.model):
-        return replace(session, game=replace(session.game, settings=replace(started, model=file)))
+    file = session.game.settings.model.path
+    if _same_file(file, started.model.path):
+        return replace(
+            session, game=replace(session.game, settings=replace(started, model=GgufFile(file, started.model.asked)))
+        )
     from tokex_gguf.play.messages import Prepared
     from tokex_gguf.play.rules.model_switch import prepared
 
+    own_file = GgufFile(file, session.game.settings.model.asked)
     try:
         own = prepare(Path(file), context=started.context, kv=kv)
-        settings = replace(started, model=file, context=own.context, most=own.most, repack=own.repack)
+        settings = replace(started, model=own_file, context=own.context, most=own.most, repack=own.repack)
     except Unusable:
-        settings = replace(started, model=file)  # loading it says why, if it comes to that
+        settings = replace(started, model=own_file)  # loading it says why, if it comes to that
     # As if the player chose the other model: what was played with the one before waits for it.
-    settings = replace(settings, asked=session.game.settings.asked)
-    chosen = Prepared(started.model, fit, started.asked)
+    chosen = Prepared(started.model.path, fit, started.model.asked)
     session, _ = prepared(
-        replace(session, game=replace(session.game, settings=settings), preparing=started.model), chosen
+        replace(session, game=replace(session.game, settings=settings), preparing=started.model.path), chosen
     )
     # The engine is started as that of any other game: by the first message.
     return replace(session, engines=0, game=replace(session.game, address=0))
@@ -450,7 +452,7 @@ def _loaded(data: bytes) -> tuple[Session, int]:
     from tokex_gguf.sessions import codec  # not on the way to the first frame of a new session
 
     about = summary.parse(data[: summary.LENGTH])
-    return codec.load(data, Settings("", "")), about.moves if about else 0
+    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
 
 
 def _offer(folder: Path) -> str:
@@ -492,7 +494,7 @@ def _model(name: str, notices: list[str]) -> tuple[Path, str]:
 def _played(settings: Settings, notices: list[str]) -> Path:
     """The file of a session's model: a path, whatever it looks like."""
     try:
-        resolved = resolve.played(settings.model, settings.asked)
+        resolved = resolve.played(settings.model.path, settings.model.asked)
     except resolve.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     if resolved.notice:

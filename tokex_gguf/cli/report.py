@@ -76,7 +76,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         )
     return {
         "model": {
-            "path": session.game.settings.model,
+            "path": session.game.settings.model.path,
             "name": model.name,
             "architecture": model.architecture,
             "quantization": model.quantization,

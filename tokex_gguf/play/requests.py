@@ -18,7 +18,7 @@ def begin(session: Session, *, again: bool = False) -> Outcome:
     # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
     kv = (model and model.cells) or settings.kv
     load = Load(
-        settings.model,
+        settings.model.path,
         settings.context,
         settings.threads,
         settings.log,

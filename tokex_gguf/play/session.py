@@ -19,6 +19,7 @@ from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import PLAIN, Layer
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -58,8 +59,7 @@ class Settings:
 
     text: str
     """The starting prompt."""
-    model: str
-    """Path of the GGUF file."""
+    model: ModelRef
     context: int = 0
     threads: int = 0
     most: int = 0
@@ -86,8 +86,6 @@ class Settings:
     """Whether there may be any: NO_COLOR says no."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
-    asked: str = ""
-    """The name that the player gave for the model, such as REPO:QUANT; empty: not known. Only ever shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,9 +343,9 @@ class Session:
     models: tuple[ModelEntry, ...] = ()
     """Models to choose from in the list of them."""
     other_games: Mapping[str, Game] = field(default_factory=dict)
-    """What was played with other models, by their files."""
+    """What was played with other models, by their keys."""
     origin: str = ""
-    """The file of the model to go back to, until there is something to play with the one loaded in its place."""
+    """The key of the model to go back to, until there is something to play with the one loaded in its place."""
     preparing: str = ""
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     lookaheads: int = 0

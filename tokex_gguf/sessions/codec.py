@@ -24,6 +24,7 @@ from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summ
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import every_layer
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 
@@ -143,7 +144,7 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
         games=games,
         model=visible(game.model.name)[:TEXT] if game.model else "",
         text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
-        asked=visible(game.settings.asked)[-NAME:],
+        asked=visible(game.settings.model.asked)[-NAME:],
     )
 
 
@@ -157,8 +158,8 @@ def _encode(game: Game) -> _Encoded:
         return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
 
     document = {
-        "file": game.settings.model,
-        "asked": game.settings.asked,
+        "file": game.settings.model.path,
+        "asked": game.settings.model.asked,
         "model": _told(game.model) if game.model else None,
         "context": game.context,
         "prompts": [prompt(one) for one in game.prompts],
@@ -327,8 +328,8 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     game = _game(document, settings)
     other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
-        other = _game(table, replace(settings, model="", asked="", text="", chat=""))
-        file = other.settings.model
+        other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""))
+        file = other.settings.model.path
         if file in other_games or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
         other_games[file] = other
@@ -367,7 +368,7 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     return Game(
-        settings=settings if settings.model else replace(settings, model=file, asked=asked),
+        settings=settings if settings.model.path else replace(settings, model=GgufFile(file, asked)),
         root=nodes[0],
         pieces=pieces,
         prompts=prompts,

@@ -87,7 +87,7 @@ def _position(session: Session) -> _Position | None:
         tuple(prompt.tip for prompt in prompts)
         for prompts in (session.game.prompts, (prompt for _, prompt in session.game.removed))
     )
-    return session.game.settings.model, session.game.active, tips, removed, session.game.scores
+    return session.game.settings.model.key, session.game.active, tips, removed, session.game.scores
 
 
 class Runtime:

@@ -274,7 +274,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     row = _selected(session)
     for index in model_entries(session, height):
         entry = session.models[index]
-        here = "›" if entry.path == session.game.settings.model else " "
+        here = "›" if entry.path == session.game.settings.model.key else " "
         style = "class:selected" if index == row else "class:dim" if entry.fault else ""
         name, told = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
         room = width - 24

@@ -10,7 +10,6 @@ from 100 columns                below
 """
 
 import math
-from pathlib import PurePath
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import hints
@@ -164,7 +163,7 @@ def header(session: Session, width: int) -> Line:
     """Product, model, quantisation, context used and there."""
     model = session.game.model
     if model is None:
-        name = visible(PurePath(session.game.settings.model).name)
+        name = visible(session.game.settings.model.name)
         return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
     right = f"  context {session.game.prompt.tip.depth}/{session.game.context} " if session.game.prompts else ""
     left = f" {visible(model.name)} · {visible(model.architecture)} · {visible(model.quantization)}"

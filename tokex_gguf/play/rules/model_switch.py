@@ -18,11 +18,12 @@ from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, text_of
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import GgufFile
 
 
 def models(session: Session) -> Outcome:
     """Shows the models as they were listed last, the present one selected, and lists them anew."""
-    row = _line_of(session.game.settings.model, session.models)
+    row = _line_of(session.game.settings.model.key, session.models)
     return replace(session, screen=Models(row=row)), [ListModels()]
 
 
@@ -34,7 +35,7 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     if not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
-    selected = before[screen.row] if screen.row < len(before) else session.game.settings.model
+    selected = before[screen.row] if screen.row < len(before) else session.game.settings.model.key
     return with_under(replace(session, models=entries), replace(screen, row=_line_of(selected, entries)))
 
 
@@ -58,7 +59,7 @@ def choose(session: Session) -> Outcome:
         return session, []
     entry = session.models[screen.row]
     session = replace(session, screen=PLAY, preparing="")
-    if entry.path == session.game.settings.model and session.game.engine is not EngineStatus.DEAD:
+    if entry.path == session.game.settings.model.key and session.game.engine is not EngineStatus.DEAD:
         return replace(session, notice="this is the model that is played"), []
     if entry.fault:
         return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
@@ -71,9 +72,10 @@ def prepared(session: Session, message: Prepared) -> Outcome:
         return session, []  # another one was chosen meanwhile, or none
     if session.on(TypingScreen):  # what is typed next would be keys
         return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
-    here, origin = session.game.settings.model, session.origin
+    here, origin = session.game.settings.model.key, session.origin
     fit = message.fit
-    settings = replace(session.game.settings, model=message.path, context=fit.context, most=fit.most, repack=fit.repack)
+    model = GgufFile(message.path, session.game.settings.model.asked)
+    settings = replace(session.game.settings, model=model, context=fit.context, most=fit.most, repack=fit.repack)
     if message.path == here:
         if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
@@ -81,8 +83,8 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     known = session.other_games.get(message.path)
     there = known or _carried(session.game)
     own = there.settings
-    asked = message.asked or (own.asked if known else "")
-    there = replace(there, settings=replace(settings, text=own.text, chat=own.chat, asked=asked))
+    model = GgufFile(message.path, message.asked or (own.model.asked if known else ""))
+    there = replace(there, settings=replace(settings, model=model, text=own.text, chat=own.chat))
     # From a model that is still loading, the way back leads to the one before.
     return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
 
@@ -109,11 +111,11 @@ def _carried(game: Game) -> Game:
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
     session = put_aside(session)
-    here, present = session.game.settings.model, session.game
+    here, present = session.game.settings.model.key, session.game
     other_games = dict(session.other_games)
     if present.prompts or here == origin:
         other_games[here] = _resting(present)
-    other_games.pop(there.settings.model, None)
+    other_games.pop(there.settings.model.key, None)
     # The engine of the present one is given up with it: there is one at a time.
     session = replace(
         session,
