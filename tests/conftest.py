@@ -76,7 +76,7 @@ ALL = cores()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that want all cores come first: later, each would wait for what the others have begun."""
-    items.sort(key=lambda item: item.get_closest_marker("alone") is None)
+    items.sort(key=lambda item: item.get_closest_marker("timed") is None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -92,17 +92,17 @@ def figure() -> Figure:
 
 @pytest.fixture(autouse=True)
 def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Where tests run side by side, each has a core; one with the mark `alone` has them all, and nobody beside it."""
+    """Where tests run side by side, each has a core; one with the mark `timed` has them all, and nobody beside it."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None or sys.platform != "linux":
         yield
         return
     import fcntl
 
-    alone = request.node.get_closest_marker("alone") is not None
+    timed = request.node.get_closest_marker("timed") is not None
     with (tmp_path_factory.getbasetemp().parent / "turn").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        os.sched_setaffinity(0, ALL if alone else [ALL[int(worker.removeprefix("gw")) % len(ALL)]])
+        fcntl.flock(file, fcntl.LOCK_EX if timed else fcntl.LOCK_SH)
+        os.sched_setaffinity(0, ALL if timed else [ALL[int(worker.removeprefix("gw")) % len(ALL)]])
         yield
 
 

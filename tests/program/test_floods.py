@@ -38,7 +38,7 @@ def engine_of(parent: int) -> int:
     return engine
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize(("fault", "number"), some([(f, n) for f in FAULTS_WITHOUT_END for n in ("TERM", "HUP")], of=5))
 def test_keys_are_answered_and_signals_end_it(
     fault: str, number: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch

@@ -143,6 +143,7 @@ def test_the_engine_dies_and_everything_stays(name: str, terminal: Terminal) -> 
     assert terminal.ends() == 0
 
 
+@pytest.mark.timed
 def test_quitting_does_not_wait_for_a_long_evaluation(tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("The quick brown fox jumps over the lazy dog. " * 600)
     terminal = Terminal("--input", "long.txt")
@@ -163,6 +164,7 @@ def test_a_long_prompt_shows_progress_and_can_be_popped_while_it_is_evaluated(tm
     assert terminal.ends() == 0
 
 
+@pytest.mark.timed
 def test_three_hundred_held_keys_do_not_delay_quitting(terminal: Terminal) -> None:
     terminal.press(*["right"] * 300)
     began = time.monotonic()

@@ -72,13 +72,14 @@ def limit(before: int) -> float:
     return (LIMIT + before * KEY) * pace()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("before", [0, 300])
 def test_quitting_during_an_evaluation(before: int, figure: Figure) -> None:
     assert measured(3, before, figure) < NOISE * limit(before)
 
 
 @pytest.mark.soak
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("before", [0, 300])
 def test_quitting_during_many_evaluations(before: int, figure: Figure) -> None:
     assert measured(100 if before == 0 else 50, before, figure) < limit(before)

@@ -114,7 +114,7 @@ def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> 
     assert (tmp_path / "a" / "b").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
     assert len(gaps) == 3
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[float] = []
     monkeypatch.setattr(store, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
