@@ -634,34 +634,22 @@ _MODELS: tuple[Command, ...] = (
         "load",
         "Load the model; the prompts' texts come along. Esc while it loads goes back.",
         footer=90,
-        disabled=_never,
     ),
     _COLON,
     _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99, disabled=_never),
+    Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
 )
 
 _HELP: tuple[Command, ...] = (
-    Command(Action.UP, _scroll(-1), ("up", "k"), "Help", "read", "One key up.", footer=70, disabled=_never),
-    Command(Action.DOWN, _scroll(1), ("down", "j"), "Help", "read", "One key down.", footer=70, disabled=_never),
-    Command(Action.PAGE_UP, _scroll(-prompt.PAGE), ("pageup",), "Help", "page up", "Ten keys up.", disabled=_never),
+    Command(Action.UP, _scroll(-1), ("up", "k"), "Help", "read", "One key up.", footer=70),
+    Command(Action.DOWN, _scroll(1), ("down", "j"), "Help", "read", "One key down.", footer=70),
+    Command(Action.PAGE_UP, _scroll(-prompt.PAGE), ("pageup",), "Help", "page up", "Ten keys up."),
+    Command(Action.PAGE_DOWN, _scroll(prompt.PAGE), ("pagedown",), "Help", "page down", "Ten keys down."),
+    Command(Action.TOP, _scroll(-prompt.ALL), ("home",), "Help", "top", "To the beginning of the help."),
+    Command(Action.BOTTOM, _scroll(prompt.ALL), ("end",), "Help", "end", "To the end of the help."),
     Command(
-        Action.PAGE_DOWN, _scroll(prompt.PAGE), ("pagedown",), "Help", "page down", "Ten keys down.", disabled=_never
-    ),
-    Command(
-        Action.TOP, _scroll(-prompt.ALL), ("home",), "Help", "top", "To the beginning of the help.", disabled=_never
-    ),
-    Command(Action.BOTTOM, _scroll(prompt.ALL), ("end",), "Help", "end", "To the end of the help.", disabled=_never),
-    Command(
-        Action.CLOSE,
-        view_options.close_help,
-        ("escape", "?", "f1"),
-        "Program",
-        "close",
-        "Close the help.",
-        footer=99,
-        disabled=_never,
+        Action.CLOSE, view_options.close_help, ("escape", "?", "f1"), "Program", "close", "Close the help.", footer=99
     ),
     *_EVERYWHERE,
 )
@@ -687,24 +675,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
 
 _COMMANDING: tuple[Command, ...] = (
     Command(
-        Action.UP,
-        command_line.select(-1, _of),
-        ("up",),
-        "Commands",
-        "row",
-        "Select the command above.",
-        footer=70,
-        disabled=_never,
+        Action.UP, command_line.select(-1, _of), ("up",), "Commands", "row", "Select the command above.", footer=70
     ),
     Command(
-        Action.DOWN,
-        command_line.select(1, _of),
-        ("down",),
-        "Commands",
-        "row",
-        "Select the command below.",
-        footer=70,
-        disabled=_never,
+        Action.DOWN, command_line.select(1, _of), ("down",), "Commands", "row", "Select the command below.", footer=70
     ),
     Command(
         Action.PAGE_UP,
@@ -713,7 +687,6 @@ _COMMANDING: tuple[Command, ...] = (
         "Commands",
         "page up",
         "Select ten commands up.",
-        disabled=_never,
     ),
     Command(
         Action.PAGE_DOWN,
@@ -722,32 +695,11 @@ _COMMANDING: tuple[Command, ...] = (
         "Commands",
         "page down",
         "Select ten commands down.",
-        disabled=_never,
     ),
-    Command(
-        Action.ENTER,
-        command_line.run(_of),
-        ("enter",),
-        "Commands",
-        "do",
-        "Do the selected command.",
-        footer=90,
-        disabled=_never,
-    ),
+    Command(Action.ENTER, command_line.run(_of), ("enter",), "Commands", "do", "Do the selected command.", footer=90),
     *_ERASING,
-    Command(
-        Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
-    ),
-    Command(
-        Action.CLOSE,
-        command_line.close,
-        ("escape",),
-        "Program",
-        "back",
-        "Go back; nothing is done.",
-        footer=99,
-        disabled=_never,
-    ),
+    Command(Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60),
+    Command(Action.CLOSE, command_line.close, ("escape",), "Program", "back", "Go back; nothing is done.", footer=99),
     *_EVERYWHERE,
 )
 
