@@ -84,7 +84,10 @@ def evaluated(request: Evaluate, first: int | None = None, last: int | None = No
     return Evaluated(
         request.request,
         first,
-        [distribution(path[: index + 1], request.top) for index in range(first, last)],
+        [
+            distribution(path[: index + 1], max(request.top, request.last_top * (index == len(path) - 1)))
+            for index in range(first, last)
+        ],
         [taken(path[: index + 1], token) for index in range(first, last) if (token := following[index]) is not None],
         PIECES,
         last - first,

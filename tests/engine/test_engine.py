@@ -438,3 +438,13 @@ def test_without_a_native_callback_there_is_one_in_python(monkeypatch: pytest.Mo
     assert abort.callback(abort.data) is False
     abort.asked = True
     assert abort.callback(abort.data) is True
+
+
+def test_the_last_distribution_has_more_candidates(natalia: list[int], evaluator: Evaluator) -> None:
+    for _ in range(2):  # decoded, and read from the logits that were kept
+        chunks = list(evaluator.evaluate(natalia, len(natalia) - 60, 30, last_top=100))
+        lengths = [len(one) for chunk in chunks for one in chunk.distributions]
+        assert lengths == [30] * 59 + [100]
+    (few,) = [one for chunk in evaluator.evaluate(natalia, len(natalia) - 1, 30) for one in chunk.distributions]
+    many = chunks[-1].distributions[-1]
+    assert list(many.ids[:30]) == list(few.ids) and len(few) == 30

@@ -46,7 +46,7 @@ EXAMPLES: list[Message] = [
     Load("/a b/ü\n.gguf", 4096, 8),
     Tokenize(7, "line\r\nbreak\u2028 and 🐕 \x00", False),
     Evaluate(8, [1, 2, 3], 1, 30),
-    Evaluate(8, [1, 2, 3], 1, 30, 99),
+    Evaluate(8, [1, 2, 3], 1, 30, 99, 100),
     Stop(),
     Loading(0.25),
     Loaded("Näme", "llama", "Q4_K - Medium", 49152, 2048, 8192, None, True),

@@ -48,6 +48,7 @@ from tokex_gguf.play.session import (
     SILENT_AFTER,
     SILENT_AFTER_AT_START,
     EngineStatus,
+    Prompt,
     Session,
     selected_row,
     table,
@@ -64,7 +65,9 @@ def path(play: Play) -> list[int]:
 
 
 def selected(play: Play) -> int:
-    return table(play.session.game.prompt)[selected_row(play.session.game.prompt)].token
+    return table(play.session.game, play.session.game.prompt)[
+        selected_row(play.session.game, play.session.game.prompt)
+    ].token
 
 
 # --- starting
@@ -99,7 +102,7 @@ def test_settings_reach_the_engine() -> None:
     (tokenize,) = play.asked
     assert tokenize.parse_special is False  # type: ignore[union-attr]
     play.answer()
-    assert len(table(play.session.game.prompt)) == 7
+    assert len(table(play.session.game, play.session.game.prompt)) == 7
 
 
 def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
@@ -146,7 +149,7 @@ def test_append_takes_the_selected_token_and_decodes_one() -> None:
     assert path(play) == [*before, token]
     assert play.decoded == 6
     assert play.session.game.cost.tokens == 1
-    assert selected_row(play.session.game.prompt) == 0
+    assert selected_row(play.session.game, play.session.game.prompt) == 0
     assert play.session.game.prompt.tip.taken == fake.taken(before, token)
 
 
@@ -156,7 +159,7 @@ def test_a_popped_token_is_selected_and_append_takes_it_back_without_a_decode() 
     there = play.session.game.prompt.tip
     play.press(Action.POP)
     assert selected(play) == there.token
-    assert selected_row(play.session.game.prompt) == 2
+    assert selected_row(play.session.game, play.session.game.prompt) == 2
     play.press(Action.APPEND)
     assert play.session.game.prompt.tip is there
     assert play.decoded == 6
@@ -169,11 +172,11 @@ def test_a_popped_token_below_the_table_has_a_row_with_its_true_rank() -> None:
     rank = fake.ranked(before).index(token) + 1
     assert rank > 3, "choose another text: this one's last token is likely"
     play.press(Action.POP)
-    rows = table(play.session.game.prompt)
+    rows = table(play.session.game, play.session.game.prompt)
     assert len(rows) == 4
     assert (rows[3].token, rows[3].rank) == (token, rank)
     assert rows[3].logprob == pytest.approx(fake.logprobs(before)[token])
-    assert selected_row(play.session.game.prompt) == 3
+    assert selected_row(play.session.game, play.session.game.prompt) == 3
     play.press(Action.UP, Action.DOWN)
     assert selected(play) == token
     play.press(Action.APPEND)
@@ -211,9 +214,9 @@ def test_next_and_previous_go_round_and_keep_each_prompts_selection() -> None:
     play = started()
     play.press(Action.COPY, Action.DOWN, Action.DOWN)
     play.press(Action.NEXT)
-    assert (play.session.game.active, selected_row(play.session.game.prompt)) == (0, 0)
+    assert (play.session.game.active, selected_row(play.session.game, play.session.game.prompt)) == (0, 0)
     play.press(Action.PREVIOUS)
-    assert (play.session.game.active, selected_row(play.session.game.prompt)) == (1, 2)
+    assert (play.session.game.active, selected_row(play.session.game, play.session.game.prompt)) == (1, 2)
     play.press(Action.NEXT, Action.NEXT)
     assert play.session.game.active == 1
     assert play.decoded == 5
@@ -262,7 +265,7 @@ def test_help_opens_scrolls_and_closes() -> None:
     assert on(play.session, screens.Help).entry == 1
     play.press(Action.CLOSE)
     assert isinstance(play.session.screen, screens.Play)
-    assert selected_row(play.session.game.prompt) == 0
+    assert selected_row(play.session.game, play.session.game.prompt) == 0
 
 
 def test_save_gives_the_text_and_tells_the_outcome() -> None:
@@ -424,7 +427,7 @@ def test_a_token_popped_before_anything_is_known_gets_its_rank() -> None:
     other.press(Action.RESTART)
     assert other.session.game.ready
     assert selected(other) == token
-    assert table(other.session.game.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
+    assert table(other.session.game, other.session.game.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
 
 
 def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
@@ -1054,8 +1057,8 @@ def agree(session: Session, oracle: Oracle) -> None:
     assert [prompt.tip.path() for prompt in session.game.prompts] == [p["path"] for p in oracle.prompts]
     assert [p.cursor and p.cursor.depth - 1 for p in session.game.prompts] == [p["cursor"] for p in oracle.prompts]
     assert session.game.active == oracle.active
-    assert [row.token for row in table(place)] == oracle.rows()
-    assert selected_row(place) == oracle.selected()
+    assert [row.token for row in table(session.game, place)] == oracle.rows()
+    assert selected_row(session.game, place) == oracle.selected()
     assert session.layer.name == oracle.layer
 
 
@@ -1105,3 +1108,18 @@ def test_a_question_that_no_longer_stands_on_the_line_is_not_answered() -> None:
     assert play.session.notice == asked and not any(isinstance(effect, Start) for effect in play.effects)
     play.take(Action.RESTART)
     assert any(isinstance(effect, Start) for effect in play.effects)
+
+
+def test_more_candidates_are_kept_where_the_player_is_than_the_table_shows() -> None:
+    play = started("hello", tokens_to_show=5).press(Action.BOTTOM)
+    inside, tip = play.session.game.prompt.tip.ancestor(3), play.session.game.prompt.tip
+    assert inside.distribution and len(inside.distribution) == 5
+    assert tip.distribution and len(tip.distribution) == fake.VOCAB, "100, or all that there are"
+    assert len(table(play.session.game, play.session.game.prompt)) == 5
+    assert selected_row(play.session.game, play.session.game.prompt) == 4
+    # What is popped and is kept, but not shown, is in the row below the others.
+    token = tip.distribution.ids[20]
+    longer = replace(play.session.game, prompts=(Prompt(tip, selected=token, popped=token),))
+    tip.child(token)
+    rows = table(longer, longer.prompt)
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 21] and selected_row(longer, longer.prompt) == 5

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.fake import PIECES, Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
-from tokex_gguf.play import screens
+from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
@@ -173,6 +173,13 @@ def test_deep_and_wide_trees() -> None:
     assert dump(again) == dump(session)
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more candidates are kept than are shown."""
+    monkeypatch.setattr(requests, "KEPT", 0)
+
+
+@pytest.mark.usefixtures("few")
 def test_empty_nodes_are_left_out_unless_something_refers_to_them() -> None:
     session = started().session
     before = dump(session)
@@ -707,6 +714,7 @@ def test_one_game_of_a_file(figure: Figure) -> None:
     figure(5, "faults among the games that wait")
 
 
+@pytest.mark.usefixtures("few")
 def test_a_file_of_version_0_1_0_comes_back() -> None:
     """Written by that program: it holds one game."""
     data = (Path(__file__).parent.parent / "data" / "session-0.1.0.json").read_bytes()

@@ -89,6 +89,8 @@ class Evaluate:
     """How many candidates to give."""
     asked: int | None = None
     """A token whose probability after the whole path is wanted as well."""
+    last_top: int = 0
+    """How many candidates to give at the path's end, where these are more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, Loaded
@@ -400,32 +401,33 @@ class Session:
         return self.game.prompt
 
 
-def table(prompt: Prompt) -> tuple[Candidate, ...]:
-    """The rows of a prompt's table: the likely tokens, then the popped one if it is not among them.
+def table(game: Game, prompt: Prompt) -> tuple[Candidate, ...]:
+    """The rows of a prompt's table: the likeliest tokens, then the popped one if it is not among them.
 
-    Empty while the distribution is not known.
+    Empty while the distribution is not known. There are no more rows than are to be shown, whatever is kept.
     """
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
-    rows = tuple(distribution.candidates())
+    rows = tuple(islice(distribution.candidates(), game.settings.tokens_to_show))
     popped = prompt.popped
-    if popped is not None and popped not in distribution.rows:
+    if popped is not None and distribution.rows.get(popped, len(rows)) >= len(rows):
         child = prompt.tip.children.get(popped)
         if child is not None and child.taken is not None:
             rows += (Candidate(child.taken.rank, popped, child.taken.logprob),)
     return rows
 
 
-def selected_row(prompt: Prompt) -> int:
-    """The index of the selected row in `table(prompt)`."""
+def selected_row(game: Game, prompt: Prompt) -> int:
+    """The index of the selected row in `table`."""
     distribution = prompt.tip.distribution
     if prompt.selected is None or distribution is None:
         return 0
-    if prompt.selected in distribution.rows:
-        return distribution.rows[prompt.selected]
+    row = distribution.rows.get(prompt.selected, len(distribution))
+    if row < game.settings.tokens_to_show and row < len(distribution):
+        return row
     # Not among the likely ones: the popped token, in the row below them.
-    rows = table(prompt)
+    rows = table(game, prompt)
     return len(rows) - 1 if rows[-1].token == prompt.selected else 0
 
 

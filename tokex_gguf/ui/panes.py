@@ -367,7 +367,7 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
         return (), 0, ""
     if searching := session.on(Search):
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session.game.prompt.place) if searching.rows is None else searching.rows
+        rows = table(session.game, session.game.prompt.place) if searching.rows is None else searching.rows
         return rows, searching.row, ""
     prompt = session.game.prompt.place
     if prompt.tip.distribution is None and session.game.prompt.cursor is None:
@@ -375,8 +375,8 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
             return (), 0, ""
         token = prompt.tip.token
         prompt = Prompt(prompt.tip.parent, selected=token, popped=token)
-        return table(prompt), selected_row(prompt), "class:dim"
-    return table(prompt), selected_row(prompt), ""
+        return table(session.game, prompt), selected_row(session.game, prompt), "class:dim"
+    return table(session.game, prompt), selected_row(session.game, prompt), ""
 
 
 class _Columns:

@@ -49,12 +49,15 @@ class Evaluator:
         self._branches: list[int] = []
         """The sequences that hold it and one of those tokens."""
 
-    def evaluate(self, path: list[int], start: int, top: int, asked: int | None = None) -> Iterator[Chunk]:
+    def evaluate(
+        self, path: list[int], start: int, top: int, asked: int | None = None, last_top: int = 0
+    ) -> Iterator[Chunk]:
         """The distributions at positions `start` to the end of `path`, chunk by chunk.
 
-        `asked` is a token whose probability after the whole path is wanted too. Raises
-        ContextFull after the part that fits, ModelError, Damaged, and Interrupted. What was
-        decoded by then stays cached.
+        Each has `top` candidates, the last one `last_top` where these are more. `asked` is a
+        token whose probability after the whole path is wanted too. Raises ContextFull after
+        the part that fits, ModelError, Damaged, and Interrupted. What was decoded by then
+        stays cached.
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
@@ -62,11 +65,12 @@ class Evaluator:
         began = time.perf_counter()
         following = [*path[1:], asked]
         while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
-            distributions, taken = self._read(row[None, :], following[start : start + 1], top)
+            few = top if start < len(path) - 1 else max(top, last_top)
+            distributions, taken = self._read(row[None, :], following[start : start + 1], [few])
             yield Chunk(start, distributions, taken, 0, time.perf_counter() - began)
             began, start = time.perf_counter(), start + 1
         if start < len(path):
-            yield from self._decoded(path, start, top, following)
+            yield from self._decoded(path, start, [top] * (len(path) - 1) + [max(top, last_top)], following)
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -74,8 +78,8 @@ class Evaluator:
         if tokens and not (min(tokens) >= 0 and max(tokens) < size):
             raise ModelError(f"a token id outside the vocabulary of {size:,}")
 
-    def _decoded(self, path: list[int], start: int, top: int, following: list[int | None]) -> Iterator[Chunk]:
-        """`evaluate`, by decoding alone: the path's cells are there afterwards."""
+    def _decoded(self, path: list[int], start: int, tops: list[int], following: list[int | None]) -> Iterator[Chunk]:
+        """`evaluate`, by decoding alone: the path's cells are there afterwards. `tops`: candidates at each position."""
         began, decoded = time.perf_counter(), 0
         sequence, position = self._prepare(path, start)
         while position < len(path):
@@ -95,7 +99,7 @@ class Evaluator:
             decoded += count
             if first == position:
                 continue
-            distributions, taken = self._read(logits, following[first:position], top)
+            distributions, taken = self._read(logits, following[first:position], tops[first:position])
             ended = time.perf_counter()
             try:
                 yield Chunk(first, distributions, taken, decoded, ended - began)
@@ -122,7 +126,7 @@ class Evaluator:
             raise ContextFull(len(path) + 1, self._model.context_limit)
         base, position = self._prepare(path, len(path))
         if position < len(path):  # given up meanwhile, even where the row is kept
-            for _ in self._decoded(path, len(path) - 1, 1, [None] * len(path)):
+            for _ in self._decoded(path, len(path) - 1, [1] * len(path), [None] * len(path)):
                 pass
             base, position = self._prepare(path, len(path))
             if position < len(path):
@@ -148,7 +152,7 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
-        distributions, _ = self._read(logits, [None] * len(branches), top)
+        distributions, _ = self._read(logits, [None] * len(branches), [top] * len(branches))
         for token, row in zip(tokens, logits, strict=False):
             self._rows.keep([*path, token], row)
         return distributions
@@ -233,9 +237,9 @@ class Evaluator:
                 return logits
 
     def _read(
-        self, logits: logit_math.Logits, following: list[int | None], top: int
+        self, logits: logit_math.Logits, following: list[int | None], tops: list[int]
     ) -> tuple[list[Distribution], list[Taken]]:
-        """The numbers of each row, and of the token in `following` beside it."""
+        """The numbers of each row, with so many candidates, and of the token in `following` beside it."""
         if not self._tells and logits.shape[0]:
             # A graph without logits leaves zeros.
             if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
@@ -243,7 +247,7 @@ class Evaluator:
             self._tells = True
         distributions: list[Distribution] = []
         taken: list[Taken] = []
-        for row, token in zip(logits, following, strict=False):
+        for row, token, top in zip(logits, following, tops, strict=False):
             try:
                 distribution, log_sum = self._statistics.distribution(row, top)
             except logit_math.NotFinite:

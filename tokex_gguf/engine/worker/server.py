@@ -421,7 +421,7 @@ class Server:
         return path
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
-        for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked):
+        for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked, request.last_top):
             mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
             self._send(
                 Evaluated(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
-from tokex_gguf.play.requests import ask, given_up, request, send
+from tokex_gguf.play.requests import ask, given_up, kept, request, send
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
@@ -35,10 +35,10 @@ def show(session: Session) -> Outcome:
 def turned(session: Session, rows: int) -> Prompt:
     """The active prompt with the selection so many rows further down; it stops at either end."""
     prompt = session.game.prompt
-    candidates = table(prompt.place)
+    candidates = table(session.game, prompt.place)
     if not candidates:
         return prompt
-    row = max(0, min(len(candidates) - 1, selected_row(prompt.place) + rows))
+    row = max(0, min(len(candidates) - 1, selected_row(session.game, prompt.place) + rows))
     return chosen(prompt, candidates[row].token)
 
 
@@ -58,11 +58,11 @@ def select(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection by so many rows."""
 
     def go(session: Session) -> Outcome:
-        there = table(session.game.prompt.place)
+        there = table(session.game, session.game.prompt.place)
         if not there:
             return _without_table(session)
         last = 0 if rows < 0 else len(there) - 1
-        if selected_row(session.game.prompt.place) == last:
+        if selected_row(session.game, session.game.prompt.place) == last:
             told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
             return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
@@ -72,7 +72,7 @@ def select(rows: int) -> Callable[[Session], Outcome]:
 
 def pick_row(session: Session, row: int) -> Outcome:
     """Selects a row of the table."""
-    return with_prompt(session, turned(session, row - selected_row(session.game.prompt.place))), []
+    return with_prompt(session, turned(session, row - selected_row(session.game, session.game.prompt.place))), []
 
 
 def no_room(session: Session) -> str:
@@ -98,23 +98,23 @@ def append(session: Session) -> Outcome:
         return replace(session, notice=f"context full ({session.game.full}/{session.game.full}): pop a token first"), []
     if session.game.pending is None and not session.game.ready:
         return ask(session)  # the last attempt failed
-    rows = table(session.game.prompt)
+    rows = table(session.game, session.game.prompt)
     if not session.game.ready or not rows:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
         most = 0 if session.game.pending is None else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
-    tip = session.game.prompt.tip.child(rows[selected_row(session.game.prompt)].token)
+    tip = session.game.prompt.tip.child(rows[selected_row(session.game, session.game.prompt)].token)
     session, effects = show(with_prompt(session, Prompt(tip)))
     return replace(session, game=replace(session.game, appending=True)), effects
 
 
 def _branch(session: Session) -> Outcome:
     place = session.game.prompt.place
-    rows = table(place)
+    rows = table(session.game, place)
     if not rows:
         return _without_table(session)
-    token = rows[selected_row(place)].token
+    token = rows[selected_row(session.game, place)].token
     assert session.game.prompt.cursor is not None
     if token == session.game.prompt.cursor.token:
         return replace(session, notice="this one was taken here: select another to go its way"), []
@@ -179,7 +179,7 @@ def play_on(session: Session) -> Outcome:
         following = following.child(following.distribution.most_likely)
     if not session.game.autoplay:
         return session, effects
-    path, top = following.path(), session.game.settings.tokens_to_show
+    path, top = following.path(), kept(session)
     purpose = ForAutoplay(session.game.prompt.tip)
     return request(given_up(session), purpose, lambda number: Continue(number, path, top))
 
