@@ -11,6 +11,11 @@ from tokex_gguf.values.model_entry import ModelEntry
 
 
 @dataclass(frozen=True, slots=True)
+class _WithoutFields:
+    """A message that says all by its kind. Making a dataclass takes a part of the start: these share one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A save is done."""
 
@@ -43,9 +48,10 @@ INTERNAL_ERROR = "internal error: the log file has the details"
 """What the player is told of a fault of this program."""
 
 
-@dataclass(frozen=True, slots=True)
-class InternalError:
+class InternalError(_WithoutFields):
     """A fault of this program, which the log has: what was to be done is not done, and the game goes on."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +159,10 @@ class SessionSaved:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(_WithoutFields):
     """The program is there: the engine can be started."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +174,10 @@ class Heard:
     reply: Reply | EngineDied
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(_WithoutFields):
     """So much time has passed that an engine which owes an answer is to show that it is alive."""
+
+    __slots__ = ()
 
 
 Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
@@ -233,19 +241,22 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Suspend:
+class Suspend(_WithoutFields):
     """Give the terminal to the shell until the player comes back; answer NotSuspended where that cannot be."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class ListStarters:
+
+class ListStarters(_WithoutFields):
     """Read the texts that prompts can start with; answer Listed or Remark."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class ListModels:
+
+class ListModels(_WithoutFields):
     """Look for models; answer ListedModels or NotListed."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ class ListScreen(Screen):
     row: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Play(Screen):
     """The prompt and its table."""
+
+    __slots__ = ()
 
 
 PLAY = Play()
@@ -60,24 +61,28 @@ class Input(TypingScreen):
     """The path with the typed tokens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Name(TypingScreen):
     """A name for the session is typed."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Tree(ListScreen):
     """All paths that were visited."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Prompts(ListScreen):
     """Open prompts, and texts to start others with."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
 class Models(ListScreen):
     """Models on this machine."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
