@@ -226,10 +226,11 @@ def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     perplexity = math.exp(-sum(node.taken.logprob for node in turns if node.taken) / len(turns))
     play.session = replace(play.session, game=replace(play.session.game, said=frozenset(turns)))
 
-    def status() -> str:
-        return "".join(text for _, text in view.screen(play.session, 130, 40)[-3])
+    def status(width: int = 130) -> str:
+        return "".join(text for _, text in view.screen(play.session, width, 40)[-3])
 
     assert f"assistant's ppl {perplexity:.2e}" in status()
+    assert f"assistant's ppl {perplexity:.2e}" in status(80) and "ready" in status(80)
     play.press(Action.APPEND)
     assert f"assistant's ppl {perplexity:.2e}" in status(), "what comes after them changes nothing"
     while play.session.game.prompt.tip.depth > 3:

@@ -195,7 +195,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
         if (perplexity := turns.perplexity(session, tip)) is not None:
-            parts.append((5, [("", f"assistant's ppl {_short(perplexity)}")]))
+            parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
     needed = [line for importance, line in parts if importance >= 8]
     if session.game.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
         # What it cost is told where there is room for it.
