@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.messages import Message
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
@@ -16,9 +17,11 @@ TEXT = "once upon a time there was the cat and one answer"
 class Patient:
     """A player who waits for what the session has to become."""
 
-    def __init__(self, folder: Path, model: Path, text: str = TEXT, **settings: object) -> None:
-        values: dict[str, object] = {"threads": 1, "lookahead": 2, **settings}
-        self.game = Runtime(Session(Game(Settings(text, GgufFile(str(model)), **values))), folder=folder)  # type: ignore[arg-type]
+    def __init__(self, folder: Path, model: Path, text: str = TEXT, context: int = 0, **settings: object) -> None:
+        values: dict[str, object] = {"lookahead": 2, **settings}
+        how = Load("", context, threads=1)
+        chosen = Settings(text, GgufFile(str(model)), how, **values)  # type: ignore[arg-type]
+        self.game = Runtime(Session(Game(chosen)), folder=folder)
         self._news = threading.Event()
         self.game.notify = self._news.set
         self.game.start()

@@ -96,7 +96,7 @@ def test_the_starting_text_is_tokenised_and_evaluated_once() -> None:
 
 
 def test_settings_reach_the_engine() -> None:
-    play = Play("hello", context=512, threads=3, parse_special=False, tokens_to_show=7)
+    play = Play("hello", load=Load("", 512, 3), parse_special=False, tokens_to_show=7)
     assert play.asked == [Load("fake.gguf", 512, 3)]
     play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
     (tokenize,) = play.asked

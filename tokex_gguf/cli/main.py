@@ -25,6 +25,7 @@ from tokex_gguf import COMMANDS, __version__, config
 from tokex_gguf.cli import inputs
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
 from tokex_gguf.engine.backend import Connect
+from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
@@ -289,14 +290,17 @@ def _begun(
     started = Settings(
         text=text,
         model=GgufFile(str(model), asked),
-        context=fit.context,
-        most=fit.most,
-        kv=kv,
-        gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
-        repack=fit.repack,
-        threads=options.threads or settings.engine.threads,
-        log=str(log_path),
-        fingerprints=str(config.state_folder() / "fingerprints.json"),
+        load=Load(
+            "",
+            context=fit.context,
+            threads=options.threads or settings.engine.threads,
+            log=str(log_path),
+            most=fit.most,
+            kv=kv,
+            gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+            repack=fit.repack,
+            fingerprints=str(config.state_folder() / "fingerprints.json"),
+        ),
         chat=chat,
         # A chat's special tokens are tokens, whatever is typed later.
         parse_special=settings.prompt.parse_special or bool(chat),
@@ -368,8 +372,9 @@ def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
 
     own_file = GgufFile(file, session.game.settings.model.asked)
     try:
-        own = prepare(Path(file), context=started.context, kv=kv)
-        settings = replace(started, model=own_file, context=own.context, most=own.most, repack=own.repack)
+        own = prepare(Path(file), context=started.load.context, kv=kv)
+        load = replace(started.load, context=own.context, most=own.most, repack=own.repack)
+        settings = replace(started, model=own_file, load=load)
     except Unusable:
         settings = replace(started, model=own_file)  # loading it says why, if it comes to that
     # As if the player chose the other model: what was played with the one before waits for it.

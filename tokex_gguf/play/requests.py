@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Capability, Chat, Check, Evaluate, Load, Lookahead, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
 from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
 from tokex_gguf.play.screens import TypingScreen
@@ -16,19 +16,8 @@ def begin(session: Session, *, again: bool = False) -> Outcome:
     session = replace(session, engines=address, game=replace(session.game, address=address))
     settings, model = session.game.settings, session.game.model
     # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
-    kv = (model and model.cells) or settings.kv
-    load = Load(
-        settings.model.path,
-        settings.context,
-        settings.threads,
-        settings.log,
-        settings.most,
-        kv,
-        settings.gpu_layers,
-        settings.repack,
-        settings.fingerprints,
-        check=again,
-    )
+    kv = (model and model.cells) or settings.load.kv
+    load = replace(settings.load, path=settings.model.path, kv=kv, check=again)
     ended: list[Effect] = [Close(before)] if before else []
     return session, [*ended, Start(address), send(session, load)]
 

@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from tokex_gguf.engine.protocol import Capability, Loaded
+from tokex_gguf.engine.protocol import Capability, Load, Loaded
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, Screen, TypingScreen
@@ -54,6 +54,9 @@ class EngineStatus(Enum):
     DEAD = "dead"
 
 
+BY_DEFAULT = Load("", 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a game is started with."""
@@ -61,17 +64,8 @@ class Settings:
     text: str
     """The starting prompt."""
     model: ModelRef
-    context: int = 0
-    threads: int = 0
-    most: int = 0
-    """KV cells that the context may grow to; 0: no limit of this machine's."""
-    kv: str = "f16"
-    gpu_layers: int = 0
-    repack: bool = True
-    log: str = ""
-    """Path of the engine's log; none if empty."""
-    fingerprints: str = ""
-    """Path of the file in which the engine remembers the fingerprints of files; none if empty."""
+    load: Load = BY_DEFAULT
+    """What the engine is started with; the model's file is put in then."""
     chat: str = ""
     """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
     parse_special: bool = True

@@ -332,7 +332,7 @@ class Runtime:
     def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked
         try:
-            fit = prepare(Path(path), context=settings.context, kv=settings.kv)
+            fit = prepare(Path(path), context=settings.load.context, kv=settings.load.kv)
         except Unusable as error:
             self._put(NotPrepared(path, str(error)))
         else:

@@ -75,7 +75,8 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     here, origin = session.game.settings.model.key, session.origin
     fit = message.fit
     model = GgufFile(message.path, session.game.settings.model.asked)
-    settings = replace(session.game.settings, model=model, context=fit.context, most=fit.most, repack=fit.repack)
+    load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
+    settings = replace(session.game.settings, model=model, load=load)
     if message.path == here:
         if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
