@@ -213,7 +213,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
-            return session, effects + more
+            session, last = text_entry.send_edited(session)
+            return session, effects + more + last
         case ForContinuation(entered):
             return text_entry.continuation_tokenized(session, path, entered=entered)
         case ForScore(base):

@@ -77,7 +77,10 @@ class Encoder:
     def encode(self, session: Session, stamp: Stamp) -> bytes:
         """The session as a document. What is searched, pending or under way is not kept."""
         active = played(session)
-        game = _encode(active)
+        if session.game is not active and session.game.editing:  # it belongs to the game that is gone back to
+            game = _encode(replace(active, editing=session.game.editing))
+        else:
+            game = _encode(active)
         others = [
             self._other(file, other)
             for file, other in session.other_games.items()
@@ -90,8 +93,6 @@ class Encoder:
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
-        if (editing := session.game.editing) and editing.state is not EditState.OPEN:
-            shown["edited"] = editing.text
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         parts = [
             b'{"about":',
@@ -168,6 +169,8 @@ def _encode(game: Game) -> _Encoded:
         "scores": [[place[score.base], place[score.tip]] for score in game.scores],
         "assistant": None if game.said is None else sorted(place[node] for node in game.said),
     }
+    if game.editing and game.editing.state is not EditState.OPEN:
+        document["edited"] = game.editing.text
     # Read after the tree: a piece is there before anything that mentions its token.
     pieces = _pack_pieces({token: game.pieces[token] for token in sorted(mentioned)})
     # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
@@ -333,8 +336,6 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         if file in other_games or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
         other_games[file] = other
-    if edited := _text(document, "edited"):
-        game = replace(game, editing=Editing(game.root, edited, EditState.SENT))
     typed = _text(document, "typed")
     return Session(
         game,
@@ -367,7 +368,9 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     prompts = tuple(_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
+    edited = _text(document, "edited")
     return Game(
+        editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
         settings=settings if settings.model.path else replace(settings, model=GgufFile(file, asked)),
         root=nodes[0],
         pieces=pieces,

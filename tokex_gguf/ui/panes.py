@@ -344,6 +344,8 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
     if node is not None and node.depth == 0:
         lines.append([("class:dim", " the first token is given: nothing comes before it")])
+    elif not rows and session.game.full is not None:
+        lines.append([("class:dim", f" no table: {session.game.full} tokens fit into the context")])
     return lines
 
 
@@ -371,7 +373,8 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
         return rows, searching.row, ""
     prompt = session.game.prompt.place
     if prompt.tip.distribution is None and session.game.prompt.cursor is None:
-        if prompt.tip.parent is None or prompt.tip.parent.distribution is None:
+        # What does not fit into the context never has a table: that of another path must not stand for it.
+        if prompt.tip.parent is None or prompt.tip.parent.distribution is None or session.game.full is not None:
             return (), 0, ""
         token = prompt.tip.token
         prompt = Prompt(prompt.tip.parent, selected=token, popped=token)

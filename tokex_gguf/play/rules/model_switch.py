@@ -15,8 +15,8 @@ from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
-from tokex_gguf.play.screens import PLAY, Models, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, text_of
+from tokex_gguf.play.screens import PLAY, Models, Name, TypingScreen
+from tokex_gguf.play.session import Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
 
@@ -111,11 +111,15 @@ def _carried(game: Game) -> Game:
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
-    session = put_aside(session)
+    session = session if session.on(Name) else put_aside(session)
     here, present = session.game.settings.model.key, session.game
     other_games = dict(session.other_games)
     if present.prompts or here == origin:
         other_games[here] = _resting(present)
+    elif (edited := present.editing) and edited.state is not EditState.OPEN:
+        # A text from the editor that this game has not opened goes along: to the prompt whose text it was.
+        target = there.editing.target if there.editing else there.root
+        there = replace(there, editing=Editing(target, edited.text, EditState.WAITING))
     other_games.pop(there.settings.model.key, None)
     # The engine of the present one is given up with it: there is one at a time.
     session = replace(
@@ -127,7 +131,12 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
         confirm=None,
         notice=notice,
     )
-    return begin(with_under(session, PLAY), again=again)
+    return begin(_at_play(session), again=again)
+
+
+def _at_play(session: Session) -> Session:
+    """The session with nothing open that belongs to a game. What is typed next must not be keys."""
+    return session if session.on(Name) else with_under(session, PLAY)
 
 
 def way_back(session: Session) -> str:
@@ -166,7 +175,7 @@ def adopted(session: Session, model: Loaded) -> Session:
         return session
     game = replace(session.other_games[file], settings=session.game.settings, address=session.game.address)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
-    return with_under(replace(session, game=game, other_games=other_games), PLAY)
+    return _at_play(replace(session, game=game, other_games=other_games))
 
 
 def _resting(game: Game) -> Game:

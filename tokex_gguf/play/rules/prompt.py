@@ -51,6 +51,8 @@ def _without_table(session: Session) -> Outcome:
     """Why nothing can be chosen."""
     first = session.game.prompt.place.tip.depth == 0
     told = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
+    if session.game.full is not None and not first:
+        told = f"there is no table: {session.game.full} tokens fit into the context; ← makes room"
     return replace(session, notice=told), []
 
 

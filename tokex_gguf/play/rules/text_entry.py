@@ -375,13 +375,17 @@ def edit(session: Session) -> Outcome:
 
 def edited(session: Session, text: str) -> Outcome:
     """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
-    if not session.game.prompts:  # another model was loaded meanwhile, and has read nothing yet
-        carried = (*session.game.carried, (len(session.game.carried) + 1, text))
-        return replace(
-            session,
-            game=replace(session.game, carried=carried),
-            notice="the edited text is opened once the model is there",
-        ), []
+    here = session.game.editing
+    elsewhere = {} if here and here.state is EditState.OPEN else session.other_games
+    for file, other in elsewhere.items():  # another model was loaded meanwhile
+        given = other.editing if other.editing and other.editing.state is EditState.OPEN else None
+        if given and text.removesuffix("\n") == given.text.removesuffix("\n"):
+            others = {**session.other_games, file: replace(other, editing=None)}
+            return replace(session, other_games=others, notice="the text is unchanged"), []
+    if not session.game.prompts:  # and has read nothing yet
+        editing = Editing(session.game.root, text, EditState.WAITING)
+        told = "the edited text is opened once the model is there"
+        return replace(session, game=replace(session.game, editing=editing), notice=told), []
     # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
     target = session.game.editing.target if session.game.editing else session.game.root
     before = text_of(session.game, target).decode("utf-8", "replace")
