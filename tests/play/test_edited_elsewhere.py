@@ -58,6 +58,23 @@ def test_a_text_is_opened_with_the_model_that_was_loaded_meanwhile() -> None:
     assert play.session.game.editing is None
 
 
+def test_a_text_that_waits_for_a_copy_of_a_model_is_opened_in_its_game() -> None:
+    model = replace(MODEL, fingerprint="the same")
+    play = Play("hello")
+    play.asked.clear()
+    play.take(model)
+    play.answer()
+    to(play, "other.gguf")
+    play.take(OTHER)
+    play.answer()
+    to(play, "copy.gguf")
+    play.take(Edited("help"))
+    play.take(model)
+    play.answer()
+    assert play.session.game.settings.model.key == "copy.gguf"
+    assert texts(play) == [fake.text_to_path("hello"), fake.text_to_path("help")]
+
+
 def test_a_text_that_waits_for_a_model_is_saved() -> None:
     play = editing(started("hello"))
     play.take(Edited("help"))

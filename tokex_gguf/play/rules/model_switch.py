@@ -116,10 +116,8 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
     other_games = dict(session.other_games)
     if present.prompts or here == origin:
         other_games[here] = _resting(present)
-    elif (edited := present.editing) and edited.state is not EditState.OPEN:
-        # A text from the editor that this game has not opened goes along: to the prompt whose text it was.
-        target = there.editing.target if there.editing else there.root
-        there = replace(there, editing=Editing(target, edited.text, EditState.WAITING))
+    else:
+        there = _with_text_of(there, present)
     other_games.pop(there.settings.model.key, None)
     # The engine of the present one is given up with it: there is one at a time.
     session = replace(
@@ -132,6 +130,16 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
         notice=notice,
     )
     return begin(_at_play(session), again=again)
+
+
+def _with_text_of(there: Game, left: Game) -> Game:
+    """A game with the text from the editor that another one, which is given up, has not opened: it goes along."""
+    edited = left.editing
+    if edited is None or edited.state is EditState.OPEN:
+        return there
+    # To the prompt whose text it was, where it was this game's.
+    target = there.editing.target if there.editing else there.root
+    return replace(there, editing=Editing(target, edited.text, EditState.WAITING))
 
 
 def _at_play(session: Session) -> Session:
@@ -174,6 +182,7 @@ def adopted(session: Session, model: Loaded) -> Session:
     if not model.fingerprint or (file := next(played, None)) is None:
         return session
     game = replace(session.other_games[file], settings=session.game.settings, address=session.game.address)
+    game = _with_text_of(game, session.game)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
     return _at_play(replace(session, game=game, other_games=other_games))
 
