@@ -17,8 +17,10 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import EditState, EngineStatus, Session
+from tokex_gguf.play.session import EditState, EngineStatus, Session, Settings
+from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.values.history import MOST_CHARACTERS, MOST_TEXTS, History
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tree import Node
 
 DIED = EngineDied("SIGSEGV")
@@ -452,6 +454,9 @@ class Writer:
         self.words: set[str] = set()
         self.steps = [self.press] * 4 + [self.word] * 4 + [self.answer] * 4
         self.steps += [self.edit, self.edit_and_leave, self.die, self.refuse, self.choose_a_model]
+        self.steps += [self.open_the_editor, self.leave_the_editor, self.break_off]
+        self.opened: str | None = None
+        """What is in the editor, while anything happens."""
 
     def new(self) -> str:
         word = f"<{len(self.words)}>"
@@ -468,13 +473,37 @@ class Writer:
         if self.play.session.game.engine is not EngineStatus.DEAD:
             self.play.answer()
 
+    def open_the_editor(self) -> None:
+        if self.opened is not None:
+            return
+        self.play.take(Action.EDIT)
+        for effect in self.play.effects:
+            if isinstance(effect, Edit):
+                self.opened = effect.text
+
+    def leave_the_editor(self) -> None:
+        if self.opened is not None:
+            text, self.opened = self.opened, None
+            self.play.take(Edited(text + self.new()))
+
+    def break_off(self) -> None:
+        """Loading a model is left, or fails."""
+        if self.play.session.game.engine is EngineStatus.LOADING:
+            self.play.asked.clear()
+            ways: list[Action | Failed | EngineDied] = [Action.CURSOR_TIP, Failed(None, "it is broken"), DIED]
+            self.play.take(self.chance.choice(ways))
+
     def edit(self) -> None:
+        if self.opened is not None:
+            return
         self.play.take(Action.EDIT)
         for effect in self.play.effects:
             if isinstance(effect, Edit):
                 self.play.take(Edited(effect.text + self.new()))
 
     def edit_and_leave(self) -> None:
+        if self.opened is not None:
+            return
         self.play.take(Action.EDIT)
         if any(isinstance(effect, Edit) for effect in self.play.effects):
             self.play.take(EditFailed("it failed"))
@@ -508,7 +537,28 @@ class Writer:
             texts += [game.editing.text if game.editing else "", *played(game.root)]
         texts += [text for history in session.histories.values() for text in (*history.texts, history.unfinished)]
         everything = "\n".join(texts)
+        if self.chance.random() < 0.05:
+            self.saved()
         return [word for word in self.words if word not in everything]
+
+    def saved(self) -> None:
+        """What was edited, and what is a prompt, is in the session's file."""
+        session = self.play.session
+        if not any(game.prompts for game in (session.game, *session.other_games.values())):
+            return
+        again = load(dump(session), Settings("", GgufFile("")))
+        kept = [*(one.editing.text for one in (again.game, *again.other_games.values()) if one.editing)]
+        kept += [text for one in (again.game, *again.other_games.values()) for text in played(one.root)]
+        for game in (session.game, *session.other_games.values()):
+            waiting = game.editing and game.editing.state is not EditState.OPEN
+            texts = [game.editing.text] if waiting and game.editing else []
+            texts += [text for prompt in game.prompts for text in [played_to(prompt.tip)]]
+            words = [word for word in self.words if any(word in text for text in texts)]
+            assert all(any(word in text for text in kept) for word in words), "not saved"
+
+
+def played_to(tip: Node) -> str:
+    return "".join(TEXT_OF.get(node.token, "?") for node in tip.nodes())
 
 
 def played(root: Node) -> list[str]:

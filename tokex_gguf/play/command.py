@@ -19,11 +19,9 @@ Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    return (
-        ""
-        if session.game.prompts or isinstance(session.screen, screens.Help | screens.Commands | screens.Models)
-        else UNREAD
-    )
+    if isinstance(session.screen, screens.Help | screens.Commands | screens.Models):
+        return ""
+    return "" if session.game.prompts else UNREAD
 
 
 def as_ever(_: Session) -> None:

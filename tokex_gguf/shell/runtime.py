@@ -126,9 +126,9 @@ class Runtime:
         self._before: _Position | None = _position(session)
         """What was played at the last move; None before there is anything to play."""
         self._changed = False
+        """Whether anything was played, or named: else there is nothing to save."""
         self._typed = session.unfinished
         """Text that waits to be gone on with since before the start."""
-        """Whether anything was played, or named: else there is nothing to save."""
         self._autosave: Autosave | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)

@@ -241,6 +241,18 @@ def command_entries(session: Session, height: int) -> range:
     return window(min(screen.row if screen else 0, count - 1), count, height - 1 - SENTENCE) if count else range(0)
 
 
+def _first_keys(keys: str, room: int) -> str:
+    """As many of a command's keys as there is room for, the first in any case: a part of a name is no key.
+
+    >>> _first_keys("Esc shift+End ]", 10), _first_keys("↑ k", 10)
+    ('Esc', '↑ k')
+    """
+    names = keys.split(" ")
+    while len(names) > 1 and cells_of(" ".join(names)) > room:
+        names.pop()
+    return clip(" ".join(names), room)
+
+
 def command_lines(session: Session, width: int, height: int) -> list[Line]:
     """The commands that have what is typed: keys and sentence as in the help; of one that cannot be done, why."""
     screen, found = session.on(Commands), commands.found(session)
@@ -255,7 +267,7 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
         style = "class:selected" if screen and index == screen.row else ""
         told = reason or command.help
         whole = told if style else whole
-        keys = f" {pad(clip(commands.keys_of(command), 10), 10)} "
+        keys = f" {pad(_first_keys(commands.keys_of(command), 10), 10)} "
         room = width - cells_of(keys)
         parts: Line = [
             (f"class:key {style}".strip(), keys),
