@@ -13,6 +13,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import RAW, Lens, Raw
 
 BLOCK = 64
 """Tokens of the smallest blocks in which values are sorted."""
@@ -76,12 +77,13 @@ class Node:
     """A path, by its last token and its parent.
 
     `distribution` is what the model says after this path, `taken` what it said
-    of this path's last token before it; both are None until computed.
+    of this path's last token before it; both are None until computed. What a
+    lens makes of that distribution is an answer of its own: see `answer`.
     """
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "checked", "differs", "_total", "_jump", "_block"),
+        *("visited", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -98,6 +100,7 @@ class Node:
             self._jump = far._jump if parent.depth - far.depth == far.depth - far._jump.depth else parent
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
+        self._seen_through: dict[Lens, Distribution] | None = None  # few nodes have any
         self.taken: Taken | None = None
         self.visited = False
         """Whether a prompt has been here, or passed through."""
@@ -206,10 +209,18 @@ class Node:
         """Bits of this node's token after the path before it; None until computed."""
         return None if self.taken is None else max(0.0, -self.taken.logprob / math.log(2))
 
-    def attach(self, distribution: Distribution) -> None:
-        """Keeps a distribution. The first one stays: a path never shows two answers."""
-        if self.distribution is None:
+    def answer(self, lens: Lens) -> Distribution | None:
+        """The distribution after this path as seen through a lens; None until computed."""
+        return self.distribution if isinstance(lens, Raw) else (self._seen_through or {}).get(lens)
+
+    def attach(self, distribution: Distribution, lens: Lens = RAW) -> None:
+        """Keeps the answer to a question. The first one stays: a path never shows two answers to one question."""
+        if self.answer(lens) is not None:
+            return
+        if isinstance(lens, Raw):
             self.distribution = distribution
+        else:
+            self._seen_through = {**(self._seen_through or {}), lens: distribution}
 
     def attach_taken(self, taken: Taken) -> None:
         """Keeps what was said of this node's token. The first answer stays."""
