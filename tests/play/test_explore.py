@@ -149,7 +149,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((), Action.NEXT, "one prompt is open: d copies it"),
         ((), Action.PREVIOUS, "one prompt is open: d copies it"),
         ((), Action.REMOVE, "the last prompt stays"),
-        ((), Action.UNDO, "no removed prompt"),
+        ((), Action.BRING_BACK, "no removed prompt"),
         ((), Go(0), "this is prompt 1"),
         ((), Go(3), "there is no prompt 4"),
         ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
@@ -592,9 +592,9 @@ def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
     before, decoded = play.session.game.prompts, play.decoded
     play.press(Action.REMOVE)
     assert len(play.session.game.prompts) == 1
-    play.press(Action.UNDO)
+    play.press(Action.BRING_BACK)
     assert play.session.game.prompts == before and play.session.game.active == 0 and play.decoded == decoded
-    play.press(Action.UNDO)
+    play.press(Action.BRING_BACK)
     assert "no removed prompt" in play.session.notice
 
 

@@ -438,7 +438,17 @@ def test_an_unchanged_or_emptied_text_is_done_with() -> None:
 
 SEED = int(os.environ.get("TYPED_SEED", "1"))
 KEYS = [
-    *(Action.INPUT, Action.SEARCH, Action.NAME, Action.ENTER, Action.SCORE, Action.CLOSE, Action.HELP, Action.UNDO),
+    *(
+        Action.INPUT,
+        Action.SEARCH,
+        Action.NAME,
+        Action.ENTER,
+        Action.SCORE,
+        Action.CLOSE,
+        Action.HELP,
+        Action.BRING_BACK,
+    ),
+    *(Action.UNDO, Action.UNDO, Action.REDO),
     *(Action.EARLIER, Action.LATER, Action.APPEND, Action.POP, Action.COPY, Action.NEXT, Action.RESTART, Action.UP),
     *(Action.CURSOR_BACK, Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.TREE, Action.EDIT, Action.PROMPTS),
     *(Action.CARET_START, Action.CARET_END, Action.AUTOPLAY, Action.CLEAR_SCORES),

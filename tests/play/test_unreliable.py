@@ -82,8 +82,17 @@ KEYS: list[Message] = [
     *[Action.RESTART] * 3,
     *[Action.CURSOR_TIP, Action.CLOSE] * 2,
     *(Action.POP, Action.UP, Action.DOWN, Action.TOP, Action.BOTTOM, Action.AUTOPLAY, Action.NEXT, Action.PREVIOUS),
-    *(Action.COPY, Action.COPY, Action.REMOVE, Action.UNDO, Action.CURSOR_BACK, Action.CURSOR_FIRST),
-    *(Action.HIGHEST_SURPRISAL, Action.SEARCH, Action.INPUT, Action.SCORE, Action.SCORE, Action.CLEAR_SCORES),
+    *(Action.COPY, Action.COPY, Action.REMOVE, Action.BRING_BACK, Action.CURSOR_BACK, Action.CURSOR_FIRST),
+    *(
+        Action.UNDO,
+        Action.REDO,
+        Action.HIGHEST_SURPRISAL,
+        Action.SEARCH,
+        Action.INPUT,
+        Action.SCORE,
+        Action.SCORE,
+        Action.CLEAR_SCORES,
+    ),
     *(Action.ERASE, Action.ERASE_LINE, Action.TREE, Action.OPEN, Action.PROMPTS, Action.HELP, Action.LAYER),
     *(Action.NAME, Action.SAVE, Action.EDIT, Typed("a"), Typed("bc"), Typed(" "), Go(0), Go(1), Unbound("q")),
     *(PointedAtRow(0), PointedAtRow(1), PointedAtRow(3), PointedAtToken(2), Edited("edited"), Edited("other text")),
@@ -357,6 +366,10 @@ class World:
         assert after.game.root is before.game.root
         prompts, removed = len(after.game.prompts), len(after.game.removed)
         assert prompts
+        if message in (Action.UNDO, Action.REDO) and after.game.undo is not before.game.undo:
+            kept = after.game.undo.undone[-1] if message is Action.UNDO else after.game.undo.past[-1]
+            assert kept.prompts == before.game.prompts and kept.removed == before.game.removed
+            return
         assert prompts + removed >= min(len(before.game.prompts) + len(before.game.removed), prompts + 100)
         if message is not Action.CLEAR_SCORES:
             known = [score for score in before.game.scores if score.logprob is not None]

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import re
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -807,7 +808,8 @@ JUMPS = (
 )
 KEYS = [
     *(Action.UP, Action.DOWN, Action.PAGE_UP, Action.PAGE_DOWN, Action.TOP, Action.BOTTOM, Action.APPEND, Action.POP),
-    *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.UNDO, Action.LAYER, Action.MORE_LAYERS),
+    *(Action.NEXT, Action.PREVIOUS, Action.COPY, Action.REMOVE, Action.BRING_BACK, Action.LAYER, Action.MORE_LAYERS),
+    *(Action.UNDO, Action.UNDO, Action.UNDO, Action.REDO, Action.REDO),
     *(Action.CURSOR_BACK, Action.CURSOR_ON, Action.CURSOR_FAR_BACK, Action.CURSOR_FAR_ON, Action.CURSOR_FIRST),
     *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Unbound("q"), Go(0), Go(1), Go(5)),
     *JUMPS,
@@ -869,6 +871,11 @@ class Oracle:
         self.active, self.shown, self.limit, self.layer = 0, shown, limit, "plain"
         self.left = ""
         """Text that was typed and not used."""
+        self.past: list[Any] = []
+        self.undone: list[Any] = []
+
+    def places(self) -> Any:
+        return deepcopy((self.prompts, self.active, self.removed))
 
     def rows(self) -> list[int]:
         prompt = self.prompts[self.active]
@@ -951,6 +958,19 @@ class Oracle:
             self.prompts[self.active] = {**prompt, "cursor": there, "chosen": None, "sought": (kind, 0)}
 
     def press(self, action: Any) -> None:
+        before = self.places()
+        if action in (Action.UNDO, Action.REDO):
+            here, there = (self.past, self.undone) if action is Action.UNDO else (self.undone, self.past)
+            if here:
+                there.append(before)
+                self.prompts, self.active, self.removed = deepcopy(here.pop())
+            return
+        self.do(action)
+        if [prompt["path"] for prompt in before[0]] != [prompt["path"] for prompt in self.prompts]:
+            self.past.append(before)
+            self.undone = []
+
+    def do(self, action: Any) -> None:
         if isinstance(action, Write):
             self.write(action)
         elif isinstance(action, Find):
@@ -1022,7 +1042,7 @@ class Oracle:
         elif action is Action.REMOVE and len(self.prompts) > 1:
             self.removed.append((self.active, self.prompts.pop(self.active)))
             self.active = min(self.active, len(self.prompts) - 1)
-        elif action is Action.UNDO and self.removed:
+        elif action is Action.BRING_BACK and self.removed:
             place, removed = self.removed[-1]
             if self.insert(min(place, len(self.prompts)), removed):
                 self.removed.pop()

@@ -99,7 +99,7 @@ def test_it_can_be_looked_at_before_the_model_is_loaded() -> None:
     [
         (Action.CURSOR_TIP,),
         (Action.CURSOR_TIP, Action.POP),
-        (Action.UNDO,),
+        (Action.BRING_BACK,),
         (Action.TREE,),
         (Action.PREVIOUS,),
         (Action.INPUT,),
@@ -435,7 +435,7 @@ def only_bad_archives(data: bytes) -> bool:
         play.session = session
         View().screen(session, 130, 40)
         play.take(session.game.model or LOADED)
-        for key in (Action.CURSOR_BACK, Action.MORE_LAYERS, Action.TREE, Action.CLOSE, Action.UNDO, Action.INPUT):
+        for key in (Action.CURSOR_BACK, Action.MORE_LAYERS, Action.TREE, Action.CLOSE, Action.BRING_BACK, Action.INPUT):
             play.take(key)
             View().screen(play.session, 130, 40)
     return True

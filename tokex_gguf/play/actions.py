@@ -44,7 +44,12 @@ class Action(Enum):
     MODELS = auto()
     GO = auto()
     """A digit: the open prompt of that number."""
+    BRING_BACK = auto()
+    """The prompt that was removed last."""
     UNDO = auto()
+    REDO = auto()
+    FIND = auto()
+    """Find text in the prompt."""
     NAME = auto()
     ENTER = auto()
     SCORE = auto()

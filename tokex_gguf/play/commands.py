@@ -9,7 +9,7 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, Hint, ScreenRow, unread
-from tokex_gguf.play.rules import command_line, cursor, lists, model_switch, prompt, text_entry, view_options
+from tokex_gguf.play.rules import command_line, cursor, lists, model_switch, prompt, text_entry, undo, view_options
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import EngineStatus, Session
@@ -160,8 +160,8 @@ def _rows(length: Callable[[Session], int]) -> tuple[Command, ...]:
             "page down",
             "Select ten lines down.",
         ),
-        Command(Action.TOP, lists.move(-prompt.ALL, length), ("home",), "List", "top", "Select the first line."),
-        Command(Action.BOTTOM, lists.move(prompt.ALL, length), ("end",), "List", "bottom", "Select the last line."),
+        Command(Action.TOP, lists.move(-prompt.ALL, length), ("home", "g"), "List", "top", "Select the first line."),
+        Command(Action.BOTTOM, lists.move(prompt.ALL, length), ("end", "G"), "List", "bottom", "Select the last line."),
     )
 
 
@@ -192,14 +192,14 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
     Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
-    Command(Action.TOP, prompt.select(-prompt.ALL), ("home",), "Table", "top", "Select the most likely token."),
+    Command(Action.TOP, prompt.select(-prompt.ALL), ("home", "g"), "Table", "top", "Select the most likely token."),
     Command(
-        Action.BOTTOM, prompt.select(prompt.ALL), ("end",), "Table", "bottom", "Select the last token of the table."
+        Action.BOTTOM, prompt.select(prompt.ALL), ("end", "G"), "Table", "bottom", "Select the last token of the table."
     ),
     Command(
         Action.APPEND,
         prompt.append,
-        ("right", "l"),
+        ("right", "l", "enter"),
         "Tokens",
         "append",
         "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
@@ -210,7 +210,7 @@ _PLAYING: tuple[Command, ...] = (
     Command(
         Action.POP,
         prompt.pop,
-        ("left", "h"),
+        ("left", "h", "backspace"),
         "Tokens",
         "pop",
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
@@ -227,6 +227,16 @@ _PLAYING: tuple[Command, ...] = (
         footer=45,
         now=_inside(0, ""),
     ),
+    Command(
+        Action.UNDO,
+        undo.undo,
+        ("u",),
+        "Tokens",
+        "undo",
+        "Undo what was done last to the prompts: tokens appended or popped, prompts opened, edited or removed.",
+        footer=38,
+    ),
+    Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Do again what was undone last."),
     Command(
         Action.CURSOR_BACK,
         cursor.step(-1),
@@ -366,7 +376,14 @@ _PLAYING: tuple[Command, ...] = (
         footer=40,
         disabled=_removes_nothing,
     ),
-    Command(Action.UNDO, prompt.undo, ("A",), "Prompts", "undo", "Bring the prompt back that was removed last."),
+    Command(
+        Action.BRING_BACK,
+        prompt.bring_back,
+        ("A",),
+        "Prompts",
+        "bring back",
+        "Bring the prompt back that was removed last.",
+    ),
     _GO,
     Command(
         Action.PROMPTS,

@@ -177,6 +177,26 @@ def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
     return places
 
 
+class Places(NamedTuple):
+    """The open prompts at one time."""
+
+    prompts: tuple[Prompt, ...]
+    active: int
+    removed: tuple[tuple[int, Prompt], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What can be undone, and done again."""
+
+    past: tuple[Places, ...] = ()
+    """The prompts before each action, the latest last."""
+    undone: tuple[Places, ...] = ()
+    """The prompts before each undo, the latest last."""
+    playing: bool = False
+    """Whether the last action is an autoplay that may go on."""
+
+
 class EditState(Enum):
     """Where a text from the editor is."""
 
@@ -221,6 +241,7 @@ class Game:
     """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
+    undo: Undo = Undo()
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()

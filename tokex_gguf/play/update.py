@@ -12,6 +12,7 @@ from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import check, look_ahead
+from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session
 
 
@@ -19,6 +20,7 @@ def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
     if isinstance(message, InternalError):  # before all that may have failed
         return replace(session, notice=INTERNAL_ERROR), []
+    before = session
     if isinstance(message, PLAYERS):
         session, effects = act(session, message)
     else:
@@ -26,6 +28,7 @@ def update(session: Session, message: Message) -> Outcome:
         session, effects = hear(session, message)
         if session.confirm and session.notice != asked:
             session = replace(session, confirm=None)  # the question does not stand there any more
+    session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session.game.prompt.tip.visit()
     for more in (look_ahead, check):

@@ -224,7 +224,7 @@ def remove(session: Session) -> Outcome:
     return show(replace(session, notice="A brings it back"))
 
 
-def undo(session: Session) -> Outcome:
+def bring_back(session: Session) -> Outcome:
     """Brings the prompt back that was removed last, where it stood."""
     if not session.game.removed:
         return replace(session, notice="there is no removed prompt to bring back"), []
