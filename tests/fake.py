@@ -31,6 +31,7 @@ from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.path_text import PathText
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 
@@ -195,6 +196,9 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Search(tip=tip, line=line)
     if kind is screens.Input:
         return screens.Input(base=tip, tip=tip, line=line)
+    if kind is screens.Find:
+        text = PathText.of(session.game.piece(token).data for token in tip.path())
+        return screens.Find(tip=tip, text=text, origin=None, line=line)
     if kind is screens.Name:
         return screens.Name(line=line)
     if kind is screens.Commands:

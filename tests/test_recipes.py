@@ -16,7 +16,7 @@ from tokex_gguf.play import commands, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
 from tokex_gguf.play.messages import Outcome, PointedAtRow
-from tokex_gguf.play.rules import lists, view_options
+from tokex_gguf.play.rules import help_screen, lists
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.shell.runtime import Runtime
@@ -75,7 +75,7 @@ def test_an_engine_is_one_class(tmp_path: Path) -> None:
     assert runtime.session.game.prompt.tip.distribution is not None
     assert runtime.session.game.prompt.tip.distribution.entropy_bits == 4.0
     screen = ["".join(text for _, text in line) for line in View().screen(runtime.session, 100, 30)]
-    assert "Dice" in screen[0] and "ready" in screen[-3]
+    assert "Dice" in screen[0] and "ready" in screen[-4]
     assert runtime.close() is None
 
 
@@ -93,7 +93,7 @@ def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     play = started("hello").press(*[Action.MORE_LAYERS] * 4)
     assert play.session.layer is LENGTH
     lines = View().screen(play.session, 100, 30)
-    assert "length 0" in text_of(lines[-2]) and "10 bytes" in text_of(lines[-2])
+    assert "length 0" in text_of(lines[-3]) and "10 bytes" in text_of(lines[-3])
     first, *_ = play.session.game.prompt.tip.nodes()
     assert (theme.shade("length", (first.token % 10) / 10), "x") in {(style, "x") for style, _ in lines[1]}
     for palette in ("standard", "colour-blind", "monochrome"):
@@ -140,7 +140,7 @@ COUNTING = ScreenRow(
     (
         Command(Action.DOWN, lists.move(1, length), ("down",), "Counts", "row", "Select the line below.", footer=70),
         Command(Action.CLOSE, lists.close, ("escape", "v"), "Program", "back", "Go back.", footer=99),
-        Command(Action.HELP, view_options.open_help, ("?",), "Program", "help", "Show these keys.", footer=60),
+        Command(Action.HELP, help_screen.open_help, ("?",), "Program", "help", "Show these keys.", footer=60),
     ),
     (("times", "How often the token is in the prompt."),),
     pick_row=lists.pick(length),
@@ -154,13 +154,13 @@ def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(commands.SCREENS, Counts, COUNTING)
     monkeypatch.setitem(PANES, Counts, Pane(count_lines, lists_pane.entries(length)))
     play, view = started("hello"), View()
-    assert commands.action(play.session.screen, "v") is Action.OPEN and "v counts" in shown(play, view)[-1]
+    assert commands.action(play.session.screen, "v") is Action.OPEN and "v counts" in " ".join(shown(play, view)[-2:])
     play.press(Action.OPEN)
     lines = shown(play, view)
     assert any("times token" in line for line in lines) and any(
         f"    2 {label(fake.PIECES[44].data)}" in line for line in lines
     )
-    assert "↓ row" in lines[-1] and "Esc back" in lines[-1]
+    assert "↓ row" in lines[-2] and "Esc back" in lines[-2]
     play.press(Action.DOWN, Action.DOWN)
     assert on(play.session, Counts).row == 2
     assert play.press(PointedAtRow(1)).session.screen == Counts(row=1)

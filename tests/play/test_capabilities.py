@@ -33,7 +33,7 @@ def screen(play: Play) -> str:
 
 def test_an_engine_that_cannot_search_is_not_asked_to() -> None:
     play = Without(Capability.VOCABULARY_SEARCH)
-    assert play.session.game.ready and "find" not in [label for _, _, label in hints(play.session)]
+    assert play.session.game.ready and "search" not in [label for _, _, label in hints(play.session)]
     play.press(Action.SEARCH)
     assert isinstance(play.session.screen, screens.Play)
     assert play.session.notice == "this engine cannot search its vocabulary: i types any token"

@@ -157,7 +157,7 @@ def test_an_engine_that_dies_closes_the_list_below_the_line() -> None:
 
 
 def test_a_row_is_the_helps_own() -> None:
-    lines, _ = help_lines(screens.Play, 130, 0)
+    lines, _ = help_lines(commands.help_entries(screens.Play), 130, 0)
     told = [" ".join("".join(text for _, text in line).split()) for line in lines]
     play = asking("palette")
     (command,) = [one for one in commands.found(play.session) if one.action is Action.PALETTE]
@@ -171,3 +171,32 @@ def test_an_engine_that_dies_meanwhile_can_be_restarted_by_name() -> None:
     play.take(EngineDied("SIGSEGV"))
     play.press(Action.ENTER)
     assert play.session.game.engine is EngineStatus.READY
+
+
+# --- a token's number
+
+
+@pytest.mark.parametrize(("typed", "position"), [("1", 1), ("3", 3), (" 4 ", 4), ("05", 5)])
+def test_a_number_leads_to_the_token(typed: str, position: int) -> None:
+    play = asking(typed)
+    assert f"Enter looks at token {int(typed)}" in "\n".join(shown(play))
+    play.press(Action.ENTER)
+    cursor = play.session.game.prompt.cursor
+    assert play.session.screen == screens.PLAY and cursor is not None and cursor.depth == position
+
+
+@pytest.mark.parametrize("typed", ["0", "6", "999999999"])
+def test_a_number_that_no_token_has_is_told(typed: str) -> None:
+    play = asking(typed).press(Action.ENTER)
+    assert play.session.notice == "the prompt has tokens 1 to 5"
+    assert play.session.game.prompt.cursor is None
+
+
+@pytest.mark.parametrize("typed", ["-1", "1.5", "\u0663", "12345678901"])
+def test_what_is_no_number_of_a_token_is_a_name(typed: str) -> None:
+    assert asking(typed).press(Action.ENTER).session.notice == "no command has this name"
+
+
+def test_elsewhere_a_number_is_a_name() -> None:
+    play = started("hello").press(Action.TREE, Action.COMMANDS, Typed("3"), Action.ENTER)
+    assert play.session.notice == "no command has this name"

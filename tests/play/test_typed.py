@@ -274,20 +274,20 @@ CASES += ["the help is open"]
 @pytest.mark.parametrize("case", CASES)
 def test_a_paste_that_cannot_be_typed_is_kept(case: str) -> None:
     play, _ = pasted_while(case)
-    play.take(Typed("first"))
-    play.take(Typed("pasted"))
+    play.take(Typed("first\nline"))
+    play.take(Typed("pasted\nlines"))
     assert play.session.notice.endswith("the text is kept: i brings it back")
     if play.session.game.engine is EngineStatus.DEAD:
         play.take(Action.RESTART)
     play.answer().press(Action.CLOSE, Action.CURSOR_TIP, Action.INPUT)
-    assert play.session.line.text == "pasted"
-    assert play.press(Action.EARLIER).session.line.text == "first"
+    assert play.session.line.text == "pasted\nlines"
+    assert play.press(Action.EARLIER).session.line.text == "first\nline"
 
 
 def test_a_paste_into_the_help_over_a_text_is_kept_beside_it() -> None:
-    play = typed().press(Action.HELP, Typed("pasted"), Action.CLOSE)
+    play = typed().press(Action.HELP, Typed("pasted" * 9), Action.CLOSE)
     assert play.session.line.text == "abc"
-    assert play.press(Action.EARLIER).session.line.text == "pasted"
+    assert play.press(Action.EARLIER).session.line.text == "pasted" * 9
 
 
 def test_a_paste_behind_enter_is_kept() -> None:
@@ -477,7 +477,9 @@ class Writer:
         self.play.take(self.chance.choice(KEYS))
 
     def word(self) -> None:
-        self.play.take(Typed(self.new()))
+        # A word alone filters the help, and is no text of the player's; a pasted line is kept.
+        end = "\n" if isinstance(self.play.session.screen, screens.Help) else ""
+        self.play.take(Typed(self.new() + end))
 
     def answer(self) -> None:
         if self.play.session.game.engine is not EngineStatus.DEAD:

@@ -64,15 +64,15 @@ def resumed(session: Session) -> Play:
 def text(session: Session) -> list[str]:
     """The screen's lines, without what the last answer took."""
     lines = ["".join(part for _, part in line) for line in View().screen(session, 130, 40)]
-    status = lines[-3]
+    status = lines[-4]
     assert "ready" in status
-    return [*lines[:-3], status[:60], *lines[-2:]]
+    return [*lines[:-4], status[:60], *lines[-3:]]
 
 
 def screen(session: Session) -> list[Any]:
     """The screen with its styles, without the status line."""
     lines = View().screen(replace(session, notice=""), 130, 40)
-    return [*lines[:-3], *lines[-2:]]
+    return [*lines[:-4], *lines[-3:]]
 
 
 # --- round trips

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,7 +18,7 @@ from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS, explained, hints, keys_of
+from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.screens import Screen
@@ -44,6 +45,20 @@ def draw(play: Play, width: int = 130, height: int = 40) -> list[Line]:
 
 def text(play: Play, width: int = 130, height: int = 40) -> str:
     return "\n".join("".join(part for _, part in line) for line in draw(play, width, height))
+
+
+class Below(NamedTuple):
+    """What stands below the panes."""
+
+    status: str
+    second: str
+    keys: str
+
+
+def below(drawn: str) -> Below:
+    lines = drawn.splitlines()
+    rows = 2 if len(lines) >= 24 else 1
+    return Below(lines[-rows - 2], lines[-rows - 1], " ".join(lines[-rows:]))
 
 
 def waiting(*keys: Message) -> Play:
@@ -79,6 +94,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
+    "finding": lambda: started().press(Action.FIND, Typed("e")),
     "help": lambda: started().press(Action.HELP),
     "dead": dead,
     "full": full,
@@ -244,23 +260,23 @@ def test_numbers_and_bars() -> None:
 def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> None:
     play = started().press(Action.COPY, Action.APPEND)
     tip = play.session.game.prompt.tip
-    line = text(play).splitlines()[-3]
+    line = below(text(play)).status
     assert "Prompt 2/2  tokens: 6" in line
     assert f"logprob {tip.logprob:.2f}" in line
     assert f"ppl {tip.perplexity:.2f}" in line
     assert "1 token, 1 ms  ready" in line
-    assert "logprob" in text(play, 80, 24).splitlines()[-3]
+    assert "logprob" in below(text(play, 80, 24)).status
 
 
 def test_where_one_looks_is_told_before_what_it_cost() -> None:
     play = started("hello world " * 20).press(Action.CURSOR_BACK)
     play.session = replace(play.session, game=replace(play.session.game, cost=Cost(12345, 123.4)))
-    assert "12345 tokens, 123400 ms  ready" in text(play, 130, 40).splitlines()[-3]
-    line = text(play, 60, 16).splitlines()[-3]
+    assert "12345 tokens, 123400 ms  ready" in below(text(play, 130, 40)).status
+    line = below(text(play, 60, 16)).status
     assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
     playing = started()
     playing.take(Action.AUTOPLAY)
-    assert "working  autoplay, space stops it" in text(playing, 60, 16).splitlines()[-3]
+    assert "working  autoplay, space stops it" in below(text(playing, 60, 16)).status
 
 
 def test_the_header_names_the_model_and_the_context() -> None:
@@ -335,7 +351,7 @@ def test_each_layer_has_a_legend_with_its_scale() -> None:
     play = started()
     for name in ("probability", "entropy"):
         play.press(Action.LAYER)
-        legend = draw(play)[-2]
+        legend = draw(play)[-3]
         assert f"{name} 0 " in "".join(part for _, part in legend)
         shades = [style for style, _ in legend if style.startswith(f"class:{name}.")]
         assert len(set(shades)) == 16
@@ -377,7 +393,7 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
 ) -> None:
     opened = {screens.Input: (Action.INPUT,), screens.Tree: (Action.TREE,)}
     play = started().press(*opened.get(kind, ()), Action.HELP)
-    entries = [entry for topic in explained(kind).values() for entry in topic]
+    entries = [(entry.name, entry.text) for entry in help_entries(kind)]
 
     def selected() -> str:
         lines = ["".join(part for _, part in line) for line in draw(play, width, height) if "selected" in line[0][0]]
@@ -397,52 +413,52 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
 
 @pytest.mark.parametrize("kind", SCREENS)
 def test_the_footer_shows_the_keys_of_the_screen(kind: type[Screen]) -> None:
-    names = {"search": "searching", "input": "typing", "play": "ready"}
+    names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready"}
     name = kind.__name__.lower()
     play = STATES[names.get(name, name)]()
     assert type(play.session.screen) is kind
-    line = text(play, 300, 40).splitlines()[-1]
+    line = below(text(play, 300, 40)).keys
     for _, keys, word in hints(play.session):
         assert f"{keys} {word}" in line
 
 
 def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
     play = started()
-    assert not re.search("w/s prompt|a drop", text(play, 300).splitlines()[-1])
-    assert re.search("w/s prompt .*a drop", text(play.press(Action.COPY), 300).splitlines()[-1])
+    assert not re.search("w/s prompt|a drop", below(text(play, 300)).keys)
+    assert re.search("w/s prompt .*a drop", below(text(play.press(Action.COPY), 300)).keys)
 
 
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
     play = started().press(Action.CURSOR_BACK)
-    line = text(play).splitlines()[-1]
+    line = below(text(play)).keys
     assert "→ branch" in line and "Esc end" in line
     assert not any(word in line for word in ("pop", "append", "play"))
-    line = text(play.press(Action.CURSOR_TIP)).splitlines()[-1]
+    line = below(text(play.press(Action.CURSOR_TIP))).keys
     assert "→ append" in line and "← pop" in line and "space play" in line and "Esc" not in line
-    line = text(play.press(Action.CURSOR_FIRST)).splitlines()[-1]
-    assert not any(word in line for word in ("→", "↑", "find", "type")), "nothing comes before it"
+    line = below(text(play.press(Action.CURSOR_FIRST))).keys
+    assert not any(word in line for word in ("→", "↑", "search", "type")), "nothing comes before it"
 
 
 @pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
 def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, ...]) -> None:
-    line = text(started().press(*keys), 80, 24).splitlines()[-1]
-    for hint in (",/. look", "n/m jump", "/ find", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
+    line = below(text(started().press(*keys), 80, 24)).keys
+    for hint in (",/. look", "n/m jump", "/ search", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
         assert hint in line
 
 
 def test_the_status_line_is_that_of_the_path_which_is_shown() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Action.APPEND, Action.POP, Action.TREE)
-    assert "Prompt 2/2  tokens: 6" in text(play).splitlines()[-3]
+    assert "Prompt 2/2  tokens: 6" in below(text(play)).status
     play.press(Action.TOP)
-    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    assert "Prompt 1/2  tokens: 5" in below(text(play)).status
     play.press(Action.DOWN, Action.DOWN)
-    assert "a visited path  tokens: 7" in text(play).splitlines()[-3]
+    assert "a visited path  tokens: 7" in below(text(play)).status
     end = selected_end(play.session)
-    assert end.taken and f"p {number(end.taken.prob)}" in text(play).splitlines()[-2]
+    assert end.taken and f"p {number(end.taken.prob)}" in below(text(play)).second
     play.press(Action.CLOSE, Action.PROMPTS, Action.UP)
-    assert "Prompt 1/2  tokens: 5" in text(play).splitlines()[-3]
+    assert "Prompt 1/2  tokens: 5" in below(text(play)).status
     play.session = replace(play.session, starters=(Starter("one", "Once"),), screen=screens.Prompts(row=2))
-    assert " a text to start with " in text(play).splitlines()[-3]
+    assert " a text to start with " in below(text(play)).status
 
 
 def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
@@ -450,29 +466,29 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
     play.press(Action.INPUT)
     play.take(Typed("c"))
     play.take(Action.SCORE)
-    assert "working  scoring" in text(play).splitlines()[-3]
+    assert "working  scoring" in below(text(play)).status
     assert "goes on after" not in text(play)
-    assert play.answer().session.game.scores and " ready " in text(play).splitlines()[-3]
+    assert play.answer().session.game.scores and " ready " in below(text(play)).status
 
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
     play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INPUT, Typed("x"))
     base = on(play.session, screens.Input).base
     assert base.depth == 3 and base.logprob is not None
-    line = text(play).splitlines()[-3]
+    line = below(text(play)).status
     assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
-    assert "Enter branch" in text(play).splitlines()[-1]
-    assert "→ branch" in text(play.press(Action.CLOSE, Action.SEARCH)).splitlines()[-1]
-    assert "tokens: 3 " in text(play).splitlines()[-3]
+    assert "Enter branch" in below(text(play)).keys
+    assert "→ branch" in below(text(play.press(Action.CLOSE, Action.SEARCH))).keys
+    assert "tokens: 3 " in below(text(play)).status
 
 
 def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     for char, data in (("o", b"Answer: "), (" ", b" ")):
         monkeypatch.setitem(fake.PIECES, fake.text_to_path(char)[0], Piece(data))
     play = started("hello").press(Action.INPUT, Typed("7"))
-    assert "space" not in text(play).splitlines()[-2]
+    assert "space" not in below(text(play)).second
     play.press(Action.ERASE_LINE, Typed(" 7"))
-    assert "there is a space before it already" in text(play).splitlines()[-2]
+    assert "there is a space before it already" in below(text(play)).second
     assert "mind that there was a space before it already" in play.press(Action.SCORE).session.notice
 
 
@@ -495,20 +511,20 @@ def test_open_prompts_that_begin_alike_are_told_apart_by_their_ends(width: int) 
 def test_what_was_sought_is_told_beside_any_layer(key: Action) -> None:
     play = started("hello world, how are you").press(key)
     for _ in range(6):
-        assert "entropy " in text(play, 80, 24).splitlines()[-2]
+        assert "entropy " in below(text(play, 80, 24)).second
         play.press(Action.LAYER).press(Action.MORE_LAYERS)
 
 
 def test_what_a_key_cost_is_not_told_of_the_next() -> None:
     play = started("hello")
-    assert "5 tokens, 5 ms" in text(play).splitlines()[-3]
-    assert "known, 0 tokens" in text(play.press(Action.LAYER)).splitlines()[-3]
+    assert "5 tokens, 5 ms" in below(text(play)).status
+    assert "known, 0 tokens" in below(text(play.press(Action.LAYER))).status
 
 
 def test_a_search_tells_where_spaces_count() -> None:
     play = started("hello").press(Action.SEARCH, Typed(" 9"))
-    assert "spaces count in quotes" in text(play).splitlines()[-2]
-    assert "quotes" not in text(play.press(Action.ERASE_LINE, Typed('" 9"'))).splitlines()[-2]
+    assert "spaces count in quotes" in below(text(play)).second
+    assert "quotes" not in below(text(play.press(Action.ERASE_LINE, Typed('" 9"')))).second
 
 
 @pytest.mark.parametrize(
@@ -528,7 +544,7 @@ def test_the_help_of_a_mode_tells_what_stands_on_its_screen(mode: Action, signs:
 def test_what_surprised_is_told_at_every_width_also_beside_a_legend(width: int) -> None:
     play = started("hello world, how are you").press(Action.NEXT_SURPRISAL)
     for _ in range(4):
-        line = text(play, width, 24).splitlines()[-2]
+        line = below(text(play, width, 24)).second
         assert re.search(r"surprisal [\d.]+ bits #\d", line), line
         play.press(Action.MORE_LAYERS)
 
@@ -537,10 +553,10 @@ def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     play = started("hello")
     tip = play.session.game.prompt.tip
     assert tip.taken and tip.distribution
-    line = text(play).splitlines()[-2]
+    line = below(text(play)).second
     numbers = f"p {number(tip.taken.prob)}  rank {tip.taken.rank}  next: entropy"
     assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
-    values = [part for style, part in draw(play)[-2] if style == ""]
+    values = [part for style, part in draw(play)[-3] if style == ""]
     assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
 
 
@@ -588,9 +604,9 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
 @pytest.mark.parametrize("key", [Action.NEXT_ENTROPY, Action.NEXT_SURPRISAL])
 def test_what_a_layer_colours_by_is_told_beside_its_legend(width: int, key: Action) -> None:
     play = started("hello world, how are you").press(key, Action.LAYER)
-    assert re.search(r" p [\d.e-]+", text(play, width, 24).splitlines()[-2])
+    assert re.search(r" p [\d.e-]+", below(text(play, width, 24)).second)
     play.press(Action.LAYER)
-    assert re.search(r"entropy [\d.]+ bits #\d", text(play, width, 24).splitlines()[-2])
+    assert re.search(r"entropy [\d.]+ bits #\d", below(text(play, width, 24)).second)
 
 
 def pane(play: Play, width: int = 130, height: int = 40) -> list[str]:
@@ -684,7 +700,7 @@ def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
 def test_a_long_notice_leaves_room_for_what_is_typed(width: int, height: int) -> None:
     play = waiting(Action.INPUT, Typed("hello there"))
     play.session = replace(play.session, notice="the engine stopped, " * 30)
-    line = text(play, width, height).splitlines()[-2]
+    line = below(text(play, width, height)).second
     assert "there" in line and "the engine stopped" in line
 
 

@@ -55,6 +55,24 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class HelpEntry:
+    """A line of the help: keys and what they do, or what stands on the screen and what that means."""
+
+    topic: str
+    name: str
+    """The keys, or the sign."""
+    text: str
+    command: Command | None = None
+    """What the keys do; None: it is a sign."""
+
+    @property
+    def whole(self) -> str:
+        """All that it can be found by."""
+        name = f"{self.command.name} {self.command.label}" if self.command else ""
+        return f"{self.topic} {self.name} {self.text} {name}".casefold()
+
+
+@dataclass(frozen=True, slots=True)
 class ScreenRow:
     """What there is to a screen besides its state and its looks."""
 

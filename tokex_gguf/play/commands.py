@@ -8,10 +8,21 @@ from collections.abc import Callable, Container, Sequence
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, Handler, Hint, ScreenRow, unread
-from tokex_gguf.play.rules import command_line, cursor, lists, model_switch, prompt, text_entry, undo, view_options
+from tokex_gguf.play.command import Command, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.rules import (
+    command_line,
+    cursor,
+    find,
+    help_screen,
+    lists,
+    model_switch,
+    prompt,
+    text_entry,
+    undo,
+    view_options,
+)
 from tokex_gguf.play.rules.prompt import UNREAD
-from tokex_gguf.play.screens import Screen
+from tokex_gguf.play.screens import Help, Screen
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
@@ -62,10 +73,6 @@ def _without_engine(importance: int, label: str) -> Hint:
         return (importance, label) if session.game.engine is EngineStatus.DEAD else None
 
     return hint
-
-
-def _scroll(rows: int) -> Handler:
-    return view_options.scroll(rows, lambda screen: sum(map(len, explained(type(screen)).values())))
 
 
 def _of(screen: Screen) -> Sequence[Command]:
@@ -128,7 +135,7 @@ _ERASING: tuple[Command, ...] = (
 
 _LEAVING: tuple[Command, ...] = (
     Command(
-        Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
     ),
     Command(
         Action.CLOSE,
@@ -166,7 +173,7 @@ def _rows(length: Callable[[Session], int]) -> tuple[Command, ...]:
 
 
 _LIST_HELP = Command(
-    Action.HELP, view_options.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    Action.HELP, help_screen.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
 )
 
 _PLAYING: tuple[Command, ...] = (
@@ -317,11 +324,20 @@ _PLAYING: tuple[Command, ...] = (
         "Look at the place of the highest entropy, #1, where the model was least sure. Press again for #2 and so on.",
     ),
     Command(
+        Action.FIND,
+        text_entry.find_text,
+        ("f",),
+        "Look back",
+        "find",
+        "Find text in the prompt, and look at it. `:42` looks at token 42.",
+        footer=33,
+    ),
+    Command(
         Action.SEARCH,
         text_entry.search,
         ("/",),
         "Any token",
-        "find",
+        "search",
         "Search the whole vocabulary, sorted by probability here.",
         footer=66,
         disabled=_cannot_search,
@@ -473,7 +489,7 @@ _PLAYING: tuple[Command, ...] = (
     _COLON,
     Command(
         Action.HELP,
-        view_options.open_help,
+        help_screen.open_help,
         ("?", "f1"),
         "Program",
         "help",
@@ -605,6 +621,14 @@ _TYPING: tuple[Command, ...] = (
     *_LEAVING,
 )
 
+_FINDING: tuple[Command, ...] = (
+    Command(Action.UP, find.step(-1), ("up", "c-p"), "Find", "match", "Look at the match before.", footer=70),
+    Command(Action.DOWN, find.step(1), ("down", "c-n"), "Find", "match", "Look at the next match.", footer=70),
+    Command(Action.ENTER, text_entry.stay, ("enter",), "Find", "stay", "Go on looking there.", footer=90),
+    *_ERASING,
+    *_LEAVING,
+)
+
 _NAMING: tuple[Command, ...] = (
     Command(
         Action.ENTER, text_entry.keep_session, ("enter",), "Name", "keep", "Give the session this name.", footer=90
@@ -658,15 +682,33 @@ _MODELS: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+
+def _entries(screen: Screen) -> list[HelpEntry]:
+    return help_entries(type(screen))
+
+
 _HELP: tuple[Command, ...] = (
-    Command(Action.UP, _scroll(-1), ("up", "k"), "Help", "read", "One key up.", footer=70),
-    Command(Action.DOWN, _scroll(1), ("down", "j"), "Help", "read", "One key down.", footer=70),
-    Command(Action.PAGE_UP, _scroll(-prompt.PAGE), ("pageup",), "Help", "page up", "Ten keys up."),
-    Command(Action.PAGE_DOWN, _scroll(prompt.PAGE), ("pagedown",), "Help", "page down", "Ten keys down."),
-    Command(Action.TOP, _scroll(-prompt.ALL), ("home",), "Help", "top", "To the beginning of the help."),
-    Command(Action.BOTTOM, _scroll(prompt.ALL), ("end",), "Help", "end", "To the end of the help."),
+    Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
+    Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
+    Command(Action.PAGE_UP, help_screen.scroll(-prompt.PAGE, _entries), ("pageup",), "Help", "page", "Ten lines up."),
     Command(
-        Action.CLOSE, view_options.close_help, ("escape", "?", "f1"), "Program", "close", "Close the help.", footer=99
+        Action.PAGE_DOWN, help_screen.scroll(prompt.PAGE, _entries), ("pagedown",), "Help", "page", "Ten lines down."
+    ),
+    Command(Action.TOP, help_screen.scroll(-prompt.ALL, _entries), ("home",), "Help", "top", "To the beginning."),
+    Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, _entries), ("end",), "Help", "end", "To the end."),
+    Command(Action.ENTER, help_screen.run(_entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90),
+    *(
+        Command(row.action, help_screen.edit_line(change, _entries), row.keys, "Help", row.label, row.help)
+        for row, change in zip(_ERASING, (TextField.erased, TextField.word_erased, TextField.cleared), strict=True)
+    ),
+    Command(
+        Action.CLOSE,
+        help_screen.close,
+        ("escape", "f1"),
+        "Program",
+        "close",
+        "Close the help, as ? does; where something is typed, show all of it.",
+        footer=99,
     ),
     *_EVERYWHERE,
 )
@@ -715,7 +757,7 @@ _COMMANDING: tuple[Command, ...] = (
     ),
     Command(Action.ENTER, command_line.run(_of), ("enter",), "Commands", "do", "Do the selected command.", footer=90),
     *_ERASING,
-    Command(Action.HELP, view_options.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60),
+    Command(Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60),
     Command(Action.CLOSE, command_line.close, ("escape",), "Program", "back", "Go back; nothing is done.", footer=99),
     *_EVERYWHERE,
 )
@@ -751,6 +793,12 @@ SCREENS: dict[type[Screen], ScreenRow] = {
         ),
         typed=text_entry.typed,
     ),
+    screens.Find: ScreenRow(
+        "Finding text in the prompt (`f`)",
+        _FINDING,
+        (("2 of 5", "The second of five matches. Upper and lower case are the same."),),
+        typed=text_entry.typed,
+    ),
     screens.Name: ScreenRow("Naming the session (`ctrl+s`)", _NAMING, typed=text_entry.typed),
     screens.Tree: ScreenRow(
         "The tree (`t`)",
@@ -768,20 +816,23 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),
-    screens.Help: ScreenRow("The help (`?`)", _HELP),
+    screens.Help: ScreenRow("The help (`?`): typing filters it", _HELP, typed=help_screen.typed(_entries)),
 }
 """Each screen's row, in the order of the docs."""
 
 
-def explained(kind: type[Screen]) -> dict[str, list[tuple[str, str]]]:
+def help_entries(kind: type[Screen]) -> list[HelpEntry]:
     """What the help tells of a screen, by topic: keys and what they do, signs and what they mean."""
     row = SCREENS[kind]
-    by_topic: dict[str, list[tuple[str, str]]] = {}
-    for command in row.commands:
-        by_topic.setdefault(command.topic, []).append((keys_of(command), command.help))
-    if row.signs:
-        by_topic["What stands on the screen"] = list(row.signs)
-    return by_topic
+    topics = list(dict.fromkeys(command.topic for command in row.commands))
+    commands = sorted(row.commands, key=lambda command: topics.index(command.topic))
+    keys = [HelpEntry(command.topic, keys_of(command), command.help, command) for command in commands]
+    return [*keys, *(HelpEntry("What stands on the screen", sign, meaning) for sign, meaning in row.signs)]
+
+
+def help_found(screen: Help) -> list[HelpEntry]:
+    """What the help shows: what has the words that are typed."""
+    return help_screen.found(screen, _entries)
 
 
 def of(screen: Screen, action: Action) -> Command | None:

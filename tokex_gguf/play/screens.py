@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.path_text import Match, PathText
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
+
+LONGEST = 1_000
+"""Characters that are looked for: what is pasted may be longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,24 @@ class Input(TypingScreen):
     """The path with the typed tokens."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Find(TypingScreen):
+    """A part of the prompt's text is typed; what is looked at is where it stands."""
+
+    tip: Node
+    """The prompt whose text it is."""
+    text: PathText
+    origin: Node | None
+    """What was looked at before; None: the prompt's end."""
+    match: Match | None = None
+    """The one that is looked at; None: there is none, or none was looked for."""
+
+    @property
+    def query(self) -> str:
+        """What is looked for; a space, a line break and a tab may be typed as they are shown."""
+        return self.line.text[:LONGEST].translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+
+
 class Name(TypingScreen):
     """A name for the session is typed."""
 
@@ -92,10 +114,17 @@ class Commands(TypingScreen):
     over: Screen
     row: int = 0
 
+    @property
+    def token(self) -> int | None:
+        """The number of a token of the prompt, where that is typed in place of a name."""
+        text = self.line.text.strip()
+        is_number = isinstance(self.over, Play) and len(text) < 10 and text.isascii() and text.isdigit()
+        return int(text) if is_number else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Help(Screen):
-    """The keys of another screen, which it covers."""
+class Help(TypingScreen):
+    """The keys of another screen, which it covers; those that have what is typed."""
 
     over: Screen
     entry: int = 0

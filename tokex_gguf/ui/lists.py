@@ -258,7 +258,9 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
     screen, found = session.on(Commands), commands.found(session)
     before = replace(session, screen=screen.over) if screen else session
     lines: list[Line] = [fit([("class:head", f" {pad('keys', 10)} command")], width)]
-    if not found:
+    if screen and (number := screen.token) is not None:
+        lines.append([("class:dim", f" Enter looks at token {number}")])
+    elif not found:
         lines.append([("class:dim", " no command has this name")])
     whole = ""
     for index in command_entries(session, height):

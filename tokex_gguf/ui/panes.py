@@ -2,11 +2,12 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
-from tokex_gguf.play.commands import explained
-from tokex_gguf.play.screens import Input, Screen, Search
+from tokex_gguf.play.command import HelpEntry
+from tokex_gguf.play.screens import Input, Search
 from tokex_gguf.play.session import Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
@@ -419,21 +420,20 @@ class _Columns:
         return fit(line, self._width, style)
 
 
-def help_lines(kind: type[Screen], width: int, selected: int) -> tuple[list[Line], int]:
-    """The keys of a screen by topic, in lines of `width` cells; and the line of the selected entry."""
-    topics = explained(kind)
-    keys = 3 + max(len(name) for entries in topics.values() for name, _ in entries)
+def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], int]:
+    """Lines of `width` cells, by topic; and the line of the selected entry."""
+    keys = 3 + max((len(entry.name) for entry in entries), default=0)
     lines: list[Line] = []
-    entry = at = 0
-    for topic, entries in topics.items():
-        lines += [[], [("class:title", " " + topic)]]
-        for name, text in entries:
-            style = ""
-            if entry == selected:
-                style, at = " class:selected", len(lines) - 1
-            for index, line in enumerate(wrap([text], width - keys - 5).lines):
-                head = "   " + pad(name if index == 0 else "", keys)
-                told = "".join(span.text for span in line.spans).strip()
-                lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
-            entry += 1
+    at, topic = 0, ""
+    for number, entry in enumerate(entries):
+        if entry.topic != topic:
+            topic = entry.topic
+            lines += [[], [("class:title", " " + topic)]]
+        style = ""
+        if number == selected:
+            style, at = " class:selected", len(lines) - 1
+        for index, line in enumerate(wrap([entry.text], width - keys - 5).lines):
+            head = "   " + pad(entry.name if index == 0 else "", keys)
+            told = "".join(span.text for span in line.spans).strip()
+            lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
     return lines[1:], at

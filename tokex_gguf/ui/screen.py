@@ -5,17 +5,18 @@ prompt │ table                  prompt
        │                        ───────
 status                          table
 legend, or what to tell         status, legend
-keys                            keys
+keys, in two lines from 24      keys
 from 100 columns                below
 """
 
 import math
+from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability
-from tokex_gguf.play.commands import hints
+from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.screens import Help, Input, Search, TypingScreen
+from tokex_gguf.play.screens import Find, Help, Input, Search, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
@@ -30,6 +31,8 @@ from tokex_gguf.values.tree import Node
 
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
+TALL = 24
+"""Rows from which the keys have two lines."""
 WIDE = 100
 """Columns from which prompt and table stand side by side."""
 
@@ -71,7 +74,7 @@ class View:
         """Exactly `height` lines of exactly `width` cells."""
         if width < SMALLEST[0] or height < SMALLEST[1]:
             return _too_small(width, height)
-        body = height - 4
+        body = _body(height)
         if isinstance(session.screen, Help):
             lines = _help(session.screen, width, body)
         elif width >= WIDE:
@@ -79,13 +82,14 @@ class View:
         else:
             lines = self._stacked(session, width, body)
         state = status(session, width, self._turns)
-        around = [header(session, width), state, second_line(session, width), footer(session, width)]
+        keys = footer(session, width, 2 if height >= TALL else 1)
+        around = [header(session, width), state, second_line(session, width), *keys]
         top, *bottom = [fit(line, width) for line in around]
         return [top, *lines, *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
         """What stands in a cell of the screen that was drawn last for this session and size."""
-        body = height - 4
+        body = _body(height)
         if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= body:
             return None
         y -= 1
@@ -127,6 +131,11 @@ def _row_at(session: Session, height: int, line: int) -> int:
     return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
+def _body(height: int) -> int:
+    """Lines between the header and the status."""
+    return height - (5 if height >= TALL else 4)
+
+
 def _right_width(width: int) -> int:
     return min(64, 30 + width // 6)
 
@@ -151,7 +160,10 @@ def _too_small(width: int, height: int) -> list[Line]:
 
 
 def _help(screen: Help, width: int, height: int) -> list[Line]:
-    lines, selected = help_lines(type(screen.over), width, screen.entry)
+    entries = help_found(screen)
+    if not entries:
+        return _filled([[("class:dim", " nothing here has this")]], width, height)
+    lines, selected = help_lines(entries, width, screen.entry)
     inside = window(selected, len(lines), height)
     shown = [lines[index] for index in inside]
     if inside.stop < len(lines):
@@ -331,6 +343,8 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     elif isinstance(typing, Search) and typing.rows is not None:
         fault = visible(typing.fault)
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
+    elif isinstance(typing, Find):
+        right = [("class:dim", _matches(typing))]
     head = f" {PANES[type(typing)].label}: "
     # A long notice is cut, so that what is typed stays in sight.
     right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
@@ -362,6 +376,13 @@ def _found(searching: Search) -> str:
     return f"{searching.total} found "
 
 
+def _matches(finding: Find) -> str:
+    """Which match of how many is looked at."""
+    if finding.match:
+        return f"{finding.match.nth} of {finding.match.total} "
+    return "not in the prompt " if finding.query and not finding.line.selected else ""
+
+
 def legend(layer: Layer, cells: int = 16) -> Line:
     """The layer's name and its scale."""
     if layer.steps:
@@ -374,10 +395,30 @@ def legend(layer: Layer, cells: int = 16) -> Line:
     return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}")]
 
 
-def footer(session: Session, width: int) -> Line:
-    """The keys that matter now, as many as fit."""
+def footer(session: Session, width: int, rows: int = 1) -> list[Line]:
+    """The keys that matter now, as many as fit into so many lines."""
+    return [[("", " "), *line] for line in _footer(tuple(hints(session)), width - 2, rows)]
+
+
+@lru_cache(maxsize=64)
+def _footer(told: tuple[tuple[int, str, str], ...], width: int, rows: int) -> list[Line]:
     parts: list[tuple[int, Line]] = [
-        (importance, [("class:key", keys), ("class:label", f" {label}")]) for importance, keys, label in hints(session)
+        (importance, [("class:key", keys), ("class:label", f" {label}")]) for importance, keys, label in told
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
-    return [("", " "), *choose(parts, width - 2, gap="  " if everything <= width else " ")]
+    gap = "  " if everything <= width else " "
+    while len(lines := _wrapped([line for _, line in parts], width, gap)) > rows:
+        parts.remove(min(reversed(parts), key=lambda part: part[0]))
+    return lines + [[] for _ in range(rows - len(lines))]
+
+
+def _wrapped(parts: list[Line], width: int, gap: str) -> list[Line]:
+    """The parts on as many lines as they need."""
+    lines: list[Line] = []
+    for part in parts:
+        joined = [*lines[-1], ("", gap), *part] if lines else part
+        if lines and width_of(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(part)
+    return lines

@@ -62,10 +62,12 @@ PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.Search: Pane(label="search"),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
+    screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt),
     screens.Models: Pane(model_lines, model_entries),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
+    screens.Help: Pane(label="find in the help"),
 }
-"""Each screen's pane. The help has none: it covers all."""
+"""Each screen's pane. The help covers all: it has a line alone."""

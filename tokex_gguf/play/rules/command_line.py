@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from tokex_gguf.play.command import Command, Handler
+from tokex_gguf.play.command import Command, Handler, unread
 from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules import cursor
 from tokex_gguf.play.screens import Commands, Screen
 from tokex_gguf.play.session import Session
 
@@ -82,6 +83,8 @@ def run(rows: Rows) -> Handler:
 
     def go(session: Session) -> Outcome:
         screen, commands = _screen(session), found(session, rows)
+        if (number := screen.token) is not None:
+            return _go_to_token(replace(session, screen=screen.over), number)
         if screen.row >= len(commands):
             return replace(session, notice="no command has this name"), []
         command = commands[screen.row]
@@ -92,6 +95,15 @@ def run(rows: Rows) -> Handler:
         return command.handler(session)
 
     return go
+
+
+def _go_to_token(session: Session, number: int) -> Outcome:
+    if reason := unread(session):
+        return replace(session, notice=reason), []
+    last = session.game.prompt.tip.depth
+    if not 1 <= number <= last:
+        return replace(session, notice=f"the prompt has tokens 1 to {last}"), []
+    return cursor.point(session, number - 1)
 
 
 def _screen(session: Session) -> Commands:

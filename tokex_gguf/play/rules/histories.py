@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.screens import PLAY, Commands, Input, Name, Search, TypingScreen
+from tokex_gguf.play.screens import PLAY, Commands, Find, Input, Name, Search, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
 
-BRINGS_BACK: dict[type[TypingScreen], str] = {Input: "i", Search: "/", Name: "ctrl+s"}
+BRINGS_BACK: dict[type[TypingScreen], str] = {Input: "i", Search: "/", Find: "f", Name: "ctrl+s"}
 """The key that begins each screen for typing."""
 
 

@@ -8,9 +8,10 @@ from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
+from tokex_gguf.play.rules import find
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
-from tokex_gguf.play.screens import Commands, Input, Name, Search, TypingScreen
+from tokex_gguf.play.screens import Commands, Find, Input, Name, Search, TypingScreen
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.distribution import Candidate, Taken
 from tokex_gguf.values.names import valid_name
@@ -41,7 +42,7 @@ def _unavailable(session: Session) -> str:
 def close(session: Session) -> Outcome:
     """Leaves what is typed, for the next time; nothing else is changed."""
     typing = session.on(TypingScreen)
-    session, effects = ask(put_aside(session))
+    session, effects = ask(put_aside(find.begin_anew(session)))
     if typing and history(session, type(typing)).unfinished:
         session = replace(session, notice=f"the text is kept: {BRINGS_BACK[type(typing)]} brings it back")
     return session, effects
@@ -123,7 +124,9 @@ def _again(session: Session, typing: TypingScreen) -> Session:
     before = history(session, kind)
     session = with_history(session, kind, replace(before, unfinished=""))
     line, told = EMPTY.typed(before.unfinished), ""
-    if line.text and kind is Search:
+    if kind is Find and not line.text and before.texts:
+        line = EMPTY.typed(before.texts[-1])
+    if line.text and kind in (Search, Find):
         # Another search is rarely the old one with more behind it.
         line, told = replace(line, selected=True), "typing replaces the text from before; ctrl+u clears it"
     elif line.text:
@@ -139,6 +142,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return _search(session, typing)
         case Input():
             return _continue(session, typing)
+        case Find():
+            return find.changed(session)
         case Commands():
             return session.turned(replace(typing, row=0)), []
         case _:
@@ -220,6 +225,27 @@ def append_found(session: Session) -> Outcome:
     node = searching.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
     return go_on(session, searching.tip, node)
+
+
+# --- finding in the prompt
+
+
+def find_text(session: Session) -> Outcome:
+    """Begins to look for text in the prompt; what was found last is there to be found again."""
+    return _again(session, find.opened(session.game)), []
+
+
+def stay(session: Session) -> Outcome:
+    """Goes on looking where the match is."""
+    screen = session.on(Find)
+    assert screen is not None
+    if not screen.query:
+        return put_aside(session), []
+    if screen.match is None:
+        session, effects = find.step(1)(session)
+        if session.notice:  # it is nowhere
+            return session, effects
+    return used_up(session), []
 
 
 # --- typing

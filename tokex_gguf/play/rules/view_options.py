@@ -8,7 +8,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
-from tokex_gguf.play.screens import PLAY, Help, Input, Screen, Search
+from tokex_gguf.play.screens import PLAY, Input, Search
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
 from tokex_gguf.values.layers import PLAIN, Layer
 
@@ -41,33 +41,11 @@ def mouse(session: Session) -> Outcome:
     return replace(session, mouse=not session.mouse, notice=f"mouse {told}"), []
 
 
-def scroll(rows: int, entries: Callable[[Screen], int]) -> Callable[[Session], Outcome]:
-    """Moves the selection in the help; `entries` tells how many it has about a screen."""
-
-    def go(session: Session) -> Outcome:
-        screen = session.screen
-        assert isinstance(screen, Help)
-        last = entries(screen.over) - 1
-        return replace(session, screen=replace(screen, entry=max(0, min(last, screen.entry + rows)))), []
-
-    return go
-
-
 def save(session: Session) -> Outcome:
     """Saves the prompt's text."""
     if not session.game.prompts:
         return replace(session, notice="nothing to save yet"), []
     return replace(session, notice="saving"), [Save(text_of(session.game, session.game.prompt.tip))]
-
-
-def open_help(session: Session) -> Outcome:
-    """Shows the keys of the present screen."""
-    return replace(session, screen=Help(over=session.screen)), []
-
-
-def close_help(session: Session) -> Outcome:
-    """Back to where the help was asked for."""
-    return replace(session, screen=session.current), []
 
 
 def restart(session: Session) -> Outcome:

@@ -1,0 +1,105 @@
+"""The help: typing filters it, and Enter does what is selected."""
+
+import pytest
+
+from tests.fake import Play, on, started
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import SCREENS, help_entries, help_found
+from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.screens import PLAY, Screen
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.layers import PROBABILITY
+
+
+def helping(*typed: str, before: tuple[Action, ...] = ()) -> Play:
+    return started("hello").press(*before, Action.HELP, *map(Typed, typed))
+
+
+def names(play: Play) -> list[str]:
+    return [entry.name for entry in help_found(on(play.session, screens.Help))]
+
+
+def shown(play: Play, width: int = 100, height: int = 40) -> list[str]:
+    return ["".join(text for _, text in line).rstrip() for line in View().screen(play.session, width, height)]
+
+
+def test_without_a_word_all_is_there() -> None:
+    assert names(helping()) == [entry.name for entry in help_entries(screens.Play)]
+
+
+def test_typing_filters_keys_and_signs_and_erasing_brings_them_back() -> None:
+    play = helping("entro")
+    assert names(play) == ["m", "M", "B", "e", "entropy"]
+    lines = shown(play)
+    assert "find in the help: entro" in lines[-3]
+    assert not any("Pop the prompt" in line for line in lines)
+    play.press(Action.ERASE_LINE)
+    assert names(play) == names(helping())
+
+
+def test_a_key_alone_is_selected_by_itself() -> None:
+    for key, action in [("u", Action.UNDO), ("e", Action.LAYER), ("E", Action.MORE_LAYERS), ("ctrl+s", Action.NAME)]:
+        play = helping(key)
+        screen = on(play.session, screens.Help)
+        command = help_found(screen)[screen.entry].command
+        assert command is not None and command.action is action, key
+
+
+def test_enter_does_the_selected_command_on_the_screen_below() -> None:
+    play = helping("colour the prompt").press(Action.ENTER)
+    assert play.session.screen == PLAY and play.session.layer is PROBABILITY
+    play = helping("pop").press(Action.ENTER)
+    assert play.session.game.prompt.tip.depth == 4
+    play = helping("open the place", before=(Action.TREE,)).press(Action.ENTER)
+    assert len(play.session.game.prompts) == 2
+
+
+def test_a_command_that_cannot_be_done_says_why() -> None:
+    play = helping("next prompt").press(Action.ENTER)
+    assert play.session.screen == PLAY and play.session.notice == "one prompt is open: d copies it"
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("perplexity", "there is nothing to do"),
+        ("of that number", "press the number"),
+        ("xyzzy", "nothing in the help"),
+    ],
+)
+def test_enter_on_what_cannot_be_done_says_so_and_the_help_stays(typed: str, told: str) -> None:
+    play = helping(typed).press(Action.ENTER)
+    assert told in play.session.notice
+    assert isinstance(play.session.screen, screens.Help)
+    assert any(told in line for line in shown(play))
+
+
+def test_nothing_found_is_told_in_the_pane() -> None:
+    assert any("nothing here has this" in line for line in shown(helping("xyzzy")))
+
+
+def test_escape_shows_all_first_and_closes_then() -> None:
+    play = helping("entropy").press(Action.CLOSE)
+    assert names(play) == names(helping())
+    assert play.press(Action.CLOSE).session.screen == PLAY
+
+
+def test_a_question_mark_closes_unless_something_is_typed() -> None:
+    assert helping("?").session.screen == PLAY
+    play = helping("a", "?")
+    assert on(play.session, screens.Help).line.text == "a?"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SCREENS if kind is not screens.Help])
+def test_every_entry_can_be_found_by_its_own_words(kind: type[Screen]) -> None:
+    for entry in help_entries(kind):
+        words = entry.text.casefold().split()
+        assert all(word in entry.whole for word in words)
+
+
+def test_what_is_typed_below_stays() -> None:
+    play = started("hello").press(Action.INPUT, Typed("abc"), Action.HELP, Typed("caret"), Action.ERASE)
+    assert play.session.line.text == "abc"
+    play.press(Action.CLOSE, Action.CLOSE)
+    assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "abc"

@@ -1,0 +1,73 @@
+"""Finding text in the prompt: what is looked at follows what is typed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules.cursor import look
+from tokex_gguf.play.screens import Find
+from tokex_gguf.play.session import Game, Session
+from tokex_gguf.values.path_text import PathText
+
+
+def opened(game: Game) -> Find:
+    """The screen, before anything is typed."""
+    tip = game.prompt.tip
+    text = PathText.of(game.piece(token).data for token in tip.path())
+    return Find(tip=tip, text=text, origin=game.prompt.cursor)
+
+
+def changed(session: Session) -> Outcome:
+    """Another text is typed: looks at the first match from where one was, and there where there is none."""
+    session, screen = _fresh(session)
+    return _look(session, screen, screen.text.next(screen.query, _start(screen)) if screen.query else None)
+
+
+def step(direction: int) -> Callable[[Session], Outcome]:
+    """Looks at the next match (1) or the one before (-1); behind the last comes the first."""
+
+    def go(session: Session) -> Outcome:
+        session, screen = _fresh(session)
+        if not screen.query:
+            return replace(session, notice="type what to find"), []
+        at = screen.match.character if screen.match else _start(screen)
+        if direction < 0:
+            there = screen.text.previous(screen.query, at)
+        else:
+            there = screen.text.next(screen.query, at + (screen.match is not None or screen.origin is not None))
+        if there is None:
+            return replace(session, notice="this is not in the prompt"), []
+        if screen.match and there == at:
+            return replace(session, notice="this is the only place"), []
+        return _look(session, screen, there)
+
+    return go
+
+
+def begin_anew(session: Session) -> Session:
+    """The session in which one looks where one looked before."""
+    screen = session.on(Find)
+    if screen is None or screen.tip is not session.game.prompt.tip:
+        return session
+    return look(session, screen.origin)[0]
+
+
+def _start(screen: Find) -> int:
+    """The first character of what was looked at before; of the prompt, where that was its end."""
+    return 0 if screen.origin is None else screen.text.character(screen.origin.depth - 1)
+
+
+def _look(session: Session, screen: Find, there: int | None) -> Outcome:
+    match = None if there is None else screen.text.match(screen.query, there)
+    node = screen.origin if match is None else screen.tip.ancestor(screen.text.token(match.character) + 1)
+    return look(session.turned(replace(screen, match=match)), node)
+
+
+def _fresh(session: Session) -> tuple[Session, Find]:
+    """The screen; where another prompt is active by now, with that one's text."""
+    screen = session.on(Find)
+    assert screen is not None
+    if screen.tip is not session.game.prompt.tip:
+        screen = replace(opened(session.game), line=screen.line)
+        session = session.turned(screen)
+    return session, screen

@@ -1,0 +1,104 @@
+"""The help: typing filters it, Enter does what is selected."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from tokex_gguf.play.command import Handler, HelpEntry
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules.histories import keep_pasted
+from tokex_gguf.play.screens import Help, Screen
+from tokex_gguf.play.session import Session
+from tokex_gguf.values.key_names import shown
+from tokex_gguf.values.text_field import TextField
+
+LONGEST = 40
+"""Characters that can be filtered by: a longer text is one that was meant for somewhere else."""
+
+Entries: TypeAlias = Callable[[Screen], Sequence[HelpEntry]]
+"""All that the help tells of a screen."""
+
+
+def open_help(session: Session) -> Outcome:
+    """Shows the keys of the present screen."""
+    return replace(session, screen=Help(over=session.screen)), []
+
+
+def close(session: Session) -> Outcome:
+    """Back to where the help was asked for; where something is typed, to all of the help."""
+    screen = _screen(session)
+    if screen.line.text:
+        return replace(session, screen=Help(over=screen.over)), []
+    return replace(session, screen=screen.over), []
+
+
+def found(screen: Help, entries: Entries) -> list[HelpEntry]:
+    """The entries that have all words that are typed."""
+    words = screen.line.text.casefold().split()
+    return [entry for entry in entries(screen.over) if all(word in entry.whole for word in words)]
+
+
+def typed(entries: Entries) -> Callable[[Session, str], Outcome]:
+    """Text from the keyboard: what is told of has it. A key alone selects what that key does."""
+
+    def go(session: Session, text: str) -> Outcome:
+        screen = _screen(session)
+        if text == "?" and not screen.line.text:
+            return close(session)
+        if "\n" in text or len(screen.line.text + text) > LONGEST:
+            return keep_pasted(session, text, "text is not wanted here: Esc goes back"), []
+        return _changed(session, screen.line.typed(text), entries)
+
+    return go
+
+
+def edit_line(change: Callable[[TextField], TextField], entries: Entries) -> Handler:
+    """A key that changes what is typed."""
+    return lambda session: _changed(session, change(_screen(session).line), entries)
+
+
+def _changed(session: Session, line: TextField, entries: Entries) -> Outcome:
+    screen = replace(_screen(session), line=line, entry=0)
+    keys = [[shown(key) for key in entry.command.keys] if entry.command else [] for entry in found(screen, entries)]
+    entry = next((index for index, own in enumerate(keys) if line.text in own), 0)
+    return replace(session, screen=replace(screen, entry=entry)), []
+
+
+def scroll(rows: int, entries: Entries) -> Handler:
+    """Moves the selection."""
+
+    def go(session: Session) -> Outcome:
+        screen = _screen(session)
+        last = max(0, len(found(screen, entries)) - 1)
+        return replace(session, screen=replace(screen, entry=max(0, min(last, screen.entry + rows)))), []
+
+    return go
+
+
+def run(entries: Entries) -> Handler:
+    """Does what is selected, on the screen that it belongs to."""
+
+    def go(session: Session) -> Outcome:
+        screen = _screen(session)
+        shown_now = found(screen, entries)
+        if screen.entry >= len(shown_now):
+            return replace(session, notice=NOTHING), []
+        command = shown_now[screen.entry].command
+        if command is None:
+            return replace(session, notice="this is a sign: there is nothing to do"), []
+        if command.handler is None:
+            return replace(session, notice="press the number itself: Esc, Esc, then 2 goes to prompt 2"), []
+        session = replace(session, screen=screen.over)
+        if reason := command.disabled(session):
+            return replace(session, notice=reason), []
+        return command.handler(session)
+
+    return go
+
+
+NOTHING = "nothing in the help has this: Esc shows all of it"
+
+
+def _screen(session: Session) -> Help:
+    assert isinstance(session.screen, Help)
+    return session.screen
