@@ -65,8 +65,8 @@ def test_looking_back_shows_the_table_before_each_token_and_decodes_nothing() ->
         place = play.session.game.prompt.place
         assert cursor(play) == position
         expected = fake.ranked(path[:position])
-        assert [row.token for row in table(play.session.game, place)][:30] == expected[:30]
-        row = table(play.session.game, place)[selected_row(play.session.game, place)]
+        assert [row.token for row in table(play.session, place)][:30] == expected[:30]
+        row = table(play.session, place)[selected_row(play.session, place)]
         assert row.token == path[position], "the token that was taken is selected"
         assert row.rank == expected.index(path[position]) + 1, "and has its true rank, also below the table's rows"
         assert math.isclose(row.logprob, fake.logprobs(path[:position])[path[position]])
@@ -76,7 +76,7 @@ def test_looking_back_shows_the_table_before_each_token_and_decodes_nothing() ->
 
 def test_the_first_token_has_no_table() -> None:
     play = started().press(Action.CURSOR_FIRST)
-    assert cursor(play) == 0 and table(play.session.game, play.session.game.prompt.place) == ()
+    assert cursor(play) == 0 and table(play.session, play.session.game.prompt.place) == ()
     for action in (Action.UP, Action.DOWN, Action.APPEND, Action.SEARCH, Action.INPUT):
         play.press(action)
         assert len(play.session.game.prompts) == 1 and isinstance(play.session.screen, screens.Play)
@@ -90,7 +90,7 @@ def test_another_token_at_an_inner_place_opens_a_new_prompt_and_leaves_the_old_o
     if fake.ranked(path[:3])[0] == path[3]:
         play.press(Action.DOWN)
     place = play.session.game.prompt.place
-    token = table(play.session.game, place)[selected_row(play.session.game, place)].token
+    token = table(play.session, place)[selected_row(play.session, place)].token
     play.press(Action.APPEND)
     assert paths(play) == [path, [*path[:3], token]]
     assert play.session.game.active == 1 and cursor(play) is None
@@ -120,11 +120,11 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
     play = started("hello").press(PointedAtToken(2))
     assert cursor(play) == 2
     play.press(PointedAtRow(4))
-    assert selected_row(play.session.game, play.session.game.prompt.place) == 4
+    assert selected_row(play.session, play.session.game.prompt.place) == 4
     play.press(PointedAtRow(4000))
     assert (
-        selected_row(play.session.game, play.session.game.prompt.place)
-        == len(table(play.session.game, play.session.game.prompt.place)) - 1
+        selected_row(play.session, play.session.game.prompt.place)
+        == len(table(play.session, play.session.game.prompt.place)) - 1
     )
     play.press(PointedAtToken(99))
     assert cursor(play) is None

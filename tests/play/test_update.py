@@ -36,6 +36,7 @@ from tokex_gguf.play.messages import (
     Message,
     Quit,
     Remark,
+    Resized,
     Save,
     Saved,
     SaveFailed,
@@ -66,9 +67,7 @@ def path(play: Play) -> list[int]:
 
 
 def selected(play: Play) -> int:
-    return table(play.session.game, play.session.game.prompt)[
-        selected_row(play.session.game, play.session.game.prompt)
-    ].token
+    return table(play.session, play.session.game.prompt)[selected_row(play.session, play.session.game.prompt)].token
 
 
 # --- starting
@@ -103,7 +102,7 @@ def test_settings_reach_the_engine() -> None:
     (tokenize,) = play.asked
     assert tokenize.parse_special is False  # type: ignore[union-attr]
     play.answer()
-    assert len(table(play.session.game, play.session.game.prompt)) == 7
+    assert len(table(play.session, play.session.game.prompt)) == 7
 
 
 def test_keys_before_the_prompt_is_there_do_nothing_bad() -> None:
@@ -150,7 +149,7 @@ def test_append_takes_the_selected_token_and_decodes_one() -> None:
     assert path(play) == [*before, token]
     assert play.decoded == 6
     assert play.session.game.cost.tokens == 1
-    assert selected_row(play.session.game, play.session.game.prompt) == 0
+    assert selected_row(play.session, play.session.game.prompt) == 0
     assert play.session.game.prompt.tip.taken == fake.taken(before, token)
 
 
@@ -160,7 +159,7 @@ def test_a_popped_token_is_selected_and_append_takes_it_back_without_a_decode() 
     there = play.session.game.prompt.tip
     play.press(Action.POP)
     assert selected(play) == there.token
-    assert selected_row(play.session.game, play.session.game.prompt) == 2
+    assert selected_row(play.session, play.session.game.prompt) == 2
     play.press(Action.APPEND)
     assert play.session.game.prompt.tip is there
     assert play.decoded == 6
@@ -173,11 +172,11 @@ def test_a_popped_token_below_the_table_has_a_row_with_its_true_rank() -> None:
     rank = fake.ranked(before).index(token) + 1
     assert rank > 3, "choose another text: this one's last token is likely"
     play.press(Action.POP)
-    rows = table(play.session.game, play.session.game.prompt)
+    rows = table(play.session, play.session.game.prompt)
     assert len(rows) == 4
     assert (rows[3].token, rows[3].rank) == (token, rank)
     assert rows[3].logprob == pytest.approx(fake.logprobs(before)[token])
-    assert selected_row(play.session.game, play.session.game.prompt) == 3
+    assert selected_row(play.session, play.session.game.prompt) == 3
     play.press(Action.UP, Action.DOWN)
     assert selected(play) == token
     play.press(Action.APPEND)
@@ -215,9 +214,9 @@ def test_next_and_previous_go_round_and_keep_each_prompts_selection() -> None:
     play = started()
     play.press(Action.COPY, Action.DOWN, Action.DOWN)
     play.press(Action.NEXT)
-    assert (play.session.game.active, selected_row(play.session.game, play.session.game.prompt)) == (0, 0)
+    assert (play.session.game.active, selected_row(play.session, play.session.game.prompt)) == (0, 0)
     play.press(Action.PREVIOUS)
-    assert (play.session.game.active, selected_row(play.session.game, play.session.game.prompt)) == (1, 2)
+    assert (play.session.game.active, selected_row(play.session, play.session.game.prompt)) == (1, 2)
     play.press(Action.NEXT, Action.NEXT)
     assert play.session.game.active == 1
     assert play.decoded == 5
@@ -266,7 +265,7 @@ def test_help_opens_scrolls_and_closes() -> None:
     assert on(play.session, screens.Help).entry == 1
     play.press(Action.CLOSE)
     assert isinstance(play.session.screen, screens.Play)
-    assert selected_row(play.session.game, play.session.game.prompt) == 0
+    assert selected_row(play.session, play.session.game.prompt) == 0
 
 
 def test_save_gives_the_text_and_tells_the_outcome() -> None:
@@ -428,7 +427,7 @@ def test_a_token_popped_before_anything_is_known_gets_its_rank() -> None:
     other.press(Action.RESTART)
     assert other.session.game.ready
     assert selected(other) == token
-    assert table(other.session.game, other.session.game.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
+    assert table(other.session, other.session.game.prompt)[-1].rank == fake.ranked(path(other)).index(token) + 1
 
 
 def test_switching_to_a_known_prompt_is_ready_at_once() -> None:
@@ -1049,7 +1048,7 @@ class Oracle:
         elif action in (Action.LAYER, Action.MORE_LAYERS):
             names = ["plain", "probability", "entropy"]
             if action is Action.MORE_LAYERS:
-                names = ["plain", "rank", "surprisal", "boundaries"]
+                names = ["plain", "rank", "surprisal", "relative", "boundaries"]
             here = names.index(self.layer) if self.layer in names else 0
             self.layer = names[(here + 1) % len(names)]
 
@@ -1070,6 +1069,17 @@ def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None
     return play
 
 
+def test_rows_that_have_room_are_shown_too_and_what_is_selected_stays() -> None:
+    play = started("hello", tokens_to_show=5).press(Resized(12), Action.BOTTOM)
+    chosen = table(play.session, play.session.game.prompt)[-1].token
+    assert selected_row(play.session, play.session.game.prompt) == 11
+    play.press(Resized(3))
+    rows = table(play.session, play.session.game.prompt)
+    assert rows[selected_row(play.session, play.session.game.prompt)].token == chosen, "what → would append"
+    play.press(Action.UP, Action.TOP)
+    assert len(table(play.session, play.session.game.prompt)) == 5
+
+
 def agree(session: Session, oracle: Oracle) -> None:
     """Both are at the same place."""
     assert isinstance(session.screen, screens.Play) and session.game.ready
@@ -1077,8 +1087,8 @@ def agree(session: Session, oracle: Oracle) -> None:
     assert [prompt.tip.path() for prompt in session.game.prompts] == [p["path"] for p in oracle.prompts]
     assert [p.cursor and p.cursor.depth - 1 for p in session.game.prompts] == [p["cursor"] for p in oracle.prompts]
     assert session.game.active == oracle.active
-    assert [row.token for row in table(session.game, place)] == oracle.rows()
-    assert selected_row(session.game, place) == oracle.selected()
+    assert [row.token for row in table(session, place)] == oracle.rows()
+    assert selected_row(session, place) == oracle.selected()
     assert session.layer.name == oracle.layer
 
 
@@ -1135,11 +1145,12 @@ def test_more_candidates_are_kept_where_the_player_is_than_the_table_shows() -> 
     inside, tip = play.session.game.prompt.tip.ancestor(3), play.session.game.prompt.tip
     assert inside.distribution and len(inside.distribution) == 5
     assert tip.distribution and len(tip.distribution) == fake.VOCAB, "100, or all that there are"
-    assert len(table(play.session.game, play.session.game.prompt)) == 5
-    assert selected_row(play.session.game, play.session.game.prompt) == 4
+    assert len(table(play.session, play.session.game.prompt)) == 5
+    assert selected_row(play.session, play.session.game.prompt) == 4
     # What is popped and is kept, but not shown, is in the row below the others.
     token = tip.distribution.ids[20]
-    longer = replace(play.session.game, prompts=(Prompt(tip, selected=token, popped=token),))
+    game = replace(play.session.game, prompts=(Prompt(tip, selected=token, popped=token),))
+    longer = replace(play.session, game=game)
     tip.child(token)
-    rows = table(longer, longer.prompt)
-    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 21] and selected_row(longer, longer.prompt) == 5
+    rows = table(longer, game.prompt)
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5, 21] and selected_row(longer, game.prompt) == 5

@@ -19,14 +19,15 @@ from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
-from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Typed
+from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules.lists import selected_end
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Cost, Starter
+from tokex_gguf.play.session import Cost, Palette, Starter, table
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
-from tokex_gguf.ui.panes import bar, number
-from tokex_gguf.ui.screen import View, shown
+from tokex_gguf.ui.panes import bar, bar_scale, number
+from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
+from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
@@ -94,6 +95,8 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
+    "begun": lambda: started("hello"),
+    "in the middle": lambda: started("hello " * 500).press(Action.COMMANDS, Typed("1500"), Action.ENTER),
     "finding": lambda: started().press(Action.FIND, Typed("e")),
     "help": lambda: started().press(Action.HELP),
     "dead": dead,
@@ -102,7 +105,10 @@ STATES: dict[str, Callable[[], Play]] = {
     "at the first token": lambda: started().press(Action.CURSOR_FIRST),
     "rank": lambda: started("hello " * 50).press(Action.MORE_LAYERS),
     "surprisal": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 2),
-    "boundaries": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 3),
+    "relative": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 3),
+    "boundaries": lambda: started("hello " * 50).press(*[Action.MORE_LAYERS] * 4),
+    "without colours": lambda: started("hello " * 50).press(*[Action.PALETTE] * 2, Action.LAYER),
+    "chosen tokens": lambda: started("hello").press(*[Action.DOWN, Action.APPEND] * 5),
     "searching": lambda: started().press(Action.SEARCH, Typed("a")),
     "nothing found": lambda: started().press(Action.SEARCH, Typed("no such text")),
     "typing": lambda: started().press(Action.INPUT, Typed("x\ty\n" * 60)),
@@ -684,7 +690,7 @@ def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(k
     play = started("hello").press(*keys)
     assert "tokenizer" not in text(play)
     play.session.game.prompt.tip.differs = 2
-    assert "not the tokenizer's own tokens from 3 on" in text(play, 150)
+    assert "cut unlike the tokenizer from token 3 on" in text(play, 150)
 
 
 def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
@@ -708,3 +714,138 @@ def test_where_text_is_typed_a_dead_engine_says_how_to_leave_it_first() -> None:
     play = waiting(Action.INPUT, Typed("hello"))
     play.take(EngineDied("SIGKILL"))
     assert "engine stopped: Esc, then r, restarts it" in text(play, 80, 24) and "hello" in text(play, 80, 24)
+
+
+# --- where one is
+
+
+def rule(play: Play, width: int, height: int) -> str:
+    """What parts prompt and table, from the prompt's beginning to its end."""
+    lines = text(play, width, height).splitlines()
+    if width >= 100:
+        column = len(lines[1]) - min(64, 30 + width // 6) - 2
+        return "".join(line[column] for line in lines[1:-5])
+    (line,) = [line for line in lines if set(line) <= {"─", "━"}]
+    return line
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24), (60, 30)])
+def test_a_mark_on_the_rule_says_where_in_a_long_prompt_one_is(width: int, height: int) -> None:
+    play = started("hello " * 2000)
+    at_the_end = rule(play, width, height)
+    assert at_the_end[-1] in "┃━" and at_the_end[0] in "│─"
+    middle = rule(play.press(Action.COMMANDS, Typed("6000"), Action.ENTER), width, height)
+    marks = [index for index, mark in enumerate(middle) if mark in "┃━"]
+    assert marks and all(abs(mark / len(middle) - 0.5) < 0.06 for mark in marks)
+    first = rule(play.press(Action.CURSOR_FIRST), width, height)
+    assert first[0] in "┃━" and first[-1] in "│─"
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24)])
+def test_a_prompt_that_is_seen_whole_has_no_mark(width: int, height: int) -> None:
+    assert not set(rule(started("hello"), width, height)) & set("┃━")
+
+
+# --- the first minute
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24), (60, 30)])
+def test_a_beginner_is_told_three_things_until_the_first_key(width: int, height: int) -> None:
+    play = started("hello")
+    lines = text(play, width, height).splitlines()
+    for sentence in GREETING:
+        assert any(sentence in line for line in lines)
+    drawn = text(play.press(Action.DOWN), width, height)
+    assert not any(sentence in drawn for sentence in GREETING)
+
+
+def test_nothing_is_told_where_the_prompt_needs_the_room() -> None:
+    assert GREETING[0] not in text(started("hello " * 100), 80, 24)
+
+
+# --- numbers of the table
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24)])
+def test_the_probability_of_the_rows_in_sight_is_told(width: int, height: int) -> None:
+    play = started("hello").press(Resized(rows_of(width, height)))
+    place = play.session.game.prompt.place
+    rows = table(play.session, place)
+    for keys in ((), (Action.PAGE_DOWN, Action.PAGE_DOWN), (Action.BOTTOM,)):
+        play.press(*keys)
+        drawn = text(play, width, height)
+        (match,) = re.findall(r"to rank (\d+): ([\d.]+)%", drawn)
+        last = int(match[0])
+        shown = [int(rank) for rank in re.findall(r"^(?:.*│)? ?[·•›]? +(\d+) ␣. ", drawn, re.MULTILINE)]
+        assert last == max(shown)
+        assert float(match[1]) == pytest.approx(100 * sum(row.prob for row in rows[:last]), abs=0.051)
+
+
+def test_rows_fill_the_height() -> None:
+    play = started("hello").press(Resized(rows_of(130, 50)))
+    drawn = text(play, 130, 50)
+    assert len(re.findall(r"│ +[·•›]? +\d+ ␣", drawn)) == rows_of(130, 50) == 43
+
+
+@pytest.mark.parametrize("highest", [1.0, 0.51, 0.5, 0.2, 0.11, 0.03, 0.001, 3e-7, 1e-30, 0.0])
+def test_a_bar_of_full_length_is_no_more_than_two_and_a_half_times_the_highest(highest: float) -> None:
+    scale = bar_scale(highest)
+    assert highest <= scale <= 1
+    assert scale <= 2.5 * highest * 1.001 or highest <= 1e-12
+
+
+def test_the_head_says_what_a_bar_stands_for_where_that_is_not_one() -> None:
+    play = started("hello")
+    rows = table(play.session, play.session.game.prompt)
+    scale = bar_scale(rows[0].prob)
+    assert (f"to {scale:g}" in text(play, 80, 24)) == (scale < 1)
+
+
+def test_two_to_the_entropy_stands_beside_it() -> None:
+    play = started("hello")
+    tip = play.session.game.prompt.tip
+    assert tip.distribution
+    assert f"2^H {2**tip.distribution.entropy_bits:.1f}" in text(play)
+    play.press(Action.CURSOR_BACK)
+    assert tip.parent and tip.parent.distribution
+    assert f"2^H {2**tip.parent.distribution.entropy_bits:.1f}" in text(play, 180)
+
+
+# --- what was chosen
+
+
+def test_chosen_tokens_look_other_than_text() -> None:
+    play = started("hello").press(Action.APPEND, Action.DOWN, Action.APPEND)
+    styles = ["class:played" in style for style in styles_of(play, play.session.layer)]
+    assert styles == [False] * 5 + [True] * 2
+    play.press(Action.LAYER)
+    assert ["class:played" in style for style in styles_of(play, play.session.layer)] == styles
+    play.press(*[Action.PALETTE] * 2)
+    assert play.session.palette is Palette.MONOCHROME
+    assert not any("class:played" in style for style in styles_of(play, play.session.layer)), "bold means loud there"
+
+
+def test_a_token_of_the_text_stays_one_when_it_is_popped_and_taken_back() -> None:
+    play = started("hello").press(Action.POP, Action.APPEND, Action.INPUT, Typed("a"), Action.ENTER)
+    assert not any(node.played for node in play.session.game.prompt.tip.nodes())
+
+
+def test_branching_searching_and_autoplay_choose() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.TOP, Action.APPEND)
+    assert play.session.game.prompt.tip.played
+    play.press(Action.SEARCH, Typed("k"), Action.APPEND)
+    assert play.session.game.prompt.tip.played
+    play = started("hello", lookahead=5).press(Action.AUTOPLAY)
+    played = play.session.game.prompt.tip.nodes(5)
+    assert played and all(node.played for node in played)
+
+
+# --- without colours
+
+
+def test_the_legend_without_colours_shows_its_looks() -> None:
+    play = started("hello").press(*[Action.PALETTE] * 2, Action.LAYER)
+    shades = [(style, part) for style, part in draw(play)[-3] if style.startswith("class:probability.")]
+    assert [part for _, part in shades] == ["abc"] * 4
+    rules = styles("monochrome")
+    assert len({rules[style.removeprefix("class:")] for style, _ in shades}) == 4

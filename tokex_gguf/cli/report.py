@@ -88,7 +88,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
             **entropies(tip),
             "candidates": [
                 {"rank": c.rank, "id": c.token, **look(c.token), "prob": c.prob, "logprob": _number(c.logprob)}
-                for c in table(session.game, session.game.prompt)
+                for c in table(session, session.game.prompt)
             ],
         },
         "logprob": _number(tip.logprob),
@@ -150,7 +150,7 @@ def as_text(session: Session) -> str:
                 f"assistant's turns: {turns['tokens']} tokens, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}"
             )
     lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits"]
-    for row in table(session.game, session.game.prompt):
+    for row in table(session, session.game.prompt):
         lines.append(
             f"{probability(row.prob):>10} {row.rank:>7} {'':>8} {row.token:>7}  "
             f"{label(session.game.piece(row.token).data)}"

@@ -720,13 +720,18 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("› before a row", "The token that was taken here."),
     ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),
     (
-        "not the tokenizer's own",
-        "From there on it would cut this text into other tokens, so they are odd ones to the model.",
+        "cut unlike the tokenizer",
+        "You chose tokens that spell this text in another way than the tokenizer would. "
+        "That is no fault, but rare to the model.",
     ),
+    ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
+    ("to 0.2", "What a bar of full length stands for, where that is not 1."),
+    ("to rank 30: 94 %", "The probability of all rows down to the last one in sight."),
     ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
     ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
     ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
     ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
+    ("2^H", "Two to the power of the entropy: as unsure as between so many equally likely tokens."),
     ("#3", "The third largest of its kind in this prompt."),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )

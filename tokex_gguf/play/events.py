@@ -21,7 +21,7 @@ def act(session: Session, message: Action | Event) -> Outcome:
     # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
     cost = Cost() if session.game.ready else session.game.cost
     confirm = session.confirm if session.confirm is message else None
-    session = replace(session, game=replace(session.game, cost=cost), notice="", confirm=confirm)
+    session = replace(session, game=replace(session.game, cost=cost), notice="", confirm=confirm, begun=True)
     if not session.game.autoplay:
         return _take(session, message)
     session, effects = prompt.stop_autoplay(session)

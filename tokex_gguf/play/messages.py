@@ -159,6 +159,14 @@ class SessionSaved:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """The screen has another size."""
+
+    rows: int
+    """Rows that it has room for in a table."""
+
+
 class Begin(_WithoutFields):
     """The program is there: the engine can be started."""
 
@@ -185,6 +193,7 @@ Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 News: TypeAlias = (
     Begin
     | InternalError
+    | Resized
     | Heard
     | Beat
     | Saved

@@ -34,6 +34,7 @@ from tokex_gguf.play.messages import (
     Prepared,
     Quit,
     Remark,
+    Resized,
     Saved,
     SaveFailed,
     SessionSaved,
@@ -71,6 +72,8 @@ def hear(session: Session, message: News) -> Outcome:
             return begin(session)
         case InternalError():
             return session, []  # `update` says so
+        case Resized(rows):
+            return replace(session, rows=rows), []
         case Heard(engine, reply):
             # What an engine said before it was replaced means nothing now.
             return _heard(session, reply) if engine == session.game.address else (session, [])

@@ -128,8 +128,8 @@ def look_ahead(session: Session) -> Outcome:
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
     prompt = session.game.prompt
-    rows = table(session.game, prompt)
-    chosen = rows[selected_row(session.game, prompt)].token
+    rows = table(session, prompt)
+    chosen = rows[selected_row(session, prompt)].token
     likely = [row.token for row in rows[:budget]]
     # Where a token ends the generation nobody goes on, unless it is chosen.
     likely = [token for token in likely if token != chosen and not session.game.piece(token).ends]

@@ -350,6 +350,10 @@ class Session:
     screen: Screen = PLAY
     layer: Layer = PLAIN
     palette: Palette = Palette.STANDARD
+    begun: bool = False
+    """Whether the player has done anything yet, now or before the session was saved."""
+    rows: int = 0
+    """Rows that the screen has room for in a table; 0: there is no screen."""
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
@@ -416,15 +420,19 @@ class Session:
         return self.game.prompt
 
 
-def table(game: Game, prompt: Prompt) -> tuple[Candidate, ...]:
+def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     """The rows of a prompt's table: the likeliest tokens, then the popped one if it is not among them.
 
-    Empty while the distribution is not known. There are no more rows than are to be shown, whatever is kept.
+    Empty while the distribution is not known. There are no more rows than are to be shown
+    or have room on the screen, whatever is kept; but the selected token has one in any case.
     """
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
-    rows = tuple(islice(distribution.candidates(), game.settings.tokens_to_show))
+    most = max(session.game.settings.tokens_to_show, session.rows)
+    if prompt.selected is not None and prompt.selected != prompt.popped:
+        most = max(most, distribution.rows.get(prompt.selected, 0) + 1)
+    rows = tuple(islice(distribution.candidates(), most))
     popped = prompt.popped
     if popped is not None and distribution.rows.get(popped, len(rows)) >= len(rows):
         child = prompt.tip.children.get(popped)
@@ -433,17 +441,12 @@ def table(game: Game, prompt: Prompt) -> tuple[Candidate, ...]:
     return rows
 
 
-def selected_row(game: Game, prompt: Prompt) -> int:
+def selected_row(session: Session, prompt: Prompt) -> int:
     """The index of the selected row in `table`."""
-    distribution = prompt.tip.distribution
-    if prompt.selected is None or distribution is None:
+    if prompt.selected is None:
         return 0
-    row = distribution.rows.get(prompt.selected, len(distribution))
-    if row < game.settings.tokens_to_show and row < len(distribution):
-        return row
-    # Not among the likely ones: the popped token, in the row below them.
-    rows = table(game, prompt)
-    return len(rows) - 1 if rows[-1].token == prompt.selected else 0
+    tokens = [row.token for row in table(session, prompt)]
+    return tokens.index(prompt.selected) if prompt.selected in tokens else 0
 
 
 def text_of(game: Game, tip: Node) -> bytes:

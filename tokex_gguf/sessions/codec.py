@@ -256,7 +256,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
     facts.reverse()
     ints = {name: array("i") for name in _INTS}
     floats = {name: array("d") for name in _FLOATS}
-    flags = array("B")
+    flags, played = array("B"), array("B")
     mentioned: set[int] = set()
     places: dict[int, int] = {-1: -1}
     for index, fact in enumerate(facts):
@@ -272,6 +272,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
         floats["taken_logprob"].append(taken.logprob)
         floats["entropy_bits"].append(distribution.entropy_bits if distribution else 0.0)
         flags.append(_VISITED * visited[index] | _CHECKED * fact.checked)
+        played.append(nodes[index].played)
         if index:
             mentioned.add(nodes[index].token)
         if distribution:
@@ -279,7 +280,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
             floats["logprobs"].extend(distribution.logprobs)
             mentioned.update(distribution.ids)
     chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
-    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags}
+    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played}
     return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
 
 
@@ -341,6 +342,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         game,
         layer=_one_of(document, "layer", every_layer()),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
+        begun=True,
         mouse=_value(document, "mouse", bool),
         other_games=other_games,
         histories={Input: History(unfinished=typed)} if typed else {},
@@ -478,6 +480,9 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
     ints = {name: _unpack(table, name, array("i")) for name in _INTS}
     floats = {name: _unpack(table, name, array("d")) for name in _FLOATS}
     ints["flags"] = _unpack(table, "flags", array("B"))
+    # Files from before it was kept do not have it.
+    unknown = array("B", bytes(len(ints["flags"])))
+    ints["played"] = _unpack(table, "played", array("B")) if "played" in table else unknown
     ids, logprobs = ints.pop("ids"), floats.pop("logprobs")
     lengths = {*map(len, ints.values()), *map(len, floats.values())}
     if len(lengths) != 1 or 0 in lengths:
@@ -491,8 +496,8 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
         raise BadArchive("logprobs: not logarithms of probabilities")
     nodes: list[Node] = []
     start = 0
-    names = ("parent", "token", "flags", "differs", "taken_rank", "rows")
-    for (parent, token, flags, differs, rank, rows), logprob, bits in zip(
+    names = ("parent", "token", "flags", "played", "differs", "taken_rank", "rows")
+    for (parent, token, flags, played, differs, rank, rows), logprob, bits in zip(
         zip(*(ints[name] for name in names), strict=True), floats["taken_logprob"], floats["entropy_bits"], strict=True
     ):
         node = _node(nodes, parent, token, pieces)
@@ -503,7 +508,10 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
             raise BadArchive("taken_rank, taken_logprob: out of range")
         if not -1.0 <= bits <= 64.0:
             raise BadArchive("entropy_bits: out of range")
+        if played > 1:
+            raise BadArchive("played: out of range")
         node.checked = bool(flags & _CHECKED)
+        node.played = bool(played)
         node.differs = differs if differs >= 0 else None
         if rank:
             node.attach_taken(Taken(logprob, rank))

@@ -39,6 +39,7 @@ from tokex_gguf.play.messages import (
     InternalError,
     Message,
     NotSuspended,
+    Resized,
     Suspend,
     Typed,
     Unbound,
@@ -51,7 +52,7 @@ from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import View, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values.key_names import shown
@@ -209,6 +210,8 @@ class App:
     def _screen(self, width: int, height: int) -> list[Line]:
         """The present frame."""
         try:
+            if (rows := rows_of(width, height)) != self._game.session.rows:
+                self._game.dispatch(Resized(rows))
             return self._view.screen(self._game.session, width, height)
         except Exception:
             log.exception("internal error while drawing")

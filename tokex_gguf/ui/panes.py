@@ -1,5 +1,6 @@
 """The three things that fill the screen: the prompt, the table, the help."""
 
+import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,14 +9,14 @@ from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
-from tokex_gguf.play.session import Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Palette, Prompt, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Line, cells_of, fit, pad
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.layers import PLAIN, Layer
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 
@@ -97,7 +98,9 @@ class PromptPane:
         """Where blocks begin, by the last node on which that depends."""
         self._shown: list[tuple[Laid, wrap_module.WrappedLine]] = []
         """The lines shown last."""
-        self._lines: OrderedDict[tuple[int, Node, Layer], tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
+        self._depth = 0
+        """Tokens of the path shown last."""
+        self._lines: OrderedDict[tuple[int, Node, Layer, Palette], tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
@@ -109,6 +112,7 @@ class PromptPane:
         if isinstance(shown, Text):
             return _text_lines(shown, width, height)
         tip, base, cursor = shown.tip, shown.base, shown.cursor
+        self._depth = tip.depth
         if cursor is None:
             self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
         else:
@@ -149,6 +153,23 @@ class PromptPane:
             block -= 1
         return behind, lines
 
+    @property
+    def used(self) -> int:
+        """Lines that the prompt took of those given last."""
+        return len(self._shown)
+
+    def in_sight(self, cells: int) -> range:
+        """Which of so many cells stand for what is in sight, where all of them stand for the prompt; none if all is."""
+        if not self._shown:
+            return range(0)
+        (top, upper), (bottom, lower) = self._shown[0], self._shown[-1]
+        first = top.start + (upper.spans[0].token if upper.spans else upper.token)
+        behind = bottom.start + (lower.spans[-1].token + 1 if lower.spans else lower.token)
+        if first == 0 and behind >= self._depth:
+            return range(0)
+        start = min(cells - 1, first * cells // self._depth)
+        return range(start, max(start + 1, math.ceil(behind * cells / self._depth)))
+
     def token_at(self, x: int, y: int) -> int | None:
         """The position of the token in a cell of what `lines` gave last."""
         if not 0 <= y < len(self._shown):
@@ -171,7 +192,7 @@ class PromptPane:
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
         lasting = last is not tip and last.known
-        key = (id(line), last, session.layer)
+        key = (id(line), last, session.layer, session.palette)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
@@ -294,6 +315,9 @@ def _token_style(session: Session, node: Node, tip: Node) -> str:
     size = session.game.model.vocab_size if session.game.model else 0
     if (value := session.layer.of(node, size)) is not None:
         style = theme.shade(session.layer.name, value)
+    # Without colours, bold says something of a layer's value.
+    if node.played and (session.layer is PLAIN or session.palette is not Palette.MONOCHROME):
+        style = f"{style} class:played".strip()
     return f"{style} class:tip" if node is tip else style
 
 
@@ -318,6 +342,15 @@ def bar(value: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
+TALL = 16
+"""Lines from which a table has one below its rows."""
+
+
+def table_room(height: int) -> int:
+    """Rows of a table that have room in so many lines, beside its heading and what stands below."""
+    return height - (2 if height >= TALL else 1)
+
+
 def table_rows(session: Session, height: int) -> list[int]:
     """The rows on the lines below the heading, where `height` lines hold all: those around the selected one.
 
@@ -325,7 +358,7 @@ def table_rows(session: Session, height: int) -> list[int]:
     the last: looking at it does not take the likely ones out of sight.
     """
     rows, chosen, _ = _rows(session)
-    room = max(1, height - 1)
+    room = max(1, table_room(height))
     pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and rows[-1].rank > len(rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
@@ -338,16 +371,43 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     rows, chosen, style = _rows(session)
     node = session.game.prompt.place.tip if session.game.prompts else None
     taken = session.game.prompt.cursor.token if session.game.prompts and session.game.prompt.cursor else None
-    lines = [columns.heading()]
-    for index in table_rows(session, height):
+    seen = table_rows(session, height)
+    mass = _mass(session, rows, seen)
+    scale = bar_scale(rows[0].prob) if rows else 1.0
+    lines = [columns.heading(scale, mass if height < TALL else "")]
+    for index in seen:
         selected = "class:selected" if index == chosen else ""
         mark = "" if style or node is None else _mark(node, rows[index].token, taken)
-        lines.append(columns.row(session, rows[index], f"{style} {selected}".strip(), mark))
+        lines.append(columns.row(session, rows[index], scale, f"{style} {selected}".strip(), mark))
+    if mass and height >= TALL:
+        lines.append([("class:dim", f" {mass} of the probability")])
     if node is not None and node.depth == 0:
         lines.append([("class:dim", " the first token is given: nothing comes before it")])
     elif not rows and session.game.full is not None:
         lines.append([("class:dim", f" no table: {session.game.full} tokens fit into the context")])
     return lines
+
+
+def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str:
+    """The probability of all rows down to the last one in sight."""
+    if session.on(Search) or not rows:
+        return ""
+    likely = [index for index in seen if rows[index].rank == index + 1]
+    last = max(likely, default=-1) + 1
+    return f"to rank {last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
+
+
+def bar_scale(highest: float) -> float:
+    """The probability of a bar of full length: 1, 0.5, 0.2, 0.1, 0.05 and so on, the least that the highest fits in.
+
+    >>> bar_scale(0.97), bar_scale(0.14), bar_scale(0.02), bar_scale(0.0)
+    (1.0, 0.2, 0.02, 1.0)
+    """
+    if highest <= 1e-12:
+        return 1.0
+    tenth = math.floor(math.log10(highest))
+    steps = (float(f"{step}e{tenth}") for step in (1, 2, 5, 10))
+    return min(1.0, next(step for step in steps if step >= highest or step >= 10.0 ** (tenth + 1)))
 
 
 def _mark(node: Node, token: int, taken: int | None) -> str:
@@ -370,7 +430,7 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
         return (), 0, ""
     if searching := session.on(Search):
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session.game, session.game.prompt.place) if searching.rows is None else searching.rows
+        rows = table(session, session.game.prompt.place) if searching.rows is None else searching.rows
         return rows, searching.row, ""
     prompt = session.game.prompt.place
     if prompt.tip.distribution is None and session.game.prompt.cursor is None:
@@ -379,8 +439,8 @@ def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
             return (), 0, ""
         token = prompt.tip.token
         prompt = Prompt(prompt.tip.parent, selected=token, popped=token)
-        return table(session.game, prompt), selected_row(session.game, prompt), "class:dim"
-    return table(session.game, prompt), selected_row(session.game, prompt), ""
+        return table(session, prompt), selected_row(session, prompt), "class:dim"
+    return table(session, prompt), selected_row(session, prompt), ""
 
 
 class _Columns:
@@ -393,20 +453,22 @@ class _Columns:
         self._token = max(10, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
 
-    def heading(self) -> Line:
+    def heading(self, scale: float, mass: str = "") -> Line:
+        """The columns' names, where there is room also what the rows have of the probability."""
+        token = f"token  {mass}" if cells_of(mass) + 7 <= self._token else "token"
         text = " ".join(
             (
                 "rank".rjust(self._rank),
-                pad("token", self._token),
+                pad(token, self._token),
                 "prob".rjust(self._prob),
-                " " * self._bar,
+                pad("" if scale == 1 else f"to {scale:g}", self._bar),
                 "id".rjust(self._id),
             )
         )
         return fit([("class:head", text)], self._width)
 
-    def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
-        """One candidate, with a mark before it."""
+    def row(self, session: Session, candidate: Candidate, scale: float, style: str, mark: str = "") -> Line:
+        """One candidate, with a mark before it. A bar of full length stands for the probability `scale`."""
         piece = session.game.piece(candidate.token)
         token = label(glimpse(piece.data)) or "‹empty›"
         special = "class:special" if piece.control and not style else style
@@ -414,7 +476,7 @@ class _Columns:
             (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
             (special, pad(token, self._token)),
             (style, " " + number(candidate.prob).rjust(self._prob) + " "),
-            (style if "class:dim" in style else f"class:bar {style}".strip(), bar(candidate.prob, self._bar)),
+            (style if "class:dim" in style else f"class:bar {style}".strip(), bar(candidate.prob / scale, self._bar)),
             (style, " " + str(candidate.token).rjust(self._id)),
         ]
         return fit(line, self._width, style)

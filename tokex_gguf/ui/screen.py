@@ -16,12 +16,12 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.screens import Find, Help, Input, Search, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Score, Session
+from tokex_gguf.play.screens import Find, Help, Input, Play, Search, TypingScreen
+from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lists import logarithmic
-from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text
+from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
@@ -29,8 +29,16 @@ from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
+GREETING = (
+    "↑ ↓ choose a token, → appends it, ← pops it",
+    "d copies the prompt, w and s switch, e colours it",
+    "? shows and finds every key, ctrl+q quits and keeps all",
+)
+"""What a beginner needs, until the first key."""
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
+LOOKS = 4
+"""Steps of a layer without colours."""
 TALL = 24
 """Rows from which the keys have two lines."""
 WIDE = 100
@@ -110,14 +118,32 @@ class View:
         left = width - right - 4
         prompt = self._prompt.lines(session, shown(session), left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
-        return [[("", " "), *a, ("class:rule", " │ "), *b] for a, b in zip(prompt, table, strict=True)]
+        prompt = self._greeted(session, prompt)
+        seen = self._prompt.in_sight(height)
+        rule = [("class:rule bold", " ┃ ") if row in seen else ("class:rule", " │ ") for row in range(height)]
+        return [[("", " "), *a, between, *b] for a, between, b in zip(prompt, rule, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
         lower = _lower(height)
         upper = height - 1 - lower
         prompt = self._prompt.lines(session, shown(session), width - 2, upper)
         table = _filled(_beside(session, width - 1, lower), width, lower)
-        return [*([("", " "), *line, ("", " ")] for line in prompt), [("class:rule", "─" * width)], *table]
+        prompt = self._greeted(session, prompt)
+        seen = self._prompt.in_sight(width)
+        rule: Line = [
+            ("class:rule", "─" * seen.start),
+            ("class:rule bold", "━" * len(seen)),
+            ("class:rule", "─" * (width - seen.stop)),
+        ]
+        return [*([("", " "), *line, ("", " ")] for line in prompt), [part for part in rule if part[1]], *table]
+
+    def _greeted(self, session: Session, prompt: list[Line]) -> list[Line]:
+        """The prompt, and what to do where there is room below it and nothing was done yet."""
+        free = len(prompt) - self._prompt.used
+        if session.begun or free <= len(GREETING) or not isinstance(session.screen, Play):
+            return prompt
+        width = width_of(prompt[0])
+        return [*prompt[: -len(GREETING)], *(fit([("class:dim", line)], width) for line in GREETING)]
 
 
 def shown(session: Session) -> Shown:
@@ -134,6 +160,12 @@ def _row_at(session: Session, height: int, line: int) -> int:
 def _body(height: int) -> int:
     """Lines between the header and the status."""
     return height - (5 if height >= TALL else 4)
+
+
+def rows_of(width: int, height: int) -> int:
+    """Rows of a table that a screen has room for."""
+    body = _body(height)
+    return max(0, table_room(body if width >= WIDE else _lower(body)))
 
 
 def _right_width(width: int) -> int:
@@ -270,21 +302,25 @@ def second_line(session: Session, width: int) -> Line:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
     if session.layer is not PLAIN:
-        parts.append((9, legend(session.layer, 16 if width >= WIDE else 8)))
+        parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8)))
     path = shown(session)
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
         if tip.differs is not None:
             important = 8 if cursor is None else 4
-            parts.append((important, [("class:notice", f"not the tokenizer's own tokens from {tip.differs + 1} on")]))
+            told = f"cut unlike the tokenizer from token {tip.differs + 1} on"
+            if width >= WIDE and cursor is None:
+                told += ": no fault, but rare to the model"
+            parts.append((important, [("class:dim", told)]))
         if cursor is not None:
-            parts += _of_token(session, tip, cursor)
+            parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
-            parts += _of_tip(session, tip, session.game.model.vocab_size)
+            choices = width >= WIDE or session.layer is PLAIN
+            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices)
     return [("", " "), *choose(parts, width - 1)]
 
 
-def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Line]]:
+def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
@@ -300,11 +336,13 @@ def _of_tip(session: Session, tip: Node, vocabulary: int) -> list[tuple[int, Lin
             ("", f"{bits:.2f} bits"),
             ("class:dim", f" ({normalised:.2f})"),
         ]
+        if choices:
+            told += _choices(bits)
         parts.append((6, told))
     return parts
 
 
-def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]:
+def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:
     """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
     piece = session.game.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
@@ -318,10 +356,19 @@ def _of_token(session: Session, tip: Node, node: Node) -> list[tuple[int, Line]]
         parts.append((importance[SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
     if node.parent and node.parent.distribution:
         bits, about = node.parent.distribution.entropy_bits, _about(session, Capability.EXACT_ENTROPY).strip()
-        parts.append((importance[ENTROPY], _bits(f"entropy{' ' + about if about else ''}", bits, entropies(tip))))
+        told = _bits(f"entropy{' ' + about if about else ''}", bits, entropies(tip))
+        if choices:
+            told += _choices(bits)
+        parts.append((importance[ENTROPY], told))
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
+
+
+def _choices(bits: float) -> Line:
+    """As unsure as between how many equally likely tokens."""
+    count = 2**bits
+    return [("class:dim", "  2^H "), ("", f"{count:.1f}" if count < 100 else f"{count:,.0f}")]
 
 
 def _about(session: Session, exact: Capability) -> str:
@@ -383,7 +430,7 @@ def _matches(finding: Find) -> str:
     return "not in the prompt " if finding.query and not finding.line.selected else ""
 
 
-def legend(layer: Layer, cells: int = 16) -> Line:
+def legend(layer: Layer, palette: Palette, cells: int = 16) -> Line:
     """The layer's name and its scale."""
     if layer.steps:
         last = len(layer.steps) - 1
@@ -391,6 +438,10 @@ def legend(layer: Layer, cells: int = 16) -> Line:
         for index, name in enumerate(layer.steps):
             line += [(theme.shade(layer.name, index / last), f" {name} "), ("", " ")]
         return line[:-1]
+    if palette is Palette.MONOCHROME:
+        # A blank does not show what bold looks like.
+        looks = [(theme.shade(layer.name, (index + 0.5) / LOOKS), "abc") for index in range(LOOKS)]
+        return [("class:label", f"{layer.name} {layer.low} "), *looks, ("class:label", f" {layer.high}")]
     shades = [(theme.shade(layer.name, (index + 0.5) / cells), " ") for index in range(cells)]
     return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}")]
 

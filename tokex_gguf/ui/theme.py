@@ -91,17 +91,19 @@ class Scale:
     """Whether it tells neighbours apart, and not values: in all palettes then."""
 
 
-SCALES: dict[str, Scale] = {
-    "probability": Scale(
-        probability_colour,
-        (
-            "bg:ansired fg:ansiwhite",
-            "bg:ansimagenta fg:ansiwhite",
-            "bg:ansiblue fg:ansiwhite",
-            "bg:ansibrightblue fg:ansiblack",
-        ),
-        loud=0.0,
+_PROBABILITY = Scale(
+    probability_colour,
+    (
+        "bg:ansired fg:ansiwhite",
+        "bg:ansimagenta fg:ansiwhite",
+        "bg:ansiblue fg:ansiwhite",
+        "bg:ansibrightblue fg:ansiblack",
     ),
+    loud=0.0,
+)
+
+SCALES: dict[str, Scale] = {
+    "probability": _PROBABILITY,
     "entropy": Scale(
         entropy_colour,
         (
@@ -131,6 +133,7 @@ SCALES: dict[str, Scale] = {
         surprisal_on_light,
         ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
     ),
+    "relative": _PROBABILITY,
     "boundaries": Scale(boundary_colour, ("", "bg:ansiblue fg:ansiwhite"), boundary_on_light, in_turns=True),
 }
 """The colours of each layer by its name."""
@@ -251,6 +254,7 @@ _DARK = {
     "special": "fg:ansimagenta",
     "tip": "underline",
     "cursor": "bg:#5fd7ff fg:#000000 bold",
+    "played": "bold",
     "typed": "italic underline",
     "taken": "bold",
     "state": "fg:ansigreen bold",

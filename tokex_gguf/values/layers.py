@@ -1,5 +1,6 @@
 """The layers: what each shows of a token, on which scale, and how that is told. `ui/theme.py` has the colours. Pure."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -59,6 +60,14 @@ def _surprisal(node: Node, _size: int) -> float | None:
     return None if bits is None else min(1.0, bits / MOST_BITS)
 
 
+def _relative(node: Node, _size: int) -> float | None:
+    # The distribution is the one that the token was drawn from: the first token has none.
+    before = node.parent.distribution if node.parent else None
+    if node.taken is None or before is None:
+        return None
+    return min(1.0, math.exp(node.taken.logprob - before.candidate(0).logprob))
+
+
 def _boundaries(node: Node, _size: int) -> float | None:
     return float(node.depth % 2)
 
@@ -68,11 +77,12 @@ PROBABILITY = Layer("probability", _probability, "by probability", "0", "1")
 ENTROPY = Layer("entropy", _entropy, "by entropy", "0", "1")
 RANK = Layer("rank", _rank, "by rank", steps=("top 10", "100", "1,000", "rest"))
 SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", f"{MOST_BITS:.0f} bits")
+RELATIVE = Layer("relative", _relative, "by probability relative to the best choice's", "0", "1: the best choice")
 BOUNDARIES = Layer("boundaries", _boundaries, "by token boundaries", steps=("token", "next token"))
 
 LAYERS = {layer.name: layer for layer in (PROBABILITY, ENTROPY)}
 """Those that `e` cycles, and then the plain one."""
-MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, BOUNDARIES)}
+MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDARIES)}
 """Those that `E` cycles."""
 
 
@@ -85,6 +95,6 @@ def listed(layers: Iterable[Layer]) -> str:
     """What some layers colour by, for a sentence.
 
     >>> listed(MORE_LAYERS.values())
-    'by rank, by surprisal, by token boundaries'
+    "by rank, by surprisal, by probability relative to the best choice's, by token boundaries"
     """
     return ", ".join(layer.by for layer in layers)

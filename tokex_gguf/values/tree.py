@@ -83,7 +83,7 @@ class Node:
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
+        *("visited", "played", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -104,12 +104,19 @@ class Node:
         self.taken: Taken | None = None
         self.visited = False
         """Whether a prompt has been here, or passed through."""
+        self.played = False
+        """Whether its token was first chosen here, and not part of a text."""
         self.checked = False
         """Whether `differs` is known."""
         self.differs: int | None = None
         """The first position where this path is not what the tokenizer makes of its text."""
         self._total: float | None = None
         self._block: Block | None = None
+
+    def play(self) -> "Node":
+        """Notes that a prompt is about to come here by a choice, where none has been here before."""
+        self.played = self.played or not self.visited
+        return self
 
     def visit(self) -> None:
         """Notes that a prompt is here, and has passed through all of the path."""

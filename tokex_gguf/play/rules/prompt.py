@@ -35,10 +35,10 @@ def show(session: Session) -> Outcome:
 def turned(session: Session, rows: int) -> Prompt:
     """The active prompt with the selection so many rows further down; it stops at either end."""
     prompt = session.game.prompt
-    candidates = table(session.game, prompt.place)
+    candidates = table(session, prompt.place)
     if not candidates:
         return prompt
-    row = max(0, min(len(candidates) - 1, selected_row(session.game, prompt.place) + rows))
+    row = max(0, min(len(candidates) - 1, selected_row(session, prompt.place) + rows))
     return chosen(prompt, candidates[row].token)
 
 
@@ -60,11 +60,11 @@ def select(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection by so many rows."""
 
     def go(session: Session) -> Outcome:
-        there = table(session.game, session.game.prompt.place)
+        there = table(session, session.game.prompt.place)
         if not there:
             return _without_table(session)
         last = 0 if rows < 0 else len(there) - 1
-        if selected_row(session.game, session.game.prompt.place) == last:
+        if selected_row(session, session.game.prompt.place) == last:
             told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
             return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
@@ -74,7 +74,7 @@ def select(rows: int) -> Callable[[Session], Outcome]:
 
 def pick_row(session: Session, row: int) -> Outcome:
     """Selects a row of the table."""
-    return with_prompt(session, turned(session, row - selected_row(session.game, session.game.prompt.place))), []
+    return with_prompt(session, turned(session, row - selected_row(session, session.game.prompt.place))), []
 
 
 def no_room(session: Session) -> str:
@@ -100,27 +100,27 @@ def append(session: Session) -> Outcome:
         return replace(session, notice=f"context full ({session.game.full}/{session.game.full}): pop a token first"), []
     if session.game.pending is None and not session.game.ready:
         return ask(session)  # the last attempt failed
-    rows = table(session.game, session.game.prompt)
+    rows = table(session, session.game.prompt)
     if not session.game.ready or not rows:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
         most = 0 if session.game.pending is None else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
-    tip = session.game.prompt.tip.child(rows[selected_row(session.game, session.game.prompt)].token)
+    tip = session.game.prompt.tip.child(rows[selected_row(session, session.game.prompt)].token).play()
     session, effects = show(with_prompt(session, Prompt(tip)))
     return replace(session, game=replace(session.game, appending=True)), effects
 
 
 def _branch(session: Session) -> Outcome:
     place = session.game.prompt.place
-    rows = table(session.game, place)
+    rows = table(session, place)
     if not rows:
         return _without_table(session)
-    token = rows[selected_row(session.game, place)].token
+    token = rows[selected_row(session, place)].token
     assert session.game.prompt.cursor is not None
     if token == session.game.prompt.cursor.token:
         return replace(session, notice="this one was taken here: select another to go its way"), []
-    return insert(session, Prompt(place.tip.child(token)))
+    return insert(session, Prompt(place.tip.child(token).play()))
 
 
 def pop(session: Session) -> Outcome:
@@ -149,6 +149,8 @@ def autoplay(session: Session) -> Outcome:
 
 def play_step(session: Session, node: Node) -> Outcome:
     """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow."""
+    for played in node.nodes(session.game.prompt.tip.depth):
+        played.play()
     session = with_prompt(session, Prompt(node))
     if reason := _end_of_play(session):
         session = given_up(session)

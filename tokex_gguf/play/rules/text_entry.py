@@ -224,6 +224,8 @@ def append_found(session: Session) -> Outcome:
     row = searching.rows[searching.row]
     node = searching.tip.child(row.token)
     node.attach_taken(Taken(row.logprob, row.rank))
+    if not no_room(session) or session.game.prompt.tip is searching.tip:
+        node.play()
     return go_on(session, searching.tip, node)
 
 
