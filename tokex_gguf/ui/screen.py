@@ -140,7 +140,7 @@ class View:
     def _greeted(self, session: Session, prompt: list[Line]) -> list[Line]:
         """The prompt, and what to do where there is room below it and nothing was done yet."""
         free = len(prompt) - self._prompt.used
-        if session.begun or free <= len(GREETING) or not isinstance(session.screen, Play):
+        if session.begun or free < len(GREETING) or not isinstance(session.screen, Play):
             return prompt
         width = width_of(prompt[0])
         return [*prompt[: -len(GREETING)], *(fit([("class:dim", line)], width) for line in GREETING)]
