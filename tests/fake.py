@@ -201,6 +201,14 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Find(tip=tip, text=text, origin=None, line=line)
     if kind is screens.Name:
         return screens.Name(line=line)
+    if kind is screens.Tree:
+        return screens.Tree(at=tip)
+    if kind is screens.TreeSearch:
+        return screens.TreeSearch(before=tip, line=line)
+    if kind is screens.NewPrompt:
+        return screens.NewPrompt(line=line)
+    if kind is screens.PromptName:
+        return screens.PromptName(row=0, line=line)
     if kind is screens.Commands:
         return screens.Commands(over=screens.PLAY, line=line)
     if kind is screens.Help:

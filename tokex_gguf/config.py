@@ -53,7 +53,7 @@ class Prompt:
 
     example_prompt: str = "Once upon a time, there was a"
     """The starting prompt where none is given."""
-    max_prompts: int = field(default=9, metadata={"range": (1, 99)})
+    max_prompts: int = field(default=99, metadata={"range": (1, 99)})
     parse_special: bool = True
     """Whether the name of a special token in a prompt becomes that token."""
 

@@ -28,10 +28,11 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.purposes import ForEvaluation
 from tokex_gguf.play.rules import cursor as rule_cursor
-from tokex_gguf.play.screens import ListScreen, Screen, TypingScreen
+from tokex_gguf.play.rules.tree import selected_line, tree_lines
+from tokex_gguf.play.screens import Screen, TypingScreen
 from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
-from tokex_gguf.values.outline import branches
+from tokex_gguf.values.outline import outline
 from tokex_gguf.values.ranking import surprisals
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
@@ -152,7 +153,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((), Action.BRING_BACK, "no removed prompt"),
         ((), Go(0), "this is prompt 1"),
         ((), Go(3), "there is no prompt 4"),
-        ((Action.COPY,) * 8, Action.COPY, "no more than 9 can be open"),
+        ((Action.COPY,) * 98, Action.COPY, "no more than 99 can be open"),
         ((), Action.CLEAR_SCORES, "no phrases were scored"),
         ((), Action.RESTART, "the engine answers"),
         ((Action.NEXT_SURPRISAL,), Action.NEXT_SURPRISAL, "this is the only such token"),
@@ -190,7 +191,7 @@ def test_before_the_starting_prompt_is_read_keys_say_so(key: Message) -> None:
 
 def test_a_click_on_the_selected_line_is_no_fault() -> None:
     play = started("hello").press(Action.TREE)
-    play.press(PointedAtRow(on(play.session, ListScreen).row))
+    play.press(PointedAtRow(selected_line(play.session)))
     assert play.session.notice == ""
 
 
@@ -519,22 +520,29 @@ def test_an_unchanged_or_empty_text_changes_nothing() -> None:
 # --- the tree
 
 
-def test_the_tree_has_every_path_visited_folded_and_the_likeliest_first() -> None:
+def drawn(play: Play) -> list[tuple[list[int], int, bool]]:
+    """The tree's lines: tokens, level, and whether they hang beside."""
+    return [
+        ([node.token for node in line.branch.nodes], line.level, line.aside) for line in tree_lines(play.session).lines
+    ]
+
+
+def test_the_tree_has_every_path_visited_and_the_latest_goes_on_at_its_level() -> None:
     play = started("hello").press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.DOWN, Action.APPEND)
     path = fake.text_to_path("hello")
     best = fake.ranked(path)[:2]
-    lines = branches(play.session.game.prompt.tip, {play.session.game.prompt.tip})
-    assert [([node.token for node in line.nodes], line.depth) for line in lines] == [
-        (path, 0),
-        ([best[0], fake.ranked([*path, best[0]])[0]], 1),
-        ([best[1]], 1),
-    ]
+    first = [best[0], fake.ranked([*path, best[0]])[0]]
+    assert drawn(play) == [(path, 0, False), (first, 1, True), ([best[1]], 0, False)]
+    play.press(Action.TREE, Action.SORT)
+    assert drawn(play) == [(path, 0, False), ([best[1]], 1, True), (first, 0, False)]
+    play.press(Action.CLOSE, Action.POP, Action.TREE, Action.SORT)
+    assert drawn(play)[1:] == [(first, 1, True), ([best[1]], 0, False)], "where the prompt is popped, it was there last"
 
 
 def test_the_tree_does_not_show_what_was_only_foreseen() -> None:
     play = started("hello", lookahead=4)
     assert play.lookaheads == 4
-    assert len(branches(play.session.game.prompt.tip, ())) == 1
+    assert len(drawn(play)) == 1
 
 
 def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
@@ -543,7 +551,7 @@ def test_enter_goes_there_and_d_opens_it_and_nothing_is_decoded() -> None:
     best = fake.ranked(path)[:2]
     play.press(Action.TREE, Action.UP, Action.ENTER)
     assert paths(play) == [[*path, best[0]]] and isinstance(play.session.screen, screens.Play)
-    play.press(Action.TREE, Action.BOTTOM, Action.OPEN)
+    play.press(Action.TREE, Action.UP, Action.OPEN)
     assert paths(play) == [[*path, best[0]], [*path, best[1]]] and play.session.game.active == 1
     assert play.decoded == decoded
 
@@ -552,8 +560,8 @@ def test_a_deep_tree_is_no_recursion() -> None:
     root = Node(None, -1)
     node = root.descend(list(range(20_000)))
     node.visit()
-    (line,) = branches(node, ())
-    assert len(line.nodes) == 20_000
+    (branch,) = outline(root, ()).branches
+    assert len(branch.nodes) == 20_000
 
 
 # --- prompts

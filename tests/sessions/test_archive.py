@@ -26,6 +26,7 @@ from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
+from tokex_gguf.play.rules.tree import tree_lines
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, summary
@@ -35,6 +36,7 @@ from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.outline import Order
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -142,6 +144,62 @@ def test_an_interrupted_evaluation_is_asked_for_again() -> None:
     after = resumed(play.session)
     assert [type(request) for request in after.asked] == [Evaluate]
     assert after.answer().session.game.ready
+
+
+def arranged() -> Play:
+    """A game with named prompts, and a tree that is sorted, folded and pruned."""
+    play = started("hello")
+    for _ in range(4):
+        play.press(Action.APPEND, Action.APPEND, Action.POP, Action.POP, Action.DOWN)
+    play.press(Action.COPY, Action.DOWN, Action.APPEND, Action.COPY, Action.APPEND)
+    play.press(Action.PROMPTS, Action.RENAME, Typed("drei \u00e4\n\x1b"), Action.ENTER, Action.TOP)
+    play.press(Action.RENAME, Typed("one"), Action.ENTER, Action.DOWN, Action.RENAME, Typed("gone"), Action.ENTER)
+    play.press(Action.REMOVE, Action.CLOSE, Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE)
+    return play.press(Action.PRUNE, Action.PRUNE, Action.SORT, Action.TOP, Action.FOLD, Action.SORT, Action.CLOSE)
+
+
+def lines_of(session: Session) -> list[tuple[int, list[int]]]:
+    """The tree as it is drawn: levels and paths."""
+    return [(line.level, line.branch.end.path()) for line in tree_lines(session).lines]
+
+
+def test_names_and_the_trees_arrangement_come_back() -> None:
+    before = arranged().session
+    assert len(before.game.pruned) == 2 and len(before.game.folded) == 1
+    assert [prompt.name for prompt in before.game.prompts] == ["one", "drei \u00e4 \x1b"]
+    play = resumed(before)
+    after = play.session
+    assert [prompt.name for prompt in after.game.prompts] == [prompt.name for prompt in before.game.prompts]
+    assert [node.path() for node in after.game.pruned] == [node.path() for node in before.game.pruned]
+    assert {tuple(node.path()) for node in after.game.folded} == {tuple(node.path()) for node in before.game.folded}
+    assert after.order is before.order and dump(after) == dump(before)
+    for order in Order:
+        unfolded = [replace(one, order=order, game=replace(one.game, folded=frozenset())) for one in (before, after)]
+        assert lines_of(unfolded[0]) == lines_of(unfolded[1])
+    play.press(Action.BRING_BACK)
+    assert play.session.game.prompt.name == "gone"
+    play.press(Action.TREE, Action.GRAFT, Action.GRAFT)
+    assert not play.session.game.pruned and "brought back" in play.session.notice
+
+
+def test_files_from_before_names_and_visits_were_kept_are_read() -> None:
+    body = body_of(dump(arranged().session))
+    for name in ("names", "removed_names", "pruned", "folded", "order"):
+        del body[name]
+    del body["nodes"]["seen"]
+    play = resumed(load(sealed(body), Settings("x", GgufFile("fake.gguf"))))
+    assert not any(prompt.name for prompt in play.session.game.prompts) and play.session.order is Order.RECENT
+    assert len(lines_of(play.session)) > 5
+    play.press(Action.POP, Action.POP, Action.TREE)
+    tip = play.session.game.prompt.tip
+    assert lines_of(play.session)[-1][1][: tip.depth] == tip.path(), "from now on visits count"
+
+
+def test_what_an_open_prompt_has_is_never_hidden_whatever_the_file_says() -> None:
+    body = body_of(DATA)
+    body["pruned"] = [1, body["prompts"][0][0]]
+    session = load(sealed(body), Settings("x", GgufFile("m")))
+    assert session.game.pruned == ()
 
 
 def test_floats_and_bytes_keep_every_bit() -> None:
@@ -535,6 +593,16 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body["prompts"][0].__setitem__(3, body["scores"][0][1]), "beside its path"),
         (lambda body: body["removed"][0].__setitem__(0, -1), "removed"),
         (lambda body: body["scores"][0].reverse(), "scores"),
+        (lambda body: body.update(names=[[9, "a"]]), "names"),
+        (lambda body: body.update(names=[[0, 1]]), "names"),
+        (lambda body: body.update(names=[[0, "\ud800"]]), "names"),
+        (lambda body: body.update(removed_names=[["0", "a"]]), "removed_names"),
+        (lambda body: body.update(pruned=[0]), "pruned"),
+        (lambda body: body.update(pruned=[10**6]), "pruned"),
+        (lambda body: body.update(folded={}), "folded"),
+        (lambda body: body.update(order="loud"), "order"),
+        (column("seen", item(1, -1)), "seen"),
+        (column("seen", lambda values: values.pop()), "seen"),
         (lambda body: body["nodes"].update(ids="!"), "ids"),
         (lambda body: body["nodes"].update(ids="AAAA"), "ids"),
         (lambda body: body["nodes"].update(ids="é"), "ids"),

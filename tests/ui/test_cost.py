@@ -22,6 +22,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
 from tokex_gguf.ui import panes
@@ -30,6 +31,7 @@ from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.screen import shown as shown_path
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.outline import Order
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece
@@ -122,8 +124,9 @@ def grown(node: Node, tokens: int, seed: int = 1) -> Node:
 def with_prompts(*tips: Node, screen: type[Screen] = screens.Play, row: int = 0, **changes: Any) -> Play:
     """A game that is played at these paths."""
     play = started()
+    prompts, root = tuple(map(Prompt, tips)), tips[0].ancestor(0)
     play.session = replace(
-        play.session, game=replace(play.session.game, prompts=tuple(map(Prompt, tips)), pieces=fake.PIECES), **changes
+        play.session, game=replace(play.session.game, root=root, prompts=prompts, pieces=fake.PIECES), **changes
     )
     play.session = replace(play.session, screen=screen_of(play.session, screen, row=row))
     return play
@@ -132,9 +135,9 @@ def with_prompts(*tips: Node, screen: type[Screen] = screens.Play, row: int = 0,
 @pytest.mark.parametrize("size", SIZES)
 def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tuple[int, int]) -> None:
     trunk = grown(Node(None, -1), 10_000)
-    tips = [grown(trunk, 3, seed) for seed in range(2, 11)]
+    tips = [grown(trunk.ancestor(10_000 - 50 * (seed % 7)), 3, seed) for seed in range(2, 101)]
     starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
-    for row in (0, 8, 500, 1008):
+    for row in (0, 98, 500, 1098):
         play = with_prompts(*tips, screen=screens.Prompts, row=row, starters=starters)
         view = View()
         frame(play, view, size)  # lays out a prompt once
@@ -142,17 +145,54 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("order", Order)
+def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], order: Order) -> None:
     trunk = grown(Node(None, -1), 2000)
     for depth in range(1, 2000):
         grown(trunk.ancestor(depth), 3, 7 + depth % 5)
-    view, play = View(), with_prompts(trunk, screen=screens.Tree)
-    frame(play, view, size)
-    play.take(Action.DOWN)
-    for _ in range(5):
-        assert steps(lambda: play.take(Action.DOWN)) < 1000
-        frame(play, view, size)
+    view, play = View(), with_prompts(trunk, screen=screens.Tree, order=order)
+    play.take(Action.UP)
+    view.screen(play.session, *size)
+    for key in [Action.UP, Action.PAGE_UP, Action.DOWN, Action.TOP, Action.DOWN, Action.FOLD, Action.DOWN]:
+        assert steps(lambda key=key: play.take(key)) < 1000  # type: ignore[misc]
+        view.screen(play.session, *size)
         assert frame(play, view, size) < STEPS
+
+
+def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_tokens() -> None:
+    """What is walked again for a key are the lines; the tokens are looked at once."""
+    root = Node(None, -1)
+    trunk = grown(root, 50_000)
+    for depth in range(1, 50_000, 50):
+        grown(trunk.ancestor(depth), 50, 7 + depth % 5)
+    view, play = View(), with_prompts(trunk, screen=screens.Tree)
+    view.screen(play.session, 130, 40)  # 100,000 tokens, 1,000 places where they part
+    lines = len(tree.tree_lines(play.session).lines)
+    assert lines > 1900
+    play.take(Action.FILTER)
+    view.screen(play.session, 130, 40)
+    play.take(Typed("5"))
+    view.screen(play.session, 130, 40)  # spells the tokens, once
+    play.take(Typed(" 6 7"))
+    assert steps(lambda: tree.found_lines(play.session)) < 20 * lines
+    assert len(tree.found_lines(play.session)) > 500
+    assert frame(play, view, (130, 40)) < STEPS
+    assert steps(lambda: play.take(Action.PAGE_DOWN)) < 1000
+    play.take(Action.CLOSE)
+    view.screen(play.session, 130, 40)
+    assert frame(play, view, (130, 40)) < STEPS
+    play.take(Action.FOLD)
+    assert steps(lambda: tree.tree_lines(play.session)) < 30 * lines
+    assert frame(play, view, (130, 40)) < STEPS
+
+
+def test_a_visit_costs_no_more_in_a_long_path() -> None:
+    tip = grown(Node(None, -1), 50_000)
+    assert steps(tip.child(3).visit) < 50 and steps(tip.visit) < 50
+    play = with_prompts(tip)
+    tip.path()  # as it was sent to the engine
+    play.session = replace(play.session, game=replace(play.session.game, pruned=(tip.ancestor(9).child(1),)))
+    assert steps(lambda: play.take(Action.LAYER)) < 1500
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -317,7 +357,8 @@ def drawn_at_any_size(seeds: range, most: int, figure: Figure) -> None:
         size = chance.randint(60, 250), chance.randint(16, 70)
         view.screen(play.session, *size)
         # A list is spelled anew for each frame, and thousands of tokens that take a cell or none are seen at once.
-        limit = (4 if isinstance(play.session.screen, screens.Tree | screens.Prompts | screens.Input) else 2) * STEPS
+        lists = screens.Tree | screens.TreeSearch | screens.Prompts | screens.PromptName | screens.Input
+        limit = (4 if isinstance(play.session.screen, lists) else 2) * STEPS
         share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
         assert share < 1, f"seed {seed}"
         worst = max(worst, share)

@@ -20,7 +20,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Resized, Typed
-from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Starter, table
 from tokex_gguf.ui import panes, theme
@@ -88,6 +88,23 @@ def listed() -> Play:
     return play
 
 
+def forked() -> Play:
+    """A game of several paths that part at several places, and two open prompts, one with a name."""
+    play = started("hello world how are you")
+    for index in range(4):
+        play.press(*[Action.POP] * (2 * index + 1), *[Action.DOWN] * (index % 3 + 1), *[Action.APPEND] * (index + 3))
+    play.press(Action.COPY, *[Action.POP] * 4, Action.DOWN, Action.APPEND)
+    return play.press(Action.PROMPTS, Action.RENAME, Typed("the other end"), Action.ENTER, Action.CLOSE)
+
+
+def many() -> Play:
+    """Twelve prompts that begin alike and go on differently."""
+    play = started("hello world how are you")
+    for index in range(11):
+        play.press(Action.COPY, *[Action.POP] * (index % 4), *[Action.DOWN] * (index + 1), Action.APPEND, Action.APPEND)
+    return play
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -119,7 +136,15 @@ STATES: dict[str, Callable[[], Play]] = {
     "commands": lambda: started().press(Action.COMMANDS, Typed("l")),
     "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),
-    "nine prompts": lambda: started().press(*[Action.COPY] * 9),
+    "treesearch": lambda: forked().press(Action.TREE, Action.FILTER, Typed("_")),
+    "newprompt": lambda: started().press(Action.PROMPTS, Action.NEW, Typed("It begins\nhere")),
+    "promptname": lambda: forked().press(Action.PROMPTS, Action.RENAME),
+    "forks": lambda: forked().press(Action.TREE),
+    "folded and pruned": lambda: forked().press(
+        *(Action.TREE, Action.TOP, *[Action.DOWN] * 3, Action.PRUNE, Action.PRUNE, Action.UP, Action.FOLD)
+    ),
+    "twelve prompts": many,
+    "prompts that differ": lambda: many().press(Action.PROMPTS),
 }
 
 
@@ -504,13 +529,32 @@ def test_enter_without_a_text_says_that_nothing_is_appended() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 130])
-def test_open_prompts_that_begin_alike_are_told_apart_by_their_ends(width: int) -> None:
-    play = started("hello world, how are you? " * 8).press(Action.COPY, Action.APPEND, Action.PROMPTS)
-    lines = [line.split("│")[-1] for line in text(play, width, 24).splitlines()]
-    first, second = (next(line for line in lines if line.lstrip().startswith(f"{number} ")) for number in (1, 2))
-    assert "…" in first and first.split("…")[0].split()[1:] == second.split("…")[0].split()[1:]
-    assert first.split("…")[1].split("tok")[0] != second.split("…")[1].split("tok")[0]
+def test_open_prompts_that_begin_alike_show_where_they_differ(width: int) -> None:
+    play = started("hello world, how are you? " * 8)
+    length = play.session.game.prompt.tip.depth
+    play.press(
+        Action.COPY, *[Action.POP] * 90, Action.DOWN, *[Action.APPEND] * 20, Action.COPY, Action.POP, Action.DOWN
+    )
+    play.press(Action.APPEND, Action.APPEND, Action.PROMPTS)
+    tips = [prompt.tip for prompt in play.session.game.prompts]
+    starts = [max(tip.common(other) for other in tips if other is not tip) for tip in tips]
+    assert len(tips) == 3 and all(length - 95 < start < tip.depth for start, tip in zip(starts, tips, strict=True))
+    rows = [line for line in text(play, width, 24).splitlines() if " tok " in line]
+    begins = []
+    for row, tip, start in zip(rows, tips, starts, strict=True):
+        own = tip.nodes(start)[:1]
+        shown = "".join(fake.PIECES[node.token].data.decode() for node in own).replace(" ", "␣", 1)
+        begins.append(row.index(shown, row.index("…") + 2))
+        assert row.split(" tok")[0].split()[-2:] == [str(start + 1), str(tip.depth)]
+    assert len(set(begins)) == 1, "what is different begins in one column"
     assert "length   logprob" in text(play, width, 24)
+
+
+def test_a_prompt_that_is_the_beginning_of_another_one_shows_its_end() -> None:
+    play = started("hello world, how are you? " * 8).press(Action.COPY, *[Action.POP] * 5, Action.PROMPTS)
+    row = next(line for line in text(play, 80, 24).splitlines() if line.startswith("› 2 "))
+    last = play.session.game.prompt.tip.nodes()[-4:]
+    assert " ".join(fake.PIECES[node.token].data.decode().strip() for node in last) in row and "…" in row
 
 
 @pytest.mark.parametrize("key", [Action.NEXT_ENTROPY, Action.HIGHEST_ENTROPY])

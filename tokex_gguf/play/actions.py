@@ -68,6 +68,21 @@ class Action(Enum):
     CARET_END = auto()
     OPEN = auto()
     """Open the selected line of a list as a prompt of its own."""
+    FILTER = auto()
+    """Find lines of the tree by their text."""
+    FOLD = auto()
+    UNFOLD = auto()
+    SORT = auto()
+    PRUNE = auto()
+    """Take a part of the tree out of sight."""
+    GRAFT = auto()
+    """Bring back what was pruned last."""
+    MOVE_UP = auto()
+    MOVE_DOWN = auto()
+    RENAME = auto()
+    """Name a prompt."""
+    NEW = auto()
+    """Type what a new prompt begins with."""
     RESTART = auto()
     COMMANDS = auto()
     """Find a command by its name."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
 from tokex_gguf.play.rules import (
     command_line,
     cursor,
@@ -18,6 +18,7 @@ from tokex_gguf.play.rules import (
     model_switch,
     prompt,
     text_entry,
+    tree,
     undo,
     view_options,
 )
@@ -55,6 +56,14 @@ def _is_alone(session: Session) -> str:
 
 def _removes_nothing(session: Session) -> str:
     return unread(session) or ("the last prompt stays" if len(session.game.prompts) == 1 else "")
+
+
+def _no_prompt(session: Session) -> str:
+    return unread(session) or lists.no_prompt(session)
+
+
+def _drops_nothing(session: Session) -> str:
+    return lists.no_prompt(session) or _removes_nothing(session)
 
 
 def _inside(importance: int, label: str) -> Hint:
@@ -151,25 +160,18 @@ _LEAVING: tuple[Command, ...] = (
 """The end of a text that is typed."""
 
 
-def _rows(length: Callable[[Session], int]) -> tuple[Command, ...]:
-    """What moves the selection in a list of a length."""
-    return (
-        Command(Action.UP, lists.move(-1, length), ("up", "k"), "List", "row", "Select the line above.", footer=70),
-        Command(Action.DOWN, lists.move(1, length), ("down", "j"), "List", "row", "Select the line below.", footer=70),
-        Command(
-            Action.PAGE_UP, lists.move(-prompt.PAGE, length), ("pageup",), "List", "page up", "Select ten lines up."
-        ),
-        Command(
-            Action.PAGE_DOWN,
-            lists.move(prompt.PAGE, length),
-            ("pagedown",),
-            "List",
-            "page down",
-            "Select ten lines down.",
-        ),
-        Command(Action.TOP, lists.move(-prompt.ALL, length), ("home", "g"), "List", "top", "Select the first line."),
-        Command(Action.BOTTOM, lists.move(prompt.ALL, length), ("end", "G"), "List", "bottom", "Select the last line."),
+def _rows(move: Callable[[int], Handler], *, letters: bool = True) -> tuple[Command, ...]:
+    """What moves the selection by so many lines. Where text is typed, letters do not."""
+    up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
+    commands = (
+        Command(Action.UP, move(-1), up, "List", "row", "Select the line above.", footer=70),
+        Command(Action.DOWN, move(1), down, "List", "row", "Select the line below.", footer=70),
+        Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), "List", "page up", "Select ten lines up."),
+        Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), "List", "page down", "Select ten lines down."),
+        Command(Action.TOP, move(-prompt.ALL), ("home", "g"), "List", "top", "Select the first line."),
+        Command(Action.BOTTOM, move(prompt.ALL), ("end", "G"), "List", "bottom", "Select the last line."),
     )
+    return commands if letters else commands[:4]
 
 
 _LIST_HELP = Command(
@@ -410,7 +412,7 @@ _PLAYING: tuple[Command, ...] = (
         "List the open prompts, and texts to start with.",
         footer=41,
     ),
-    Command(Action.TREE, lists.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
+    Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
         Action.LAYER,
         view_options.layer(LAYERS),
@@ -638,18 +640,83 @@ _NAMING: tuple[Command, ...] = (
 )
 
 _TREE: tuple[Command, ...] = (
-    *_rows(lists.tree_length),
-    Command(Action.ENTER, lists.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
-    Command(Action.OPEN, lists.open_there, ("d",), "List", "open a copy", "Open the place as a new prompt.", footer=88),
+    *_rows(tree.select),
+    Command(Action.ENTER, tree.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
+    Command(Action.OPEN, tree.open_there, ("d",), "List", "open", "Open the place as a new prompt.", footer=86),
+    Command(
+        Action.FILTER,
+        tree.search,
+        ("/",),
+        "List",
+        "find",
+        "Find lines by what they say, also those that are folded away.",
+        footer=88,
+    ),
+    Command(
+        Action.FOLD,
+        tree.fold,
+        ("left", "h"),
+        "Branches",
+        "fold",
+        "Fold what goes on from this line. Where nothing does, go to the line that it goes on from.",
+        footer=69,
+    ),
+    Command(
+        Action.UNFOLD,
+        tree.unfold,
+        ("right", "l"),
+        "Branches",
+        "fold",
+        "Unfold the line. Where it is not folded, go to the line that goes on from it.",
+        footer=69,
+    ),
+    Command(
+        Action.SORT,
+        tree.sort,
+        ("s",),
+        "Branches",
+        "sort",
+        "Sort the branches: the latest last, or the likeliest last. The last one goes on below.",
+        footer=50,
+    ),
+    Command(
+        Action.PRUNE,
+        tree.prune,
+        ("x", "delete"),
+        "Branches",
+        "prune",
+        "Hide the line and all that goes on from it; press twice. With u, or when a prompt goes there, it comes back.",
+        footer=40,
+    ),
+    Command(Action.GRAFT, tree.graft, ("u",), "Branches", "bring back", "Bring back what was pruned last."),
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
 )
 
+_TREE_SEARCHING: tuple[Command, ...] = (
+    *_rows(tree.select_found, letters=False),
+    Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
+    *_ERASING,
+    Command(
+        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    ),
+    Command(
+        Action.CLOSE,
+        tree.leave_search,
+        ("escape",),
+        "Program",
+        "tree",
+        "Go back to the whole tree, with the line selected that was found.",
+        footer=99,
+    ),
+    *_EVERYWHERE,
+)
+
 _PROMPTS: tuple[Command, ...] = (
     _GO,
-    *_rows(lists.prompts_length),
+    *_rows(lambda rows: lists.move(rows, lists.prompts_length)),
     Command(
         Action.ENTER,
         lists.choose,
@@ -659,14 +726,122 @@ _PROMPTS: tuple[Command, ...] = (
         "Go to the open prompt, or open the text as a new one.",
         footer=90,
     ),
+    Command(
+        Action.NEW,
+        lists.new_prompt,
+        ("n",),
+        "List",
+        "new",
+        "Open an empty prompt: type what it begins with.",
+        footer=88,
+    ),
+    Command(
+        Action.RENAME,
+        lists.rename,
+        ("r",),
+        "List",
+        "name",
+        "Give the prompt a name.",
+        footer=69,
+        disabled=_no_prompt,
+    ),
+    Command(
+        Action.MOVE_DOWN,
+        lists.move_prompt(1),
+        ("J", "s-down"),
+        "List",
+        "move",
+        "Move the prompt one place down.",
+        footer=50,
+        disabled=_no_prompt,
+    ),
+    Command(
+        Action.MOVE_UP,
+        lists.move_prompt(-1),
+        ("K", "s-up"),
+        "List",
+        "move",
+        "Move the prompt one place up.",
+        footer=50,
+        disabled=_no_prompt,
+    ),
+    Command(
+        Action.REMOVE,
+        lists.remove,
+        ("a",),
+        "List",
+        "drop",
+        "Remove the prompt (the last one stays).",
+        footer=40,
+        disabled=_drops_nothing,
+    ),
+    Command(
+        Action.BRING_BACK,
+        lists.bring_back,
+        ("A",),
+        "List",
+        "bring back",
+        "Bring the prompt back that was removed last.",
+    ),
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
 )
 
+_CARET: tuple[Command, ...] = tuple(
+    command
+    for command in _TYPING
+    if command.action
+    in (
+        *(Action.LINE_BREAK, Action.EARLIER, Action.LATER, Action.CARET_LEFT, Action.CARET_RIGHT),
+        *(Action.CARET_START, Action.CARET_END, Action.DELETE),
+    )
+)
+
+_NEW_PROMPT: tuple[Command, ...] = (
+    Command(
+        Action.ENTER, lists.open_new, ("enter",), "Typing", "open", "Open what is typed as a new prompt.", footer=90
+    ),
+    *_CARET,
+    *_ERASING,
+    Command(
+        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    ),
+    Command(
+        Action.CLOSE,
+        lists.leave_new,
+        ("escape",),
+        "Program",
+        "back",
+        "Go back to the list; the text comes back the next time.",
+        footer=99,
+    ),
+    *_EVERYWHERE,
+)
+
+_PROMPT_NAME: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        lists.keep_name,
+        ("enter",),
+        "Name",
+        "keep",
+        "Give the prompt this name; without one, it has none.",
+        footer=90,
+    ),
+    *_ERASING,
+    Command(
+        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
+    ),
+    Command(
+        Action.CLOSE, lists.leave_name, ("escape",), "Program", "back", "Go back; the name stays as it was.", footer=99
+    ),
+    *_EVERYWHERE,
+)
+
 _MODELS: tuple[Command, ...] = (
-    *_rows(lists.models_length),
+    *_rows(lambda rows: lists.move(rows, lists.models_length)),
     Command(
         Action.ENTER,
         model_switch.choose,
@@ -812,11 +987,28 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("first p", "The probability of the line's first token after what it branches from."),
             ("joint p", "That of all the line's tokens, one after the other."),
             ("1 before a line", "Here open prompt 1 ends."),
-            ("above, or to the left", "The text and the numbers of the selected line."),
+            ("├", "Another way on from the line above that is less indented; what goes on there is below."),
+            ("▸ 12 paths", "So many are folded here."),
+            ("above", "The text and the numbers of the selected line."),
         ),
-        pick_row=lists.pick(lists.tree_length),
+        pick_row=tree.pick,
     ),
-    screens.Prompts: ScreenRow("The list of prompts (`p`)", _PROMPTS, pick_row=lists.pick(lists.prompts_length)),
+    screens.TreeSearch: ScreenRow(
+        "Finding a path in the tree (`/` there)", _TREE_SEARCHING, typed=text_entry.typed, pick_row=tree.pick_found
+    ),
+    screens.Prompts: ScreenRow(
+        "The list of prompts (`p`)",
+        _PROMPTS,
+        (
+            ("› before a number", "The prompt that is played."),
+            ("… and dim text", "What another prompt begins with, too: only its end is shown."),
+            ("from", "Where the prompt leaves the others: the first token that none of them has there."),
+            ("+", "A text to start with."),
+        ),
+        pick_row=lists.pick(lists.prompts_length),
+    ),
+    screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
+    screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)

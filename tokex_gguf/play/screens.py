@@ -89,14 +89,40 @@ class Name(TypingScreen):
     __slots__ = ()
 
 
-class Tree(ListScreen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree(Screen):
     """All paths that were visited."""
 
-    __slots__ = ()
+    at: Node
+    """The end of the selected line: it stays selected where lines come and go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSearch(TypingScreen):
+    """A part of a path is typed; the lines of the tree that have it are listed."""
+
+    before: Node
+    """The end of the line that was selected in the tree."""
+    row: int = 0
+    """The selected one of those found."""
 
 
 class Prompts(ListScreen):
     """Open prompts, and texts to start others with."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptName(TypingScreen):
+    """A name for an open prompt is typed."""
+
+    row: int
+    """Its index."""
+
+
+class NewPrompt(TypingScreen):
+    """The text of a new prompt is typed."""
 
     __slots__ = ()
 

@@ -21,6 +21,7 @@ from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import PLAIN, Layer
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
+from tokex_gguf.values.outline import Order
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -69,7 +70,7 @@ class Settings:
     chat: str = ""
     """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
     parse_special: bool = True
-    max_prompts: int = 9
+    max_prompts: int = 99
     tokens_to_show: int = 30
     lookahead: int = 0
     """Likely next tokens to go on from before they are chosen."""
@@ -103,6 +104,8 @@ class Prompt:
     """The quantity by which the cursor was led here, SURPRISAL or ENTROPY."""
     nth: int = 0
     """Its place among the highest, where it was led by that."""
+    name: str = ""
+    """What the player calls it."""
 
     @property
     def place(self) -> "Prompt":
@@ -242,6 +245,10 @@ class Game:
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
     undo: Undo = Undo()
+    pruned: tuple[Node, ...] = ()
+    """What the tree does not show, with all that goes on from there, the latest last. No open prompt has any of it."""
+    folded: frozenset[Node] = frozenset()
+    """Behind these ends of its lines the tree is folded."""
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
@@ -356,6 +363,8 @@ class Session:
     """Rows that the screen has room for in a table; 0: there is no screen."""
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""
+    order: Order = Order.RECENT
+    """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
     """What was typed before on each screen for typing."""
     starters: tuple[Starter, ...] = ()

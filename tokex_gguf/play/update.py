@@ -12,6 +12,7 @@ from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import check, look_ahead
+from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session
 
@@ -30,7 +31,7 @@ def update(session: Session, message: Message) -> Outcome:
             session = replace(session, confirm=None)  # the question does not stand there any more
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
-        session.game.prompt.tip.visit()
+        session = visited(session)
     for more in (look_ahead, check):
         session, further = more(session)
         effects = effects + further

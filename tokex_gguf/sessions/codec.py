@@ -25,6 +25,7 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import every_layer
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.outline import Order
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 
@@ -90,6 +91,7 @@ class Encoder:
             "layer": session.layer.name,
             "palette": session.palette.value,
             "mouse": session.mouse,
+            "order": session.order.value,
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
@@ -167,6 +169,10 @@ def _encode(game: Game) -> _Encoded:
         "active": game.active,
         "removed": [[index, *prompt(one)] for index, one in game.removed],
         "scores": [[place[score.base], place[score.tip]] for score in game.scores],
+        "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
+        "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
+        "pruned": [place[node] for node in game.pruned],
+        "folded": sorted(place[node] for node in game.folded),
         "assistant": None if game.said is None else sorted(place[node] for node in game.said),
     }
     if game.editing and game.editing.state is not EditState.OPEN:
@@ -231,7 +237,7 @@ def _referred(game: Game) -> set[Node]:
     prompts = [*game.prompts, *(prompt for _, prompt in game.removed)]
     scored = {node for score in game.scores for node in (score.base, score.tip)}
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
-    return {prompt.tip for prompt in prompts} | cursors | scored | (game.said or frozenset())
+    return {prompt.tip for prompt in prompts}.union(cursors, scored, game.said or (), game.pruned, game.folded)
 
 
 def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
@@ -256,7 +262,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
     facts.reverse()
     ints = {name: array("i") for name in _INTS}
     floats = {name: array("d") for name in _FLOATS}
-    flags, played = array("B"), array("B")
+    seen, flags, played = array("i"), array("B"), array("B")
     mentioned: set[int] = set()
     places: dict[int, int] = {-1: -1}
     for index, fact in enumerate(facts):
@@ -271,6 +277,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
         ints["rows"].append(len(distribution) if distribution else 0)
         floats["taken_logprob"].append(taken.logprob)
         floats["entropy_bits"].append(distribution.entropy_bits if distribution else 0.0)
+        seen.append(nodes[index].seen)
         flags.append(_VISITED * visited[index] | _CHECKED * fact.checked)
         played.append(nodes[index].played)
         if index:
@@ -280,7 +287,7 @@ def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
             floats["logprobs"].extend(distribution.logprobs)
             mentioned.update(distribution.ids)
     chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
-    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played}
+    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played, "seen": seen}
     return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
 
 
@@ -338,8 +345,10 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
             raise BadArchive("others: two games of one model's file")
         other_games[file] = other
     typed = _text(document, "typed")
+    orders = {order.value: order for order in Order}
     return Session(
         game,
+        order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
         layer=_one_of(document, "layer", every_layer()),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         begun=True,
@@ -367,10 +376,13 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     model = None if told is None else _model(_value(document, "model", dict))
     pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
     nodes = _tree(_value(document, "nodes", dict), pieces)
-    prompts = tuple(_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5))
+    prompts = _named(document, "names", [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)])
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     edited = _text(document, "edited")
+    rows = _list(document, "removed", 6)
+    places = [_number(row[0], "removed", 0, _MANY) for row in rows]
+    removed = _named(document, "removed_names", [_prompt(row[1:], nodes, pieces) for row in rows])
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
         settings=settings if settings.model.path else replace(settings, model=GgufFile(file, asked)),
@@ -378,10 +390,14 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
         pieces=pieces,
         prompts=prompts,
         active=_number(document.get("active"), "active", 0, max(0, len(prompts) - 1)),
-        removed=tuple(
-            (_number(row[0], "removed", 0, _MANY), _prompt(row[1:], nodes, pieces))
-            for row in _list(document, "removed", 6)
+        removed=tuple(zip(places, removed, strict=True)),
+        # What an open prompt has is not hidden, whatever the file says.
+        pruned=tuple(
+            node
+            for node in _places(document, "pruned", nodes)
+            if not any(prompt.tip.descends_from(node) for prompt in prompts)
         ),
+        folded=frozenset(_places(document, "folded", nodes)),
         scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
         said=_said(document, nodes),
         model=model,
@@ -523,8 +539,33 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
                 raise BadArchive("ids: a token twice in one table")
             node.attach(distribution)
         if flags & _VISITED:
-            node.visit()
+            node.pass_through()
+    if "seen" in table:  # files from before it was kept do not have it: the latest there is what was made last
+        seen = _unpack(table, "seen", array("i"))
+        if len(seen) != len(nodes) or min(seen) < 0:
+            raise BadArchive("seen: not as many as nodes, or below 0")
+        for node, when in zip(nodes, seen, strict=True):
+            node.seen = when
+        last = max(nodes, key=lambda node: node.seen)
+        last.tree.visits = last.seen
+        last.tree.visited = last if last.seen else None
     return nodes
+
+
+def _places(table: dict[str, object], name: str, nodes: list[Node]) -> list[Node]:
+    """A list of nodes; older files do not have it."""
+    rows = table.get(name, [])
+    if type(rows) is not list or len(rows) > len(nodes):
+        raise BadArchive(f"{name}: not a list of nodes")
+    return [_place(value, name, nodes) for value in rows]
+
+
+def _named(table: dict[str, object], name: str, prompts: list[Prompt]) -> tuple[Prompt, ...]:
+    """Prompts with their names, which older files do not have."""
+    for row in _list(table, name, 2) if name in table else []:
+        index = _number(row[0], name, 0, len(prompts) - 1)
+        prompts[index] = replace(prompts[index], name=_text({name: row[1]}, name))
+    return tuple(prompts)
 
 
 def _said(table: dict[str, object], nodes: list[Node]) -> frozenset[Node] | None:

@@ -71,11 +71,13 @@ def _identity(model: Loaded) -> tuple[str, str, str, str]:
     return model.name, model.architecture, model.quantization, model.fingerprint
 
 
-_Position: TypeAlias = tuple[str, int, tuple[Node, ...], tuple[Node, ...], tuple[Score, ...]]
+_Position: TypeAlias = tuple[
+    str, int, tuple[tuple[Node, str], ...], tuple[Node, ...], tuple[Score, ...], tuple[Node, ...]
+]
 
 
 def _position(session: Session) -> _Position | None:
-    """What a move changes: the model, the open paths and which is active, the removed ones, the scores.
+    """What a move changes: the model, open paths, their names, the active one, the removed, scores, what is pruned.
 
     Looking (at the table, along the path, with a layer) is no move.
 
@@ -83,11 +85,10 @@ def _position(session: Session) -> _Position | None:
     """
     if not session.game.prompts or session.game.carried:
         return None
-    tips, removed = (
-        tuple(prompt.tip for prompt in prompts)
-        for prompts in (session.game.prompts, (prompt for _, prompt in session.game.removed))
-    )
-    return session.game.settings.model.key, session.game.active, tips, removed, session.game.scores
+    game = session.game
+    tips = tuple((prompt.tip, prompt.name) for prompt in game.prompts)
+    removed = tuple(prompt.tip for _, prompt in game.removed)
+    return game.settings.model.key, game.active, tips, removed, game.scores, game.pruned
 
 
 class Runtime:

@@ -1,4 +1,4 @@
-"""What stands in the table's place in other modes: phrases scored, the tree, the prompts."""
+"""What stands in the table's place in other modes: phrases scored, the prompts, models, commands."""
 
 import math
 import re
@@ -9,12 +9,13 @@ from functools import lru_cache
 from tokex_gguf.play import commands
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import lists
-from tokex_gguf.play.screens import Commands, Input, ListScreen
-from tokex_gguf.play.session import Score, Session, best, shares
+from tokex_gguf.play.screens import Commands, Input, ListScreen, PromptName
+from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
@@ -188,7 +189,7 @@ def _weakest(base: Node, tip: Node) -> Node:
 
 def _selected(session: Session) -> int:
     """The selected line of the present list."""
-    screen = session.on(ListScreen)
+    screen = session.on(ListScreen) or session.on(PromptName)
     return screen.row if screen else 0
 
 
@@ -202,33 +203,8 @@ def entries(length: Callable[[Session], int]) -> Callable[[Session, int], range]
     return shown
 
 
-tree_entries = entries(lists.tree_length)
 prompt_entries = entries(lists.prompts_length)
 model_entries = entries(lists.models_length)
-
-
-def tree_lines(session: Session, width: int, height: int) -> list[Line]:
-    """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
-    tips = {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.game.prompts)))}
-    shown = lists.tree_lines(session)
-    row = min(_selected(session), len(shown) - 1)
-    lines: list[Line] = [
-        fit([("class:head", f" {pad('visited paths', width - 20)} {'first p':>8} {'joint p':>8}")], width)
-    ]
-    for index in tree_entries(session, height):
-        branch = shown[index]
-        taken = branch.nodes[0].taken
-        prob = number(taken.prob) if taken else ""
-        joint = Score(branch.nodes[0].parent, branch.end).logprob if taken and branch.nodes[0].parent else None
-        together = "" if joint is None else logarithmic(joint)
-        number_of = tips.get(branch.end)
-        mark = f"{number_of} " if number_of else "  "
-        indent = "  " * min(branch.depth, 12)
-        style = "class:selected" if index == row else ""
-        room = width - len(indent) - 22
-        name = ends(session, branch.nodes[0].depth - 1, branch.end, room)
-        lines.append(fit([(style, f" {mark}{indent}{pad(name, room)} {prob:>8} {together:>8}")], width, style))
-    return lines
 
 
 SENTENCE = 3
@@ -320,20 +296,61 @@ def ends(session: Session, start: int, end: Node, room: int) -> str:
     return head + tail.removeprefix("…")
 
 
+CONTEXT = 16
+"""Cells of what stands before the place where a prompt leaves the others."""
+NAMED = 20
+"""Cells of a prompt's name where there is more to tell."""
+
+
+def called(prompt: Prompt) -> str:
+    """A prompt's name as it is shown among other things; empty where it has none."""
+    return clip(visible(prompt.name), NAMED)
+
+
 def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The open prompts by number, then the texts to start with."""
-    head = f" {pad('open prompts, texts to start with (+)', width - 22)} {'length':>10} {'logprob':>9}"
+    """The open prompts by number, each from where it leaves the others; then the texts to start with."""
+    prompts = session.game.prompts
+    figures = f" {'from':>6} {'length':>10} {'logprob':>9} "
+    head = f"    {pad('open prompts, texts to start with (+)', width - 4 - len(figures))}{figures}"
     lines: list[Line] = [fit([("class:head", head)], width)]
-    row = _selected(session)
+    names = max(cells_of(called(prompt)) for prompt in prompts)
+    common = shared(tuple(prompt.tip for prompt in prompts))
     for index in prompt_entries(session, height):
-        if index < len(session.game.prompts):
-            tip = session.game.prompts[index].tip
-            figures = f"{tip.depth:>6} tok" + (f" {tip.logprob:>9.2f}" if tip.logprob is not None else " " * 10)
-            # Branches begin alike.
-            name = f"{index + 1:>2} {ends(session, 0, tip, width - 25)}"
+        style = "class:selected" if index == _selected(session) else ""
+        room = width - 4 - len(figures)
+        if index < len(prompts):
+            prompt, start = prompts[index], common[index]
+            tip, here = prompt.tip, "›" if index == session.game.active else " "
+            name = f"{pad(called(prompt), names)}  " if names else ""
+            parts: Line = [("", f"{here}{index + 1:>2} "), ("class:taken", name)]
+            parts = fit([*parts, *_different(session, tip, start, room - cells_of(name))], width - len(figures))
+            left = f"{start + 1:>6}" if 0 < start < tip.depth else " " * 6
+            total = f"{tip.logprob:>9.2f}" if tip.logprob is not None else " " * 9
+            parts.append(("", f" {left} {tip.depth:>6} tok {total} "))
         else:
-            starter = session.starters[index - len(session.game.prompts)]
-            name, figures = f" + {visible(starter.name)}", f"{len(starter.text):>6} chars"
-        style = "class:selected" if index == row else ""
-        lines.append(fit([(style, f" {pad(clip(name, width - 22), width - 22)} {figures}")], width, style))
+            starter = session.starters[index - len(prompts)]
+            told = f"  + {pad(visible(starter.name), room)} {'':6} {len(starter.text):>6} chars"
+            parts = [("", clip(told, width))]
+        lines.append(fit([(f"{own} {style}".strip(), told) for own, told in parts], width, style))
     return lines
+
+
+def _different(session: Session, tip: Node, start: int, room: int) -> Line:
+    """A path of which the first `start` tokens are those of another one, too: as much of the others as fits."""
+    if not start:
+        return [("", ends(session, start, tip, room))]
+    left = room if start == tip.depth else min(CONTEXT, room // 4)
+    before = tip.ancestor(start).nodes(max(0, start - max(left, 8)))
+    told = clip_start(text(session, before, left, last=True), left, more=len(before) < start)
+    if start == tip.depth:  # nothing is different: its end is where the other one goes on
+        return [("class:dim", told)]
+    # What is different begins in the same column everywhere.
+    return [("class:dim", " " * (left - cells_of(told)) + told), ("", ends(session, start, tip, room - left))]
+
+
+def new_prompt_lines(session: Session, width: int, _height: int) -> list[Line]:
+    """What becomes of what is typed."""
+    bos = session.game.model.bos if session.game.model else None
+    empty = "" if bos is None else " With no text it is empty: what comes first?"
+    told = [" What is typed becomes a prompt of its own: Enter opens it.", empty]
+    return [fit([("class:dim", line)], width) for line in told if line]

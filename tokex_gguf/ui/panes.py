@@ -377,7 +377,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     lines = [columns.heading(scale, mass if height < TALL else "")]
     for index in seen:
         selected = "class:selected" if index == chosen else ""
-        mark = "" if style or node is None else _mark(node, rows[index].token, taken)
+        mark = "" if style or node is None else _mark(session, node, rows[index].token, taken)
         lines.append(columns.row(session, rows[index], scale, f"{style} {selected}".strip(), mark))
     if mass and height >= TALL:
         lines.append([("class:dim", f" {mass} of the probability")])
@@ -410,14 +410,14 @@ def bar_scale(highest: float) -> float:
     return min(1.0, next(step for step in steps if step >= highest or step >= 10.0 ** (tenth + 1)))
 
 
-def _mark(node: Node, token: int, taken: int | None) -> str:
+def _mark(session: Session, node: Node, token: int, taken: int | None) -> str:
     """› the token taken here, • one that was visited, · one whose table is known."""
     if token == taken:
         return "›"
     child = node.children.get(token)
     if child is None:
         return ""
-    return "•" if child.visited else "·" if child.distribution is not None else ""
+    return "•" if child.visited and child not in session.game.pruned else "·" if child.distribution is not None else ""
 
 
 def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:

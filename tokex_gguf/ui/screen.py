@@ -16,11 +16,11 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.screens import Find, Help, Input, Play, Search, TypingScreen
+from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
-from tokex_gguf.ui.lists import logarithmic
+from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import window
@@ -85,7 +85,7 @@ class View:
         body = _body(height)
         if isinstance(session.screen, Help):
             lines = _help(session.screen, width, body)
-        elif width >= WIDE:
+        elif _beside_each_other(session, width):
             lines = self._side_by_side(session, width, body)
         else:
             lines = self._stacked(session, width, body)
@@ -101,10 +101,10 @@ class View:
         if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= body:
             return None
         y -= 1
-        if width >= WIDE:
+        if _beside_each_other(session, width):
             over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
         else:
-            rows = _lower(body)
+            rows = _lower(body, whole=_has_all(session))
             upper = body - 1 - rows
             over, below = y > upper, y - upper - 1
         if not over:
@@ -124,7 +124,7 @@ class View:
         return [[("", " "), *a, between, *b] for a, between, b in zip(prompt, rule, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
-        lower = _lower(height)
+        lower = _lower(height, whole=_has_all(session))
         upper = height - 1 - lower
         prompt = self._prompt.lines(session, shown(session), width - 2, upper)
         table = _filled(_beside(session, width - 1, lower), width, lower)
@@ -172,7 +172,20 @@ def _right_width(width: int) -> int:
     return min(64, 30 + width // 6)
 
 
-def _lower(height: int) -> int:
+def _beside_each_other(session: Session, width: int) -> bool:
+    """Whether the prompt is to the left, and not above."""
+    return width >= WIDE and not _has_all(session)
+
+
+def _has_all(session: Session) -> bool:
+    """Whether what stands below the prompt has the whole width and all but a few lines."""
+    return PANES[type(session.current)].whole
+
+
+def _lower(height: int, *, whole: bool = False) -> int:
+    """Lines of what stands below the prompt."""
+    if whole:
+        return height - 1 - min(5, max(3, height // 5))
     return max(6, (height - 1) * 3 // 5)
 
 
@@ -222,9 +235,13 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     path = shown(session)
     if not isinstance(path, Path):
-        return spread([("", " a text to start with")], right, width)
+        told = "a new prompt" if session.on(NewPrompt) else "a text to start with"
+        return spread([("", f" {told}")], right, width)
     cursor, tip = path.cursor, path.base
-    name = "a visited path" if path.prompt is None else f"Prompt {path.prompt + 1}/{len(session.game.prompts)}"
+    name = "a visited path"
+    if path.prompt is not None:
+        named = called(session.game.prompts[path.prompt])
+        name = f"Prompt {path.prompt + 1}/{len(session.game.prompts)}{' ' if named else ''}{named}"
     parts: list[tuple[int, Line]] = [
         (9, [("", f" {name}")]),
         (8, [("", f"tokens: {tip.depth}")]),
@@ -392,6 +409,8 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
     elif isinstance(typing, Find):
         right = [("class:dim", _matches(typing))]
+    elif told := PANES[type(typing)].told(session):
+        right = [("class:dim", told)]
     head = f" {PANES[type(typing)].label}: "
     # A long notice is cut, so that what is typed stays in sight.
     right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tokex_gguf.play import screens
-from tokex_gguf.play.rules.lists import selected_end
+from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
@@ -13,13 +13,13 @@ from tokex_gguf.ui.lists import (
     command_lines,
     model_entries,
     model_lines,
+    new_prompt_lines,
     prompt_entries,
     prompt_lines,
     score_lines,
-    tree_entries,
-    tree_lines,
 )
 from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_lines, table_rows
+from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class Pane:
     path: Callable[[Session], Shown] = active_path
     label: str = ""
     """What is being typed."""
+    told: Callable[[Session], str] = lambda _: ""
+    """What there is to say of what is typed, at the end of its line."""
+    whole: bool = False
+    """Whether it has the whole width, below a few lines of the path."""
 
 
 def _no_rows(_session: Session, _height: int) -> Sequence[int]:
@@ -49,7 +53,7 @@ def _selected_path(session: Session) -> Path:
 
 def _selected_prompt(session: Session) -> Shown:
     """The selected prompt, or text to start one with."""
-    screen = session.on(screens.Prompts)
+    screen = session.on(screens.Prompts) or session.on(screens.PromptName)
     row = screen.row if screen else 0
     if row < len(session.game.prompts):
         prompt = session.game.prompts[row]
@@ -58,14 +62,24 @@ def _selected_prompt(session: Session) -> Shown:
     return Text(session.starters[index].text[:UNREAD]) if index < len(session.starters) else active_path(session)
 
 
+def _new_text(session: Session) -> Text:
+    """What is typed for a new prompt."""
+    return Text(session.line.text[-UNREAD:], end=True)
+
+
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.Search: Pane(label="search"),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
-    screens.Tree: Pane(tree_lines, tree_entries, _selected_path),
-    screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt),
+    screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
+    screens.TreeSearch: Pane(
+        found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True
+    ),
+    screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
+    screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
+    screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt"),
     screens.Models: Pane(model_lines, model_entries),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),

@@ -1,72 +1,242 @@
 """The paths that were visited, as lines of a tree. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cmp_to_key, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from tokex_gguf.values.tree import Node
 
 
-class Branch(NamedTuple):
+class Order(Enum):
+    """How branches of one place are sorted. The last one goes on at its parent's level."""
+
+    RECENT = "recent"
+    """By when a prompt was there last."""
+    LIKELY = "likely"
+    """By the probability of their first token."""
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
     """A run of tokens without a choice between them."""
 
-    nodes: tuple[Node, ...]
-    depth: int
-    """How many branchings lie before it."""
+    first: Node
+    end: Node
+    parent: "Branch | None"
+    """The one that it goes on from."""
+    latest: int
+    """When a prompt was last on it or behind it, as `Node.seen` counts."""
+    branches: "list[Branch]" = field(default_factory=list)
+    """Those that go on from its end, in the order in which they were first met."""
+    paths: int = 0
+    """How many paths end on it or behind it."""
+    text: str | None = None
+    """Its text, once it was searched."""
 
     @property
-    def end(self) -> Node:
-        """Its last token's node."""
-        return self.nodes[-1]
+    def nodes(self) -> list[Node]:
+        """Its tokens."""
+        return self.end.nodes(self.first.depth - 1)
+
+    def ordered(self, order: Order) -> "list[Branch]":
+        """Those that go on from its end, sorted."""
+        return _ordered(self.branches, order)
 
 
-class _Known(NamedTuple):
-    """The tree found last, and what it was asked for with."""
+class Line(NamedTuple):
+    """A branch where it stands in the tree."""
 
-    tip: Node
-    ends: frozenset[Node]
-    changes: int
-    lines: Sequence[Branch]
-
-
-_latest: list[_Known] = []
+    branch: Branch
+    level: int
+    """By how many places it is indented."""
+    aside: bool
+    """Whether it hangs beside the line of its parent; else it goes on at its parent's level."""
 
 
-def branches(tip: Node, ends: Collection[Node]) -> Sequence[Branch]:
-    """All visited paths with the same first token as `tip`, the likeliest first among siblings.
+@dataclass(slots=True, eq=False)
+class Outline:
+    """All branches of a tree."""
 
-    A run ends where paths part, where one stops, and at each of `ends`. The same call gives the same
-    lines at once while nothing was visited or evaluated that would change them.
-    """
-    wanted = frozenset(ends)
-    for known in _latest:
-        if known.tip is tip and known.changes == tip.tree.changes and known.ends == wanted:
-            return known.lines
-    lines = _branches(tip, wanted)
-    _latest[:] = [_Known(tip, wanted, tip.tree.changes, lines)]
-    return lines
+    roots: list[Branch]
+    branches: list[Branch]
+    """All of them, each behind its parent."""
+    by_end: dict[Node, Branch]
+
+    def of(self, node: Node) -> Branch | None:
+        """The branch with a token."""
+        if node in self.by_end:
+            return self.by_end[node]
+        inside = (one for one in self.branches if one.first.depth <= node.depth <= one.end.depth)
+        return next((one for one in inside if one.end.ancestor(node.depth) is node), None)
 
 
-def _branches(tip: Node, ends: frozenset[Node]) -> Sequence[Branch]:
-    if tip.depth == 0:
-        return ()
-    lines: list[Branch] = []
-    waiting = [(tip.ancestor(1), 0)]
+class Lines:
+    """The lines of a tree that are not folded away."""
+
+    def __init__(self, outline: Outline, order: Order, folded: frozenset[Node]) -> None:
+        self.outline = outline
+        self.lines: Sequence[Line] = _lines(outline, order, folded)
+        self._rows = {line.branch.end: row for row, line in enumerate(self.lines)}
+
+    def row(self, node: Node) -> int:
+        """The row of the line with a token; where that is folded away, of the one that hides it; else the first."""
+        if (row := self._rows.get(node)) is None:
+            branch = self.outline.of(node)
+            while branch is not None and branch.end not in self._rows:
+                branch = branch.parent
+            row = self._rows[node] = self._rows[branch.end] if branch else 0
+        return row
+
+
+class Found(NamedTuple):
+    """A branch that has a text."""
+
+    branch: Branch
+    at: int
+    """Where that begins in the branch's text; below 0: before it."""
+
+
+@lru_cache(maxsize=1)
+def _outline(root: Node, ends: frozenset[Node], pruned: frozenset[Node], _changes: int) -> Outline:
+    roots: list[Branch] = []
+    branches: list[Branch] = []
+    begins = [node for node in root.children.values() if node.visited and node not in pruned]
+    waiting: list[tuple[Node, Branch | None]] = [(node, None) for node in reversed(begins)]
     while waiting:
-        node, depth = waiting.pop()
-        run = [node]
-        following = _visited(node)
-        while len(following) == 1 and node not in ends:
+        node, parent = waiting.pop()
+        first, latest = node, 0
+        while True:  # as many times as there are tokens: no function is called
+            if node.seen > latest:
+                latest = node.seen
+            following = [child for child in node.children.values() if child.visited]
+            if pruned:
+                following = [child for child in following if child not in pruned]
+            if len(following) != 1 or node in ends:
+                break
             node = following[0]
-            run.append(node)
-            following = _visited(node)
-        lines.append(Branch(tuple(run), depth))
-        deeper = depth + (len(following) > 1)
-        waiting += [(child, deeper) for child in reversed(following)]
+        branch = Branch(first, node, parent, latest)
+        branches.append(branch)
+        (parent.branches if parent else roots).append(branch)
+        waiting += [(child, branch) for child in reversed(following)]
+    for branch in reversed(branches):
+        branch.paths = branch.paths or 1
+        if branch.parent:
+            branch.parent.paths += branch.paths
+            branch.parent.latest = max(branch.parent.latest, branch.latest)
+    return Outline(roots, branches, {branch.end: branch for branch in branches})
+
+
+def outline(root: Node, ends: Collection[Node], pruned: Collection[Node] = ()) -> Outline:
+    """All visited paths of a tree but those that go on with one of `pruned`.
+
+    A branch ends where paths part, where one stops, and at each of `ends`. The same call gives the same
+    value at once while nothing was visited or evaluated that would change it.
+    """
+    return _outline(root, frozenset(ends), frozenset(pruned), root.tree.changes)
+
+
+@lru_cache(maxsize=2)
+def lines(outline: Outline, order: Order, folded: frozenset[Node] = frozenset()) -> Lines:
+    """The lines of a tree without those behind the ends in `folded`. The same call gives the same value at once."""
+    return Lines(outline, order, folded)
+
+
+def _ordered(branches: list[Branch], order: Order) -> list[Branch]:
+    if len(branches) < 2:
+        return branches
+    if order is Order.RECENT:
+        return sorted(branches, key=lambda branch: branch.latest)
+    return sorted(branches, key=lambda branch: (_logprob(branch.first), branch.latest))
+
+
+def _logprob(node: Node) -> float:
+    return node.taken.logprob if node.taken else -float("inf")
+
+
+def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[Line]:
+    lines: list[Line] = []
+    waiting: list[Line] = []
+
+    def wait(branches: list[Branch], level: int) -> None:
+        """The last one goes on at this level, and below the others: they hang beside the way there."""
+        *aside, last = _ordered(branches, order)
+        waiting.append(Line(last, level, False))
+        waiting.extend(Line(branch, level + 1, True) for branch in reversed(aside))
+
+    if outline.roots:
+        wait(outline.roots, 0)
+    while waiting:
+        line = waiting.pop()
+        lines.append(line)
+        if line.branch.branches and line.branch.end not in folded:
+            wait(line.branch.branches, line.level)
     return tuple(lines)
 
 
-def _visited(node: Node) -> list[Node]:
-    children = [child for child in node.children.values() if child.visited]
-    if len(children) > 1:
-        children.sort(key=lambda child: (-(child.taken.logprob if child.taken else 0.0), child.token))
-    return children
+_BLANKS = str.maketrans("\n\r\t", "   ")
+
+
+def searchable(text: str) -> str:
+    r"""A text as it is searched: capitals do not count, and every blank is a space.
+
+    >>> searchable("One\nTWO")
+    'one two'
+    """
+    return text.translate(_BLANKS).lower()
+
+
+_found_last: list[tuple[Lines, str, tuple[Found, ...]]] = []
+
+
+def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Found, ...]:
+    """The lines whose text has what is wanted, also where that begins before them. The same search costs nothing.
+
+    `text` gives the text of a branch, and is asked once for each.
+    """
+    wanted = searchable(wanted)
+    for before, sought, known in _found_last:
+        if before is lines and sought == wanted:
+            return known
+    places = _places(lines.outline, wanted, text) if wanted else dict.fromkeys(lines.outline.branches, 0)
+    rows = tuple(Found(line.branch, places[line.branch]) for line in lines.lines if line.branch in places)
+    _found_last[:] = [(lines, wanted, rows)]
+    return rows
+
+
+def _places(outline: Outline, wanted: str, text: Callable[[Branch], str]) -> dict[Branch, int]:
+    """Where the branches that have a text have it."""
+    places: dict[Branch, int] = {}
+    behind: dict[Branch | None, str] = {None: ""}
+    reach = len(wanted) - 1
+    for branch in outline.branches:
+        if branch.text is None:
+            branch.text = text(branch)
+        before = behind[branch.parent]
+        whole = before + searchable(branch.text)
+        behind[branch] = whole[max(0, len(whole) - reach) :]
+        if (at := whole.find(wanted)) >= 0:
+            places[branch] = at - len(before)
+    return places
+
+
+@lru_cache(maxsize=2)
+def shared(tips: tuple[Node, ...]) -> tuple[int, ...]:
+    """Of each path, how many tokens it begins with as another one does too."""
+
+    def before(a: Node, b: Node) -> int:
+        """Whether a path stands before another one where those that begin alike are neighbours."""
+        same = a.common(b)
+        if same == min(a.depth, b.depth):
+            return a.depth - b.depth
+        return a.ancestor(same + 1).token - b.ancestor(same + 1).token
+
+    key = cmp_to_key(before)
+    order = sorted(range(len(tips)), key=lambda index: key(tips[index]))
+    most = [0] * len(tips)
+    for left, right in pairwise(order):
+        same = tips[left].common(tips[right])
+        most[left], most[right] = max(most[left], same), max(most[right], same)
+    return tuple(most)

@@ -54,11 +54,15 @@ class Run(NamedTuple):
 class Tree:
     """What all nodes of a tree share."""
 
-    __slots__ = ("changes", "latest")
+    __slots__ = ("changes", "latest", "visited", "visits")
 
     def __init__(self, root: "Node") -> None:
         self.changes = 0
         """Counts what changes the visited paths and the order of siblings among them."""
+        self.visits = 0
+        """How often a prompt came to another node than the one before."""
+        self.visited: Node | None = None
+        """The node that a prompt came to last."""
         self.latest: tuple[Node, list[int]] = (root, [])
         """The path given last. It is never changed, only replaced, so it may be read from any thread."""
 
@@ -83,7 +87,7 @@ class Node:
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "played", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
+        *("visited", "played", "seen", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -106,6 +110,8 @@ class Node:
         """Whether a prompt has been here, or passed through."""
         self.played = False
         """Whether its token was first chosen here, and not part of a text."""
+        self.seen = 0
+        """When a prompt came here last, counted in visits to any node of the tree; 0: none ended here."""
         self.checked = False
         """Whether `differs` is known."""
         self.differs: int | None = None
@@ -120,6 +126,17 @@ class Node:
 
     def visit(self) -> None:
         """Notes that a prompt is here, and has passed through all of the path."""
+        tree = self.tree
+        if tree.visited is self:
+            return
+        self.pass_through()
+        tree.visited = self
+        tree.visits += 1
+        tree.changes += 1
+        self.seen = tree.visits
+
+    def pass_through(self) -> None:
+        """Notes that a prompt has passed through all of the path."""
         node: Node | None = self
         while node and not node.visited:
             node.visited = True

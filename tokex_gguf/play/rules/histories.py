@@ -4,12 +4,18 @@ from dataclasses import replace
 
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.screens import PLAY, Commands, Find, Input, Name, Search, TypingScreen
+from tokex_gguf.play.screens import PLAY, Find, Input, Name, NewPrompt, Search, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
 
-BRINGS_BACK: dict[type[TypingScreen], str] = {Input: "i", Search: "/", Find: "f", Name: "ctrl+s"}
-"""The key that begins each screen for typing."""
+BRINGS_BACK: dict[type[TypingScreen], str] = {
+    Input: "i",
+    Search: "/",
+    Find: "f",
+    Name: "ctrl+s",
+    NewPrompt: "n in the list of prompts",
+}
+"""The key that begins each screen for typing whose text is kept."""
 
 
 def history(session: Session, kind: type[TypingScreen]) -> History:
@@ -25,7 +31,7 @@ def with_history(session: Session, kind: type[TypingScreen], changed: History) -
 def put_aside(session: Session) -> Session:
     """The session in which nothing is typed; the text in the line comes back the next time."""
     typing = session.on(TypingScreen)
-    if typing is None or isinstance(typing, Commands):
+    if typing is None or type(typing) not in BRINGS_BACK:
         return session
     kind, text = type(typing), typing.line.text
     if kind is Name and text == session.name:

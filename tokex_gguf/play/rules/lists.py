@@ -1,25 +1,16 @@
-"""The lists: all paths visited, the open prompts, texts to start with."""
+"""The lists: the open prompts, texts to start with; models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.play.messages import ListStarters, Outcome
-from tokex_gguf.play.rules.prompt import go_to, insert, show, with_prompt
-from tokex_gguf.play.rules.text_entry import open_text
-from tokex_gguf.play.screens import PLAY, ListScreen, Prompts, Tree
-from tokex_gguf.play.session import EngineStatus, Prompt, Session
-from tokex_gguf.values.outline import Branch, branches
-from tokex_gguf.values.tree import Node
-
-
-def tree_lines(session: Session) -> Sequence[Branch]:
-    """The tree of the active prompt; a line ends at the tip of each open one."""
-    return branches(session.game.prompt.tip, {prompt.tip for prompt in session.game.prompts})
-
-
-def tree_length(session: Session) -> int:
-    """How many lines the tree has."""
-    return len(tree_lines(session))
+from tokex_gguf.play.rules import prompt
+from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
+from tokex_gguf.play.rules.prompt import go_to, no_room
+from tokex_gguf.play.rules.text_entry import STOPPED, open_text
+from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
+from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.values.text_field import EMPTY
 
 
 def prompts_length(session: Session) -> int:
@@ -64,29 +55,6 @@ def _select(session: Session, wanted: Callable[[int], int], length: Callable[[Se
     return session.turned(replace(screen, row=row)), []
 
 
-def tree(session: Session) -> Outcome:
-    """Shows the tree, the active prompt's line selected."""
-    ends = [branch.end for branch in tree_lines(session)]
-    row = ends.index(session.game.prompt.tip) if session.game.prompt.tip in ends else 0
-    return replace(session, screen=Tree(row=row)), []
-
-
-def go_there(session: Session) -> Outcome:
-    """Lets the active prompt go to the selected line's end."""
-    return show(with_prompt(replace(session, screen=PLAY), Prompt(selected_end(session))))
-
-
-def open_there(session: Session) -> Outcome:
-    """Opens the selected line's end as a new prompt."""
-    return insert(replace(session, screen=PLAY), Prompt(selected_end(session)))
-
-
-def selected_end(session: Session) -> Node:
-    """The end of the tree's selected line."""
-    shown, screen = tree_lines(session), session.on(Tree)
-    return shown[min(screen.row if screen else 0, len(shown) - 1)].end
-
-
 def prompts(session: Session) -> Outcome:
     """Shows the open prompts and the texts to start with."""
     return replace(session, screen=Prompts(row=session.game.active)), [ListStarters()]
@@ -94,8 +62,7 @@ def prompts(session: Session) -> Outcome:
 
 def choose(session: Session) -> Outcome:
     """Goes to the selected prompt, or opens the selected text."""
-    screen = session.on(Prompts)
-    assert screen is not None
+    screen = _screen(session)
     if screen.row < len(session.game.prompts):
         return go_to(replace(session, screen=PLAY), screen.row)
     index = screen.row - len(session.game.prompts)
@@ -103,6 +70,123 @@ def choose(session: Session) -> Outcome:
         return session, []
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice="the engine is not there: r restarts it"), []
-    if len(session.game.prompts) >= session.game.settings.max_prompts:
-        return insert(session, session.game.prompt)  # says why not
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
     return open_text(replace(session, screen=PLAY), session.starters[index].text)
+
+
+def _screen(session: Session) -> Prompts:
+    screen = session.on(Prompts)
+    assert screen is not None
+    return screen
+
+
+def no_prompt(session: Session) -> str:
+    """Why nothing can be done to the selected prompt, where that is none."""
+    screen = session.on(Prompts)
+    text = screen is not None and screen.row >= len(session.game.prompts)
+    return "this is a text to start with: Enter opens it" if text else ""
+
+
+def move_prompt(step: int) -> Callable[[Session], Outcome]:
+    """Moves the selected prompt among the open ones."""
+
+    def go(session: Session) -> Outcome:
+        screen = _screen(session)
+        there = screen.row + step
+        if not 0 <= there < len(session.game.prompts):
+            return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} prompt"), []
+        return prompt.move(session, screen.row, step).turned(Prompts(row=there)), []
+
+    return go
+
+
+def remove(session: Session) -> Outcome:
+    """Removes the selected prompt."""
+    row = _screen(session).row
+    session, effects = prompt.remove_at(session, row)
+    return session.turned(Prompts(row=min(row, len(session.game.prompts) - 1))), effects
+
+
+def bring_back(session: Session) -> Outcome:
+    """Brings the prompt back that was removed last, and selects it."""
+    before = len(session.game.prompts)
+    session, effects = prompt.bring_back(session)
+    back = len(session.game.prompts) > before
+    return session.turned(Prompts(row=session.game.active)) if back else session, effects
+
+
+# --- names of prompts
+
+
+def rename(session: Session) -> Outcome:
+    """Begins to type a name for the selected prompt."""
+    row = _screen(session).row
+    return replace(session, screen=PromptName(row=row, line=EMPTY.typed(session.game.prompts[row].name))), []
+
+
+def _naming(session: Session) -> PromptName:
+    screen = session.on(PromptName)
+    assert screen is not None
+    return screen
+
+
+LONGEST_NAME = 40
+"""Characters of a prompt's name."""
+
+
+def keep_name(session: Session) -> Outcome:
+    """Gives the prompt the name that is typed; none where nothing is."""
+    screen = _naming(session)
+    name = " ".join(screen.line.text.split())
+    if len(name) > LONGEST_NAME:
+        return replace(session, notice=f"no more than {LONGEST_NAME} characters"), []
+    prompts = list(session.game.prompts)
+    if screen.row < len(prompts):
+        prompts[screen.row] = replace(prompts[screen.row], name=name)
+    session, effects = leave_name(session)
+    return replace(session, game=replace(session.game, prompts=tuple(prompts))), effects
+
+
+def leave_name(session: Session) -> Outcome:
+    """Back to the list of prompts."""
+    row = min(_naming(session).row, len(session.game.prompts) - 1)
+    return replace(session, screen=_or_play(session, Prompts(row=row))), []
+
+
+def _or_play(session: Session, screen: Prompts) -> Screen:
+    """The list; where the engine is gone, which closes every list, none."""
+    return PLAY if session.game.engine is EngineStatus.DEAD else screen
+
+
+# --- a new prompt
+
+
+def new_prompt(session: Session) -> Outcome:
+    """Begins to type the text of a new prompt, with the one that was left the last time."""
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
+    before = history(session, NewPrompt)
+    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    session = with_history(session, NewPrompt, replace(before, unfinished=""))
+    return replace(session, screen=NewPrompt(line=EMPTY.typed(before.unfinished)), notice=told), []
+
+
+def open_new(session: Session) -> Outcome:
+    """Opens what is typed as a new prompt. With no text it has the token alone with which the model's texts begin."""
+    text, model = session.line.text, session.game.model
+    if session.game.engine is not EngineStatus.READY:
+        return replace(session, notice=STOPPED), []
+    if not text and model and model.bos is None:
+        return replace(session, notice="no token begins this model's texts: type one"), []
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
+    return open_text(used_up(session), text)
+
+
+def leave_new(session: Session) -> Outcome:
+    """Back to the list of prompts; the text comes back the next time."""
+    kept = "the text is kept: n brings it back" if session.line.text else ""
+    session = put_aside(session)
+    screen = _or_play(session, Prompts(row=session.game.active))
+    return replace(session, screen=screen, notice=kept), []

@@ -19,7 +19,8 @@ UNREAD = "the starting prompt is not read yet"
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
-    """The session with another active prompt in the same place."""
+    """The session with another active prompt in the same place; it goes on under the name of the one before."""
+    prompt = replace(prompt, name=session.game.prompt.name)
     prompts = (*session.game.prompts[: session.game.active], prompt, *session.game.prompts[session.game.active + 1 :])
     return replace(session, game=replace(session.game, prompts=prompts))
 
@@ -209,35 +210,48 @@ def cycle(step: int) -> Callable[[Session], Outcome]:
 
 
 def copy(session: Session) -> Outcome:
-    """Opens a copy of the prompt."""
-    return insert(session, session.game.prompt)
+    """Opens a copy of the prompt, without its name."""
+    return insert(session, replace(session.game.prompt, name=""))
 
 
 def remove(session: Session) -> Outcome:
     """Removes the prompt."""
+    return remove_at(session, session.game.active)
+
+
+def remove_at(session: Session, index: int) -> Outcome:
+    """Removes a prompt. The active one stays active, unless it is this one."""
     if len(session.game.prompts) == 1:
         return replace(session, notice="the last prompt stays"), []
-    prompts = session.game.prompts[: session.game.active] + session.game.prompts[session.game.active + 1 :]
-    removed = (*session.game.removed, (session.game.active, session.game.prompt))[-100:]
-    session = replace(
-        session,
-        game=replace(session.game, prompts=prompts, active=min(session.game.active, len(prompts) - 1), removed=removed),
-    )
-    return show(replace(session, notice="A brings it back"))
+    prompts, active = session.game.prompts, session.game.active
+    removed = (*session.game.removed, (index, prompts[index]))[-100:]
+    prompts = prompts[:index] + prompts[index + 1 :]
+    there = min(active - (index < active), len(prompts) - 1)
+    game = replace(session.game, prompts=prompts, active=there, removed=removed)
+    session = replace(session, game=game, notice="A brings it back")
+    return show(session) if index == active else (session, [])
 
 
 def bring_back(session: Session) -> Outcome:
-    """Brings the prompt back that was removed last, where it stood."""
+    """Brings the prompt back that was removed last, where it stood, and goes to it."""
     if not session.game.removed:
         return replace(session, notice="there is no removed prompt to bring back"), []
-    if len(session.game.prompts) >= session.game.settings.max_prompts:
-        return insert(session, session.game.prompt)  # says why not
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
     place, prompt = session.game.removed[-1]
     place = min(place, len(session.game.prompts))
     prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
     return show(
         replace(session, game=replace(session.game, prompts=prompts, active=place, removed=session.game.removed[:-1]))
     )
+
+
+def move(session: Session, index: int, step: int) -> Session:
+    """The session with a prompt so many places further among the open ones."""
+    order = list(range(len(session.game.prompts)))
+    order.insert(index + step, order.pop(index))
+    prompts = tuple(session.game.prompts[place] for place in order)
+    return replace(session, game=replace(session.game, prompts=prompts, active=order.index(session.game.active)))
 
 
 def go_to(session: Session, index: int) -> Outcome:

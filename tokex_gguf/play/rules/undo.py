@@ -1,4 +1,4 @@
-"""Undoing what was done to the open prompts: tokens appended and popped, prompts opened, edited and removed."""
+"""Undoing what was done to the open prompts: tokens appended and popped, prompts opened, edited, named and removed."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def remember(before: Session, after: Session, *, asked: bool) -> Session:
     if was.root is not now.root or was.undo is not now.undo:
         return after
     playing = now.undo.playing and (was.autoplay and not asked)
-    changed = bool(was.prompts) and was.prompts is not now.prompts and _tips(was) != _tips(now)
+    changed = bool(was.prompts) and was.prompts is not now.prompts and _played(was) != _played(now)
     if changed and not playing:
         past = (*now.undo.past, _places(was))[-MOST:]
         return replace(after, game=replace(now, undo=Undo(past, playing=now.autoplay)))
@@ -31,8 +31,9 @@ def remember(before: Session, after: Session, *, asked: bool) -> Session:
     return after
 
 
-def _tips(game: Game) -> list[Node]:
-    return [prompt.tip for prompt in game.prompts]
+def _played(game: Game) -> list[tuple[Node, str]]:
+    """The prompts' ends and names."""
+    return [(prompt.tip, prompt.name) for prompt in game.prompts]
 
 
 def undo(session: Session) -> Outcome:

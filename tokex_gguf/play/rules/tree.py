@@ -1,0 +1,225 @@
+"""The tree of all paths visited: going through it, finding a line by its text, folding, pruning, sorting."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
+from tokex_gguf.play.screens import LONGEST, PLAY, Tree, TreeSearch
+from tokex_gguf.play.session import EngineStatus, Prompt, Session
+from tokex_gguf.values.outline import Branch, Found, Lines, Order, Outline, found, lines, outline
+from tokex_gguf.values.tokens import glimpse
+from tokex_gguf.values.tree import Node
+
+
+def whole(session: Session) -> Outline:
+    """All that was visited and is not pruned; a line ends at the tip of each open prompt."""
+    game = session.game
+    return outline(game.root, {prompt.tip for prompt in game.prompts}, game.pruned)
+
+
+def tree_lines(session: Session) -> Lines:
+    """The tree's lines that are not folded away."""
+    return lines(whole(session), session.order, session.game.folded)
+
+
+def found_lines(session: Session) -> tuple[Found, ...]:
+    """The lines that have what is typed, also those that are folded away."""
+    screen = session.on(TreeSearch)
+    wanted = screen.line.text[:LONGEST] if screen else ""
+    return found(lines(whole(session), session.order), wanted, lambda branch: text_of(session, branch))
+
+
+def text_of(session: Session, branch: Branch) -> str:
+    """A line's text as it is searched."""
+    pieces = (glimpse(session.game.piece(node.token).data) for node in branch.nodes)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def selected(session: Session) -> Branch:
+    """The branch of the selected line."""
+    if screen := session.on(TreeSearch):
+        rows = found_lines(session)
+        if rows:
+            return rows[min(screen.row, len(rows) - 1)].branch
+    shown = tree_lines(session)
+    return shown.lines[selected_line(session)].branch
+
+
+def selected_line(session: Session) -> int:
+    """The row of the selected line of the tree."""
+    tree, search = session.on(Tree), session.on(TreeSearch)
+    at = tree.at if tree else search.before if search else session.game.prompt.tip
+    return tree_lines(session).row(at)
+
+
+def selected_end(session: Session) -> Node:
+    """The end of the selected line."""
+    return selected(session).end
+
+
+def tree(session: Session) -> Outcome:
+    """Shows the tree, the active prompt's line selected."""
+    return _at(session, session.game.prompt.tip), []
+
+
+def _at(session: Session, node: Node) -> Session:
+    """The session with the line of a node selected; nothing before it is folded."""
+    hiding = {end for end in session.game.folded if end is not node and node.descends_from(end)}
+    if hiding:
+        session = replace(session, game=replace(session.game, folded=session.game.folded - hiding))
+    return replace(session, screen=Tree(at=node))
+
+
+def select(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection by so many lines."""
+
+    def go(session: Session) -> Outcome:
+        return _select(session, selected_line(session) + rows)
+
+    return go
+
+
+def pick(session: Session, row: int) -> Outcome:
+    """Selects the line of a row."""
+    return _select(session, row)
+
+
+def _select(session: Session, wanted: int) -> Outcome:
+    shown, before = tree_lines(session).lines, selected_line(session)
+    row = max(0, min(len(shown) - 1, wanted))
+    if row == before and wanted != row:
+        return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
+    return session.turned(Tree(at=shown[row].branch.end)), []
+
+
+def go_there(session: Session) -> Outcome:
+    """Lets the active prompt go to the selected line's end."""
+    return show(with_prompt(replace(session, screen=PLAY), Prompt(selected_end(session))))
+
+
+def open_there(session: Session) -> Outcome:
+    """Opens the selected line's end as a new prompt."""
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
+    return insert(replace(session, screen=PLAY), Prompt(selected_end(session)))
+
+
+def fold(session: Session) -> Outcome:
+    """Folds what goes on from the selected line; where there is nothing to fold, goes to the line it goes on from."""
+    branch, folded = selected(session), session.game.folded
+    if branch.branches and branch.end not in folded:
+        return replace(session, game=replace(session.game, folded=folded | {branch.end})), []
+    if branch.parent is None:
+        return replace(session, notice="nothing comes before this line"), []
+    return session.turned(Tree(at=branch.parent.end)), []
+
+
+def unfold(session: Session) -> Outcome:
+    """Shows what goes on from the selected line again; where it is shown, goes to the line that goes on."""
+    branch, folded = selected(session), session.game.folded
+    if branch.end in folded:
+        return replace(session, game=replace(session.game, folded=folded - {branch.end})), []
+    if not branch.branches:
+        return replace(session, notice="nothing goes on from this line"), []
+    return session.turned(Tree(at=branch.ordered(session.order)[-1].end)), []
+
+
+def sort(session: Session) -> Outcome:
+    """Sorts the branches by the other quantity."""
+    if session.order is Order.RECENT:
+        return replace(session, order=Order.LIKELY, notice="where paths part, the likeliest is the last one"), []
+    return replace(session, order=Order.RECENT, notice="where paths part, the latest is the last one"), []
+
+
+def _counted(paths: int) -> str:
+    return "1 path" if paths == 1 else f"{paths} paths"
+
+
+def prune(session: Session) -> Outcome:
+    """Takes the selected line and all that goes on from it out of the tree, at the second press."""
+    branch = selected(session)
+    for index, prompt in enumerate(session.game.prompts):
+        if prompt.tip.descends_from(branch.first):
+            return replace(session, confirm=None, notice=f"prompt {index + 1} is there: the line stays"), []
+    if session.confirm is not Action.PRUNE:
+        asks = f"x again prunes {_counted(branch.paths)}; u brings {'it' if branch.paths == 1 else 'them'} back"
+        return replace(session, confirm=Action.PRUNE, notice=asks), []
+    row, told = (
+        selected_line(session),
+        f"{_counted(branch.paths)} pruned: u brings {'it' if branch.paths == 1 else 'them'} back",
+    )
+    game = replace(session.game, pruned=(*session.game.pruned, branch.first))
+    session = replace(session, game=game, confirm=None, notice=told)
+    shown = tree_lines(session).lines
+    return session.turned(Tree(at=shown[min(row, len(shown) - 1)].branch.end)), []
+
+
+def graft(session: Session) -> Outcome:
+    """Brings back what was pruned last."""
+    if not session.game.pruned:
+        return replace(session, notice="nothing is pruned in this tree"), []
+    *others, node = session.game.pruned
+    session = replace(session, game=replace(session.game, pruned=tuple(others)))
+    branch = whole(session).of(node)
+    if branch is None:  # inside of what was taken out before
+        return replace(session, notice="it was part of what was pruned before: u again"), []
+    return replace(_at(session, branch.end), notice=f"{_counted(branch.paths)} brought back"), []
+
+
+def visited(session: Session) -> Session:
+    """Notes in the tree where the active prompt is; what was pruned there is so no more."""
+    tip = session.game.prompt.tip
+    tip.visit()
+    pruned = tuple(node for node in session.game.pruned if not tip.descends_from(node))
+    return session if pruned == session.game.pruned else replace(session, game=replace(session.game, pruned=pruned))
+
+
+# --- finding a line by its text
+
+
+def search(session: Session) -> Outcome:
+    """Begins to type what a line has. Until there is anything, all lines are listed, with the selected one selected."""
+    before = selected_end(session)
+    row = lines(whole(session), session.order).row(before)
+    return replace(session, screen=TreeSearch(before=before, row=row)), []
+
+
+def select_found(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection among the lines that were found."""
+
+    def go(session: Session) -> Outcome:
+        return pick_found(session, _search(session).row + rows)
+
+    return go
+
+
+def pick_found(session: Session, row: int) -> Outcome:
+    """Selects a line that was found."""
+    screen, last = _search(session), len(found_lines(session)) - 1
+    there = max(0, min(last, row))
+    if there == screen.row and row != there:
+        return replace(session, notice=f"this is the {'first' if row < there else 'last'} line"), []
+    return session.turned(replace(screen, row=there)), []
+
+
+def go_to_found(session: Session) -> Outcome:
+    """Lets the active prompt go to the end of the line that was found."""
+    if not found_lines(session):
+        return replace(session, notice="no line has this text"), []
+    return go_there(session)
+
+
+def leave_search(session: Session) -> Outcome:
+    """Back to the tree, with the line selected that was found; what was typed is not kept."""
+    screen = _search(session)
+    if session.game.engine is EngineStatus.DEAD:
+        return replace(session, screen=PLAY), []
+    return _at(session, selected_end(session) if screen.line.text and found_lines(session) else screen.before), []
+
+
+def _search(session: Session) -> TreeSearch:
+    screen = session.on(TreeSearch)
+    assert screen is not None
+    return screen

@@ -1,0 +1,125 @@
+"""The tree of all paths visited, and the lines of it that have a text."""
+
+from collections.abc import Sequence
+
+from tokex_gguf.play.rules import tree
+from tokex_gguf.play.screens import LONGEST, TreeSearch
+from tokex_gguf.play.session import Score, Session
+from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
+from tokex_gguf.ui.lists import called, ends, logarithmic, text
+from tokex_gguf.ui.panes import number
+from tokex_gguf.ui.window import window
+from tokex_gguf.values.outline import Branch, Found, Order, searchable
+from tokex_gguf.values.outline import Line as TreeLine
+from tokex_gguf.values.tokens import visible
+from tokex_gguf.values.tree import Node
+
+MARK, FIGURES = 4, 19
+"""Cells before and behind the text."""
+DEEPEST = 12
+"""Levels that are indented; what is deeper stands there, too."""
+
+
+def tree_entries(session: Session, height: int) -> range:
+    """The rows of the tree that are shown below its heading, in so many lines with that."""
+    return window(tree.selected_line(session), len(tree.tree_lines(session).lines), height - 1)
+
+
+def tree_lines(session: Session, width: int, height: int) -> list[Line]:
+    """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
+    head = f"visited paths, the {'latest' if session.order is Order.RECENT else 'likeliest'} last"
+    if pruned := len(session.game.pruned):
+        head = f"{head}; {pruned} pruned, u brings back"
+    lines, shown = [_heading(head, width)], tree.tree_lines(session).lines
+    tips, row = _tips(session), tree.selected_line(session)
+    for index in tree_entries(session, height):
+        line = shown[index]
+        guides = _guides(line, width)
+        folded = line.branch.end in session.game.folded and line.branch.branches
+        hidden = sum(one.paths for one in line.branch.branches) if folded else 0
+        told = f" ▸ {hidden} path{'s' if hidden > 1 else ''}" if hidden else ""
+        number_of = tips.get(line.branch.end)
+        name = called(session.game.prompts[number_of - 1]) if number_of else ""
+        name = f"{name}  " if name else ""
+        room = max(0, width - MARK - FIGURES - cells_of(guides) - cells_of(name) - cells_of(told))
+        said = clip(ends(session, line.branch.first.depth - 1, line.branch.end, room), room)
+        parts: Line = [("class:rule", guides), ("class:taken", name), ("", said), ("class:notice", told)]
+        lines.append(_row(line.branch, parts, tips, width, selected=index == row))
+    return lines
+
+
+def found_entries(session: Session, height: int) -> range:
+    """The same of the lines that have what is typed."""
+    screen, count = session.on(TreeSearch), len(tree.found_lines(session))
+    return window(min(screen.row if screen else 0, count - 1), count, height - 1) if count else range(0)
+
+
+def found_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The lines that have what is typed, with what stands before them."""
+    screen, found = session.on(TreeSearch), tree.found_lines(session)
+    wanted = len(searchable(screen.line.text[:LONGEST])) if screen else 0
+    lines, tips = [_heading("paths with this text", width)], _tips(session)
+    if not found:
+        lines.append([("class:dim", " no line has this text")])
+    for index in found_entries(session, height):
+        parts = _around(session, found[index], wanted, width - MARK - FIGURES)
+        selected = screen is not None and index == screen.row
+        lines.append(_row(found[index].branch, parts, tips, width, selected=selected))
+    return lines
+
+
+def told_of_found(session: Session) -> str:
+    """How many lines have what is typed."""
+    count = len(tree.found_lines(session))
+    return f"{count} line{'' if count == 1 else 's'} "
+
+
+def _heading(name: str, width: int) -> Line:
+    return fit([("class:head", f" {pad(name, width - FIGURES - 1)} {'first p':>8} {'joint p':>8}")], width)
+
+
+def _tips(session: Session) -> dict[Node, int]:
+    """The open prompts' numbers by their ends."""
+    return {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.game.prompts)))}
+
+
+def _guides(line: TreeLine, width: int) -> str:
+    """What a line begins with: how it is indented, and what it hangs on."""
+    level = min(line.level, DEEPEST, max(1, (width - MARK - FIGURES) // 6))
+    return "│ " * (level - 1) + "├ " if line.aside else "│ " * level
+
+
+def _row(branch: Branch, parts: Sequence[Fragment], tips: dict[Node, int], width: int, *, selected: bool) -> Line:
+    """A branch's line: the number of the prompt that ends there, some text, and the probabilities."""
+    taken, before = branch.first.taken, branch.first.parent
+    prob = number(taken.prob) if taken else ""
+    joint = Score(before, branch.end).logprob if taken and before else None
+    together = "" if joint is None else logarithmic(joint)
+    mark = f"{tips[branch.end]:>3} " if branch.end in tips else " " * MARK
+    style = "class:selected" if selected else ""
+    left = fit([("", mark), *parts], width - FIGURES)
+    line: Line = [*left, ("", f" {prob:>8} {together:>8} ")]
+    return fit([(f"{own} {style}".strip() if own else style, told) for own, told in line], width, style)
+
+
+def _around(session: Session, found: Found, wanted: int, room: int) -> Line:
+    """As much as fits of a branch's text around what was found in it, with what stands before the branch."""
+    branch, at = found
+    own = branch.text if branch.text is not None else tree.text_of(session, branch)
+    reach = longest(room)
+    start, end = max(0, at), max(0, at + wanted)
+    hit, after = visible(own[start:end]), visible(own[end : end + reach])
+    begun = visible(own[max(0, start - reach) : start])
+    before, most = "", max(room // 4, 8)
+    if start < reach and (parent := branch.first.parent) and parent.depth:
+        few = parent.nodes(max(0, parent.depth - most))
+        before = clip_start(text(session, few, most, last=True), most, more=len(few) < parent.depth)
+    # What was found is in the middle, and its own line is more than what stands before it.
+    hit = clip(hit, room)
+    left = room - cells_of(hit)
+    behind = min(cells_of(after), max(left // 2, left - cells_of(before + begun)))
+    ahead = left - behind
+    begun = clip_start(begun, ahead, more=start > reach)
+    before = clip_start(before, ahead - cells_of(begun))
+    line: Line = [("class:dim", before), ("", begun), ("class:taken", hit), ("", clip(after, behind))]
+    return line
