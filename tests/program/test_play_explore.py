@@ -234,7 +234,7 @@ def test_the_wheel_and_clicks_in_lists(terminal: Terminal) -> None:
     terminal.until(lambda _: terminal.selected()[:1] == ["1"])
     terminal.press("\x1b[<65;100;10M")  # and down
     terminal.until(lambda _: terminal.selected()[:1] == ["2"])
-    terminal.press("\x1b[<0;100;3M", "\x1b[<0;100;3m")  # the first line below the heading
+    terminal.press("\x1b[<0;100;9M", "\x1b[<0;100;9m")  # the first line below the heading
     terminal.until(lambda _: terminal.selected()[:1] == ["1"])
     terminal.press("\x1b[<0;14;2M", "\x1b[<0;14;2m")
     terminal.shows("a click does nothing here: Esc goes back")
