@@ -89,6 +89,14 @@ def test_a_prompt_that_goes_out_from_a_named_one_has_no_name(key: tuple[Message,
     assert names(play) == ["mine", ""]
 
 
+def test_naming_and_moving_are_undone_like_all_that_is_done_to_prompts() -> None:
+    play = three().press(Action.RENAME, Typed("mine"), Action.ENTER, Action.MOVE_DOWN, Action.CLOSE)
+    assert names(play) == ["", "mine", ""]
+    assert names(play.press(Action.UNDO)) == ["mine", "", ""]
+    assert names(play.press(Action.UNDO)) == ["", "", ""] and lengths(play) == [5, 6, 7]
+    assert names(play.press(Action.REDO, Action.REDO)) == ["", "mine", ""] and lengths(play) == [6, 5, 7]
+
+
 # --- order
 
 

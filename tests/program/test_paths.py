@@ -1,6 +1,7 @@
 """The real program in a real pseudo-terminal: finding a path again among many, and keeping prompts apart."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def at_rank(terminal: Terminal, rank: str, _screen: str) -> bool:
+    """Whether the row of a rank is selected."""
+    return terminal.selected()[:1] == [rank]
+
+
 def forks(terminal: Terminal, count: int, length: int) -> list[str]:
     """Appends so many tokens of the table, each in place of the one before; returns them as they are shown."""
     names = []
     for index in range(count):
-        rank = str(index + 1)
-        terminal.until(lambda _, rank=rank: terminal.selected()[:1] == [rank])
+        terminal.until(partial(at_rank, terminal, str(index + 1)))
         names.append(terminal.selected()[1])
         terminal.press("right")
         terminal.shows(rf"tokens: {length + 1} .* ready")

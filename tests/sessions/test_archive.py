@@ -195,6 +195,14 @@ def test_files_from_before_names_and_visits_were_kept_are_read() -> None:
     assert lines_of(play.session)[-1][1][: tip.depth] == tip.path(), "from now on visits count"
 
 
+def test_a_text_for_a_new_prompt_that_was_not_opened_comes_back() -> None:
+    before = arranged().press(Action.PROMPTS, Action.NEW, Typed("half a\nstory"))
+    for play in (resumed(before.session), resumed(before.press(Action.CLOSE).session)):
+        play.press(Action.PROMPTS, Action.NEW)
+        assert play.session.line.text == "half a\nstory"
+    assert "unopened" not in body_of(dump(play.press(Action.ENTER).session))
+
+
 def test_what_an_open_prompt_has_is_never_hidden_whatever_the_file_says() -> None:
     body = body_of(DATA)
     body["pruned"] = [1, body["prompts"][0][0]]

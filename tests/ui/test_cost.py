@@ -85,7 +85,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", TEXTS)
-@pytest.mark.parametrize("screen", [screens.Input, screens.Search, screens.Name])
+@pytest.mark.parametrize("screen", [screens.Input, screens.Search, screens.Name, screens.NewPrompt])
 def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(
     screen: type[Screen], kind: str, size: tuple[int, int]
 ) -> None:

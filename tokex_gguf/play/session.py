@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.engine.protocol import Capability, Load, Loaded
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
-from tokex_gguf.play.screens import PLAY, Help, Input, Screen, TypingScreen
+from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import PLAIN, Layer
@@ -417,6 +417,12 @@ class Session:
         """The text to go on with that was typed and not used."""
         typing = self.on(Input)
         return typing.line.text if typing else self.histories.get(Input, History()).unfinished
+
+    @property
+    def unopened(self) -> str:
+        """The text of a new prompt that was typed and not opened."""
+        typing = self.on(NewPrompt)
+        return typing.line.text if typing else self.histories.get(NewPrompt, History()).unfinished
 
     @property
     def goal(self) -> Prompt:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.screens import Input
+from tokex_gguf.play.screens import Input, NewPrompt
 from tokex_gguf.play.session import Editing, EditState, Game, Palette, Prompt, Score, Session, Settings, text_of
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -95,6 +95,8 @@ class Encoder:
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
+        if session.unopened:
+            shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         parts = [
             b'{"about":',
@@ -344,7 +346,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         if file in other_games or file == document["file"]:
             raise BadArchive("others: two games of one model's file")
         other_games[file] = other
-    typed = _text(document, "typed")
+    typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
     orders = {order.value: order for order in Order}
     return Session(
         game,
@@ -354,7 +356,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         begun=True,
         mouse=_value(document, "mouse", bool),
         other_games=other_games,
-        histories={Input: History(unfinished=typed)} if typed else {},
+        histories={kind: History(unfinished=text) for kind, text in typed.items() if text},
     )
 
 

@@ -128,8 +128,8 @@ class Runtime:
         """What was played at the last move; None before there is anything to play."""
         self._changed = False
         """Whether anything was played, or named: else there is nothing to save."""
-        self._typed = session.unfinished
-        """Text that waits to be gone on with since before the start."""
+        self._typed = session.unfinished, session.unopened
+        """Texts that wait to be gone on with since before the start."""
         self._autosave: Autosave | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
@@ -189,7 +189,7 @@ class Runtime:
         position = _position(self.session)
         if position is None:
             return
-        self._changed = self._changed or self.session.unfinished != self._typed
+        self._changed = self._changed or (self.session.unfinished, self.session.unopened) != self._typed
         if position == self._before:
             return
         if self._before is not None:

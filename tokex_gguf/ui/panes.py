@@ -295,7 +295,8 @@ def _text_lines(shown: Text, width: int, height: int) -> list[Line]:
     """As many lines as can be seen of a text that has no tokens yet."""
     seen = width * height
     text = shown.text[-seen:] if shown.end else shown.text[:seen]
-    lines = wrap(spell([text.encode("utf-8", "replace")]), width).lines
+    (spelled,) = spell([text.encode("utf-8", "replace")])  # a character can become several
+    lines = wrap([spelled[-seen:] if shown.end else spelled[:seen]], width).lines
     lines = lines[-height:] if shown.end else lines[:height]
     return [fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width) for line in lines]
 

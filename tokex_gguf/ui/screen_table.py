@@ -79,7 +79,7 @@ PANES: dict[type[Screen], Pane] = {
     ),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
     screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
-    screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt"),
+    screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
     screens.Models: Pane(model_lines, model_entries),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),
