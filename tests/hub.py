@@ -32,6 +32,8 @@ class Hub(http.server.ThreadingHTTPServer):
         self.files, self.fault = files, fault
         self.says, self.lists, self.revision = says or {}, lists or {}, revision
         self.requests: list[str] = []
+        self.ranges: list[str] = []
+        """What was asked for of files' bodies; empty: all."""
         self.authorization: set[str] = set()
         self.released = threading.Event()
         self.sending = threading.Event()
@@ -121,6 +123,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         rest = data[start:]
         if body:
+            hub.ranges.append(self.headers.get("Range", ""))
             hub.sending.set()
         if not body and "Location" in headers:
             self._send(302, b"", headers)
@@ -144,6 +147,10 @@ class Answer(http.server.BaseHTTPRequestHandler):
         elif hub.fault == "cut" and hub.cuts < 2:
             hub.cuts += 1
             self._send(206 if start else 200, rest[: len(rest) // 2], headers, length=len(rest))
+        elif hub.fault == "half":
+            self._send(206 if start else 200, rest[: len(rest) // 2], headers, length=len(rest))
+            hub.released.wait(30)
+            self._write(rest[len(rest) // 2 :])
         elif hub.fault in ("always cut", "stalls"):
             self._send(206 if start else 200, rest[:1000] if not start else b"", headers, length=len(rest))
             if hub.fault == "stalls":
@@ -169,11 +176,14 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data) if length is None else length))
         self.end_headers()
+        self._write(data)
+        self.close_connection = True
+
+    def _write(self, data: bytes) -> None:
         try:
             self.wfile.write(data)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        self.close_connection = True
 
 
 @contextmanager

@@ -4,13 +4,16 @@ import errno
 import hashlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from huggingface_hub import constants, file_download
@@ -51,6 +54,11 @@ def kept(tmp_path: Path) -> set[str]:
 def left(tmp_path: Path) -> list[Path]:
     """All that the hub's cache holds of any repository, locks and empty folders included."""
     return list((tmp_path / "hub").rglob("*models--*"))
+
+
+def beginnings(tmp_path: Path) -> list[Path]:
+    """What waits to be gone on with."""
+    return list((tmp_path / "hub").rglob("*.incomplete"))
 
 
 def test_pull_fetches_what_is_preferred_and_prints_its_path(tmp_path: Path) -> None:
@@ -125,9 +133,9 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("hangs", "the hub cannot be reached for maker/model: no answer: check the connection"),
         ("file gone", "maker/model: the hub does not have this file any more: try again"),
         ("huge", r"maker/model:model\.Q8_0\.gguf needs 1,000,000\.0 GB, and .* has .* free: make room, or let HF_HOME"),
-        ("wrong hash", r"came with a wrong checksum \(SHA-256\) and was removed: run the same command again; the file"),
-        ("always cut", r"maker/model: the download broke off \(.*\): run the same command again; the file starts from"),
-        ("stalls", r"maker/model: the download broke off \(.*\): run the same command again; the file starts from"),
+        ("wrong hash", r"came with a wrong checksum \(SHA-256\) and was removed: the next try starts from the beg"),
+        ("always cut", r"maker/model: the download broke off \(.*\): the next try goes on where it was$"),
+        ("stalls", r"maker/model: the download broke off \(.*\): the next try goes on where it was$"),
     ],
 )
 def test_every_fault_is_one_line_with_the_next_step_and_leaves_nothing(
@@ -163,12 +171,14 @@ def test_what_killed_downloads_left_is_removed(tmp_path: Path, pull: Pull) -> No
     folder = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
     folder.mkdir(parents=True)
     old, fresh = folder / "a.1.incomplete", folder / "b.2.incomplete"
-    for path in (old, fresh):
+    forgotten, waiting = folder / f"{'a' * 64}.incomplete", folder / f"{'b' * 64}.incomplete"
+    for path, days in ((old, 1), (fresh, 0), (forgotten, 31), (waiting, 29)):
         path.write_bytes(b"half")
-    os.utime(old, (1, 1))
+        os.utime(path, (time.time() - days * 86400,) * 2)
     with serving(FILES) as hub:
         assert pull(hub, "maker/model")[0] == 0
     assert not old.exists() and fresh.exists(), "somebody may still be at that one"
+    assert not forgotten.exists() and waiting.exists(), "somebody may want to go on with that one"
 
 
 def test_a_folder_that_cannot_be_written_is_told() -> None:
@@ -196,7 +206,83 @@ def test_a_split_model_is_gone_on_with(tmp_path: Path, pull: Pull) -> None:
     assert kept(tmp_path) == {first, second}
 
 
-def test_what_nobody_waited_to_verify_does_not_stay(
+def test_the_next_try_goes_on_where_the_last_one_was(tmp_path: Path, pull: Pull) -> None:
+    with serving(FILES, "half") as hub:
+        code, lines = pull(hub, "maker/model")
+    assert code == 1 and "the next try goes on where it was" in lines[0]
+    assert kept(tmp_path) == set()
+    (file,) = beginnings(tmp_path)
+    whole, size = FILES["model.Q8_0.gguf"], file.stat().st_size
+    assert size >= len(whole) // 2 and file.read_bytes() == whole[:size]
+    told: list[str] = []
+    with serving(FILES) as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "say", told.append)
+        assert pull(hub, "maker/model")[0] == 0
+        assert hub.ranges == [f"bytes={size}-"], "what is here is not sent again"
+    assert "going on at " in told[0]
+    assert kept(tmp_path) == {"model.Q8_0.gguf"} and not beginnings(tmp_path)
+    (path,) = (tmp_path / "hub").rglob("model.Q8_0.gguf")
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("beginning", [b"other", MODEL * 2], ids=["of another file", "too long"])
+def test_a_beginning_of_something_else_is_not_kept(beginning: bytes, tmp_path: Path, pull: Pull) -> None:
+    """After one failed try at the most, the next one has the right file."""
+    blobs = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
+    blobs.mkdir(parents=True)
+    with serving(FILES) as hub:
+        (blobs / f"{hub.sha256('model.Q8_0.gguf')}.incomplete").write_bytes(beginning)
+        code, lines = pull(hub, "maker/model")
+        if code:
+            assert "came with a wrong checksum (SHA-256) and was removed: the next try starts from the be" in lines[0]
+            assert kept(tmp_path) == set() and not beginnings(tmp_path)
+            assert pull(hub, "maker/model")[0] == 0
+    (path,) = (tmp_path / "hub").rglob("model.Q8_0.gguf")
+    assert path.read_bytes() == FILES["model.Q8_0.gguf"]
+
+
+def test_a_link_in_the_place_of_a_beginning_is_not_written_through(tmp_path: Path, pull: Pull) -> None:
+    blobs = tmp_path / "hub" / "hub" / "models--maker--model" / "blobs"
+    blobs.mkdir(parents=True)
+    (tmp_path / "victim").write_bytes(b"mine")
+    with serving(FILES) as hub:
+        (blobs / f"{hub.sha256('model.Q8_0.gguf')}.incomplete").symlink_to(tmp_path / "victim")
+        assert pull(hub, "maker/model")[0] == 0
+    assert (tmp_path / "victim").read_bytes() == b"mine" and kept(tmp_path) == {"model.Q8_0.gguf"}
+
+
+def test_two_programs_share_a_download(tmp_path: Path) -> None:
+    """The second waits, and goes on where the first one ends: by force, here."""
+    command = [sys.executable, "-m", "tokex_gguf", "pull", "maker/model"]
+    with serving(FILES, "half") as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.address}
+        with (
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as first,
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as second,
+        ):
+            both = {first.stderr: first, second.stderr: second}
+            assert None not in both
+            while not (waiting := [errors for errors in select.select([*both], [], [])[0] if told(errors)]):
+                pass
+            waits = both.pop(waiting[0])
+            (other,) = both.values()
+            while not beginnings(tmp_path) or not beginnings(tmp_path)[0].stat().st_size:
+                assert other.poll() is None
+            assert len(hub.ranges) == 1, "one of them downloads"
+            hub.fault = ""
+            other.kill()
+            assert waits.wait(30) == 0
+            assert len(hub.ranges) == 2 and hub.ranges[1].startswith("bytes=")
+            other.wait(30)
+    assert kept(tmp_path) == {"model.Q8_0.gguf"} and not beginnings(tmp_path)
+
+
+def told(errors: Any) -> bool:
+    """Whether a line says that the program waits for another one."""
+    return "another program downloads the same file" in errors.readline()
+
+
+def test_what_nobody_waited_to_verify_has_no_name_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pull: Pull
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -205,7 +291,12 @@ def test_what_nobody_waited_to_verify_does_not_stay(
     monkeypatch.setattr(hashlib, "file_digest", interrupted)
     with serving(FILES) as hub:
         assert pull(hub, "maker/model") == (130, ["tokex-gguf: interrupted"])
-    assert left(tmp_path) == []
+        assert kept(tmp_path) == set() and len(beginnings(tmp_path)) == 1
+        monkeypatch.undo()
+        sent = len(hub.ranges)
+        assert run(hub.address, "pull", "maker/model", HF_HOME=str(tmp_path / "hub")).returncode == 0
+        assert len(hub.ranges) == sent, "all of it was here"
+    assert kept(tmp_path) == {"model.Q8_0.gguf"}
 
 
 def test_files_that_are_not_there_are_told_with_those_that_are(pull: Pull) -> None:

@@ -14,20 +14,35 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from tokex_gguf.models import hub_cache
 from tokex_gguf.models.reference import DownloadFailed, HubName, NoChoice, choose, is_file_name, parts_of
+from tokex_gguf.system import locks
 from tokex_gguf.values.formatting import reason, short, size_of, system_reason
 
 T = TypeVar("T")
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the bytes of a model that are here, and with those that it has in all."""
 
 PATIENCE = 8.0
 """Seconds that the hub may take to answer at all."""
 
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing to a file that was not written to."""
+
+KEPT = 30 * 24 * 3600.0
+"""Seconds for which the beginning of a file waits for the next try."""
+
+PIECE = 1 << 18
+"""Bytes that are written at once: so much is lost, at the most, where the program ends."""
+
+LOOK = 0.25
+"""Seconds between two looks at what another program downloads."""
 
 LONGEST_LISTING = 16 << 20
 """Bytes of an answer that is no file, at the most."""
@@ -40,7 +55,8 @@ MOST_ANSWERS = 200
 
 BAR = "{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
 
-AGAIN = "run the same command again; the file starts from the beginning"
+ON = "the next try goes on where it was"
+AGAIN = "the next try starts from the beginning"
 
 _IDENTITY = re.compile(r"(?a:\w[\w-]{6,127})")
 """The form of a commit or an ETag that may become a file's name: too long for a device's, without dots and slashes."""
@@ -48,11 +64,11 @@ _IDENTITY = re.compile(r"(?a:\w[\w-]{6,127})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def fetch(asked: HubName, tell: Callable[[str], None]) -> Path:
+def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None = None) -> Path:
     """Downloads a model into the hub's cache and verifies it; returns its first file.
 
-    `tell` gets a line before the download; a progress bar goes to
-    standard error where that is a terminal. However it ends, no file stays that was not verified.
+    `tell` gets a line before the download; without `progress`, a bar goes to standard error where that is a terminal.
+    However it ends, no file has its name before it was verified. The beginning of one stays, for the next try.
     Raises DownloadFailed.
     """
     what, repo = str(asked), asked.repo
@@ -71,28 +87,123 @@ def fetch(asked: HubName, tell: Callable[[str], None]) -> Path:
             raise NoChoice(f"of the {len(parts)} parts of {model}, the hub lacks {absent}")
         missing = [part for part in parts if part not in files.here]
         total = sum(files.sizes[part] for part in missing)
-        _check_space(total, f"{repo}:{model}")
-        tell(f"downloading {repo}:{model} ({size_of(total)}{_count(parts, missing)})")
+        begun = sum(_size(_beginning(repo, files, part)) for part in missing)
+        _check_space(total - begun, f"{repo}:{model}")
+        tell(f"downloading {repo}:{model} ({size_of(total)}{_count(parts, missing, begun)})")
         began = True
         paths = []
+        there = 0
         for part in parts:
             size = files.sizes[part] or LARGEST
             guard.expect(size)
+            came = progress and partial(_came, progress, there, sum(files.sizes[one] for one in parts))
+            bar = _bar(size, part, came)
             with warnings.catch_warnings(action="ignore"):  # the client warns of a full disk, and then it is full
+                blob = _bring(asked, files, part, bar, came, tell) if part in missing else None
                 path = hub.hf_hub_download(
-                    repo,
-                    part,
-                    revision=asked.revision or None,
-                    cache_dir=hub_cache.folder(),
-                    tqdm_class=_bar(size, part),
+                    repo, part, revision=asked.revision or None, cache_dir=hub_cache.folder(), tqdm_class=bar
                 )
             paths.append(Path(path))
-            _verify(paths[-1], hub_cache.repository(repo), files, part)
+            if blob is None or not paths[-1].samefile(blob):
+                _verify(paths[-1], hub_cache.repository(repo), files, part)
+            there += files.sizes[part]
     except Exception as error:
         raise _failed(error, what, began) from None
     finally:
         _tidy(repo)
     return paths[0]
+
+
+def _came(progress: Progress, before: int, total: int, count: int) -> None:
+    progress(before + count, total)
+
+
+def _beginning(repo: str, files: "_Files", part: str) -> Path | None:
+    """Where the beginning of a file waits until all of it is there; None where no checksum says which file it is."""
+    if (sha256 := files.sums.get(part)) is None:
+        return None
+    return hub_cache.repository(repo) / "blobs" / f"{sha256}.incomplete"
+
+
+def _size(path: Path | None) -> int:
+    with suppress(OSError):
+        return path.stat().st_size if path else 0
+    return 0
+
+
+def _bring(
+    asked: HubName,
+    files: "_Files",
+    part: str,
+    bar: type[Any],
+    came: Callable[[int], None] | None,
+    tell: Callable[[str], None],
+) -> Path | None:
+    """Downloads a file into the place where the hub's client looks for it, going on with what is there of it.
+
+    The client itself begins each time from the beginning. One program at a time: the others wait, and go on if
+    it ends. Returns the file, which is verified; None where the client is to do it, by its own ways.
+    Raises DownloadFailed and what the client raises.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    file = _beginning(asked.repo, files, part)
+    if file is None or files.sizes[part] > constants.MAX_HTTP_DOWNLOAD_SIZE:
+        return None
+    url = hf_hub_url(asked.repo, part, revision=asked.revision or None)
+    about = get_hf_file_metadata(url)
+    blob = file.with_suffix("")
+    if about.etag != blob.name or not about.commit_hash or blob.exists():
+        return None
+    headers = build_hf_headers()
+    if about.xet_file_data is None and about.location != url:
+        url, first = about.location, urlsplit(url)
+        if urlsplit(url).netloc != first.netloc and urlsplit(url).hostname not in hub_cache.hosts():
+            headers.pop("authorization", None)  # it is for the hub alone
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = _alone(file, came, tell)
+    try:
+        if blob.exists():
+            return None
+        if file.is_symlink():  # whatever it leads to is not ours to write to
+            file.unlink()
+        constants.DOWNLOAD_CHUNK_SIZE = PIECE
+        with file.open("ab") as end:
+            if end.tell() > files.sizes[part]:
+                end.seek(0)
+                end.truncate()
+            http_get(url, end, resume_size=end.tell(), headers=headers, expected_size=about.size, tqdm_class=bar)
+        if not _is_sound(file, files, part):
+            raise _wrong(part)
+        file.replace(blob)
+    except DownloadFailed:
+        file.unlink(missing_ok=True)  # what makes no sense is no beginning of anything
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            file.unlink(missing_ok=True)
+        raise
+    finally:
+        if not _size(file):
+            file.unlink(missing_ok=True)
+        lock.release()
+    return blob
+
+
+def _alone(file: Path, came: Callable[[int], None] | None, tell: Callable[[str], None]) -> locks.Lock:
+    """Waits until no other program downloads this file."""
+    path = file.with_name(f"{file.name}.lock")
+    lock = locks.acquire(path)
+    if lock is None:
+        tell("another program downloads the same file: waiting for it")
+    while lock is None:
+        if came:
+            came(_size(file))
+        time.sleep(LOOK)
+        lock = locks.acquire(path)
+    return lock
 
 
 def _client(guard: "_Guard") -> Any:
@@ -127,11 +238,11 @@ class _Guard:
         self._left = MOST_ANSWERS
 
     def check(self, response: Any) -> None:
-        """Called with the head of each answer. Raises DownloadFailed for what no hub says."""
+        """Called with the head of each answer. Raises DownloadFailed for what no hub says, ConnectionError for many."""
         headers, request = response.headers, response.request
         self._left -= 1
         if self._left < 0:
-            raise DownloadFailed(f"the hub cut the connection {MOST_ANSWERS} times: try again later")
+            raise ConnectionError(f"the hub cut the connection {MOST_ANSWERS} times")
         if (commit := headers.get("X-Repo-Commit")) is not None:
             _check_identity("X-Repo-Commit", commit)
         if (xet := headers.get("X-Xet-Hash")) is not None:
@@ -173,13 +284,15 @@ def _bounded(stream: Any, limit: int) -> Any:
     return Bounded()
 
 
-def _count(parts: list[str], missing: list[str]) -> str:
-    """How a model is fetched: no file is ever gone on with, but those of a split model that are whole stay."""
+def _count(parts: list[str], missing: list[str], begun: int) -> str:
+    """How a model is fetched: what is here of it, of files that are whole and of others, is gone on with."""
+    how = f", going on at {size_of(begun)}" if begun else ", from the beginning"
     if len(parts) == 1:
-        return ", from the beginning"
+        return how
     if len(missing) < len(parts):
-        return f", going on: {len(missing)} of {len(parts)} files, the others are here"
-    return f", {len(parts)} files, from the beginning"
+        here = f": {len(missing)} of {len(parts)} files, the others are here"
+        return f"{how}{here}" if begun else f", going on{here}"
+    return f", {len(parts)} files{how}"
 
 
 def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
@@ -208,21 +321,23 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
         why = f"{hub_cache.folder()} cannot be written ({system_reason(error)})"
         return DownloadFailed(f"{what}: {why}: let HF_HOME name another folder")
     if began:
-        return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {AGAIN}")
+        return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {ON}")
     why = "no answer" if isinstance(error, TimeoutError) else reason(error)
     return DownloadFailed(f"the hub cannot be reached for {what}: {why}: check the connection")
 
 
-def _bar(size: int, what: str) -> type[Any]:
+def _bar(size: int, what: str, told: Callable[[int], None] | None) -> type[Any]:
     """A progress bar of a file of at most `size` bytes: how much of it, how fast, and how long still.
 
-    As wide as the terminal.
+    As wide as the terminal. With `told`, that is called with the bytes that are there, and nothing is drawn.
     """
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **more: Any) -> None:
             ours = {"bar_format": BAR, "dynamic_ncols": True, "position": 0}
+            if told:
+                ours["disable"] = True
             super().__init__(*args, **{**more, **ours})  # type: ignore[no-untyped-call]
             self.came = int(more.get("initial") or 0)
 
@@ -231,6 +346,8 @@ def _bar(size: int, what: str) -> type[Any]:
             self.came += int(n or 0)
             if self.came > size:
                 raise DownloadFailed(f"{what}: the hub sends more than the {size:,} bytes that it told of")
+            if told:
+                told(self.came)
             return super().update(n)
 
         # With these the hub's client takes one bar for what comes and what is written, and not two.
@@ -306,19 +423,29 @@ def _check_space(needed: int, what: str) -> None:
 
 def _verify(path: Path, folder: Path, files: _Files, part: str) -> None:
     """Removes a file that is not what the hub said, or that nobody waited for. Raises DownloadFailed."""
-    size, sha256 = files.sizes[part], files.sums.get(part, "")
     sound = False
     try:
-        sound = not size or path.stat().st_size == size
-        if sound and sha256:
-            sound = False
-            with path.open("rb") as file:
-                sound = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        sound = _is_sound(path, files, part)
     finally:
         if not sound:
             _remove(path, folder)
     if not sound:
-        raise DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {AGAIN}")
+        raise _wrong(part)
+
+
+def _is_sound(path: Path, files: _Files, part: str) -> bool:
+    """Whether a file is what the hub said, as far as it says anything."""
+    size, sha256 = files.sizes[part], files.sums.get(part, "")
+    if size and path.stat().st_size != size:
+        return False
+    if not sha256:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _wrong(part: str) -> DownloadFailed:
+    return DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {AGAIN}")
 
 
 def _remove(path: Path, folder: Path) -> None:
@@ -335,7 +462,8 @@ def _tidy(repo: str) -> None:
     folder = hub_cache.repository(repo)
     for left in folder.glob("blobs/*.incomplete"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > ABANDONED:
+            old = KEPT if _SHA256.fullmatch(left.stem) else ABANDONED
+            if time.time() - left.stat().st_mtime > old:
                 left.unlink()
     if not any(path.is_file() for part in ("blobs", "snapshots") for path in (folder / part).rglob("*")):
         for empty in (folder, folder.parent / ".locks" / folder.name):
