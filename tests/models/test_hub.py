@@ -260,8 +260,7 @@ def test_two_programs_share_a_download(tmp_path: Path) -> None:
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as first,
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as second,
         ):
-            both = {first.stderr: first, second.stderr: second}
-            assert None not in both
+            both: dict[Any, subprocess.Popen[str]] = {first.stderr: first, second.stderr: second}
             while not (waiting := [errors for errors in select.select([*both], [], [])[0] if told(errors)]):
                 pass
             waits = both.pop(waiting[0])

@@ -29,6 +29,7 @@ from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.resolve import Resolved
 from tokex_gguf.play.session import Game, Palette, Session, Settings
 from tokex_gguf.sessions import store, summary
 from tokex_gguf.sessions.store import Slot, when
@@ -36,6 +37,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, Parser, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
@@ -274,10 +276,13 @@ def _begun(
     chat, more = _chat(text) if options.chat else ("", ())
     about += more
     notices += more
+    name = settings.model.name if options.model is None else options.model
+    at_once = screen and options.model is None
     if kept.session and options.model is None:
-        model, asked = _played(kept.session.game.settings, notices), kept.session.game.settings.model.asked
+        found = _played(kept.session.game.settings, name, notices, at_once=at_once)
     else:
-        model, asked = _model(settings.model.name if options.model is None else options.model, notices)
+        found = _model(name, notices, at_once=at_once)
+    model = found.path
     begun = kept.session.game.model.cells if kept.session and kept.session.game.model and options.model is None else ""
     if options.kv and begun and options.kv != begun:
         why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
@@ -287,9 +292,10 @@ def _begun(
     fit = _prepared(model, context, kv)
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
+    notices += [meanwhile(found.wanted)] if found.wanted else []
     started = Settings(
         text=text,
-        model=GgufFile(str(model), asked),
+        model=GgufFile(str(model), found.asked),
         load=Load(
             "",
             context=fit.context,
@@ -314,7 +320,7 @@ def _begun(
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     session = _resumed(kept.session, started, fit, kv) if kept.session else Session(Game(started), palette=palette)
-    session = replace(session, name=kept.named, notice=shown)
+    session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
     )
@@ -483,28 +489,33 @@ def _configuration(options: argparse.Namespace) -> config.Found:
         raise Exit(str(error), USAGE) from None
 
 
-def _model(name: str, notices: list[str]) -> tuple[Path, str]:
-    """The file that a name leads to, and the name to be kept of it."""
+def _model(name: str, notices: list[str], *, at_once: bool) -> Resolved:
+    """The file that a name leads to. `at_once`: another one may stand in for it."""
     try:
-        resolved = resolve.resolve(name, say)
+        resolved = resolve.resolve(name, say, at_once=at_once)
     except resolve.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     except resolve.DownloadFailed as error:
         raise Exit(str(error), FAILED) from None
     if resolved.notice:
         notices.append(resolved.notice)
-    return resolved.path, resolved.asked
+    return resolved
 
 
-def _played(settings: Settings, notices: list[str]) -> Path:
-    """The file of a session's model: a path, whatever it looks like."""
+def _played(settings: Settings, name: str, notices: list[str], *, at_once: bool) -> Resolved:
+    """The file of a session's model: a path, whatever it looks like.
+
+    `name`: of the model that is configured. `at_once`: where the session was begun with the one that stands in for it,
+    that is still to be downloaded.
+    """
     try:
         resolved = resolve.played(settings.model.path, settings.model.asked)
+        wanted = at_once and not settings.model.asked and resolve.stands_in(resolved.path, name)
     except resolve.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     if resolved.notice:
         notices.append(resolved.notice)
-    return resolved.path
+    return replace(resolved, asked=settings.model.asked, wanted=name if wanted else "")
 
 
 def _prepared(model: Path, context: int, kv: str) -> Fit:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
 from tokex_gguf.models import hub_cache
@@ -72,7 +72,7 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
     Raises DownloadFailed.
     """
     what, repo = str(asked), asked.repo
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+    if hub_cache.offline():
         raise DownloadFailed(f"{what} is not here, and HF_HUB_OFFLINE is set: unset it to fetch this")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     hub_cache.forget_empty()
@@ -145,9 +145,8 @@ def _bring(
     it ends. Returns the file, which is verified; None where the client is to do it, by its own ways.
     Raises DownloadFailed and what the client raises.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, utils
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers
 
     file = _beginning(asked.repo, files, part)
     if file is None or files.sizes[part] > constants.MAX_HTTP_DOWNLOAD_SIZE:
@@ -157,7 +156,7 @@ def _bring(
     blob = file.with_suffix("")
     if about.etag != blob.name or not about.commit_hash or blob.exists():
         return None
-    headers = build_hf_headers()
+    headers = cast(Any, utils).build_hf_headers()
     if about.xet_file_data is None and about.location != url:
         url, first = about.location, urlsplit(url)
         if urlsplit(url).netloc != first.netloc and urlsplit(url).hostname not in hub_cache.hosts():

@@ -30,6 +30,11 @@ def forget_empty() -> None:
             del os.environ[name]
 
 
+def offline() -> bool:
+    """Whether nothing may be downloaded."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
 def rules() -> ModuleType:
     """The client's constants for the present environment. Raises ValueError where a variable has no number."""
     global _rules

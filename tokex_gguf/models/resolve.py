@@ -36,18 +36,33 @@ class Resolved:
     notice: str = ""
     """What the player should know of how it was chosen."""
     asked: str = ""
-    """The name that leads to this file; empty where it was found by its path in a session."""
+    """The name that leads to this file; empty where it was found by its path in a session, or stands in for another."""
+    wanted: str = ""
+    """The model that it stands in for until that is downloaded; empty where it stands in for none."""
 
 
-def resolve(name: str, tell: Callable[[str], None]) -> Resolved:
-    """As `obtain`; where the default model cannot be had and the bundled one is installed, that is used instead."""
+def resolve(name: str, tell: Callable[[str], None], *, at_once: bool = False) -> Resolved:
+    """As `obtain`; where the default model cannot be had and the bundled one is installed, that is used instead.
+
+    `at_once`: also where it only has to be downloaded. Raises UnknownModel or DownloadFailed.
+    """
+    bundled = bundled_model() if name == DEFAULT_MODEL else None
+    if at_once and bundled and not hub_cache.offline():
+        found = find(name)
+        return replace(found, asked=name) if found else Resolved(bundled, wanted=name)
     try:
         return replace(obtain(name, tell), asked=_shown(name))
     except DownloadFailed as error:
-        bundled = bundled_model() if name == DEFAULT_MODEL else None
         if bundled is None:
             raise
-        return Resolved(bundled, f"{error}; using the bundled SmolLM2-135M instead", "bundled")
+        return Resolved(bundled, f"{error}; using the bundled SmolLM2-135M instead")
+
+
+def stands_in(model: Path, name: str) -> bool:
+    """Whether this is the bundled model, and the default one, of this name, is still to be downloaded."""
+    if name != DEFAULT_MODEL or model != bundled_model() or hub_cache.offline():
+        return False
+    return find(name) is None
 
 
 def _shown(name: str) -> str:
@@ -55,8 +70,10 @@ def _shown(name: str) -> str:
     return name if not is_url(name) else str(_on_the_hub(name) or "")
 
 
-def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
+def obtain(name: str, tell: Callable[[str], None], progress: Callable[[int, int], None] | None = None) -> Resolved:
     """Finds the model, downloading it if need be. `tell` gets a line before a download.
+
+    `progress` gets the bytes that are here, and those that it has in all; without it, a bar is drawn.
 
     Raises UnknownModel or DownloadFailed.
     """
@@ -66,7 +83,7 @@ def obtain(name: str, tell: Callable[[str], None]) -> Resolved:
     assert asked is not None  # else nothing was found, and `find` said so
     from tokex_gguf.models import hub  # only where something must be downloaded
 
-    return Resolved(_checked(hub.fetch(asked, tell)))
+    return Resolved(_checked(hub.fetch(asked, tell, progress)))
 
 
 def played(file: str, asked: str = "") -> Resolved:

@@ -153,6 +153,28 @@ class NotPrepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Downloading:
+    """A part of the model that is downloaded is here."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """All of it is here."""
+
+    path: str
+    """Its file; of a split model, the first part."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotDownloaded:
+    """It cannot be had."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSaved:
     """The session is on the disk under this name."""
 
@@ -208,6 +230,9 @@ News: TypeAlias = (
     | NotListed
     | Prepared
     | NotPrepared
+    | Downloading
+    | Downloaded
+    | NotDownloaded
 )
 """What comes in without the player."""
 Message: TypeAlias = Action | Event | News
@@ -278,6 +303,14 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """Download a model; answer Downloading as often as there is more of it, then Downloaded or NotDownloaded."""
+
+    name: str
+    """As `--model` takes it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Give the session this name; answer SessionSaved or SaveFailed."""
 
@@ -292,5 +325,7 @@ class Quit:
     """Why, where it is not the player's wish."""
 
 
-Effect: TypeAlias = Send | Start | Close | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Keep | Quit
+Effect: TypeAlias = (
+    Send | Start | Close | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Download | Keep | Quit
+)
 Outcome: TypeAlias = tuple[Session, list[Effect]]

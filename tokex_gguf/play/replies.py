@@ -21,12 +21,15 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play.messages import (
     Beat,
     Begin,
+    Downloaded,
+    Downloading,
     EditFailed,
     Heard,
     InternalError,
     Listed,
     ListedModels,
     News,
+    NotDownloaded,
     NotListed,
     NotPrepared,
     NotSuspended,
@@ -56,7 +59,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import model_switch, text_entry, view_options
+from tokex_gguf.play.rules import downloads, model_switch, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -105,6 +108,12 @@ def hear(session: Session, message: News) -> Outcome:
             return model_switch.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
+        case Downloading():
+            return downloads.came(session, message.percent), []
+        case Downloaded():
+            return downloads.arrived(session, message.path)
+        case NotDownloaded():
+            return downloads.failed(session, message.reason), []
 
 
 def _heard(session: Session, message: Reply | EngineDied) -> Outcome:

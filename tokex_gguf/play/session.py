@@ -17,6 +17,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import PLAIN, Layer
 from tokex_gguf.values.model_entry import ModelEntry
@@ -377,6 +378,8 @@ class Session:
     """The key of the model to go back to, until there is something to play with the one loaded in its place."""
     preparing: str = ""
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
+    download: Download | None = None
+    """A model that is downloaded, as the one that is played only stands in for it."""
     lookaheads: int = 0
     """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
     engines: int = 0
@@ -423,6 +426,14 @@ class Session:
         """The text of a new prompt that was typed and not opened."""
         typing = self.on(NewPrompt)
         return typing.line.text if typing else self.histories.get(NewPrompt, History()).unfinished
+
+    @property
+    def arrived(self) -> Here | None:
+        """The model that was downloaded, until it is played."""
+        here = self.download
+        if not isinstance(here, Here) or here.path == self.game.settings.model.key or here.path in self.other_games:
+            return None
+        return here
 
     @property
     def goal(self) -> Prompt:

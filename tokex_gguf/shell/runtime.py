@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from tokex_gguf.engine.backend import Connect, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
+from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Begin,
     Close,
+    Download,
+    Downloaded,
+    Downloading,
     Edit,
     Effect,
     Heard,
@@ -33,6 +37,7 @@ from tokex_gguf.play.messages import (
     ListModels,
     ListStarters,
     Message,
+    NotDownloaded,
     NotListed,
     NotPrepared,
     Prepare,
@@ -287,6 +292,9 @@ class Runtime:
                     self._beside(self._list_models, NotListed)
                 case Prepare():
                     self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
+                case Download():
+                    # Nobody waits for its end: what came of it is on the disk, for the next start.
+                    self._beside(partial(self._download, effect.name), NotDownloaded)
                 case Quit():
                     self.quit = effect
 
@@ -338,6 +346,25 @@ class Runtime:
             self._put(NotPrepared(path, str(error)))
         else:
             self._put(Prepared(path, fit, asked))
+
+    def _download(self, name: str) -> None:
+        told = 0
+
+        def came(count: int, total: int) -> None:
+            nonlocal told
+            percent = min(99, 100 * count // total) if total else 0
+            if percent != told:
+                told = percent
+                self._put(Downloading(percent))
+
+        try:
+            found = resolve.obtain(name, log.info, came)
+        except (resolve.UnknownModel, resolve.DownloadFailed) as error:
+            log.warning("not downloaded: %s", error)
+            self._put(NotDownloaded(str(error)))
+        else:
+            log.info("downloaded: %s", found.path)
+            self._put(Downloaded(str(found.path)))
 
     def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
         reason = saver.rename(name, session, moves)

@@ -24,6 +24,7 @@ from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import window
+from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
@@ -217,14 +218,33 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
 
 
 def header(session: Session, width: int) -> Line:
-    """Product, model, quantisation, context used and there."""
-    model = session.game.model
+    """Product, model, quantisation, context used and there; the model that is downloaded."""
+    model, right = session.game.model, _download(session)
     if model is None:
-        name = visible(session.game.settings.model.name)
-        return spread([("class:title", " tokex-gguf "), ("class:header", " " + name)], [], width)
-    right = f"  context {session.game.prompt.tip.depth}/{session.game.context} " if session.game.prompts else ""
-    left = f" {visible(model.name)} · {visible(model.architecture)} · {visible(model.quantization)}"
-    return spread([("class:title", " tokex-gguf "), ("class:header", left)], [("class:header", right)], width)
+        name, more = visible(session.game.settings.model.name), ""
+    else:
+        name, more = visible(model.name), f" · {visible(model.architecture)} · {visible(model.quantization)}"
+        if session.game.prompts:
+            context = f"  context {session.game.prompt.tip.depth}/{session.game.context} "
+            right = [*right, ("class:header", context)]
+    product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
+    if not _download(session) or width_of([*product, ("", more), *right]) <= width:
+        product.append(("class:header", more))  # the model's name goes before what it is made of
+    return spread(product, right, width)
+
+
+def _download(session: Session) -> Line:
+    """How far the model is that is downloaded, and the key to it."""
+    match session.download:
+        case Coming(name, percent):
+            return [("class:header", f"  downloading {visible(title(name))} {percent} %")]
+        case Here(name) if session.arrived:
+            return [
+                ("class:header", f"  {visible(title(name))} is here: "),
+                ("class:key", "o"),
+                ("class:header", " Enter"),
+            ]
+    return []
 
 
 def status(session: Session, width: int, turns: AssistantTurns) -> Line:

@@ -22,9 +22,18 @@ from tokex_gguf.values.model_ref import GgufFile
 
 
 def models(session: Session) -> Outcome:
-    """Shows the models as they were listed last, the present one selected, and lists them anew."""
-    row = _line_of(session.game.settings.model.key, session.models)
-    return replace(session, screen=Models(row=row)), [ListModels()]
+    """Shows the models as they were listed last, and lists them anew.
+
+    Selected is the one that was downloaded meanwhile, else the present one.
+    """
+    if session.arrived and session.arrived.path not in [entry.path for entry in session.models]:
+        session = replace(session, models=())  # Enter must not load another one, which stood in its place
+    return replace(session, screen=Models(row=_line_of(_first(session), session.models))), [ListModels()]
+
+
+def _first(session: Session) -> str:
+    """The model that is selected where the list is opened."""
+    return session.arrived.path if session.arrived else session.game.settings.model.key
 
 
 def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
@@ -35,7 +44,7 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     if not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
-    selected = before[screen.row] if screen.row < len(before) else session.game.settings.model.key
+    selected = before[screen.row] if screen.row < len(before) else _first(session)
     return with_under(replace(session, models=entries), replace(screen, row=_line_of(selected, entries)))
 
 

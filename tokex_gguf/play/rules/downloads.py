@@ -1,0 +1,49 @@
+"""The default model, downloaded while the bundled one is played."""
+
+from dataclasses import replace
+
+from tokex_gguf.play.messages import Download, ListModels, Outcome
+from tokex_gguf.play.rules.command_line import under
+from tokex_gguf.play.screens import Models
+from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.values.download import Coming, Here, Wanted, meanwhile, title
+
+
+def begin(session: Session) -> Outcome:
+    """Asks for the download, once there is something to play: until then the start has the machine for itself."""
+    wanted, game = session.download, session.game
+    if not isinstance(wanted, Wanted) or not game.prompts or game.engine is EngineStatus.LOADING:
+        return session, []
+    notice = session.notice or meanwhile(wanted.name)
+    return replace(session, download=Coming(wanted.name), notice=notice), [Download(wanted.name)]
+
+
+def came(session: Session, percent: int) -> Session:
+    """So much of it is here."""
+    coming = session.download
+    return replace(session, download=replace(coming, percent=percent)) if isinstance(coming, Coming) else session
+
+
+def arrived(session: Session, path: str) -> Outcome:
+    """All of it is here: the list of models has it, and selects it."""
+    if not isinstance(session.download, Coming):
+        return session, []
+    name = session.download.name
+    told = f"{title(name)} is here: o, then Enter, plays with it; your prompts come along"
+    session = replace(_told(session, name, told), download=Here(name, path))
+    return session, [ListModels()] if isinstance(under(session), Models) else []
+
+
+def failed(session: Session, reason: str) -> Session:
+    """It cannot be had: the next start tries again."""
+    if not isinstance(session.download, Coming):
+        return session
+    name = session.download.name
+    told = f"{title(name)} is not downloaded, the next start tries again: {reason}"
+    return replace(_told(session, name, told), download=None)
+
+
+def _told(session: Session, name: str, line: str) -> Session:
+    """With a line for the player, behind what is told already of other things."""
+    before = "" if session.notice == meanwhile(name) else session.notice
+    return replace(session, notice=f"{before}; {line}" if before else line)
