@@ -65,7 +65,7 @@ class Display:
     tokens_to_show: int = field(default=30, metadata={"range": (1, 1000)})
     """Rows of the table."""
     theme: str = field(default="auto", metadata={"choices": ("auto", "dark", "light")})
-    """The terminal's background; auto: dark, unless the terminal says otherwise in COLORFGBG."""
+    """The terminal's background; auto: as COLORFGBG says, else as the terminal answers, else dark."""
     palette: str = field(default="standard", metadata={"choices": ("standard", "colour-blind", "monochrome")})
     """Colours of the layers. With NO_COLOR in the environment, monochrome."""
     surprise_bits: int = field(default=0, metadata={"range": (0, 50)})

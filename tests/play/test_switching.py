@@ -15,6 +15,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     ListedModels,
     ListModels,
+    Lit,
     Message,
     NotPrepared,
     PointedAtRow,
@@ -100,6 +101,17 @@ def test_the_list_shows_the_models_and_which_is_played() -> None:
     assert any("bad.gguf" in line and "unusable" in line for line in lines)
     play.take(Action.CLOSE)
     assert isinstance(play.session.screen, screens.Play)
+
+
+def test_a_light_background_is_light_with_every_model() -> None:
+    play = other(listed())
+    play.take(Lit(True))
+    assert play.session.game.settings.light and play.session.other_games["fake.gguf"].settings.light
+    before = play.session
+    play.take(Lit(True))
+    assert play.session is before and play.effects == []
+    play.take(Lit(False))
+    assert not play.session.game.settings.light
 
 
 def test_what_cannot_be_chosen_says_why() -> None:

@@ -15,7 +15,17 @@ import pytest
 from tests.figures import Figure
 from tokex_gguf.play.commands import all_commands
 from tokex_gguf.ui.terminal_input import parser as parser_module
-from tokex_gguf.ui.terminal_input.parser import Event, Key, Mouse, OversizedPaste, Parser, Paste, Text
+from tokex_gguf.ui.terminal_input.parser import (
+    Attributes,
+    Background,
+    Event,
+    Key,
+    Mouse,
+    OversizedPaste,
+    Parser,
+    Paste,
+    Text,
+)
 
 SEED = int(os.environ.get("KEYBOARD_SEED", "1"))
 SILENCE = None
@@ -229,7 +239,7 @@ def events(*reads: bytes | None) -> list[Event]:
 
 def pressed(*reads: bytes | None) -> list[Event]:
     """The same, without the mouse."""
-    return [event for event in events(*reads) if not isinstance(event, Mouse)]
+    return [event for event in events(*reads) if not isinstance(event, Mouse | Background | Attributes)]
 
 
 def name_of(*reads: bytes | None) -> str:
@@ -293,6 +303,42 @@ def test_a_character_is_itself_wherever_it_is_cut(sequence: bytes) -> None:
             assert typed(first, SILENCE, second) == TYPED[sequence], (first, second)
 
 
+COLOURS = {
+    b"\x1b]11;rgb:ffff/8080/0000\x1b\\": (255, 128, 0),
+    b"\x1b]11;rgb:ff/80/0\x07": (255, 128, 0),
+    "\x9d11;rgba:ffff/8080/0000/1000\x9c".encode(): (255, 128, 0),
+    b"\x1b]11;rgb:0000/0000/0000\x07": (0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("answer", COLOURS)
+def test_the_background_is_told_wherever_the_answer_is_cut(answer: bytes) -> None:
+    told: list[Event] = [Background(COLOURS[answer])]
+    assert events(answer) == told
+    assert events(*(answer[at : at + 1] for at in range(len(answer)))) == told
+    for first, second in cuts(answer):
+        assert events(b"a" + first, second + b"b") == [Text("a"), *told, Text("b")], (first, second)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(b"\x1b]10;rgb:ffff/ffff/ffff\x07", b"\x1b]11;rgb:ffff/ffff\x07", b"\x1b]11;?\x07", b"\x1b]111;rgb:f/f/f\x07"),
+        *(b"\x1bP11;rgb:f/f/f\x1b\\", b"\x1b]11;rgb:f/f/f\x18", b"\x1b]11;rgb:f/f/f\x1b]0;\x07"),
+        b"\x1b]11;rgb:f/f/f" + b" " * 5000 + b"\x07",
+    ],
+)
+def test_what_is_no_colour_of_the_background_is_none(other: bytes) -> None:
+    for reads in ((other,), (other[:9], other[9:])):
+        assert events(*reads) == []
+
+
+def test_the_answer_of_every_terminal_is_told() -> None:
+    assert events(b"\x1b[?62;c") == events(b"\x1b[?6", b"5;1;9c") == events(b"\x1b[?1;2c") == [Attributes()]
+    for other in (b"\x1b[c", b"\x1b[>0;95;0c", b"\x1b[?1;2$c"):
+        assert Attributes() not in events(other)
+
+
 def test_escape_and_later_a_key_are_two_keys() -> None:
     assert events(b"\x1b", SILENCE, b"b") == [Key("escape"), Text("b")]
     assert events(b"\x1b", SILENCE, b"[") == [Key("escape"), Text("[")]
@@ -303,13 +349,13 @@ def test_escape_and_later_a_key_are_two_keys() -> None:
 
 
 def test_alt_and_a_character_ends_where_the_character_does() -> None:
-    assert events(b"\x1b\xc3\xa9\x9d11;rgb:0/0/0\x07q") == [Key("a-é"), Text("q")]
-    assert events(b"\x1b\x9b?1;2cq") == [Text("q")]
+    assert pressed(b"\x1b\xc3\xa9\x9d11;rgb:0/0/0\x07q") == [Key("a-é"), Text("q")]
+    assert pressed(b"\x1b\x9b?1;2cq") == [Text("q")]
 
 
 def test_escape_before_an_answer_is_escape() -> None:
-    assert events(b"\x1b\x1b[?1;2c") == [Key("escape")]
-    assert events(b"\x1b\x1b]11;rgb:0/0/0\x07q") == [Key("escape"), Text("q")]
+    assert pressed(b"\x1b\x1b[?1;2c") == [Key("escape")]
+    assert pressed(b"\x1b\x1b]11;rgb:0/0/0\x07q") == [Key("escape"), Text("q")]
 
 
 def test_alt_and_a_character_that_begins_sequences_is_a_key_after_a_pause() -> None:
@@ -400,6 +446,7 @@ def looked_at(size: int, data: bytes, read: int = 4096) -> int:
     parser.feed(data)
     for _ in range(0, size, read):
         parser.feed(b"x" * read)
+    assert len(parser._told) <= 2 * parser_module.LONGEST_ANSWER + 1
     return len(parser._held) + sum(map(len, parser._paste or ()))
 
 

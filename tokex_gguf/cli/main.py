@@ -332,7 +332,7 @@ def _begun(
         # The engine loads its model while this process imports what the screen needs.
         game.start()
         said = [homeless, *notices] if homeless else notices
-        code = _play(game) if screen else _print(game, said, as_json=options.json)
+        code = _play(game, settings.display.theme) if screen else _print(game, said, as_json=options.json)
     finally:
         kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
     return code or (0 if kept_whole else FAILED)
@@ -480,6 +480,13 @@ def _light(theme: str) -> bool:
     return theme == "light" or (theme == "auto" and os.environ.get("COLORFGBG", "").split(";")[-1] in ("7", "15"))
 
 
+def _unknown(theme: str) -> bool:
+    """Whether only the terminal itself can tell: the console of Linux cannot, and some print what they do not know."""
+    if theme != "auto" or os.environ.get("COLORFGBG", "").split(";")[-1].isdigit():
+        return False
+    return os.environ.get("TERM", "") not in ("", "dumb", "linux")
+
+
 def _configuration(options: argparse.Namespace) -> config.Found:
     try:
         if options.no_config:
@@ -555,12 +562,12 @@ def _print(game: Runtime, notices: Sequence[str], *, as_json: bool) -> int:
     return 0
 
 
-def _play(game: Runtime) -> int:
+def _play(game: Runtime, theme: str) -> int:
     from tokex_gguf.ui.app import App
     from tokex_gguf.ui.terminal_input import keyboard
 
     # The prompt may have come through standard input: the keys come from the terminal all the same.
-    code = App(game, keyboard()).run()
+    code = App(game, keyboard(), ask_background=_unknown(theme) and game.session.game.settings.colours).run()
     if game.quit and game.quit.fault:
         raise Exit(game.quit.fault, USAGE)
     return code

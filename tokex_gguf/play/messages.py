@@ -210,6 +210,13 @@ class Beat(_WithoutFields):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Lit:
+    """The terminal says how its background is."""
+
+    light: bool
+
+
 Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
 News: TypeAlias = (
@@ -233,6 +240,7 @@ News: TypeAlias = (
     | Downloading
     | Downloaded
     | NotDownloaded
+    | Lit
 )
 """What comes in without the player."""
 Message: TypeAlias = Action | Event | News

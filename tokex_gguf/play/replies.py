@@ -28,6 +28,7 @@ from tokex_gguf.play.messages import (
     InternalError,
     Listed,
     ListedModels,
+    Lit,
     News,
     NotDownloaded,
     NotListed,
@@ -108,6 +109,8 @@ def hear(session: Session, message: News) -> Outcome:
             return model_switch.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
+        case Lit():
+            return view_options.lit(session, light=message.light), []
         case Downloading():
             return downloads.came(session, message.percent), []
         case Downloaded():

@@ -37,6 +37,7 @@ from tokex_gguf.play.messages import (
     Edit,
     Go,
     InternalError,
+    Lit,
     Message,
     NotSuspended,
     Resized,
@@ -54,7 +55,7 @@ from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.screen import View, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
-from tokex_gguf.ui.theme import styles
+from tokex_gguf.ui.theme import is_light, styles
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import is_text, pasted
 
@@ -108,8 +109,12 @@ class _Application(Application[None]):
 class App:
     """A game on a terminal."""
 
-    def __init__(self, game: Runtime, keys: Input | None = None, output: Output | None = None) -> None:
+    def __init__(
+        self, game: Runtime, keys: Input | None = None, output: Output | None = None, *, ask_background: bool = False
+    ) -> None:
+        """`ask_background`: whether the terminal has to say if its background is light."""
         self._game = game
+        self._ask_background = ask_background
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -231,10 +236,16 @@ class App:
         self._game.notify = notify
         loop.call_soon(self._receive)
         loop.call_soon(self._heed)
+        if self._ask_background:
+            loop.call_soon(self._ask)  # behind the first frame, which does not wait for it
         if self._watchdog:  # this process is the program's own, and not a test's
             loop.call_later(FAULTS, signals.catch_faults)
             if isinstance(keys := self._application.input, Keyboard):
                 loop.call_later(FAULTS, keys.guard)
+
+    def _ask(self) -> None:
+        if isinstance(keys := self._application.input, Keyboard):
+            keys.ask_background(lambda colour: self._take(Lit(is_light(colour))))
 
     def _signal(self, number: int) -> None:
         """A signal came: in the main thread, but in the middle of anything."""

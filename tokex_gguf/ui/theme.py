@@ -193,6 +193,11 @@ def text_on(colour: RGB) -> RGB:
     return white if contrast(colour, white) >= contrast(colour, black) else black
 
 
+def is_light(background: RGB) -> bool:
+    """Whether a terminal's background wants the light theme: whether black is read better on it."""
+    return text_on(background) == (0, 0, 0)
+
+
 def _hex(colour: RGB) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 

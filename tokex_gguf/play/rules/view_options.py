@@ -101,3 +101,15 @@ def suspend(session: Session) -> Outcome:
 def leave(session: Session) -> Outcome:
     """Ends the game."""
     return session, [Quit()]
+
+
+def lit(session: Session, *, light: bool) -> Session:
+    """With the theme for a light background, or a dark one, whichever model is played."""
+
+    def themed(game: Game) -> Game:
+        return replace(game, settings=replace(game.settings, light=light))
+
+    if light == session.game.settings.light:
+        return session
+    others = {key: themed(game) for key, game in session.other_games.items()}
+    return replace(session, game=themed(session.game), other_games=others)

@@ -25,6 +25,8 @@ PAUSE = 0.8
 """Seconds without a byte after which nothing waits for its end any more."""
 LARGEST_PASTE = 16 * 2**20
 """Bytes of a paste, at the most. A larger one is dropped as a whole."""
+LONGEST_ANSWER = 64
+"""Bytes of an OSC string that are looked at. In a longer one there is nothing that was asked for."""
 LONGEST_SEQUENCE = 256
 """Bytes of a control sequence that are looked at. The rest of a longer one is passed over."""
 
@@ -64,7 +66,19 @@ class Mouse:
     """In xterm's SGR form: ESC [ < button ; column ; row M, or m for a release."""
 
 
-Event: TypeAlias = Text | Key | Paste | OversizedPaste | Mouse
+@dataclass(frozen=True, slots=True)
+class Background:
+    """An answer: the colour of the terminal's background, red, green and blue from 0 to 255."""
+
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """An answer that every terminal gives: of what kind it is. What was asked before is answered by then, or never."""
+
+
+Event: TypeAlias = Text | Key | Paste | OversizedPaste | Mouse | Background | Attributes
 
 _PASTE_END = b"\x1b[201~"
 _WAYS_OUT = b"\x03\x11"
@@ -106,6 +120,8 @@ _INTRODUCERS = {bytes([0x1B, character]) for character in b"[O" + _STRINGS}
 """These may also be keys with Alt."""
 _SLOW_STRING = {b"]": b"0123456789lL", b"P": b"0123456789>!$+=|", b"_": b"G", b"^": b"", b"X": b""}
 """What comes next in an answer, where its first two bytes came alone. Else they were a key with Alt."""
+_BACKGROUND = re.compile(rb"11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})(?:/[0-9a-fA-F]{1,4})?")
+"""An OSC string, without its introducer: a colour as xterm writes it."""
 _LATE_REST = re.compile(
     rb"\[[0-?]+[ -/]*(?:[@-~]|\Z)|\[[A-HIOPQSZa-d]\Z|\[\[[A-E]\Z|\[M.{3,6}\Z"
     rb"|\][0-9lL]|P[0-9>!$+=|]|_G|[_^X].*\x1b\\|O[A-DFHMP-S]\Z",
@@ -127,6 +143,8 @@ class Parser:
         """The beginning of something that is not complete."""
         self._string = b""
         """The character behind ESC of the string that goes on; `[`: a control sequence that is too long."""
+        self._told = b""
+        """The beginning of an OSC string that goes on."""
         self._paste: list[bytes] | None = None
         self._pasted = 0
         """Bytes of the paste so far."""
@@ -166,8 +184,8 @@ class Parser:
             self._held, self._late_end = b"", _PASTE_END[len(held) :] if held else b""
             return self._end_paste()
         if self._string and held == b"\x1b":
-            self._string, self._held, self._late_end = b"", b"", b"\\"  # ESC has ended it
-            return []
+            self._held, self._late_end = b"", b"\\"  # ESC has ended it
+            return self._answer()
         if self._string or _MOUSE_BEGUN.match(held):
             self._stale = True
             return []
@@ -243,7 +261,7 @@ class Parser:
         if self._paste is not None:
             return self._in_paste(data, at, events)
         if self._string:
-            return self._in_string(data, at)
+            return self._in_string(data, at, events)
         if text := _TEXT.match(data, at):
             events.append(Text(text[0].decode()))
             return text.end()
@@ -324,7 +342,7 @@ class Parser:
             return self._single_shift(data, at, body, events)
         if body == len(data):
             return self._hold(data, at)
-        self._string = kind
+        self._string, self._told = kind, b""
         return body
 
     def _control_sequence(self, data: bytes, at: int, body: int, events: list[Event]) -> int:
@@ -349,6 +367,8 @@ class Parser:
                 self._paste, self._pasted = [], 0
             elif final in b"Mm" and not intermediates:
                 events += _mouse_report(parameters, final)
+            elif final == b"c" and parameters[:1] == b"?" and not intermediates:
+                events.append(Attributes())
             else:
                 events += _keys(csi_key(parameters, intermediates, final))
             return sequence.end()
@@ -374,8 +394,17 @@ class Parser:
             events.append(Key(with_alt("O")))
         return body
 
-    def _in_string(self, data: bytes, at: int) -> int:
-        """Passes over a string, to its end or to what breaks it off."""
+    def _answer(self) -> list[Event]:
+        """What the string says that has ended here, if that is an answer to anything that is asked."""
+        kind, self._string = self._string, b""
+        found = _BACKGROUND.fullmatch(self._told) if kind == b"]" else None
+        if found is None:
+            return []
+        red, green, blue = (int(part, 16) * 255 // (16 ** len(part) - 1) for part in found.groups())
+        return [Background((red, green, blue))]
+
+    def _in_string(self, data: bytes, at: int, events: list[Event]) -> int:
+        """Takes a string, to its end or to what breaks it off."""
         if self._string == b"[":
             end = _CSI_END.search(data, at)
             if end is None:
@@ -383,16 +412,22 @@ class Parser:
             self._string = b""
             return end.start() + (0x40 <= data[end.start()] < 0x7F)
         end = _STRING_END[self._string == b"]"].search(data, at)
+        inside = end.start() if end else len(data) - (data[-1] == 0xC2)
+        if len(self._told) <= LONGEST_ANSWER:
+            self._told += data[at : min(inside, at + LONGEST_ANSWER + 1)]
         if end is None:
-            return self._hold(data, len(data) - 1) if data[-1] == 0xC2 else len(data)
+            return self._hold(data, inside) if inside < len(data) else inside
         if end[0] == b"\x1b":
             if end.end() == len(data):
                 return self._hold(data, end.start())
             following = data[end.end()]
-            self._string = b""
             if following == 0x5C:
+                events += self._answer()
                 return end.end() + 1
+            self._string = b""
             return end.end() if following == 0x1B else end.start()
+        if end[0] in (b"\x07", b"\xc2\x9c"):
+            events += self._answer()
         self._string = b""
         return end.end()
 

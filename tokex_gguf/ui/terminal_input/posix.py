@@ -21,7 +21,18 @@ from prompt_toolkit.keys import KEY_ALIASES, Keys
 
 from tokex_gguf.ui.terminal_input.guard import Guard
 from tokex_gguf.ui.terminal_input.key_codes import CONTROLS
-from tokex_gguf.ui.terminal_input.parser import ESCAPE_WAIT, Event, Key, Mouse, OversizedPaste, Parser, Paste, Text
+from tokex_gguf.ui.terminal_input.parser import (
+    ESCAPE_WAIT,
+    Attributes,
+    Background,
+    Event,
+    Key,
+    Mouse,
+    OversizedPaste,
+    Parser,
+    Paste,
+    Text,
+)
 
 READ = 1 << 16
 """Bytes that are asked for at once. A terminal gives 4096 at the most."""
@@ -39,6 +50,11 @@ LEAVE = b"".join(
 """What undoes all that prompt_toolkit asks of a terminal: mouse, pastes, attributes, the screen, the cursor."""
 PATIENCE_OF_OUTPUT = 0.1
 """Seconds that a terminal has to take what is written last."""
+
+ASK_BACKGROUND = b"\x1b]11;?\x1b\\\x1b[c"
+"""Asks for the background's colour, and then for what every terminal answers: with that, nothing more will come."""
+PATIENCE_OF_ANSWERS = 0.4
+"""Seconds in which an answer means something. One that comes later is read all the same, and presses no key."""
 
 OVERSIZED = "a paste of more than 16 MiB"
 
@@ -58,6 +74,8 @@ def key_presses(event: Event) -> list[KeyPress]:
             return [KeyPress(Keys.Vt100MouseEvent, report)]
         case OversizedPaste():
             return [KeyPress(Keys.Ignore, OVERSIZED)]
+        case Background() | Attributes():
+            return []
         case Key(name):
             key = _NAMED.get(KEY_ALIASES.get(name, name))
             if key is None:
@@ -83,6 +101,37 @@ class Keyboard(Vt100Input):
         self.ending: Callable[[], bool] = lambda: False
         """Whether the program was told to end."""
         self._timer: asyncio.TimerHandle | None = None
+        self._answers_until = 0.0
+        """When nobody waits any more for an answer of the terminal's, by `time.monotonic`."""
+        self._tell: Callable[[tuple[int, int, int]], None] = lambda _: None
+
+    def ask_background(self, tell: Callable[[tuple[int, int, int]], None]) -> None:
+        """Asks the terminal for its background's colour. Returns at once; in raw mode only, or the answer would be shown.
+
+        `tell` is called with red, green and blue, if the terminal answers in time.
+        """
+        shown = _shown()
+        if shown is None:
+            return
+        self._tell, self._answers_until = tell, time.monotonic() + PATIENCE_OF_ANSWERS
+        with suppress(OSError):
+            os.write(shown.fileno(), ASK_BACKGROUND)
+
+    def _answered(self, event: Event) -> None:
+        """Takes the terminal's answers out of what it sends."""
+        if isinstance(event, Attributes):
+            self._answers_until = 0.0
+        elif isinstance(event, Background) and time.monotonic() < self._answers_until:
+            self._tell(event.colour)
+
+    def _take_answers(self) -> None:
+        """Waits for what the terminal was asked: whoever has it next would get the answers as keys."""
+        while (left := self._answers_until - time.monotonic()) > 0 and not self.closed:
+            if self.in_foreground() and select.select([self.fileno()], [], [], left)[0]:
+                self._take(self._parser.feed(self._read()))
+            elif not self.in_foreground():
+                break
+        self._answers_until = 0.0
 
     def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
         """See Input."""
@@ -112,6 +161,7 @@ class Keyboard(Vt100Input):
     def _take(self, events: list[Event]) -> None:
         for event in events:
             self._presses.extend(key_presses(event))
+            self._answered(event)
 
     def _readable(self) -> bool:
         try:
@@ -170,6 +220,8 @@ class Keyboard(Vt100Input):
         try:
             yield
         finally:
+            self._tell = lambda _: None  # there is nothing to draw any more
+            self._take_answers()
             self._taken(False)
             self._raw = None
             if self.in_foreground():
@@ -178,6 +230,7 @@ class Keyboard(Vt100Input):
     @contextmanager
     def cooked_mode(self) -> Iterator[None]:
         """As it was, for another program."""
+        self._take_answers()
         self._taken(False)
         self._put(self._before)
         try:
@@ -198,8 +251,7 @@ class Keyboard(Vt100Input):
 
     def guard(self) -> None:
         """From now on the terminal is put back also where this process is killed, if the system can. Takes 1 ms."""
-        before, now = self._before, self._raw
-        shown = next((s for s in (sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
+        before, now, shown = self._before, self._raw, _shown()
         if self._guard is None and before is not None and now is not None and shown is not None:
             with suppress(OSError, NotImplementedError):
                 self._guard = Guard(shown.fileno(), before, now, LEAVE)
@@ -217,7 +269,7 @@ class Keyboard(Vt100Input):
         if not self.in_foreground():
             return
         self._put(self._before)
-        shown = next((s for s in (sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
+        shown = _shown()
         if shown is None:
             return
         terminal = os.dup(shown.fileno())
@@ -243,6 +295,11 @@ def keyboard() -> Input:
     """The terminal's keys, also where standard input is something else."""
     stream = next((s for s in (sys.stdin, sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
     return Keyboard(stream) if stream else create_input(always_prefer_tty=True)
+
+
+def _shown() -> TextIO | None:
+    """What the terminal is written to by."""
+    return next((s for s in (sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
 
 
 def _decoder(encoding: str) -> codecs.IncrementalDecoder | None:

@@ -10,6 +10,9 @@ class Keyboard(DummyInput):
 
     ending: Callable[[], bool]
 
+    def ask_background(self, tell: Callable[[tuple[int, int, int]], None]) -> None:
+        """Does nothing: there the theme is dark, unless the configuration says otherwise."""
+
     def again(self) -> None:
         """Does nothing: no job takes a console's modes away."""
 
