@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from tokex_gguf.cli import commands, main
+from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.system.console import Exit, say
 
 
@@ -32,6 +33,6 @@ def run(name: str, *arguments: str) -> Done:
 def refusal(*arguments: str) -> str:
     """Why a session that is asked for by these arguments cannot be gone on with."""
     with pytest.raises(Exit) as end:
-        main._kept(main.make_parser().parse_args(arguments))
+        main._kept(make_parser().parse_args(arguments))
     assert end.value.code == 2
     return str(end.value)

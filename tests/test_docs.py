@@ -8,12 +8,13 @@ import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 
 from tokex_gguf import COMMANDS
-from tokex_gguf.cli import commands, main
+from tokex_gguf.cli import main
+from tokex_gguf.cli.arguments import make_parser
+from tokex_gguf.cli.tables import parser_of
 from tokex_gguf.system import console
 
 ROOT = Path(__file__).parent.parent
@@ -92,28 +93,17 @@ def told_commands(page: Path) -> Iterator[str]:
                 yield words[1].strip()
 
 
-class Parsed(Exception):
-    """A command's arguments were accepted."""
-
-
-def parse(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def parse(arguments: Sequence[str]) -> None:
     """Parses arguments as the program does, and runs nothing. Raises Exit where they are refused."""
-    if not arguments or arguments[0] not in COMMANDS:
-        main.make_parser().parse_args(arguments)
-        return
-
-    class Only(console.Parser):
-        def parse_args(self, *args: Any, **options: Any) -> NoReturn:
-            super().parse_args(*args, **options)
-            raise Parsed
-
-    monkeypatch.setattr(commands, "Parser", Only)
-    with pytest.raises(Parsed):
-        commands.run(arguments[0], arguments[1:])
+    command = arguments[0] if arguments else ""
+    if command in COMMANDS:
+        parser_of(command).parse_args(arguments[1:])
+    else:
+        make_parser().parse_args(arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_are_accepted(page: Path) -> None:
     tasks = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["poe"]["tasks"]
     synopsis = re.compile(r"[\[\]]|\.\.\.")
     for command in told_commands(page):
@@ -123,8 +113,8 @@ def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> N
             case ["tokex-gguf", _, *_]:
                 arguments = [re.sub("^N$", "3", word) for word in shlex.split(command)[1:]]
                 try:
-                    parse(arguments, monkeypatch)
-                except (console.Exit, pytest.fail.Exception) as error:
+                    parse(arguments)
+                except console.Exit as error:
                     raise AssertionError(f"{name(page)}: {command}: {error}") from None
             case ["poe", task, *_]:
                 assert task in tasks, f"{name(page)}: {command}"
@@ -140,7 +130,7 @@ def test_commands_are_accepted(page: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_options_in_the_text_exist() -> None:
     """Options that are named alone, as `--chat`, and not as part of a command."""
-    known = {option for action in main.make_parser()._actions for option in action.option_strings}
+    known = {option for action in make_parser()._actions for option in action.option_strings}
     for page in [ROOT / "README.md", *(ROOT / "docs" / "guide").glob("*.md"), *(ROOT / "docs/reference").glob("*.md")]:
         for option in re.findall(r"`(--[a-z][a-z-]*)[^`]*`", prose(page)):
             assert option in known, f"{name(page)}: {option}"

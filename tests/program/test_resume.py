@@ -16,6 +16,7 @@ from tests.commands import refusal, run
 from tests.fake import started
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
+from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
@@ -179,7 +180,7 @@ def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "mine.json").write_bytes(codec.dump(started("abcd").session)[:-100])
     (folder / "mine.1.json").write_bytes(codec.dump(started("abc").session))
-    kept = main._kept(main.make_parser().parse_args(["--session", "mine"]))
+    kept = main._kept(make_parser().parse_args(["--session", "mine"]))
     assert "the newest session file was unreadable" in kept.notice
     assert kept.session is not None and kept.session.game.prompt.tip.depth == 3
     kept.slot.close()

@@ -1,16 +1,18 @@
-"""The commands that play nothing: `models`, `pull`, `sessions`, `doctor`."""
+"""The commands that play nothing: `models`, `pull`, `sessions`, `doctor`, `completion`, `help`."""
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokex_gguf import COMMANDS, config
-from tokex_gguf.cli import doctor
+from tokex_gguf.cli import completion, doctor
+from tokex_gguf.cli.arguments import make_parser
+from tokex_gguf.cli.tables import parser_of, tables
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import Entry, catalogue, row
 from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec, store
-from tokex_gguf.system.console import FAILED, USAGE, Exit, Parser, dumps, say, show
+from tokex_gguf.system.console import FAILED, USAGE, Exit, dumps, say, show
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import visible
@@ -25,9 +27,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _models(arguments: Sequence[str]) -> int:
-    parser = Parser(prog="tokex-gguf models", description="List the models on this machine.")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    options = parser.parse_args(arguments)
+    options = parser_of("models").parse_args(arguments)
     found = catalogue()
     if options.json:
         print(dumps([_as_json(entry) for entry in found], ascii_only=True))
@@ -67,15 +67,7 @@ def _as_json(entry: Entry) -> dict[str, object]:
 
 
 def _pull(arguments: Sequence[str]) -> int:
-    parser = Parser(prog="tokex-gguf pull", description="Fetch a model from the hub, if it is not here yet.")
-    parser.add_argument(
-        "name",
-        metavar="NAME",
-        nargs="?",
-        default=config.DEFAULT_MODEL,
-        help=f"REPO, REPO:QUANTISATION or REPO:FILE.gguf on the hub (default: {config.DEFAULT_MODEL})",
-    )
-    options = parser.parse_args(arguments)
+    options = parser_of("pull").parse_args(arguments)
     try:
         resolved = resolve.obtain(options.name, say)
     except resolve.UnknownModel as error:
@@ -89,17 +81,7 @@ def _pull(arguments: Sequence[str]) -> int:
 
 
 def _sessions(arguments: Sequence[str]) -> int:
-    parser = Parser(
-        prog="tokex-gguf sessions",
-        description="List the sessions that can be gone on with, the last first; * marks one that is being played.",
-    )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    removal = actions.add_parser("rm", help="remove sessions")
-    removal.add_argument("names", metavar="NAME", nargs="+")
-    renaming = actions.add_parser("rename", help="give a session another name")
-    renaming.add_argument("old", metavar="OLD")
-    renaming.add_argument("new", metavar="NEW")
-    options = parser.parse_args(arguments)
+    options = parser_of("sessions").parse_args(arguments)
     folder = config.state_folder() / "sessions"
     if options.action == "rm":
         return _each(options.names, lambda name: store.remove(folder, name))
@@ -158,12 +140,24 @@ def _end(name: str) -> str:
 
 
 def _doctor(arguments: Sequence[str]) -> int:
-    parser = Parser(prog="tokex-gguf doctor", description="Tell what this program runs on, and what is wrong.")
-    parser.add_argument("--model", metavar="MODEL", help="the model to look at (default: the configured one)")
-    options = parser.parse_args(arguments)
+    options = parser_of("doctor").parse_args(arguments)
     report = doctor.examine(options.model)
     sys.stdout.write(report.text())
     return FAILED if report.problems else 0
 
 
-_RUN: dict[str, Callable[[Sequence[str]], int]] = dict(zip(COMMANDS, (_models, _pull, _sessions, _doctor), strict=True))
+def _completion(arguments: Sequence[str]) -> int:
+    options = parser_of("completion").parse_args(arguments)
+    sys.stdout.write(completion.script(options.shell, tables()))
+    return 0
+
+
+def _help(arguments: Sequence[str]) -> int:
+    options = parser_of("help").parse_args(arguments)
+    (parser_of(options.command) if options.command else make_parser()).print_help()
+    return 0
+
+
+_RUN: dict[str, Callable[[Sequence[str]], int]] = dict(
+    zip(COMMANDS, (_models, _pull, _sessions, _doctor, _completion, _help), strict=True)
+)

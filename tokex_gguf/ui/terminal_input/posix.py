@@ -106,7 +106,7 @@ class Keyboard(Vt100Input):
         self._tell: Callable[[tuple[int, int, int]], None] = lambda _: None
 
     def ask_background(self, tell: Callable[[tuple[int, int, int]], None]) -> None:
-        """Asks the terminal for its background's colour. Returns at once; in raw mode only, or the answer would be shown.
+        """Asks the terminal for its background's colour; returns at once. In raw mode only: else the answer is shown.
 
         `tell` is called with red, green and blue, if the terminal answers in time.
         """

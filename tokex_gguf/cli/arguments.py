@@ -1,0 +1,98 @@
+"""What stands on the command line, but for the commands that play nothing: `tables.py` has those."""
+
+import argparse
+from pathlib import Path
+
+import platformdirs
+
+from tokex_gguf import __version__, config
+from tokex_gguf.system.console import Parser
+from tokex_gguf.values.tokens import visible
+
+PROGRAM = "tokex-gguf"
+EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 10_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000000, got {text[:40]!r}")
+    return int(text[:10])
+
+
+def _cells(text: str) -> int:
+    """A context's size; 0: it grows."""
+    try:
+        return 0 if text == "auto" else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
+    user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
+    parser = Parser(
+        prog=PROGRAM,
+        description="See what a language model would say next, token by token, and be its sampler.",
+        epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, doctor, completion SHELL, help (each has --help). "
+        "Keys: ? shows them while you play. "
+        f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
+        f"Exit codes: {EXIT_CODES}.",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="read the starting prompt from a file; - for standard input, as a pipe is",
+    )
+    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same as FILE")
+    source.add_argument("-p", "--prompt", metavar="TEXT", help="the starting prompt itself")
+    source.add_argument(
+        "--resume",
+        metavar="N",
+        nargs="?",
+        const=1,
+        type=_count,
+        help="go on with the session that was played last, or the Nth that `tokex-gguf sessions` lists",
+    )
+    parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")
+    parser.add_argument(
+        "-m",
+        "--model",
+        metavar="MODEL",
+        help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    which.add_argument("--no-config", action="store_true", help="use no configuration file")
+    parser.add_argument(
+        "-c",
+        "--context",
+        "--ctx-size",
+        metavar="N",
+        type=_cells,
+        help="tokens that the context holds; auto, the default: it grows",
+    )
+    parser.add_argument("-t", "--threads", metavar="N", type=_count, help="threads to compute with")
+    parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
+    parser.add_argument(
+        "-ngl",
+        "--gpu-layers",
+        "--n-gpu-layers",
+        metavar="N",
+        type=_count,
+        help="layers to compute on a graphics processor",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="the input is a turn of the user's, or a JSON list of messages, for the model's own chat template",
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
+    shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
+    parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
+    parser.add_argument(
+        "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and end"
+    )
+    return parser
