@@ -448,7 +448,7 @@ SESSIONS: dict[str, tuple[Content, int]] = {
 @pytest.fixture
 def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Their folder; where one is there, it is not played."""
-    monkeypatch.setattr(main, "_play", lambda _: print("played") or 0)
+    monkeypatch.setattr(main, "_play", lambda *_: print("played") or 0)
     folder = tmp_path / "xdg_state_home" / "tokex-gguf" / "sessions"
     folder.mkdir(parents=True)
     return folder

@@ -157,6 +157,18 @@ def test_who_named_a_model_gets_that_one_and_nothing_is_downloaded(hub: Hub) -> 
     assert not hub.requests
 
 
+def test_a_text_that_the_bundled_model_may_have_no_room_for_waits(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("a b " * 5000)
+    terminal = begin("long.txt")
+    terminal.shows(r"downloading QuantFactory/Qwen2\.5-0\.5B")
+    assert hub.sending.wait(30)
+    hub.released.set()
+    terminal.until(lambda _: b"\x1b[?1049h" in terminal.raw)
+    terminal.shows("tiny llama|too long")
+    assert "Smollm2" not in terminal.text()
+    terminal.child.close(force=True)
+
+
 def test_a_script_gets_the_model_that_it_asked_for(hub: Hub) -> None:
     hub.fault = ""
     done = subprocess.run(

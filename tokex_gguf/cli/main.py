@@ -49,6 +49,10 @@ PATIENCE = 60.0
 PATIENCE_FOR_SIGNALS = 0.4
 """The same where a signal ends the program: whoever sent it waits, or ends it by force."""
 
+SURELY_FITS = 1 << 14
+"""Bytes of a text that the bundled model has room for, however they are cut into tokens. A longer one waits for the
+default model, which has more."""
+
 log = logging.getLogger("tokex_gguf")
 
 
@@ -191,7 +195,7 @@ def _begun(
     about += more
     notices += more
     name = settings.model.name if options.model is None else options.model
-    at_once = screen and options.model is None
+    at_once = screen and options.model is None and len(text.encode()) <= SURELY_FITS
     if kept.session and options.model is None:
         found = _played(kept.session.game.settings, name, notices, at_once=at_once)
     else:
