@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from tests.fake import MODEL, Play, on
+from tests.fake import MODEL, PIECES, Play, on, text_to_path
 from tests.play.test_switching import entry
+from tokex_gguf.engine.protocol import Tokenized
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
@@ -54,11 +55,15 @@ def test_it_is_asked_for_once_and_not_before_there_is_something_to_play() -> Non
     play.take(MODEL)
     assert Download(NAME) not in play.effects and play.session.download == Wanted(NAME)
     asked = 0
-    while play.asked:
-        reply = play.reply(play.asked.pop(0))
+    play.asked.clear()
+    while isinstance(play.session.download, Wanted):
+        assert not play.session.game.ready and not asked
+        reply = play.reply(play.asked.pop(0)) if play.asked else Tokenized(1, text_to_path("hello"), PIECES)
         assert reply
         play.take(reply)
         asked += play.effects.count(Download(NAME))
+    assert play.session.game.ready
+    play.answer()
     for key in (Action.DOWN, Action.APPEND, Action.POP):
         play.take(key)
         asked += play.effects.count(Download(NAME))

@@ -5,14 +5,14 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Download, ListModels, Outcome
 from tokex_gguf.play.rules.command_line import under
 from tokex_gguf.play.screens import Models
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.download import Coming, Here, Wanted, meanwhile, title
 
 
 def begin(session: Session) -> Outcome:
-    """Asks for the download, once there is something to play: until then the start has the machine for itself."""
-    wanted, game = session.download, session.game
-    if not isinstance(wanted, Wanted) or not game.prompts or game.engine is EngineStatus.LOADING:
+    """Asks for the download, once the first table is there: until then the start has the machine for itself."""
+    wanted = session.download
+    if not isinstance(wanted, Wanted) or not session.game.prompts or session.game.waiting:
         return session, []
     notice = session.notice or meanwhile(wanted.name)
     return replace(session, download=Coming(wanted.name), notice=notice), [Download(wanted.name)]
