@@ -233,7 +233,7 @@ class Watched(Terminal):
 
     def body(self) -> list[str]:
         rows = []
-        for row in range(1, ROWS - 3):
+        for row in range(1, ROWS - 4):
             cells = self.screen.buffer[row]
             rows.append(normal("".join(cells[column].data for column in range(COLUMNS))))
         return rows
@@ -244,14 +244,14 @@ class Watched(Terminal):
         end = time.monotonic() + 60
         while True:
             self.pump()
-            cells = self.screen.buffer[ROWS - 3]
+            cells = self.screen.buffer[ROWS - 4]
             if "".join(cells[column].data for column in range(len(status))) == status and self.body() == expected:
                 return
             if time.monotonic() > end or not self.child.isalive():
                 break
         for line, wanted in zip(self.body(), expected, strict=True):
             assert line == wanted
-        raise AssertionError("this prompt is never shown:\n" + self.screen.display[ROWS - 3])
+        raise AssertionError("this prompt is never shown:\n" + self.screen.display[ROWS - 4])
 
 
 def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:

@@ -105,6 +105,13 @@ def many() -> Play:
     return play
 
 
+def beginning() -> Play:
+    """A game in which no key was pressed."""
+    play = started("hello")
+    play.session = replace(play.session, begun=False)
+    return play
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -112,7 +119,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
-    "begun": lambda: started("hello"),
+    "the beginning": beginning,
     "in the middle": lambda: started("hello " * 500).press(Action.COMMANDS, Typed("1500"), Action.ENTER),
     "finding": lambda: started().press(Action.FIND, Typed("e")),
     "help": lambda: started().press(Action.HELP),
@@ -795,7 +802,7 @@ def test_a_prompt_that_is_seen_whole_has_no_mark(width: int, height: int) -> Non
 
 @pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24), (60, 30)])
 def test_a_beginner_is_told_three_things_until_the_first_key(width: int, height: int) -> None:
-    play = started("hello")
+    play = beginning()
     lines = text(play, width, height).splitlines()
     for sentence in GREETING:
         assert any(sentence in line for line in lines)
@@ -804,7 +811,9 @@ def test_a_beginner_is_told_three_things_until_the_first_key(width: int, height:
 
 
 def test_nothing_is_told_where_the_prompt_needs_the_room() -> None:
-    assert GREETING[0] not in text(started("hello " * 100), 80, 24)
+    play = started("hello " * 100)
+    play.session = replace(play.session, begun=False)
+    assert GREETING[0] not in text(play, 80, 24)
 
 
 # --- numbers of the table
