@@ -17,7 +17,8 @@ from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong, Request
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play.messages import Heard, Save, SaveFailed, Start
+from tokex_gguf.models.resolve import DownloadFailed, Resolved
+from tokex_gguf.play.messages import Downloaded, Downloading, Heard, NotDownloaded, Save, SaveFailed, Start
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
@@ -141,3 +142,24 @@ def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(t
     assert session.game.settings.model.path == "b.gguf" and "fake.gguf" in session.other_games
     with pytest.raises(OSError, match="Too many"):
         Runtime(session, folder=tmp_path, connect=refuse).start()
+
+
+def test_a_download_is_told_a_hundred_times_at_the_most(game: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def obtain(name: str, _tell: object, came: Callable[[int, int], None]) -> Resolved:
+        for count in range(0, 10_001, 3):
+            came(count, 10_000)
+        return Resolved(Path(name))
+
+    monkeypatch.setattr(game_module.resolve, "obtain", obtain)
+    game._download("big.gguf")
+    told = [game._inbox.get() for _ in range(game._inbox.qsize())]
+    assert told == [*map(Downloading, range(1, 100)), Downloaded("big.gguf")]
+
+
+def test_a_download_that_fails_is_told_with_its_reason(game: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def obtain(*_: object) -> Resolved:
+        raise DownloadFailed("the hub cannot be reached")
+
+    monkeypatch.setattr(game_module.resolve, "obtain", obtain)
+    game._download("big.gguf")
+    assert game._inbox.get() == NotDownloaded("the hub cannot be reached") and game._inbox.empty()
