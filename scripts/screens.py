@@ -72,7 +72,7 @@ START = Step("", "tokens: 103 ")
 PROBABILITY = Step("e", " probability 0  ")
 ENTROPY = Step("e e", " entropy 0  ")
 FORK = (START, ENTROPY, Step("d", "Prompt 2/2"), Step("left*42", "tokens: 61 "))
-DETOUR = (*FORK, Step("down down", "tokens: 61 "), *take(62, 73), Step("e e", " probability 0  "))
+DETOUR = (*FORK, Step("down down", "tokens: 61 "), *take(62, 80), Step("e e", " probability 0  "))
 SUM = (
     *(START, PROBABILITY, Step("d", "Prompt 2/2"), Step("left*18", "tokens: 85 ")),
     *(Step("up up", "tokens: 85 "), *take(86, 107)),
@@ -111,7 +111,7 @@ SCREENS = (
         24,
         (
             *(START, Step("left*3", "tokens: 100 ")),
-            *(Step("i space 7 2 score", "␣72"), Step("space 9 6 score", "␣96"), Step("space 1 0 4 score", "% ")),
+            *(Step("i space 7 2 score", "␣72"), Step("space 9 6 score", "␣96"), Step("space 1 0 4 score", "tokens of ␣104")),
         ),
     ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
@@ -131,8 +131,8 @@ class Player(Terminal):
     @staticmethod
     def _shows(screen: str, text: str) -> bool:
         lines = screen.splitlines()
-        # The status stands in the third line from below.
-        return lines[-3].rstrip().endswith("ready") and any(text in line for line in lines)
+        # Below the status there is another line, and one or two of keys.
+        return any(line.rstrip().endswith("ready") for line in lines[-4:]) and any(text in line for line in lines)
 
 
 # --- drawing
@@ -155,6 +155,8 @@ PALETTE = {
 BLOCKS = {char: (0.0, 0.0, (8 - index) / 8, 1.0) for index, char in enumerate("█▉▊▋▌▍▎▏")} | {
     "│": (0.45, 0.0, 0.1, 1.0),
     "─": (0.0, 0.48, 1.0, 0.05),
+    "┃": (0.4, 0.0, 0.2, 1.0),
+    "━": (0.0, 0.46, 1.0, 0.09),
 }
 """Characters drawn as shapes, so that they join in every font: x, y, width, height in cells."""
 FONTS = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
