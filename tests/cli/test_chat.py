@@ -227,7 +227,7 @@ def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     play.session = replace(play.session, game=replace(play.session.game, said=frozenset(turns)))
 
     def status(width: int = 130) -> str:
-        return "".join(text for _, text in view.screen(play.session, width, 40)[-3])
+        return "".join(text for _, text in view.screen(play.session, width, 40)[-4])
 
     assert f"assistant's ppl {perplexity:.2e}" in status()
     assert f"assistant's ppl {perplexity:.2e}" in status(80) and "ready" in status(80)

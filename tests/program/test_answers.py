@@ -8,14 +8,17 @@ import pytest
 from tests.sampling import some
 from tests.terminal import Terminal
 from tests.ui.test_keyboard import ANSWERS
+from tokex_gguf.ui.screen import GREETING
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
 
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    terminal = Terminal("--prompt", "Once upon a time, there was a")
+    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time, there was a")
     terminal.shows(r"\bready\b")
+    terminal.press("down", "up")
+    terminal.until(lambda text: GREETING[0] not in text)  # it goes with the first key
     yield terminal
     terminal.child.close(force=True)
 
