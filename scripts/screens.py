@@ -111,7 +111,11 @@ SCREENS = (
         24,
         (
             *(START, Step("left*3", "tokens: 100 ")),
-            *(Step("i space 7 2 score", "␣72"), Step("space 9 6 score", "␣96"), Step("space 1 0 4 score", "tokens of ␣104")),
+            *(
+                Step("i space 7 2 score", "␣72"),
+                Step("space 9 6 score", "␣96"),
+                Step("space 1 0 4 score", "tokens of ␣104"),
+            ),
         ),
     ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),

@@ -65,9 +65,9 @@ def test_the_selection_moves_begins_anew_with_each_letter_and_stops_at_the_ends(
 def test_what_cannot_be_done_says_why_in_its_row_and_does_nothing() -> None:
     play = asking("drop")
     before = play.session.game
-    assert any("a          the last prompt stays" in line for line in shown(play))
+    assert any("a          the only prompt stays" in line for line in shown(play))
     play.press(Action.ENTER)
-    assert play.session.notice == "the last prompt stays" and play.session.game.prompts == before.prompts
+    assert play.session.notice == "the only prompt stays" and play.session.game.prompts == before.prompts
 
 
 def test_a_word_that_nothing_has() -> None:

@@ -149,7 +149,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.POP,) * 4, Action.POP, "the first token stays"),
         ((), Action.NEXT, "one prompt is open: d copies it"),
         ((), Action.PREVIOUS, "one prompt is open: d copies it"),
-        ((), Action.REMOVE, "the last prompt stays"),
+        ((), Action.REMOVE, "the only prompt stays"),
         ((), Action.BRING_BACK, "no removed prompt"),
         ((), Go(0), "this is prompt 1"),
         ((), Go(3), "there is no prompt 4"),

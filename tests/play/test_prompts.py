@@ -133,7 +133,7 @@ def test_the_selected_prompt_is_removed_and_comes_back_where_it_was() -> None:
     assert lengths(play) == [5, 6, 7] and row(play) == 1 and names(play)[1] == "mine"
     play.press(Action.REMOVE, Action.BOTTOM, Action.UP, Action.REMOVE)
     assert lengths(play) == [5] and row(play) == 0
-    assert play.press(Action.REMOVE).session.notice == "the last prompt stays"
+    assert play.press(Action.REMOVE).session.notice == "the only prompt stays"
     play.press(Action.BRING_BACK, Action.BRING_BACK)
     assert lengths(play) == [5, 6, 7]
     assert "no removed prompt" in play.press(Action.BRING_BACK).session.notice

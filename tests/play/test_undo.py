@@ -60,7 +60,7 @@ def test_each_action_is_undone_and_done_again(name: str) -> None:
         play.press(Action.UNDO)
     assert play.session.game.ready, "the table is there again"
     assert places(play.session) == seen[0]
-    assert "U does it again" in play.session.notice
+    assert "U redoes it" in play.session.notice
     for _ in range(steps):
         play.press(Action.REDO)
     assert play.session.game.ready
@@ -116,7 +116,7 @@ def test_another_action_ends_what_could_be_done_again() -> None:
     play = started("hello")
     for key in (Action.APPEND, Action.UNDO, Action.COPY, Action.REDO):
         play.press(key)
-    assert play.session.notice == "there is nothing to do again"
+    assert play.session.notice == "there is nothing to redo"
     assert len(play.session.game.prompts) == 2
 
 

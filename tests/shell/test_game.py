@@ -150,7 +150,7 @@ def test_a_download_is_told_a_hundred_times_at_the_most(game: Runtime, monkeypat
             came(count, 10_000)
         return Resolved(Path(name))
 
-    monkeypatch.setattr(game_module.resolve, "obtain", obtain)
+    monkeypatch.setattr("tokex_gguf.models.resolve.obtain", obtain)
     game._download("big.gguf")
     told = [game._inbox.get() for _ in range(game._inbox.qsize())]
     assert told == [*map(Downloading, range(1, 100)), Downloaded("big.gguf")]
@@ -160,6 +160,6 @@ def test_a_download_that_fails_is_told_with_its_reason(game: Runtime, monkeypatc
     def obtain(*_: object) -> Resolved:
         raise DownloadFailed("the hub cannot be reached")
 
-    monkeypatch.setattr(game_module.resolve, "obtain", obtain)
+    monkeypatch.setattr("tokex_gguf.models.resolve.obtain", obtain)
     game._download("big.gguf")
     assert game._inbox.get() == NotDownloaded("the hub cannot be reached") and game._inbox.empty()

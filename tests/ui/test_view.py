@@ -336,7 +336,7 @@ def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:
 
 def test_a_notice_stands_in_place_of_the_legend() -> None:
     play = started().press(Action.LAYER, Action.REMOVE)
-    assert "the last prompt stays" in text(play)
+    assert "the only prompt stays" in text(play)
     assert "probability 0" not in text(play)
 
 
@@ -827,7 +827,7 @@ def test_the_probability_of_the_rows_in_sight_is_told(width: int, height: int) -
     for keys in ((), (Action.PAGE_DOWN, Action.PAGE_DOWN), (Action.BOTTOM,)):
         play.press(*keys)
         drawn = text(play, width, height)
-        (match,) = re.findall(r"to rank (\d+): ([\d.]+)%", drawn)
+        (match,) = re.findall(r"ranks 1–(\d+): ([\d.]+)%", drawn)
         last = int(match[0])
         shown = [int(rank) for rank in re.findall(r"^(?:.*│)? ?[·•›]? +(\d+) ␣. ", drawn, re.MULTILINE)]
         assert last == max(shown)

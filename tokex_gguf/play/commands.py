@@ -55,7 +55,7 @@ def _is_alone(session: Session) -> str:
 
 
 def _removes_nothing(session: Session) -> str:
-    return unread(session) or ("the last prompt stays" if len(session.game.prompts) == 1 else "")
+    return unread(session) or ("the only prompt stays" if len(session.game.prompts) == 1 else "")
 
 
 def _no_prompt(session: Session) -> str:
@@ -94,7 +94,7 @@ _COLON = Command(
     (":",),
     "Program",
     "commands",
-    "Find a command by its name, and do it.",
+    "Find a command by its name, and do it. A number looks at that token: :42.",
     footer=20,
     disabled=_never,
 )
@@ -245,7 +245,7 @@ _PLAYING: tuple[Command, ...] = (
         "Undo what was done last to the prompts: tokens appended or popped, prompts opened, edited or removed.",
         footer=38,
     ),
-    Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Do again what was undone last."),
+    Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Redo what was undone last."),
     Command(
         Action.CURSOR_BACK,
         cursor.step(-1),
@@ -298,7 +298,7 @@ _PLAYING: tuple[Command, ...] = (
         ("m",),
         "Look back",
         "jump",
-        "Look at the next place of high entropy: one of the highest tenth.",
+        "Look at the next place of high entropy, where the model was uncertain: one of the highest tenth.",
         footer=67,
     ),
     Command(
@@ -323,7 +323,7 @@ _PLAYING: tuple[Command, ...] = (
         ("B",),
         "Look back",
         "most",
-        "Look at the place of the highest entropy, #1, where the model was least sure. Press again for #2 and so on.",
+        "Look at the place of the highest entropy, #1, where the model was most uncertain. Again for #2 and so on.",
     ),
     Command(
         Action.FIND,
@@ -331,7 +331,7 @@ _PLAYING: tuple[Command, ...] = (
         ("f",),
         "Look back",
         "find",
-        "Find text in the prompt, and look at it. `:42` looks at token 42.",
+        "Find text in the prompt, and look at it.",
         footer=33,
     ),
     Command(
@@ -865,9 +865,16 @@ def _entries(screen: Screen) -> list[HelpEntry]:
 _HELP: tuple[Command, ...] = (
     Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
     Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
-    Command(Action.PAGE_UP, help_screen.scroll(-prompt.PAGE, _entries), ("pageup",), "Help", "page", "Ten lines up."),
     Command(
-        Action.PAGE_DOWN, help_screen.scroll(prompt.PAGE, _entries), ("pagedown",), "Help", "page", "Ten lines down."
+        Action.PAGE_UP, help_screen.scroll(-help_screen.PAGE, _entries), ("pageup",), "Help", "page", "Five lines up."
+    ),
+    Command(
+        Action.PAGE_DOWN,
+        help_screen.scroll(help_screen.PAGE, _entries),
+        ("pagedown",),
+        "Help",
+        "page",
+        "Five lines down.",
     ),
     Command(Action.TOP, help_screen.scroll(-prompt.ALL, _entries), ("home",), "Help", "top", "To the beginning."),
     Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, _entries), ("end",), "Help", "end", "To the end."),
@@ -897,11 +904,11 @@ SIGNS: tuple[tuple[str, str], ...] = (
     (
         "cut unlike the tokenizer",
         "You chose tokens that spell this text in another way than the tokenizer would. "
-        "That is no fault, but rare to the model.",
+        "That is not an error, but unusual for the model.",
     ),
     ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
     ("to 0.2", "What a bar of full length stands for, where that is not 1."),
-    ("to rank 30: 94 %", "The probability of all rows down to the last one in sight."),
+    ("ranks 1–30: 94 %", "The probability of all rows down to the last one in sight."),
     ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
     ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
     ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
@@ -1024,7 +1031,7 @@ def help_entries(kind: type[Screen]) -> list[HelpEntry]:
     topics = list(dict.fromkeys(command.topic for command in row.commands))
     commands = sorted(row.commands, key=lambda command: topics.index(command.topic))
     keys = [HelpEntry(command.topic, keys_of(command), command.help, command) for command in commands]
-    return [*keys, *(HelpEntry("What stands on the screen", sign, meaning) for sign, meaning in row.signs)]
+    return [*keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
 
 
 def help_found(screen: Help) -> list[HelpEntry]:

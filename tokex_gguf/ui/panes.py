@@ -395,7 +395,7 @@ def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str
         return ""
     likely = [index for index in seen if rows[index].rank == index + 1]
     last = max(likely, default=-1) + 1
-    return f"to rank {last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
+    return f"ranks 1–{last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
 
 
 def bar_scale(highest: float) -> float:

@@ -33,7 +33,7 @@ from tokex_gguf.values.tree import Node
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
     "d copies the prompt, w and s switch, e colours it",
-    "? shows and finds every key, ctrl+q quits and keeps all",
+    "? shows and finds every key, ctrl+q quits; all is saved",
 )
 """What a beginner needs, until the first key."""
 SMALLEST = (60, 16)
@@ -141,10 +141,11 @@ class View:
     def _greeted(self, session: Session, prompt: list[Line]) -> list[Line]:
         """The prompt, and what to do where there is room below it and nothing was done yet."""
         free = len(prompt) - self._prompt.used
-        if session.begun or free < len(GREETING) or not isinstance(session.screen, Play):
+        told = GREETING[-free:] if free else ()
+        if session.begun or not told or not isinstance(session.screen, Play):
             return prompt
         width = width_of(prompt[0])
-        return [*prompt[: -len(GREETING)], *(fit([("class:dim", line)], width) for line in GREETING)]
+        return [*prompt[: -len(told)], *(fit([("class:dim", line)], width) for line in told)]
 
 
 def shown(session: Session) -> Shown:
@@ -208,10 +209,12 @@ def _too_small(width: int, height: int) -> list[Line]:
 def _help(screen: Help, width: int, height: int) -> list[Line]:
     entries = help_found(screen)
     if not entries:
-        return _filled([[("class:dim", " nothing here has this")]], width, height)
+        return _filled([[("class:dim", " no match")]], width, height)
     lines, selected = help_lines(entries, width, screen.entry)
     inside = window(selected, len(lines), height)
     shown = [lines[index] for index in inside]
+    if inside.start:
+        shown[0] = [("class:dim", "   ↑ more")]
     if inside.stop < len(lines):
         shown[-1] = [("class:dim", "   ↓ more")]
     return _filled(shown, width, height)
@@ -347,7 +350,7 @@ def second_line(session: Session, width: int) -> Line:
             important = 8 if cursor is None else 4
             told = f"cut unlike the tokenizer from token {tip.differs + 1} on"
             if width >= WIDE and cursor is None:
-                told += ": no fault, but rare to the model"
+                told += ": not an error, but unusual for the model"
             parts.append((important, [("class:dim", told)]))
         if cursor is not None:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)

@@ -12,6 +12,8 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import TextField
 
+PAGE = 5
+"""Entries that the page keys move by. They have two lines or three each, and none may be passed unseen."""
 LONGEST = 40
 """Characters that can be filtered by: a longer text is one that was meant for somewhere else."""
 
@@ -46,7 +48,7 @@ def typed(entries: Entries) -> Callable[[Session, str], Outcome]:
         if text == "?" and not screen.line.text:
             return close(session)
         if "\n" in text or len(screen.line.text + text) > LONGEST:
-            return keep_pasted(session, text, "text is not wanted here: Esc goes back"), []
+            return keep_pasted(session, text, "too long to look for"), []
         return _changed(session, screen.line.typed(text), entries)
 
     return go
@@ -96,7 +98,7 @@ def run(entries: Entries) -> Handler:
     return go
 
 
-NOTHING = "nothing in the help has this: Esc shows all of it"
+NOTHING = "no match: Esc shows all of the help"
 
 
 def _screen(session: Session) -> Help:

@@ -222,7 +222,7 @@ def remove(session: Session) -> Outcome:
 def remove_at(session: Session, index: int) -> Outcome:
     """Removes a prompt. The active one stays active, unless it is this one."""
     if len(session.game.prompts) == 1:
-        return replace(session, notice="the last prompt stays"), []
+        return replace(session, notice="the only prompt stays"), []
     prompts, active = session.game.prompts, session.game.active
     removed = (*session.game.removed, (index, prompts[index]))[-100:]
     prompts = prompts[:index] + prompts[index + 1 :]

@@ -128,7 +128,7 @@ def _again(session: Session, typing: TypingScreen) -> Session:
         line = EMPTY.typed(before.texts[-1])
     if line.text and kind in (Search, Find):
         # Another search is rarely the old one with more behind it.
-        line, told = replace(line, selected=True), "typing replaces the text from before; ctrl+u clears it"
+        line, told = replace(line, selected=True), "typing replaces it; ctrl+u clears it"
     elif line.text:
         told = "the text typed before is back: ctrl+u clears it"
     return replace(session, screen=replace(typing, line=line), notice=told)

@@ -129,7 +129,7 @@ def unfold(session: Session) -> Outcome:
 def sort(session: Session) -> Outcome:
     """Sorts the branches by the other quantity."""
     if session.order is Order.RECENT:
-        return replace(session, order=Order.LIKELY, notice="where paths part, the likeliest is the last one"), []
+        return replace(session, order=Order.LIKELY, notice="at each fork, the likeliest is the last"), []
     return replace(session, order=Order.RECENT, notice="where paths part, the latest is the last one"), []
 
 

@@ -42,20 +42,20 @@ def undo(session: Session) -> Outcome:
     if not past:
         return replace(session, notice="there is nothing to undo"), []
     changed = Undo(past[:-1], (*undone, _places(session.game)))
-    return _turned(session, past[-1], changed, f"undone, {_more(len(past) - 1)}; U does it again")
+    return _turned(session, past[-1], changed, f"undone{_more(len(past) - 1)}; U redoes it")
 
 
 def redo(session: Session) -> Outcome:
-    """What was undone last is done again."""
+    """Redoes what was undone last."""
     past, undone = session.game.undo.past, session.game.undo.undone
     if not undone:
-        return replace(session, notice="there is nothing to do again"), []
+        return replace(session, notice="there is nothing to redo"), []
     changed = Undo((*past, _places(session.game)), undone[:-1])
-    return _turned(session, undone[-1], changed, f"done again, {_more(len(undone) - 1)}")
+    return _turned(session, undone[-1], changed, f"redone{_more(len(undone) - 1)}")
 
 
 def _more(count: int) -> str:
-    return f"{count} more" if count else "that was all"
+    return f" ({count} more)" if count else ""
 
 
 def _places(game: Game) -> Places:
