@@ -108,6 +108,9 @@ def test_doctor_on_a_sound_machine(home: Path, model_path: Path) -> None:
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line and not line.startswith(" "))
     assert told["threads"].startswith(f"{default_threads()} of {os.cpu_count()} processors")
     assert "llama-cpp-python 0.3.36" in told["packages"]
+    assert re.match(r"\d+\.\d+\.\d+\S* \(\S+\), CPU code ", told["llama.cpp"])
+    assert re.search(r"; in use: \w+", told["processor"]) and "OPENMP" not in told["processor"]
+    assert re.search(r"processors, (without )?OpenMP; GPU ", told["threads"])
     assert told["model"] == str(home / "work" / "models" / "here.gguf")
     assert "llama Q4_1, 98 MB; 4,096 tokens take 94 MB" in done.stdout
     assert told["environment"] == "HF_TOKEN: set"

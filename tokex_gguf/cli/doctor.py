@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import textwrap
@@ -36,7 +37,8 @@ SETTINGS = (
     "OLLAMA_MODELS",
 )
 """Environment variables that change where models are looked for."""
-_FEATURES = ("AVX2", "AVX512", "AMX_INT8", "FMA", "NEON", "SVE", "OPENMP", "CUDA", "METAL", "VULKAN", "REPACK")
+_FEATURE = re.compile(r"(\w+) = 1\b")
+"""A thing that llama.cpp was built to use, as it tells it itself."""
 
 
 @dataclass(slots=True)
@@ -99,10 +101,13 @@ def _engine(report: Report) -> None:
         lines = done.stderr.strip().splitlines()
         report.wrong(f"llama-cpp-python cannot be used ({lines[-1] if lines else 'no answer'}): install it anew")
         return
-    features = {name for name in _FEATURES if f"{name} = 1" in about["system"]}
-    report.tell("processor", f"{machine.processor()}; built for {', '.join(sorted(features)) or 'no special features'}")
+    features = _FEATURE.findall(about["system"])
+    pool = "OpenMP" if "OPENMP" in features else "without OpenMP"
     gpu = "can be used: --gpu-layers" if about["gpu"] else "not built in"
-    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors; GPU {gpu}")
+    used = ", ".join(name for name in features if name != "OPENMP") or "no special features"
+    report.tell("llama.cpp", about["build"])
+    report.tell("processor", f"{machine.processor()}; in use: {used}")
+    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors, {pool}; GPU {gpu}")
 
 
 def _memory(report: Report) -> None:

@@ -12,12 +12,13 @@ PATIENCE = 2
 
 
 def about() -> None:
-    """Prints what llama.cpp was built with, and the threads it would get, as one JSON object."""
+    """Prints which llama.cpp this is, what it was built with, and the threads it would get, as one JSON object."""
     import json
 
     from tokex_gguf.engine.worker import llama
 
-    print(json.dumps({"system": llama.built_for(), "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
+    about = {"build": llama.build(), "system": llama.built_for()}
+    print(json.dumps({**about, "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
 
 
 def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:

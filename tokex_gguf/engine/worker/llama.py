@@ -27,7 +27,7 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import numpy as np
 
-from tokex_gguf.engine.worker import deep
+from tokex_gguf.engine.worker import deep, ggml
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.threads import Pace
@@ -55,6 +55,11 @@ def _alone(package: str) -> Iterator[None]:
 
 with _alone("llama_cpp"):
     from llama_cpp import llama_cpp
+
+_GGML: ctypes.CDLL | None = llama_cpp._lib if sys.platform != "win32" else None
+"""The library's functions that llama_cpp has no names for, where they can be called."""
+PLUG_INS = _GGML is not None and ggml.load_backends(_GGML, llama_cpp._base_path)
+"""Whether what computes was loaded as a plug-in."""
 
 BATCH = 48
 """Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
@@ -184,6 +189,18 @@ def _allowed(threads: int) -> int:
 def built_for() -> str:
     """What the processor offers and llama.cpp was built to use, in its own words."""
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
+
+
+def build() -> str:
+    """Which llama.cpp this is, and where its code for the processor comes from."""
+    version = str(llama_cpp.llama_version().decode())
+    if _GGML is None:
+        return version
+    version = f"{version} ({ggml.commit(_GGML)})"
+    if not PLUG_INS:
+        return f"{version}, CPU code compiled in"
+    count = len(list(llama_cpp._base_path.glob("libggml-cpu*")))
+    return f"{version}, CPU code from {ggml.cpu_library(_GGML).name}, one of {count}"
 
 
 def arithmetic(gpu_layers: int, *, repack: bool) -> str:
