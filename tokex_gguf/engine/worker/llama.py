@@ -56,11 +56,6 @@ def _alone(package: str) -> Iterator[None]:
 with _alone("llama_cpp"):
     from llama_cpp import llama_cpp
 
-_GGML: ctypes.CDLL | None = llama_cpp._lib if sys.platform != "win32" else None
-"""The library's functions that llama_cpp has no names for, where they can be called."""
-PLUG_INS = _GGML is not None and ggml.load_backends(_GGML, llama_cpp._base_path)
-"""Whether what computes was loaded as a plug-in."""
-
 BATCH = 48
 """Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
 vocabulary.
@@ -140,6 +135,12 @@ def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
 
 _LOG_CALLBACK = llama_cpp.llama_log_callback(_log)
 """Kept for the process's life: llama.cpp keeps only the address."""
+llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
+
+_GGML: ctypes.CDLL | None = llama_cpp._lib if sys.platform != "win32" else None
+"""The library's functions that llama_cpp has no names for, where they can be called."""
+PLUG_INS = _GGML is not None and ggml.load_backends(_GGML, llama_cpp._base_path)
+"""Whether what computes was loaded as a plug-in."""
 
 _FTYPES = {
     value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
