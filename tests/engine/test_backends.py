@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from llama_cpp import llama_cpp
 
+from tests.conftest import Loader
 from tokex_gguf.engine import process
+from tokex_gguf.engine.worker import ggml
 from tokex_gguf.engine.worker.ggml import cpu_library, load_backends
-from tokex_gguf.engine.worker.llama import PLUG_INS
+from tokex_gguf.engine.worker.llama import PLUG_INS, Entry
 
 
 class Ggml:
@@ -30,30 +32,42 @@ class Ggml:
         self._count += self._plug_ins
 
 
-def load(ggml: Any) -> bool:
-    return load_backends(ggml, Path("/package/lib"))
+def loaded(library: Any) -> bool:
+    return load_backends(library, Path("/package/lib"))
 
 
 def test_what_is_compiled_in_needs_no_plug_ins() -> None:
-    ggml = Ggml(1, 1)
-    assert not load(ggml) and ggml.looked_in == []
+    library = Ggml(1, 1)
+    assert not loaded(library) and library.looked_in == []
 
 
 def test_plug_ins_are_those_of_the_packages_folder() -> None:
-    ggml = Ggml(0, 1)
-    assert load(ggml) and ggml.looked_in == [os.fsencode(Path("/package/lib"))]
+    library = Ggml(0, 1)
+    assert loaded(library) and library.looked_in == [os.fsencode(Path("/package/lib"))]
 
 
 def test_without_any_the_engine_cannot_be_imported() -> None:
     """Else llama.cpp would look in the current folder when the model is loaded."""
     with pytest.raises(ImportError, match="no plug-in for this processor in"):
-        load(Ggml(0, 0))
+        loaded(Ggml(0, 0))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ggml is another library there")
 def test_the_import_leaves_nothing_to_look_for() -> None:
-    ggml: ctypes.CDLL = llama_cpp._lib
-    assert ggml.ggml_backend_reg_count() > 0
+    library: ctypes.CDLL = llama_cpp._lib
+    assert library.ggml_backend_reg_count() > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="ggml is another library there")
+def test_a_pool_of_threads_changes_no_number(load: Loader) -> None:
+    def logits(*, pool: bool) -> list[float]:
+        llama = load(256)
+        if pool:
+            ggml.attach(llama_cpp._lib, llama._context, ggml.thread_pool(llama_cpp._lib, 2))
+        path = llama.vocabulary.tokenize("The capital of France is", parse_special=False)
+        return [float(x) for x in llama.decode([Entry(token, 0, at, True) for at, token in enumerate(path)])[-1]]
+
+    assert logits(pool=True) == logits(pool=False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ggml is another library there")

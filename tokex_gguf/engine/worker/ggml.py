@@ -1,4 +1,4 @@
-"""ggml's functions that llama_cpp has no names for: plug-ins and the build.
+"""ggml's functions that llama_cpp has no names for: plug-ins, the build, and threads that stay.
 
 They are called through the handle of llama.cpp's library: opened by its own path, ggml could be there twice.
 Not on Windows, where a library's handle has its own functions only.
@@ -7,6 +7,9 @@ Not on Windows, where a library's handle has its own functions only.
 import ctypes
 import os
 from pathlib import Path
+
+AWAKE = 100
+"""How long ggml's own threads wait awake for the next decode, in its measure."""
 
 
 def load_backends(ggml: ctypes.CDLL, folder: Path) -> bool:
@@ -52,3 +55,34 @@ def _of_cpu(ggml: ctypes.CDLL, name: bytes) -> ctypes.c_void_p:
     ggml.ggml_backend_reg_by_name.restype = ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
     cpu = ctypes.c_void_p(ggml.ggml_backend_reg_by_name(b"CPU"))
     return ctypes.c_void_p(ggml.ggml_backend_reg_get_proc_address(cpu, name))
+
+
+class _PoolParams(ctypes.Structure):
+    """`ggml_threadpool_params`."""
+
+    _fields_ = (
+        ("cpumask", ctypes.c_bool * 512),
+        ("n_threads", ctypes.c_int),
+        ("prio", ctypes.c_int),
+        ("poll", ctypes.c_uint32),
+        ("strict_cpu", ctypes.c_bool),
+        ("paused", ctypes.c_bool),
+    )
+
+
+def thread_pool(ggml: ctypes.CDLL, threads: int) -> ctypes.c_void_p:
+    """Threads to decode with, for the process's life, which wait awake for a while after each decode.
+
+    Only where ggml was built without OpenMP, which keeps threads itself. Without either, ggml starts
+    threads for each decode and ends them after it.
+    """
+    params = _PoolParams()
+    ggml.ggml_threadpool_params_init(ctypes.byref(params), threads)
+    params.poll = AWAKE
+    new = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(_of_cpu(ggml, b"ggml_threadpool_new").value or 0)
+    return ctypes.c_void_p(new(ctypes.addressof(params)))
+
+
+def attach(ggml: ctypes.CDLL, context: int, pool: ctypes.c_void_p) -> None:
+    """Lets a context decode with a pool of threads."""
+    ggml.llama_attach_threadpool(ctypes.c_void_p(context), pool, pool)

@@ -401,6 +401,8 @@ class Llama:
         self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads)
+        own = _GGML is not None and "OPENMP = 1" not in built_for()
+        self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._logits_at = 0
@@ -491,6 +493,8 @@ class Llama:
             # sequences half moved: nothing could be kept. So there a batch is finished.
             if self.can_cut:
                 llama_cpp.llama_set_abort_callback(context, self._abort.callback, self._abort.data)
+            if _GGML and self._pool:
+                ggml.attach(_GGML, context, self._pool)
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
             self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
