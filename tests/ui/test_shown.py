@@ -144,7 +144,7 @@ def shelve(path: Path, share: float) -> Shelf:
     pieces = {token: model.vocabulary.piece(token) for token in range(model.vocabulary.size)}
     shown = [token for token, piece in pieces.items() if chance.random() < share or awkward(piece.data, share)]
     settings = Settings("x", GgufFile(str(path)), lookahead=0, tokens_to_show=TOGETHER)
-    session = Session(Game(settings, model=loaded(model, path), context=model.cells))
+    session = Session(Game(settings, model=loaded(model, path), context=model.cells), begun=True)
     session.game.pieces.update({token: pieces[token] for token in shown})
     prompts = []
     for start in range(0, len(shown), TOGETHER):
@@ -181,9 +181,11 @@ def loaded(model: Llama, path: Path) -> Loaded:
 
 # --- what comes through the wire
 
-ORDERS = re.compile(rb"\x1b\[\??[0-9;]*[A-HJKhlmnt]|\x1b\[[0-9]* ?q|\x1b\([B0]|\x1b[=>78]|\x08|[\r\n]")
-"""How the program moves the cursor, colours, and switches modes. What a token might slip in among them changes the
-picture, which is compared as well."""
+ORDERS = re.compile(
+    rb"\x1b\]11;\?\x1b\\|\x1b\[c|\x1b\[\??[0-9;]*[A-HJKhlmnt]|\x1b\[[0-9]* ?q|\x1b\([B0]|\x1b[=>78]|\x08|[\r\n]"
+)
+"""How the program moves the cursor, colours, switches modes, and asks for the background. What a token might slip in
+among them changes the picture, which is compared as well."""
 
 
 def only_text(raw: bytes) -> None:
@@ -195,7 +197,7 @@ def only_text(raw: bytes) -> None:
 
 def meant(session: Session) -> list[str]:
     """The lines between header and status, as they are to stand on the screen."""
-    lines = View().screen(session, COLUMNS, ROWS)[1:-3]
+    lines = View().screen(session, COLUMNS, ROWS)[1:-4]
     return [normal("".join(text for _, text in line)) for line in lines]
 
 
