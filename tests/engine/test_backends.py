@@ -63,9 +63,8 @@ def test_a_pool_of_threads_changes_no_number(load: Loader) -> None:
     def logits(*, pool: bool) -> list[float]:
         llama = load(256)
         if pool:
-            threads = ggml.thread_pool(llama_cpp._lib, 2)
-            assert threads is not None
-            ggml.attach(llama_cpp._lib, llama._context, threads)
+            assert llama._context
+            ggml.attach(llama_cpp._lib, llama._context, ggml.thread_pool(llama_cpp._lib, 2))
         path = llama.vocabulary.tokenize("The capital of France is", parse_special=False)
         return [float(x) for x in llama.decode([Entry(token, 0, at, True) for at, token in enumerate(path)])[-1]]
 
