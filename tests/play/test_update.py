@@ -235,7 +235,7 @@ def test_remove_never_takes_the_last() -> None:
     assert (len(play.session.game.prompts), play.session.game.active) == (1, 0)
     play.press(Action.REMOVE)
     assert len(play.session.game.prompts) == 1
-    assert "last prompt" in play.session.notice
+    assert "only prompt" in play.session.notice
 
 
 def test_going_back_to_a_removed_path_decodes_nothing() -> None:
