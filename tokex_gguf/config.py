@@ -63,7 +63,7 @@ class Display:
     """[display]"""
 
     tokens_to_show: int = field(default=30, metadata={"range": (1, 1000)})
-    """Rows of the table."""
+    """Rows of the table; more where the screen has room, up to 100."""
     theme: str = field(default="auto", metadata={"choices": ("auto", "dark", "light")})
     """The terminal's background; auto: as COLORFGBG says, else as the terminal answers, else dark."""
     palette: str = field(default="standard", metadata={"choices": ("standard", "colour-blind", "monochrome")})

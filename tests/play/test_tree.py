@@ -277,6 +277,19 @@ def test_a_removed_prompt_that_comes_back_brings_its_line_back() -> None:
     assert len(said(play)) == 3 and not play.session.game.pruned
 
 
+def test_undoing_brings_the_line_of_any_prompt_back_and_not_only_of_the_active_one() -> None:
+    play = forked(2).press(Action.TREE, Action.UP, Action.OPEN, Action.PREVIOUS)
+    play.press(Action.PROMPTS, Action.DOWN, Action.REMOVE, Action.CLOSE)
+    assert len(play.session.game.prompts) == 1
+    play.press(Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE, Action.CLOSE)
+    assert len(play.session.game.pruned) == 1
+    play.press(Action.UNDO)
+    assert len(play.session.game.prompts) == 2 and play.session.game.active == 0
+    assert not play.session.game.pruned, "an open prompt stands there"
+    tips = {prompt.tip for prompt in play.session.game.prompts}
+    assert tips <= {line.branch.end for line in tree.tree_lines(play.press(Action.TREE).session).lines}
+
+
 def test_pruned_lines_come_back_one_after_the_other_the_latest_first() -> None:
     play = forked(5).press(Action.TREE, Action.TOP, Action.DOWN)
     for _ in range(3):

@@ -142,22 +142,26 @@ _ERASING: tuple[Command, ...] = (
     ),
 )
 
-_LEAVING: tuple[Command, ...] = (
-    Command(
-        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
-    ),
-    Command(
-        Action.CLOSE,
-        text_entry.close,
-        ("escape",),
-        "Program",
-        "back",
-        "Go back; nothing is changed, and the text comes back the next time.",
-        footer=99,
-    ),
-    *_EVERYWHERE,
-)
-"""The end of a text that is typed."""
+
+def _leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Command, ...]:
+    """The end of a text that is typed."""
+    return (
+        Command(
+            Action.HELP,
+            help_screen.open_help,
+            ("f1",),
+            "Program",
+            "help",
+            "Show these keys.",
+            footer=60,
+            disabled=_never,
+        ),
+        Command(Action.CLOSE, close, ("escape",), "Program", label, sentence, footer=99),
+        *_EVERYWHERE,
+    )
+
+
+_LEAVING = _leaving(text_entry.close, "Go back; nothing is changed, and the text comes back the next time.")
 
 
 def _rows(move: Callable[[int], Handler], *, letters: bool = True) -> tuple[Command, ...]:
@@ -699,19 +703,7 @@ _TREE_SEARCHING: tuple[Command, ...] = (
     *_rows(tree.select_found, letters=False),
     Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
     *_ERASING,
-    Command(
-        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
-    ),
-    Command(
-        Action.CLOSE,
-        tree.leave_search,
-        ("escape",),
-        "Program",
-        "tree",
-        "Go back to the whole tree, with the line selected that was found.",
-        footer=99,
-    ),
-    *_EVERYWHERE,
+    *_leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
 )
 
 _PROMPTS: tuple[Command, ...] = (
@@ -805,19 +797,7 @@ _NEW_PROMPT: tuple[Command, ...] = (
     ),
     *_CARET,
     *_ERASING,
-    Command(
-        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
-    ),
-    Command(
-        Action.CLOSE,
-        lists.leave_new,
-        ("escape",),
-        "Program",
-        "back",
-        "Go back to the list; the text comes back the next time.",
-        footer=99,
-    ),
-    *_EVERYWHERE,
+    *_leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
 )
 
 _PROMPT_NAME: tuple[Command, ...] = (
@@ -831,13 +811,7 @@ _PROMPT_NAME: tuple[Command, ...] = (
         footer=90,
     ),
     *_ERASING,
-    Command(
-        Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60, disabled=_never
-    ),
-    Command(
-        Action.CLOSE, lists.leave_name, ("escape",), "Program", "back", "Go back; the name stays as it was.", footer=99
-    ),
-    *_EVERYWHERE,
+    *_leaving(lists.leave_name, "Go back; the name stays as it was."),
 )
 
 _MODELS: tuple[Command, ...] = (
@@ -944,9 +918,7 @@ _COMMANDING: tuple[Command, ...] = (
     ),
     Command(Action.ENTER, command_line.run(_of), ("enter",), "Commands", "do", "Do the selected command.", footer=90),
     *_ERASING,
-    Command(Action.HELP, help_screen.open_help, ("f1",), "Program", "help", "Show these keys.", footer=60),
-    Command(Action.CLOSE, command_line.close, ("escape",), "Program", "back", "Go back; nothing is done.", footer=99),
-    *_EVERYWHERE,
+    *_leaving(command_line.close, "Go back; nothing is done."),
 )
 
 SCREENS: dict[type[Screen], ScreenRow] = {

@@ -32,7 +32,7 @@ def update(session: Session, message: Message) -> Outcome:
             session = replace(session, confirm=None)  # the question does not stand there any more
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
-        session = visited(session)
+        session = visited(before, session)
     for more in (look_ahead, check, downloads.begin):
         session, further = more(session)
         effects = effects + further

@@ -80,6 +80,8 @@ class Lines:
         self.outline = outline
         self.lines: Sequence[Line] = _lines(outline, order, folded)
         self._rows = {line.branch.end: row for row, line in enumerate(self.lines)}
+        self.found_last: tuple[str, tuple[Found, ...]] | None = None
+        """What was searched for last, and found."""
 
     def row(self, node: Node) -> int:
         """The row of the line with a token; where that is folded away, of the one that hides it; else the first."""
@@ -188,21 +190,17 @@ def searchable(text: str) -> str:
     return text.translate(_BLANKS).lower()
 
 
-_found_last: list[tuple[Lines, str, tuple[Found, ...]]] = []
-
-
 def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Found, ...]:
     """The lines whose text has what is wanted, also where that begins before them. The same search costs nothing.
 
     `text` gives the text of a branch, and is asked once for each.
     """
     wanted = searchable(wanted)
-    for before, sought, known in _found_last:
-        if before is lines and sought == wanted:
-            return known
+    if lines.found_last and lines.found_last[0] == wanted:
+        return lines.found_last[1]
     places = _places(lines.outline, wanted, text) if wanted else dict.fromkeys(lines.outline.branches, 0)
     rows = tuple(Found(line.branch, places[line.branch]) for line in lines.lines if line.branch in places)
-    _found_last[:] = [(lines, wanted, rows)]
+    lines.found_last = wanted, rows
     return rows
 
 

@@ -44,7 +44,7 @@ def step(direction: int) -> Callable[[Session], Outcome]:
     return go
 
 
-def begin_anew(session: Session) -> Session:
+def back_to_origin(session: Session) -> Session:
     """The session in which one looks where one looked before."""
     screen = session.on(Find)
     if screen is None or screen.tip is not session.game.prompt.tip:

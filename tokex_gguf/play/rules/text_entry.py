@@ -42,7 +42,7 @@ def _unavailable(session: Session) -> str:
 def close(session: Session) -> Outcome:
     """Leaves what is typed, for the next time; nothing else is changed."""
     typing = session.on(TypingScreen)
-    session, effects = ask(put_aside(find.begin_anew(session)))
+    session, effects = ask(put_aside(find.back_to_origin(session)))
     if typing and history(session, type(typing)).unfinished:
         session = replace(session, notice=f"the text is kept: {BRINGS_BACK[type(typing)]} brings it back")
     return session, effects

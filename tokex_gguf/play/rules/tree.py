@@ -168,11 +168,14 @@ def graft(session: Session) -> Outcome:
     return replace(_at(session, branch.end), notice=f"{_counted(branch.paths)} brought back"), []
 
 
-def visited(session: Session) -> Session:
-    """Notes in the tree where the active prompt is; what was pruned there is so no more."""
-    tip = session.game.prompt.tip
-    tip.visit()
-    pruned = tuple(node for node in session.game.pruned if not tip.descends_from(node))
+def visited(before: Session, session: Session) -> Session:
+    """Notes in the tree where the active prompt is. What was pruned where a prompt is now is so no more."""
+    session.game.prompt.tip.visit()
+    if not session.game.pruned or session.game.prompts is before.game.prompts:
+        return session
+    known = {prompt.tip for prompt in before.game.prompts}
+    new = [prompt.tip for prompt in session.game.prompts if prompt.tip not in known]
+    pruned = tuple(node for node in session.game.pruned if not any(tip.descends_from(node) for tip in new))
     return session if pruned == session.game.pruned else replace(session, game=replace(session.game, pruned=pruned))
 
 
