@@ -1,9 +1,13 @@
 """An engine made of arithmetic: answers requests as the real one would, at once and exactly."""
 
 import math
+from array import array
+from collections.abc import Iterable
 from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
+    Applied,
+    Apply,
     Check,
     Checked,
     Continue,
@@ -20,6 +24,8 @@ from tokex_gguf.engine.protocol import (
     Pong,
     Reply,
     Request,
+    Roll,
+    Rolled,
     Search,
     Tokenize,
     Tokenized,
@@ -29,11 +35,15 @@ from tokex_gguf.play.messages import Begin, Effect, Heard, Message, Send
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
+from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.path_text import PathText
+from tokex_gguf.values.samplers import Kind
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
 
 VOCAB = 64
 PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}
@@ -102,6 +112,63 @@ def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
     return Heard(session.game.address, message) if isinstance(message, Reply | EngineDied) else message
 
 
+def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[int, int], list[Stage]]:
+    """Each token's chance, the stage that cut it, and the record of the stages: top-k, min-p and temperature alone."""
+    scores = dict(enumerate(logits(path)))
+    alive, cut, stages = ranked(path), dict.fromkeys(scores, KEPT), []
+    chain = lens.chain.samplers if isinstance(lens, Sampled) else ()
+    for number, sampler in enumerate(chain):
+        value, before = sampler.values[0], alive
+        if sampler.kind is Kind.TOP_K:
+            alive = alive[: int(value)]
+        elif sampler.kind is Kind.MIN_P:
+            alive = [token for token in alive if scores[token] >= scores[alive[0]] + math.log(value)]
+        elif sampler.kind is Kind.TEMPERATURE:
+            scores = {token: score / value for token, score in scores.items()}
+        for token in set(before) - set(alive):
+            cut[token] = number
+        mass = sum(math.exp(logprobs(path)[token]) for token in alive)
+        stages.append(Stage(len(alive), mass, entropy_of(softmax(scores, alive).values())))
+    return softmax(scores, alive), cut, stages
+
+
+def softmax(scores: dict[int, float], alive: list[int]) -> dict[int, float]:
+    weights = {token: math.exp(scores[token] - scores[alive[0]]) for token in alive}
+    return {token: weight / sum(weights.values()) for token, weight in weights.items()}
+
+
+def entropy_of(probabilities: Iterable[float]) -> float:
+    return -sum(value * math.log2(value) for value in probabilities if value)
+
+
+def applied(request: Apply) -> Applied:
+    finals, cut, stages = left(request.path, request.lens)
+    tokens = dict.fromkeys([*ranked(request.path)[: request.top], *request.tokens])
+    rows = (
+        array("i", tokens),
+        array("d", [finals.get(token, 0.0) for token in tokens]),
+        array("b", [cut[token] for token in tokens]),
+    )
+    mass = sum(math.exp(logprobs(request.path)[token]) for token in finals)
+    entropy = entropy_of(finals.values())
+    view = View(len(finals), mass, entropy, 1.0, tuple(stages), Standing.FREE, -1, *rows)
+    return Applied(request.request, view, PIECES, 0, 0.001)
+
+
+def rolled(request: Roll) -> Rolled:
+    finals, _, _ = left(request.path, request.lens)
+    draws, verdicts = [], []
+    for number in numbers(request.seed, request.path, request.first, request.count):
+        low = 0.0
+        for token, final in sorted(finals.items(), key=lambda one: (-one[1], one[0])):
+            if number < low + final or low + final > 0.999999:
+                draws.append(Draw(token, number, low, low + final))
+                verdicts.append(Verdict(final, KEPT))
+                break
+            low += final
+    return Rolled(request.request, draws, verdicts, PIECES, 0, 0.001)
+
+
 class Play:
     """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
 
@@ -166,6 +233,10 @@ class Play:
             self.lookaheads += len(request.tokens)
             answers = [distribution([*request.path, token], request.top) for token in request.tokens]
             return LookaheadDone(request.request, request.tokens, answers, PIECES)
+        if isinstance(request, Apply):
+            return applied(request)
+        if isinstance(request, Roll):
+            return rolled(request)
         return None
 
 

@@ -383,13 +383,13 @@ def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(load: Loader
 def test_logits_of_a_path_that_is_not_kept_cost_one_token(load: Loader, natalia: list[int]) -> None:
     evaluator = Evaluator(load())
     list(evaluator.evaluate(natalia, 0, 1))
-    row, decoded = evaluator.logits(natalia)
-    assert decoded == 0 and row.shape == (49152,)
-    assert [evaluator.logits(natalia[:-back])[1] for back in range(1, 40)] == [0] * 39
-    row, decoded = evaluator.logits(natalia[:60])
+    row, decoded = evaluator.row(natalia)
+    assert decoded == 0 and row.logits.shape == (49152,)
+    assert [evaluator.row(natalia[:-back])[1] for back in range(1, 40)] == [0] * 39
+    row, decoded = evaluator.row(natalia[:60])
     assert decoded == 1
-    again, decoded = evaluator.logits(natalia[:60])
-    assert decoded == 0 and np.array_equal(row, again)
+    again, decoded = evaluator.row(natalia[:60])
+    assert decoded == 0 and np.array_equal(row.logits, again.logits)
 
 
 def test_what_goes_on_from_a_text_is_tokenised_as_it_stands(load: Loader) -> None:
@@ -414,7 +414,7 @@ def test_a_search_finds_every_token_with_the_text_and_the_id(load: Loader) -> No
 
 
 def test_a_search_gives_true_ranks(load: Loader, natalia: list[int]) -> None:
-    row, _ = Evaluator(load()).logits(natalia)
+    row = Evaluator(load()).row(natalia)[0].logits
     among = np.arange(0, 49152, 7)
     best = likeliest(row, among, 12).tolist()
     assert best == sorted(among.tolist(), key=lambda token: (-row[token], token))[:12]

@@ -331,8 +331,8 @@ def test_a_search_of_a_vocabulary_larger_than_all_kept_rows_ends(
 ) -> None:
     monkeypatch.setattr(logits_cache, "BYTES", 1000)
     small = Evaluator(evaluator._model)
-    row, decoded = small.logits([5, 6, 7])
-    assert decoded and row.shape == (small._model.vocabulary.size,)
+    row, decoded = small.row([5, 6, 7])
+    assert decoded and row.logits.shape == (small._model.vocabulary.size,)
 
 
 # --- what the engine's process has

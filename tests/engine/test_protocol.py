@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    Applied,
+    Apply,
     Capability,
     Chat,
     Check,
@@ -30,6 +33,8 @@ from tokex_gguf.engine.protocol import (
     Ping,
     Pong,
     ProtocolError,
+    Roll,
+    Rolled,
     Search,
     Stop,
     Tokenize,
@@ -37,10 +42,33 @@ from tokex_gguf.engine.protocol import (
     decode,
     encode,
 )
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import RAW, Sampled
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.view import Draw, Stage, Standing, Verdict, View
 
 ANSWER = Distribution.of(12.25, [5, 0, 2**31 - 1], [-0.1, -2.5, -700.125])
+
+LENS = Sampled(
+    Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.7)), ((3, -math.inf), (5, 1.5)), ("\n", "é")),
+    Constraint(ConstraintKind.REGEX, "[0-9]+\n"),
+    12,
+)
+VIEW = View(
+    2,
+    0.5,
+    1.25,
+    0.75,
+    (Stage(3, 0.75, 2.0), Stage(2, 0.5, 1.25, "undefined")),
+    Standing.COMPLETE,
+    -1,
+    array("i", [5, 7, 9]),
+    array("d", [0.75, 0.25, 0.0]),
+    array("b", [-1, -1, 1]),
+    {9: Taken(-3.5, 140)},
+)
 
 EXAMPLES: list[Message] = [
     Load("/a b/ü\n.gguf", 4096, 8),
@@ -69,6 +97,15 @@ EXAMPLES: list[Message] = [
     Checked(8, None),
     LookaheadDone(5, [3], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
     Continued(6, [2], [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
+    Evaluate(8, [1, 2, 3], 1, 30, lens=LENS),
+    Evaluated(10, 3, [ANSWER], [Taken(-1.5, 2)], {}, 0, 0.0, 2048, [Verdict(0.25, -1, 0.5)]),
+    Continue(6, [1, 2], 30, LENS, 2**32 - 1),
+    Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7),
+    Apply(9, [1, 2], LENS, [5, 7], 100),
+    Applied(9, VIEW, {7: Piece(b"x")}, 1, 0.5),
+    Roll(9, [1, 2], LENS, 42, 0, 100),
+    Roll(9, [1, 2], RAW, 42, 2**32, 1),
+    Rolled(9, [Draw(7, 0.5, 0.25, 0.75)], [Verdict(0.5, -1)], {}, 0, 0.0),
     Ping(),
     Pong(),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, capabilities=frozenset({Capability.BATCHES})),
@@ -239,7 +276,7 @@ def test_nothing_taken(taken: Any) -> None:
         decode(evaluated(taken=taken))
 
 
-@pytest.mark.parametrize("missing", [field.name for field in fields(Evaluated)])
+@pytest.mark.parametrize("missing", [field.name for field in fields(Evaluated) if field.name != "verdicts"])
 def test_missing_field(missing: str) -> None:
     values = json.loads(evaluated())[1]
     del values[missing]

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
 from tests import fake
 from tests.fake import OTHER, Play, on, started
+from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
 from tokex_gguf.models.memory import Fit
@@ -22,15 +24,20 @@ from tokex_gguf.play.purposes import (
     ForEvaluation,
     ForLookahead,
     ForNewPrompt,
+    ForRoll,
     ForScore,
     ForSearch,
     ForStart,
+    ForVerdicts,
+    ForView,
     Purpose,
 )
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.session import Session, shares
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.layers import REACHABLE
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 
 REASON = "the engine refuses this"
 
@@ -132,6 +139,25 @@ def checking() -> Play:
     return play
 
 
+def viewing() -> Play:
+    play = sampled()
+    play.take(Action.CURSOR_BACK)
+    return play
+
+
+def judging() -> Play:
+    play = sampled(Chain((Sampler.of(Kind.DRY, 1),))).press(Action.CURSOR_BACK, Action.CURSOR_TIP)
+    play.session = replace(play.session, layer=REACHABLE)
+    play.take(Action.PALETTE)
+    return play
+
+
+def rolling() -> Play:
+    play = sampled()
+    play.take(Action.ROLL)
+    return play
+
+
 ASKING: dict[Callable[[], Play], type[Purpose]] = {
     starting: ForStart,
     continuing: ForContinuation,
@@ -147,6 +173,9 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     autoplaying: ForAutoplay,
     looking_ahead: ForLookahead,
     checking: ForCheck,
+    viewing: ForView,
+    judging: ForVerdicts,
+    rolling: ForRoll,
 }
 """States in which something is asked for, and what for."""
 

@@ -2,7 +2,6 @@
 
 import math
 from array import array
-from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokex_gguf.values.distribution import Distribution, Taken
-from tokex_gguf.values.lens import RAW, Lens, Raw
 from tokex_gguf.values.tree import Node
 
 ANSWER = Distribution.of(1.5, [7, 3, 5], [-0.5, -1.25, -3.0])
@@ -93,29 +91,6 @@ def test_first_distribution_stays() -> None:
     node.attach(ANSWER)
     node.attach(Distribution.of(0.0, [1], [0.0]))
     assert node.distribution is ANSWER
-
-
-@dataclass(frozen=True, slots=True)
-class Sharper(Lens):
-    """A lens as one that changes numbers is: by what it carries."""
-
-    temperature: float
-
-
-def test_each_lens_has_an_answer_of_its_own_and_keeps_its_first() -> None:
-    node, other, third = root().child(1), *(Distribution.of(float(n), [n], [0.0]) for n in range(2))
-    assert node.answer(RAW) is node.answer(Sharper(0.7)) is None
-    node.attach(other, Sharper(0.7))
-    assert node.distribution is None, "what a lens makes of it is not what the model says"
-    assert not node.known
-    node.attach(ANSWER)
-    node.attach(third, Sharper(0.7))
-    node.attach(third, Sharper(0.1))
-    node.attach(third, RAW)
-    assert node.answer(Sharper(0.7)) is other, "an equal lens is the same question"
-    assert node.answer(Sharper(0.1)) is third
-    assert node.answer(RAW) is node.answer(Raw()) is node.distribution is ANSWER
-    assert node.child(ANSWER.ids[0]).taken == Taken(ANSWER.logprobs[0], 1), "what was said of a token is the model's"
 
 
 def test_first_taken_stays() -> None:

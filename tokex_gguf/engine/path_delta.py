@@ -5,17 +5,20 @@ writing and reading thousands of token ids takes a millisecond. So a line's path
 of tokens that the path before it has, too, and then the tokens that it has not:
 
 >>> sender, receiver = Sender(), Receiver()
->>> sender.encode(Continue(1, [5, 7, 9], 30)), sender.encode(Continue(2, [5, 7, 8], 30))
-(b'["Continue",{"request":1,"path":[0,5,7,9],"top":30}]\n', b'["Continue",{"request":2,"path":[2,8],"top":30}]\n')
->>> receiver.decode(b'["Continue",{"request":1,"path":[0,5,7,9],"top":30}]\n')
-Continue(request=1, path=[5, 7, 9], top=30)
->>> receiver.decode(b'["Continue",{"request":2,"path":[2,8],"top":30}]\n')
-Continue(request=2, path=[5, 7, 8], top=30)
+>>> sender.encode(Search(1, [5, 7, 9], "a", 30))
+b'["Search",{"request":1,"path":[0,5,7,9],"query":"a","top":30}]\n'
+>>> sender.encode(Search(2, [5, 7, 8], "a", 30))
+b'["Search",{"request":2,"path":[2,8],"query":"a","top":30}]\n'
+>>> receiver.decode(b'["Search",{"request":1,"path":[0,5,7,9],"query":"a","top":30}]\n')
+Search(request=1, path=[5, 7, 9], query='a', top=30)
+>>> receiver.decode(b'["Search",{"request":2,"path":[2,8],"query":"a","top":30}]\n')
+Search(request=2, path=[5, 7, 8], query='a', top=30)
 """
 
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import (
+    Apply,
     Check,
     Continue,
     Evaluate,
@@ -23,13 +26,14 @@ from tokex_gguf.engine.protocol import (
     Message,
     ProtocolError,
     Request,
+    Roll,
     Search,
     decode,
     encode,
 )
 from tokex_gguf.values.sequence import common_prefix
 
-_WITH_A_PATH = Evaluate | Lookahead | Continue | Search | Check
+_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Search | Check
 
 
 class Sender:

@@ -5,20 +5,25 @@ because the engine runs native code over files from strangers, and nothing that
 it says may run code here. A request carries its whole path, so the engine has no
 state that matters, and a new one needs no history:
 
->>> encode(Continue(1, [7, 9], 30))
-b'["Continue",{"request":1,"path":[7,9],"top":30}]\n'
->>> decode(encode(Continue(1, [7, 9], 30)))
-Continue(request=1, path=[7, 9], top=30)
+>>> encode(Search(1, [7, 9], "a", 30))
+b'["Search",{"request":1,"path":[7,9],"query":"a","top":30}]\n'
+>>> decode(encode(Search(1, [7, 9], "a", 30)))
+Search(request=1, path=[7, 9], query='a', top=30)
 """
 
 import json
 import math
+from array import array
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.view import Draw, Stage, Standing, Verdict, View
 
 
 class ProtocolError(Exception):
@@ -91,6 +96,8 @@ class Evaluate:
     """A token whose probability after the whole path is wanted as well."""
     last_top: int = 0
     """How many candidates to give at the path's end, where these are more."""
+    lens: Raw | Sampled = RAW
+    """Through which the verdicts on the tokens taken are wanted as well; raw: none are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +116,9 @@ class Lookahead:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on from a path by the most likely token, again and again.
+    """Go on from a path, again and again: by the most likely token, or by a draw from what a lens leaves.
 
-    Answered by one Continued after the other, until the most likely token would end the
+    Answered by one Continued after the other, until the next token would end the
     generation, the context is full (Failed), or another request ends it.
     """
 
@@ -119,6 +126,35 @@ class Continue:
     path: list[int]
     """Ends with the first token to go on with."""
     top: int
+    lens: Raw | Sampled = RAW
+    seed: int = 0
+    """Of the draws; nothing is drawn through the raw lens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Apply a constraint and a sampler chain to the distribution after a path. Answered by Applied."""
+
+    request: int
+    path: list[int]
+    lens: Sampled
+    tokens: list[int]
+    """What became of these is wanted, beside the likeliest of what is left."""
+    top: int
+    """What became of so many of the model's likeliest is wanted, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Draw from what a lens leaves after a path. Answered by Rolled."""
+
+    request: int
+    path: list[int]
+    lens: Raw | Sampled
+    seed: int
+    first: int
+    """Which of the seed's draws at this place is the first, from 0: see `values.dice`."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +188,9 @@ class Ping:
     """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
 
 
-Request: TypeAlias = Load | Tokenize | Chat | Evaluate | Lookahead | Continue | Search | Check | Stop | Ping
+Request: TypeAlias = (
+    Load | Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Search | Check | Stop | Ping
+)
 
 # --- replies
 
@@ -173,6 +211,8 @@ class Capability(StrEnum):
     """So are ranks."""
     VOCABULARY_SEARCH = "vocabulary search"
     """It answers Search."""
+    SAMPLERS = "samplers"
+    """It answers Apply and Roll."""
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
 
@@ -247,6 +287,8 @@ class Evaluated:
     seconds: float
     context: int
     """KV cells there are now."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """What the lens made of the tokens in `taken`, where one was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +312,34 @@ class Continued:
     seconds: float
     context: int
     """KV cells there are now."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """What the lens made of the tokens, where one was asked for: of all, or of all but the first of them."""
+    end: int = -1
+    """The token that was drawn next and ends the generation, or would have; -1: it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a lens leaves of the distribution after a path."""
+
+    request: int
+    view: View
+    pieces: dict[int, Piece]
+    decoded: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What was drawn; none where nothing is left."""
+
+    request: int
+    draws: list[Draw]
+    verdicts: list[Verdict]
+    """Of each token drawn."""
+    pieces: dict[int, Piece]
+    decoded: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,23 +391,56 @@ class EngineDied:
 
 
 Reply: TypeAlias = (
-    Loading | Loaded | Tokenized | Evaluated | LookaheadDone | Continued | Found | Checked | Pong | Failed
+    Loading
+    | Loaded
+    | Tokenized
+    | Evaluated
+    | LookaheadDone
+    | Continued
+    | Applied
+    | Rolled
+    | Found
+    | Checked
+    | Pong
+    | Failed
 )
 Message: TypeAlias = Request | Reply
 
 _MESSAGES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Load, Tokenize, Chat, Evaluate, Lookahead, Continue, Search, Check, Stop, Ping),
-        *(Loading, Loaded, Tokenized, Evaluated, LookaheadDone, Continued, Found, Checked, Pong, Failed),
+        *(Load, Tokenize, Chat, Evaluate, Lookahead, Continue, Apply, Roll, Search, Check, Stop, Ping),
+        *(
+            Loading,
+            Loaded,
+            Tokenized,
+            Evaluated,
+            LookaheadDone,
+            Continued,
+            Applied,
+            Rolled,
+            Found,
+            Checked,
+            Pong,
+            Failed,
+        ),
     )
 }
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: distributions as [entropy, ids, logprobs]."""
+    """What JSON has no form for: distributions as [entropy, ids, logprobs], the raw lens as null."""
     if isinstance(value, Distribution):
         return [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
+    if isinstance(value, Raw):
+        return None
+    if isinstance(value, Sampled):
+        return _pack_lens(value)
+    if isinstance(value, View):
+        others = [(token, *taken) for token, taken in value.others.items()]
+        arrays = value.ids.tolist(), value.finals.tolist(), value.cuts.tolist(), others
+        one = (value.left, value.mass, value.entropy_bits, value.legal_mass)
+        return [*one, value.stages, value.standing, value.broken, *arrays]
     if isinstance(value, frozenset):
         return sorted(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")
@@ -346,6 +449,51 @@ def _plain(value: object) -> object:
 def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool, bool]]:
     # Latin-1 gives every byte a character of its own, and JSON carries those.
     return [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in pieces.items()]
+
+
+def _pack_lens(lens: Sampled) -> dict[str, object]:
+    limit = lens.constraint
+    return {
+        "samplers": [(one.kind, one.values) for one in lens.chain.samplers],
+        "bias": lens.chain.bias,
+        "breakers": lens.chain.breakers,
+        "constraint": None if limit is None else (limit.kind, limit.text),
+        "start": lens.start,
+    }
+
+
+def _unpack_lens(packed: dict[str, Any] | None) -> Raw | Sampled:
+    if packed is None:
+        return RAW
+    samplers = tuple(Sampler(Kind(kind), tuple(map(float, values))) for kind, values in packed["samplers"])
+    if any(len(one.values) != len(KINDS[one.kind].parameters) for one in samplers):
+        raise ValueError("a sampler with the wrong number of values")
+    bias = tuple((int(token), float(amount)) for token, amount in packed["bias"])
+    chain = Chain(samplers, bias, tuple(map(str, packed["breakers"])))
+    limit = packed["constraint"]
+    constraint = None if limit is None else Constraint(ConstraintKind(limit[0]), str(limit[1]))
+    return Sampled(chain, constraint, int(packed["start"]))
+
+
+def _unpack_view(
+    left: int,
+    mass: float,
+    entropy_bits: float,
+    legal_mass: float,
+    stages: list[list[Any]],
+    standing: str,
+    broken: int,
+    ids: list[int],
+    finals: list[float],
+    cuts: list[int],
+    others: list[Any],
+) -> View:
+    if not len(ids) == len(finals) == len(cuts) or not all(map(math.isfinite, (mass, entropy_bits, legal_mass))):
+        raise ValueError("a view of the wrong numbers")
+    rows = array("i", ids), array("d", finals), array("b", cuts)
+    told = tuple(Stage(*one) for one in stages)
+    more = {token: _unpack_taken(*taken) for token, *taken in others}
+    return View(left, mass, entropy_bits, legal_mass, told, Standing(standing), broken, *rows, more)
 
 
 def encode(message: Message) -> bytes:
@@ -402,6 +550,14 @@ def decode(line: bytes) -> Message:
             values["distributions"] = [_unpack_distribution(*packed) for packed in values["distributions"]]
         if "taken" in values:
             values["taken"] = [_unpack_taken(*packed) for packed in values["taken"]]
+        if "verdicts" in values:
+            values["verdicts"] = [Verdict(*packed) for packed in values["verdicts"]]
+        if "draws" in values:
+            values["draws"] = [Draw(*packed) for packed in values["draws"]]
+        if "lens" in values:
+            values["lens"] = _unpack_lens(values["lens"])
+        if "view" in values:
+            values["view"] = _unpack_view(*values["view"])
         if "capabilities" in values:
             # One that this program does not know is one that it does not use.
             known = set(Capability)

@@ -46,6 +46,9 @@ class Action(Enum):
     """A digit: the open prompt of that number."""
     BRING_BACK = auto()
     """The prompt that was removed last."""
+    ROLL = auto()
+    """Draw a token."""
+    DRAW_MANY = auto()
     UNDO = auto()
     REDO = auto()
     FIND = auto()

@@ -12,6 +12,7 @@ from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow
 from tokex_gguf.play.rules import (
     command_line,
     cursor,
+    dice,
     find,
     help_screen,
     lists,
@@ -48,6 +49,10 @@ def _cannot_search(session: Session) -> str:
 def _nothing_to_choose(session: Session) -> str:
     reason = _at_first_token(session)
     return f"{reason}: nothing to choose" if reason == FIRST else reason
+
+
+def _cannot_draw(session: Session) -> str:
+    return _at_first_token(session) or dice.cannot_draw(session)
 
 
 def _is_alone(session: Session) -> str:
@@ -239,6 +244,24 @@ _PLAYING: tuple[Command, ...] = (
         "Append the most likely token again and again, until space or another key, or the model's end.",
         footer=45,
         now=_inside(0, ""),
+    ),
+    Command(
+        Action.ROLL,
+        dice.roll,
+        ("R",),
+        "Sampling",
+        "roll",
+        "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
+        disabled=_cannot_draw,
+    ),
+    Command(
+        Action.DRAW_MANY,
+        dice.draw_many,
+        ("c-r",),
+        "Sampling",
+        "draw many",
+        "Draw a hundred times without moving, and count what comes. Again, and it counts on.",
+        disabled=_cannot_draw,
     ),
     Command(
         Action.UNDO,

@@ -7,6 +7,7 @@ purpose is a type error wherever it is not handled.
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.tree import Node
 
 
@@ -71,6 +72,8 @@ class ForEvaluation:
     """Position of the first."""
     asked: int | None
     """A token whose probability after the last one is asked for too."""
+    lens: Raw | Sampled = RAW
+    """Through which verdicts come along."""
     awaited: bool = True
     """Whether the screen waits for them; what comes of others is kept all the same."""
     sole: ClassVar[bool] = False
@@ -83,10 +86,11 @@ class ForEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class ForAutoplay:
-    """The most likely tokens, one after the other."""
+    """The most likely tokens, or those drawn through a lens, one after the other."""
 
     target: Node
     """The last one that came, or the path they go on from."""
+    lens: Raw | Sampled = RAW
     awaited: bool = True
     """Whether autoplay goes on; what still comes after its end is kept all the same."""
     sole: ClassVar[bool] = False
@@ -103,6 +107,38 @@ class ForLookahead:
 
 
 @dataclass(frozen=True, slots=True)
+class ForVerdicts:
+    """What a lens made of a path's tokens from some position on."""
+
+    nodes: tuple[Node, ...]
+    """The nodes whose distributions come along, in order."""
+    start: int
+    """Position of the first."""
+    lens: Sampled
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ForView(_Awaited):
+    """What a lens leaves of the distribution after a path."""
+
+    sole: ClassVar[bool] = True
+    node: Node
+    lens: Sampled
+
+
+@dataclass(frozen=True, slots=True)
+class ForRoll(_Awaited):
+    """A token drawn through a lens, to be appended; or many, to be counted."""
+
+    node: Node
+    lens: Raw | Sampled
+    many: bool
+    """Whether they are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForCheck:
     """Whether a path is what the tokenizer makes of its text. May never be answered."""
 
@@ -113,8 +149,8 @@ class ForCheck:
 
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
-Decoded: TypeAlias = Computed | ForLookahead
+Decoded: TypeAlias = Computed | ForLookahead | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""
-Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForCheck
+Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForView | ForRoll | ForCheck

@@ -5,6 +5,7 @@ from shlex import quote as shell_word
 from typing import assert_never
 
 from tokex_gguf.engine.protocol import (
+    Applied,
     Checked,
     Continued,
     EngineDied,
@@ -16,6 +17,7 @@ from tokex_gguf.engine.protocol import (
     LookaheadDone,
     Pong,
     Reply,
+    Rolled,
     Tokenized,
 )
 from tokex_gguf.play.messages import (
@@ -54,19 +56,24 @@ from tokex_gguf.play.purposes import (
     ForEvaluation,
     ForLookahead,
     ForNewPrompt,
+    ForRoll,
     ForScore,
     ForSearch,
     ForStart,
+    ForVerdicts,
+    ForView,
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import downloads, model_switch, text_entry, view_options
+from tokex_gguf.play.rules import dice, downloads, model_switch, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.tokens import visible
+from tokex_gguf.values.tree import Node
 
 
 def hear(session: Session, message: News) -> Outcome:
@@ -137,6 +144,10 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _foreseen(session, message)
         case Continued():
             return _continued(session, message)
+        case Applied():
+            return _applied(session, message)
+        case Rolled():
+            return _rolled(session, message)
         case Found():
             return _found(session, message)
         case Checked():
@@ -171,6 +182,29 @@ def _found(session: Session, message: Found) -> Outcome:
             return session, []
         case ForSearch():
             return text_entry.found(answered(session, message.request), message)
+        case _:
+            raise WrongReply
+
+
+def _applied(session: Session, message: Applied) -> Outcome:
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForView(node=node, lens=lens):
+            session.game.answers.attach(lens, node, message.view)
+            return answered(session, message.request), []
+        case _:
+            raise WrongReply
+
+
+def _rolled(session: Session, message: Rolled) -> Outcome:
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForRoll() as purpose:
+            return dice.rolled(answered(session, message.request), purpose, message.draws, message.verdicts)
         case _:
             raise WrongReply
 
@@ -224,7 +258,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
             session = model_switch.settled(
-                replace(session, game=replace(session.game, prompts=(Prompt(tip),), said=said))
+                replace(session, game=replace(session.game, prompts=(Prompt(tip, begins=tip.depth),), said=said))
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
@@ -240,6 +274,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
             raise WrongReply
+        case ForVerdicts() | ForView() | ForRoll():
+            raise WrongReply
         case _:
             assert_never(purpose)
 
@@ -251,6 +287,8 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
             return session, []
         case ForEvaluation() as job:
             pass
+        case ForVerdicts() as wanted:
+            return _judged(session, wanted, message), []
         case _:
             raise WrongReply
     offset = message.start - job.start
@@ -259,6 +297,9 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
         node.attach(distribution)
     for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
         node.attach_taken(taken)
+    if isinstance(job.lens, Sampled):
+        for node, verdict in zip(job.nodes[offset + 1 :], message.verdicts, strict=False):
+            session.game.answers.attach_verdict(job.lens, node, verdict)
     complete = nodes[-1] is job.target
     if complete and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
@@ -271,6 +312,16 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
         return session, []
     cost = Cost(session.game.cost.tokens + message.decoded, session.game.cost.seconds + message.seconds)
     return _go_on(replace(session, game=replace(session.game, cost=cost)))
+
+
+def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Session:
+    offset = message.start - wanted.start
+    for node, verdict in zip(wanted.nodes[offset + 1 :], message.verdicts, strict=False):
+        session.game.answers.attach_verdict(wanted.lens, node, verdict)
+    asked = _from(session, message.request)
+    if message.start + len(message.distributions) >= wanted.start + len(wanted.nodes):
+        del asked[message.request]
+    return replace(session, game=replace(session.game, asked=asked, context=message.context))
 
 
 def _go_on(session: Session) -> Outcome:
@@ -322,9 +373,15 @@ def _continued(session: Session, message: Continued) -> Outcome:
             pass
         case _:
             raise WrongReply
+    came: list[Node] = []
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node = node.child(token)
         node.attach(distribution)
+        came.append(node)
+    if isinstance(played.lens, Sampled):
+        judged = came[len(came) - len(message.verdicts) :]
+        for one, verdict in zip(judged, message.verdicts, strict=True):
+            session.game.answers.attach_verdict(played.lens, one, verdict)
     pending = session.game.pending
     asked = {**_from(session, message.request), message.request: replace(played, target=node)}
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
@@ -337,7 +394,7 @@ def _continued(session: Session, message: Continued) -> Outcome:
             cost=Cost(session.game.cost.tokens + len(message.tokens), session.game.cost.seconds + message.seconds),
         ),
     )
-    return play_step(session, node)
+    return play_step(session, node, message.end)
 
 
 def _from(session: Session, request: int) -> dict[int, Purpose]:
@@ -359,6 +416,12 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return session, []
         case ForLookahead() | ForCheck():
             return session, []  # nobody waits for it, and it is not asked for again
+        case ForVerdicts(nodes=nodes, lens=lens):
+            return replace(told, game=replace(told.game, refused=(nodes[-1], lens))), []
+        case ForView(node=node, lens=lens):
+            return replace(told, game=replace(told.game, refused=(node, lens))), []
+        case ForRoll():
+            return replace(told, game=replace(told.game, rolling=0)), []
         case ForStart():
             return _not_loaded(session, message.reason)
         case ForContinuation():

@@ -3,11 +3,25 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import Apply, Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
 from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
-from tokex_gguf.play.purposes import ForAutoplay, ForCheck, ForEvaluation, ForLookahead, ForStart, Purpose, Tokens
+from tokex_gguf.play.purposes import (
+    ForAutoplay,
+    ForCheck,
+    ForEvaluation,
+    ForLookahead,
+    ForStart,
+    ForVerdicts,
+    ForView,
+    Purpose,
+    Tokens,
+)
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.values.answers import first_unjudged
+from tokex_gguf.values.layers import LENS_LAYERS
+from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.reachability import decidable
 
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
@@ -102,9 +116,58 @@ def ask(session: Session) -> Outcome:
         return session, []
     session = given_up(session)
     session = replace(session, game=replace(session.game, full=None, cost=Cost()))
-    purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped)
+    lens = lens_for_verdicts(session)
+    purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped, lens)
     top, last = session.game.settings.tokens_to_show, kept(session)
-    return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, last))
+    return request(
+        without(session, ForView),  # a newer evaluation ends it
+        purpose,
+        lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, last, lens),
+    )
+
+
+def lens_for_verdicts(session: Session) -> Raw | Sampled:
+    """The lens through which verdicts are to come along with distributions: where what is kept does not give them."""
+    lens = session.lens
+    return RAW if isinstance(lens, Raw) or decidable(lens) else lens
+
+
+def look_through(session: Session) -> Outcome:
+    """Asks what the lens makes of the table that is shown, as soon as that is there or asked for."""
+    game = session.game
+    lens = session.lens
+    if isinstance(lens, Raw) or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
+        return session, []
+    place = game.prompt.place
+    node = place.tip
+    if not node.depth or game.autoplay or (node.distribution is None and game.pending is None) or game.full is not None:
+        return session, []
+    tokens = [token for token in (place.popped, place.selected) if token is not None]
+    view = game.answers.view(lens, node)
+    if view is not None and all(token in view.verdicts for token in tokens):
+        return session, []
+    newest = game.newest(ForView)
+    if game.refused == (node, lens) or (newest and (newest[1].node, newest[1].lens) == (node, lens)):
+        return session, []
+    top = kept(session)
+    return request(session, ForView(node, lens), lambda number: Apply(number, node.path(), lens, tokens, top))
+
+
+def judge(session: Session) -> Outcome:
+    """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
+    game = session.game
+    lens = session.lens
+    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
+        return session, []
+    if game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS) or game.newest(ForVerdicts):
+        return session, []
+    tip = game.prompt.tip
+    start = first_unjudged(game.answers, lens, tip)
+    if start is None or game.refused == (tip, lens):
+        return session, []
+    nodes = tuple(tip.nodes(start))
+    purpose = ForVerdicts(nodes, start, lens)
+    return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, 1, None, 0, lens))
 
 
 def covers(purpose: Purpose, prompt: Prompt) -> bool:

@@ -16,16 +16,21 @@ from tokex_gguf.engine.protocol import Capability, Load, Loaded
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
+from tokex_gguf.values.answers import Answers
+from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import PLAIN, Layer
+from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import Draw, View
 
 P = TypeVar("P", bound=Purpose)
 S = TypeVar("S", bound=Screen)
@@ -107,6 +112,13 @@ class Prompt:
     """Its place among the highest, where it was led by that."""
     name: str = ""
     """What the player calls it."""
+    begins: int = 0
+    """Tokens before those that the model wrote: a constraint governs what follows them."""
+
+    @classmethod
+    def at(cls, tip: Node) -> "Prompt":
+        """A prompt that was not gone on with yet: what was chosen on the way there is what the model wrote."""
+        return cls(tip, begins=tip.given)
 
     @property
     def place(self) -> "Prompt":
@@ -115,7 +127,8 @@ class Prompt:
             return self
         assert self.cursor.parent is not None
         taken = self.cursor.token
-        return Prompt(self.cursor.parent, taken if self.chosen is None else self.chosen, popped=taken)
+        selected = taken if self.chosen is None else self.chosen
+        return Prompt(self.cursor.parent, selected, popped=taken, begins=self.begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +214,33 @@ class Undo:
     """Whether the last action is an autoplay that may go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn: what is left of the model's distribution, and by which numbers."""
+
+    chain: Chain = NO_CHAIN
+    constraint: Constraint | None = None
+    seed: int = 0
+
+    def lens(self, prompt: Prompt) -> Raw | Sampled:
+        """Through what a prompt is seen."""
+        return lens_of(self.chain, self.constraint, prompt.begins)
+
+
+class Drawn(NamedTuple):
+    """Draws at one place, through one lens."""
+
+    node: Node
+    lens: Raw | Sampled
+    draws: tuple[Draw, ...]
+    many: bool
+    """Whether they are only counted; else the one was played."""
+
+    def counts_on(self, node: Node, lens: Raw | Sampled) -> bool:
+        """Whether further draws are counted together with these."""
+        return self.many and self.node is node and self.lens == lens
+
+
 class EditState(Enum):
     """Where a text from the editor is."""
 
@@ -238,6 +278,15 @@ class Game:
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
     """Pieces of all tokens met so far; only ever added to."""
+    sampling: Sampling = Sampling()
+    answers: Answers = field(default_factory=Answers)
+    """What samplers and constraints make of the tree's distributions; only ever added to."""
+    rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
+    """How many draws were made by a seed after a path; only ever added to."""
+    drawn: Drawn | None = None
+    """The last draws, for the screen."""
+    refused: tuple[Node, Sampled] | None = None
+    """The last question about a lens that the engine refused: it is not asked again."""
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
@@ -270,6 +319,8 @@ class Game:
     """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
     appending: bool = False
     """Whether that is the table after a token which → appended."""
+    rolling: int = 0
+    """Rolls that wait for the table, or for the one before."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
     full: int | None = None
@@ -408,6 +459,17 @@ class Session:
     def turned(self, current: Screen) -> "Session":
         """The session with the screen that is used in another state; what covers it stays."""
         return replace(self, screen=replace(self.screen, over=current) if isinstance(self.screen, Help) else current)
+
+    @property
+    def lens(self) -> Raw | Sampled:
+        """Through what the active prompt is seen."""
+        return self.game.sampling.lens(self.game.prompt) if self.game.prompts else RAW
+
+    @property
+    def view(self) -> View | None:
+        """What the lens leaves of the distribution that the table shows; None through the raw one, and until told."""
+        lens = self.lens
+        return None if isinstance(lens, Raw) else self.game.answers.view(lens, self.game.prompt.place.tip)
 
     @property
     def line(self) -> TextField:

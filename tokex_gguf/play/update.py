@@ -11,8 +11,8 @@ from dataclasses import replace
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import check, look_ahead
-from tokex_gguf.play.rules import downloads
+from tokex_gguf.play.requests import check, judge, look_ahead, look_through
+from tokex_gguf.play.rules import dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session
@@ -33,7 +33,7 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = visited(before, session)
-    for more in (look_ahead, check, downloads.begin):
+    for more in (dice.roll_on, look_through, judge, look_ahead, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return session, effects

@@ -80,6 +80,11 @@ SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", f"{MOST_BITS:.0f
 RELATIVE = Layer("relative", _relative, "by probability relative to the best choice's", "0", "1: the best choice")
 BOUNDARIES = Layer("boundaries", _boundaries, "by token boundaries", steps=("token", "next token"))
 
+REACHABLE = Layer("reachable", None, "by what the samplers would have cut")
+COST = Layer("cost", None, "by the bits that the constraint cost")
+LENS_LAYERS = (REACHABLE, COST)
+"""Those of what a lens makes of a token, and not of what the model says."""
+
 LAYERS = {layer.name: layer for layer in (PROBABILITY, ENTROPY)}
 """Those that `e` cycles, and then the plain one."""
 MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDARIES)}

@@ -13,7 +13,6 @@ from itertools import chain
 from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
-from tokex_gguf.values.lens import RAW, Lens, Raw
 
 BLOCK = 64
 """Tokens of the smallest blocks in which values are sorted."""
@@ -82,12 +81,12 @@ class Node:
 
     `distribution` is what the model says after this path, `taken` what it said
     of this path's last token before it; both are None until computed. What a
-    lens makes of that distribution is an answer of its own: see `answer`.
+    lens makes of that distribution is kept by lens: see `answers.Answers`.
     """
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "played", "seen", "checked", "differs", "_seen_through", "_total", "_jump", "_block"),
+        *("visited", "played", "seen", "checked", "differs", "_total", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -104,7 +103,6 @@ class Node:
             self._jump = far._jump if parent.depth - far.depth == far.depth - far._jump.depth else parent
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
-        self._seen_through: dict[Lens, Distribution] | None = None  # few nodes have any
         self.taken: Taken | None = None
         self.visited = False
         """Whether a prompt has been here, or passed through."""
@@ -174,6 +172,12 @@ class Node:
         nodes.reverse()
         return nodes
 
+    @property
+    def given(self) -> int:
+        """How many tokens of the path come before the first that was chosen here."""
+        chosen = next((node for node in self.nodes() if node.played), None)
+        return chosen.depth - 1 if chosen else self.depth
+
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
         # Most that are asked for have nearly all of the last one.
@@ -233,18 +237,10 @@ class Node:
         """Bits of this node's token after the path before it; None until computed."""
         return None if self.taken is None else max(0.0, -self.taken.logprob / math.log(2))
 
-    def answer(self, lens: Lens) -> Distribution | None:
-        """The distribution after this path as seen through a lens; None until computed."""
-        return self.distribution if isinstance(lens, Raw) else (self._seen_through or {}).get(lens)
-
-    def attach(self, distribution: Distribution, lens: Lens = RAW) -> None:
-        """Keeps the answer to a question. The first one stays: a path never shows two answers to one question."""
-        if self.answer(lens) is not None:
-            return
-        if isinstance(lens, Raw):
+    def attach(self, distribution: Distribution) -> None:
+        """Keeps what the model says after this path. The first answer stays: a path never shows two."""
+        if self.distribution is None:
             self.distribution = distribution
-        else:
-            self._seen_through = {**(self._seen_through or {}), lens: distribution}
 
     def attach_taken(self, taken: Taken) -> None:
         """Keeps what was said of this node's token. The first answer stays."""

@@ -1,14 +1,19 @@
 """Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.kv_plan import Sequences
+from tokex_gguf.engine.worker.lenses import Lenses, Seen
 from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
-from tokex_gguf.engine.worker.logits_cache import Rows
+from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.view import Draw, Verdict, View
 
 
 class ContextFull(Exception):
@@ -32,6 +37,8 @@ class Chunk:
     taken: list[Taken]
     decoded: int
     seconds: float
+    verdicts: list[Verdict]
+    """What the lens made of each of `taken`; none through the raw one."""
 
 
 class Evaluator:
@@ -42,6 +49,7 @@ class Evaluator:
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = logit_math.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
+        self._lenses = Lenses(model.vocabulary)
         self._tells = False
         """Whether a row of logits has told tokens apart."""
         self._trunk: list[int] = []
@@ -50,27 +58,35 @@ class Evaluator:
         """The sequences that hold it and one of those tokens."""
 
     def evaluate(
-        self, path: list[int], start: int, top: int, asked: int | None = None, last_top: int = 0
+        self,
+        path: list[int],
+        start: int,
+        top: int,
+        asked: int | None = None,
+        last_top: int = 0,
+        lens: Raw | Sampled = RAW,
     ) -> Iterator[Chunk]:
         """The distributions at positions `start` to the end of `path`, chunk by chunk.
 
         Each has `top` candidates, the last one `last_top` where these are more. `asked` is a
-        token whose probability after the whole path is wanted too. Raises ContextFull after
-        the part that fits, ModelError, Damaged, and Interrupted. What was decoded by then
-        stays cached.
+        token whose probability after the whole path is wanted too. Through a `lens`, there are
+        verdicts on the tokens taken. Raises ContextFull after the part that fits, ModelError,
+        Damaged, and Interrupted. What was decoded by then stays cached.
         """
         if not 0 <= start < len(path):
             raise ModelError("nothing to evaluate")
         self._check(path if asked is None else [*path, asked])
         began = time.perf_counter()
+        self._recall(lens, path[: start + 1])
         following = [*path[1:], asked]
         while start < len(path) and (row := self._rows.of(path[: start + 1])) is not None:
             few = top if start < len(path) - 1 else max(top, last_top)
-            distributions, taken = self._read(row[None, :], following[start : start + 1], [few])
-            yield Chunk(start, distributions, taken, 0, time.perf_counter() - began)
+            read = self._read(row.logits[None, :], following[start : start + 1], [few])
+            verdicts = self._verdicts(lens, path, start, row.logits[None, :], read.log_sums, following)
+            yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, verdicts)
             began, start = time.perf_counter(), start + 1
         if start < len(path):
-            yield from self._decoded(path, start, [top] * (len(path) - 1) + [max(top, last_top)], following)
+            yield from self._decoded(path, start, [top] * (len(path) - 1) + [max(top, last_top)], following, lens)
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -78,7 +94,42 @@ class Evaluator:
         if tokens and not (min(tokens) >= 0 and max(tokens) < size):
             raise ModelError(f"a token id outside the vocabulary of {size:,}")
 
-    def _decoded(self, path: list[int], start: int, tops: list[int], following: list[int | None]) -> Iterator[Chunk]:
+    def _recall(self, lens: Raw | Sampled, path: list[int]) -> None:
+        """Brings back what a lens remembers of a path's choices, where that is lost."""
+        if isinstance(lens, Raw) or (known := self._lenses.remembered(lens, path)) >= len(path):
+            return
+        for _ in self.evaluate(path[:-1], max(known, 1) - 1, 1, path[-1], 1, lens):
+            pass
+
+    def _verdicts(
+        self,
+        lens: Raw | Sampled,
+        path: list[int],
+        first: int,
+        logits: logit_math.Logits,
+        log_sums: list[float],
+        following: list[int | None],
+    ) -> list[Verdict]:
+        """What a lens makes of the tokens that follow some rows, the first of which is at position `first`."""
+        if isinstance(lens, Raw):
+            return []
+        verdicts: list[Verdict] = []
+        for position, (row, log_sum) in enumerate(zip(logits, log_sums, strict=True), first):
+            token, before = following[position], path[: position + 1]
+            if token is not None:
+                seen = self._lenses.see(lens, row, log_sum, before)
+                verdicts.append(seen.verdict(token))
+                self._lenses.chose(lens, before, seen, token)
+        return verdicts
+
+    def _decoded(
+        self,
+        path: list[int],
+        start: int,
+        tops: list[int],
+        following: list[int | None],
+        lens: Raw | Sampled = RAW,
+    ) -> Iterator[Chunk]:
         """`evaluate`, by decoding alone: the path's cells are there afterwards. `tops`: candidates at each position."""
         began, decoded = time.perf_counter(), 0
         sequence, position = self._prepare(path, start)
@@ -99,14 +150,15 @@ class Evaluator:
             decoded += count
             if first == position:
                 continue
-            distributions, taken = self._read(logits, following[first:position], tops[first:position])
+            read = self._read(logits, following[first:position], tops[first:position])
+            verdicts = self._verdicts(lens, path, first, logits, read.log_sums, following)
             ended = time.perf_counter()
             try:
-                yield Chunk(first, distributions, taken, decoded, ended - began)
+                yield Chunk(first, read.distributions, read.taken, decoded, ended - began, verdicts)
             finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
                 # The path's last ones: who goes back goes there first.
                 for end in range(max(first, len(path) - self._rows.room), position):
-                    self._rows.keep(path[: end + 1], logits[end - first])
+                    self._rows.keep(path[: end + 1], Row(logits[end - first], read.log_sums[end - first]))
             began, decoded = ended, 0
 
     def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
@@ -152,13 +204,13 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
-        distributions, _ = self._read(logits, [None] * len(branches), [top] * len(branches))
-        for token, row in zip(tokens, logits, strict=False):
-            self._rows.keep([*path, token], row)
-        return distributions
+        read = self._read(logits, [None] * len(branches), [top] * len(branches))
+        for token, row, log_sum in zip(tokens, logits, read.log_sums, strict=False):
+            self._rows.keep([*path, token], Row(row, log_sum))
+        return read.distributions
 
-    def logits(self, path: list[int]) -> tuple[logit_math.Logits, int]:
-        """The logits after a path, shape (vocabulary size,), and how many tokens were decoded for them.
+    def row(self, path: list[int]) -> tuple[Row, int]:
+        """The logits after a path, and how many tokens were decoded for them.
 
         Raises as `evaluate` does.
         """
@@ -169,10 +221,47 @@ class Evaluator:
             decoded += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))
         return row, decoded
 
-    def candidates(self, row: logit_math.Logits, ids: list[int]) -> list[Taken]:
+    def candidates(self, row: Row, ids: list[int]) -> list[Taken]:
         """Log-probabilities and true ranks of some tokens of a row."""
-        _, log_sum = self._statistics.distribution(row, 1)
-        return [logit_math.taken(row, log_sum, token) for token in ids]
+        return [logit_math.taken(row.logits, row.log_sum, token) for token in ids]
+
+    def _see(self, path: list[int], lens: Sampled) -> tuple[Seen, Row, int]:
+        self._recall(lens, path)
+        row, decoded = self.row(path)
+        return self._lenses.see(lens, row.logits, row.log_sum, path), row, decoded
+
+    def apply(self, path: list[int], lens: Sampled, tokens: list[int], top: int) -> tuple[View, int]:
+        """What a lens leaves of the distribution after a path, and how many tokens were decoded for it.
+
+        It tells of the `top` likeliest by the model, of `tokens`, and of the likeliest left. Raises as `evaluate` does.
+        """
+        self._check([*path, *tokens])
+        seen, row, decoded = self._see(path, lens)
+        likely = logit_math.top_ids(row.logits, top).tolist()
+        view = self._lenses.view(seen, row.logits, row.log_sum, [*likely, *tokens])
+        others = [token for token in view.likeliest[:top] if token not in set(likely)]
+        return replace(view, others=dict(zip(others, self.candidates(row, others), strict=True))), decoded
+
+    def roll(self, path: list[int], lens: Sampled, draws: Iterable[float]) -> tuple[list[Draw], list[Verdict], int]:
+        """What some numbers from 0 to 1 draw of what a lens leaves, and how many tokens were decoded for it.
+
+        Raises as `evaluate` does.
+        """
+        seen, _, decoded = self._see(path, lens)
+        drawn = list(self._lenses.draws(seen, draws))
+        return drawn, [seen.verdict(one.token) for one in drawn], decoded
+
+    def play(self, path: list[int], lens: Sampled, seed: int) -> tuple[int, Verdict] | None:
+        """The token that is drawn after a path by a seed's first number there; None where nothing is left.
+
+        Raises as `evaluate` does.
+        """
+        seen, _, _ = self._see(path, lens)
+        drawn = next(self._lenses.draws(seen, numbers(seed, path, 0, 1)), None)
+        if drawn is None:
+            return None
+        self._lenses.chose(lens, path, seen, drawn.token)
+        return drawn.token, seen.verdict(drawn.token)
 
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:
@@ -236,23 +325,29 @@ class Evaluator:
                 self._sequences.hold(sequence, path[: position + count])
                 return logits
 
-    def _read(
-        self, logits: logit_math.Logits, following: list[int | None], tops: list[int]
-    ) -> tuple[list[Distribution], list[Taken]]:
+    def _read(self, logits: logit_math.Logits, following: list[int | None], tops: list[int]) -> "_Read":
         """The numbers of each row, with so many candidates, and of the token in `following` beside it."""
         if not self._tells and logits.shape[0]:
             # A graph without logits leaves zeros.
             if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
                 raise Damaged("every token is equally likely: not a model that continues text, or a damaged file")
             self._tells = True
-        distributions: list[Distribution] = []
-        taken: list[Taken] = []
+        read = _Read([], [], [])
         for row, token, top in zip(logits, following, tops, strict=False):
             try:
                 distribution, log_sum = self._statistics.distribution(row, top)
             except logit_math.NotFinite:
                 raise Damaged("the model gives no numbers: its file is damaged") from None
-            distributions.append(distribution)
+            read.distributions.append(distribution)
+            read.log_sums.append(log_sum)
             if token is not None:
-                taken.append(logit_math.taken(row, log_sum, token))
-        return distributions, taken
+                read.taken.append(logit_math.taken(row, log_sum, token))
+        return read
+
+
+class _Read(NamedTuple):
+    """The numbers of some rows."""
+
+    distributions: list[Distribution]
+    log_sums: list[float]
+    taken: list[Taken]

@@ -54,7 +54,7 @@ def _alone(package: str) -> Iterator[None]:
 
 
 with _alone("llama_cpp"):
-    from llama_cpp import llama_cpp
+    from llama_cpp import llama_cpp as llama_cpp  # `worker/sampling.py` has it from here
 
 BATCH = 48
 """Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
@@ -255,12 +255,13 @@ class Vocabulary:
     """Text to token ids and back."""
 
     def __init__(self, model: int) -> None:
-        self._vocab = llama_cpp.llama_model_get_vocab(model)
-        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.pointer = llama_cpp.llama_model_get_vocab(model)
+        """llama.cpp's vocabulary, for its own functions."""
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self.pointer)
         """Number of tokens."""
         # llama.cpp has ids of its own for what a file does not name, or names wrongly: 11 is a comma elsewhere.
-        wants_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
-        bos, eos = llama_cpp.llama_vocab_bos(self._vocab), llama_cpp.llama_vocab_eos(self._vocab)
+        wants_bos = bool(llama_cpp.llama_vocab_get_add_bos(self.pointer))
+        bos, eos = llama_cpp.llama_vocab_bos(self.pointer), llama_cpp.llama_vocab_eos(self.pointer)
         named_bos = bos if _meta(model, "tokenizer.ggml.bos_token_id") == str(bos) else None
         self.bos: int | None = named_bos if wants_bos and 0 <= bos < self.size else None
         """The token that begins every path, where the vocabulary asks for one and names it."""
@@ -304,7 +305,7 @@ class Vocabulary:
         room = len(data) + 16
         for _ in range(2):
             ids = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, parse_special)
+            count = llama_cpp.llama_tokenize(self.pointer, data, len(data), ids, room, False, parse_special)
             if count >= 0:
                 return list(ids[:count])
             room = -count
@@ -344,10 +345,10 @@ class Vocabulary:
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, True)
+            count = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, room, 0, True)
             if count >= 0:
-                control = bool(llama_cpp.llama_vocab_is_control(self._vocab, token))
-                ends = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+                control = bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
+                ends = bool(llama_cpp.llama_vocab_is_eog(self.pointer, token))
                 return Piece(buffer.raw[:count], control, ends and (control or token != self._guessed_eos))
             room = -count
 

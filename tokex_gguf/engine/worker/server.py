@@ -18,6 +18,8 @@ from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
 from tokex_gguf.engine.protocol import (
+    Applied,
+    Apply,
     Chat,
     Check,
     Checked,
@@ -37,6 +39,8 @@ from tokex_gguf.engine.protocol import (
     ProtocolError,
     Reply,
     Request,
+    Roll,
+    Rolled,
     Search,
     Stop,
     Tokenize,
@@ -54,8 +58,11 @@ from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocab
 from tokex_gguf.engine.worker.spelling import difference
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
+from tokex_gguf.values.dice import numbers
+from tokex_gguf.values.lens import Raw, as_sampled
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
+from tokex_gguf.values.view import Verdict
 
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
@@ -72,7 +79,7 @@ TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
 
-Answered: TypeAlias = Tokenize | Chat | Evaluate | Lookahead | Continue | Search | Check
+Answered: TypeAlias = Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Search | Check
 """Requests that carry a number."""
 
 
@@ -137,6 +144,8 @@ class Inbox:
             replaced = (Lookahead, Continue)
         elif isinstance(request, Search):
             replaced = (Lookahead, Search)
+        elif isinstance(request, Apply | Roll):  # they come behind an evaluation of their path, and wait for it
+            replaced = (Lookahead, Continue, type(request))
         elif isinstance(request, Check):
             replaced = (Check,)  # its answer alone is listened to
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
@@ -305,6 +314,10 @@ class Server:
                 self._continue(request, model, evaluator)
             case Lookahead():
                 self._foresee(request, model, evaluator)
+            case Apply():
+                self._apply(request, model, evaluator)
+            case Roll():
+                self._roll(request, model, evaluator)
             case Search():
                 self._search(request, model, evaluator, index)
             case Check():
@@ -421,7 +434,10 @@ class Server:
         return path
 
     def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
-        for chunk in evaluator.evaluate(request.path, request.start, request.top, request.asked, request.last_top):
+        chunks = evaluator.evaluate(
+            request.path, request.start, request.top, request.asked, request.last_top, request.lens
+        )
+        for chunk in chunks:
             mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
             self._send(
                 Evaluated(
@@ -433,6 +449,7 @@ class Server:
                     chunk.decoded,
                     chunk.seconds,
                     model.cells,
+                    chunk.verdicts,
                 )
             )
             if self._inbox.abort.asked:
@@ -441,12 +458,25 @@ class Server:
     def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
         began = time.perf_counter()
         matching = index.matching(request.query)
-        row, decoded = evaluator.logits(request.path)
-        tokens = likeliest(row, matching, request.top).tolist()
+        row, decoded = evaluator.row(request.path)
+        tokens = likeliest(row.logits, matching, request.top).tolist()
         taken = evaluator.candidates(row, tokens)
         pieces = self._pieces(model.vocabulary, set(tokens))
         seconds = time.perf_counter() - began
         self._send(Found(request.request, tokens, taken, len(matching), pieces, decoded, seconds))
+
+    def _apply(self, request: Apply, model: Llama, evaluator: Evaluator) -> None:
+        began = time.perf_counter()
+        view, decoded = evaluator.apply(request.path, request.lens, request.tokens, request.top)
+        pieces = self._pieces(model.vocabulary, set(view.ids))
+        self._send(Applied(request.request, view, pieces, decoded, time.perf_counter() - began))
+
+    def _roll(self, request: Roll, model: Llama, evaluator: Evaluator) -> None:
+        began = time.perf_counter()
+        draws = numbers(request.seed, request.path, request.first, request.count)
+        drawn, verdicts, decoded = evaluator.roll(request.path, as_sampled(request.lens), draws)
+        pieces = self._pieces(model.vocabulary, {one.token for one in drawn})
+        self._send(Rolled(request.request, drawn, verdicts, pieces, decoded, time.perf_counter() - began))
 
     def _check(self, request: Check, vocabulary: Vocabulary) -> None:
         try:
@@ -457,31 +487,48 @@ class Server:
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
-        path, told = request.path, 0.0
+        path, told, end = request.path, 0.0, -1
         played: list[Chunk] = []
+        verdicts: dict[int, Verdict] = {}
         try:
             while not self._inbox.abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
                 if (now := time.monotonic()) - told > TOGETHER:
-                    self._continued(request, path, played, model)
+                    self._continued(request, path, played, model, verdicts)
                     told, played = now, []
-                following = chunk.distributions[0].most_likely
+                if isinstance(request.lens, Raw):
+                    following = chunk.distributions[0].most_likely
+                elif drawn := evaluator.play(path, request.lens, request.seed):
+                    following, verdicts[len(path)] = drawn
+                else:
+                    return
                 if model.vocabulary.piece(following).ends:
+                    end = following
                     return
                 path = [*path, following]
         finally:
-            if played:
-                self._continued(request, path, played, model)
+            if played or end >= 0:
+                self._continued(request, path, played, model, verdicts, end)
 
-    def _continued(self, request: Continue, path: list[int], played: list[Chunk], model: Llama) -> None:
+    def _continued(
+        self,
+        request: Continue,
+        path: list[int],
+        played: list[Chunk],
+        model: Llama,
+        verdicts: dict[int, Verdict],
+        end: int = -1,
+    ) -> None:
         """Tells of the tokens played since the last time; the path may be longer."""
-        start = played[0].start
+        start = played[0].start if played else len(path)
         distributions = [chunk.distributions[0] for chunk in played]
-        pieces = self._pieces(model.vocabulary, {token for each in distributions for token in each.ids})
-        seconds = sum(chunk.seconds for chunk in played)
         tokens = path[start : start + len(played)]
-        self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells))
+        mentioned = {token for each in distributions for token in each.ids} | {*tokens, end} - {-1}
+        pieces = self._pieces(model.vocabulary, mentioned)
+        seconds = sum(chunk.seconds for chunk in played)
+        said = [verdicts.pop(place) for place in range(start, start + len(played)) if place in verdicts]
+        self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells, said, end))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.

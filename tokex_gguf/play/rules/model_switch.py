@@ -214,7 +214,7 @@ def carry(session: Session) -> Outcome:
 def arrived(session: Session, path: list[int]) -> Outcome:
     """A text that came along has its tokens: it is a prompt again, in its place."""
     (index, _), *others = session.game.carried
-    prompt = Prompt(session.game.root.descend(path))
+    prompt = Prompt.at(session.game.root.descend(path))
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
     return carry(replace(session, game=replace(session.game, prompts=prompts, active=active, carried=tuple(others))))

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome
-from tokex_gguf.play.purposes import ForAutoplay
-from tokex_gguf.play.requests import ask, given_up, kept, request, send
+from tokex_gguf.play.purposes import ForAutoplay, ForView
+from tokex_gguf.play.requests import ask, given_up, kept, request, send, without
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
 
@@ -107,8 +108,18 @@ def append(session: Session) -> Outcome:
         # run on after its release.
         most = 0 if session.game.pending is None else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
-    tip = session.game.prompt.tip.child(rows[selected_row(session, session.game.prompt)].token).play()
-    session, effects = show(with_prompt(session, Prompt(tip)))
+    return take(session, rows[selected_row(session, session.game.prompt)].token)
+
+
+def take(session: Session, token: int) -> Outcome:
+    """Appends a token; inside the prompt, opens a new one that goes on with it from there."""
+    place = session.game.prompt.place
+    if session.game.prompt.cursor is not None:
+        if token == session.game.prompt.cursor.token:
+            return replace(session, notice="this one was taken here: select another to go its way"), []
+        begins = min(session.game.prompt.begins, place.tip.depth)
+        return insert(session, Prompt(place.tip.child(token).play(), begins=begins))
+    session, effects = show(with_prompt(session, Prompt(place.tip.child(token).play(), begins=place.begins)))
     return replace(session, game=replace(session.game, appending=True)), effects
 
 
@@ -117,11 +128,7 @@ def _branch(session: Session) -> Outcome:
     rows = table(session, place)
     if not rows:
         return _without_table(session)
-    token = rows[selected_row(session, place)].token
-    assert session.game.prompt.cursor is not None
-    if token == session.game.prompt.cursor.token:
-        return replace(session, notice="this one was taken here: select another to go its way"), []
-    return insert(session, Prompt(place.tip.child(token).play()))
+    return take(session, rows[selected_row(session, place)].token)
 
 
 def pop(session: Session) -> Outcome:
@@ -133,7 +140,8 @@ def pop(session: Session) -> Outcome:
         return replace(
             session, game=replace(session.game, ahead=0), notice="the first token stays: there is nothing before it"
         ), []
-    return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token)))
+    begins = min(session.game.prompt.begins, tip.parent.depth)
+    return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token, begins=begins)))
 
 
 def autoplay(session: Session) -> Outcome:
@@ -148,24 +156,29 @@ def autoplay(session: Session) -> Outcome:
     return play_on(session) if session.game.ready else (session, [])
 
 
-def play_step(session: Session, node: Node) -> Outcome:
-    """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow."""
+def play_step(session: Session, node: Node, end: int = -1) -> Outcome:
+    """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow.
+
+    `end`: the token that was drawn next and ends the generation; -1: none was.
+    """
     for played in node.nodes(session.game.prompt.tip.depth):
         played.play()
-    session = with_prompt(session, Prompt(node))
-    if reason := _end_of_play(session):
+    session = with_prompt(session, Prompt(node, begins=session.game.prompt.begins))
+    if reason := _end_of_play(session, end):
         session = given_up(session)
         return replace(session, game=replace(session.game, autoplay=False), notice=reason), [send(session, Stop())]
     return session, []
 
 
-def _end_of_play(session: Session) -> str:
+def _end_of_play(session: Session, end: int) -> str:
     """Why autoplay cannot go on from a known tip."""
     tip = session.game.prompt.tip
     assert tip.distribution is not None
     assert session.game.model is not None
+    if end >= 0:
+        return f"the model ends here: {label(session.game.piece(end).data)} was drawn"
     piece = session.game.piece(tip.distribution.most_likely)
-    if piece.ends:
+    if piece.ends and isinstance(session.lens, Raw):
         return f"the model ends here: {label(piece.data)} is the most likely token"
     if tip.depth >= session.game.model.context_limit:
         return f"context full ({tip.depth}/{session.game.model.context_limit})"
@@ -178,7 +191,15 @@ def play_on(session: Session) -> Outcome:
     A token is shown once its table is there, so that stopping takes nothing back.
     """
     effects: list[Effect] = []
-    following = session.game.prompt.tip
+    following, lens = session.game.prompt.tip, session.lens
+    if isinstance(lens, Sampled):  # what comes next is drawn by the engine, which begins with the tip's own table
+        tip, seed, top = following, session.game.sampling.seed, kept(session)
+        assert tip.parent is not None
+        return request(
+            without(given_up(session), ForView),
+            ForAutoplay(tip.parent, lens),
+            lambda number: Continue(number, tip.path(), top, lens, seed),
+        )
     while session.game.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.most_likely)

@@ -51,10 +51,16 @@ def close(session: Session) -> Outcome:
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
     """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
     if session.game.prompt.cursor is None and base is session.game.prompt.tip:
-        return show(with_prompt(used_up(session), Prompt(tip)))
+        return show(with_prompt(used_up(session), Prompt(tip, begins=_begins(session, base, tip))))
     if reason := no_room(session):
         return ask(replace(session, notice=reason))  # what is typed stays
-    return insert(used_up(session), Prompt(tip))
+    return insert(used_up(session), Prompt(tip, begins=_begins(session, base, tip)))
+
+
+def _begins(session: Session, base: Node, tip: Node) -> int:
+    """Where the model's part begins after typed text: behind it, where there was none before it."""
+    begins = session.game.prompt.begins
+    return tip.depth if begins >= base.depth else begins
 
 
 # --- the line
@@ -459,7 +465,7 @@ def open_text(session: Session, text: str) -> Outcome:
 
 def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
     """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
-    prompt = Prompt(session.game.root.descend(path))
+    prompt = Prompt.at(session.game.root.descend(path))
     if replacing is None:
         return insert(session, prompt)
     places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]

@@ -96,14 +96,14 @@ def _select(session: Session, wanted: int) -> Outcome:
 
 def go_there(session: Session) -> Outcome:
     """Lets the active prompt go to the selected line's end."""
-    return show(with_prompt(replace(session, screen=PLAY), Prompt(selected_end(session))))
+    return show(with_prompt(replace(session, screen=PLAY), Prompt.at(selected_end(session))))
 
 
 def open_there(session: Session) -> Outcome:
     """Opens the selected line's end as a new prompt."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    return insert(replace(session, screen=PLAY), Prompt(selected_end(session)))
+    return insert(replace(session, screen=PLAY), Prompt.at(selected_end(session)))
 
 
 def fold(session: Session) -> Outcome:

@@ -1,0 +1,104 @@
+"""The lens over the table: what is asked, when, and what a roll does."""
+
+from dataclasses import replace
+
+from tests.fake import Play, started
+from tokex_gguf.engine.protocol import Apply, Evaluate, Roll
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.session import Sampling
+from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
+
+CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
+
+
+def sampled(chain: Chain = CHAIN, seed: int = 1) -> Play:
+    play = started()
+    game = play.session.game
+    play.session = replace(play.session, game=replace(game, sampling=Sampling(chain, None, seed)))
+    return play
+
+
+def test_without_a_chain_nothing_more_is_asked() -> None:
+    play = sampled(NO_CHAIN)
+    play.take(Action.APPEND)
+    assert [type(request) for request in play.asked] == [Evaluate]
+    play.answer()
+    assert play.session.view is None
+
+
+def test_the_view_is_asked_for_together_with_the_table() -> None:
+    play = sampled()
+    play.take(Action.APPEND)
+    assert [type(request) for request in play.asked] == [Evaluate, Apply], "it waits for no answer"
+    assert play.session.game.waiting
+    play.answer()
+    view = play.session.view
+    assert view is not None and view.left == 5 and not play.session.game.waiting
+    assert abs(sum(view.finals) - 1) < 1e-9
+
+
+def test_a_view_is_asked_for_once() -> None:
+    play = sampled()
+    play.press(Action.APPEND, Action.DOWN)
+    seen: list[object] = []
+    play.take(Action.UP)
+    seen += play.asked
+    play.answer()
+    play.press(Action.POP)
+    play.take(Action.APPEND)
+    assert not [request for request in [*seen, *play.asked] if isinstance(request, Apply)]
+
+
+def test_a_roll_appends_what_its_number_draws() -> None:
+    play = sampled()
+    tip = play.session.game.prompt.tip
+    play.press(Action.ROLL)
+    drawn = play.session.game.drawn
+    assert drawn is not None and drawn.node is tip and len(drawn.draws) == 1
+    (draw,) = drawn.draws
+    assert draw.low <= draw.number < draw.high
+    assert play.session.game.prompt.tip is tip.child(draw.token)
+    assert "drew 0." in play.session.notice
+
+
+def test_the_same_seed_draws_the_same_path_again_and_another_roll_another_number() -> None:
+    def path(seed: int) -> list[int]:
+        play = sampled(seed=seed)
+        play.press(*[Action.ROLL] * 6)
+        return play.session.game.prompt.tip.path()
+
+    assert path(1) == path(1) != path(2)
+    play = sampled()
+    play.press(Action.ROLL)
+    first = play.session.game.drawn
+    play.press(Action.POP, Action.ROLL)
+    again = play.session.game.drawn
+    assert first and again and first.node is again.node and first.draws[0].number != again.draws[0].number
+
+
+def test_rolls_that_come_too_fast_wait_for_the_table() -> None:
+    play = sampled()
+    depth = play.session.game.prompt.tip.depth
+    for _ in range(3):
+        play.take(Action.ROLL)
+    assert sum(isinstance(request, Roll) for request in play.asked) == 1
+    play.answer()
+    assert play.session.game.prompt.tip.depth == depth + 3
+
+
+def test_many_draws_are_counted_and_move_nothing() -> None:
+    play = sampled()
+    tip = play.session.game.prompt.tip
+    play.press(Action.DRAW_MANY, Action.DRAW_MANY)
+    drawn = play.session.game.drawn
+    assert drawn is not None and drawn.many and len(drawn.draws) == 200
+    assert play.session.game.prompt.tip is tip
+    assert len({draw.number for draw in drawn.draws}) == 200
+
+
+def test_the_view_of_a_place_inside_the_prompt() -> None:
+    play = sampled()
+    play.press(Action.CURSOR_BACK, Action.CURSOR_BACK)
+    assert play.session.view is not None
+    cursor = play.session.game.prompt.cursor
+    assert cursor is not None and cursor.token in play.session.view.verdicts, "the one that was taken is told of"

@@ -1,0 +1,52 @@
+"""Answers through a lens: kept by lens and path, the first one stays, old lenses are forgotten."""
+
+from array import array
+
+from tokex_gguf.values.answers import LENSES, Answers
+from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT, Standing, Verdict, View
+
+
+def sampled(top_k: int) -> Sampled:
+    lens = lens_of(Chain((Sampler.of(Kind.TOP_K, top_k),)))
+    assert isinstance(lens, Sampled)
+    return lens
+
+
+def view(final: float) -> View:
+    rows = array("i", [7]), array("d", [final]), array("b", [KEPT])
+    return View(1, 1.0, 0.0, 1.0, (), Standing.FREE, -1, *rows)
+
+
+def test_each_lens_has_answers_of_its_own() -> None:
+    answers, node = Answers(), Node(None, -1).child(1)
+    one, other = view(0.5), view(0.25)
+    answers.attach(sampled(5), node, one)
+    assert answers.view(sampled(5), node) is one, "an equal lens is the same question"
+    assert answers.view(sampled(6), node) is None
+    answers.attach(sampled(6), node, other)
+    assert answers.view(sampled(5), node) is one
+    assert answers.verdict(sampled(5), node.child(7)) == Verdict(0.5, KEPT), "a table tells of the tokens after it"
+    assert answers.verdict(sampled(5), node.child(8)) is None
+
+
+def test_the_first_verdict_stays() -> None:
+    answers, node = Answers(), Node(None, -1).child(1).child(2)
+    answers.attach_verdict(sampled(5), node, Verdict(0.5, KEPT))
+    answers.attach_verdict(sampled(5), node, Verdict(0.0, 0))
+    assert answers.verdict(sampled(5), node) == Verdict(0.5, KEPT)
+
+
+def test_of_many_lenses_the_latest_are_kept() -> None:
+    answers, node = Answers(), Node(None, -1).child(1)
+    for top_k in range(1, LENSES + 2):
+        answers.attach(sampled(top_k), node, view(0.5))
+    assert answers.view(sampled(1), node) is None
+    assert answers.view(sampled(2), node) is not None
+
+
+def test_what_changes_nothing_is_no_part_of_the_question() -> None:
+    one = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.TOP_P, 1.0), Sampler.of(Kind.MIN_P, 0.1).switched()))
+    assert lens_of(one, None, 5) == lens_of(Chain((Sampler.of(Kind.TOP_K, 40),)), None, 9)

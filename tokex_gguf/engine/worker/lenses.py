@@ -1,0 +1,181 @@
+"""Rows of logits through a lens: a constraint first, then the sampler chain; views, verdicts and draws."""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from tokex_gguf.engine.worker.llama import Vocabulary
+from tokex_gguf.engine.worker.logit_math import Logits
+from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, mass_of
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import Chain
+from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.view import Draw, Standing, Verdict, View
+
+ORDERED = 1024
+"""The most likely tokens that stand first on the bar of a draw; the others follow by their ids."""
+TOLD = 100
+"""The most likely of the tokens left that a view tells of, beside those that were asked about."""
+CHAINS = 8
+"""Chains that are kept ready, with their samplers: as many as a hand changes in a moment."""
+
+
+class Place(NamedTuple):
+    """What a constraint says of a place."""
+
+    standing: Standing
+    legal: Ids | None
+    """The tokens that may follow; None: all."""
+    broken: int = -1
+    """The position of the path's first token that is not legal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row through a lens."""
+
+    left: Left
+    place: Place
+    legal_mass: float
+
+    def verdict(self, token: int) -> Verdict:
+        """What became of one token."""
+        return Verdict(self.left.final(token), int(self.left.cuts[token]), self.legal_mass)
+
+
+class _Remembered:
+    """What mirostat or adaptive-p has come to along the path that was looked at last."""
+
+    def __init__(self) -> None:
+        self.path: list[int] = []
+        self.memories: list[Memory] = []
+        """Of the places from the lens's start on: the first is before anything was chosen."""
+
+
+class Lenses:
+    """All lenses of one model."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._chains: OrderedDict[Chain, BuiltChain] = OrderedDict()
+        self._remembered: OrderedDict[Sampled, _Remembered] = OrderedDict()
+
+    def _chain(self, chain: Chain) -> BuiltChain:
+        built = self._chains.get(chain)
+        if built is None:
+            built = self._chains[chain] = BuiltChain(self._vocabulary, chain)
+            if len(self._chains) > CHAINS:
+                self._chains.popitem(last=False)[1].close()
+        self._chains.move_to_end(chain)
+        return built
+
+    def place(self, lens: Sampled, path: Sequence[int]) -> Place:
+        """What the lens's constraint says after a path."""
+        if lens.constraint is None or len(path) < lens.start:
+            return Place(Standing.FREE, None)
+        raise NotImplementedError
+
+    # --- what is remembered
+
+    def remembered(self, lens: Sampled, path: Sequence[int]) -> int:
+        """The length of the longest beginning of a path whose memory is known; at least the lens's start."""
+        if not lens.remembers or len(path) <= lens.start:
+            return len(path)
+        kept = self._remembered.get(lens)
+        if kept is None:
+            return lens.start
+        same = common_prefix(kept.path, list(path))
+        return max(lens.start, min(same, lens.start + len(kept.memories) - 1, len(path)))
+
+    def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> Memory:
+        kept = self._remembered.get(lens)
+        if not lens.remembers or kept is None or len(path) <= lens.start:
+            return built.beginning()
+        return kept.memories[len(path) - lens.start]
+
+    def chose(self, lens: Sampled, path: Sequence[int], seen: Seen, token: int) -> None:
+        """Notes that a token was chosen after a path whose memory is known."""
+        if not lens.remembers or len(path) < lens.start:
+            return
+        built = self._chain(lens.chain)
+        kept = self._remembered.setdefault(lens, _Remembered())
+        self._remembered.move_to_end(lens)
+        if len(self._remembered) > CHAINS:
+            self._remembered.popitem(last=False)
+        before = self._memory(lens, built, path)
+        count = len(path) - lens.start
+        kept.memories = [*(kept.memories[: count + 1] or [before]), built.after(before, seen.left, token)]
+        kept.path = [*path, token]
+
+    # --- rows
+
+    def see(self, lens: Sampled, row: Logits, log_sum: float, path: Sequence[int]) -> Seen:
+        """A row of logits, shape (vocabulary size,), after a path, through a lens.
+
+        What was chosen on the path must be remembered: see `remembered` and `chose`.
+        """
+        built = self._chain(lens.chain)
+        place = self.place(lens, path)
+        legal = place.legal
+        if lens.constraint is not None and legal is None:
+            legal = np.arange(len(row), dtype=np.int32)
+        left = built.apply(row, log_sum, path, self._memory(lens, built, path), legal)
+        mass = 1.0 if place.legal is None else mass_of(row, log_sum, place.legal)
+        return Seen(left, place, mass)
+
+    @staticmethod
+    def view(seen: Seen, row: Logits, log_sum: float, tokens: Iterable[int]) -> View:
+        """What there is to say of a row that was seen, and of some tokens."""
+        left = seen.left
+        order = _order(left, TOLD)[:TOLD]
+        finals = dict(zip(left.ids[order].tolist(), left.finals[order].tolist(), strict=True))
+        for token in tokens:
+            if token not in finals:
+                finals[token] = 0.0 if left.cuts[token] >= 0 else left.final(token)
+        ids = list(finals)
+        likely = left.finals[left.finals > 0]
+        entropy = float(-(likely * np.log2(likely)).sum()) if len(likely) > 1 else 0.0
+        return View(
+            left=len(left.ids),
+            mass=mass_of(row, log_sum, left.ids) if len(left.ids) < len(row) else 1.0,
+            entropy_bits=max(0.0, entropy),
+            legal_mass=seen.legal_mass,
+            stages=left.stages,
+            standing=seen.place.standing,
+            broken=seen.place.broken,
+            ids=array("i", ids),
+            finals=array("d", finals.values()),
+            cuts=array("b", left.cuts[ids].tolist()),
+        )
+
+    @staticmethod
+    def draws(seen: Seen, numbers: Iterable[float]) -> Iterator[Draw]:
+        """The tokens that some numbers from 0 to 1 draw: the most likely ones stand first on the bar. None of none."""
+        left = seen.left
+        if not len(left.ids):
+            return
+        order = _order(left, ORDERED)
+        bar = np.cumsum(left.finals[order])
+        bar /= bar[-1]
+        for number in numbers:
+            place = min(int(np.searchsorted(bar, number, side="right")), len(bar) - 1)
+            low = float(bar[place - 1]) if place else 0.0
+            yield Draw(int(left.ids[order[place]]), number, low, float(bar[place]))
+
+
+def _order(left: Left, first: int) -> Ids:
+    """Indexes into what is left: the `first` most likely ones, of equal ones the smaller id first; then the others."""
+    count = len(left.ids)
+    if count <= first:
+        return np.lexsort((left.ids, -left.finals)).astype(np.int32)
+    threshold = np.partition(left.finals, count - first)[count - first]
+    above = np.flatnonzero(left.finals >= threshold)
+    above = above[np.lexsort((left.ids[above], -left.finals[above]))][:first]
+    rest = np.ones(count, np.bool_)
+    rest[above] = False
+    others = np.flatnonzero(rest)
+    return np.concatenate([above, others[np.argsort(left.ids[others])]]).astype(np.int32)

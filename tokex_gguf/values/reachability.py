@@ -1,0 +1,82 @@
+"""What cut a token, from the few numbers that a place keeps, where they decide it. Pure.
+
+A place keeps its likeliest candidates, and of the token that was taken its log-probability and its rank. For
+llama.cpp's default chain that is enough nearly always: the mass above a token is known where all likelier ones are
+among the candidates, and bounded where they are not. What is not decided, the engine says from the whole row.
+"""
+
+import math
+
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import Kind, Sampler
+from tokex_gguf.values.view import KEPT
+
+CLOSE = 2e-4
+"""Masses closer than this to a limit are left to the engine: llama.cpp adds them up in single precision."""
+_ORDER = (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)
+
+
+def decidable(lens: Sampled) -> bool:
+    """Whether the kept numbers can decide anything: only samplers that cut by rank and probability, in this order."""
+    kinds = [one.kind for one in lens.chain.samplers]
+    heat = lens.chain.get(Kind.TEMPERATURE)
+    if heat and heat.values[0] <= 0:
+        return False
+    return (
+        lens.constraint is None
+        and not lens.chain.bias
+        and all(kind in _ORDER for kind in kinds)
+        and kinds == sorted(kinds, key=_ORDER.index)
+    )
+
+
+def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
+    """The stage that cut a token of a distribution, or KEPT; None where the kept numbers do not decide.
+
+    `lens` must be `decidable`.
+    """
+    limit = math.inf
+    for stage, sampler in enumerate(lens.chain.samplers):
+        match sampler.kind:
+            case Kind.TOP_K:
+                limit = int(sampler.values[0])
+                if taken.rank > limit:
+                    return stage
+            case Kind.TOP_P:
+                cut = _cut_by_top_p(sampler, before, taken, limit)
+                if cut is None:
+                    return None
+                if cut:
+                    return stage
+            case Kind.MIN_P:
+                least = before.logprobs[0] + math.log(sampler.values[0])
+                if abs(taken.logprob - least) < CLOSE:
+                    return None
+                if taken.logprob < least:
+                    return stage
+            case _:
+                pass
+    return KEPT
+
+
+def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:
+    """Whether the mass above a token, among the `limit` likeliest, is p already."""
+    probs = [math.exp(value) for value in before.logprobs]
+    last = probs[-1]
+    above = math.fsum(probs[: taken.rank - 1])
+    # Those between the last candidate and the token have at most the last one's probability, at least the token's.
+    missing = max(0, taken.rank - 1 - len(probs))
+    above_least, above_most = above + missing * taken.prob, above + missing * last
+    if limit == math.inf:
+        total_least = total_most = 1.0
+    else:
+        total = math.fsum(probs[: int(limit)])
+        further = max(0, int(limit) - len(probs))
+        total_least, total_most = total, min(1.0, total + further * last)
+    p = sampler.values[0]
+    if above_least >= (p + CLOSE) * total_most:
+        return True
+    if above_most < (p - CLOSE) * total_least:
+        return False
+    return None

@@ -1,0 +1,410 @@
+"""The sampler chain: llama.cpp's samplers, their parameters and their order. Pure.
+
+Names, flags, JSON keys, defaults and ranges are those of llama.cpp's tools (`common/arg.cpp`,
+`common/sampling.cpp` and `tools/server/server-task.cpp` of the release that llama-cpp-python brings).
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Kind(StrEnum):
+    """The samplers, by the names that `--samplers` takes; the last two decide themselves what is drawn."""
+
+    PENALTIES = "penalties"
+    DRY = "dry"
+    TOP_N_SIGMA = "top_n_sigma"
+    TOP_K = "top_k"
+    TYPICAL = "typ_p"
+    TOP_P = "top_p"
+    MIN_P = "min_p"
+    XTC = "xtc"
+    TEMPERATURE = "temperature"
+    MIROSTAT = "mirostat"
+    ADAPTIVE_P = "adaptive_p"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number that a sampler is set by."""
+
+    label: str
+    """As the screen calls it."""
+    flag: str
+    """Of llama.cpp's command line."""
+    key: str
+    """In the JSON of llama-server."""
+    default: float
+    """llama.cpp's."""
+    off: float | None
+    """The value that switches the sampler off, where this parameter has one."""
+    least: float
+    most: float
+    steps: tuple[float, ...]
+    """The values that the keys go through, in order; the first and the last are `least` and `most`, or near them."""
+    whole: bool = False
+    """Whether it is a whole number."""
+
+    def step(self, value: float, steps: int) -> float:
+        """The value so many steps up or down; from between two steps, one goes to the nearer end of the gap.
+
+        >>> TOP_K = KINDS[Kind.TOP_K].parameters[0]
+        >>> TOP_K.step(40, 1), TOP_K.step(43, -1), TOP_K.step(1, -9)
+        (50, 40, 0)
+        """
+        places = self.steps
+        at = bisect_left(places, value) + steps if steps < 0 else bisect_right(places, value) - 1 + steps
+        return places[max(0, min(len(places) - 1, at))]
+
+    def text(self, value: float) -> str:
+        """A value as it is shown and typed."""
+        return f"{int(value)}" if self.whole else f"{value:g}"
+
+    def parsed(self, text: str) -> float:
+        """The value of a text. Raises ValueError, with what is allowed."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if self.whole and math.isfinite(value) and not value.is_integer():
+            value = math.nan
+        if not self.least <= value <= self.most:
+            kind = "a whole number" if self.whole else "a number"
+            raise ValueError(f"{self.flag} takes {kind} from {self.text(self.least)} to {self.text(self.most)}")
+        return float(value)
+
+
+def _spread(*parts: tuple[float, float, float]) -> tuple[float, ...]:
+    """Steps from `first` to `last`, by a width each."""
+    values: list[float] = []
+    for first, last, width in parts:
+        values += [round(first + index * width, 6) for index in range(round((last - first) / width) + 1)]
+    return tuple(sorted(set(values)))
+
+
+_UNIT = _spread((0, 0.05, 0.01), (0.05, 0.95, 0.05), (0.95, 1, 0.01))
+_COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 64, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000)
+_LAST = (0, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_PENALTY = _spread((-2, 2, 0.1))
+LARGE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """What there is to a kind of sampler."""
+
+    title: str
+    """As the screen calls it, and the row of a token that it cut."""
+    parameters: tuple[Parameter, ...]
+    help: str
+    """A sentence."""
+    chooses: bool = False
+    """Whether it draws by itself: it stands last, and there is one of these at the most."""
+
+
+def _parameter(
+    label: str,
+    flag: str,
+    key: str,
+    default: float,
+    steps: tuple[float, ...],
+    off: float | None = None,
+    *,
+    whole: bool = False,
+    most: float | None = None,
+) -> Parameter:
+    return Parameter(label, flag, key, default, off, steps[0], steps[-1] if most is None else most, steps, whole)
+
+
+KINDS: Mapping[Kind, KindRow] = MappingProxyType(
+    {
+        Kind.PENALTIES: KindRow(
+            "penalties",
+            (
+                _parameter("repeat", "--repeat-penalty", "repeat_penalty", 1.0, _spread((0.5, 2, 0.05)), 1.0, most=100),
+                _parameter("last n", "--repeat-last-n", "repeat_last_n", 64, _LAST, 0, whole=True, most=LARGE),
+                _parameter("frequency", "--frequency-penalty", "frequency_penalty", 0.0, _PENALTY, 0.0, most=100),
+                _parameter("presence", "--presence-penalty", "presence_penalty", 0.0, _PENALTY, 0.0, most=100),
+            ),
+            "Makes tokens that came lately less likely.",
+        ),
+        Kind.DRY: KindRow(
+            "DRY",
+            (
+                _parameter(
+                    "multiplier", "--dry-multiplier", "dry_multiplier", 0.0, _spread((0, 5, 0.1)), 0.0, most=100
+                ),
+                _parameter("base", "--dry-base", "dry_base", 1.75, _spread((1, 4, 0.05)), most=100),
+                _parameter(
+                    "allowed",
+                    "--dry-allowed-length",
+                    "dry_allowed_length",
+                    2,
+                    _spread((0, 20, 1)),
+                    whole=True,
+                    most=LARGE,
+                ),
+                _parameter(
+                    "last n", "--dry-penalty-last-n", "dry_penalty_last_n", 64, _LAST, 0, whole=True, most=LARGE
+                ),
+            ),
+            "Makes tokens less likely that would go on with a repetition.",
+        ),
+        Kind.TOP_N_SIGMA: KindRow(
+            "top-n-sigma",
+            (_parameter("n", "--top-n-sigma", "top_n_sigma", -1.0, (-1, *_spread((0.1, 5, 0.1))), -1.0, most=100),),
+            "Keeps logits at most n standard deviations below the highest.",
+        ),
+        Kind.TOP_K: KindRow(
+            "top-k",
+            (_parameter("k", "--top-k", "top_k", 40, _COUNTS, 0, whole=True, most=LARGE),),
+            "Keeps the k most likely tokens.",
+        ),
+        Kind.TYPICAL: KindRow(
+            "typical",
+            (_parameter("p", "--typical", "typical_p", 1.0, _UNIT, 1.0),),
+            "Keeps tokens whose surprisal is nearest to the entropy, until they have the mass p.",
+        ),
+        Kind.TOP_P: KindRow(
+            "top-p",
+            (_parameter("p", "--top-p", "top_p", 0.95, _UNIT, 1.0),),
+            "Keeps the most likely tokens until they have the mass p.",
+        ),
+        Kind.MIN_P: KindRow(
+            "min-p",
+            (_parameter("p", "--min-p", "min_p", 0.05, _UNIT, 0.0),),
+            "Keeps tokens with at least p times the probability of the most likely one.",
+        ),
+        Kind.XTC: KindRow(
+            "XTC",
+            (
+                _parameter("probability", "--xtc-probability", "xtc_probability", 0.0, _UNIT, 0.0),
+                _parameter("threshold", "--xtc-threshold", "xtc_threshold", 0.1, _spread((0, 0.55, 0.01)), most=1),
+            ),
+            "Removes the most likely tokens above a threshold but for the last of them, now and then.",
+        ),
+        Kind.TEMPERATURE: KindRow(
+            "temperature",
+            (
+                _parameter("T", "--temp", "temperature", 0.8, _spread((0, 2, 0.1), (2, 5, 0.5)), 1.0, most=1000),
+                _parameter("range", "--dynatemp-range", "dynatemp_range", 0.0, _spread((0, 2, 0.1)), 0.0, most=1000),
+                _parameter("exponent", "--dynatemp-exp", "dynatemp_exponent", 1.0, _spread((0.1, 5, 0.1)), most=1000),
+            ),
+            "Divides the logits: below 1 it sharpens, above 1 it flattens, 0 leaves the most likely token alone.",
+        ),
+        Kind.MIROSTAT: KindRow(
+            "mirostat",
+            (
+                _parameter("version", "--mirostat", "mirostat", 0, (0, 1, 2), 0, whole=True),
+                _parameter("target entropy", "--mirostat-ent", "mirostat_tau", 5.0, _spread((0.5, 10, 0.5)), most=100),
+                _parameter("learning rate", "--mirostat-lr", "mirostat_eta", 0.1, _spread((0, 1, 0.05))),
+            ),
+            "Keeps the surprisal near a target. llama.cpp leaves out all others but temperature and logit bias then.",
+            chooses=True,
+        ),
+        Kind.ADAPTIVE_P: KindRow(
+            "adaptive-p",
+            (
+                _parameter("target", "--adaptive-target", "adaptive_target", -1.0, (-1, *_spread((0, 1, 0.05))), -1.0),
+                _parameter(
+                    "decay", "--adaptive-decay", "adaptive_decay", 0.9, _spread((0, 0.95, 0.05), (0.95, 0.99, 0.01))
+                ),
+            ),
+            "Prefers tokens whose probability is near a target that follows what was chosen.",
+            chooses=True,
+        ),
+    }
+)
+"""All kinds, in the order in which llama.cpp's tools put them."""
+
+DEFAULT_ORDER = tuple(kind for kind, row in KINDS.items() if not row.chooses)
+"""The order of `--samplers` where it is not given."""
+
+_ALIASES = {
+    "typical": Kind.TYPICAL,
+    "temp": Kind.TEMPERATURE,
+    "nucleus": Kind.TOP_P,
+    "top_nsigma": Kind.TOP_N_SIGMA,
+    "typical_p": Kind.TYPICAL,
+}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of a name, in any of the ways that llama.cpp takes it. Raises ValueError.
+
+    >>> kind_named("top-k").value, kind_named("typical").value
+    ('top_k', 'typ_p')
+    """
+    plain = name.strip().lower().replace("-", "_")
+    if plain in _ALIASES:
+        return _ALIASES[plain]
+    try:
+        return Kind(plain)
+    except ValueError:
+        raise ValueError(f"there is no sampler {name.strip()!r}: {'; '.join(Kind)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """One sampler and its values."""
+
+    kind: Kind
+    values: tuple[float, ...]
+    """As many as the kind has parameters."""
+    on: bool = True
+
+    @classmethod
+    def of(cls, kind: Kind, *values: float) -> "Sampler":
+        """A sampler with these values, and llama.cpp's for what is not given."""
+        defaults = tuple(one.default for one in KINDS[kind].parameters)
+        return cls(kind, (*map(float, values), *map(float, defaults[len(values) :])))
+
+    @property
+    def row(self) -> KindRow:
+        """What there is to its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def acts(self) -> bool:
+        """Whether it is on, and changes anything at these values."""
+        if not self.on:
+            return False
+        values = self.values
+        match self.kind:
+            case Kind.PENALTIES:
+                return values[1] != 0 and (values[0] != 1 or values[2] != 0 or values[3] != 0)
+            case Kind.DRY:
+                return values[0] != 0 and values[1] >= 1 and values[3] != 0
+            case Kind.TOP_N_SIGMA:
+                return values[0] > 0
+            case Kind.TOP_K:
+                return values[0] > 0
+            case Kind.TYPICAL | Kind.TOP_P:
+                return values[0] < 1
+            case Kind.MIN_P:
+                return values[0] > 0
+            case Kind.XTC:
+                return values[0] > 0 and values[1] <= 0.5
+            case Kind.TEMPERATURE:
+                return values[0] != 1 or values[1] > 0
+            case Kind.MIROSTAT:
+                return values[0] > 0
+            case Kind.ADAPTIVE_P:
+                return values[0] >= 0
+
+    def with_value(self, index: int, value: float) -> "Sampler":
+        """The same with another value of one parameter."""
+        return replace(self, values=(*self.values[:index], float(value), *self.values[index + 1 :]))
+
+    def switched(self) -> "Sampler":
+        """The same, off where it was on."""
+        return replace(self, on=not self.on)
+
+    @property
+    def short(self) -> str:
+        """As a status line tells it.
+
+        >>> Sampler.of(Kind.MIN_P).short, Sampler.of(Kind.TEMPERATURE, 0.7).short
+        ('min-p 0.05', 'T 0.7')
+        """
+        first = self.row.parameters[0]
+        title = "T" if self.kind is Kind.TEMPERATURE else self.row.title
+        return f"{title} {first.text(self.values[0])}"
+
+
+BREAKERS = ("\n", ":", '"', "*")
+"""llama.cpp's texts at which DRY does not look for repetitions further back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are."""
+
+    samplers: tuple[Sampler, ...] = ()
+    """At most one of each kind."""
+    bias: tuple[tuple[int, float], ...] = ()
+    """Tokens and what is added to their logits, before all samplers; minus infinity bans a token."""
+    breakers: tuple[str, ...] = BREAKERS
+    """Texts at which DRY does not look for repetitions further back."""
+
+    @property
+    def acting(self) -> "Chain":
+        """What really changes something: the key under which answers are kept.
+
+        As in llama.cpp's tools, mirostat leaves nothing of the others but a plain temperature, and what draws by
+        itself comes last.
+        """
+        samplers = [one for one in self.samplers if one.acts]
+        if last := next((one for one in samplers if one.kind is Kind.MIROSTAT), None):
+            heat = [one for one in samplers if one.kind is Kind.TEMPERATURE and one.values[0] != 1]
+            samplers = [*(replace(one, values=(one.values[0], 0.0, 1.0)) for one in heat), last]
+        samplers.sort(key=lambda one: one.row.chooses)  # the others keep their order
+        dry = any(one.kind is Kind.DRY for one in samplers)
+        return Chain(tuple(samplers), tuple(sorted(self.bias)), self.breakers if dry else BREAKERS)
+
+    def get(self, kind: Kind) -> Sampler | None:
+        """The sampler of a kind."""
+        return next((one for one in self.samplers if one.kind is kind), None)
+
+    def with_sampler(self, sampler: Sampler) -> "Chain":
+        """The chain with this sampler in place of the one of its kind, else where llama.cpp's order has it."""
+        if self.get(sampler.kind):
+            samplers = tuple(sampler if one.kind is sampler.kind else one for one in self.samplers)
+            return replace(self, samplers=samplers)
+        order = list(KINDS)
+        later = (index for index, one in enumerate(self.samplers) if order.index(one.kind) > order.index(sampler.kind))
+        place = next(later, len(self.samplers))
+        return replace(self, samplers=(*self.samplers[:place], sampler, *self.samplers[place:]))
+
+    def without(self, kind: Kind) -> "Chain":
+        """The chain without the sampler of a kind."""
+        return replace(self, samplers=tuple(one for one in self.samplers if one.kind is not kind))
+
+    def moved(self, kind: Kind, step: int) -> "Chain":
+        """The chain with a sampler so many places further."""
+        order = list(self.samplers)
+        at = next((index for index, one in enumerate(order) if one.kind is kind), None)
+        if at is None or not 0 <= at + step < len(order):
+            return self
+        order.insert(at + step, order.pop(at))
+        return replace(self, samplers=tuple(order))
+
+    def biased(self, token: int, amount: float) -> "Chain":
+        """The chain with so much added to a token's logit; 0 takes its bias away."""
+        others = {one: value for one, value in self.bias if one != token}
+        if amount:
+            others[token] = amount
+        return replace(self, bias=tuple(sorted(others.items())))
+
+    @property
+    def short(self) -> str:
+        """As a status line tells it; empty where nothing acts.
+
+        >>> DEFAULT.short
+        'top-k 40 · top-p 0.95 · min-p 0.05 · T 0.8'
+        """
+        acting = self.acting
+        bias = [f"{len(acting.bias)} biased"] if acting.bias else []
+        return " · ".join([*bias, *(one.short for one in acting.samplers)])
+
+
+NO_CHAIN = Chain()
+DEFAULT = Chain(tuple(Sampler.of(kind) for kind in DEFAULT_ORDER))
+"""llama.cpp's."""
+GREEDY = Chain((Sampler.of(Kind.TEMPERATURE, 0),))
+CREATIVE = Chain(
+    (
+        Sampler.of(Kind.DRY, 0.8),
+        Sampler.of(Kind.MIN_P, 0.02),
+        Sampler.of(Kind.XTC, 0.5, 0.1),
+        Sampler.of(Kind.TEMPERATURE, 1),
+    )
+)
+PRESETS: Mapping[str, Chain] = MappingProxyType(
+    {"none": NO_CHAIN, "llama.cpp": DEFAULT, "greedy": GREEDY, "creative": CREATIVE}
+)
+"""Chains to begin with, by their names."""
