@@ -10,11 +10,16 @@ from tokex_gguf.engine.protocol import (
     Apply,
     Check,
     Checked,
+    Constrain,
+    Constrained,
     Continue,
     Continued,
     EngineDied,
     Evaluate,
     Evaluated,
+    Failed,
+    Force,
+    Forced,
     Found,
     Load,
     Loaded,
@@ -35,6 +40,7 @@ from tokex_gguf.play.messages import Begin, Effect, Heard, Message, Send
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
+from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Raw, Sampled
@@ -117,7 +123,13 @@ def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[i
     scores = dict(enumerate(logits(path)))
     alive, cut, stages = ranked(path), dict.fromkeys(scores, KEPT), []
     chain = lens.chain.samplers if isinstance(lens, Sampled) else ()
-    for number, sampler in enumerate(chain):
+    first = 0
+    if isinstance(lens, Sampled) and lens.constraint:
+        first = 1
+        alive = [token for token in alive if fits(lens.constraint, token)]
+        cut |= dict.fromkeys(set(scores) - set(alive), 0)
+        stages.append(Stage(len(alive), 0.5, 0.0))
+    for number, sampler in enumerate(chain, first):
         value, before = sampler.values[0], alive
         if sampler.kind is Kind.TOP_K:
             alive = alive[: int(value)]
@@ -130,6 +142,21 @@ def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[i
         mass = sum(math.exp(logprobs(path)[token]) for token in alive)
         stages.append(Stage(len(alive), mass, entropy_of(softmax(scores, alive).values())))
     return softmax(scores, alive), cut, stages
+
+
+def fits(constraint: Constraint, token: int) -> bool:
+    """Whether a constraint allows a token: it is the characters that may come, in any order."""
+    return PIECES[token].data.decode().strip() in constraint.text
+
+
+def broken(constraint: Constraint, path: list[int], start: int) -> int:
+    return next((place for place in range(start, len(path)) if not fits(constraint, path[place])), -1)
+
+
+def forced(request: Force) -> list[int]:
+    assert request.lens.constraint
+    legal = [token for token in PIECES if fits(request.lens.constraint, token)]
+    return legal * 3 if len(legal) == 1 else []
 
 
 def softmax(scores: dict[int, float], alive: list[int]) -> dict[int, float]:
@@ -237,6 +264,12 @@ class Play:
             return applied(request)
         if isinstance(request, Roll):
             return rolled(request)
+        if isinstance(request, Constrain):
+            if request.constraint.text == "[":
+                return Failed(request.request, "regex:1:1: unclosed")
+            return Constrained(request.request, broken(request.constraint, request.path, request.start))
+        if isinstance(request, Force):
+            return Forced(request.request, forced(request), PIECES)
         return None
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests import fake
 from tests.fake import OTHER, Play, on, started
+from tests.play.test_constraint import constrained
 from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
@@ -20,8 +21,10 @@ from tokex_gguf.play.purposes import (
     ForAutoplay,
     ForCarried,
     ForCheck,
+    ForConstraint,
     ForContinuation,
     ForEvaluation,
+    ForForced,
     ForLookahead,
     ForNewPrompt,
     ForRoll,
@@ -158,6 +161,19 @@ def rolling() -> Play:
     return play
 
 
+def constraining() -> Play:
+    play = started().press(Action.CONSTRAINT)
+    play.take(Typed("abc"))
+    play.take(Action.ENTER)
+    return play
+
+
+def forcing() -> Play:
+    play = constrained("a")
+    play.take(Action.FORCE)
+    return play
+
+
 ASKING: dict[Callable[[], Play], type[Purpose]] = {
     starting: ForStart,
     continuing: ForContinuation,
@@ -176,6 +192,8 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     viewing: ForView,
     judging: ForVerdicts,
     rolling: ForRoll,
+    constraining: ForConstraint,
+    forcing: ForForced,
 }
 """States in which something is asked for, and what for."""
 

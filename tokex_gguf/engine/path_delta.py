@@ -20,8 +20,10 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import (
     Apply,
     Check,
+    Constrain,
     Continue,
     Evaluate,
+    Force,
     Lookahead,
     Message,
     ProtocolError,
@@ -33,7 +35,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.values.sequence import common_prefix
 
-_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Search | Check
+_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check
 
 
 class Sender:

@@ -16,7 +16,7 @@ import math
 from array import array
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -158,6 +158,29 @@ class Roll:
 
 
 @dataclass(frozen=True, slots=True)
+class Constrain:
+    """Understand a constraint, and say where a path leaves it.
+
+    Answered by Constrained, or by Failed with what is wrong.
+    """
+
+    request: int
+    path: list[int]
+    constraint: Constraint
+    start: int
+    """How many tokens of the path come before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Force:
+    """Give the tokens that a lens's constraint leaves no choice in after a path. Answered by Forced."""
+
+    request: int
+    path: list[int]
+    lens: Sampled
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Nothing is wanted any more of what is under way."""
 
@@ -189,7 +212,20 @@ class Ping:
 
 
 Request: TypeAlias = (
-    Load | Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Search | Check | Stop | Ping
+    Load
+    | Tokenize
+    | Chat
+    | Evaluate
+    | Lookahead
+    | Continue
+    | Apply
+    | Roll
+    | Constrain
+    | Force
+    | Search
+    | Check
+    | Stop
+    | Ping
 )
 
 # --- replies
@@ -213,6 +249,8 @@ class Capability(StrEnum):
     """It answers Search."""
     SAMPLERS = "samplers"
     """It answers Apply and Roll."""
+    CONSTRAINTS = "constraints"
+    """It answers Constrain and Force."""
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
 
@@ -343,6 +381,24 @@ class Rolled:
 
 
 @dataclass(frozen=True, slots=True)
+class Constrained:
+    """A constraint is understood."""
+
+    request: int
+    broken: int
+    """The position of the path's first token that it does not allow; -1 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """What a constraint leaves no choice in."""
+
+    request: int
+    tokens: list[int]
+    pieces: dict[int, Piece]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Tokens that a search found, the most likely first."""
 
@@ -399,6 +455,8 @@ Reply: TypeAlias = (
     | Continued
     | Applied
     | Rolled
+    | Constrained
+    | Forced
     | Found
     | Checked
     | Pong
@@ -406,26 +464,7 @@ Reply: TypeAlias = (
 )
 Message: TypeAlias = Request | Reply
 
-_MESSAGES: dict[str, type[Message]] = {
-    cls.__name__: cls
-    for cls in (
-        *(Load, Tokenize, Chat, Evaluate, Lookahead, Continue, Apply, Roll, Search, Check, Stop, Ping),
-        *(
-            Loading,
-            Loaded,
-            Tokenized,
-            Evaluated,
-            LookaheadDone,
-            Continued,
-            Applied,
-            Rolled,
-            Found,
-            Checked,
-            Pong,
-            Failed,
-        ),
-    )
-}
+_MESSAGES: dict[str, type[Message]] = {cls.__name__: cls for kind in (Request, Reply) for cls in get_args(kind)}
 
 
 def _plain(value: object) -> object:
@@ -436,6 +475,8 @@ def _plain(value: object) -> object:
         return None
     if isinstance(value, Sampled):
         return _pack_lens(value)
+    if isinstance(value, Constraint):
+        return [value.kind, value.text]
     if isinstance(value, View):
         others = [(token, *taken) for token, taken in value.others.items()]
         arrays = value.ids.tolist(), value.finals.tolist(), value.cuts.tolist(), others
@@ -452,12 +493,11 @@ def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool, bool]]:
 
 
 def _pack_lens(lens: Sampled) -> dict[str, object]:
-    limit = lens.constraint
     return {
         "samplers": [(one.kind, one.values) for one in lens.chain.samplers],
         "bias": lens.chain.bias,
         "breakers": lens.chain.breakers,
-        "constraint": None if limit is None else (limit.kind, limit.text),
+        "constraint": lens.constraint,
         "start": lens.start,
     }
 
@@ -471,8 +511,12 @@ def _unpack_lens(packed: dict[str, Any] | None) -> Raw | Sampled:
     bias = tuple((int(token), float(amount)) for token, amount in packed["bias"])
     chain = Chain(samplers, bias, tuple(map(str, packed["breakers"])))
     limit = packed["constraint"]
-    constraint = None if limit is None else Constraint(ConstraintKind(limit[0]), str(limit[1]))
+    constraint = None if limit is None else _unpack_constraint(*limit)
     return Sampled(chain, constraint, int(packed["start"]))
+
+
+def _unpack_constraint(kind: str, text: str) -> Constraint:
+    return Constraint(ConstraintKind(kind), str(text))
 
 
 def _unpack_view(
@@ -556,6 +600,8 @@ def decode(line: bytes) -> Message:
             values["draws"] = [Draw(*packed) for packed in values["draws"]]
         if "lens" in values:
             values["lens"] = _unpack_lens(values["lens"])
+        if "constraint" in values:
+            values["constraint"] = _unpack_constraint(*values["constraint"])
         if "view" in values:
             values["view"] = _unpack_view(*values["view"])
         if "capabilities" in values:

@@ -49,6 +49,11 @@ class Action(Enum):
     ROLL = auto()
     """Draw a token."""
     DRAW_MANY = auto()
+    CONSTRAINT = auto()
+    """Type a constraint."""
+    KIND = auto()
+    """Write it in another way."""
+    FORCE = auto()
     UNDO = auto()
     REDO = auto()
     FIND = auto()

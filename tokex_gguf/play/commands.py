@@ -11,6 +11,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
 from tokex_gguf.play.rules import (
     command_line,
+    constraint,
     cursor,
     dice,
     find,
@@ -53,6 +54,10 @@ def _nothing_to_choose(session: Session) -> str:
 
 def _cannot_draw(session: Session) -> str:
     return _at_first_token(session) or dice.cannot_draw(session)
+
+
+def _cannot_constrain(session: Session) -> str:
+    return unread(session) or constraint.cannot_constrain(session)
 
 
 def _is_alone(session: Session) -> str:
@@ -262,6 +267,24 @@ _PLAYING: tuple[Command, ...] = (
         "draw many",
         "Draw a hundred times without moving, and count what comes. Again, and it counts on.",
         disabled=_cannot_draw,
+    ),
+    Command(
+        Action.CONSTRAINT,
+        constraint.open_constraint,
+        ("C",),
+        "Sampling",
+        "constrain",
+        "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices.",
+        disabled=_cannot_constrain,
+    ),
+    Command(
+        Action.FORCE,
+        constraint.force,
+        ("F",),
+        "Sampling",
+        "forced",
+        "Append all tokens that the constraint leaves no choice in.",
+        disabled=_cannot_constrain,
     ),
     Command(
         Action.UNDO,
@@ -823,6 +846,33 @@ _NEW_PROMPT: tuple[Command, ...] = (
     *_leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
 )
 
+_CONSTRAINING: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        constraint.enter,
+        ("enter",),
+        "Typing",
+        "set",
+        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it.",
+        footer=90,
+    ),
+    Command(
+        Action.KIND,
+        constraint.next_kind,
+        ("tab",),
+        "Typing",
+        "kind",
+        "Write it in another way: regex, JSON schema, GBNF grammar, Lark grammar, choices with commas between them.",
+        footer=80,
+    ),
+    Command(Action.LINE_BREAK, text_entry.line_break, ("c-j",), "Typing", "line break", "Add a line break.", footer=35),
+    Command(Action.EARLIER, text_entry.walk(-1), ("up",), "Typing", "earlier", "An earlier constraint.", footer=30),
+    Command(Action.LATER, text_entry.walk(1), ("down",), "Typing", "later", "A later one."),
+    *_CARET,
+    *_ERASING,
+    *_leaving(text_entry.close, "Leave the constraint as it was; the text comes back the next time."),
+)
+
 _PROMPT_NAME: tuple[Command, ...] = (
     Command(
         Action.ENTER,
@@ -1010,6 +1060,7 @@ SCREENS: dict[type[Screen], ScreenRow] = {
         pick_row=lists.pick(lists.prompts_length),
     ),
     screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
+    screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
     screens.Commands: ScreenRow(

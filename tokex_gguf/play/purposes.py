@@ -7,6 +7,7 @@ purpose is a type error wherever it is not handled.
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.tree import Node
 
@@ -139,6 +140,27 @@ class ForRoll(_Awaited):
 
 
 @dataclass(frozen=True, slots=True)
+class ForConstraint(_Awaited):
+    """Whether the engine understands a constraint, and where a prompt leaves it."""
+
+    sole: ClassVar[bool] = True
+    constraint: Constraint
+    place: Node
+    """It begins behind this path."""
+    tip: Node
+    """The prompt's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForForced(_Awaited):
+    """The tokens that a constraint leaves no choice in."""
+
+    sole: ClassVar[bool] = True
+    node: Node
+    lens: Sampled
+
+
+@dataclass(frozen=True, slots=True)
 class ForCheck:
     """Whether a path is what the tokenizer makes of its text. May never be answered."""
 
@@ -153,4 +175,4 @@ Decoded: TypeAlias = Computed | ForLookahead | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""
-Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForView | ForRoll | ForCheck
+Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForView | ForRoll | ForConstraint | ForForced | ForCheck

@@ -7,10 +7,12 @@ from typing import assert_never
 from tokex_gguf.engine.protocol import (
     Applied,
     Checked,
+    Constrained,
     Continued,
     EngineDied,
     Evaluated,
     Failed,
+    Forced,
     Found,
     Loaded,
     Loading,
@@ -52,8 +54,10 @@ from tokex_gguf.play.purposes import (
     ForAutoplay,
     ForCarried,
     ForCheck,
+    ForConstraint,
     ForContinuation,
     ForEvaluation,
+    ForForced,
     ForLookahead,
     ForNewPrompt,
     ForRoll,
@@ -65,7 +69,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import dice, downloads, model_switch, text_entry, view_options
+from tokex_gguf.play.rules import constraint, dice, downloads, model_switch, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -148,6 +152,10 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _applied(session, message)
         case Rolled():
             return _rolled(session, message)
+        case Constrained():
+            return _constrained(session, message)
+        case Forced():
+            return _forced(session, message)
         case Found():
             return _found(session, message)
         case Checked():
@@ -205,6 +213,27 @@ def _rolled(session: Session, message: Rolled) -> Outcome:
             return session, []
         case ForRoll() as purpose:
             return dice.rolled(answered(session, message.request), purpose, message.draws, message.verdicts)
+        case _:
+            raise WrongReply
+
+
+def _constrained(session: Session, message: Constrained) -> Outcome:
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForConstraint() as purpose:
+            return constraint.constrained(answered(session, message.request), purpose, message)
+        case _:
+            raise WrongReply
+
+
+def _forced(session: Session, message: Forced) -> Outcome:
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForForced() as purpose:
+            return constraint.forced(answered(session, message.request), purpose, message.tokens)
         case _:
             raise WrongReply
 
@@ -274,7 +303,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
             raise WrongReply
-        case ForVerdicts() | ForView() | ForRoll():
+        case ForVerdicts() | ForView() | ForRoll() | ForConstraint() | ForForced():
             raise WrongReply
         case _:
             assert_never(purpose)
@@ -422,6 +451,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return replace(told, game=replace(told.game, refused=(node, lens))), []
         case ForRoll():
             return replace(told, game=replace(told.game, rolling=0)), []
+        case ForConstraint() | ForForced():
+            return told, []
         case ForStart():
             return _not_loaded(session, message.reason)
         case ForContinuation():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.path_text import Match, PathText
 from tokex_gguf.values.text_field import EMPTY, TextField
@@ -125,6 +126,14 @@ class NewPrompt(TypingScreen):
     """The text of a new prompt is typed."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraining(TypingScreen):
+    """A constraint is typed."""
+
+    kind: ConstraintKind
+    """In what it is written."""
 
 
 class Models(ListScreen):

@@ -15,7 +15,7 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForScore
+from tokex_gguf.play.purposes import ForScore, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
@@ -315,6 +315,8 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", f"  loading the model {session.game.progress:4.0%}{back}")]
     if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
+    if session.game.ready and session.game.newest(ForView):
+        return [("class:busy", "working"), ("class:dim", "  samplers")]
     if session.game.ready:
         cost = session.game.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"

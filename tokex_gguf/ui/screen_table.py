@@ -67,6 +67,12 @@ def _new_text(session: Session) -> Text:
     return Text(session.line.text[-UNREAD:], end=True)
 
 
+def _kind(session: Session) -> str:
+    """In what the constraint is written that is typed."""
+    screen = session.on(screens.Constraining)
+    return f"{screen.kind.value}: Tab changes it; an empty line lifts the constraint " if screen else ""
+
+
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.Search: Pane(label="search"),
@@ -80,6 +86,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
     screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
+    screens.Constraining: Pane(label="constraint", told=_kind),
     screens.Models: Pane(model_lines, model_entries),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),

@@ -10,6 +10,7 @@ from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen
 from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
 from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
@@ -250,6 +251,19 @@ class Evaluator:
         seen, _, decoded = self._see(path, lens)
         drawn = list(self._lenses.draws(seen, draws))
         return drawn, [seen.verdict(one.token) for one in drawn], decoded
+
+    def constrain(self, constraint: Constraint, path: list[int], start: int) -> int:
+        """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
+
+        Raises ModelError where the constraint is none.
+        """
+        self._check(path)
+        return self._lenses.broken(constraint, path, start)
+
+    def forced(self, path: list[int], lens: Sampled) -> list[int]:
+        """The tokens after a path that a lens's constraint leaves no choice in."""
+        self._check(path)
+        return self._lenses.forced(lens, path)
 
     def play(self, path: list[int], lens: Sampled, seed: int) -> tuple[int, Verdict] | None:
         """The token that is drawn after a path by a seed's first number there; None where nothing is left.

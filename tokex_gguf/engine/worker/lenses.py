@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokex_gguf.engine.worker.llama import Vocabulary
+from tokex_gguf.engine.worker.constraints import BadConstraint, Broken, Constraints, Legal
+from tokex_gguf.engine.worker.llama import ModelError, Vocabulary
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, mass_of
+from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import Sampled
-from tokex_gguf.values.samplers import Chain
+from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.view import Draw, Standing, Verdict, View
 
@@ -22,6 +24,9 @@ TOLD = 100
 """The most likely of the tokens left that a view tells of, beside those that were asked about."""
 CHAINS = 8
 """Chains that are kept ready, with their samplers: as many as a hand changes in a moment."""
+
+
+_NOTHING: Ids = np.zeros(0, np.int32)
 
 
 class Place(NamedTuple):
@@ -61,6 +66,7 @@ class Lenses:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._constraints = Constraints(vocabulary)
         self._chains: OrderedDict[Chain, BuiltChain] = OrderedDict()
         self._remembered: OrderedDict[Sampled, _Remembered] = OrderedDict()
 
@@ -77,7 +83,32 @@ class Lenses:
         """What the lens's constraint says after a path."""
         if lens.constraint is None or len(path) < lens.start:
             return Place(Standing.FREE, None)
-        raise NotImplementedError
+        try:
+            state = self._constraints.state(lens.constraint, list(path[lens.start :]))
+        except BadConstraint as error:
+            raise ModelError(str(error)) from None
+        match state:
+            case Broken(at):
+                return Place(Standing.BROKEN, _NOTHING, lens.start + at)
+            case Legal(mask, complete, must_end):
+                standing = Standing.ENDED if must_end else Standing.COMPLETE if complete else Standing.OPEN
+                return Place(standing, np.flatnonzero(mask).astype(np.int32))
+
+    def broken(self, constraint: Constraint, path: list[int], start: int) -> int:
+        """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
+
+        Raises ModelError where the constraint is none.
+        """
+        return self.place(Sampled(NO_CHAIN, constraint, start), path).broken
+
+    def forced(self, lens: Sampled, path: list[int]) -> list[int]:
+        """The tokens after a path that a lens's constraint leaves no choice in."""
+        if lens.constraint is None:
+            return []
+        try:
+            return self._constraints.forced(lens.constraint, path[lens.start :])
+        except BadConstraint as error:
+            raise ModelError(str(error)) from None
 
     # --- what is remembered
 

@@ -225,13 +225,19 @@ class BuiltChain:
             first.fill(row, legal)
             run.note(stage)
             stage += 1
-        if self._bias is not None:
+        if self._bias is not None and not len(run.there):
+            run.note(stage)
+            stage += 1
+        elif self._bias is not None:
             llama_cpp.llama_sampler_apply(self._bias, first.reference)
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
         chosen_among: tuple[Ids, Logits] = (_NONE, row[:0])
         for number, (sampler, made) in enumerate(self._made, stage):
+            if (sampler.row.chooses or sampler.kind is Kind.XTC) and not len(run.there):
+                run.note(number)
+                continue
             if sampler.row.chooses:
                 before = run.there, run.logits
                 _choose(self._size, run, sampler, memory)
@@ -244,6 +250,9 @@ class BuiltChain:
                 run = max(ways, key=lambda way: way[0])[1]
             else:
                 for _, one in ways:
+                    if not len(one.there):  # llama.cpp aborts over an empty array
+                        one.note(number)
+                        continue
                     holes = sampler.kind is Kind.TYPICAL and one.holes
                     llama_cpp.llama_sampler_apply(made, one.array.reference)
                     one.note(number, _TYPICAL_AFTER_CUT if holes else "")

@@ -23,11 +23,15 @@ from tokex_gguf.engine.protocol import (
     Chat,
     Check,
     Checked,
+    Constrain,
+    Constrained,
     Continue,
     Continued,
     Evaluate,
     Evaluated,
     Failed,
+    Force,
+    Forced,
     Found,
     Load,
     Loaded,
@@ -79,7 +83,9 @@ TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
 
-Answered: TypeAlias = Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Search | Check
+Answered: TypeAlias = (
+    Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check
+)
 """Requests that carry a number."""
 
 
@@ -135,7 +141,7 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize | Chat):  # each is answered
+        if isinstance(request, Load | Tokenize | Chat | Constrain | Force):  # each is answered
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; lookahead waits for all else.
@@ -318,6 +324,12 @@ class Server:
                 self._apply(request, model, evaluator)
             case Roll():
                 self._roll(request, model, evaluator)
+            case Constrain():
+                broken = evaluator.constrain(request.constraint, request.path, request.start)
+                self._send(Constrained(request.request, broken))
+            case Force():
+                tokens = evaluator.forced(request.path, request.lens)
+                self._send(Forced(request.request, tokens, self._pieces(model.vocabulary, set(tokens))))
             case Search():
                 self._search(request, model, evaluator, index)
             case Check():
