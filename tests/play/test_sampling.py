@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
-from tests.fake import Play, started
-from tokex_gguf.engine.protocol import Apply, Evaluate, Roll
+from tests.fake import Play, continued, on, started
+from tokex_gguf.engine.protocol import Apply, Continue, Evaluate, Roll
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.screens import Search
 from tokex_gguf.play.session import Sampling
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
+from tokex_gguf.values.view import KEPT, Verdict
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 
@@ -102,3 +106,28 @@ def test_the_view_of_a_place_inside_the_prompt() -> None:
     assert play.session.view is not None
     cursor = play.session.game.prompt.cursor
     assert cursor is not None and cursor.token in play.session.view.verdicts, "the one that was taken is told of"
+
+
+def test_what_is_found_is_told_of() -> None:
+    play = sampled().press(Action.SEARCH, Typed("a"))
+    searching, view = on(play.session, Search), play.session.view
+    assert searching.rows and view is not None
+    assert {row.token for row in searching.rows} <= set(view.verdicts)
+
+
+def test_autoplay_draws_through_the_chain_from_the_tip_on() -> None:
+    play = sampled(seed=7)
+    tip = play.session.game.prompt.tip
+    play.take(Action.AUTOPLAY)
+    (request,) = [one for one in play.asked if isinstance(one, Continue)]
+    assert request.path == tip.path() and request.seed == 7 and request.lens == play.session.lens
+    path = [*tip.path(), 5]
+    play.take(replace(continued(request, tip.path()), request=request.request))
+    assert play.session.game.prompt.tip is tip, "its own table comes first"
+    play.take(replace(continued(request, path), verdicts=[Verdict(0.25, KEPT)]))
+    node = tip.child(5)
+    assert play.session.game.prompt.tip is node and play.session.game.autoplay
+    lens = play.session.lens
+    assert isinstance(lens, Sampled) and play.session.game.answers.verdict(lens, node) == Verdict(0.25, KEPT)
+    play.take(replace(continued(request, path), tokens=[], distributions=[], end=9))
+    assert not play.session.game.autoplay and "was drawn" in play.session.notice

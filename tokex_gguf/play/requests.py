@@ -16,7 +16,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
     Tokens,
 )
-from tokex_gguf.play.screens import TypingScreen
+from tokex_gguf.play.screens import Search, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.answers import first_unjudged
 from tokex_gguf.values.layers import LENS_LAYERS
@@ -143,6 +143,8 @@ def look_through(session: Session) -> Outcome:
     if not node.depth or game.autoplay or (node.distribution is None and game.pending is None) or game.full is not None:
         return session, []
     tokens = [token for token in (place.popped, place.selected) if token is not None]
+    if searching := session.on(Search):
+        tokens += [row.token for row in searching.rows or ()]
     view = game.answers.view(lens, node)
     if view is not None and all(token in view.verdicts for token in tokens):
         return session, []
