@@ -2,7 +2,8 @@
 
 from array import array
 
-from tokex_gguf.values.answers import LENSES, Answers
+from tokex_gguf.values.answers import LENSES, Answers, first_unjudged
+from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tree import Node
@@ -50,3 +51,22 @@ def test_of_many_lenses_the_latest_are_kept() -> None:
 def test_what_changes_nothing_is_no_part_of_the_question() -> None:
     one = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.TOP_P, 1.0), Sampler.of(Kind.MIN_P, 0.1).switched()))
     assert lens_of(one, None, 5) == lens_of(Chain((Sampler.of(Kind.TOP_K, 40),)), None, 9)
+
+
+def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
+    answers, lens = Answers(), sampled(5)
+    tip = Node(None, -1).descend(list(range(100)))
+    for node in tip.nodes(1):
+        node.attach_taken(Taken(-1.0, 2))
+        answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
+    assert first_unjudged(answers, lens, tip) is None
+    longer = tip.descend([7, 8])
+    for node in longer.nodes(100):
+        node.attach_taken(Taken(-1.0, 2))
+    assert first_unjudged(answers, lens, longer) == 99, "the distribution behind the hundredth token"
+    for node in longer.nodes(100):
+        answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
+    assert first_unjudged(answers, lens, longer) is None
+    other = tip.ancestor(50).child(9)
+    other.attach_taken(Taken(-1.0, 2))
+    assert first_unjudged(answers, lens, other) == 49

@@ -127,9 +127,17 @@ def ask(session: Session) -> Outcome:
 
 
 def lens_for_verdicts(session: Session) -> Raw | Sampled:
-    """The lens through which verdicts are to come along with distributions: where what is kept does not give them."""
+    """The lens through which verdicts are to come along with distributions.
+
+    Those that are shown, and that what is kept does not give; and those on text under a constraint, as seeing it
+    again would decode it again. On a text without either they would take a millisecond a token for nothing.
+    """
     lens = session.lens
-    return RAW if isinstance(lens, Raw) or decidable(lens) else lens
+    if isinstance(lens, Raw) or decidable(lens):
+        return RAW
+    shown = session.layer in LENS_LAYERS
+    governed = lens.constraint is not None and lens.start < session.goal.tip.depth
+    return lens if shown or governed else RAW
 
 
 def look_through(session: Session) -> Outcome:
@@ -161,7 +169,12 @@ def judge(session: Session) -> Outcome:
     lens = session.lens
     if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
         return session, []
-    if game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS) or game.newest(ForVerdicts):
+    if (
+        game.engine is not EngineStatus.READY
+        or not game.can(Capability.SAMPLERS)
+        or game.newest(ForVerdicts)
+        or game.newest(ForView)
+    ):
         return session, []
     tip = game.prompt.tip
     start = first_unjudged(game.answers, lens, tip)

@@ -24,9 +24,11 @@ def verdict_on(answers: "Answers", lens: Sampled, node: Node) -> Verdict | None:
 
 def first_unjudged(answers: "Answers", lens: Sampled, tip: Node) -> int | None:
     """The first position whose distribution must be seen again for a verdict on the token after it; None: none."""
-    for node in tip.nodes(1):
+    known = answers.judged.get(lens)
+    for node in tip.nodes(max(1, known.common(tip) if known else 1)):
         if node.taken is not None and verdict_on(answers, lens, node) is None:
             return node.depth - 2
+    answers.judged[lens] = tip
     return None
 
 
@@ -42,6 +44,8 @@ class Answers:
     def __init__(self) -> None:
         self._views: OrderedDict[Sampled, dict[Node, View]] = OrderedDict()
         self._verdicts: OrderedDict[Sampled, dict[Node, Verdict]] = OrderedDict()
+        self.judged: dict[Sampled, Node] = {}
+        """By lens, a path all of whose tokens have their verdicts: what is added to it is looked at alone."""
 
     def view(self, lens: Sampled, node: Node) -> View | None:
         """What the lens leaves of the distribution after a path; None until told."""
@@ -61,6 +65,8 @@ class Answers:
     def attach_verdict(self, lens: Sampled, node: Node, verdict: Verdict) -> None:
         """Keeps a verdict."""
         _of(self._verdicts, lens).setdefault(node, verdict)
+        if len(self.judged) > LENSES:
+            self.judged = {one: tip for one, tip in self.judged.items() if one in self._verdicts}
 
 
 def _of(kept: OrderedDict[Sampled, dict[Node, T]], lens: Sampled) -> dict[Node, T]:

@@ -1,5 +1,6 @@
 """Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
-from tokex_gguf.values.view import Draw, Verdict, View
+from tokex_gguf.values.samplers import NO_CHAIN
+from tokex_gguf.values.view import KEPT, Draw, Verdict, View
 
 
 class ContextFull(Exception):
@@ -117,7 +119,9 @@ class Evaluator:
         verdicts: list[Verdict] = []
         for position, (row, log_sum) in enumerate(zip(logits, log_sums, strict=True), first):
             token, before = following[position], path[: position + 1]
-            if token is not None:
+            if token is not None and position + 1 < lens.start and lens.chain == NO_CHAIN:
+                verdicts.append(Verdict(math.exp(float(row[token]) - log_sum), KEPT))
+            elif token is not None:
                 seen = self._lenses.see(lens, row, log_sum, before)
                 verdicts.append(seen.verdict(token))
                 self._lenses.chose(lens, before, seen, token)

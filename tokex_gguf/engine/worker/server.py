@@ -150,6 +150,8 @@ class Inbox:
             replaced = (Lookahead, Continue)
         elif isinstance(request, Search):
             replaced = (Lookahead, Search)
+        elif isinstance(request, Evaluate | Continue):
+            replaced = (*replaced, Apply)  # whoever asks for these asks for a view of them next
         elif isinstance(request, Apply | Roll):  # they come behind an evaluation of their path, and wait for it
             replaced = (Lookahead, Continue, type(request))
         elif isinstance(request, Check):
