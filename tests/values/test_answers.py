@@ -2,7 +2,7 @@
 
 from array import array
 
-from tokex_gguf.values.answers import LENSES, Answers, first_unjudged
+from tokex_gguf.values.answers import LENSES, Answers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
@@ -59,14 +59,14 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
-    assert first_unjudged(answers, lens, tip) is None
+    assert answers.first_unjudged(lens, tip) is None
     longer = tip.descend([7, 8])
     for node in longer.nodes(100):
         node.attach_taken(Taken(-1.0, 2))
-    assert first_unjudged(answers, lens, longer) == 99, "the distribution behind the hundredth token"
+    assert answers.first_unjudged(lens, longer) == 99, "the distribution behind the hundredth token"
     for node in longer.nodes(100):
         answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
-    assert first_unjudged(answers, lens, longer) is None
+    assert answers.first_unjudged(lens, longer) is None
     other = tip.ancestor(50).child(9)
     other.attach_taken(Taken(-1.0, 2))
-    assert first_unjudged(answers, lens, other) == 49
+    assert answers.first_unjudged(lens, other) == 49

@@ -18,7 +18,6 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.screens import Search, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
-from tokex_gguf.values.answers import first_unjudged
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.reachability import decidable
@@ -169,15 +168,11 @@ def judge(session: Session) -> Outcome:
     lens = session.lens
     if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
         return session, []
-    if (
-        game.engine is not EngineStatus.READY
-        or not game.can(Capability.SAMPLERS)
-        or game.newest(ForVerdicts)
-        or game.newest(ForView)
-    ):
+    asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
+    if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
         return session, []
     tip = game.prompt.tip
-    start = first_unjudged(game.answers, lens, tip)
+    start = game.answers.first_unjudged(lens, tip)
     if start is None or game.refused == (tip, lens):
         return session, []
     nodes = tuple(tip.nodes(start))
