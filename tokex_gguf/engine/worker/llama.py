@@ -15,7 +15,9 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from typing import NamedTuple
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker import deep, ggml
 from tokex_gguf.engine.worker.abort import Abort
@@ -350,6 +353,121 @@ class Vocabulary:
                 ends = bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
                 return Piece(buffer.raw[:count], control, ends and (control or token != self._guessed_eos))
             room = -count
+
+    def texts(self) -> list[bytes]:
+        """The text that each token adds to an output, by id; empty for special tokens."""
+        room = 64
+        buffer = ctypes.create_string_buffer(room)
+        texts: list[bytes] = []
+        for token in range(self.size):
+            while (count := llama_cpp.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)) < 0:
+                room = -count
+                buffer = ctypes.create_string_buffer(room)
+            texts.append(buffer.raw[:count] if count else b"")
+        return texts
+
+    def ends(self) -> list[int]:
+        """The tokens with which generation ends."""
+        found = [token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self._vocab, token)]
+        return [token for token in found if self.piece(token).ends]
+
+    def grammar(self, text: str) -> "Grammar":
+        """llama.cpp's own grammar of a GBNF text, at its start. Raises GrammarError."""
+        data = text.encode()
+        if not data:  # which llama.cpp takes for no grammar at all
+            raise GrammarError("an empty grammar", None)
+        _errors.clear()
+        with _said() as said:
+            sampler = llama_cpp.llama_sampler_init_grammar(self._vocab, data, b"root")
+        if sampler:
+            return Grammar(sampler)
+        told = (said[0] if said else b"").partition(b"error parsing grammar: ")[2]
+        told, _, _ = told.partition(b"\n\n" + data)
+        reason, at, rest = told.partition(b" at ")
+        if at and data.endswith(rest):
+            raise GrammarError(_text(reason), len(_text(data.removesuffix(rest))))
+        if told == b"unexpected end of input":
+            raise GrammarError(_text(told), len(text))
+        raise GrammarError(_text(told) or _reason() or "llama.cpp refuses it", None)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+class GrammarError(Exception):
+    """A GBNF text is no grammar: why, in llama.cpp's words, and where, in characters from 0 on."""
+
+    def __init__(self, reason: str, place: int | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.place = place
+
+
+@contextmanager
+def _said() -> Iterator[list[bytes]]:
+    """What C code writes to standard error meanwhile is added to the list in the end, and goes nowhere else.
+
+    llama.cpp's grammar parser says there alone what is wrong.
+    """
+    said: list[bytes] = []
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield said
+        return
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield said
+            finally:
+                os.dup2(kept, 2)
+            file.seek(0)
+            said.append(file.read())
+    finally:
+        os.close(kept)
+
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama.cpp's `llama_token_data`."""
+
+
+class Grammar:
+    """llama.cpp's grammar after some tokens."""
+
+    def __init__(self, sampler: int) -> None:
+        self._sampler = sampler
+        # Not at exit: the model that it belongs to may have gone before it.
+        weakref.finalize(self, llama_cpp.llama_sampler_free, sampler).atexit = False
+
+    def legal(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which of some tokens, all of them in the vocabulary, the grammar goes on with; shape like `tokens`.
+
+        Those that end a text are legal where the grammar may end.
+        """
+        if not len(tokens):
+            return np.zeros(0, np.bool_)
+        entries = np.zeros(len(tokens), _CANDIDATE)
+        entries["id"] = tokens
+        array = llama_cpp.llama_token_data_array(
+            data=entries.ctypes.data_as(llama_cpp.llama_token_data_p), size=len(tokens), selected=-1, sorted=False
+        )
+        llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        found: NDArray[np.bool_] = entries["logit"] == 0
+        return found
+
+    def accept(self, token: int) -> bool:
+        """Goes on by a token, if it is legal; returns whether it was."""
+        # Accepting an illegal one ends the process.
+        if not self.legal(np.array([token], np.int32))[0]:
+            return False
+        llama_cpp.llama_sampler_accept(self._sampler, token)
+        return True
+
+    def copy(self) -> "Grammar":
+        """The same state, to go on from separately."""
+        return Grammar(llama_cpp.llama_sampler_clone(self._sampler))
 
 
 class Llama:

@@ -1,0 +1,517 @@
+"""Which tokens a constraint leaves, after any path of tokens. The only importer of llguidance.
+
+A GBNF grammar is llama.cpp's own matter: it is what its grammar sampler does. All else is llguidance's.
+Both are asked for nothing that would end or hang the process (docs/decisions/0021-two-engines-for-constraints.md).
+"""
+
+import json
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.engine.worker import gbnf
+from tokex_gguf.engine.worker.llama import Grammar, GrammarError, ModelError, Vocabulary
+from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree, starts_inside, unfinished
+from tokex_gguf.values.constraint import Constraint, ConstraintKind, listed
+from tokex_gguf.values.tokens import visible
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+LONGEST = 60_000
+"""Characters of a constraint's text: a schema of that length takes a second or two to build."""
+LONGEST_REASON = 160
+"""Characters of a library's own words that are told."""
+MOST_CONSTRAINTS = 4
+"""Constraints that are kept ready."""
+MOST_KEPT = 256
+"""Places of a constraint whose state is kept."""
+MOST_TOKENS_KEPT = 400_000
+"""Tokens of the paths to those places together."""
+MOST_FORCED = 200
+"""Tokens that `forced` gives at the most."""
+MOST_FORCED_BYTES = 800
+"""Bytes that it looks ahead: a mask each."""
+
+
+class BadConstraint(Exception):
+    """A constraint's text is none, or is too much; says what and where in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legal:
+    """The constraint can be fulfilled from here."""
+
+    mask: Mask
+    """Which tokens may come next, shape (V,); not to be changed."""
+    complete: bool
+    """Whether it can end here: those that end a text are legal then, and only then."""
+    must_end: bool
+    """Whether nothing else is legal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The constraint was left."""
+
+    at: int
+    """The first token that was illegal, by its place in the path."""
+
+
+State: TypeAlias = Legal | Broken
+
+
+class _Cursor(Protocol):
+    """A constraint after some tokens, none of which ends a text."""
+
+    def advance(self, tokens: list[int]) -> int:
+        """Goes on by tokens of the vocabulary up to the first illegal one; returns how many it went."""
+
+    def copy(self) -> Self:
+        """The same state, to go on from separately."""
+
+    def legal(self) -> tuple[Mask, bool]:
+        """Which tokens may come next, and whether the text may end."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """A constraint after a path, with its mask once it was asked for."""
+
+    cursor: _Cursor
+    bits: NDArray[np.uint8] | None = None
+    """The mask, eight tokens a byte: a kept mask takes 19 KB with Qwen's vocabulary."""
+    complete: bool = False
+    must_end: bool = False
+
+
+class _Compiled:
+    """A constraint with the places lately asked for."""
+
+    def __init__(self, start: _Cursor) -> None:
+        self._places: OrderedDict[tuple[int, ...], _Place] = OrderedDict()
+        self._start = start
+        self._tokens = 0
+
+    def at(self, tokens: list[int]) -> _Place | int:
+        """The place after these tokens, or which of them is illegal."""
+        path = tuple(tokens)
+        if place := self._places.get(path):
+            self._places.move_to_end(path)
+            return place
+        known, cursor = self._nearest(path)
+        cursor = cursor.copy()
+        went = cursor.advance(tokens[known:])
+        if known + went < len(tokens):
+            return known + went
+        place = self._places[path] = _Place(cursor)
+        self._tokens += len(path)
+        while len(self._places) > MOST_KEPT or (self._tokens > MOST_TOKENS_KEPT and len(self._places) > 1):
+            self._tokens -= len(self._places.popitem(last=False)[0])
+        return place
+
+    def _nearest(self, path: tuple[int, ...]) -> tuple[int, _Cursor]:
+        """The longest beginning of a path that is kept, and the state there."""
+        for length in sorted({len(kept) for kept in self._places if len(kept) < len(path)}, reverse=True):
+            if place := self._places.get(path[:length]):
+                return length, place.cursor
+        return 0, self._start
+
+
+class Constraints:
+    """Constraints on a vocabulary's tokens. What they cost to make ready is paid when the first one is used."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._compiled: OrderedDict[Constraint, _Compiled | str] = OrderedDict()
+        """The constraints used lately, or what is wrong with them."""
+
+    def state(self, constraint: Constraint, tokens: list[int]) -> State:
+        """What the constraint leaves after these tokens, which begin where it begins.
+
+        After a token that ends the text, only such are legal. Raises BadConstraint.
+        """
+        compiled = self._ready(constraint)
+        end = len(tokens)
+        if not self._ends.isdisjoint(tokens):
+            end = next(at for at, token in enumerate(tokens) if token in self._ends)
+        place = compiled.at(tokens[:end])
+        if isinstance(place, int):
+            return Broken(place)
+        self._look(place)
+        if end < len(tokens):
+            if not place.complete:
+                return Broken(end)
+            other = next((at for at in range(end, len(tokens)) if tokens[at] not in self._ends), None)
+            return Legal(self._only_ends, complete=True, must_end=True) if other is None else Broken(other)
+        assert place.bits is not None
+        mask = np.unpackbits(place.bits, count=self._vocabulary.size).view(np.bool_)
+        return Legal(mask, place.complete, place.must_end)
+
+    def forced(self, constraint: Constraint, tokens: list[int]) -> list[int]:
+        """The tokens that spell the only text that can follow, up to the next choice; at most MOST_FORCED.
+
+        The text is forced, its spelling is the tokenizer's: of `n`, `na` and `name`, which are all legal where
+        `name` must come, it takes `name`. A token that reaches over the end of the forced text is a choice, so no
+        token is given that one of those would replace. Where the text may end is a choice, too. Empty after an
+        illegal token. Raises BadConstraint.
+        """
+        text, spelled = self._forced_text(constraint, tokens)
+        # A character that has begun is finished byte by byte; the tokenizer takes whole ones only.
+        head = next((at for at, data in enumerate(text) if not starts_inside(data)), len(text))
+        try:
+            rest = b"".join(text[head:])
+            whole = rest[: len(rest) - len(unfinished(rest))]
+            canonical = self._vocabulary.continuation(whole.decode(), parse_special=False)
+        except (ModelError, UnicodeDecodeError):
+            canonical = spelled[head:]
+        left = sum(map(len, text))
+        taken: list[int] = []
+        for token in [*spelled[:head], *canonical][:MOST_FORCED]:
+            state = self.state(constraint, tokens + taken)
+            if not isinstance(state, Legal) or not state.mask[token] or self._lengths[state.mask].max() > left:
+                break
+            taken.append(token)
+            left -= int(self._lengths[token])
+        return taken
+
+    def _forced_text(self, constraint: Constraint, tokens: list[int]) -> tuple[list[bytes], list[int]]:
+        """The only text that can follow, in the smallest steps, and a token for each step."""
+        text: list[bytes] = []
+        spelled: list[int] = []
+        while sum(map(len, text)) < MOST_FORCED_BYTES:
+            state = self.state(constraint, tokens + spelled)
+            if isinstance(state, Broken) or state.complete:
+                break
+            legal = np.flatnonzero(state.mask)
+            if not len(legal) or (self._first[legal] != self._first[legal[0]]).any():
+                break
+            # What all legal texts begin with comes in any case; beyond its first byte another text might go on
+            # that is no token of its own.
+            shortest = int(legal[self._lengths[legal].argmin()])
+            step = self._texts[shortest]
+            if not step or not all(self._texts[token].startswith(step) for token in legal):
+                break
+            text.append(step)
+            spelled.append(shortest)
+        return text, spelled
+
+    def _look(self, place: _Place) -> None:
+        """Fills a place's mask in, if nobody has asked for it yet."""
+        if place.bits is None:
+            mask, place.complete = place.cursor.legal()
+            mask[self._ends_array] = False
+            place.must_end = place.complete and not mask.any()
+            mask[self._ends_array] = place.complete
+            place.bits = np.packbits(mask)
+
+    # --- compiling
+
+    def _ready(self, constraint: Constraint) -> _Compiled:
+        compiled = self._compiled.get(constraint)
+        if compiled is None:
+            try:
+                compiled = _Compiled(self._start(constraint))
+            except BadConstraint as error:
+                compiled = str(error)
+            self._compiled[constraint] = compiled
+            if len(self._compiled) > MOST_CONSTRAINTS:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(constraint)
+        if isinstance(compiled, str):
+            raise BadConstraint(compiled)
+        return compiled
+
+    def _start(self, constraint: Constraint) -> _Cursor:
+        text = constraint.text
+        if len(text) > LONGEST:
+            raise BadConstraint(f"{constraint.kind}: {len(text):,} characters; {LONGEST:,} is the most")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise _bad(constraint, "half a surrogate pair, which is no character", error.start) from None
+        match constraint.kind:
+            case ConstraintKind.GRAMMAR:
+                return self._native(constraint, text)
+            case ConstraintKind.CHOICES:
+                return self._one_of(constraint)
+            case _:
+                if self._tokenizer is None:
+                    raise BadConstraint(f"{constraint.kind}: needs llguidance, which is not installed here")
+                return _Guided.of(constraint, _lark_of(constraint), self)
+
+    def _one_of(self, constraint: Constraint) -> _Cursor:
+        texts = listed(constraint.text)
+        if not texts:
+            _json(constraint)  # which knows the place
+            raise _bad(constraint, "not a JSON array of strings with at least one", 0)
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            raise _bad(constraint, "half a surrogate pair, which is no character", 0) from None
+        if self._tokenizer is None:
+            if any("\0" in text for text in texts):
+                raise BadConstraint("choices: a NUL character needs llguidance, which is not installed here")
+            return self._native(constraint, f"root ::= {' | '.join(gbnf.literals(texts))}")
+        # One terminal: of many alternatives, each would be a terminal of its own.
+        return _Guided.of(constraint, f"start: C\nC: {' | '.join(map(json.dumps, texts))}", self)
+
+    def _native(self, constraint: Constraint, text: str) -> _Cursor:
+        if danger := gbnf.danger(text):
+            raise _bad(constraint, danger[1], danger[0])
+        try:
+            grammar = self._vocabulary.grammar(text)
+        except GrammarError as error:
+            at = error.place
+            if at is None and (named := re.search(r"identifier '(.+)'", error.reason)):
+                at = next((m.start() for m in re.finditer(rf"(?<![\w-]){re.escape(named[1])}(?![\w-])", text)), None)
+            raise _bad(constraint, error.reason, at) from None
+        return _Native(grammar, self)
+
+    # --- the vocabulary, once
+
+    @cached_property
+    def _texts(self) -> list[bytes]:
+        """What each token adds to a text; empty for special ones, for those that end it, and for no UTF-8."""
+        texts = self._vocabulary.texts()
+        never = re.compile(rb"[\xc0\xc1\xf5-\xff]")
+        return [b"" if never.search(data) or token in self._ends else data for token, data in enumerate(texts)]
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int32]:
+        return np.array([len(data) for data in self._texts], np.int32)
+
+    @cached_property
+    def _first(self) -> NDArray[np.int16]:
+        """The first byte of each token's text; -1 where it has none."""
+        return np.array([data[0] if data else -1 for data in self._texts], np.int16)
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        return frozenset(self._vocabulary.ends())
+
+    @cached_property
+    def _ends_array(self) -> NDArray[np.intp]:
+        return np.array(sorted(self._ends), np.intp)
+
+    @cached_property
+    def _only_ends(self) -> Mask:
+        mask = np.zeros(self._vocabulary.size, np.bool_)
+        mask[self._ends_array] = True
+        return mask
+
+    @cached_property
+    def _tree(self) -> VocabularyTree:
+        return VocabularyTree(self._texts)
+
+    @cached_property
+    def _named(self) -> dict[int, bytes]:
+        """The names of the tokens that have no text, as a grammar may call them; without those that end a text."""
+        names = {token: self._vocabulary.piece(token) for token, data in enumerate(self._texts) if not data}
+        return {
+            token: piece.data
+            for token, piece in names.items()
+            if token not in self._ends and piece.data.startswith(b"<") and piece.data.endswith(b">")
+        }
+
+    @cached_property
+    def _tokenizer(self) -> "LLTokenizer | None":
+        """The vocabulary as llguidance wants it; None where that is not installed."""
+        try:
+            from llguidance import LLTokenizer, TokenizerWrapper
+        except ImportError:
+            return None
+        return LLTokenizer(TokenizerWrapper(_Words(self._texts, self._named)))
+
+
+def _lark_of(constraint: Constraint) -> str:
+    """A constraint in llguidance's own language."""
+    match constraint.kind:
+        case ConstraintKind.REGEX:
+            return f"start: /{_escaped(constraint.text)}/"
+        case ConstraintKind.JSON_SCHEMA:
+            if not isinstance(_json(constraint), dict | bool):
+                raise _bad(constraint, "a schema is an object, or true or false", 0)
+            return f"start: %json {constraint.text}"
+        case _:
+            return constraint.text
+
+
+def _json(constraint: Constraint) -> object:
+    try:
+        value: object = json.loads(constraint.text)
+    except json.JSONDecodeError as error:
+        raise _bad(constraint, f"no JSON: {error.msg}", error.pos) from None
+    except (ValueError, RecursionError) as error:
+        told = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
+        raise BadConstraint(f"{constraint.kind}: {told}") from None
+    return value
+
+
+def _bad(constraint: Constraint, reason: str, at: int | None) -> BadConstraint:
+    """What is wrong, where that is known with line and column."""
+    reason = visible(reason)
+    reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
+    where = "" if at is None else f":{':'.join(map(str, gbnf.place(constraint.text, at)))}"
+    return BadConstraint(f"{constraint.kind}{where}: {reason}")
+
+
+# --- llguidance
+
+
+class _Words:
+    """A vocabulary as llguidance reads it, with one token more, that ends a text."""
+
+    bos_token_id = None
+    special_token_ids: tuple[int, ...] = ()
+
+    def __init__(self, texts: list[bytes], named: dict[int, bytes]) -> None:
+        self.eos_token_id = len(texts)
+        # 255 before a name means that it is no text.
+        self.tokens = [b"\xff" + named[token] if token in named else data for token, data in enumerate(texts)]
+        self.tokens.append(b"\xff<end of the constraint>")
+
+    def __call__(self, _text: bytes) -> list[int]:
+        """The tokens of a text: asked for only where spelling is forced, which it is not."""
+        return []
+
+
+_FREE = '%llguidance {"no_forcing": true}'
+"""Without this a mask has only the tokenizer's own spelling where a text is forced. The last such line counts."""
+
+
+class _Guided:
+    """A constraint of llguidance's after some tokens."""
+
+    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: Constraints) -> None:
+        self._constraint = constraint
+        self._matcher = matcher
+        self._words = words
+
+    @classmethod
+    def of(cls, constraint: Constraint, lark: str, words: Constraints) -> "_Guided":
+        from llguidance import LLMatcher
+
+        assert words._tokenizer is not None
+        matcher = LLMatcher(words._tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
+        if matcher.is_error():
+            raise _told(constraint, matcher.get_error())
+        return cls(constraint, matcher, words)
+
+    def advance(self, tokens: list[int]) -> int:
+        size, texts, named = self._words._vocabulary.size, self._words._texts, self._words._named
+        known = next(
+            (at for at, token in enumerate(tokens) if not (0 <= token < size and (texts[token] or token in named))),
+            len(tokens),
+        )
+        went: int = self._matcher.validate_tokens(tokens[:known])
+        if went:
+            self._matcher.consume_tokens(tokens[:went])
+        self._check()
+        return went
+
+    def copy(self) -> "_Guided":
+        return _Guided(self._constraint, self._matcher.deep_copy(), self._words)
+
+    def legal(self) -> tuple[Mask, bool]:
+        size = self._words._vocabulary.size
+        bits = np.zeros(size // 32 + 1, np.uint32)
+        self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
+        self._check()
+        mask = np.unpackbits(bits.view(np.uint8), count=size + 1, bitorder="little").view(np.bool_)
+        return mask[:size], bool(mask[size])
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            reason = self._matcher.get_error().partition("\n")[0]
+            raise BadConstraint(f"{self._constraint.kind}: too complex here: {visible(reason)[:LONGEST_REASON]}")
+
+
+def _escaped(regex: str) -> str:
+    """A regex as it stands between two slashes."""
+    from llguidance import regex_to_lark
+
+    return str(regex_to_lark(regex))
+
+
+def _told(constraint: Constraint, said: str) -> BadConstraint:
+    """What llguidance says about a constraint, as one line with the place in the constraint's own text."""
+    text = constraint.text
+    first = said.partition("\n")[0]
+    reason = re.sub(r"^(at )?\d+\(\d+\): ", "", first)
+    at: int | None = None
+    if "regex parse error:" in said and (error := re.search(r"\n( *)\^+\nerror: ([^\n]+)", said)):
+        reason = error[2]
+        if constraint.kind is ConstraintKind.REGEX:
+            at = _place_in_regex(text, len(error[1]) - 4)
+            return _bad(constraint, reason, at)
+    if constraint.kind is ConstraintKind.REGEX:
+        return _bad(constraint, re.sub(r' in regex /.*|^invalid regex ".*" \(in regex\): ', "", reason), None)
+    if constraint.kind is ConstraintKind.LARK:
+        if found := re.match(r"(?:at )?(\d+)\((\d+)\): ", first):
+            line, column = int(found[1]), int(found[2])
+            lines = text.split("\n")
+            if line <= len(lines):
+                at = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
+        return _bad(constraint, re.split(r' \(at "|; following special', reason)[0], at)
+    reason = reason.removeprefix("failed to compile JSON schema: ")
+    # A schema's errors have no place: what they name is looked for.
+    for named in re.findall(r"\"([^\"]+)\"|'([^']+)'|: (\w+)$", reason):
+        word = next(filter(None, named)).rpartition("/")[2]
+        if (found_at := text.find(f'"{word}"')) >= 0 or (found_at := text.find(f'/{word}"')) >= 0:
+            at = found_at
+            break
+    return _bad(constraint, reason, at)
+
+
+def _place_in_regex(text: str, column: int) -> int:
+    """The place in a regex of a column of its escaped form."""
+    at = 0
+    while at < len(text) and len(_escaped(text[: at + 1])) <= column:
+        at += 1
+    return at
+
+
+# --- llama.cpp's own
+
+
+class _Native:
+    """A grammar of llama.cpp's after some tokens."""
+
+    def __init__(self, grammar: Grammar, words: Constraints, pending: bytes = b"") -> None:
+        self._grammar = grammar
+        self._words = words
+        self._pending = pending
+        """The bytes of a character that has begun."""
+
+    def advance(self, tokens: list[int]) -> int:
+        for at, token in enumerate(tokens):
+            if not (0 <= token < self._words._vocabulary.size and self._fits(token) and self._grammar.accept(token)):
+                return at
+            self._pending = unfinished(self._pending + self._words._texts[token])
+        return len(tokens)
+
+    def _fits(self, token: int) -> bool:
+        """Whether a token may be asked about: special ones match as text, and wrong UTF-8 does, too."""
+        return token in self._words._tree.after(self._pending) if self._pending else self._words._tree.whole[token]
+
+    def copy(self) -> "_Native":
+        return _Native(self._grammar.copy(), self._words, self._pending)
+
+    def legal(self) -> tuple[Mask, bool]:
+        size, tree = self._words._vocabulary.size, self._words._tree
+        if self._pending:
+            mask = np.zeros(size, np.bool_)
+            ids = tree.after(self._pending)
+            mask[ids] = self._grammar.legal(ids)
+        else:
+            mask = tree.legal(self._grammar.legal)
+        ends = self._words._ends_array[:1].astype(np.int32)
+        return mask, not self._pending and bool(self._grammar.legal(ends).any())

@@ -1,0 +1,222 @@
+r"""What in a GBNF grammar would hang or end the process, found before llama.cpp gets it.
+
+Its parser and its stacks have no limits for these.
+
+>>> danger('root ::= "a"{3,2}')
+(12, 'a repetition whose end is before its beginning')
+>>> danger('root ::= "a{3,2}" [{3,2}]') is None
+True
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+DEEPEST = 200
+"""Brackets inside each other: llama.cpp's parser calls itself for each."""
+LONGEST_CHAIN = 1_000
+"""Rules that each begin with the next: it calls itself for each of them, too."""
+MOST_WAYS = 2_000
+"""Ways in which one rule can begin, by all the rules that it begins with. llama.cpp follows each of them on its own,
+so twenty rules of two alternatives, each beginning with the next one, take a million stacks."""
+MOST_ELEMENTS = 200_000
+"""Characters and references after repetitions are written out."""
+
+_TOKEN = re.compile(
+    r"""
+    (?P<text>"(?:\\.|[^"\\])*"?)
+  | (?P<set>\[(?:\\.|[^\]\\])*\]?|\.)
+  | (?P<comment>\#[^\r\n]*)
+  | (?P<special>!?<[^>]*>?)
+  | (?P<times>\{[^}]*\}?|[*+?])
+  | (?P<define>[A-Za-z0-9-]+[ \t]*(?:\#[^\r\n]*)?::=)
+  | (?P<name>[A-Za-z0-9-]+)
+  | (?P<sign>[()|])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_TIMES = re.compile(r"\{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}")
+
+
+@dataclass(slots=True)
+class _Symbol:
+    """One item of a sequence: a rule's name, or a character or token where it has none."""
+
+    rule: str = ""
+    size: int = 1
+    least: int = 1
+    """How often it comes at the least, as far as that tells whether it can be left out."""
+
+
+@dataclass(slots=True)
+class _Rules:
+    """The alternatives of each rule; brackets are rules without a name of their own."""
+
+    rules: dict[str, list[list[_Symbol]]] = field(default_factory=dict)
+    danger: tuple[int, str] | None = None
+    elements: int = 0
+
+
+def danger(text: str) -> tuple[int, str] | None:
+    """Where in a grammar is what llama.cpp would not survive, and what; None where nothing is.
+
+    What is no grammar at all is left to llama.cpp to say.
+    """
+    if (at := text.find("\0")) >= 0:
+        return at, "a NUL character"
+    read = _read(text)
+    if read.danger:
+        return read.danger
+    return _ways(text, read.rules)
+
+
+def _read(text: str) -> _Rules:
+    """The rules of a text, roughly: what is wrong in it is passed over."""
+    read = _Rules()
+    name = ""
+    open_brackets: list[tuple[str, list[list[_Symbol]]]] = []
+    alternatives: list[list[_Symbol]] = [[]]
+    for match in _TOKEN.finditer(text):
+        found = match[0]
+        match match.lastgroup:
+            case "define":
+                name = found.partition("#")[0].removesuffix("::=").strip()
+                open_brackets.clear()
+                alternatives = read.rules[name] = [[]]
+            case "name":
+                alternatives[-1].append(_Symbol(found))
+            case "special":
+                # llama.cpp calls tokens legal here with which its grammar then ends the process.
+                read.danger = match.start(), "a token by its name; a Lark grammar can have that"
+                return read
+            case "text" | "set":
+                size = max(0, len(found) - 2)
+                alternatives[-1].append(_Symbol(size=size, least=int(size > 0 or found == ".")))
+            case "sign" if found == "|":
+                alternatives.append([])
+            case "sign" if found == "(":
+                inner: list[list[_Symbol]] = [[]]
+                bracket = f"({match.start()}"
+                read.rules[bracket] = inner
+                alternatives[-1].append(_Symbol(bracket))
+                open_brackets.append((bracket, alternatives))
+                alternatives = inner
+                if len(open_brackets) > DEEPEST:
+                    read.danger = match.start(), f"more than {DEEPEST} brackets inside each other"
+                    return read
+            case "sign" if open_brackets:
+                _, alternatives = open_brackets.pop()
+            case "times" if alternatives[-1]:
+                if wrong := _repeat(alternatives[-1][-1], found, read):
+                    read.danger = match.start(), wrong
+                    return read
+            case _:
+                pass
+    return read
+
+
+def _repeat(symbol: _Symbol, times: str, read: _Rules) -> str:
+    """Notes that a symbol is repeated; returns what is wrong with that."""
+    if times in ("*", "?"):
+        symbol.least = 0
+    elif times != "+":
+        if "#" in times:
+            return "a comment inside a repetition"
+        if (bounds := _TIMES.fullmatch(times)) is None or len(bounds[1]) > 9:
+            return ""  # llama.cpp says so
+        least, most = int(bounds[1]), int(bounds[3] or bounds[1])
+        if most < least:
+            return "a repetition whose end is before its beginning"
+        symbol.least = min(symbol.least, least)
+        read.elements += max(1, symbol.size) * max(least, most)
+        if read.elements > MOST_ELEMENTS:
+            return "repetitions of too much text"
+    return ""
+
+
+def _ways(text: str, rules: dict[str, list[list[_Symbol]]]) -> tuple[int, str] | None:
+    """Which rule begins with itself, or in too many ways."""
+    empty = _can_be_empty(rules)
+    first = {
+        name: [list(_firsts(sequence, empty)) for sequence in alternatives] for name, alternatives in rules.items()
+    }
+    ways: dict[str, int] = {}
+    for each in rules:
+        chain: list[tuple[str, Iterator[str]]] = []
+        waiting: dict[str, None] = {}
+        following = [each]
+        while following or chain:
+            if following:
+                name = following.pop()
+                if name in waiting:
+                    return _where(text, name), "left recursion: this rule begins with itself"
+                if name in ways or name not in rules:
+                    continue
+                if len(chain) == LONGEST_CHAIN:
+                    return _where(text, name), f"more than {LONGEST_CHAIN} rules that each begin with the next"
+                waiting[name] = None
+                chain.append((name, iter([one.rule for sequence in first[name] for one in sequence if one.rule])))
+            name, left = chain[-1]
+            if (following_one := next(left, None)) is not None:
+                following.append(following_one)
+                continue
+            chain.pop()
+            del waiting[name]
+            ways[name] = sum(1 + sum(ways.get(one.rule, 1) for one in sequence) for sequence in first[name])
+            if ways[name] > MOST_WAYS:
+                return _where(text, name), "too many ways to begin this rule"
+    return None
+
+
+def _where(text: str, rule: str) -> int:
+    """Where a rule is written: a bracket's name is its place."""
+    if rule.startswith("("):
+        return int(rule[1:])
+    found = re.search(rf"^[ \t]*{re.escape(rule)}(?![\w-])", text, re.MULTILINE)
+    return found.start() if found else 0
+
+
+def _firsts(sequence: list[_Symbol], empty: set[str]) -> Iterator[_Symbol]:
+    """What a sequence can begin with."""
+    for symbol in sequence:
+        yield symbol
+        if symbol.least and symbol.rule not in empty:
+            return
+
+
+def _can_be_empty(rules: dict[str, list[list[_Symbol]]]) -> set[str]:
+    """The rules that the empty text fits."""
+    empty: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, alternatives in rules.items()
+            if any(all(not one.least or one.rule in empty for one in sequence) for sequence in alternatives)
+        }
+        if more == empty:
+            return empty
+        empty = more
+
+
+def place(text: str, at: int) -> tuple[int, int]:
+    r"""A place in a text as line and column, from 1 on.
+
+    >>> place("ab\ncd", 4)
+    (2, 2)
+    """
+    before = text[:at]
+    return before.count("\n") + 1, at - before.rfind("\n")
+
+
+def literals(texts: list[str]) -> Iterator[str]:
+    r"""Texts as they are written in a grammar.
+
+    >>> list(literals(['a"b', '\x01']))
+    ['"a\\"b"', '"\\x01"']
+    """
+    for text in texts:
+        written = "".join(
+            f"\\{char}" if char in '"\\' else f"\\x{ord(char):02X}" if char < " " or char == "\x7f" else char
+            for char in text
+        )
+        yield f'"{written}"'
