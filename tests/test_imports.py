@@ -32,6 +32,7 @@ DOORS = {
     "llama_cpp": {"engine.worker.llama"},
     "huggingface_hub": {"models.hub"},
     "jinja2": {"engine.worker.chat_template"},
+    "llguidance": {"engine.worker.constraints"},
     "prompt_toolkit.application": {"ui.app"},
     "subprocess": {"engine.process", "engine.worker.confined_chat", "shell.editor", "system.machine"},
 }
@@ -40,6 +41,7 @@ DOORS = {
 PURE = (
     *("values", "play", "models.memory", "models.reference", "sessions.codec", "sessions.summary", "cli.chat_input"),
     *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
+    *("engine.worker.gbnf", "engine.worker.vocabulary_tree"),
     *("ui.layers", "ui.wrap", "ui.cells", "ui.theme", "ui.window"),
     *("ui.terminal_input.parser", "ui.terminal_input.key_codes"),
 )
@@ -160,7 +162,7 @@ def test_what_is_pure_is_so_with_all_that_it_imports(module: str) -> None:
 
 
 def test_only_declared_packages() -> None:
-    declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2"}
+    declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2", "llguidance"}
     used = {name.split(".")[0] for module in FILES for name in foreign(module)}
     assert used - set(sys.stdlib_module_names) == declared
 
