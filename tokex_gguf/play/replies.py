@@ -224,7 +224,10 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
             session = model_switch.settled(
-                replace(session, game=replace(session.game, prompts=(Prompt(tip),), said=said))
+                replace(
+                    session,
+                    game=replace(session.game, prompts=(Prompt(tip, name=session.game.settings.name),), said=said),
+                )
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
