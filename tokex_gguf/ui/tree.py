@@ -27,9 +27,9 @@ def tree_entries(session: Session, height: int) -> range:
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
-    head = f"visited paths, the {'latest' if session.order is Order.RECENT else 'likeliest'} last"
+    head = "visited paths, the latest last" if session.order is Order.RECENT else "visited paths, the likeliest first"
     if pruned := len(session.game.pruned):
-        head = f"{head}; {pruned} pruned, u brings back"
+        head = f"{head}; {pruned} pruned, A brings back"
     lines, shown = [_heading(head, width)], tree.tree_lines(session).lines
     tips, row = _tips(session), tree.selected_line(session)
     for index in tree_entries(session, height):
