@@ -23,7 +23,7 @@ from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, l
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
 from tokex_gguf.ui.screen_table import PANES
-from tokex_gguf.ui.window import window
+from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
@@ -211,13 +211,8 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
     if not entries:
         return _filled([[("class:dim", " no match")]], width, height)
     lines, selected = help_lines(entries, width, screen.entry)
-    inside = window(selected, len(lines), height)
-    shown = [lines[index] for index in inside]
-    if inside.start:
-        shown[0] = [("class:dim", "   ↑ more")]
-    if inside.stop < len(lines):
-        shown[-1] = [("class:dim", "   ↓ more")]
-    return _filled(shown, width, height)
+    inside = listed(selected, len(lines), height)
+    return _filled([*lines[inside.start : inside.stop], *more(inside, len(lines))], width, height)
 
 
 def header(session: Session, width: int) -> Line:
