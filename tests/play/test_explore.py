@@ -45,7 +45,7 @@ def paths(play: Play) -> list[list[int]]:
 def playing_keys() -> list[Action]:
     """What can be pressed while playing and needs a prompt."""
     free = {Action.QUIT, Action.SUSPEND, Action.HELP, Action.LAYER, Action.MORE_LAYERS, Action.PALETTE, Action.MOUSE}
-    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.GO, Action.COMMANDS}
+    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.SESSIONS, Action.GO, Action.COMMANDS}
     return sorted({binding.action for binding in SCREENS[screens.Play].commands} - free, key=lambda action: action.name)
 
 

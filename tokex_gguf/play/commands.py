@@ -17,6 +17,7 @@ from tokex_gguf.play.rules import (
     lists,
     model_switch,
     prompt,
+    sessions,
     text_entry,
     tree,
     undo,
@@ -473,6 +474,16 @@ _PLAYING: tuple[Command, ...] = (
         "Give this session a name, to come back to it with --session NAME.",
     ),
     Command(
+        Action.SESSIONS,
+        sessions.open_list,
+        ("y",),
+        "Files",
+        "sessions",
+        "Go on with another session, as one of yesterday; this one is saved.",
+        footer=18,
+        disabled=_never,
+    ),
+    Command(
         Action.MODELS,
         model_switch.models,
         ("o",),
@@ -831,6 +842,21 @@ _MODELS: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+_SESSIONS: tuple[Command, ...] = (
+    *_rows(sessions.select, letters=False),
+    Command(
+        Action.ENTER,
+        sessions.choose,
+        ("enter",),
+        "List",
+        "go on",
+        "Save this session and go on with the selected one.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(sessions.close, "Go back; this session stays."),
+)
+
 
 def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
@@ -989,6 +1015,17 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Sessions: ScreenRow(
+        "The list of sessions (`y`): typing filters it",
+        _SESSIONS,
+        (
+            ("› before a line", "The session that is played."),
+            ("* before a line", "One that another program plays: what is played here is kept apart from it."),
+            ("tokens", "Those of the prompt whose beginning is shown."),
+        ),
+        typed=text_entry.typed,
+        pick_row=sessions.pick,
+    ),
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),

@@ -28,20 +28,24 @@ from tokex_gguf.play.messages import (
     InternalError,
     Listed,
     ListedModels,
+    ListedSessions,
     Lit,
     News,
     NotDownloaded,
     NotListed,
     NotPrepared,
+    NotResumed,
     NotSuspended,
     Outcome,
     Prepared,
     Quit,
     Remark,
     Resized,
+    Resumed,
     Saved,
     SaveFailed,
     SessionSaved,
+    SessionsNotListed,
     Unsaved,
 )
 from tokex_gguf.play.purposes import (
@@ -60,7 +64,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import downloads, model_switch, text_entry, view_options
+from tokex_gguf.play.rules import downloads, model_switch, sessions, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -105,6 +109,14 @@ def hear(session: Session, message: News) -> Outcome:
             return model_switch.listed(session, message.entries), []
         case NotListed():
             return model_switch.not_listed(session, message.reason), []
+        case ListedSessions():
+            return sessions.listed(session, message.entries), []
+        case SessionsNotListed():
+            return sessions.not_listed(session, message.reason), []
+        case Resumed():
+            return sessions.resumed(session, message)
+        case NotResumed():
+            return sessions.not_resumed(session, message), []
         case Prepared():
             return model_switch.prepared(session, message)
         case NotPrepared():

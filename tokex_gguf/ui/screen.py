@@ -16,7 +16,7 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, TypingScreen
+from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
@@ -253,8 +253,9 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     path = shown(session)
     if not isinstance(path, Path):
-        told = "a new prompt" if session.on(NewPrompt) else "a text to start with"
-        return spread([("", f" {told}")], right, width)
+        told = {NewPrompt: "a new prompt", Sessions: "another session"}
+        name = told.get(type(session.current), "a text to start with")
+        return spread([("", f" {name}")], right, width)
     cursor, tip = path.cursor, path.base
     name = "a visited path"
     if path.prompt is not None:
