@@ -320,7 +320,7 @@ _PLAYING: tuple[Command, ...] = (
         ("b",),
         "Look back",
         "most",
-        "Look at the token of the highest surprisal, #1. Press again for #2 and so on.",
+        "Look at the token of the highest surprisal, #1. Press again for #2 and so on; n goes on from there.",
     ),
     Command(
         Action.HIGHEST_ENTROPY,
@@ -328,7 +328,7 @@ _PLAYING: tuple[Command, ...] = (
         ("B",),
         "Look back",
         "most",
-        "Look at the place of the highest entropy, #1, where the model was most uncertain. Again for #2 and so on.",
+        "Look at the place of the highest entropy, #1: most uncertain. Again for #2 and so on; m goes on from there.",
     ),
     Command(
         Action.FIND,
