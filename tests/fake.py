@@ -310,6 +310,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Tree(at=tip)
     if kind is screens.TreeSearch:
         return screens.TreeSearch(before=tip, line=line)
+    if kind is screens.Sessions:
+        return screens.Sessions(line=line)
     if kind is screens.NewPrompt:
         return screens.NewPrompt(line=line)
     if kind is screens.PromptName:

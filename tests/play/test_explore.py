@@ -45,7 +45,7 @@ def paths(play: Play) -> list[list[int]]:
 def playing_keys() -> list[Action]:
     """What can be pressed while playing and needs a prompt."""
     free = {Action.QUIT, Action.SUSPEND, Action.HELP, Action.LAYER, Action.MORE_LAYERS, Action.PALETTE, Action.MOUSE}
-    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.GO, Action.COMMANDS}
+    free |= {Action.SAVE, Action.RESTART, Action.MODELS, Action.SESSIONS, Action.GO, Action.COMMANDS}
     return sorted({binding.action for binding in SCREENS[screens.Play].commands} - free, key=lambda action: action.name)
 
 
@@ -534,7 +534,7 @@ def test_the_tree_has_every_path_visited_and_the_latest_goes_on_at_its_level() -
     first = [best[0], fake.ranked([*path, best[0]])[0]]
     assert drawn(play) == [(path, 0, False), (first, 1, True), ([best[1]], 0, False)]
     play.press(Action.TREE, Action.SORT)
-    assert drawn(play) == [(path, 0, False), ([best[1]], 1, True), (first, 0, False)]
+    assert drawn(play) == [(path, 0, False), (first, 1, True), ([best[1]], 1, True)], "the likeliest at the top"
     play.press(Action.CLOSE, Action.POP, Action.TREE, Action.SORT)
     assert drawn(play)[1:] == [(first, 1, True), ([best[1]], 0, False)], "where the prompt is popped, it was there last"
 

@@ -143,6 +143,34 @@ def _relisted(play: Play) -> Play:
 FAKE = GgufFile("fake.gguf", "maker/fake:Q8_0")
 
 
+def test_the_names_of_the_prompts_come_along() -> None:
+    play = started("ab").press(Action.COPY, Action.APPEND, Action.PROMPTS, Action.UP)
+    play.press(Action.RENAME, Typed("first"), Action.ENTER, Action.DOWN)
+    play.press(Action.RENAME, Typed("second"), Action.ENTER, Action.CLOSE)
+    play = other(_relisted(play))
+    assert [prompt.name for prompt in play.session.game.prompts] == ["first", "second"]
+    assert play.session.game.active == 1
+
+
+def test_the_names_stay_with_prompts_that_were_left_before_they_had_tokens() -> None:
+    play = started("ab").press(Action.COPY, Action.APPEND, Action.PROMPTS, Action.UP)
+    play.press(Action.RENAME, Typed("first"), Action.ENTER, Action.CLOSE)
+    chosen(_relisted(play))
+    play.asked.clear()
+    play.take(OTHER)
+    start = play.asked.pop(0)
+    assert isinstance(start, Tokenize)
+    play.take(Tokenized(start.request, [1, 2], PIECES))
+    play.asked.clear()
+    assert len(play.session.game.carried) == 1
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    play.press(PointedAtRow(3), Action.ENTER)
+    play.take(Prepared("third.gguf", Fit(0, 5000)))
+    play.answer()
+    assert sorted(prompt.name for prompt in play.session.game.prompts) == ["", "first"]
+
+
 def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
     play = listed()
     play.session = replace(

@@ -77,7 +77,8 @@ def test_the_way_played_last_goes_on_without_indent_and_the_others_hang_beside_i
         text_of(path(2)),
     ]
     play.press(Action.SORT)
-    assert said(play)[1:] == [f"  ├ {text_of(path(2))}", f"  ├ {text_of(path(1))}", text_of(path(0))]
+    assert said(play)[1:] == [f"  ├ {text_of(path(index))}" for index in range(3)], "the likeliest at the top"
+    assert "the likeliest first" in screen(play)
     play.press(Action.SORT)
     assert said(play)[-1] == text_of(path(2))
     play.press(Action.UP, Action.ENTER, Action.TREE)
@@ -166,7 +167,9 @@ def test_the_selected_line_stays_selected_when_lines_come_and_go() -> None:
     play.press(Action.SORT)
     assert selected(play) == before
     play.press(PointedAtRow(1))
-    assert selected(play) == path(4), "sorted by probability, the least likely is the first"
+    assert selected(play) == path(0), "sorted by probability, the likeliest is the first"
+    play.press(Action.FOLD, Action.UNFOLD)
+    assert selected(play) == path(0), "→ leads to it"
     assert play.press(Action.TOP, Action.UP).session.notice == "this is the first line"
     assert play.press(Action.BOTTOM, Action.PAGE_DOWN).session.notice == "this is the last line"
 
@@ -233,12 +236,12 @@ def pruned() -> Play:
 
 def test_a_line_is_pruned_at_the_second_press_and_comes_back() -> None:
     play = forked(4).press(Action.TREE, Action.TOP, Action.DOWN, Action.DOWN, Action.PRUNE)
-    assert "x again prunes 1 path" in play.session.notice and len(said(play)) == 5
+    assert "a again prunes 1 path" in play.session.notice and len(said(play)) == 5
     play.press(Action.DOWN, Action.UP, Action.PRUNE)
     assert len(said(play)) == 5, "another key between them: it asks again"
     play.press(Action.PRUNE)
     assert text_of(path(1)) not in "".join(said(play)) and len(said(play)) == 4
-    assert "u brings it back" in play.session.notice and "1 pruned" in screen(play)
+    assert "A brings it back" in play.session.notice and "1 pruned" in screen(play)
     play.press(Action.GRAFT)
     assert len(said(play)) == 5 and selected(play) == path(1) and "1 path brought back" in play.session.notice
     assert play.press(Action.GRAFT).session.notice == "nothing is pruned in this tree"

@@ -202,6 +202,8 @@ def test_nothing_popped_is_lost() -> None:
 
 
 def test_copy_goes_after_the_prompt_and_to_it() -> None:
+    play = started().press(Action.COPY)
+    assert play.session.notice == "this is prompt 2, a copy of prompt 1: w and s switch"
     play = started()
     play.press(Action.COPY, Action.APPEND, Action.PREVIOUS, Action.COPY)
     first, second, third = play.session.game.prompts

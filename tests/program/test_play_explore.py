@@ -224,6 +224,16 @@ def test_the_layers_show_in_every_depth_and_theme(
     assert terminal.ends() == 0
 
 
+def test_a_terminal_without_colours_has_the_legend_of_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPT_TOOLKIT_COLOR_DEPTH", "DEPTH_1_BIT")
+    terminal = Terminal("--input", str(NATALIA), COLORTERM="")
+    terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("e")
+    terminal.shows(r"probability 0 abcabcabcabc 1")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
 def test_the_wheel_and_clicks_in_lists(terminal: Terminal) -> None:
     terminal.press("d", "left")
     terminal.shows(r"Prompt 2/2  tokens: 102 .* ready")

@@ -120,18 +120,100 @@ def test_commands_of_sessions(folder: Path) -> None:
     terminal.press("\x13", "mine", "\r")
     terminal.shows("kept as mine")
     listed = run("sessions").stdout
-    assert re.match(r" 1\* \d{4}-\d\d-\d\d \d\d:\d\d  mine  \S.*  4 tokens: Once upon a time", listed), listed
+    assert re.search(
+        r"^ 1\* Once upon a time  \d{4}-\d\d-\d\d \d\d:\d\d        1       4  Smollm2 .*  mine$", listed, re.M
+    )
     for command in (("rm", "mine"), ("rename", "mine", "other")):
         done = run("sessions", *command)
         assert done.returncode == 2 and "mine is open in another program" in done.stderr
     quits(terminal)
-    assert run("sessions").stdout.startswith(" 1  ")
+    assert "\n 1  " in run("sessions").stdout
     done = run("sessions", "rename", "mine", "other/x")
     assert done.returncode == 2 and "not a name of a session" in done.stderr
     assert run("sessions", "rename", "mine", "yours").returncode == 0
     done = run("sessions", "rm", "mine", "yours", "../yours")
     assert done.returncode == 2 and "there is no session mine" in done.stderr and done.stderr.count("\n") == 2
     assert list(folder.iterdir()) == []
+
+
+def test_sessions_fit_the_terminal_and_are_named_by_a_few_characters(folder: Path) -> None:
+    terminal = begin(
+        "--model", "bundled", "--prompt", "Once upon a time there was a little girl who lived in a village"
+    )
+    terminal.shows(r" ready")
+    terminal.press("right")
+    terminal.shows(r"known, 0 tokens  ready|ms  ready")
+    quits(terminal)
+    (name,) = saved(folder)
+    terminal = Terminal("sessions", rows=24, columns=80)
+    assert terminal.ends() == 0
+    (line,) = [line.rstrip() for line in terminal.text().splitlines() if "Once upon a" in line]
+    assert line.startswith(" 1  Once upon a time") and "today " in line and line.endswith(name[-4:])
+    assert run("sessions", "rename", name[-4:], "mine").returncode == 0 and list(saved(folder)) == ["mine"]
+
+
+# --- in the program
+
+
+def listed(terminal: Terminal) -> None:
+    terminal.press("y")
+    terminal.shows(r"\d+ sessions? ")
+
+
+def test_another_session_is_gone_on_with_and_nothing_of_this_one_is_lost(folder: Path) -> None:
+    first = once()
+    appends(first, 5)
+    quits(first)
+    (before,) = saved(folder)
+    terminal = begin("--model", "bundled", "--prompt", "The cat sat")
+    terminal.shows(r"tokens: 3 .*ready")
+    appends(terminal, 4)
+    terminal.press("i", " never sent")
+    terminal.shows("go on with:  never sent")
+    terminal.press("esc")
+    terminal.until(lambda text: "go on with:" not in text)
+    terminal.press("d", "right")
+    terminal.shows(r"Prompt 2/2 +tokens: 5 .*ready")
+    listed(terminal)
+    terminal.press("once", "\r")
+    terminal.shows(r"this is the session of today \d\d:\d\d: y lists the others")
+    terminal.shows(r"Prompt 1/1 +tokens: 5 .*known, 0 tokens  ready")
+    assert "Once upon a time" in terminal.text()
+    other = next(name for name in saved(folder) if name != before)
+    session = saved(folder)[other]
+    assert [prompt.tip.depth for prompt in session.game.prompts] == [4, 5] and session.unfinished == " never sent"
+    assert not (folder / f"{other}.lock").exists() and (folder / f"{before}.lock").exists()
+    appends(terminal, 6)
+    # And back, as often as one likes: what is played last is there.
+    listed(terminal)
+    terminal.press("cat", "\r")
+    terminal.shows(r"Prompt 2/2 +tokens: 5 .*known, 0 tokens  ready")
+    appends(terminal, 6)
+    quits(terminal)
+    found = {name: session.game.prompt.tip.depth for name, session in saved(folder).items()}
+    assert found == {before: 6, other: 6}
+    assert not list(folder.glob("*.lock"))
+
+
+def test_a_session_that_another_program_plays_is_copied_and_that_is_said(folder: Path) -> None:
+    one = begin("--model", "bundled", "--session", "mine", "--prompt", "Once upon a time")
+    one.shows(r"tokens: 4 .*ready")
+    appends(one, 5)
+    one.press("\x13", "\r")
+    one.shows("kept as mine")
+    two = begin("--model", "bundled", "--prompt", "The cat sat")
+    two.shows(r"tokens: 3 .*ready")
+    listed(two)
+    two.shows(r" \* mine  Once upon")
+    two.press("\r")
+    two.shows("the session mine is open in another program: what is played here is kept apart from it")
+    two.shows(r"tokens: 5 .*ready")
+    appends(two, 6)
+    appends(two, 7)
+    quits(two)
+    quits(one)
+    depths = {name: session.game.prompt.tip.depth for name, session in saved(folder).items()}
+    assert depths.pop("mine") == 5 and list(depths.values()) == [7]
 
 
 # --- several models
@@ -246,6 +328,37 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     quits(terminal)
     (session,) = saved(folder).values()
     assert not session.other_games and session.game.settings.model.path.endswith("moved.gguf")
+
+
+@pytest.mark.usefixtures("two_models")
+def test_a_session_of_another_model_is_gone_on_with_and_one_without_its_model_is_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    terminal = begin("--model", "models/tiny.gguf", "--session", "small", "--prompt", "once upon")
+    terminal.shows(READY)
+    terminal.press("right")
+    terminal.shows(READY)
+    quits(terminal)
+    terminal = once()
+    appends(terminal, 5)
+    listed(terminal)
+    terminal.press("small", "\r")
+    terminal.shows("this is the session of today")
+    assert re.search(r"tokex-gguf +tiny llama ", terminal.shows(r"known, 0 tokens  ready"))
+    terminal.press("right")
+    terminal.shows(r"ms  ready|known, 0 tokens  ready")
+    listed(terminal)
+    terminal.press("Once upon a time", "\r")
+    terminal.shows("this is the session of today")
+    assert re.search(r"tokex-gguf +Smollm2 ", terminal.shows(r"tokens: 5 .* ready"))
+    (tmp_path / "models" / "tiny.gguf").unlink()
+    listed(terminal)
+    terminal.press("small", "\r")
+    terminal.shows(r"the session stays: the session's model is not there any more: ")
+    terminal.shows(r"(?s)Smollm2.*tokens: 5 .* ready")
+    appends(terminal, 6)
+    quits(terminal)
+    assert not list(folder.glob("*.lock"))
 
 
 # --- two programs
@@ -370,3 +483,24 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     terminal.until(lambda text: "tokens: 8" in text and "not saved" not in text)
     assert "to go on" in quits(terminal)
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
+
+
+def test_a_session_that_cannot_be_saved_is_not_left(folder: Path, tmp_path: Path) -> None:
+    terminal = once()
+    appends(terminal, 5)
+    quits(terminal)
+    flag = tmp_path / "full"
+    terminal = begin("--model", "bundled", "--prompt", "The cat sat", program=FULL.format(flag=str(flag)))
+    terminal.shows(r"tokens: 3 .*ready")
+    flag.touch()
+    appends(terminal, 4)
+    listed(terminal)
+    terminal.press("once", "\r")
+    terminal.shows("the session stays: it cannot be saved: No space left on device")
+    flag.unlink()
+    listed(terminal)
+    terminal.press("once", "\r")
+    terminal.shows(r"Once upon a time(.|\n)*tokens: 5 .*ready")
+    assert "not saved" not in terminal.text()
+    quits(terminal)
+    assert sorted(session.game.prompt.tip.depth for session in saved(folder).values()) == [4, 5]

@@ -12,16 +12,26 @@ from pathlib import Path
 import pytest
 
 from tests.fake import started
-from tokex_gguf.cli.main import _resumed
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong, Request
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
-from tokex_gguf.play.messages import Downloaded, Downloading, Heard, NotDownloaded, Save, SaveFailed, Start
+from tokex_gguf.play.messages import (
+    Downloaded,
+    Downloading,
+    Heard,
+    NotDownloaded,
+    Save,
+    SaveFailed,
+    SessionSaved,
+    Start,
+)
 from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime
+from tokex_gguf.shell.resuming import resumed
+from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
 
 
@@ -120,6 +130,21 @@ def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
         assert sleeping.poll() is not None
 
 
+def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    session = Session(Game(Settings(text="hello", model=GgufFile("fake.gguf"))))
+    game = Runtime(session, folder=tmp_path, slot=first)
+    game._saver(first)._tell("the disk is full")
+    game._put(_Of(first, SessionSaved("mine")))
+    game._slot = second
+    while game.receive():
+        pass
+    assert (game.session.unsaved, game.session.name) == ("", "")
+    game._put(_Of(second, SessionSaved("mine")))
+    assert game.receive() and game.session.name == "mine"
+    game.close(1.0)
+
+
 TOO_FEW = "the limit of processes and threads is too low: raise it with ulimit -u"
 
 
@@ -138,7 +163,7 @@ def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(t
 
     before = started("hello").session
     other = replace(before.game.settings, model=GgufFile("b.gguf"))
-    session = _resumed(before, other, Fit(4096), "f16")
+    session = resumed(before, other, Fit(4096), "f16")
     assert session.game.settings.model.path == "b.gguf" and "fake.gguf" in session.other_games
     with pytest.raises(OSError, match="Too many"):
         Runtime(session, folder=tmp_path, connect=refuse).start()

@@ -19,7 +19,7 @@ from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
-from tokex_gguf.play.messages import Listed, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.messages import Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Starter, table
@@ -32,6 +32,7 @@ from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.session_entry import Held, SessionEntry
 from tokex_gguf.values.tokens import Piece, label
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
@@ -112,6 +113,32 @@ def beginning() -> Play:
     return play
 
 
+def sessions() -> Play:
+    """The list of sessions, more than fit; one is played here, one elsewhere, one is damaged."""
+    play = started()
+    play.take(Action.SESSIONS)
+    held = {1: Held.HERE, 2: Held.ELSEWHERE}
+    entries = [
+        SessionEntry(
+            name=f"autosave-{index}",
+            called="tale" if index == 2 else "",
+            short=f"{index}",
+            text="Once upon a time, 漢字 " * 3,
+            saved=1.0,
+            when="today 12:00",
+            prompts=3,
+            tokens=100 * index,
+            model="Fake 135M",
+            asked="fake",
+            held=held.get(index, Held.NOBODY),
+            fault="not JSON" if index == 3 else "",
+        )
+        for index in range(40)
+    ]
+    play.take(ListedSessions(tuple(entries)))
+    return play.press(*[Action.DOWN] * 20)
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -140,6 +167,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),
+    "sessions": sessions,
     "commands": lambda: started().press(Action.COMMANDS, Typed("l")),
     "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),

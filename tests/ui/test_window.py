@@ -1,14 +1,18 @@
 """Which entries of a list are shown."""
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fake import started
+from tests.fake import Play, started
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Listed
+from tokex_gguf.play.messages import Listed, ListedModels
 from tokex_gguf.play.session import Starter
 from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.window import window
+from tokex_gguf.values.model_entry import ModelEntry
 
 
 @given(st.integers(1, 300), st.integers(1, 60), st.data())
@@ -38,5 +42,48 @@ def test_no_entry_of_a_list_that_fits_is_scrolled_away() -> None:
             if 1 + entries <= 28:  # lines below the heading
                 assert len(shown) == entries
             else:
-                assert len(shown) >= 27
+                assert len(shown) >= 26, "one line says how many more there are"
             play.take(Action.DOWN)
+
+
+def many(kind: str) -> Play:
+    """A list of this kind that has more lines than fit."""
+    if kind == "tree":
+        play = started().press(Action.APPEND)
+        for _ in range(40):
+            play.press(Action.POP, Action.DOWN, Action.APPEND)
+        return play.press(Action.TREE)
+    if kind == "models":
+        play = started().press(Action.MODELS)
+        play.take(ListedModels(tuple(ModelEntry(f"{index}", f"{index}", "Q8_0", "5 MB", "") for index in range(40))))
+        return play
+    if kind == "prompts":
+        return started().press(*[Action.COPY] * 39, Action.PROMPTS)
+    return started().press({"help": Action.HELP, "commands": Action.COMMANDS}[kind])
+
+
+@pytest.mark.parametrize("kind", ["tree", "prompts", "models", "help", "commands"])
+@pytest.mark.parametrize("size", [(80, 24), (130, 40), (60, 16)])
+def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tuple[int, int]) -> None:
+    play = many(kind)
+
+    def told() -> list[int]:
+        """The lines that are said to be above and below."""
+        text = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, *size))
+        return [int(found[1]) if (found := re.search(rf"{arrow} (\d+) more", text)) else 0 for arrow in "↑↓"]
+
+    # A list opens where the player is: the top is reached by keys.
+    ends = [told()]
+    for key in (Action.PAGE_UP, Action.PAGE_DOWN):
+        for _ in range(40):
+            play.press(key)
+            ends.append(told())
+        assert ends[-1].count(0) == 1, "at an end, all others are on one side"
+    (_, below), (above, _) = ends[40], ends[80]
+    assert above == below > 0
+    assert all(abs(sum(one) - above) <= 1 for one in ends), "what is shown, above and below is always the same together"
+
+
+def test_a_list_that_fits_says_nothing_of_more() -> None:
+    play = started().press(Action.COPY, Action.PROMPTS)
+    assert " more" not in "".join(part for line in View().screen(play.session, 80, 24) for _, part in line)

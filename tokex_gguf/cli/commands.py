@@ -1,5 +1,6 @@
 """The commands that play nothing: `models`, `pull`, `sessions`, `doctor`, `completion`, `help`."""
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,15 +11,10 @@ from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of, tables
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import Entry, catalogue, row
-from tokex_gguf.play.session import Settings
-from tokex_gguf.sessions import codec, store
+from tokex_gguf.sessions import listing, store
 from tokex_gguf.system.console import FAILED, USAGE, Exit, dumps, say, show
 from tokex_gguf.values.formatting import system_reason
-from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import visible
-
-BEGINNING = 40
-"""Characters of a session's text that its line in the list shows."""
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -84,9 +80,11 @@ def _sessions(arguments: Sequence[str]) -> int:
     options = parser_of("sessions").parse_args(arguments)
     folder = config.state_folder() / "sessions"
     if options.action == "rm":
-        return _each(options.names, lambda name: store.remove(folder, name))
+        # All that are meant before any is removed: what is left then may be named by less.
+        names = [listing.named(folder, name) for name in options.names]
+        return _each(names, lambda name: store.remove(folder, name))
     if options.action == "rename":
-        return _each([options.old], lambda name: store.rename(folder, name, options.new))
+        return _each([listing.named(folder, options.old)], lambda name: store.rename(folder, name, options.new))
     _list_sessions(folder)
     return 0
 
@@ -107,36 +105,14 @@ def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
 
 
 def _list_sessions(folder: Path) -> None:
-    found = store.sessions(folder)
+    found = listing.listed(folder)
     if not found:
         say("no sessions yet: each game is kept by itself while it is played")
-    rows = [(saved.name, *_content(folder, saved)) for saved in found]
-    names, models, asked = (max((len(row[column]) for row in rows), default=0) for column in (0, 1, 2))
-    for number, (saved, (name, model, by, content)) in enumerate(zip(found, rows, strict=True), 1):
-        mark = "*" if store.is_open(folder, name) else " "
-        columns = [f"{name:<{names}}", f"{model:<{models}}", *([f"{by:<{asked}}"] if asked else []), content]
-        print(visible(f"{number:>2}{mark} {store.when(saved.saved)}  {'  '.join(columns)}".rstrip()))
+        return
+    from tokex_gguf.cli.session_table import session_lines  # it measures in cells, which the other commands need not
 
-
-def _content(folder: Path, saved: store.SavedSession) -> tuple[str, str, str]:
-    """A session's model, the name that it was asked for by, and what the session holds in a few words."""
-    about = saved.summary
-    if about is None:
-        try:
-            session, _ = store.read(folder, saved.name, lambda data: codec.load(data, Settings("", GgufFile(""))))
-        except store.NoSession as error:
-            return "", "", f"cannot be read: {visible(str(error))}"
-        about = codec.summary_of(session)
-    games = f" (and {about.games - 1} more)" if about.games > 1 else ""
-    prompts = f"{about.prompts} prompts, this one " if about.prompts > 1 else ""
-    text = visible(about.text)
-    beginning = f"{text[:BEGINNING]}{'…' if len(text) > BEGINNING else ''}"
-    return f"{visible(about.model)}{games}", _end(visible(about.asked)), f"{prompts}{about.length} tokens: {beginning}"
-
-
-def _end(name: str) -> str:
-    """A model's name in a list's line: of a long one its end, which says most of a path and of a file."""
-    return name if len(name) <= BEGINNING else f"…{name[1 - BEGINNING :]}"
+    for line in session_lines(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+        print(line)
 
 
 def _doctor(arguments: Sequence[str]) -> int:

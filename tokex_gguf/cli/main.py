@@ -30,7 +30,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.models.resolve import Resolved
 from tokex_gguf.play.session import Game, Palette, Session, Settings
-from tokex_gguf.sessions import store, summary
+from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, signals
@@ -237,7 +237,12 @@ def _begun(
         surprise=settings.display.surprise_bits,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
-    session = _resumed(kept.session, started, fit, kv) if kept.session else Session(Game(started), palette=palette)
+    if kept.session:
+        from tokex_gguf.shell.resuming import resumed
+
+        session = resumed(kept.session, started, fit, kv)
+    else:
+        session = Session(Game(started), palette=palette)
     session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -284,39 +289,6 @@ def _leave(game: Runtime, patience: float) -> bool:
     return False
 
 
-def _resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
-    """A session that was read, with the settings of this start and the model that was asked for."""
-    file = session.game.settings.model.path
-    if _same_file(file, started.model.path):
-        return replace(
-            session, game=replace(session.game, settings=replace(started, model=GgufFile(file, started.model.asked)))
-        )
-    from tokex_gguf.play.messages import Prepared
-    from tokex_gguf.play.rules.model_switch import prepared
-
-    own_file = GgufFile(file, session.game.settings.model.asked)
-    try:
-        own = prepare(Path(file), context=started.load.context, kv=kv)
-        load = replace(started.load, context=own.context, most=own.most, repack=own.repack)
-        settings = replace(started, model=own_file, load=load)
-    except Unusable:
-        settings = replace(started, model=own_file)  # loading it says why, if it comes to that
-    # As if the player chose the other model: what was played with the one before waits for it.
-    chosen = Prepared(started.model.path, fit, started.model.asked)
-    session, _ = prepared(
-        replace(session, game=replace(session.game, settings=settings), preparing=started.model.path), chosen
-    )
-    # The engine is started as that of any other game: by the first message.
-    return replace(session, engines=0, game=replace(session.game, address=0))
-
-
-def _same_file(one: str, other: str) -> bool:
-    try:
-        return one == other or Path(one).samefile(other)
-    except (OSError, ValueError):
-        return False
-
-
 class _Kept(NamedTuple):
     """Where the session that begins is kept, and what is there already."""
 
@@ -350,38 +322,19 @@ def _kept(options: argparse.Namespace) -> _Kept:
         if options.resume > len(known):
             raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(known)}", USAGE)
         name = known[options.resume - 1]
-    named = "" if store.is_autosave(name) else name
-    if (slot := store.claim(folder, name)) is None:
-        # Whoever plays it goes on saving it: this program's copy is a session of its own.
-        slot, named = Slot(folder), ""
-        notice = f"the session {name} is open in another program: what is played here is kept apart from it"
-        if name not in known:
+    if name not in known:
+        if (slot := store.claim(folder, name)) is None:
             raise Exit(f"the session {name} is open in another program: take another name", USAGE)
-    elif name not in known:
-        return _Kept(slot, named=named)
-    else:
-        notice = ""
+        return _Kept(slot, named="" if store.is_autosave(name) else name)
+    if options.input is not None or options.prompt is not None:
+        raise Exit(f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE)
+    from tokex_gguf.shell import resuming  # not on the way to the first frame of a new session
+
     try:
-        if options.input is not None or options.prompt is not None:
-            raise Exit(
-                f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE
-            )
-        (session, moves), told = store.read(folder, name, _loaded)
+        slot, session, moves, named, notice = resuming.opened(folder, name)
     except store.NoSession as error:
-        slot.close()
         raise Exit(str(error), FAILED) from None
-    except Exit:
-        slot.close()
-        raise
-    return _Kept(slot, session, moves, named, notice=notice or told)
-
-
-def _loaded(data: bytes) -> tuple[Session, int]:
-    """A session's document, and how many moves were made in it."""
-    from tokex_gguf.sessions import codec  # not on the way to the first frame of a new session
-
-    about = summary.parse(data[: summary.LENGTH])
-    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
+    return _Kept(slot, session, moves, named, notice)
 
 
 def _offer(folder: Path) -> str:

@@ -39,9 +39,10 @@ def _sessions(prog: str) -> Parser:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     removal = actions.add_parser("rm", help="remove sessions")
-    removal.add_argument("names", metavar="NAME", nargs="+")
+    named = "as the list shows it"
+    removal.add_argument("names", metavar="NAME", nargs="+", help=named)
     renaming = actions.add_parser("rename", help="give a session another name")
-    renaming.add_argument("old", metavar="OLD")
+    renaming.add_argument("old", metavar="OLD", help=named)
     renaming.add_argument("new", metavar="NEW")
     return parser
 

@@ -91,6 +91,8 @@ class Action(Enum):
     """Name a prompt."""
     NEW = auto()
     """Type what a new prompt begins with."""
+    SESSIONS = auto()
+    """Go on with another session."""
     RESTART = auto()
     COMMANDS = auto()
     """Find a command by its name."""

@@ -19,7 +19,7 @@ Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    if isinstance(session.screen, screens.Help | screens.Commands | screens.Models):
+    if isinstance(session.screen, screens.Help | screens.Commands | screens.Models | screens.Sessions):
         return ""
     return "" if session.game.prompts else UNREAD
 

@@ -19,6 +19,7 @@ from tokex_gguf.play.rules import (
     lists,
     model_switch,
     prompt,
+    sessions,
     text_entry,
     tree,
     undo,
@@ -365,7 +366,7 @@ _PLAYING: tuple[Command, ...] = (
         ("b",),
         "Look back",
         "most",
-        "Look at the token of the highest surprisal, #1. Press again for #2 and so on.",
+        "Look at the token of the highest surprisal, #1. Press again for #2 and so on; n goes on from there.",
     ),
     Command(
         Action.HIGHEST_ENTROPY,
@@ -373,7 +374,7 @@ _PLAYING: tuple[Command, ...] = (
         ("B",),
         "Look back",
         "most",
-        "Look at the place of the highest entropy, #1, where the model was most uncertain. Again for #2 and so on.",
+        "Look at the place of the highest entropy, #1: most uncertain. Again for #2 and so on; m goes on from there.",
     ),
     Command(
         Action.FIND,
@@ -517,6 +518,16 @@ _PLAYING: tuple[Command, ...] = (
         "Files",
         "name",
         "Give this session a name, to come back to it with --session NAME.",
+    ),
+    Command(
+        Action.SESSIONS,
+        sessions.open_list,
+        ("y",),
+        "Files",
+        "sessions",
+        "Go on with another session, as one of yesterday; this one is saved.",
+        footer=18,
+        disabled=_never,
     ),
     Command(
         Action.MODELS,
@@ -723,22 +734,22 @@ _TREE: tuple[Command, ...] = (
     Command(
         Action.SORT,
         tree.sort,
-        ("s",),
+        ("O",),
         "Branches",
-        "sort",
-        "Sort the branches: the latest last, or the likeliest last. The last one goes on below.",
+        "order",
+        "Sort the branches: the latest at the bottom, where it goes on without indent, or the likeliest at the top.",
         footer=50,
     ),
     Command(
         Action.PRUNE,
         tree.prune,
-        ("x", "delete"),
+        ("a", "delete"),
         "Branches",
         "prune",
-        "Hide the line and all that goes on from it; press twice. With u, or when a prompt goes there, it comes back.",
+        "Hide the line and all that goes on from it; press twice. With A, or when a prompt goes there, it comes back.",
         footer=40,
     ),
-    Command(Action.GRAFT, tree.graft, ("u",), "Branches", "bring back", "Bring back what was pruned last."),
+    Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was pruned last."),
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
@@ -904,6 +915,21 @@ _MODELS: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+_SESSIONS: tuple[Command, ...] = (
+    *_rows(sessions.select, letters=False),
+    Command(
+        Action.ENTER,
+        sessions.choose,
+        ("enter",),
+        "List",
+        "go on",
+        "Save this session and go on with the selected one.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(sessions.close, "Go back; this session stays."),
+)
+
 
 def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
@@ -1063,6 +1089,17 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Sessions: ScreenRow(
+        "The list of sessions (`y`): typing filters it",
+        _SESSIONS,
+        (
+            ("› before a line", "The session that is played."),
+            ("* before a line", "One that another program plays: what is played here is kept apart from it."),
+            ("tokens", "Those of the prompt whose beginning is shown."),
+        ),
+        typed=text_entry.typed,
+        pick_row=sessions.pick,
+    ),
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),

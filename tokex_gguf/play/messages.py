@@ -8,6 +8,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Starter
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.session_entry import SessionEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,40 @@ class NotDownloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedSessions:
+    """The sessions on the disk."""
+
+    entries: tuple[SessionEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsNotListed:
+    """The sessions on the disk could not be listed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A session was read. It is held for this program until GoOn or GiveBack."""
+
+    name: str
+    """As it was asked for."""
+    session: Session
+    notice: str
+    """What there is to tell about it; empty where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotResumed:
+    """A session cannot be gone on with."""
+
+    name: str
+    """As it was asked for."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSaved:
     """The session is on the disk under this name."""
 
@@ -235,6 +270,10 @@ News: TypeAlias = (
     | Listed
     | ListedModels
     | NotListed
+    | ListedSessions
+    | SessionsNotListed
+    | Resumed
+    | NotResumed
     | Prepared
     | NotPrepared
     | Downloading
@@ -301,6 +340,33 @@ class ListModels(_WithoutFields):
     __slots__ = ()
 
 
+class ListSessions(_WithoutFields):
+    """Look for sessions on the disk; answer ListedSessions or SessionsNotListed."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Save the present session and read another one; answer Resumed or NotResumed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The session of this name that was read is the one that is played: save it from now on, and end the one before."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The session of this name that was read is not wanted."""
+
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prepare:
     """Look at a model's file; answer Prepared or NotPrepared."""
@@ -334,6 +400,21 @@ class Quit:
 
 
 Effect: TypeAlias = (
-    Send | Start | Close | Save | Edit | Suspend | ListStarters | ListModels | Prepare | Download | Keep | Quit
+    Send
+    | Start
+    | Close
+    | Save
+    | Edit
+    | Suspend
+    | ListStarters
+    | ListModels
+    | ListSessions
+    | Resume
+    | GoOn
+    | GiveBack
+    | Prepare
+    | Download
+    | Keep
+    | Quit
 )
 Outcome: TypeAlias = tuple[Session, list[Effect]]

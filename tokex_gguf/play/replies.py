@@ -32,20 +32,24 @@ from tokex_gguf.play.messages import (
     InternalError,
     Listed,
     ListedModels,
+    ListedSessions,
     Lit,
     News,
     NotDownloaded,
     NotListed,
     NotPrepared,
+    NotResumed,
     NotSuspended,
     Outcome,
     Prepared,
     Quit,
     Remark,
     Resized,
+    Resumed,
     Saved,
     SaveFailed,
     SessionSaved,
+    SessionsNotListed,
     Unsaved,
 )
 from tokex_gguf.play.purposes import (
@@ -69,7 +73,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import constraint, dice, downloads, model_switch, text_entry, view_options
+from tokex_gguf.play.rules import constraint, dice, downloads, model_switch, sessions, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -116,6 +120,14 @@ def hear(session: Session, message: News) -> Outcome:
             return model_switch.listed(session, message.entries), []
         case NotListed():
             return model_switch.not_listed(session, message.reason), []
+        case ListedSessions():
+            return sessions.listed(session, message.entries), []
+        case SessionsNotListed():
+            return sessions.not_listed(session, message.reason), []
+        case Resumed():
+            return sessions.resumed(session, message)
+        case NotResumed():
+            return sessions.not_resumed(session, message), []
         case Prepared():
             return model_switch.prepared(session, message)
         case NotPrepared():
@@ -287,7 +299,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
             session = model_switch.settled(
-                replace(session, game=replace(session.game, prompts=(Prompt(tip, begins=tip.depth),), said=said))
+                replace(session, game=replace(session.game, prompts=(_started(session, tip),), said=said))
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
@@ -307,6 +319,11 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             raise WrongReply
         case _:
             assert_never(purpose)
+
+
+def _started(session: Session, tip: Node) -> Prompt:
+    """The prompt of the starting text."""
+    return Prompt(tip, begins=tip.depth, name=session.game.settings.name)
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.path_text import Match, PathText
+from tokex_gguf.values.session_entry import SessionEntry
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 
@@ -140,6 +141,19 @@ class Models(ListScreen):
     """Models on this machine."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions(TypingScreen):
+    """The sessions on the disk that have what is typed."""
+
+    entries: tuple[SessionEntry, ...] | None = None
+    """All of them; None before they are listed."""
+    found: tuple[SessionEntry, ...] = ()
+    row: int = 0
+    """The selected one of those found."""
+    opening: str = ""
+    """The session that was chosen, while it is read; the present one is played until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,8 @@ class Settings:
     """What the engine is started with; the model's file is put in then."""
     chat: str = ""
     """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
+    name: str = ""
+    """What the player calls the starting prompt, where it came along from another model."""
     parse_special: bool = True
     max_prompts: int = 99
     tokens_to_show: int = 30
@@ -270,6 +272,15 @@ class Starter(NamedTuple):
     text: str
 
 
+class Carried(NamedTuple):
+    """A prompt that came along from another model."""
+
+    place: int
+    """Its place among the prompts."""
+    text: str
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Game:
     """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
@@ -303,8 +314,8 @@ class Game:
     """The text that is with the editor, or came from it and is no prompt yet."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
-    carried: tuple[tuple[int, str], ...] = ()
-    """Texts that came along from another model and have no tokens yet, with their places among the prompts."""
+    carried: tuple[Carried, ...] = ()
+    """What came along from another model and has no tokens yet."""
     address: int = 0
     """Of its engine: what it is asked goes there, and only what comes from there is an answer. 0: it has none."""
     engine: EngineStatus = EngineStatus.LOADING

@@ -21,6 +21,7 @@ PATIENCE = 5.0
 """Seconds that a new name waits for the disk."""
 QUICKLY = 1.0
 """Seconds that the end of the program waits in silence, and for each further way to save."""
+SILENT = "the disk does not answer"
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,10 @@ class Autosave:
         self._last = session, moves
         self._keeper.offer(partial(self._dump, session, moves))
 
+    def save(self, patience: float) -> str:
+        """Saves what is unsaved; returns why that cannot be done, or "". Waits for the disk."""
+        return "" if self._keeper.save_now(patience) else self._reason or SILENT
+
     def rename(self, name: str, session: Session, moves: int) -> str:
         """Saves the session, now and from now on under this name; returns why that cannot be done, or "".
 
@@ -91,8 +96,8 @@ class Autosave:
         with self._renaming:
             if self._last is None:
                 self.follow(session, moves)
-            if not self._keeper.save_now(PATIENCE):
-                return self._reason or "the disk does not answer"
+            if reason := self.save(PATIENCE):
+                return reason
             try:
                 self._keeper.rename(name, PATIENCE)
             except Refused as error:
@@ -119,7 +124,7 @@ class Autosave:
 
     def _rescue(self) -> End:
         """Saves the newest state in any way that works."""
-        reason = self._reason or "the disk does not answer"
+        reason = self._reason or SILENT
         if self._last is None:
             return Lost(reason)
         # The thread that hangs may be using the other one.

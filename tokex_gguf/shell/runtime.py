@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -30,25 +31,33 @@ from tokex_gguf.play.messages import (
     Downloading,
     Edit,
     Effect,
+    GiveBack,
+    GoOn,
     Heard,
     Keep,
     Listed,
     ListedModels,
+    ListedSessions,
     ListModels,
+    ListSessions,
     ListStarters,
     Message,
     NotDownloaded,
     NotListed,
     NotPrepared,
+    NotResumed,
     Prepare,
     Prepared,
     Quit,
     Remark,
+    Resume,
+    Resumed,
     Save,
     Saved,
     SaveFailed,
     Send,
     SessionSaved,
+    SessionsNotListed,
     Start,
     Suspend,
     Unsaved,
@@ -63,9 +72,12 @@ from tokex_gguf.values.tree import Node
 if TYPE_CHECKING:
     from tokex_gguf.sessions.autosave import Autosave, End
     from tokex_gguf.sessions.store import Slot
+    from tokex_gguf.shell.resuming import Opened
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 5.0
+"""Seconds that the disk has for a session that is left for another one."""
 WAITING = 256
 """Replies that may wait to be taken. An engine that says more has to wait itself."""
 AT_ONCE, TURN = 64, 0.01
@@ -94,6 +106,18 @@ def _position(session: Session) -> _Position | None:
     tips = tuple((prompt.tip, prompt.name) for prompt in game.prompts)
     removed = tuple(prompt.tip for _, prompt in game.removed)
     return game.settings.model.key, game.active, tips, removed, game.scores, game.pruned
+
+
+class _Stays(Exception):
+    """The present session cannot be left. The message is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Of:
+    """What is told of the session that is saved in a place: nothing of it is for the one after it."""
+
+    slot: "Slot"
+    message: Message
 
 
 class Runtime:
@@ -136,7 +160,13 @@ class Runtime:
         self._typed = session.unfinished, session.unopened
         """Texts that wait to be gone on with since before the start."""
         self._autosave: Autosave | None = None
-        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._opened: dict[str, Opened] = {}
+        """Sessions that were read, and are played or given back next."""
+        self._resuming = threading.Lock()
+        """Held while one is read."""
+        self._leaving: list[threading.Thread] = []
+        """What saves the sessions that were left for others."""
+        self._inbox: queue.SimpleQueue[Message | _Of] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
         self._clock = time.monotonic
         self._notified = False
@@ -153,6 +183,10 @@ class Runtime:
         The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
         """
         self._end_all()
+        for thread in self._leaving:
+            thread.join(PATIENCE)
+        for waiting in self._opened.values():
+            waiting.slot.close()
         if self._autosave:
             return self._autosave.close(patience, hurry or threading.Event(), waits)
         if self._slot is None:
@@ -206,7 +240,9 @@ class Runtime:
         if self._autosave is None:
             from tokex_gguf.sessions.autosave import Autosave  # not on the way to the first frame
 
-            self._autosave = Autosave(slot, tell=lambda reason: self._put(Unsaved(reason)), remark=self.remark)
+            self._autosave = Autosave(
+                slot, tell=lambda reason: self._put(_Of(slot, Unsaved(reason))), remark=self.remark
+            )
         return self._autosave
 
     def receive(self) -> bool:
@@ -230,7 +266,11 @@ class Runtime:
         """Waits for a message and takes it in."""
         self._hear(self._inbox.get())
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, message: Message | _Of) -> None:
+        if isinstance(message, _Of):
+            if message.slot is not self._slot:
+                return
+            message = message.message
         if not isinstance(message, Heard):
             self.dispatch(message)
             return
@@ -252,7 +292,7 @@ class Runtime:
         """Tells the player a line. Can be called from any thread."""
         self._put(Remark(line))
 
-    def _put(self, message: Message) -> None:
+    def _put(self, message: Message | _Of) -> None:
         self._inbox.put(message)
         self._tell()
 
@@ -290,6 +330,14 @@ class Runtime:
                     self._name(effect.name)
                 case ListModels():
                     self._beside(self._list_models, NotListed)
+                case ListSessions():
+                    self._beside(self._list_sessions, SessionsNotListed)
+                case Resume():
+                    self._beside(partial(self._resume, effect.name), partial(NotResumed, effect.name))
+                case GoOn():
+                    self._go_on(self._opened.pop(effect.name))
+                case GiveBack():
+                    self._opened.pop(effect.name).slot.close()
                 case Prepare():
                     self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
                 case Download():
@@ -330,7 +378,8 @@ class Runtime:
             self._put(SaveFailed("there is nothing to keep yet"))
             return
         self._changed = True
-        self._beside(partial(self._keep, self._saver(self._slot), name, self.session, self._moves), SaveFailed)
+        work = partial(self._keep, self._slot, self._saver(self._slot), name, self.session, self._moves)
+        self._beside(work, SaveFailed)
 
     def _list(self) -> None:
         self._put(Listed(starters(self._folder, self.session.game.settings.example)))
@@ -366,9 +415,92 @@ class Runtime:
             log.info("downloaded: %s", found.path)
             self._put(Downloaded(str(found.path)))
 
-    def _keep(self, saver: "Autosave", name: str, session: Session, moves: int) -> None:
+    def _keep(self, slot: "Slot", saver: "Autosave", name: str, session: Session, moves: int) -> None:
         reason = saver.rename(name, session, moves)
-        self._put(SaveFailed(reason) if reason else SessionSaved(name))
+        self._put(_Of(slot, SaveFailed(reason) if reason else SessionSaved(name)))
+
+    def _list_sessions(self) -> None:
+        if self._slot is None:
+            self._put(SessionsNotListed("no sessions are kept here"))
+            return
+        from tokex_gguf.sessions.listing import listed as sessions_listed
+
+        self._wait_for_those_left()
+        self._put(ListedSessions(sessions_listed(self._slot.folder, self._slot.name)))
+
+    def _resume(self, name: str) -> None:
+        """Saves the present session and reads another one, which is held from then on."""
+        from tokex_gguf.sessions.store import NoSession
+
+        with self._resuming:
+            if name in self._opened:
+                return  # asked for twice: it is on its way
+            try:
+                self._open(name)
+            except (NoSession, resolve.UnknownModel, Unusable, _Stays) as error:
+                self._put(NotResumed(name, str(error)))
+
+    def _open(self, name: str) -> None:
+        """Raises NoSession, UnknownModel, Unusable, or _Stays."""
+        from tokex_gguf.shell import resuming
+
+        if self._slot is None:
+            raise _Stays("no sessions are kept here")
+        if name == self._slot.name:  # the list is older than its name
+            raise _Stays("it is the one that is played")
+        self._wait_for_those_left()
+        if self._autosave and (reason := self._autosave.save(PATIENCE)):
+            raise _Stays(f"it cannot be saved: {reason}")
+        found = resuming.opened(self._slot.folder, name)
+        try:
+            session, told = resuming.with_its_model(found.session, self._asked)
+        except BaseException:
+            found.slot.close()
+            raise
+        self._opened[name] = found
+        notice = "; ".join(filter(None, [found.notice, told]))
+        self._put(Resumed(name, replace(session, name=found.named), notice))
+
+    def _wait_for_those_left(self) -> None:
+        """A session that was left is as it should be, and free, once its last state is saved."""
+        for thread in self._leaving[:]:
+            thread.join()
+
+    def _go_on(self, found: "Opened") -> None:
+        """The session is another one now: the one before is saved to its end, beside, and this one in its own place."""
+        before, saver = self._slot, self._autosave
+        assert before is not None
+        self._slot, self._moves, self._autosave = found.slot, found.moves, None
+        self._before, self._changed = _position(self.session), False
+        self._typed = self.session.unfinished, self.session.unopened
+        kv = self.session.game.settings.load.kv
+        self._asked = replace(self._asked, load=replace(self._asked.load, kv=kv))
+        log.info("goes on with the session %s", found.slot.name or found.named)
+        if saver is None:
+            before.close()
+            return
+        # Not a daemon: it is finished before the program ends.
+        thread = threading.Thread(target=partial(self._leave, saver))
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._leave(saver)
+        else:
+            self._leaving = [one for one in self._leaving if one.is_alive()] + [thread]
+
+    def _leave(self, saver: "Autosave") -> None:
+        """Saves a session that was left for another one to its end."""
+        from tokex_gguf.sessions.autosave import Lost, Rescued
+
+        match saver.close(PATIENCE, threading.Event(), lambda: None):
+            case Rescued(path, place, reason):
+                line = f"the session before is not saved ({reason}): it is in {path}, move it to {place}"
+            case Lost(reason):
+                line = f"what was played last in the session before is not saved: {reason}"
+            case _:
+                return
+        log.warning("%s", line)
+        self.remark(line)
 
     def _save(self, text: bytes) -> None:
         try:

@@ -46,7 +46,7 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import BEAT, Session
+from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
@@ -55,7 +55,7 @@ from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.screen import View, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
-from tokex_gguf.ui.theme import is_light, styles
+from tokex_gguf.ui.theme import FEWEST, is_light, styles
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import is_text, pasted
 
@@ -217,7 +217,10 @@ class App:
         try:
             if (rows := rows_of(width, height)) != self._game.session.rows:
                 self._game.dispatch(Resized(rows))
-            return self._view.screen(self._game.session, width, height)
+            session = self._game.session
+            if COLOURS[self._application.color_depth] < FEWEST:
+                session = replace(session, palette=Palette.MONOCHROME)  # as its styles are
+            return self._view.screen(session, width, height)
         except Exception:
             log.exception("internal error while drawing")
             told: Line = [("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]

@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import Commands, Input, ListScreen, PromptName
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
-from tokex_gguf.ui.window import window
+from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
@@ -198,7 +198,7 @@ def entries(length: Callable[[Session], int]) -> Callable[[Session, int], range]
 
     def shown(session: Session, height: int) -> range:
         count = length(session)
-        return window(min(_selected(session), count - 1), count, height - 1)
+        return listed(min(_selected(session), count - 1), count, height - 1)
 
     return shown
 
@@ -208,7 +208,7 @@ model_entries = entries(lists.models_length)
 
 
 SENTENCE = 3
-"""Lines below the commands: a blank one, and the selected one's sentence."""
+"""Lines below the commands: how many more there are, and the selected one's sentence."""
 
 
 def command_entries(session: Session, height: int) -> range:
@@ -239,7 +239,8 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
     elif not found:
         lines.append([("class:dim", " no command has this name")])
     whole = ""
-    for index in command_entries(session, height):
+    entries = command_entries(session, height)
+    for index in entries:
         command = found[index]
         reason = command.disabled(before)
         style = "class:selected" if screen and index == screen.row else ""
@@ -253,7 +254,7 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
         ]
         lines.append(fit(parts, width, style))
     below = ["".join(span.text for span in line.spans) for line in wrap([whole], width - 2).lines[: SENTENCE - 1]]
-    return [*lines, [], *([("", f" {text.rstrip()}")] for text in below)]
+    return [*lines, *(more(entries, len(found)) or [[]]), *([("", f" {text.rstrip()}")] for text in below)]
 
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -262,7 +263,8 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     row = _selected(session)
-    for index in model_entries(session, height):
+    shown = model_entries(session, height)
+    for index in shown:
         entry = session.models[index]
         here = "›" if entry.path == session.game.settings.model.key else " "
         style = "class:selected" if index == row else "class:dim" if entry.fault else ""
@@ -270,7 +272,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
         room = width - 24
         cells = f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {entry.size:>7}"
         lines.append(fit([(style, cells)], width, style))
-    return lines
+    return [*lines, *more(shown, len(session.models))]
 
 
 def beginning(session: Session, start: int, end: Node, room: int) -> str:
@@ -315,7 +317,8 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", head)], width)]
     names = max(cells_of(called(prompt)) for prompt in prompts)
     common = shared(tuple(prompt.tip for prompt in prompts))
-    for index in prompt_entries(session, height):
+    shown = prompt_entries(session, height)
+    for index in shown:
         style = "class:selected" if index == _selected(session) else ""
         room = width - 4 - len(figures)
         if index < len(prompts):
@@ -332,7 +335,7 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
             told = f"  + {pad(visible(starter.name), room)} {'':6} {len(starter.text):>6} chars"
             parts = [("", clip(told, width))]
         lines.append(fit([(f"{own} {style}".strip(), told) for own, told in parts], width, style))
-    return lines
+    return [*lines, *more(shown, lists.prompts_length(session))]
 
 
 def _different(session: Session, tip: Node, start: int, room: int) -> Line:

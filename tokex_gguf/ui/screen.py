@@ -16,14 +16,14 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore, ForView
-from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, TypingScreen
+from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
 from tokex_gguf.ui.screen_table import PANES
-from tokex_gguf.ui.window import window
+from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
@@ -211,13 +211,8 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
     if not entries:
         return _filled([[("class:dim", " no match")]], width, height)
     lines, selected = help_lines(entries, width, screen.entry)
-    inside = window(selected, len(lines), height)
-    shown = [lines[index] for index in inside]
-    if inside.start:
-        shown[0] = [("class:dim", "   ↑ more")]
-    if inside.stop < len(lines):
-        shown[-1] = [("class:dim", "   ↓ more")]
-    return _filled(shown, width, height)
+    inside = listed(selected, len(lines), height)
+    return _filled([*lines[inside.start : inside.stop], *more(inside, len(lines))], width, height)
 
 
 def header(session: Session, width: int) -> Line:
@@ -258,8 +253,9 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     path = shown(session)
     if not isinstance(path, Path):
-        told = "a new prompt" if session.on(NewPrompt) else "a text to start with"
-        return spread([("", f" {told}")], right, width)
+        told = {NewPrompt: "a new prompt", Sessions: "another session"}
+        name = told.get(type(session.current), "a text to start with")
+        return spread([("", f" {name}")], right, width)
     cursor, tip = path.cursor, path.base
     name = "a visited path"
     if path.prompt is not None:

@@ -19,6 +19,8 @@ from tokex_gguf.ui.lists import (
     score_lines,
 )
 from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_lines, table_rows
+from tokex_gguf.ui.sessions import session_entries, session_lines
+from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
 from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
 
 
@@ -73,6 +75,13 @@ def _kind(session: Session) -> str:
     return f"{screen.kind.value}: Tab changes it; an empty line lifts the constraint " if screen else ""
 
 
+def _selected_session(session: Session) -> Shown:
+    """What the selected session begins with."""
+    screen = session.on(screens.Sessions)
+    chosen = screen.found[screen.row : screen.row + 1] if screen else ()
+    return Text(chosen[0].text) if chosen else active_path(session)
+
+
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.Search: Pane(label="search"),
@@ -88,6 +97,14 @@ PANES: dict[type[Screen], Pane] = {
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
     screens.Constraining: Pane(label="constraint", told=_kind),
     screens.Models: Pane(model_lines, model_entries),
+    screens.Sessions: Pane(
+        session_lines,
+        session_entries,
+        _selected_session,
+        label="find a session",
+        told=told_of_sessions,
+        whole=True,
+    ),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),
 }

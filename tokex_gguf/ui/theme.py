@@ -8,6 +8,9 @@ from typing import TypeAlias
 STEPS = 32
 """Shades of a layer. Each style string that the terminal has not seen costs time."""
 
+FEWEST = 16
+"""Colours of a terminal below which none are used."""
+
 RGB = tuple[int, int, int]
 
 
@@ -307,7 +310,7 @@ def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict
     `palette`: "standard", "colour-blind" or "monochrome"; `light`: for a terminal with a light background;
     `colours`: how many the terminal has.
     """
-    if palette == "monochrome" or colours < 16:
+    if palette == "monochrome" or colours < FEWEST:
         return {**_MONOCHROME, **_plain()}
     base = _LIGHT if light else _DARK
     safe = palette == "colour-blind"

@@ -8,7 +8,7 @@ from tokex_gguf.play.session import Score, Session
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.lists import called, ends, logarithmic, text
 from tokex_gguf.ui.panes import number
-from tokex_gguf.ui.window import window
+from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.outline import Branch, Found, Order, searchable
 from tokex_gguf.values.outline import Line as TreeLine
 from tokex_gguf.values.tokens import visible
@@ -22,17 +22,18 @@ DEEPEST = 12
 
 def tree_entries(session: Session, height: int) -> range:
     """The rows of the tree that are shown below its heading, in so many lines with that."""
-    return window(tree.selected_line(session), len(tree.tree_lines(session).lines), height - 1)
+    return listed(tree.selected_line(session), len(tree.tree_lines(session).lines), height - 1)
 
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
-    head = f"visited paths, the {'latest' if session.order is Order.RECENT else 'likeliest'} last"
+    head = "visited paths, the latest last" if session.order is Order.RECENT else "visited paths, the likeliest first"
     if pruned := len(session.game.pruned):
-        head = f"{head}; {pruned} pruned, u brings back"
+        head = f"{head}; {pruned} pruned, A brings back"
     lines, shown = [_heading(head, width)], tree.tree_lines(session).lines
     tips, row = _tips(session), tree.selected_line(session)
-    for index in tree_entries(session, height):
+    entries = tree_entries(session, height)
+    for index in entries:
         line = shown[index]
         guides = _guides(line, width)
         folded = line.branch.end in session.game.folded and line.branch.branches
@@ -45,13 +46,13 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         said = clip(ends(session, line.branch.first.depth - 1, line.branch.end, room), room)
         parts: Line = [("class:rule", guides), ("class:taken", name), ("", said), ("class:notice", told)]
         lines.append(_row(line.branch, parts, tips, width, selected=index == row))
-    return lines
+    return [*lines, *more(entries, len(shown))]
 
 
 def found_entries(session: Session, height: int) -> range:
     """The same of the lines that have what is typed."""
     screen, count = session.on(TreeSearch), len(tree.found_lines(session))
-    return window(min(screen.row if screen else 0, count - 1), count, height - 1) if count else range(0)
+    return listed(min(screen.row if screen else 0, count - 1), count, height - 1)
 
 
 def found_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -61,11 +62,12 @@ def found_lines(session: Session, width: int, height: int) -> list[Line]:
     lines, tips = [_heading("paths with this text", width)], _tips(session)
     if not found:
         lines.append([("class:dim", " no line has this text")])
-    for index in found_entries(session, height):
+    entries = found_entries(session, height)
+    for index in entries:
         parts = _around(session, found[index], wanted, width - MARK - FIGURES)
         selected = screen is not None and index == screen.row
         lines.append(_row(found[index].branch, parts, tips, width, selected=selected))
-    return lines
+    return [*lines, *more(entries, len(found))]
 
 
 def told_of_found(session: Session) -> str:

@@ -11,12 +11,12 @@ from tokex_gguf.values.tree import Node
 
 
 class Order(Enum):
-    """How branches of one place are sorted. The last one goes on at its parent's level."""
+    """How the branches of one place are sorted."""
 
     RECENT = "recent"
-    """By when a prompt was there last."""
+    """By when a prompt was there last, the latest at the bottom: it goes on at its parent's level."""
     LIKELY = "likely"
-    """By the probability of their first token."""
+    """By the probability of their first token, the likeliest at the top. All of them are indented."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +41,9 @@ class Branch:
         """Its tokens."""
         return self.end.nodes(self.first.depth - 1)
 
-    def ordered(self, order: Order) -> "list[Branch]":
-        """Those that go on from its end, sorted."""
-        return _ordered(self.branches, order)
+    def following(self, order: Order) -> "Branch":
+        """Of those that go on from its end, the one by which they are sorted: the latest, or the likeliest."""
+        return _ordered(self.branches, order)[-1 if order is Order.RECENT else 0]
 
 
 class Line(NamedTuple):
@@ -151,7 +151,7 @@ def _ordered(branches: list[Branch], order: Order) -> list[Branch]:
         return branches
     if order is Order.RECENT:
         return sorted(branches, key=lambda branch: branch.latest)
-    return sorted(branches, key=lambda branch: (_logprob(branch.first), branch.latest))
+    return sorted(branches, key=lambda branch: (-_logprob(branch.first), -branch.latest))
 
 
 def _logprob(node: Node) -> float:
@@ -163,9 +163,11 @@ def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[
     waiting: list[Line] = []
 
     def wait(branches: list[Branch], level: int) -> None:
-        """The last one goes on at this level, and below the others: they hang beside the way there."""
-        *aside, last = _ordered(branches, order)
-        waiting.append(Line(last, level, False))
+        """The latest goes on at this level, below the others, which hang beside the way there; likely ones all hang."""
+        aside = _ordered(branches, order)
+        if order is Order.RECENT or len(aside) == 1:
+            *aside, last = aside
+            waiting.append(Line(last, level, False))
         waiting.extend(Line(branch, level + 1, True) for branch in reversed(aside))
 
     if outline.roots:

@@ -16,7 +16,7 @@ from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, Name, TypingScreen
-from tokex_gguf.play.session import Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
+from tokex_gguf.play.session import Carried, Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
 
@@ -94,7 +94,7 @@ def prepared(session: Session, message: Prepared) -> Outcome:
     there = known or _carried(session.game)
     own = there.settings
     model = GgufFile(message.path, message.asked or (own.model.asked if known else ""))
-    there = replace(there, settings=replace(settings, model=model, text=own.text, chat=own.chat))
+    there = replace(there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat))
     # From a model that is still loading, the way back leads to the one before.
     return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
 
@@ -106,16 +106,17 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts of all prompts of another."""
+    """A game without tokens yet, with the texts and names of all prompts of another."""
     if not game.prompts:
         return Game(game.settings, carried=game.carried)
-    texts = [text_of(game, prompt.tip).decode("utf-8", "replace") for prompt in game.prompts]
+    told = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
     active = game.active
-    for index, text in game.carried:
-        texts.insert(index, text)
+    for index, text, name in game.carried:
+        told.insert(index, (text, name))
         active += index <= active
-    others = tuple((index, text) for index, text in enumerate(texts) if index != active)
-    return Game(replace(game.settings, text=texts[active], chat=""), carried=others)
+    others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(told) if index != active)
+    text, name = told[active]
+    return Game(replace(game.settings, text=text, name=name, chat=""), carried=others)
 
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
@@ -207,14 +208,13 @@ def carry(session: Session) -> Outcome:
     """Asks for the tokens of the next text that came along."""
     if not session.game.carried or session.game.newest(ForCarried):
         return session, []
-    (_, text), *_ = session.game.carried
-    return tokenize(session, text, ForCarried())
+    return tokenize(session, session.game.carried[0].text, ForCarried())
 
 
 def arrived(session: Session, path: list[int]) -> Outcome:
     """A text that came along has its tokens: it is a prompt again, in its place."""
-    (index, _), *others = session.game.carried
-    prompt = Prompt.at(session.game.root.descend(path))
+    (index, _, name), *others = session.game.carried
+    prompt = replace(Prompt.at(session.game.root.descend(path)), name=name)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
     return carry(replace(session, game=replace(session.game, prompts=prompts, active=active, carried=tuple(others))))
@@ -222,9 +222,9 @@ def arrived(session: Session, path: list[int]) -> Outcome:
 
 def dropped(session: Session, reason: str) -> Outcome:
     """A text that came along has no tokens here: it is left out, and stays with the model that it came from."""
-    (index, _), *others = session.game.carried
+    (index, *_), *others = session.game.carried
     # The places of those that follow are one less.
-    carried = tuple((place - 1, text) for place, text in others)
+    carried = tuple(one._replace(place=one.place - 1) for one in others)
     return carry(
         replace(
             session,

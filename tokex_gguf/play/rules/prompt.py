@@ -231,8 +231,12 @@ def cycle(step: int) -> Callable[[Session], Outcome]:
 
 
 def copy(session: Session) -> Outcome:
-    """Opens a copy of the prompt, without its name."""
-    return insert(session, replace(session.game.prompt, name=""))
+    """Opens a copy of the prompt, without its name. It looks the same: what tells them apart is said."""
+    if reason := no_room(session):
+        return replace(session, notice=reason), []
+    here = session.game.active + 1
+    session, effects = insert(session, replace(session.game.prompt, name=""))
+    return replace(session, notice=f"this is prompt {here + 1}, a copy of prompt {here}: w and s switch"), effects
 
 
 def remove(session: Session) -> Outcome:

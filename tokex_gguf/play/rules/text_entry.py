@@ -8,10 +8,10 @@ from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
-from tokex_gguf.play.rules import find
+from tokex_gguf.play.rules import find, sessions
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
-from tokex_gguf.play.screens import Commands, Find, Input, Name, Search, TreeSearch, TypingScreen
+from tokex_gguf.play.screens import Commands, Find, Input, Name, Search, Sessions, TreeSearch, TypingScreen
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.distribution import Candidate, Taken
 from tokex_gguf.values.names import valid_name
@@ -152,6 +152,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return find.changed(session)
         case Commands() | TreeSearch():
             return session.turned(replace(typing, row=0)), []
+        case Sessions():
+            return sessions.typed(session), []
         case _:
             return session, []
 

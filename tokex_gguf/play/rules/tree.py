@@ -123,14 +123,14 @@ def unfold(session: Session) -> Outcome:
         return replace(session, game=replace(session.game, folded=folded - {branch.end})), []
     if not branch.branches:
         return replace(session, notice="nothing goes on from this line"), []
-    return session.turned(Tree(at=branch.ordered(session.order)[-1].end)), []
+    return session.turned(Tree(at=branch.following(session.order).end)), []
 
 
 def sort(session: Session) -> Outcome:
     """Sorts the branches by the other quantity."""
     if session.order is Order.RECENT:
-        return replace(session, order=Order.LIKELY, notice="at each fork, the likeliest is the last"), []
-    return replace(session, order=Order.RECENT, notice="where paths part, the latest is the last one"), []
+        return replace(session, order=Order.LIKELY, notice="where paths part, the likeliest is at the top"), []
+    return replace(session, order=Order.RECENT, notice="where paths part, the latest is at the bottom"), []
 
 
 def _counted(paths: int) -> str:
@@ -144,11 +144,11 @@ def prune(session: Session) -> Outcome:
         if prompt.tip.descends_from(branch.first):
             return replace(session, confirm=None, notice=f"prompt {index + 1} is there: the line stays"), []
     if session.confirm is not Action.PRUNE:
-        asks = f"x again prunes {_counted(branch.paths)}; u brings {'it' if branch.paths == 1 else 'them'} back"
+        asks = f"a again prunes {_counted(branch.paths)}; A brings {'it' if branch.paths == 1 else 'them'} back"
         return replace(session, confirm=Action.PRUNE, notice=asks), []
     row, told = (
         selected_line(session),
-        f"{_counted(branch.paths)} pruned: u brings {'it' if branch.paths == 1 else 'them'} back",
+        f"{_counted(branch.paths)} pruned: A brings {'it' if branch.paths == 1 else 'them'} back",
     )
     game = replace(session.game, pruned=(*session.game.pruned, branch.first))
     session = replace(session, game=game, confirm=None, notice=told)
@@ -164,7 +164,7 @@ def graft(session: Session) -> Outcome:
     session = replace(session, game=replace(session.game, pruned=tuple(others)))
     branch = whole(session).of(node)
     if branch is None:  # inside of what was taken out before
-        return replace(session, notice="it was part of what was pruned before: u again"), []
+        return replace(session, notice="it was part of what was pruned before: A again"), []
     return replace(_at(session, branch.end), notice=f"{_counted(branch.paths)} brought back"), []
 
 

@@ -1,0 +1,122 @@
+"""The list of sessions: finding one, and going on with it in place of the one that is played."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.play.messages import GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
+from tokex_gguf.play.requests import begin
+from tokex_gguf.play.rules.view_options import lit
+from tokex_gguf.play.screens import LONGEST, PLAY, Sessions
+from tokex_gguf.play.session import Session
+from tokex_gguf.values.session_entry import Held, SessionEntry
+
+
+def open_list(session: Session) -> Outcome:
+    """Shows the sessions, once they are listed."""
+    return replace(session, screen=Sessions()), [ListSessions()]
+
+
+def typed(session: Session) -> Session:
+    """The text in the line is another one: shows the sessions that have all words of it."""
+    return session.turned(_filtered(_screen(session)))
+
+
+def _filtered(screen: Sessions) -> Sessions:
+    words = screen.line.text[:LONGEST].casefold().split()
+    found = tuple(entry for entry in screen.entries or () if all(word in entry.whole for word in words))
+    return replace(screen, found=found, row=0)
+
+
+def listed(session: Session, entries: tuple[SessionEntry, ...]) -> Session:
+    """The list is there, unless it was left."""
+    screen = session.on(Sessions)
+    return session.turned(_filtered(replace(screen, entries=entries))) if screen else session
+
+
+def not_listed(session: Session, reason: str) -> Session:
+    """The sessions could not be listed."""
+    return replace(listed(session, ()), notice=reason)
+
+
+def select(rows: int) -> Callable[[Session], Outcome]:
+    """Moves the selection by so many lines."""
+
+    def go(session: Session) -> Outcome:
+        return pick(session, _screen(session).row + rows)
+
+    return go
+
+
+def pick(session: Session, row: int) -> Outcome:
+    """Selects a line."""
+    screen = _screen(session)
+    last = len(screen.found) - 1
+    there = max(0, min(last, row))
+    if there == screen.row and row != there:
+        return replace(session, notice=f"this is the {'first' if row < there else 'last'} line"), []
+    return session.turned(replace(screen, row=there)), []
+
+
+def choose(session: Session) -> Outcome:
+    """Asks for the selected session. The present one is played until it is there."""
+    screen = _screen(session)
+    if screen.opening:
+        return replace(session, notice="a session is being opened already"), []
+    if screen.row >= len(screen.found):
+        told = "no session has this text" if screen.entries else "there is no session to go on with yet"
+        return replace(session, notice=told), []
+    entry = screen.found[screen.row]
+    if entry.held is Held.HERE:
+        return replace(session, screen=PLAY, notice="this is the session that is played"), []
+    if entry.fault:
+        return replace(session, notice=f"it cannot be read: {entry.fault}"), []
+    opening = replace(session.turned(replace(screen, opening=entry.name)), notice="opening the session")
+    return opening, [Resume(entry.name)]
+
+
+def close(session: Session) -> Outcome:
+    """Back to the prompt; a session that is being opened is not gone on with."""
+    return replace(session, screen=PLAY), []
+
+
+def resumed(session: Session, message: Resumed) -> Outcome:
+    """The chosen session is there: goes on with it, unless the list was left meanwhile."""
+    screen = session.on(Sessions)
+    if screen is None or screen.opening != message.name:
+        return session, [GiveBack(message.name)]
+    chosen = message.session
+    # What belongs to the program, and not to a session, stays.
+    after = replace(
+        chosen,
+        game=replace(chosen.game, address=session.game.address),
+        screen=PLAY,
+        begun=True,
+        rows=session.rows,
+        starters=session.starters,
+        models=session.models,
+        download=session.download,
+        lookaheads=session.lookaheads,
+        engines=session.engines,
+        requests=session.requests,
+        notice=message.notice or f"this is the session of {_when(screen, message.name)}: y lists the others",
+    )
+    after, effects = begin(lit(after, light=session.game.settings.light))
+    return after, [GoOn(message.name), *effects]
+
+
+def _when(screen: Sessions, name: str) -> str:
+    return next((entry.when for entry in screen.entries or () if entry.name == name), "before")
+
+
+def not_resumed(session: Session, message: NotResumed) -> Session:
+    """The chosen session cannot be gone on with: the present one stays, and the whole line is free to say why."""
+    screen = session.on(Sessions)
+    if screen is None or screen.opening != message.name:
+        return session
+    return replace(session, screen=PLAY, notice=f"the session stays: {message.reason}")
+
+
+def _screen(session: Session) -> Sessions:
+    screen = session.on(Sessions)
+    assert screen is not None
+    return screen

@@ -1,0 +1,94 @@
+"""The sessions on the disk as a list shows them."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from tokex_gguf.play.session import Settings
+from tokex_gguf.sessions import codec, store
+from tokex_gguf.sessions.store import SavedSession
+from tokex_gguf.sessions.summary import Summary
+from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.tokens import visible
+
+NOTHING = Summary(0, 0, 0, 0, 0, 0, 0, "", "")
+"""Of a session that cannot be read."""
+SHORT = 4
+"""Characters at the end of a name that the program gave, at the least, by which it can be told from others."""
+
+
+def listed(folder: Path, playing: str = "") -> tuple[SessionEntry, ...]:
+    """The sessions in a folder, played last first. `playing` is the name of the one that this program plays."""
+    found = store.sessions(folder)
+    short = shortened([saved.name for saved in found])
+    now = time.time()
+    return tuple(_entry(folder, saved, short[saved.name], playing, now) for saved in found)
+
+
+def _entry(folder: Path, saved: SavedSession, short: str, playing: str, now: float) -> SessionEntry:
+    about, fault = (saved.summary, "") if saved.summary else _read(folder, saved.name)
+    held = Held.HERE if saved.name == playing else Held.NOBODY
+    if held is Held.NOBODY and store.is_open(folder, saved.name):
+        held = Held.ELSEWHERE
+    called = "" if store.is_autosave(saved.name) else saved.name
+    games = f" (and {about.games - 1} more)" if about.games > 1 else ""
+    entry = SessionEntry(
+        name=saved.name,
+        called=called,
+        short=short,
+        text=visible(about.text),
+        saved=saved.saved,
+        when=brief(saved.saved, now),
+        prompts=about.prompts,
+        tokens=about.length,
+        model=f"{visible(about.model)}{games}",
+        asked=visible(about.asked),
+        held=held,
+        fault=visible(fault),
+    )
+    return entry._replace(whole=" ".join((called, entry.text, entry.when, entry.model, entry.asked)).casefold())
+
+
+def _read(folder: Path, name: str) -> tuple[Summary, str]:
+    """The summary of a session whose file has none, or why it cannot be read."""
+    try:
+        session, _ = store.read(folder, name, lambda data: codec.load(data, Settings("", GgufFile(""))))
+    except store.NoSession as error:
+        return NOTHING, str(error)
+    return codec.summary_of(session), ""
+
+
+def brief(moment: float, now: float) -> str:
+    """A moment as local time, in at most 12 characters."""
+    try:
+        then, today = time.localtime(moment), time.localtime(now)
+        if then[:3] == today[:3]:
+            return time.strftime("today %H:%M", then)
+        return time.strftime("%b %d %H:%M" if then.tm_year == today.tm_year else "%b %d %Y", then)
+    except (OverflowError, OSError, ValueError):
+        return "no time"
+
+
+def shortened(names: list[str]) -> dict[str, str]:
+    """What is enough to name each of these sessions by: of a name that the program gave, the end.
+
+    >>> shortened(["mine", "autosave-20260101-120000-00aa", "autosave-20260102-120000-00ab"])["mine"]
+    'mine'
+    """
+    ends = [name.rpartition("-")[2] for name in names if store.is_autosave(name)]
+    others = {name for name in names if not store.is_autosave(name)}
+    length = SHORT
+    while length < max(map(len, ends), default=0):
+        counted = Counter(end[-length:] for end in ends)
+        if max(counted.values()) == 1 and not others & set(counted):
+            break
+        length += 1
+    return {name: name.rpartition("-")[2][-length:] if store.is_autosave(name) else name for name in names}
+
+
+def named(folder: Path, given: str) -> str:
+    """The name of the session that is meant by a name, or by the end of one that the program gave."""
+    names = [saved.name for saved in store.sessions(folder)]
+    meant = [name for name in names if store.is_autosave(name) and name.rpartition("-")[2].endswith(given)]
+    return meant[0] if given not in names and len(given) >= SHORT and len(meant) == 1 else given

@@ -1,0 +1,100 @@
+"""A session on the disk, gone on with: at the start, or in place of the one that is played."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tokex_gguf.models import resolve
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.play.messages import Prepared
+from tokex_gguf.play.rules.model_switch import prepared
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.sessions import codec, store, summary
+from tokex_gguf.sessions.store import Slot
+from tokex_gguf.values.model_ref import GgufFile
+
+
+class Opened(NamedTuple):
+    """A session that was read, and the place where it is saved from now on."""
+
+    slot: Slot
+    session: Session
+    moves: int
+    """Those made in it so far."""
+    named: str
+    """The player's own name for it."""
+    notice: str
+    """What there is to tell about it; empty where there is nothing."""
+
+
+def opened(folder: Path, name: str) -> Opened:
+    """Reads a session and holds it. One that another program plays is copied. Raises NoSession."""
+    named, told = "" if store.is_autosave(name) else name, ""
+    slot = store.claim(folder, name)
+    if slot is None:
+        # Whoever plays it goes on saving it: this program's copy is a session of its own.
+        slot, named = Slot(folder), ""
+        told = f"the session {name} is open in another program: what is played here is kept apart from it"
+    try:
+        (session, moves), damaged = store.read(folder, name, _loaded)
+    except BaseException:
+        slot.close()
+        raise
+    return Opened(slot, session, moves, named, told or damaged)
+
+
+def _loaded(data: bytes) -> tuple[Session, int]:
+    """A session's document, and how many moves were made in it."""
+    about = summary.parse(data[: summary.LENGTH])
+    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
+
+
+def with_its_model(session: Session, started: Settings) -> tuple[Session, str]:
+    """A session that was read, as a program that was started so goes on with it, and a line about its model's file.
+
+    Raises UnknownModel or Unusable.
+    """
+    asked = session.game.settings.model.asked
+    found = resolve.played(session.game.settings.model.path, asked)
+    kv = (session.game.model and session.game.model.cells) or started.load.kv
+    fit = prepare(found.path, context=started.load.context, kv=kv)
+    settings = replace(
+        started,
+        text=started.example,
+        name="",
+        chat="",
+        model=GgufFile(str(found.path), asked),
+        load=replace(started.load, context=fit.context, most=fit.most, repack=fit.repack, kv=kv),
+    )
+    return resumed(session, settings, fit, kv), "; ".join(filter(None, [found.notice, fit.notice]))
+
+
+def resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
+    """A session that was read, with the settings of this start and the model that was asked for."""
+    file = session.game.settings.model.path
+    if _same_file(file, started.model.path):
+        return replace(
+            session, game=replace(session.game, settings=replace(started, model=GgufFile(file, started.model.asked)))
+        )
+    own_file = GgufFile(file, session.game.settings.model.asked)
+    try:
+        own = prepare(Path(file), context=started.load.context, kv=kv)
+        load = replace(started.load, context=own.context, most=own.most, repack=own.repack)
+        settings = replace(started, model=own_file, load=load)
+    except Unusable:
+        settings = replace(started, model=own_file)  # loading it says why, if it comes to that
+    # As if the player chose the other model: what was played with the one before waits for it.
+    chosen = Prepared(started.model.path, fit, started.model.asked)
+    session, _ = prepared(
+        replace(session, game=replace(session.game, settings=settings), preparing=started.model.path), chosen
+    )
+    # The engine is started as that of any other game: by the first message.
+    return replace(session, engines=0, game=replace(session.game, address=0))
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return one == other or Path(one).samefile(other)
+    except (OSError, ValueError):
+        return False

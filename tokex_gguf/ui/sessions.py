@@ -1,0 +1,64 @@
+"""The list of sessions."""
+
+from tokex_gguf.play.screens import Sessions
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
+from tokex_gguf.ui.lists import NAMED
+from tokex_gguf.ui.window import listed, more
+from tokex_gguf.values.session_entry import Held, SessionEntry
+
+MARKS = {Held.NOBODY: " ", Held.HERE: "›", Held.ELSEWHERE: "*"}
+MODEL = ((100, 24), (76, 14), (0, 0))
+"""Columns from which a model's name has so many cells."""
+
+
+def session_entries(session: Session, height: int) -> range:
+    """The sessions that are shown below the heading, in so many lines with that."""
+    screen = _screen(session)
+    return listed(min(screen.row, len(screen.found) - 1), len(screen.found), height - 1)
+
+
+def session_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The sessions that have what is typed: what each begins with, then when it was saved and what is in it."""
+    screen = _screen(session)
+    found = screen.found
+    model = next(cells for columns, cells in MODEL if width >= columns)
+    figures = f"  {'saved':<12} {'prompts':>7} {'tokens':>6}  {pad('model', model)} "
+    room = width - 3 - len(figures)
+    lines: list[Line] = [fit([("class:head", f"   {pad('sessions, the last first', room)}{figures}")], width)]
+    if screen.entries is None:
+        lines.append([("class:dim", "   looking for sessions")])
+    elif not found:
+        none = "no session has this text" if screen.entries else "there is no session to go on with yet"
+        lines.append([("class:dim", f"   {none}")])
+    shown = session_entries(session, height)
+    for index in shown:
+        style = "class:selected" if index == screen.row else ""
+        entry = found[index]
+        lines.append(_row(entry, room, model, style, width))
+    return [*lines, *more(shown, len(found))]
+
+
+def _screen(session: Session) -> Sessions:
+    screen = session.on(Sessions)
+    assert screen is not None
+    return screen
+
+
+def _row(entry: SessionEntry, room: int, model: int, style: str, width: int) -> Line:
+    mark = f" {MARKS[entry.held]} "
+    name = f"{clip(entry.called, NAMED)}  " if entry.called else ""
+    if entry.fault:
+        parts: Line = [("", mark), ("class:taken", name), ("class:dim", f"cannot be read: {entry.fault}")]
+    else:
+        told = f"  {pad(entry.when, 12)} {entry.prompts:>7} {entry.tokens:>6}  {pad(entry.model, model)} "
+        text = pad(entry.text, room - cells_of(name))
+        parts = [("", mark), ("class:taken", name), ("", text), ("", told)]
+    return fit([(f"{own} {style}".strip(), text) for own, text in parts], width, style)
+
+
+def told_of_found(session: Session) -> str:
+    """How many sessions have what is typed."""
+    screen = _screen(session)
+    count = len(screen.found)
+    return "" if screen.entries is None else f"{count} session{'' if count == 1 else 's'} "
