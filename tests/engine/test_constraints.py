@@ -1,6 +1,7 @@
 """Which tokens a constraint leaves: against acceptors that try every text, `re` and `jsonschema`.
 
-The vocabularies are the bundled model's and small generated ones that have many tokens over a small alphabet. CONSTRAINT_SEED gives the random tests another seed.
+The vocabularies are the bundled model's and small ones that have many tokens over a small alphabet.
+CONSTRAINT_SEED gives the random tests another seed.
 """
 
 import itertools
@@ -610,6 +611,21 @@ def played(constraints: Constraints, constraint: Constraint, rng: random.Random,
     except BadConstraint as error:
         return str(error)
     return ""
+
+
+def test_an_ambiguous_grammar_ends_before_it_hangs(small: Constraints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOWEST", 0.05)
+    constraint = Constraint(K.GRAMMAR, 'root ::= "a" root "x" | "a" root "y" | ""')
+    token = small._texts.index(b"a")
+    told = ""
+    for length in range(40):
+        try:
+            legal(small, constraint, [token] * length)
+        except BadConstraint as error:
+            told = str(error)
+            break
+    assert told.startswith("grammar: too ambiguous here")
+    assert legal(small, constraint, [token]).mask.sum() >= 3  # a, x and y
 
 
 @pytest.mark.parametrize("kind", [K.GRAMMAR, K.LARK, K.REGEX])

@@ -6,7 +6,10 @@ Both are asked for nothing that would end or hang the process (docs/decisions/00
 
 import json
 import re
+import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -39,6 +42,11 @@ MOST_FORCED = 200
 """Tokens that `forced` gives at the most."""
 MOST_FORCED_BYTES = 800
 """Bytes that it looks ahead: a mask each."""
+
+
+SLOWEST = 1.0
+"""Seconds of the processor that one question to llama.cpp's grammar may take: an ambiguous one takes four times as long
+with each letter."""
 
 
 class BadConstraint(Exception):
@@ -485,16 +493,21 @@ def _place_in_regex(text: str, column: int) -> int:
 class _Native:
     """A grammar of llama.cpp's after some tokens."""
 
-    def __init__(self, grammar: Grammar, words: Constraints, pending: bytes = b"") -> None:
+    def __init__(self, grammar: Grammar, words: Constraints, pending: bytes = b"", slow: bool = False) -> None:
         self._grammar = grammar
         self._words = words
         self._pending = pending
         """The bytes of a character that has begun."""
+        self._slow = slow
+        """Whether the last question took too long: the next one would take longer."""
 
     def advance(self, tokens: list[int]) -> int:
         for at, token in enumerate(tokens):
-            if not (0 <= token < self._words._vocabulary.size and self._fits(token) and self._grammar.accept(token)):
+            if not (0 <= token < self._words._vocabulary.size and self._fits(token)):
                 return at
+            with self._timed():
+                if not self._grammar.accept(token):
+                    return at
             self._pending = unfinished(self._pending + self._words._texts[token])
         return len(tokens)
 
@@ -503,15 +516,30 @@ class _Native:
         return token in self._words._tree.after(self._pending) if self._pending else self._words._tree.whole[token]
 
     def copy(self) -> "_Native":
-        return _Native(self._grammar.copy(), self._words, self._pending)
+        return _Native(self._grammar.copy(), self._words, self._pending, self._slow)
 
     def legal(self) -> tuple[Mask, bool]:
         size, tree = self._words._vocabulary.size, self._words._tree
         if self._pending:
             mask = np.zeros(size, np.bool_)
             ids = tree.after(self._pending)
-            mask[ids] = self._grammar.legal(ids)
+            mask[ids] = self._ask(ids)
         else:
-            mask = tree.legal(self._grammar.legal)
+            mask = tree.legal(self._ask)
         ends = self._words._ends_array[:1].astype(np.int32)
-        return mask, not self._pending and bool(self._grammar.legal(ends).any())
+        return mask, not self._pending and bool(self._ask(ends).any())
+
+    def _ask(self, tokens: NDArray[np.int32]) -> Mask:
+        with self._timed():
+            return self._grammar.legal(tokens)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Raises BadConstraint where llama.cpp is asked once more after it took too long."""
+        if self._slow:
+            raise BadConstraint(
+                f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
+            )
+        began = time.thread_time()
+        yield
+        self._slow = time.thread_time() - began > SLOWEST
