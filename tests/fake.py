@@ -40,7 +40,7 @@ from tokex_gguf.play.messages import Begin, Effect, Heard, Message, Send
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Raw, Sampled
@@ -312,6 +312,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.TreeSearch(before=tip, line=line)
     if kind is screens.Sessions:
         return screens.Sessions(line=line)
+    if kind is screens.Constraining:
+        return screens.Constraining(line=line, kind=ConstraintKind.REGEX)
     if kind is screens.NewPrompt:
         return screens.NewPrompt(line=line)
     if kind is screens.PromptName:

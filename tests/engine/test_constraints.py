@@ -1,6 +1,7 @@
 """Which tokens a constraint leaves: against acceptors that try every text, `re` and `jsonschema`.
 
-The vocabularies are the bundled model's and small generated ones that have many tokens over a small alphabet. CONSTRAINT_SEED gives the random tests another seed.
+The vocabularies are the bundled model's and small ones that have many tokens over a small alphabet.
+CONSTRAINT_SEED gives the random tests another seed.
 """
 
 import itertools
@@ -69,12 +70,12 @@ def legal(constraints: Constraints, constraint: Constraint, tokens: list[int]) -
 @cache
 def texts_of(constraints: Constraints) -> list[bytes]:
     """What each token adds to a text, by way of another function."""
-    pieces = [constraints._vocabulary.piece(token) for token in range(constraints._vocabulary.size)]
+    pieces = [constraints._words.vocabulary.piece(token) for token in range(constraints._words.vocabulary.size)]
     return [b"" if piece.control or piece.ends else piece.data for piece in pieces]
 
 
 def ids(constraints: Constraints, text: str) -> list[int]:
-    return constraints._vocabulary.continuation(text, parse_special=False)
+    return constraints._words.vocabulary.continuation(text, parse_special=False)
 
 
 # --- against an acceptor that tries every text
@@ -216,7 +217,7 @@ def test_characters_that_span_tokens(kind: ConstraintKind, text: str, small: Con
             if state.must_end:
                 break
             assert len(allowed)
-            path.append(int(rng.choice(allowed[~np.isin(allowed, list(small._ends))])))
+            path.append(int(rng.choice(allowed[~np.isin(allowed, list(small._words.ends))])))
     assert broken_off
 
 
@@ -301,7 +302,7 @@ CLOSING = [b"}", b"]", b'"', b",", b"@", b"."]
 def random_text(constraints: Constraints, constraint: Constraint, rng: random.Random) -> str | None:
     """The text of a random legal path; None where it was not finished."""
     texts = texts_of(constraints)
-    ends = np.array(constraints._vocabulary.ends())
+    ends = np.array(constraints._words.vocabulary.ends())
     lengths = np.array(list(map(len, texts)))
     path: list[int] = []
     while len(path) < 200:
@@ -389,16 +390,16 @@ def test_each_place_is_what_a_fresh_start_says(constraint: Constraint, small: Co
     """Back, forth and between branches, in any order, also where no place is kept; and no special token is text."""
     rng = random.Random(3)
     paths: list[list[int]] = [[]]
-    special = [token for token, text in enumerate(texts_of(small)) if not text and token not in small._ends]
+    special = [token for token, text in enumerate(texts_of(small)) if not text and token not in small._words.ends]
     for _ in range(40):
         path = list(rng.choice(paths))
         state = legal(small, constraint, path)
         assert not state.mask[special].any()
-        state.mask[sorted(small._ends)] = False
+        state.mask[sorted(small._words.ends)] = False
         allowed = np.flatnonzero(state.mask)
         if len(allowed):
             paths.append([*path, int(allowed[rng.randrange(len(allowed))])])
-    fresh = Constraints(small._vocabulary)
+    fresh = Constraints(small._words.vocabulary)
     for path in rng.sample(paths, len(paths)):
         fresh._compiled.clear()
         one, other = legal(small, constraint, path), legal(fresh, constraint, path)
@@ -408,8 +409,8 @@ def test_each_place_is_what_a_fresh_start_says(constraint: Constraint, small: Co
 
 @pytest.mark.parametrize("constraint", EVERY_KIND, ids=lambda constraint: constraint.kind.value)
 def test_wrong_tokens_break_it_and_nothing_else(constraint: Constraint, small: Constraints) -> None:
-    size = small._vocabulary.size
-    special = next(token for token, text in enumerate(texts_of(small)) if not text and token not in small._ends)
+    size = small._words.vocabulary.size
+    special = next(token for token, text in enumerate(texts_of(small)) if not text and token not in small._words.ends)
     for token in (-1, size, 2**31, 2**70, special):
         assert small.state(constraint, [token]) == Broken(0)
         assert small.state(constraint, [token, token]) == Broken(0)
@@ -421,11 +422,11 @@ def test_a_finished_constraint_goes_on_being_answered(kind: str, small: Constrai
     text = {"regex": "ab", "choices": '["ab"]', "grammar": 'root ::= "ab"'}[kind]
     constraint = Constraint(K(kind), text)
     done = ids(small, "ab")
-    end = min(small._ends)
+    end = min(small._words.ends)
     for path in (done, [*done, end], [*done, end, end]):
         state = legal(small, constraint, path)
         assert state.complete and state.must_end
-        assert set(np.flatnonzero(state.mask)) == small._ends
+        assert set(np.flatnonzero(state.mask)) == small._words.ends
         assert small.forced(constraint, path) == []
     assert small.state(constraint, [*done, *done]) == Broken(len(done))
     assert small.state(constraint, [*done, end, *done]) == Broken(len(done) + 1)
@@ -493,7 +494,7 @@ def test_forced_text_is_spelled_as_the_tokenizer_does(
     constraint: Constraint, path: str, forced: str, real: Constraints
 ) -> None:
     tokens = real.forced(constraint, ids(real, path))
-    text = real._vocabulary.spelled(tokens).decode()
+    text = real._words.vocabulary.spelled(tokens).decode()
     assert text.startswith(forced) if forced == "a" * 9 else text == forced
     assert len(tokens) <= module.MOST_FORCED
     if "日" not in forced and forced != "a" * 9:
@@ -503,9 +504,9 @@ def test_forced_text_is_spelled_as_the_tokenizer_does(
 
 def test_forced_text_begins_within_a_character(small: Constraints) -> None:
     constraint = Constraint(K.REGEX, "日本|日b")
-    begun = [small._texts.index(bytes([byte])) for byte in "日".encode()[:1]]
+    begun = [small._words.texts.index(bytes([byte])) for byte in "日".encode()[:1]]
     tokens = small.forced(constraint, begun)
-    assert b"".join(small._texts[token] for token in begun + tokens) == "日".encode()
+    assert b"".join(small._words.texts[token] for token in begun + tokens) == "日".encode()
 
 
 # --- what is refused
@@ -601,7 +602,7 @@ def played(constraints: Constraints, constraint: Constraint, rng: random.Random,
     try:
         for _ in range(steps):
             state = legal(constraints, constraint, path)
-            state.mask[sorted(constraints._ends)] = False
+            state.mask[sorted(constraints._words.ends)] = False
             allowed = np.flatnonzero(state.mask)
             if not len(allowed):
                 break
@@ -610,6 +611,21 @@ def played(constraints: Constraints, constraint: Constraint, rng: random.Random,
     except BadConstraint as error:
         return str(error)
     return ""
+
+
+def test_an_ambiguous_grammar_ends_before_it_hangs(small: Constraints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOWEST", 0.05)
+    constraint = Constraint(K.GRAMMAR, 'root ::= "a" root "x" | "a" root "y" | ""')
+    token = small._words.texts.index(b"a")
+    told = ""
+    for length in range(40):
+        try:
+            legal(small, constraint, [token] * length)
+        except BadConstraint as error:
+            told = str(error)
+            break
+    assert told.startswith("grammar: too ambiguous here")
+    assert legal(small, constraint, [token]).mask.sum() >= 3  # a, x and y
 
 
 @pytest.mark.parametrize("kind", [K.GRAMMAR, K.LARK, K.REGEX])
@@ -637,7 +653,7 @@ def test_without_llguidance(small: Constraints, monkeypatch: pytest.MonkeyPatch)
     paths = [[], *(ids(small, text)[:size] for text in some for size in (1, 2, 3))]
     there = [legal(small, constraint, path) for path in paths]
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    bare = Constraints(small._vocabulary)
+    bare = Constraints(small._words.vocabulary)
     for kind in (K.REGEX, K.JSON_SCHEMA, K.LARK):
         with pytest.raises(BadConstraint, match=f"^{kind}: needs llguidance, which is not installed here$"):
             bare.state(Constraint(kind, "{}"), [])
@@ -657,17 +673,17 @@ def test_the_worker_starts_without_llguidance() -> None:
 
 def test_a_tree_of_texts_asks_about_all_that_may_be_legal(real: Constraints) -> None:
     """Where only some beginnings go on, it finds what asking about each token finds, and asks less."""
-    tree = VocabularyTree(real._texts)
+    tree = VocabularyTree(real._words.texts)
     asked = 0
 
     def begins(tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         nonlocal asked
         asked += len(tokens)
-        return np.array(["the cat".startswith(real._texts[token].decode("utf-8", "replace")) for token in tokens])
+        return np.array(["the cat".startswith(real._words.texts[token].decode("utf-8", "replace")) for token in tokens])
 
     wanted = [b"t", b"th", b"the"]
-    assert {real._texts[token] for token in np.flatnonzero(tree.legal(begins))} == set(wanted)
-    assert asked < len(real._texts) / 3
+    assert {real._words.texts[token] for token in np.flatnonzero(tree.legal(begins))} == set(wanted)
+    assert asked < len(real._words.texts) / 3
     assert (tree.legal(lambda tokens: np.ones(len(tokens), np.bool_)) == tree.whole).all()
 
 

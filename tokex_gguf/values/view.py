@@ -48,6 +48,8 @@ class Standing(StrEnum):
     """It may end here."""
     ENDED = "ended"
     """It must end here."""
+    STUCK = "stuck"
+    """No token of the vocabulary can follow, and it may not end here."""
     BROKEN = "broken"
     """It has a token that is not legal."""
 

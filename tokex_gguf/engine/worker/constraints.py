@@ -6,7 +6,10 @@ Both are asked for nothing that would end or hang the process (docs/decisions/00
 
 import json
 import re
+import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -39,6 +42,11 @@ MOST_FORCED = 200
 """Tokens that `forced` gives at the most."""
 MOST_FORCED_BYTES = 800
 """Bytes that it looks ahead: a mask each."""
+
+
+SLOWEST = 1.0
+"""Seconds of the processor that one question to llama.cpp's grammar may take: an ambiguous one takes four times as long
+with each letter."""
 
 
 class BadConstraint(Exception):
@@ -125,11 +133,72 @@ class _Compiled:
         return 0, self._start
 
 
+class _Words:
+    """What constraints need of a vocabulary, each made when it is first asked for."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.size = vocabulary.size
+
+    @cached_property
+    def texts(self) -> list[bytes]:
+        """What each token adds to a text; empty for special ones, for those that end it, and for no UTF-8."""
+        texts = self.vocabulary.texts()
+        never = re.compile(rb"[\xc0\xc1\xf5-\xff]")
+        return [b"" if never.search(data) or token in self.ends else data for token, data in enumerate(texts)]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        return np.array([len(data) for data in self.texts], np.int32)
+
+    @cached_property
+    def first(self) -> NDArray[np.int16]:
+        """The first byte of each token's text; -1 where it has none."""
+        return np.array([data[0] if data else -1 for data in self.texts], np.int16)
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        return frozenset(self.vocabulary.ends())
+
+    @cached_property
+    def ends_array(self) -> NDArray[np.intp]:
+        return np.array(sorted(self.ends), np.intp)
+
+    @cached_property
+    def only_ends(self) -> Mask:
+        mask = np.zeros(self.vocabulary.size, np.bool_)
+        mask[self.ends_array] = True
+        return mask
+
+    @cached_property
+    def tree(self) -> VocabularyTree:
+        return VocabularyTree(self.texts)
+
+    @cached_property
+    def named(self) -> dict[int, bytes]:
+        """The names of the tokens that have no text, as a grammar may call them; without those that end a text."""
+        names = {token: self.vocabulary.piece(token) for token, data in enumerate(self.texts) if not data}
+        return {
+            token: piece.data
+            for token, piece in names.items()
+            if token not in self.ends and piece.data.startswith(b"<") and piece.data.endswith(b">")
+        }
+
+    @cached_property
+    def tokenizer(self) -> "LLTokenizer | None":
+        """The vocabulary as llguidance wants it; None where that is not installed."""
+        try:
+            from llguidance import LLTokenizer, TokenizerWrapper
+        except ImportError:
+            return None
+        return LLTokenizer(TokenizerWrapper(_Listed(self.texts, self.named)))
+
+
 class Constraints:
     """Constraints on a vocabulary's tokens. What they cost to make ready is paid when the first one is used."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self._words = _Words(vocabulary)
         self._compiled: OrderedDict[Constraint, _Compiled | str] = OrderedDict()
         """The constraints used lately, or what is wrong with them."""
 
@@ -140,8 +209,8 @@ class Constraints:
         """
         compiled = self._ready(constraint)
         end = len(tokens)
-        if not self._ends.isdisjoint(tokens):
-            end = next(at for at, token in enumerate(tokens) if token in self._ends)
+        if not self._words.ends.isdisjoint(tokens):
+            end = next(at for at, token in enumerate(tokens) if token in self._words.ends)
         place = compiled.at(tokens[:end])
         if isinstance(place, int):
             return Broken(place)
@@ -149,10 +218,10 @@ class Constraints:
         if end < len(tokens):
             if not place.complete:
                 return Broken(end)
-            other = next((at for at in range(end, len(tokens)) if tokens[at] not in self._ends), None)
-            return Legal(self._only_ends, complete=True, must_end=True) if other is None else Broken(other)
+            other = next((at for at in range(end, len(tokens)) if tokens[at] not in self._words.ends), None)
+            return Legal(self._words.only_ends, complete=True, must_end=True) if other is None else Broken(other)
         assert place.bits is not None
-        mask = np.unpackbits(place.bits, count=self._vocabulary.size).view(np.bool_)
+        mask = np.unpackbits(place.bits, count=self._words.size).view(np.bool_)
         return Legal(mask, place.complete, place.must_end)
 
     def forced(self, constraint: Constraint, tokens: list[int]) -> list[int]:
@@ -169,17 +238,17 @@ class Constraints:
         try:
             rest = b"".join(text[head:])
             whole = rest[: len(rest) - len(unfinished(rest))]
-            canonical = self._vocabulary.continuation(whole.decode(), parse_special=False)
+            canonical = self._words.vocabulary.continuation(whole.decode(), parse_special=False)
         except (ModelError, UnicodeDecodeError):
             canonical = spelled[head:]
         left = sum(map(len, text))
         taken: list[int] = []
         for token in [*spelled[:head], *canonical][:MOST_FORCED]:
             state = self.state(constraint, tokens + taken)
-            if not isinstance(state, Legal) or not state.mask[token] or self._lengths[state.mask].max() > left:
+            if not isinstance(state, Legal) or not state.mask[token] or self._words.lengths[state.mask].max() > left:
                 break
             taken.append(token)
-            left -= int(self._lengths[token])
+            left -= int(self._words.lengths[token])
         return taken
 
     def _forced_text(self, constraint: Constraint, tokens: list[int]) -> tuple[list[bytes], list[int]]:
@@ -191,13 +260,13 @@ class Constraints:
             if isinstance(state, Broken) or state.complete:
                 break
             legal = np.flatnonzero(state.mask)
-            if not len(legal) or (self._first[legal] != self._first[legal[0]]).any():
+            if not len(legal) or (self._words.first[legal] != self._words.first[legal[0]]).any():
                 break
             # What all legal texts begin with comes in any case; beyond its first byte another text might go on
             # that is no token of its own.
-            shortest = int(legal[self._lengths[legal].argmin()])
-            step = self._texts[shortest]
-            if not step or not all(self._texts[token].startswith(step) for token in legal):
+            shortest = int(legal[self._words.lengths[legal].argmin()])
+            step = self._words.texts[shortest]
+            if not step or not all(self._words.texts[token].startswith(step) for token in legal):
                 break
             text.append(step)
             spelled.append(shortest)
@@ -207,9 +276,9 @@ class Constraints:
         """Fills a place's mask in, if nobody has asked for it yet."""
         if place.bits is None:
             mask, place.complete = place.cursor.legal()
-            mask[self._ends_array] = False
+            mask[self._words.ends_array] = False
             place.must_end = place.complete and not mask.any()
-            mask[self._ends_array] = place.complete
+            mask[self._words.ends_array] = place.complete
             place.bits = np.packbits(mask)
 
     # --- compiling
@@ -243,9 +312,9 @@ class Constraints:
             case ConstraintKind.CHOICES:
                 return self._one_of(constraint)
             case _:
-                if self._tokenizer is None:
+                if self._words.tokenizer is None:
                     raise BadConstraint(f"{constraint.kind}: needs llguidance, which is not installed here")
-                return _Guided.of(constraint, _lark_of(constraint), self)
+                return _Guided.of(constraint, _lark_of(constraint), self._words)
 
     def _one_of(self, constraint: Constraint) -> _Cursor:
         texts = listed(constraint.text)
@@ -256,79 +325,24 @@ class Constraints:
             "".join(texts).encode()
         except UnicodeEncodeError:
             raise _bad(constraint, "half a surrogate pair, which is no character", 0) from None
-        if self._tokenizer is None:
+        if self._words.tokenizer is None:
             if any("\0" in text for text in texts):
                 raise BadConstraint("choices: a NUL character needs llguidance, which is not installed here")
             return self._native(constraint, f"root ::= {' | '.join(gbnf.literals(texts))}")
         # One terminal: of many alternatives, each would be a terminal of its own.
-        return _Guided.of(constraint, f"start: C\nC: {' | '.join(map(json.dumps, texts))}", self)
+        return _Guided.of(constraint, f"start: C\nC: {' | '.join(map(json.dumps, texts))}", self._words)
 
     def _native(self, constraint: Constraint, text: str) -> _Cursor:
         if danger := gbnf.danger(text):
             raise _bad(constraint, danger[1], danger[0])
         try:
-            grammar = self._vocabulary.grammar(text)
+            grammar = self._words.vocabulary.grammar(text)
         except GrammarError as error:
             at = error.place
             if at is None and (named := re.search(r"identifier '(.+)'", error.reason)):
                 at = next((m.start() for m in re.finditer(rf"(?<![\w-]){re.escape(named[1])}(?![\w-])", text)), None)
             raise _bad(constraint, error.reason, at) from None
-        return _Native(grammar, self)
-
-    # --- the vocabulary, once
-
-    @cached_property
-    def _texts(self) -> list[bytes]:
-        """What each token adds to a text; empty for special ones, for those that end it, and for no UTF-8."""
-        texts = self._vocabulary.texts()
-        never = re.compile(rb"[\xc0\xc1\xf5-\xff]")
-        return [b"" if never.search(data) or token in self._ends else data for token, data in enumerate(texts)]
-
-    @cached_property
-    def _lengths(self) -> NDArray[np.int32]:
-        return np.array([len(data) for data in self._texts], np.int32)
-
-    @cached_property
-    def _first(self) -> NDArray[np.int16]:
-        """The first byte of each token's text; -1 where it has none."""
-        return np.array([data[0] if data else -1 for data in self._texts], np.int16)
-
-    @cached_property
-    def _ends(self) -> frozenset[int]:
-        return frozenset(self._vocabulary.ends())
-
-    @cached_property
-    def _ends_array(self) -> NDArray[np.intp]:
-        return np.array(sorted(self._ends), np.intp)
-
-    @cached_property
-    def _only_ends(self) -> Mask:
-        mask = np.zeros(self._vocabulary.size, np.bool_)
-        mask[self._ends_array] = True
-        return mask
-
-    @cached_property
-    def _tree(self) -> VocabularyTree:
-        return VocabularyTree(self._texts)
-
-    @cached_property
-    def _named(self) -> dict[int, bytes]:
-        """The names of the tokens that have no text, as a grammar may call them; without those that end a text."""
-        names = {token: self._vocabulary.piece(token) for token, data in enumerate(self._texts) if not data}
-        return {
-            token: piece.data
-            for token, piece in names.items()
-            if token not in self._ends and piece.data.startswith(b"<") and piece.data.endswith(b">")
-        }
-
-    @cached_property
-    def _tokenizer(self) -> "LLTokenizer | None":
-        """The vocabulary as llguidance wants it; None where that is not installed."""
-        try:
-            from llguidance import LLTokenizer, TokenizerWrapper
-        except ImportError:
-            return None
-        return LLTokenizer(TokenizerWrapper(_Words(self._texts, self._named)))
+        return _Native(grammar, self._words)
 
 
 def _lark_of(constraint: Constraint) -> str:
@@ -366,7 +380,7 @@ def _bad(constraint: Constraint, reason: str, at: int | None) -> BadConstraint:
 # --- llguidance
 
 
-class _Words:
+class _Listed:
     """A vocabulary as llguidance reads it, with one token more, that ends a text."""
 
     bos_token_id = None
@@ -390,23 +404,23 @@ _FREE = '%llguidance {"no_forcing": true}'
 class _Guided:
     """A constraint of llguidance's after some tokens."""
 
-    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: Constraints) -> None:
+    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words) -> None:
         self._constraint = constraint
         self._matcher = matcher
         self._words = words
 
     @classmethod
-    def of(cls, constraint: Constraint, lark: str, words: Constraints) -> "_Guided":
+    def of(cls, constraint: Constraint, lark: str, words: _Words) -> "_Guided":
         from llguidance import LLMatcher
 
-        assert words._tokenizer is not None
-        matcher = LLMatcher(words._tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
+        assert words.tokenizer is not None
+        matcher = LLMatcher(words.tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
         if matcher.is_error():
             raise _told(constraint, matcher.get_error())
         return cls(constraint, matcher, words)
 
     def advance(self, tokens: list[int]) -> int:
-        size, texts, named = self._words._vocabulary.size, self._words._texts, self._words._named
+        size, texts, named = self._words.size, self._words.texts, self._words.named
         known = next(
             (at for at, token in enumerate(tokens) if not (0 <= token < size and (texts[token] or token in named))),
             len(tokens),
@@ -421,7 +435,7 @@ class _Guided:
         return _Guided(self._constraint, self._matcher.deep_copy(), self._words)
 
     def legal(self) -> tuple[Mask, bool]:
-        size = self._words._vocabulary.size
+        size = self._words.size
         bits = np.zeros(size // 32 + 1, np.uint32)
         self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
         self._check()
@@ -485,33 +499,53 @@ def _place_in_regex(text: str, column: int) -> int:
 class _Native:
     """A grammar of llama.cpp's after some tokens."""
 
-    def __init__(self, grammar: Grammar, words: Constraints, pending: bytes = b"") -> None:
+    def __init__(self, grammar: Grammar, words: _Words, pending: bytes = b"", slow: bool = False) -> None:
         self._grammar = grammar
         self._words = words
         self._pending = pending
         """The bytes of a character that has begun."""
+        self._slow = slow
+        """Whether the last question took too long: the next one would take longer."""
 
     def advance(self, tokens: list[int]) -> int:
         for at, token in enumerate(tokens):
-            if not (0 <= token < self._words._vocabulary.size and self._fits(token) and self._grammar.accept(token)):
+            if not (0 <= token < self._words.size and self._fits(token)):
                 return at
-            self._pending = unfinished(self._pending + self._words._texts[token])
+            with self._timed():
+                if not self._grammar.accept(token):
+                    return at
+            self._pending = unfinished(self._pending + self._words.texts[token])
         return len(tokens)
 
     def _fits(self, token: int) -> bool:
         """Whether a token may be asked about: special ones match as text, and wrong UTF-8 does, too."""
-        return token in self._words._tree.after(self._pending) if self._pending else self._words._tree.whole[token]
+        return token in self._words.tree.after(self._pending) if self._pending else self._words.tree.whole[token]
 
     def copy(self) -> "_Native":
-        return _Native(self._grammar.copy(), self._words, self._pending)
+        return _Native(self._grammar.copy(), self._words, self._pending, self._slow)
 
     def legal(self) -> tuple[Mask, bool]:
-        size, tree = self._words._vocabulary.size, self._words._tree
+        size, tree = self._words.size, self._words.tree
         if self._pending:
             mask = np.zeros(size, np.bool_)
             ids = tree.after(self._pending)
-            mask[ids] = self._grammar.legal(ids)
+            mask[ids] = self._ask(ids)
         else:
-            mask = tree.legal(self._grammar.legal)
-        ends = self._words._ends_array[:1].astype(np.int32)
-        return mask, not self._pending and bool(self._grammar.legal(ends).any())
+            mask = tree.legal(self._ask)
+        ends = self._words.ends_array[:1].astype(np.int32)
+        return mask, not self._pending and bool(self._ask(ends).any())
+
+    def _ask(self, tokens: NDArray[np.int32]) -> Mask:
+        with self._timed():
+            return self._grammar.legal(tokens)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Raises BadConstraint where llama.cpp is asked once more after it took too long."""
+        if self._slow:
+            raise BadConstraint(
+                f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
+            )
+        began = time.thread_time()
+        yield
+        self._slow = time.thread_time() - began > SLOWEST

@@ -19,8 +19,8 @@ LONGEST_CHAIN = 1_000
 MOST_WAYS = 2_000
 """Ways in which one rule can begin, by all the rules that it begins with. llama.cpp follows each of them on its own,
 so twenty rules of two alternatives, each beginning with the next one, take a million stacks."""
-MOST_ELEMENTS = 200_000
-"""Characters and references after repetitions are written out."""
+MOST_ELEMENTS = 20_000
+"""Characters and references that repetitions write out: each kept state has a copy of all rules."""
 
 _TOKEN = re.compile(
     r"""

@@ -91,8 +91,9 @@ class Lenses:
             case Broken(at):
                 return Place(Standing.BROKEN, _NOTHING, lens.start + at)
             case Legal(mask, complete, must_end):
-                standing = Standing.ENDED if must_end else Standing.COMPLETE if complete else Standing.OPEN
-                return Place(standing, np.flatnonzero(mask).astype(np.int32))
+                legal = np.flatnonzero(mask).astype(np.int32)
+                open_ = Standing.OPEN if len(legal) else Standing.STUCK
+                return Place(Standing.ENDED if must_end else Standing.COMPLETE if complete else open_, legal)
 
     def broken(self, constraint: Constraint, path: list[int], start: int) -> int:
         """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
