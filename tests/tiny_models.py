@@ -261,6 +261,7 @@ def light(folder: Path, model: Path) -> Path:
     file = _File(folder / "light.gguf", "llama", layers=1)
     file.attention()
     writer = file.writer
+    set_key("llama.context_length", 8192, gguf.GGUFValueType.UINT32)(writer)
     writer.add_rope_dimension_count(HEAD)
     writer.add_tokenizer_model(contents.text("tokenizer.ggml.model"))
     writer.add_tokenizer_pre(contents.text("tokenizer.ggml.pre"))
