@@ -1,306 +1,41 @@
-"""Plays the real program in a pseudo-terminal and draws its screens for the documentation.
+"""Plays the program on a real model, records what the engine says, and draws the pictures in docs/screens with it.
 
 uv run python scripts/screens.py [--model PATH]
 
-Every screen is a row of `SCREENS`: what to press, and what must stand on the screen
-before the next key. Nothing here sleeps: a step is over when the status line says
-`ready` and the screen shows what the step expects. Both are needed, as the program
-only says `working` where an answer takes longer than 50 ms. Not for Windows, which
-has no pseudo-terminals of this kind.
+Where the screen alone has changed, `uv run poe golden` draws them anew from the recording.
 """
 
 import argparse
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).parent.parent
-os.chdir(ROOT)
 sys.path.insert(0, str(ROOT))
 
-from tests.terminal import Terminal  # noqa: E402
+from tests.pictures import FOLDER, RECORDING, SCREENS, drawn  # noqa: E402
+from tests.recorded import Answers  # noqa: E402
+from tokex_gguf.engine.client import local  # noqa: E402
 from tokex_gguf.models.discovery import bundled_model  # noqa: E402
-
-FOLDER = ROOT / "docs" / "screens"
-PROMPT = "prompts/natalia.txt"
-PATIENCE = 120.0
-"""Seconds that a step may take."""
-
-KEYS = {
-    "up": "\x1b[A",
-    "down": "\x1b[B",
-    "right": "\x1b[C",
-    "left": "\x1b[D",
-    "quit": "\x11",
-    "space": " ",
-    "score": "\x10",
-}
-"""What a terminal sends for the keys that are no characters."""
-
-
-class Step(NamedTuple):
-    """Keys to press, and what the screen shows once they have done their work."""
-
-    keys: str
-    """Names of `KEYS` or characters, with blanks between; `left*3` is three presses."""
-    shown: str
-
-
-@dataclass(frozen=True)
-class Screen:
-    """One picture: where it goes, what it says to those who cannot see it, how to get there."""
-
-    name: str
-    title: str
-    columns: int
-    rows: int
-    steps: tuple[Step, ...]
-
-
-def take(first: int, last: int) -> tuple[Step, ...]:
-    """Takes the selected token until the prompt has `last` tokens; each press waits for its answer."""
-    return tuple(Step("right", f"tokens: {count} ") for count in range(first, last + 1))
-
-
-START = Step("", "tokens: 103 ")
-PROBABILITY = Step("e", " probability 0  ")
-ENTROPY = Step("e e", " entropy 0  ")
-FORK = (START, ENTROPY, Step("d", "Prompt 2/2"), Step("left*42", "tokens: 61 "))
-DETOUR = (*FORK, Step("down down", "tokens: 61 "), *take(62, 80), Step("e e", " probability 0  "))
-SUM = (
-    *(START, PROBABILITY, Step("d", "Prompt 2/2"), Step("left*18", "tokens: 85 ")),
-    *(Step("up up", "tokens: 85 "), *take(86, 107)),
-)
-
-SCREENS = (
-    Screen("probability", "The Natalia prompt, each token coloured by its probability", 120, 32, (START, PROBABILITY)),
-    Screen(
-        "answer",
-        "The table from which the answer's first digit was taken",
-        120,
-        24,
-        (START, Step("left*2", "tokens: 101 ")),
-    ),
-    Screen("entropy", "The Natalia prompt, each token coloured by entropy", 120, 24, (START, ENTROPY)),
-    Screen("fork", "A copy of the prompt, popped back to an uncertain token", 120, 24, FORK),
-    Screen("detour", "The copy after another path: its answer is 24", 120, 24, DETOUR),
-    Screen(
-        "look",
-        "Looking back at the place where the model was least sure, without popping",
-        120,
-        24,
-        (START, ENTROPY, Step("B", "#1 "), Step("up", "#1 ")),
-    ),
-    Screen(
-        "search",
-        "Searching the vocabulary for seven, after the word Answer",
-        120,
-        24,
-        (START, Step("left*3", "tokens: 100 "), Step("/ s e v e n", "found")),
-    ),
-    Screen(
-        "score",
-        "Three answers scored against each other",
-        120,
-        24,
-        (
-            *(START, Step("left*3", "tokens: 100 ")),
-            *(
-                Step("i space 7 2 score", "␣72"),
-                Step("space 9 6 score", "␣96"),
-                Step("space 1 0 4 score", "tokens of ␣104"),
-            ),
-        ),
-    ),
-    Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
-)
-
-
-class Player(Terminal):
-    """The program in a pseudo-terminal, played by the names of `KEYS`."""
-
-    def play(self, step: Step) -> None:
-        """Presses a step's keys, one after the other, and waits until the screen shows its text, and `ready`."""
-        for key in step.keys.split():
-            name, _, times = key.partition("*")
-            self.press(KEYS.get(name, name) * int(times or 1))
-        self.until(lambda screen: self._shows(screen, step.shown), PATIENCE)
-
-    @staticmethod
-    def _shows(screen: str, text: str) -> bool:
-        lines = screen.splitlines()
-        # Below the status there is another line, and one or two of keys.
-        return any(line.rstrip().endswith("ready") for line in lines[-4:]) and any(text in line for line in lines)
-
-
-# --- drawing
-
-CELL, LINE, SIZE, MARGIN = 8.4, 18, 14, 14
-"""Width and height of a cell, size of its font, and the frame around the screen, in pixels."""
-GROUND, TEXT, FRAME = "#14161b", "#dfe2e8", "#3a3f4b"
-PALETTE = {
-    "black": GROUND,
-    "red": "#f2777a",
-    "green": "#8fce7a",
-    "brown": "#e5c46b",
-    "blue": "#6ca6f0",
-    "magenta": "#cf8ee0",
-    "cyan": "#5fc4cf",
-    "white": TEXT,
-    "brightblack": "#868d9c",
-}
-"""The terminal's own colours, by pyte's names; dimmed text is `brightblack`."""
-BLOCKS = {char: (0.0, 0.0, (8 - index) / 8, 1.0) for index, char in enumerate("█▉▊▋▌▍▎▏")} | {
-    "│": (0.45, 0.0, 0.1, 1.0),
-    "─": (0.0, 0.48, 1.0, 0.05),
-    "┃": (0.4, 0.0, 0.2, 1.0),
-    "━": (0.0, 0.46, 1.0, 0.09),
-}
-"""Characters drawn as shapes, so that they join in every font: x, y, width, height in cells."""
-FONTS = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
-
-
-class Cell(NamedTuple):
-    """One character and its look."""
-
-    text: str
-    ink: str
-    ground: str
-    bold: bool
-    underline: bool
-
-
-def cells(screen: Any, row: int) -> list[Cell]:
-    """The cells of a row. The second cell of a wide character is empty."""
-
-    def colour(name: str, default: str) -> str:
-        return default if name == "default" else PALETTE.get(name) or f"#{name}"
-
-    found = []
-    for column in range(screen.columns):
-        char = screen.buffer[row][column]
-        ink, ground = colour(char.fg, TEXT), colour(char.bg, GROUND)
-        if char.reverse:
-            ink, ground = ground, ink
-        found.append(Cell(char.data, ink, ground, char.bold, char.underscore))
-    return found
-
-
-def runs(row: list[Cell], *look: str) -> Iterator[tuple[int, list[Cell]]]:
-    """Neighbouring cells that share a look (names of Cell's fields), with the first one's column."""
-    column = 0
-    for _, group in groupby(row, key=lambda cell: [getattr(cell, name) for name in look]):
-        run = list(group)
-        yield column, run
-        column += len(run)
-
-
-def words(run: list[Cell]) -> Iterator[tuple[int, str, int]]:
-    """What to write of a run: column, text and width in cells.
-
-    Two blanks, or a character that a font may draw in another width, begin a new
-    piece, so that every piece begins where its cell does.
-    """
-    start, text = 0, ""
-    for column, cell in enumerate(run):
-        following = run[column + 1].text if column + 1 < len(run) else " "
-        blank = cell.text == " " and (not text or following == " ")
-        if cell.text.isascii() and cell.text and not blank:
-            start = start if text else column
-            text += cell.text
-            continue
-        if text:
-            yield start, text, len(text)
-            text = ""
-        if cell.text and not blank and cell.text not in BLOCKS:
-            yield column, cell.text, 1 if following else 2
-    if text:
-        yield start, text, len(text)
-
-
-def rectangle(x: float, y: float, width: float, height: float, fill: str) -> str:
-    """A rectangle, in cells."""
-    return (
-        f'<rect x="{MARGIN + x * CELL:.1f}" y="{MARGIN + y * LINE:.1f}" width="{width * CELL:.1f}" '
-        f'height="{height * LINE:.1f}" fill="{fill}"/>'
-    )
-
-
-def svg(screen: Any, title: str) -> str:
-    """The screen as a picture: grounds first, then shapes and underlines, then text."""
-    width, height = screen.columns * CELL + 2 * MARGIN, screen.lines * LINE + 2 * MARGIN
-    grounds, shapes, texts = [], [], []
-    for y in range(screen.lines):
-        row = cells(screen, y)
-        for x, run in runs(row, "ground"):
-            if run[0].ground != GROUND:
-                grounds.append(rectangle(x, y, len(run), 1, run[0].ground))
-        for x, run in runs(row, "text", "ink"):
-            if run[0].text in BLOCKS:
-                for column in range(x, x + len(run)):
-                    left, top, wide, high = BLOCKS[run[0].text]
-                    shapes.append(rectangle(column + left, y + top, wide, high, run[0].ink))
-        for x, run in runs(row, "ink", "underline"):
-            if run[0].underline:
-                shapes.append(rectangle(x, y + 0.94, len(run), 0.06, run[0].ink))
-        for x, run in runs(row, "ink", "bold"):
-            look = (f' fill="{run[0].ink}"' if run[0].ink != TEXT else "") + (
-                ' font-weight="bold"' if run[0].bold else ""
-            )
-            for column, text, wide in words(run):
-                texts.append(
-                    f'<text x="{MARGIN + (x + column) * CELL:.1f}" y="{MARGIN + (y + 0.74) * LINE:.1f}" '
-                    f'textLength="{wide * CELL:.1f}" lengthAdjust="spacingAndGlyphs"{look}>{escape(text)}</text>'
-                )
-    frame = f'width="{width - 1:.0f}" height="{height - 1:.0f}" rx="9" fill="{GROUND}" stroke="{FRAME}"'
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
-            f"<title>{escape(title)}</title>",
-            f'<rect x="0.5" y="0.5" {frame}/>',
-            '<g shape-rendering="crispEdges">',
-            *grounds,
-            *shapes,
-            f'</g>\n<g font-family="{FONTS}" font-size="{SIZE}" fill="{TEXT}">',
-            *texts,
-            "</g>\n</svg>\n",
-        ]
-    )
-
-
-def capture(screen: Screen, model: Path) -> str:
-    """Plays a screen's steps; returns its picture."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--model", str(model), "--input", PROMPT, "--log", str(Path(folder) / "log")]
-        player = Player(*arguments, columns=screen.columns, rows=screen.rows, LANG="C.UTF-8")
-        try:
-            for step in screen.steps:
-                player.play(step)
-            return svg(player.screen, screen.title)
-        finally:
-            player.press(KEYS["quit"])
-            player.ends()
 
 
 def main() -> int:
-    """Makes all screens."""
+    """Makes the recording and all pictures."""
     parser = argparse.ArgumentParser(description="Draw the pictures in docs/screens.")
     parser.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: the bundled SmolLM2-135M)")
     model = parser.parse_args().model or bundled_model()
     if model is None:
         print("the bundled model is not installed, and no --model is given", file=sys.stderr)
         return 1
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for screen in SCREENS:
-        path = FOLDER / f"{screen.name}.svg"
-        path.write_text(capture(screen, model.resolve()), encoding="utf-8")
-        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
+    answers = Answers(local())
+    try:
+        for screen in SCREENS:
+            path = FOLDER / f"{screen.name}.svg"
+            path.write_text(drawn(screen, answers, str(model.resolve())), encoding="utf-8", newline="\n")
+            print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB")
+    finally:
+        answers.close()
+    answers.write(RECORDING)
+    print(f"{RECORDING.relative_to(ROOT)}: {RECORDING.stat().st_size / 1000:.0f} kB")
     return 0
 
 

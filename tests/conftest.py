@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 
-from tests import figures
+from tests import figures, tiny_models
 from tests.figures import Figure
 from tests.tiny_models import MODELS
 from tokex_gguf.models.discovery import bundled_model
@@ -148,6 +148,19 @@ def model_path() -> Path:
     path = bundled_model()
     assert path is not None, "install the dev group: it holds the model"
     return path
+
+
+@pytest.fixture(scope="session")
+def light_model(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
+    """One with the real one's tokens that computes next to nothing, where what it says does not matter."""
+    return tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
+
+
+@pytest.fixture
+def light(light_model: Path, tmp_path: Path) -> str:
+    """Its name in the test's own folder."""
+    (tmp_path / "light.gguf").symlink_to(light_model)
+    return "light.gguf"
 
 
 Loader: TypeAlias = "Callable[..., Llama]"

@@ -13,6 +13,8 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
+from tokex_gguf.models.gguf.reader import Array, follow
+
 WIDTH, FEED, LAYERS = 64, 128, 3
 HEADS, KV_HEADS = 4, 2
 HEAD = WIDTH // HEADS
@@ -245,6 +247,33 @@ def llama(folder: Path, name: str = "llama", more: Sequence[str] = ()) -> Path:
     file.attention()
     file.writer.add_rope_dimension_count(HEAD)
     file.ends(_add_spm(file, more))
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.heads(block)
+        file.norm(f"{block}.ffn_norm")
+        file.feed(block)
+    return file.close()
+
+
+def light(folder: Path, model: Path) -> Path:
+    """The vocabulary of a real model of that kind, and next to nothing to compute: its tokens, but not what it says."""
+    contents = follow(model)
+    file = _File(folder / "light.gguf", "llama", layers=1)
+    file.attention()
+    writer = file.writer
+    set_key("llama.context_length", 8192, gguf.GGUFValueType.UINT32)(writer)
+    writer.add_rope_dimension_count(HEAD)
+    writer.add_tokenizer_model(contents.text("tokenizer.ggml.model"))
+    writer.add_tokenizer_pre(contents.text("tokenizer.ggml.pre"))
+    names, kinds, merges = (contents.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type", "merges"))
+    assert isinstance(names, Array) and isinstance(kinds, Array) and isinstance(merges, Array)
+    tokens = contents.strings(names)
+    writer.add_token_list(tokens)
+    writer.add_token_types(np.fromfile(model, "<i4", kinds.length, offset=kinds.at).tolist())
+    writer.add_token_merges(contents.strings(merges))
+    writer.add_bos_token_id(contents.integer("tokenizer.ggml.bos_token_id", 0))
+    writer.add_eos_token_id(contents.integer("tokenizer.ggml.eos_token_id", 0))
+    file.ends(len(tokens))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm")
         file.heads(block)

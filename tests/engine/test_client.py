@@ -88,8 +88,8 @@ def test_load_tokenise_evaluate(conversation: Conversation, model_path: Path) ->
     assert not set(second.pieces) & (set(first.pieces) | set(tokenized.pieces)), "a piece is told once"
 
 
-def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_path: Path) -> None:
-    conversation.load(model_path)
+def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG, 0, 5))
     first = conversation.next()
     assert isinstance(first, Evaluated)
@@ -106,8 +106,8 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, model_
     assert again.decoded == 1, "what it had decoded is kept"
 
 
-def test_stop_ends_an_evaluation(conversation: Conversation, model_path: Path) -> None:
-    conversation.load(model_path)
+def test_stop_ends_an_evaluation(conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG, 0, 5))
     assert isinstance(conversation.next(), Evaluated)
     conversation.client.send(Stop())
@@ -118,8 +118,8 @@ def test_stop_ends_an_evaluation(conversation: Conversation, model_path: Path) -
     assert sum(len(r.distributions) for r in replies if isinstance(r, Evaluated)) < 1000
 
 
-def test_what_the_model_cannot_do_is_told_and_survived(conversation: Conversation, model_path: Path) -> None:
-    conversation.load(model_path)
+def test_what_the_model_cannot_do_is_told_and_survived(conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, [5, 10_000_000], 0, 5))
     reply = conversation.next()
     assert isinstance(reply, Failed)
@@ -146,8 +146,8 @@ def test_a_file_that_is_no_model_is_told_in_one_line(conversation: Conversation,
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
-def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation, model_path: Path) -> None:
-    conversation.load(model_path)
+def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG, 0, 5))
     conversation.next()
     os.kill(conversation.client.pid, signal.Signals[name])
@@ -156,9 +156,9 @@ def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation,
     assert reply.reason == name
 
 
-def test_close_ends_the_process_at_once_and_silently(model_path: Path) -> None:
+def test_close_ends_the_process_at_once_and_silently(light_model: Path) -> None:
     conversation = Conversation()
-    conversation.load(model_path)
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG, 0, 5))
     conversation.next()
     conversation.client.close()
@@ -187,8 +187,8 @@ def test_exit_reasons() -> None:
     assert exit_reason(1) == "exit code 1"
 
 
-def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation, model_path: Path) -> None:
-    conversation.load(model_path)
+def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, [100, 200], 0, 5))
     first = conversation.next()
     assert isinstance(first, Evaluated)
@@ -228,9 +228,9 @@ def test_continue_ends_with_the_model(conversation: Conversation, model_path: Pa
 
 
 def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
-    conversation: Conversation, model_path: Path
+    conversation: Conversation, light_model: Path
 ) -> None:
-    conversation.load(model_path)
+    conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG[:40], 0, 5))
     assert isinstance(conversation.next(), Evaluated)
     conversation.client.send(Lookahead(2, LONG[:40], [5, 6, 7], 5))
@@ -417,12 +417,12 @@ def test_the_engine_writes_its_log_where_load_says(tmp_path: Path) -> None:
     assert (tmp_path / "log").stat().st_mode & 0o077 == 0
 
 
-def test_an_engine_started_early_serves_and_goes_with_the_client(model_path: Path) -> None:
+def test_an_engine_started_early_serves_and_goes_with_the_client(light_model: Path) -> None:
     engine = process.start()
     told: queue.Queue[Delivery] = queue.Queue()
     client = EngineClient(told.put, engine)
     assert client.pid == engine.pid
-    client.send(Load(str(model_path), 0, 0))
+    client.send(Load(str(light_model), 0, 0))
     while not isinstance(told.get(timeout=60), Loaded):
         pass
     client.close()

@@ -60,6 +60,16 @@ def natalia(llama: Llama) -> list[int]:
     return llama.vocabulary.tokenize(TEXTS["natalia"]["text"], parse_special=True)
 
 
+@pytest.fixture
+def light_load(light_model: Path) -> Loader:
+    """Loads a model with the real one's tokens into a new context: where only what is decoded counts."""
+
+    def load_model(context: int = 0) -> Llama:
+        return Llama(light_model, context=context, threads=0, progress=lambda _: None, abort=Abort())
+
+    return load_model
+
+
 # --- the numbers
 
 
@@ -131,7 +141,8 @@ def test_another_branch_decodes_one_token_and_leaves_the_first_cached(evaluator:
         assert tip(evaluator, [*natalia, token, 400])[1] == 1
 
 
-def test_prompts_of_different_beginnings_stay_cached(evaluator: Evaluator, natalia: list[int]) -> None:
+def test_prompts_of_different_beginnings_stay_cached(light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load())
     backwards = natalia[::-1]
     answers(evaluator, natalia)
     answers(evaluator, backwards)
@@ -139,7 +150,8 @@ def test_prompts_of_different_beginnings_stay_cached(evaluator: Evaluator, natal
     assert tip(evaluator, [*backwards, 100])[1] == 1
 
 
-def test_positions_before_the_start_are_decoded_without_an_answer(evaluator: Evaluator, natalia: list[int]) -> None:
+def test_positions_before_the_start_are_decoded_without_an_answer(light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load())
     distributions, _, decoded = answers(evaluator, natalia, 80)
     assert len(distributions) == len(natalia) - 80
     assert decoded == len(natalia)
@@ -198,8 +210,8 @@ def test_the_context_grows_and_nothing_is_decoded_twice(
     assert_close(grown, tip(Evaluator(growing), longer)[0])
 
 
-def test_a_context_of_fixed_size_is_full_after_what_fits(load: Loader, natalia: list[int]) -> None:
-    evaluator = Evaluator(load(context=80))
+def test_a_context_of_fixed_size_is_full_after_what_fits(light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load(context=80))
     chunks = evaluator.evaluate(natalia, 0, 30)
     assert [len(next(chunks).distributions) for _ in range(2)] == [48, 32]
     with pytest.raises(ContextFull, match=r"context full \(80/80\): the prompt has \d+ tokens, 80 fit"):
@@ -298,8 +310,8 @@ def test_the_model_tells_what_it_is(llama: Llama) -> None:
 
 
 @pytest.mark.parametrize("context", [1, 2, 7, 31, 33])
-def test_the_smallest_contexts_hold_what_they_say(context: int, load: Loader, natalia: list[int]) -> None:
-    evaluator = Evaluator(load(context=context))
+def test_the_smallest_contexts_hold_what_they_say(context: int, light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load(context=context))
     assert len(answers(evaluator, natalia[:context])[0]) == context
     with pytest.raises(ContextFull, match=rf"\({context}/{context}\)"):
         answers(evaluator, natalia)
@@ -329,7 +341,8 @@ def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator
         assert_close(distribution, tip(fresh, [*natalia, token])[0])
 
 
-def test_looking_ahead_for_long_leaves_the_other_prompts_cached(evaluator: Evaluator, natalia: list[int]) -> None:
+def test_looking_ahead_for_long_leaves_the_other_prompts_cached(light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load())
     others = [natalia[::-1], natalia[30:] + natalia[:30]]
     for other in others:
         answers(evaluator, other)
@@ -345,8 +358,8 @@ def test_looking_ahead_for_long_leaves_the_other_prompts_cached(evaluator: Evalu
         assert tip(evaluator, [*other, 100])[1] == 1
 
 
-def test_foresight_at_the_end_of_the_context_is_refused(load: Loader, natalia: list[int]) -> None:
-    evaluator = Evaluator(load(context=64))
+def test_foresight_at_the_end_of_the_context_is_refused(light_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(light_load(context=64))
     tip(evaluator, natalia[:64])
     with pytest.raises(ContextFull):
         evaluator.look_ahead(natalia[:64], [1], 30)
@@ -392,15 +405,15 @@ def test_logits_of_a_path_that_is_not_kept_cost_one_token(load: Loader, natalia:
     assert decoded == 0 and np.array_equal(row.logits, again.logits)
 
 
-def test_what_goes_on_from_a_text_is_tokenised_as_it_stands(load: Loader) -> None:
-    vocabulary = load().vocabulary
+def test_what_goes_on_from_a_text_is_tokenised_as_it_stands(llama: Llama) -> None:
+    vocabulary = llama.vocabulary
     for text in ("and then", " and then", "\n", "<|im_end|>", "é 漢字"):
         tokens = vocabulary.continuation(text, parse_special=False)
         assert b"".join(vocabulary.piece(token).data for token in tokens) == text.encode()
 
 
-def test_a_search_finds_every_token_with_the_text_and_the_id(load: Loader) -> None:
-    vocabulary = load().vocabulary
+def test_a_search_finds_every_token_with_the_text_and_the_id(llama: Llama) -> None:
+    vocabulary = llama.vocabulary
     index = Index(vocabulary.size, lambda token: vocabulary.piece(token).data)
     texts = [vocabulary.piece(token).data.decode("utf-8", "replace").lower() for token in range(vocabulary.size)]
     for query, wanted in [("Nat", "nat"), ('" the"', " the"), ("a", "a"), ("ab", "ab"), ("zzzzzz", "zzzzzz")]:
@@ -413,8 +426,8 @@ def test_a_search_finds_every_token_with_the_text_and_the_id(load: Loader) -> No
     assert len(index.matching("")) == len(index.matching("  ")) == vocabulary.size
 
 
-def test_a_search_gives_true_ranks(load: Loader, natalia: list[int]) -> None:
-    row = Evaluator(load()).row(natalia)[0].logits
+def test_a_search_gives_true_ranks(evaluator: Evaluator, natalia: list[int]) -> None:
+    row = evaluator.row(natalia)[0].logits
     among = np.arange(0, 49152, 7)
     best = likeliest(row, among, 12).tolist()
     assert best == sorted(among.tolist(), key=lambda token: (-row[token], token))[:12]
@@ -440,7 +453,8 @@ def test_without_a_native_callback_there_is_one_in_python(monkeypatch: pytest.Mo
     assert abort.callback(abort.data) is True
 
 
-def test_the_last_distribution_has_more_candidates(natalia: list[int], evaluator: Evaluator) -> None:
+def test_the_last_distribution_has_more_candidates(natalia: list[int], light_load: Loader) -> None:
+    evaluator = Evaluator(light_load())
     for _ in range(2):  # decoded, and read from the logits that were kept
         chunks = list(evaluator.evaluate(natalia, len(natalia) - 60, 30, last_top=100))
         lengths = [len(one) for chunk in chunks for one in chunk.distributions]

@@ -128,14 +128,22 @@ ODD = {
 """Lines, and the number of the request that is refused."""
 
 
+@pytest.fixture(scope="module")
+def lasting(tiny: dict[str, Path]) -> Iterator[Raw]:
+    """One engine for all lines: each has to leave it as it was."""
+    engine = Raw()
+    engine.load(tiny["qwen2"])
+    yield engine
+    engine.close()
+
+
 @pytest.mark.parametrize("line", [raw for raw, _ in ODD.values()], ids=list(ODD))
-def test_a_line_that_cannot_be_answered_is_refused_by_its_number(line: bytes, raw: Raw, tiny: dict[str, Path]) -> None:
-    raw.load(tiny["qwen2"])
-    reply = raw.ask(line)
+def test_a_line_that_cannot_be_answered_is_refused_by_its_number(line: bytes, lasting: Raw) -> None:
+    reply = lasting.ask(line)
     assert isinstance(reply, Failed), reply
     assert reply.request == next(number for each, number in ODD.values() if each == line)
     assert reply.reason.isprintable() and len(reply.reason) < 200
-    assert isinstance(raw.ask(encode(Tokenize(6, "the cat", True))), Tokenized), "it lives on"
+    assert isinstance(lasting.ask(encode(Tokenize(6, "the cat", True))), Tokenized), "it lives on"
 
 
 def test_a_path_that_goes_on_from_none_ends_the_engine_with_a_line(raw: Raw, tiny: dict[str, Path]) -> None:

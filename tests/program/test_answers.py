@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,9 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-ter
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time, there was a")
+def terminal(tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    monkeypatch.chdir(tmp_path)
+    terminal = Terminal("--model", light, "--prompt", "Once upon a time, there was a")
     terminal.shows(r"\bready\b")
     terminal.press("down", "up")
     terminal.until(lambda text: GREETING[0] not in text)  # it goes with the first key

@@ -13,6 +13,8 @@ from tokex_gguf.ui.theme import styles
 
 __all__ = ["elsewhere"]
 
+pytestmark = pytest.mark.usefixtures("light")
+
 ASKED = b"\x1b]11;?\x1b\\\x1b[c"
 FENCE = "\x1b[?62;22c"
 WHITE, BLACK = "\x1b]11;rgb:ffff/ffff/ffff\x1b\\", "\x1b]11;rgb:0000/0000/0000\x1b\\"
@@ -25,7 +27,7 @@ def selected(*, light: bool) -> str:
 
 
 def begin() -> Terminal:
-    return Terminal("--model", "bundled", "--prompt", "Once upon a time", COLORFGBG="")
+    return Terminal("--model", "light.gguf", "--prompt", "Once upon a time", COLORFGBG="")
 
 
 def asked(terminal: Terminal) -> Terminal:
@@ -98,7 +100,7 @@ def test_an_answer_that_comes_at_the_end_is_not_left_to_the_shell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "environment", "light"),
+    ("config", "environment", "is_light"),
     [
         ('[display]\ntheme = "light"\n', {}, True),
         ('[display]\ntheme = "dark"\n', {}, False),
@@ -108,13 +110,13 @@ def test_an_answer_that_comes_at_the_end_is_not_left_to_the_shell() -> None:
     ],
 )
 def test_who_says_so_is_not_asked(
-    config: str, environment: dict[str, str], light: bool | None, monkeypatch: pytest.MonkeyPatch
+    config: str, environment: dict[str, str], is_light: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("config.toml").write_text(config)
     monkeypatch.setenv("COLORFGBG", environment.get("COLORFGBG", ""))
     kind = environment.get("TERM", "xterm-256color")
-    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time", TERM=kind)
-    terminal.until(lambda text: " ready" in text and (light is None or theme(terminal)(text) is light))
+    terminal = Terminal("--model", "light.gguf", "--prompt", "Once upon a time", TERM=kind)
+    terminal.until(lambda text: " ready" in text and (is_light is None or theme(terminal)(text) is is_light))
     assert b"\x1b]11;" not in terminal.raw
     terminal.press("ctrl-q")
     assert terminal.ends() == 0

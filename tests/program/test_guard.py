@@ -30,7 +30,7 @@ from tokex_gguf.__main__ import run
 sys.exit(run())
 """
 """The program, with a real fault at the key for help."""
-MODEL = ("--model", "bundled", "--no-config", "--prompt", "the cat")
+MODEL = ("--model", "light.gguf", "--no-config", "--prompt", "the cat")
 
 
 def guards(parent: int) -> list[int]:
@@ -61,6 +61,12 @@ def guarded(terminal: Terminal) -> int:
     wait(terminal, lambda: bool(guards(terminal.child.pid)))
     (guard,) = guards(terminal.child.pid)
     return guard
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert light in MODEL
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

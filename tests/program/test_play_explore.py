@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.program.test_play import NATALIA, elsewhere, terminal
+from tests.program.test_play import NATALIA, elsewhere, natalia, terminal
 from tests.terminal import Terminal
 
-__all__ = ["elsewhere", "terminal"]
+__all__ = ["elsewhere", "natalia", "terminal"]
 
 
-def test_which_token_was_the_model_least_sure_of(terminal: Terminal) -> None:
+def test_which_token_was_the_model_least_sure_of(natalia: Terminal) -> None:
     """`m` walks the places of highest entropy; the table there needs no decode."""
-    terminal.press("m")
-    screen = terminal.shows(r"looking at \d+ .* ready")
+    natalia.press("m")
+    screen = natalia.shows(r"looking at \d+ .* ready")
     first = float(re.search(r"entropy ([\d.]+) bits", screen).group(1))  # type: ignore[union-attr]
-    terminal.press("]", "e", "e")
-    terminal.shows(r"entropy 0 .*next: entropy")
+    natalia.press("]", "e", "e")
+    natalia.shows(r"entropy 0 .*next: entropy")
     assert first > 5.0
-    terminal.press("n")
-    screen = terminal.shows(r"surprisal [\d.]+ bits")
+    natalia.press("n")
+    screen = natalia.shows(r"surprisal [\d.]+ bits")
     assert float(re.search(r"surprisal ([\d.]+) bits", screen).group(1)) > 8.0  # type: ignore[union-attr]
-    terminal.press("esc")
-    terminal.until(lambda text: "looking at" not in text)
-    assert "tokens: 103" in terminal.text()
+    natalia.press("esc")
+    natalia.until(lambda text: "looking at" not in text)
+    assert "tokens: 103" in natalia.text()
 
 
 def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
@@ -43,22 +43,22 @@ def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
     terminal.shows(r"Prompt 1/2  tokens: 103  looking at 3 ")
 
 
-def test_which_answer_scores_higher(terminal: Terminal) -> None:
+def test_which_answer_scores_higher(natalia: Terminal) -> None:
     """Popped back to `Answer:`, both answers are scored as wholes, and the prompt stays."""
-    terminal.press("left", "left", "left")
-    terminal.shows(r"tokens: 100 .* ready")
-    terminal.press("i", " 72")
-    terminal.shows(r"\+3  joint p 0\.\d+  ln p -\d")
-    terminal.press("\x10", " 96", "\x10")
-    screen = terminal.until(lambda text: len(re.findall(r"␣(?:72|96) .*%", text)) == 2)
+    natalia.press("left", "left", "left")
+    natalia.shows(r"tokens: 100 .* ready")
+    natalia.press("i", " 72")
+    natalia.shows(r"\+3  joint p 0\.\d+  ln p -\d")
+    natalia.press("\x10", " 96", "\x10")
+    screen = natalia.until(lambda text: len(re.findall(r"␣(?:72|96) .*%", text)) == 2)
     shares = {answer: float(share) for answer, share in re.findall(r"␣(72|96) .* ([\d.]+)%", screen)}
     assert shares["72"] > shares["96"]
     assert sum(shares.values()) == pytest.approx(100, abs=0.11)
     assert "← weakest" in screen
-    terminal.press("esc")
-    terminal.shows(r"tokens: 100 .* ready")
-    terminal.press("i")
-    terminal.shows(r"␣96 .*%")
+    natalia.press("esc")
+    natalia.shows(r"tokens: 100 .* ready")
+    natalia.press("i")
+    natalia.shows(r"␣96 .*%")
 
 
 def test_searching_the_vocabulary(terminal: Terminal) -> None:
@@ -73,29 +73,29 @@ def test_searching_the_vocabulary(terminal: Terminal) -> None:
     terminal.until(lambda _: terminal.selected()[-1:] == ["17872"])
 
 
-def test_the_tree_and_the_list_of_prompts(terminal: Terminal, tmp_path: Path) -> None:
+def test_the_tree_and_the_list_of_prompts(natalia: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
     folder.mkdir()
     (folder / "story.txt").write_text("A story that starts here\n")
     (folder / "bad.txt").write_bytes(b"\xff\xfe")
-    terminal.press("left", "down", "right")
-    terminal.shows(r"tokens: 103 .* ready")
-    terminal.press("t")
-    screen = terminal.shows("go there")
+    natalia.press("left", "down", "right")
+    natalia.shows(r"tokens: 103 .* ready")
+    natalia.press("t")
+    screen = natalia.shows("go there")
     assert re.search(r"Answer: 7 .*\n.*\n?.* 2 +0\.9", screen), screen
-    terminal.press("up", "down", "\r")
-    terminal.shows(r"tokens: 103 .* ready")
-    terminal.press("p")
-    terminal.shows(r"\+ story\.txt")
-    assert "bad.txt" not in terminal.text()
-    terminal.press("end")
-    terminal.shows("A story that starts here")
-    terminal.press("\r")
-    terminal.shows(r"Prompt 2/2  tokens: 5 .* ready")
-    terminal.press("a")
-    terminal.shows("A brings it back")
-    terminal.press("A")
-    terminal.shows(r"Prompt 2/2 ")
+    natalia.press("up", "down", "\r")
+    natalia.shows(r"tokens: 103 .* ready")
+    natalia.press("p")
+    natalia.shows(r"\+ story\.txt")
+    assert "bad.txt" not in natalia.text()
+    natalia.press("end")
+    natalia.shows("A story that starts here")
+    natalia.press("\r")
+    natalia.shows(r"Prompt 2/2  tokens: 5 .* ready")
+    natalia.press("a")
+    natalia.shows("A brings it back")
+    natalia.press("A")
+    natalia.shows(r"Prompt 2/2 ")
 
 
 @pytest.fixture
@@ -107,10 +107,10 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("editor")
-def test_the_editor(tmp_path: Path) -> None:
+def test_the_editor(tmp_path: Path, light: str) -> None:
     """Only what the editor changed is computed."""
     (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
-    terminal = Terminal("--input", str(NATALIA))
+    terminal = Terminal("--model", light, "--input", str(NATALIA))
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("ctrl-e")
     terminal.shows(r"tokens: 104 .* ready")
@@ -118,9 +118,9 @@ def test_the_editor(tmp_path: Path) -> None:
     assert "1 token, " in terminal.text()
 
 
-def test_an_editor_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editor_that_is_not_there_is_one_line(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "nosuch --wait")
-    terminal = Terminal("--prompt", "Once upon a time")
+    terminal = Terminal("--model", light, "--prompt", "Once upon a time")
     terminal.shows(" ready")
     terminal.press("ctrl-e")
     terminal.shows(r"VISUAL=nosuch --wait cannot be run \(No such file or directory\)")
@@ -128,13 +128,15 @@ def test_an_editor_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert terminal.ends() == 0
 
 
-def test_a_text_that_was_not_taken_is_named_again_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_was_not_taken_is_named_again_at_the_end(
+    tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "latin"
     script.write_text('#!/bin/sh\nprintf "caf\\351" > "$1"\n')
     script.chmod(0o755)
     monkeypatch.setenv("VISUAL", str(script))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    terminal = Terminal("--prompt", "Once upon a time")
+    terminal = Terminal("--model", light, "--prompt", "Once upon a time")
     terminal.shows(" ready")
     terminal.press("ctrl-e")
     terminal.shows(r"the edited text is in /\S+")
@@ -164,9 +166,9 @@ def test_the_mouse_is_off_until_it_is_wanted(terminal: Terminal) -> None:
     assert terminal.raw.rfind(b"\x1b[?1000l") > terminal.raw.rfind(b"\x1b[?1000h")
 
 
-def test_without_colours_the_layers_still_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colours_the_layers_still_show(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    terminal = Terminal("--input", str(NATALIA), keep=("NO_COLOR",))
+    terminal = Terminal("--model", light, "--input", str(NATALIA), keep=("NO_COLOR",))
     terminal.shows(" ready")
     terminal.press("e")
     terminal.shows("probability 0 ")
@@ -177,9 +179,9 @@ def test_without_colours_the_layers_still_show(monkeypatch: pytest.MonkeyPatch) 
     assert terminal.ends() == 0
 
 
-def test_no_color_leaves_no_colours_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_leaves_no_colours_to_choose(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    terminal = Terminal("--prompt", "Once upon a time", keep=("NO_COLOR",))
+    terminal = Terminal("--model", light, "--prompt", "Once upon a time", keep=("NO_COLOR",))
     terminal.shows(" ready")
     terminal.press("c")
     terminal.shows("NO_COLOR is set")
@@ -197,16 +199,17 @@ def test_an_empty_no_color_means_nothing(monkeypatch: pytest.MonkeyPatch, tiny: 
     assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("depth", ["true", "256", "16"])
 def test_the_layers_show_in_every_depth_and_theme(
-    depth: str, light: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    depth: str, theme: str, tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both tints of the tokens' boundaries, the cursor, and a selected line with its bar."""
-    (tmp_path / "config.toml").write_text(f'[display]\ntheme = "{"light" if light else "dark"}"\n')
+    (tmp_path / "config.toml").write_text(f'[display]\ntheme = "{theme}"\n')
     if depth == "16":
         monkeypatch.setenv("PROMPT_TOOLKIT_COLOR_DEPTH", "DEPTH_4_BIT")
-    terminal = Terminal("--input", str(NATALIA), COLORTERM="truecolor" if depth == "true" else "")
+    colours = "truecolor" if depth == "true" else ""
+    terminal = Terminal("--model", light, "--input", str(NATALIA), COLORTERM=colours)
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("E", "E", "E", "E")
     terminal.shows("boundaries  token ")

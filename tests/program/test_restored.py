@@ -416,8 +416,8 @@ def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path, tiny: di
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Iterator[Job]:
-    job = Job(tmp_path, "--prompt", "Once upon a time, there was a")
+def job(tmp_path: Path, light: str) -> Iterator[Job]:
+    job = Job(tmp_path, "--model", light, "--prompt", "Once upon a time, there was a")
     job.shows(r"\bready\b")
     yield job
     job.child.close(force=True)
@@ -579,12 +579,13 @@ def test_a_job_sent_to_the_background_waits_and_can_be_ended_there(number: int, 
     assert job.raw[before:].replace(b"[stopped]", b"") == b"", "the terminal is the shell's"
 
 
-def test_a_real_shell(tmp_path: Path) -> None:
+def test_a_real_shell(tmp_path: Path, light: str) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash here")
     terminal = Terminal(command=[bash, "--norc", "--noprofile", "-i"])
-    terminal.press(f"PS1='$?''> '; cd {tmp_path}; {sys.executable} -m tokex_gguf --prompt 'Once upon a time'\n")
+    program = f"{sys.executable} -m tokex_gguf --model {light} --prompt 'Once upon a time'"
+    terminal.press(f"PS1='$?''> '; cd {tmp_path}; {program}\n")
     terminal.shows(r"\bready\b")
     terminal.press("i", " there", "\x1a")
     terminal.shows(r"(?m)^148> *$")
@@ -601,8 +602,8 @@ def test_a_real_shell(tmp_path: Path) -> None:
     assert terminal.ends() == 0
 
 
-def test_without_a_shell_nothing_is_suspended() -> None:
-    terminal = Terminal("--prompt", "Once upon a time")
+def test_without_a_shell_nothing_is_suspended(light: str) -> None:
+    terminal = Terminal("--model", light, "--prompt", "Once upon a time")
     terminal.shows(r"\bready\b")
     terminal.press("\x1a")
     terminal.shows("no shell here to come back from")

@@ -30,7 +30,8 @@ NATALIA = Path(__file__).parent.parent.parent / "prompts" / "natalia.txt"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (tmp_path / light).exists()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
@@ -52,7 +53,7 @@ def body(terminal: Terminal) -> list[str]:
 
 def played() -> Terminal:
     """A game with two prompts, a layer, a pop, and a look back."""
-    terminal = Terminal("--model", "bundled", "--input", str(NATALIA))
+    terminal = Terminal("--model", "light.gguf", "--input", str(NATALIA))
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("e")
     terminal.shows("probability 0")
@@ -103,7 +104,7 @@ def test_what_was_on_the_screen_is_there_again_without_a_decode(end: str, tmp_pa
 
 
 def test_a_session_with_a_name(tmp_path: Path) -> None:
-    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time")
+    terminal = Terminal("--model", "light.gguf", "--prompt", "Once upon a time")
     terminal.shows(" ready")
     terminal.press("\x13")
     terminal.shows("name of this session:")
@@ -118,7 +119,7 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
     assert "my tale.json" in sessions(tmp_path)
     listed = run("sessions")
     assert listed.returncode == 0
-    line = r"^ 1  Once upon a time,?  +\d{4}-\d\d-\d\d \d\d:\d\d        1       5  Smollm2 .*  my tale$"
+    line = r"^ 1  Once upon a time,?  +\d{4}-\d\d-\d\d \d\d:\d\d        1       5  tiny llama .*  my tale$"
     assert re.search(line, listed.stdout, re.M), listed.stdout
     again = Terminal("--session", "my tale")
     again.shows(r"tokens: 5 .* ready")
@@ -135,7 +136,7 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) -> None:
     for name, text in (("first", "Once upon"), ("second", "The cat\x1b[2J")):
-        terminal = Terminal("--model", "bundled", "--session", name, "--prompt", text)
+        terminal = Terminal("--model", "light.gguf", "--session", name, "--prompt", text)
         terminal.shows(" ready")
         assert "--resume" not in terminal.text(), "another one was asked for"
         terminal.press("right")
@@ -147,13 +148,13 @@ def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) 
     os.utime(folder / "third.json", (1, 1))
     listed = run("sessions").stdout.splitlines()[1:]
     expected = [
-        r" 1  The cat␛\[2J.* 7  Smollm2 .* second$",
-        r" 2  Once upon.* 3  Smollm2 .* first$",
+        r" 1  The cat␛\[2J.* 7  tiny llama .* second$",
+        r" 2  Once upon.* 3  tiny llama .* first$",
         rf" 3  third: cannot be read: {re.escape(str(folder))}/third\.json: not JSON: cut off or damaged$",
     ]
     assert len(listed) == 3
     assert all(re.match(line, told) for line, told in zip(expected, listed, strict=True)), listed
-    terminal = Terminal("--model", "bundled")
+    terminal = Terminal("--model", "light.gguf")
     terminal.shows(r"the session of \d{4}-\d\d-\d\d \d\d:\d\d is kept: start with --resume to go on with it")
     terminal.shows(" ready")
     terminal.press("ctrl-q")
@@ -167,7 +168,7 @@ def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) 
 
 
 def test_a_game_with_the_example_is_kept_once_it_is_played(tmp_path: Path) -> None:
-    terminal = Terminal("--model", "bundled")
+    terminal = Terminal("--model", "light.gguf")
     terminal.shows(" ready")
     terminal.press("right")
     terminal.shows(" ready")
@@ -233,7 +234,7 @@ def test_sessions_need_the_screen() -> None:
     for option in (("--resume",), ("--session", "a")):
         done = program(*option, "--plain")
         assert done.returncode == 2 and "need the screen" in done.stderr
-    done = program("--plain", "--model", "bundled", "--prompt", "a")
+    done = program("--plain", "--model", "light.gguf", "--prompt", "a")
     assert done.returncode == 0
     assert run("sessions").stdout == "", "nothing is kept of what is only printed"
 

@@ -20,7 +20,8 @@ READY = r" ready"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (tmp_path / light).exists()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
@@ -54,8 +55,8 @@ def appends(terminal: Terminal, depth: int) -> None:
     terminal.shows(rf"tokens: {depth} .*ready")
 
 
-def once() -> Terminal:
-    terminal = begin("--model", "bundled", "--prompt", "Once upon a time")
+def once(model: str = "light.gguf") -> Terminal:
+    terminal = begin("--model", model, "--prompt", "Once upon a time")
     terminal.shows(r"tokens: 4 .*ready")
     return terminal
 
@@ -70,7 +71,7 @@ def test_a_start_that_plays_nothing_keeps_nothing(folder: Path) -> None:
     terminal.press("esc")
     terminal.until(lambda text: "Select the most likely token" not in text)
     assert "to go on" not in quits(terminal)
-    terminal = begin("--model", "bundled", "--session", "mine")
+    terminal = begin("--model", "light.gguf", "--session", "mine")
     terminal.shows(READY)
     quits(terminal)
     assert not folder.exists() or list(folder.iterdir()) == []
@@ -95,7 +96,7 @@ def test_resuming_goes_on_in_the_same_session(folder: Path) -> None:
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [6] and list(saved(folder)) == [
         name
     ]
-    terminal = begin("--model", "bundled", "--session", name)
+    terminal = begin("--model", "light.gguf", "--session", name)
     terminal.shows(r"tokens: 6 .*ready")
     appends(terminal, 7)
     quits(terminal)
@@ -263,7 +264,7 @@ def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
 
 @pytest.mark.usefixtures("two_models")
 def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
-    terminal = once()
+    terminal = once("bundled")
     appends(terminal, 5)
     quits(terminal)
     (before,) = (path.read_bytes() for path in folder.glob("*.json") if ".1." not in path.name)
@@ -365,9 +366,9 @@ def test_a_session_of_another_model_is_gone_on_with_and_one_without_its_model_is
 
 
 def test_the_second_program_plays_a_copy(folder: Path) -> None:
-    one = begin("--model", "bundled", "--session", "mine", "--prompt", "Once upon a time")
+    one = begin("--model", "light.gguf", "--session", "mine", "--prompt", "Once upon a time")
     one.shows(r"tokens: 4 .*ready")
-    two = begin("--model", "bundled", "--session", "mine", "--prompt", "Once")
+    two = begin("--model", "light.gguf", "--session", "mine", "--prompt", "Once")
     assert two.ends() == 2 and "the session mine is open in another program" in two.text()
     appends(one, 5)
     one.press("\x13", "\r")
@@ -419,7 +420,7 @@ os.fsync = full
 
 
 def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
-    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=3))
+    terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=3))
     terminal.shows(r"tokens: 4 .*ready")
     for depth in range(5, 9):
         appends(terminal, depth)
@@ -429,7 +430,7 @@ def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
 
 
 def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) -> None:
-    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=30))
+    terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=30))
     terminal.shows(r"tokens: 4 .*ready")
     for depth in range(5, 9):
         appends(terminal, depth)
@@ -442,7 +443,7 @@ def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) 
 
 
 def test_naming_and_quitting_keeps_the_newest_state(folder: Path) -> None:
-    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=SLOW.format(seconds=1))
+    terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=1))
     terminal.shows(r"tokens: 4 .*ready")
     appends(terminal, 5)
     terminal.press("\x13", "mine", "\r", "right", "right")
@@ -457,7 +458,7 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     flag = tmp_path / "full"
     flag.touch()
     full = FULL.format(flag=str(flag))
-    terminal = begin("--model", "bundled", "--prompt", "Once upon a time", program=full, TMPDIR=str(tmp_path))
+    terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=full, TMPDIR=str(tmp_path))
     terminal.shows(r"tokens: 4 .*ready")
     appends(terminal, 5)
     terminal.shows("not saved: No space left on device  .*tokens: 5")

@@ -1,13 +1,17 @@
-"""Screens as they are meant to be, in tests/ui/golden: `uv run poe golden` writes them anew.
+"""Screens as they are meant to be, in tests/ui/golden and docs/screens: `uv run poe golden` writes them anew.
 
-The numbers are those of an engine of arithmetic, so that they are the same on every machine. Below each line stand
-its styles: the column at which each begins.
+In tests/ui/golden the numbers are those of an engine of arithmetic, so that they are the same on every machine. Below
+each line stand its styles: the column at which each begins. The pictures in docs/screens have a real model's numbers,
+which are recorded: `uv run poe screens` asks the model once more, and is needed only where a play asks other things.
 """
 
 from pathlib import Path
 
 import pytest
 
+from tests import pictures
+from tests.pictures import Screen
+from tests.recorded import Answers
 from tests.ui.test_view import STATES
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.screen import View
@@ -48,3 +52,22 @@ def test_a_screen_is_as_it_is_meant_to_be(name: str, pytestconfig: pytest.Config
 
 def test_no_screen_is_left_that_nobody_draws() -> None:
     assert {path.stem for path in GOLDEN.iterdir()} == {name.replace(" ", "-") for name in STATES}
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    return Answers.read(pictures.RECORDING)
+
+
+@pytest.mark.parametrize("screen", pictures.SCREENS, ids=lambda screen: screen.name)
+def test_a_picture_shows_what_the_program_draws(screen: Screen, answers: Answers, pytestconfig: pytest.Config) -> None:
+    """Every character, colour and line."""
+    path = pictures.FOLDER / f"{screen.name}.svg"
+    picture = pictures.drawn(screen, answers)
+    if pytestconfig.getoption("--renew-screens"):
+        path.write_text(picture, encoding="utf-8", newline="\n")
+    assert picture.splitlines() == path.read_text(encoding="utf-8").splitlines(), "see it, then: uv run poe golden"
+
+
+def test_no_picture_is_left_that_nobody_draws() -> None:
+    assert {path.name for path in pictures.FOLDER.iterdir()} == {f"{screen.name}.svg" for screen in pictures.SCREENS}

@@ -226,6 +226,8 @@ class Sampling:
 
     def lens(self, prompt: Prompt) -> Raw | Sampled:
         """Through what a prompt is seen."""
+        if self.constraint is None and self.chain is NO_CHAIN:
+            return RAW  # nearly always: hashing the chain for nothing would be a part of each key
         return lens_of(self.chain, self.constraint, prompt.begins)
 
 

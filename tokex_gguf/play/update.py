@@ -16,6 +16,7 @@ from tokex_gguf.play.rules import dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.lens import RAW
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -33,7 +34,8 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = visited(before, session)
-    for more in (dice.roll_on, look_through, judge, look_ahead, check, downloads.begin):
+    through = (dice.roll_on, look_through, judge) if session.game.rolling or session.lens is not RAW else ()
+    for more in (*through, look_ahead, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return session, effects

@@ -1,0 +1,201 @@
+"""What a real engine has answered, kept in a file, and an engine that answers so again: without a model, at once.
+
+An answer belongs to its question: requests carry whole paths, so it is the same whenever it is asked for. Candidates
+below the table are left out, and numbers are rounded to what a screen shows, so that the file is small.
+"""
+
+import json
+import lzma
+import queue
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from tokex_gguf.engine.backend import Connect, Delivery
+from tokex_gguf.engine.protocol import (
+    EngineDied,
+    Evaluate,
+    Failed,
+    Load,
+    Loading,
+    Lookahead,
+    Ping,
+    Pong,
+    Reply,
+    Request,
+    Stop,
+    Tokenize,
+    decode,
+    encode,
+)
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
+
+ROWS = 30
+"""Candidates that are kept of a distribution."""
+DIGITS = 5
+"""Of logarithms and entropies, behind the point."""
+PATIENCE = 120.0
+"""Seconds that the real engine may take for an answer."""
+
+
+class NotRecorded(Exception):
+    """Something is asked for that was not asked for before."""
+
+
+class Answers:
+    """Replies by the requests that they answer; a real engine is asked for those that are missing, if there is one."""
+
+    def __init__(self, connect: Connect | None = None) -> None:
+        """`connect` makes the real engine, once it is needed."""
+        self._said: dict[str, list[Reply]] = {}
+        self._pieces: dict[int, Piece] = {}
+        self._connect = connect
+        self._heard: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self._load: Load | None = None
+        self._ask: Callable[[Request], None] | None = None
+        self.close: Callable[[], None] = lambda: None
+        """Ends the real engine."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Answers":
+        """Those that were written to a file."""
+        answers = cls()
+        said, pieces = json.loads(lzma.decompress(path.read_bytes()))
+        for asked, replies in said:
+            answers._said[asked] = [_reply(reply) for reply in replies]
+        answers._pieces = {token: Piece(data.encode("latin-1"), *flags) for token, data, *flags in pieces}
+        return answers
+
+    def write(self, path: Path) -> None:
+        """Writes all answers to a file."""
+        said = [(asked, [encode(reply).decode() for reply in replies]) for asked, replies in self._said.items()]
+        pieces = [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in sorted(self._pieces.items())]
+        path.write_bytes(lzma.compress(json.dumps([said, pieces], separators=(",", ":")).encode(), preset=9))
+
+    def to(self, request: Request) -> list[Reply]:
+        """What is said to a request. Raises NotRecorded."""
+        if isinstance(request, Load):
+            self._load = request
+        key = _key(request)
+        if key not in self._said:
+            if self._connect is None:
+                raise NotRecorded(f"{type(request).__name__} with another content: see `uv run poe screens`")
+            self._said[key] = [_rounded(reply) for reply in self._really(request)]
+        return [self._numbered(reply, request) for reply in self._said[key]]
+
+    def _numbered(self, reply: Reply, request: Request) -> Reply:
+        """A reply with the request's number and the pieces of all tokens that it mentions."""
+        values: dict[str, Any] = {}
+        if hasattr(reply, "request"):
+            values["request"] = getattr(request, "request", 0)
+        if hasattr(reply, "pieces"):
+            values["pieces"] = {token: self._pieces[token] for token in _mentioned(reply)}
+        return replace(reply, **values)
+
+    def _really(self, request: Request) -> list[Reply]:
+        """What the real engine says to a request."""
+        if self._ask is None:
+            assert self._connect and self._load
+            engine = self._connect(self._heard.put)
+            self._ask, self.close = engine.send, engine.close
+            if request is not self._load:
+                self._really(self._load)
+        self._ask(request)
+        replies: list[Reply] = []
+        while not _complete(request, replies):
+            reply = self._heard.get(timeout=PATIENCE)
+            assert not isinstance(reply, EngineDied | Failed), reply
+            if not isinstance(reply, Loading):
+                replies.append(reply)
+                self._pieces |= getattr(reply, "pieces", {})
+        return replies
+
+
+class Recorded:
+    """An engine that has its answers from a recording, and gives them when it is told to."""
+
+    pid = None
+
+    def __init__(self, answers: Answers, deliver: Callable[[Delivery], None]) -> None:
+        self._answers = answers
+        self._deliver = deliver
+        self._waiting: list[Request] = []
+
+    def send(self, request: Request) -> None:
+        """Takes a request. A newer one of its kind makes it worthless, as with the real engine."""
+        if not isinstance(request, Load | Tokenize):
+            self._waiting = [one for one in self._waiting if type(one) is not type(request)]
+        self._waiting.append(request)
+
+    def answer(self) -> bool:
+        """Answers what was asked; returns whether that was anything. Raises NotRecorded."""
+        asked, self._waiting = self._waiting, []
+        for request in asked:
+            if isinstance(request, Ping):
+                self._deliver(Pong())
+            elif not isinstance(request, Stop):
+                for reply in self._answers.to(request):
+                    self._deliver(reply)
+        return bool(asked)
+
+    def close(self) -> None:
+        """Forgets what was asked."""
+        self._waiting.clear()
+
+
+def _key(request: Request) -> str:
+    """A request without what differs from one time to the next."""
+    if isinstance(request, Load):
+        return "Load"
+    name, values = json.loads(encode(request))
+    return json.dumps([name, {**values, "request": 0}])
+
+
+def _reply(line: str) -> Reply:
+    reply = decode(line.encode())
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def _complete(request: Request, replies: list[Reply]) -> bool:
+    """Whether these are all replies to a request."""
+    match request:
+        case Evaluate():
+            wanted = len(request.path) - request.start
+        case Lookahead():
+            wanted = len(request.tokens)
+        case _:
+            return bool(replies)
+    return sum(len(getattr(reply, "distributions", ())) for reply in replies) == wanted
+
+
+def _rounded(reply: Reply) -> Reply:
+    """A reply as it is kept: without a number and without pieces."""
+    values: dict[str, Any] = {}
+    for field in fields(reply):
+        value = getattr(reply, field.name)
+        if field.name == "request":
+            values["request"] = 0
+        elif field.name == "pieces":
+            values["pieces"] = {}
+        elif field.name == "distributions":
+            values["distributions"] = [
+                Distribution.of(
+                    round(one.entropy_bits, DIGITS), one.ids[:ROWS], [round(x, DIGITS) for x in one.logprobs[:ROWS]]
+                )
+                for one in value
+            ]
+        elif field.name == "taken":
+            values["taken"] = [Taken(round(logprob, DIGITS), rank) for logprob, rank in value]
+        elif field.name in ("fingerprint", "former", "arithmetic"):
+            values[field.name] = ""  # of a machine and its file, and not on the screen
+    return replace(reply, **values)
+
+
+def _mentioned(reply: Reply) -> set[int]:
+    tokens = {*getattr(reply, "path", ()), *getattr(reply, "tokens", ())}
+    for distribution in getattr(reply, "distributions", ()):
+        tokens |= set(distribution.ids)
+    return tokens
