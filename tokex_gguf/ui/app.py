@@ -48,6 +48,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.purposes import ForView
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
@@ -107,6 +108,12 @@ class _Application(Application[None]):
     def current_buffer(self) -> Buffer:
         """See Application."""
         return Buffer()
+
+
+def _under_way(session: Session) -> set[int]:
+    """The requests whose answers the next frame waits for: the table's numbers, and what the samplers make of them."""
+    view = session.game.newest(ForView)
+    return {number for number in (session.game.pending, view and view[0]) if number is not None}
 
 
 class App:
@@ -431,7 +438,7 @@ class App:
             return
         elif session.game.autoplay and before.game.autoplay:
             self._later(PLAYING)
-        elif session.game.pending is not None and session.game.pending != before.game.pending:
+        elif _under_way(session) - _under_way(before):
             self._later(PATIENCE)
         else:
             self._application.invalidate()
@@ -471,7 +478,7 @@ class App:
 
     def _impatient(self) -> None:
         self._timer = None
-        if self._game.session.game.pending is not None:
+        if _under_way(self._game.session):
             self._application.invalidate()
 
     def _listen(self) -> None:
