@@ -99,12 +99,6 @@ def test_the_numbers_from_before_stand_until_the_new_ones_are_there() -> None:
     assert rules.what_it_did(play.session)["top-k"][1].left == 20
 
 
-def test_mirostat_leaves_all_others_out_but_temperature() -> None:
-    chain = DEFAULT.with_sampler(Sampler.of(Kind.MIROSTAT, 2))
-    assert [one.kind for one in chain.samplers if rules.left_out(chain, one)] == [Kind.TOP_K, Kind.TOP_P, Kind.MIN_P]
-    assert not any(rules.left_out(DEFAULT, one) for one in DEFAULT.samplers)
-
-
 # --- values
 
 

@@ -1,5 +1,7 @@
 """The sampler chain: a line for each parameter, with what the sampler made of the table beside it."""
 
+from collections.abc import Set
+
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.chain import ChainLine
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerValue
@@ -8,7 +10,7 @@ from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.lens import LOGIT_BIAS
-from tokex_gguf.values.samplers import DEFAULT, KINDS, Kind, Sampler
+from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.view import Stage
 
 BOTH = 64
@@ -43,7 +45,9 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
         return _offer(width)
     did, selected = rules.what_it_did(session), rules.selected(session)
     shown = [there[index] for index in chain_entries(session, height)]
-    lines = [_heading(width), *(_line(session, one, did, width, selected=one == selected) for one in shown)]
+    chain = session.game.sampling.chain
+    acting = frozenset(one.kind for one in chain.acting.samplers)
+    lines = [_heading(width), *(_line(chain, acting, one, did, width, selected=one == selected) for one in shown)]
     room = _below(height)
     below = _about(session, selected, did, width) if selected else []
     return [*lines, *([[], *below] if len(below) < room else below[:room])]
@@ -78,9 +82,14 @@ def _heading(width: int) -> Line:
 
 
 def _line(
-    session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]], width: int, *, selected: bool
+    chain: Chain,
+    acting: Set[Kind],
+    line: ChainLine,
+    did: dict[str, tuple[Stage, Stage]],
+    width: int,
+    *,
+    selected: bool,
 ) -> Line:
-    chain = session.game.sampling.chain
     own = "class:selected" if selected else ""
     names, made = _name_width(width), did.get(line.stage)
     mark = "!" if made and made[1].note and line.parameter == 0 else " "
@@ -91,7 +100,7 @@ def _line(
     sampler = chain.get(line.kind)
     assert sampler is not None
     parameter = sampler.row.parameters[line.parameter]
-    acts = chain.acting.get(line.kind) is not None
+    acts = line.kind in acting
     style = own if acts else f"class:dim {own}".strip()
     name = line.stage if line.parameter == 0 else f"  {parameter.label}"
     parts: Line = [
@@ -99,17 +108,16 @@ def _line(
         (style, f"{pad(name, names)} {clip(parameter.text(sampler.values[line.parameter]), 7):>7}"),
     ]
     if line.parameter == 0:
-        state = "" if acts else f" {_state(session, sampler):>8}"
+        state = "" if acts else f" {_state(sampler, acting):>8}"
         parts.append((style, state or _figures(made, width)))
     return fit(parts, width, own)
 
 
-def _state(session: Session, sampler: Sampler) -> str:
+def _state(sampler: Sampler, acting: Set[Kind]) -> str:
     """Why a sampler does nothing."""
-    chain = session.game.sampling.chain
-    if not rules.left_out(chain, sampler):
+    if not sampler.acts:
         return "off"
-    return f"left out by {'mirostat' if chain.acting.get(Kind.MIROSTAT) else 'another one'}"
+    return f"left out by {'mirostat' if Kind.MIROSTAT in acting else 'another one'}"
 
 
 def _figures(made: tuple[Stage, Stage] | None, width: int) -> str:

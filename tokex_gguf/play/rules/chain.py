@@ -73,11 +73,6 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
     return dict(zip(lens.stages, zip((first, *view.stages), view.stages, strict=False), strict=False))
 
 
-def left_out(chain: Chain, sampler: Sampler) -> bool:
-    """Whether a sampler would act, were there no mirostat."""
-    return sampler.acts and chain.acting.get(sampler.kind) is None
-
-
 # --- the screen
 
 
