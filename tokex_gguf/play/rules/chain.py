@@ -120,7 +120,7 @@ def no_value(session: Session) -> str:
         return f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
     if line.stage == LOGIT_BIAS and line.kind is None:
         return "biased tokens: + and - on a row of the table change them, Del takes all away"
-    return "" if line.kind else "the constraint comes before all samplers, and is none of them"
+    return "" if line.kind else "the constraint comes before all samplers: C changes it, back at the table"
 
 
 def _parameter(session: Session) -> tuple[ChainLine, Sampler, Parameter]:
