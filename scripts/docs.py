@@ -112,6 +112,10 @@ def configuration() -> str:
     defaults = Config()
     for table in fields(Config):
         values = getattr(defaults, table.name)
+        if isinstance(values, dict):
+            meaning = "Presets for the [sampler chain](../guide/samplers.md#the-chain): a name of your own and flags."
+            rows.append(f"| `[{table.name}]` | a name | none | flags of llama.cpp | {meaning} |")
+            continue
         for number, key in enumerate(fields(values)):
             name = "" if number else f"`[{table.name}]`"
             default = f"`{_toml(getattr(values, key.name))}`"

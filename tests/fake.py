@@ -123,24 +123,34 @@ def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[i
     scores = dict(enumerate(logits(path)))
     alive, cut, stages = ranked(path), dict.fromkeys(scores, KEPT), []
     chain = lens.chain.samplers if isinstance(lens, Sampled) else ()
-    first = 0
+    probabilities = list(map(math.exp, logprobs(path)))
+
+    def left_of(tokens: list[int]) -> float:
+        return sum(probabilities[token] for token in tokens)
+
     if isinstance(lens, Sampled) and lens.constraint:
-        first = 1
         alive = [token for token in alive if fits(lens.constraint, token)]
         cut |= dict.fromkeys(set(scores) - set(alive), 0)
         stages.append(Stage(len(alive), 0.5, 0.0))
-    for number, sampler in enumerate(chain, first):
+    bias = dict(lens.chain.bias) if isinstance(lens, Sampled) else {}
+    if bias:
+        scores = {token: score + bias.get(token, 0) for token, score in scores.items()}
+        cut |= {token: len(stages) for token in alive if scores[token] == -math.inf}
+        alive = sorted((token for token in alive if cut[token] == KEPT), key=lambda token: (-scores[token], token))
+        stages.append(Stage(len(alive), left_of(alive), entropy_of(softmax(scores, alive).values())))
+    for number, sampler in enumerate(chain, len(stages)):
         value, before = sampler.values[0], alive
         if sampler.kind is Kind.TOP_K:
             alive = alive[: int(value)]
         elif sampler.kind is Kind.MIN_P:
             alive = [token for token in alive if scores[token] >= scores[alive[0]] + math.log(value)]
+        elif sampler.kind is Kind.TEMPERATURE and not value:
+            alive = alive[:1]
         elif sampler.kind is Kind.TEMPERATURE:
             scores = {token: score / value for token, score in scores.items()}
         for token in set(before) - set(alive):
             cut[token] = number
-        mass = sum(math.exp(logprobs(path)[token]) for token in alive)
-        stages.append(Stage(len(alive), mass, entropy_of(softmax(scores, alive).values())))
+        stages.append(Stage(len(alive), left_of(alive), entropy_of(softmax(scores, alive).values())))
     return softmax(scores, alive), cut, stages
 
 
@@ -318,6 +328,10 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.NewPrompt(line=line)
     if kind is screens.PromptName:
         return screens.PromptName(row=0, line=line)
+    if kind is screens.SamplerValue:
+        return screens.SamplerValue(row=0, line=line)
+    if kind is screens.SamplerText:
+        return screens.SamplerText(line=line)
     if kind is screens.Commands:
         return screens.Commands(over=screens.PLAY, line=line)
     if kind is screens.Help:

@@ -13,20 +13,24 @@ from typing import Any, NamedTuple
 
 import platformdirs
 
-from tokex_gguf.values import text_files
+from tokex_gguf.values import samplers, text_files
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.sampler_text import chain_of_flags
 from tokex_gguf.values.text_files import NotText
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
 
 
+LONGEST_NAME = 30
+"""Characters of the name of a sampler chain, at the most."""
 LARGEST = 2**18
 """Bytes of a configuration file, at the most."""
 _PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _DEEP = re.compile(rf"(?:{_PART}\.[ \t]*+){{32}}")
 """A key of many parts: the time to read one grows with the square of their number, and ours have two."""
-_OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine)["']?\s*+[].=]""", re.MULTILINE)
+_PLAIN = re.compile(r"[\w-]+")
+_OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine|samplers)["']?\s*+[].=]""", re.MULTILINE)
 """What begins a line of a file that is meant as ours."""
 
 
@@ -96,6 +100,8 @@ class Config:
     prompt: Prompt = Prompt()
     display: Display = Display()
     engine: EngineOptions = EngineOptions()
+    samplers: dict[str, str] = field(default_factory=dict)
+    """[samplers]: presets for the sampler chain: names of one's own, and flags as llama.cpp's programs take them."""
 
 
 class Found(NamedTuple):
@@ -184,6 +190,8 @@ def load(path: Path | None) -> Config:
 
 
 def _table(path: Path, table: str, cls: Any, values: dict[str, Any]) -> Any:
+    if cls == dict[str, str]:
+        return _chains(path, table, values)
     known = {key.name: key for key in fields(cls)}
     for name, value in values.items():
         if name not in known:
@@ -192,6 +200,23 @@ def _table(path: Path, table: str, cls: Any, values: dict[str, Any]) -> Any:
         if expected:
             raise ConfigError(f"{path}: {table}.{name}: expected {expected}, got {_short(value)}")
     return cls(**values)
+
+
+def _chains(path: Path, table: str, values: dict[str, Any]) -> dict[str, str]:
+    """Flags of sampler chains, by names of the player's own."""
+    for name, value in values.items():
+        where = f"{path}: {table}.{name if _PLAIN.fullmatch(name) else _short(name)}"
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ConfigError(f"{where}: expected a name of 1 to {LONGEST_NAME} characters that can be shown")
+        if name in samplers.PRESETS:
+            raise ConfigError(f"{where}: there is such a preset already: it needs another name")
+        if not isinstance(value, str):
+            raise ConfigError(f"{where}: expected flags of llama.cpp's samplers, got {_short(value)}")
+        try:
+            chain_of_flags(value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {error}") from None
+    return values
 
 
 def _expected(key: Any, value: object) -> str | None:

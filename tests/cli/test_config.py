@@ -53,7 +53,10 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},
         "engine": {"threads": 4, "context": 5, "kv": "q8_0", "gpu_layers": 6, "lookahead": 0},
     }
-    assert {table: set(keys) for table, keys in values.items()} == {t: set(k) for t, k in asdict(Config()).items()}
+    assert {table: set(keys) for table, keys in values.items()} == {
+        table: set(keys) for table, keys in asdict(Config()).items() if table != "samplers"
+    }
+    values["samplers"] = {"careful": "--temp 0.3 --min-p 0.1"}
     text = "\n".join(
         f"[{table}]\n"
         + "\n".join(f"{key} = {str(v).lower() if isinstance(v, bool) else repr(v)}" for key, v in keys.items())
@@ -67,6 +70,27 @@ def test_what_is_not_given_keeps_its_default(tmp_path: Path) -> None:
     assert loaded.prompt.max_prompts == 3
     assert asdict(loaded) | {"prompt": {}} == asdict(Config()) | {"prompt": {}}
     assert loaded.prompt.example_prompt == Config().prompt.example_prompt
+
+
+def test_the_presets_of_sampler_chains_are_flags_by_names_of_ones_own(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, '[samplers]\n"très sage" = "--temp 0"\nwild = ""'))
+    assert loaded.samplers == {"très sage": "--temp 0", "wild": ""}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a = 5", "samplers.a: expected flags of llama.cpp's samplers, got 5"),
+        ('a = "--top-k"', "samplers.a: --top-k takes a value"),
+        ('a = "--top-k many"', "samplers.a: --top-k takes a whole number from 0 to 1000000, not 'many'"),
+        ('a = "--tpo-k 5"', "samplers.a: --tpo-k: no flag of a sampler"),
+        ('greedy = "--temp 1"', "samplers.greedy: there is such a preset already: it needs another name"),
+        ('"" = "--temp 1"', "samplers.'': expected a name of 1 to 30 characters that can be shown"),
+        ('"a\\tb" = "--temp 1"', "samplers.'a\\tb': expected a name of 1 to 30 characters that can be shown"),
+    ],
+)
+def test_a_preset_that_is_none(tmp_path: Path, line: str, said: str) -> None:
+    assert fault(write(tmp_path, f"[samplers]\n{line}")) == said
 
 
 RANGES = [
@@ -118,7 +142,7 @@ def test_long_value_is_quoted_shortly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[modle]", "[Model]", "modle = 5", '""= 1', "[modle.name]"])
 def test_unknown_table(tmp_path: Path, text: str) -> None:
     said = fault(write(tmp_path, text))
-    assert said.endswith(": unknown; expected one of model, prompt, display, engine")
+    assert said.endswith(": unknown; expected one of model, prompt, display, engine, samplers")
     assert text.split("=")[0].strip(' []"').partition(".")[0] in said.partition(":")[0]
 
 

@@ -6,10 +6,13 @@ import math
 import random
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 
+from tests import tiny_models
 from tests.conftest import Loader
+from tests.fresh import open_model
 from tests.tiny_models import REFUSED
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logit_math, logits_cache
@@ -18,6 +21,7 @@ from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.model_sampling import chain_of_metadata
 
 REFERENCE = json.loads((Path(__file__).parent.parent / "reference-smollm2-135m-q4_1.json").read_text())
 TEXTS = REFERENCE["texts"]
@@ -307,6 +311,18 @@ def test_the_model_tells_what_it_is(llama: Llama) -> None:
     assert not llama.vocabulary.space_prefix()
     assert llama.context_limit == 8192
     assert math.log2(llama.cells) == 12
+    assert llama.sampling() == {}
+
+
+def test_the_model_tells_what_its_file_recommends_to_draw_by(tmp_path: Path) -> None:
+    def recommend(file: gguf.GGUFWriter) -> None:
+        file.add_string("general.sampling.sequence", "top_k;temperature")
+        file.add_int32("general.sampling.top_k", 20)
+        file.add_float32("general.sampling.temp", 0.5)
+
+    told = open_model(tiny_models.qwen2(tmp_path, change=recommend)).sampling()
+    assert list(told) == ["sequence", "top_k", "temp"]
+    assert chain_of_metadata(told).short == "top-k 20 · T 0.5"
 
 
 @pytest.mark.parametrize("context", [1, 2, 7, 31, 33])

@@ -117,6 +117,7 @@ EXAMPLES: list[Message] = [
     Ping(),
     Pong(),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, capabilities=frozenset({Capability.BATCHES})),
+    Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, sampling={"top_k": "20", "sequence": "top_k;min_p"}),
 ]
 
 

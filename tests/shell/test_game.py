@@ -18,6 +18,8 @@ from tokex_gguf.engine.protocol import EngineDied, Pong, Request
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.messages import (
+    CopiedOut,
+    CopyOut,
     Downloaded,
     Downloading,
     Heard,
@@ -143,6 +145,22 @@ def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp
     game._put(_Of(second, SessionSaved("mine")))
     assert game.receive() and game.session.name == "mine"
     game.close(1.0)
+
+
+def test_a_chain_is_kept_beside_the_prompts_and_given_to_the_terminal(game: Runtime, tmp_path: Path) -> None:
+    given: list[object] = []
+    game.terminal = given.append
+    effect = CopyOut("--temp 0", "--temp 0\n\n{}\n")
+    game._folder = tmp_path / "prompts"
+    game._carry_out([effect])
+    kept = game._inbox.get(timeout=5)
+    assert given == [effect] and isinstance(kept, CopiedOut)
+    path = Path(kept.path)
+    assert path.parent == tmp_path / "samplers" and path.name.startswith("samplers-")
+    assert path.read_text() == "--temp 0\n\n{}\n"
+    game._folder = path / "prompts"
+    game._carry_out([effect])
+    assert isinstance(game._inbox.get(timeout=5), SaveFailed)
 
 
 TOO_FEW = "the limit of processes and threads is too low: raise it with ulimit -u"

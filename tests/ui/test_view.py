@@ -22,7 +22,7 @@ from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.messages import Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Cost, Palette, Starter, table
+from tokex_gguf.play.session import Cost, Palette, Sampling, Starter, table
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.panes import bar, bar_scale, number
@@ -32,6 +32,7 @@ from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
 from tokex_gguf.values.tokens import Piece, label
 
@@ -104,6 +105,14 @@ def many() -> Play:
     for index in range(11):
         play.press(Action.COPY, *[Action.POP] * (index % 4), *[Action.DOWN] * (index + 1), Action.APPEND, Action.APPEND)
     return play
+
+
+def sampled(chain: Chain = DEFAULT) -> Play:
+    """A game whose tokens are drawn through a chain, which is open."""
+    play = started("hello world")
+    sampling = Sampling(chain)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    return play.press(Action.SAMPLERS)
 
 
 def beginning() -> Play:
@@ -179,6 +188,16 @@ STATES: dict[str, Callable[[], Play]] = {
         *(Action.TREE, Action.TOP, *[Action.DOWN] * 3, Action.PRUNE, Action.PRUNE, Action.UP, Action.FOLD)
     ),
     "twelve prompts": many,
+    "samplers": sampled,
+    "no samplers": lambda: sampled(NO_CHAIN),
+    "mirostat": lambda: sampled(
+        DEFAULT.biased(3, -1.0)
+        .with_sampler(Sampler.of(Kind.MIROSTAT, 2))
+        .with_sampler(Sampler.of(Kind.MIN_P).switched())
+    ),
+    "samplerstoadd": lambda: sampled(GREEDY).press(Action.ADD, Action.DOWN),
+    "samplervalue": lambda: sampled().press(Typed("5"), Typed("0")),
+    "samplertext": lambda: sampled().press(Action.READ_IN, Typed("--top-k 5")),
     "prompts that differ": lambda: many().press(Action.PROMPTS),
 }
 
@@ -446,7 +465,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 
 def test_the_help_shows_every_key() -> None:
-    drawn = text(started().press(Action.HELP), 160, 70)
+    drawn = text(started().press(Action.HELP), 160, 90)
     for command in SCREENS[screens.Play].commands:
         assert keys_of(command) in drawn
         assert command.help in drawn

@@ -40,6 +40,7 @@ from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
+from tokex_gguf.values.sampler_text import chain_of_flags
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -235,6 +236,7 @@ def _begun(
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
+        presets=tuple((name, chain_of_flags(flags)) for name, flags in settings.samplers.items()),
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     if kept.session:

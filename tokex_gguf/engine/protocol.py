@@ -281,6 +281,8 @@ class Loaded:
     """What else the numbers depend on: versions, kernels; "" where a session does not tell."""
     capabilities: frozenset[Capability] = frozenset(Capability)
     """Of the engine; by default all."""
+    sampling: dict[str, str] = field(default_factory=dict)
+    """What the model's file recommends to draw by: the keys behind `general.sampling.`, and their values."""
 
     def same(self, other: "Loaded") -> bool:
         """Whether numbers of an earlier game with `other` may stand beside those of this one."""
@@ -579,6 +581,8 @@ def _fits(value: object, kind: object) -> bool:
         return value is None or type(value) is int
     if kind == list[int] | None and value is None:
         return True
+    if kind == dict[str, str]:
+        return type(value) is dict and {type(one) for pair in value.items() for one in pair} <= {str}
     if kind in (list[int], list[int] | None):
         return type(value) is list and set(map(type, value)) <= {int}
     return True

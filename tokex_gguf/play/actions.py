@@ -54,6 +54,23 @@ class Action(Enum):
     KIND = auto()
     """Write it in another way."""
     FORCE = auto()
+    SAMPLERS = auto()
+    """Open the sampler chain."""
+    LESS = auto()
+    """A smaller value."""
+    MORE = auto()
+    MUCH_LESS = auto()
+    MUCH_MORE = auto()
+    NUMBER = auto()
+    """Type a value."""
+    SWITCH = auto()
+    """Switch a sampler off, or on."""
+    ADD = auto()
+    PRESET = auto()
+    COPY_OUT = auto()
+    """Copy the chain for other programs."""
+    READ_IN = auto()
+    """Read a chain of other programs."""
     UNDO = auto()
     REDO = auto()
     FIND = auto()

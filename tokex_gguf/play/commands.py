@@ -10,6 +10,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
 from tokex_gguf.play.rules import (
+    chain,
     command_line,
     constraint,
     cursor,
@@ -59,6 +60,19 @@ def _cannot_draw(session: Session) -> str:
 
 def _cannot_constrain(session: Session) -> str:
     return unread(session) or constraint.cannot_constrain(session)
+
+
+def _no_samplers(session: Session) -> str:
+    able = session.game.can(Capability.SAMPLERS)
+    return unread(session) or ("" if able else "this engine has no samplers")
+
+
+def _no_value(session: Session) -> str:
+    return unread(session) or chain.no_value(session)
+
+
+def _offered(session: Session) -> tuple[int, str] | None:
+    return None if chain.selected(session) else (90, chain.OFFERED)
 
 
 def _is_alone(session: Session) -> str:
@@ -250,6 +264,16 @@ _PLAYING: tuple[Command, ...] = (
         "Append the most likely token again and again, until space or another key, or the model's end.",
         footer=45,
         now=_inside(0, ""),
+    ),
+    Command(
+        Action.SAMPLERS,
+        chain.open_chain,
+        ("S",),
+        "Sampling",
+        "samplers",
+        "Open the sampler chain beside the table: what each sampler cuts, and its values.",
+        footer=44,
+        disabled=_no_samplers,
     ),
     Command(
         Action.ROLL,
@@ -928,6 +952,171 @@ _SESSIONS: tuple[Command, ...] = (
 )
 
 
+_CHAIN: tuple[Command, ...] = (
+    *_rows(lambda rows: lists.move(rows, chain.length)),
+    Command(
+        Action.LESS,
+        chain.change(-1),
+        ("left", "h"),
+        "Value",
+        "value",
+        "Make the value smaller.",
+        footer=90,
+        disabled=_no_value,
+    ),
+    Command(
+        Action.MORE,
+        chain.change(1),
+        ("right", "l"),
+        "Value",
+        "value",
+        "Make the value larger.",
+        footer=90,
+        disabled=_no_value,
+    ),
+    Command(
+        Action.MUCH_LESS,
+        chain.change(-chain.FAR),
+        ("s-left", "H"),
+        "Value",
+        "ten steps",
+        "Make it ten steps smaller.",
+        disabled=_no_value,
+    ),
+    Command(
+        Action.MUCH_MORE,
+        chain.change(chain.FAR),
+        ("s-right", "L"),
+        "Value",
+        "ten steps",
+        "Make it ten steps larger.",
+        disabled=_no_value,
+    ),
+    Command(
+        Action.ENTER,
+        chain.begin_number,
+        ("enter",),
+        "Value",
+        "type",
+        "Type another value. In an empty chain, put llama.cpp's samplers there.",
+        footer=75,
+        now=_offered,
+    ),
+    Command(
+        Action.NUMBER,
+        chain.begin_number,
+        tuple("0.-123456789"),
+        "Value",
+        "number",
+        "Begin to type a value, with this digit; a point or a minus begins one, too.",
+        disabled=_no_value,
+    ),
+    Command(
+        Action.SWITCH,
+        chain.switch,
+        (" ",),
+        "Chain",
+        "on/off",
+        "Switch the sampler off, or on.",
+        footer=85,
+        disabled=_no_value,
+    ),
+    Command(
+        Action.MOVE_UP,
+        chain.move(-1),
+        ("<", "K", "s-up"),
+        "Chain",
+        "move",
+        "Let the sampler come one place earlier.",
+        footer=65,
+        disabled=_no_value,
+    ),
+    Command(
+        Action.MOVE_DOWN,
+        chain.move(1),
+        (">", "J", "s-down"),
+        "Chain",
+        "move",
+        "Let the sampler come one place later.",
+        footer=65,
+        disabled=_no_value,
+    ),
+    Command(Action.ADD, chain.list_missing, ("a",), "Chain", "add", "Add a sampler that the chain lacks.", footer=64),
+    Command(
+        Action.REMOVE, chain.remove, ("delete", "x"), "Chain", "remove", "Remove the sampler from the chain.", footer=63
+    ),
+    Command(
+        Action.PRESET,
+        chain.preset,
+        ("p",),
+        "Chain",
+        "preset",
+        "Go to the next preset: none, llama.cpp's, greedy, creative, the model's own, those of config.toml, yours.",
+        footer=80,
+    ),
+    Command(
+        Action.COPY_OUT,
+        chain.copy_out,
+        ("y",),
+        "Other programs",
+        "copy",
+        "Copy the chain as flags of llama-server and llama-cli; a file in samplers/ has them, and llama-server's JSON.",
+        footer=50,
+    ),
+    Command(
+        Action.READ_IN,
+        chain.read_in,
+        ("i",),
+        "Other programs",
+        "read",
+        "Read a chain from flags or JSON: type or paste them. Pasted here, they are read at once.",
+        footer=49,
+    ),
+    _COLON,
+    _LIST_HELP,
+    Command(Action.CLOSE, lists.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
+    *_EVERYWHERE,
+)
+
+_ADDING: tuple[Command, ...] = (
+    *_rows(lambda rows: lists.move(rows, chain.missing_length)),
+    Command(
+        Action.ENTER,
+        chain.add,
+        ("enter",),
+        "List",
+        "add",
+        "Add the sampler, where llama.cpp's order has it.",
+        footer=90,
+    ),
+    _COLON,
+    _LIST_HELP,
+    Command(Action.CLOSE, chain.leave_missing, ("escape", "a"), "Program", "back", "Go back.", footer=99),
+    *_EVERYWHERE,
+)
+
+_VALUE: tuple[Command, ...] = (
+    Command(Action.ENTER, chain.set_number, ("enter",), "Value", "set", "Set this value.", footer=90),
+    *_ERASING,
+    *_leaving(chain.leave_number, "Go back; the value stays as it was."),
+)
+
+_CHAIN_TEXT: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        chain.take_in,
+        ("enter",),
+        "Typing",
+        "read",
+        "Read it as a chain in place of this one, which stays among the presets.",
+        footer=90,
+    ),
+    *_CARET,
+    *_ERASING,
+    *_leaving(chain.leave_text, "Go back to the chain; the text comes back the next time."),
+)
+
+
 def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
 
@@ -1097,6 +1286,25 @@ SCREENS: dict[type[Screen], ScreenRow] = {
         typed=text_entry.typed,
         pick_row=sessions.pick,
     ),
+    screens.Samplers: ScreenRow(
+        "The sampler chain (`S`)",
+        _CHAIN,
+        (
+            ("cut", "Tokens that the sampler cut from what the one before it had left, in the table that is shown."),
+            ("mass", "The probability by the model of what is left."),
+            ("entropy (bits)", "How open it is what comes next, among what is left."),
+            ("off", "It changes nothing: it is switched off, or its value is one that does nothing."),
+            ("left out by mirostat", "llama.cpp does without it where mirostat is on."),
+            ("! before a line", "llama.cpp does something wrong here: it is told below."),
+        ),
+        typed=chain.typed,
+        pick_row=lists.pick(chain.length),
+    ),
+    screens.SamplersToAdd: ScreenRow(
+        "Adding a sampler (`a` in the chain)", _ADDING, pick_row=lists.pick(chain.missing_length)
+    ),
+    screens.SamplerValue: ScreenRow("Typing a value of the chain", _VALUE, typed=text_entry.typed),
+    screens.SamplerText: ScreenRow("Reading a chain (`i` in the chain)", _CHAIN_TEXT, typed=text_entry.typed),
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),

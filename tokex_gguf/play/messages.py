@@ -24,6 +24,13 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class CopiedOut:
+    """What was to be copied is with the terminal, and in a file."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class SaveFailed:
     """A save could not be done."""
 
@@ -261,6 +268,7 @@ News: TypeAlias = (
     | Heard
     | Beat
     | Saved
+    | CopiedOut
     | SessionSaved
     | SaveFailed
     | Unsaved
@@ -313,6 +321,14 @@ class Save:
     """Write a prompt's text to a new file; answer Saved or SaveFailed."""
 
     text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOut:
+    """Give a text to the terminal's clipboard, and write more of it to a new file; answer CopiedOut or SaveFailed."""
+
+    text: str
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +420,7 @@ Effect: TypeAlias = (
     | Start
     | Close
     | Save
+    | CopyOut
     | Edit
     | Suspend
     | ListStarters

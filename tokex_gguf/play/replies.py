@@ -25,6 +25,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play.messages import (
     Beat,
     Begin,
+    CopiedOut,
     Downloaded,
     Downloading,
     EditFailed,
@@ -100,6 +101,9 @@ def hear(session: Session, message: News) -> Outcome:
             return view_options.beat(session)
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
+        case CopiedOut():
+            told = f"flags copied, where the terminal lets programs do that; flags and JSON are in {message.path}"
+            return replace(session, notice=told), []
         case SessionSaved():
             told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
             session = with_history(session, Name, history(session, Name).use(""))

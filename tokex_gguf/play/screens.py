@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.path_text import Match, PathText
 from tokex_gguf.values.session_entry import SessionEntry
 from tokex_gguf.values.text_field import EMPTY, TextField
@@ -154,6 +155,33 @@ class Sessions(TypingScreen):
     """The selected one of those found."""
     opening: str = ""
     """The session that was chosen, while it is read; the present one is played until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samplers(ListScreen):
+    """The sampler chain, beside the table."""
+
+    told: Raw | Sampled = RAW
+    """The lens whose numbers stand there until those of the present one are known."""
+
+
+class SamplersToAdd(ListScreen):
+    """The samplers that the chain lacks."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerValue(TypingScreen):
+    """A value for a line of the sampler chain is typed."""
+
+    row: int
+
+
+class SamplerText(TypingScreen):
+    """A chain is typed or pasted, as flags or JSON of llama.cpp's programs."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,8 @@ class Settings:
     """Whether there may be any: NO_COLOR says no."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
+    presets: tuple[tuple[str, Chain], ...] = ()
+    """The configuration's own sampler chains, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,8 @@ class Sampling:
     chain: Chain = NO_CHAIN
     constraint: Constraint | None = None
     seed: int = 0
+    own: tuple[Chain, ...] = ()
+    """Chains that the player made and then left for others, the latest last: they are among the presets."""
 
     def lens(self, prompt: Prompt) -> Raw | Sampled:
         """Through what a prompt is seen."""

@@ -26,6 +26,8 @@ from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Begin,
     Close,
+    CopiedOut,
+    CopyOut,
     Download,
     Downloaded,
     Downloading,
@@ -80,6 +82,8 @@ PATIENCE = 5.0
 """Seconds that the disk has for a session that is left for another one."""
 WAITING = 256
 """Replies that may wait to be taken. An engine that says more has to wait itself."""
+CHAINS = "samplers"
+"""The folder for sampler chains, beside that of prompts."""
 AT_ONCE, TURN = 64, 0.01
 """Messages, and seconds, that one turn of the event loop takes at the most."""
 
@@ -141,7 +145,7 @@ class Runtime:
         """What the game was started with."""
         self.quit: Quit | None = None
         """Set once the game is over."""
-        self.terminal: Callable[[Edit | Suspend], None] = lambda _: None
+        self.terminal: Callable[[Edit | Suspend | CopyOut], None] = lambda _: None
         """Called with what needs the terminal."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
@@ -322,6 +326,9 @@ class Runtime:
                 case Save():
                     # Not a daemon: a save that has begun is finished before the program ends.
                     self._beside(partial(self._save, effect.text), SaveFailed, daemon=False)
+                case CopyOut():
+                    self.terminal(effect)
+                    self._beside(partial(self._save_chain, effect.file), SaveFailed, daemon=False)
                 case Edit() | Suspend():
                     self.terminal(effect)
                 case ListStarters():
@@ -509,3 +516,12 @@ class Runtime:
             self._put(SaveFailed(f"{self._folder}: {system_reason(error)}"))
         else:
             self._put(Saved(str(path)))
+
+    def _save_chain(self, text: str) -> None:
+        folder = self._folder.with_name(CHAINS)
+        try:
+            path = save_prompt(folder, text.encode().rstrip(b"\n"), datetime.now(), "samplers")
+        except OSError as error:
+            self._put(SaveFailed(f"{folder}: {system_reason(error)}"))
+        else:
+            self._put(CopiedOut(str(path)))

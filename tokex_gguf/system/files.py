@@ -46,7 +46,7 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb")
 
 
-def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
+def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") -> Path:
     """Writes `text` and a final line break to a new file in `folder`; returns its path.
 
     The line break is the one that reading a prompt drops. A name carries the time,
@@ -54,7 +54,7 @@ def save_prompt(folder: Path, text: bytes, now: datetime) -> Path:
     is seen half written. Raises OSError.
     """
     with _written(folder, text + b"\n") as temporary:
-        stem = now.strftime("prompt-%Y%m%d-%H%M%S")
+        stem = now.strftime(f"{name}-%Y%m%d-%H%M%S")
         number = 1
         while True:
             path = folder / (f"{stem}.txt" if number == 1 else f"{stem}-{number}.txt")

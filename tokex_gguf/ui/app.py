@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Layout
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
 
@@ -34,6 +36,7 @@ from tokex_gguf.play.commands import action, all_commands
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Beat,
+    CopyOut,
     Edit,
     Go,
     InternalError,
@@ -45,6 +48,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
+from tokex_gguf.play.purposes import ForView
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
@@ -106,6 +110,12 @@ class _Application(Application[None]):
         return Buffer()
 
 
+def _under_way(session: Session) -> set[int]:
+    """The requests whose answers the next frame waits for: the table's numbers, and what the samplers make of them."""
+    view = session.game.newest(ForView)
+    return {number for number in (session.game.pending, view and view[0]) if number is not None}
+
+
 class App:
     """A game on a terminal."""
 
@@ -123,7 +133,7 @@ class App:
         self._edits: list[Editor] = []
         """All runs of the editor: some may leave a text that could not be taken."""
         self._signals: deque[int] = deque()
-        self._wanted: deque[Edit | Suspend] = deque()
+        self._wanted: deque[Edit | Suspend | CopyOut] = deque()
         """What needs the terminal, and has not got it yet."""
         game.terminal = self._wanted.append
         self._ended_by = 0
@@ -344,6 +354,8 @@ class App:
             meant = action(screen, key)
             if meant is Action.GO:
                 self._take(Go(int(key) - 1))
+            elif meant is Action.NUMBER and is_text(event.data):
+                self._take(Typed(event.data))
             elif meant:
                 self._take(meant)
             elif isinstance(screen, TypingScreen) and is_text(event.data):
@@ -420,11 +432,13 @@ class App:
                     self._suspend()
                 case Edit(text):
                     self._application.create_background_task(self._edit(text))
+                case CopyOut(text):
+                    self._copy_out(text)
         elif replace(before, game=replace(before.game, ahead=session.game.ahead)) == session:
             return
         elif session.game.autoplay and before.game.autoplay:
             self._later(PLAYING)
-        elif session.game.pending is not None and session.game.pending != before.game.pending:
+        elif _under_way(session) - _under_way(before):
             self._later(PATIENCE)
         else:
             self._application.invalidate()
@@ -435,6 +449,14 @@ class App:
             self._take(NotSuspended(reason))
         else:
             self._go_away(job=True)
+
+    def _copy_out(self, text: str) -> None:
+        """Gives a text to the terminal's clipboard, where it lets programs do that (OSC 52); others pass it over."""
+        output = self._application.output
+        if isinstance(output, Vt100_Output):
+            output.write_raw(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
+            output.flush()
+        self._application.invalidate()
 
     async def _edit(self, text: str) -> None:
         """Gives the terminal to an editor, and takes what it leaves."""
@@ -456,7 +478,7 @@ class App:
 
     def _impatient(self) -> None:
         self._timer = None
-        if self._game.session.game.pending is not None:
+        if _under_way(self._game.session):
             self._application.invalidate()
 
     def _listen(self) -> None:

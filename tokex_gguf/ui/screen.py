@@ -7,6 +7,12 @@ status                          table
 legend, or what to tell         status, legend
 keys, in two lines from 24      keys
 from 100 columns                below
+
+The sampler chain takes the prompt's place, and stands below its last lines:
+
+prompt │ table                  prompt
+────── │                        ──────────────
+chain  │                        chain │ table
 """
 
 import math
@@ -21,7 +27,7 @@ from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lists import called, logarithmic
-from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_room
+from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.download import Coming, Here, title
@@ -86,6 +92,8 @@ class View:
         body = _body(height)
         if isinstance(session.screen, Help):
             lines = _help(session.screen, width, body)
+        elif _keeps_table(session):
+            lines = self._with_table(session, width, body)
         elif _beside_each_other(session, width):
             lines = self._side_by_side(session, width, body)
         else:
@@ -102,6 +110,13 @@ class View:
         if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= body:
             return None
         y -= 1
+        if _keeps_table(session):
+            upper, chain = body - 1 - _lower(body, whole=True), _chain_width(width)
+            if y < upper and x < (chain if width >= WIDE else width):
+                token = self._prompt.token_at(x - 1, y)
+                return None if token is None else PointedAtToken(token)
+            row = _row_at(session, body - 1 - upper, y - upper - 1) if y > upper and x < chain else -1
+            return None if row < 0 else PointedAtRow(row)
         if _beside_each_other(session, width):
             over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
         else:
@@ -137,6 +152,18 @@ class View:
             ("class:rule", "─" * (width - seen.stop)),
         ]
         return [*([("", " "), *line, ("", " ")] for line in prompt), [part for part in rule if part[1]], *table]
+
+    def _with_table(self, session: Session, width: int, height: int) -> list[Line]:
+        """What stands below the prompt, with the table beside it."""
+        lower, left = _lower(height, whole=True), _chain_width(width)
+        upper, right = height - 1 - lower, width - _chain_width(width) - 1
+        over = left if width >= WIDE else width
+        prompt = self._prompt.lines(session, shown(session), over - 2, upper)
+        above = [[("", " "), *line, ("", " ")] for line in prompt] + [[("class:rule", "─" * over)]]
+        below = _filled(_beside(session, left - 1, lower), left, lower)
+        if width >= WIDE:
+            return _joined([*above, *below], _filled(_table_beside(session, right - 1, height), right, height))
+        return [*above, *_joined(below, _filled(_table_beside(session, right, lower), right, lower))]
 
     def _greeted(self, session: Session, prompt: list[Line]) -> list[Line]:
         """The prompt, and what to do where there is room below it and nothing was done yet."""
@@ -182,6 +209,29 @@ def _beside_each_other(session: Session, width: int) -> bool:
 def _has_all(session: Session) -> bool:
     """Whether what stands below the prompt has the whole width and all but a few lines."""
     return PANES[type(session.current)].whole
+
+
+def _keeps_table(session: Session) -> bool:
+    """Whether the table stays beside what stands in its place else."""
+    return PANES[type(session.current)].table
+
+
+def _chain_width(width: int) -> int:
+    """Cells of what has the table beside it."""
+    if width >= WIDE:
+        return width - _right_width(width) - 1
+    return width - 1 - max(28, min(44, width * 9 // 20 - 1))
+
+
+def _table_beside(session: Session, width: int, height: int) -> list[Line]:
+    """The table where keys go elsewhere: its row is marked, but looks not like the one that they move."""
+    lines = table_lines(session, width, height)
+    return [[(style.replace("class:selected", "bold"), text) for style, text in line] for line in lines]
+
+
+def _joined(left: list[Line], right: list[Line]) -> list[Line]:
+    """Two panes beside each other."""
+    return [[*a, ("class:rule", "│"), *b] for a, b in zip(left, right, strict=True)]
 
 
 def _lower(height: int, *, whole: bool = False) -> int:

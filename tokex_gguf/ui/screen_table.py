@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tokex_gguf.play import screens
+from tokex_gguf.play.rules.chain import told_of_value
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
 from tokex_gguf.ui.lists import (
     command_entries,
     command_lines,
@@ -39,6 +41,8 @@ class Pane:
     """What there is to say of what is typed, at the end of its line."""
     whole: bool = False
     """Whether it has the whole width, below a few lines of the path."""
+    table: bool = False
+    """Whether it stands below a few lines of the path as well, and the table stays beside it."""
 
 
 def _no_rows(_session: Session, _height: int) -> Sequence[int]:
@@ -105,6 +109,10 @@ PANES: dict[type[Screen], Pane] = {
         told=told_of_sessions,
         whole=True,
     ),
+    screens.Samplers: Pane(chain_lines, chain_entries, table=True),
+    screens.SamplersToAdd: Pane(missing_lines, missing_entries, table=True),
+    screens.SamplerValue: Pane(chain_lines, _no_rows, label="value", told=told_of_value, table=True),
+    screens.SamplerText: Pane(chain_lines, _no_rows, label="flags or JSON", table=True),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),
 }

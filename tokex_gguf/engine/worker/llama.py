@@ -35,6 +35,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.threads import Pace
 from tokex_gguf.system.limits import limits
+from tokex_gguf.values.model_sampling import KEYS, PREFIX, SEQUENCE
 from tokex_gguf.values.tokens import Piece, visible
 
 
@@ -590,6 +591,11 @@ class Llama:
             if token.isdecimal() and int(token) < self.vocabulary.size:
                 texts[name] = self.vocabulary.piece(int(token)).data.decode("utf-8", "replace")
         return texts
+
+    def sampling(self) -> dict[str, str]:
+        """What the file recommends to draw by."""
+        told = {key: self._meta(f"{PREFIX}{key}") for key in (SEQUENCE, *KEYS)}
+        return {key: value for key, value in told.items() if value}
 
     def _quantization(self) -> str:
         ftype = self._meta("general.file_type")

@@ -376,6 +376,7 @@ class Server:
                 model.vocabulary.bos,
                 model.vocabulary.space_prefix(),
                 *identity.found(),
+                sampling=model.sampling(),
             )
         )
         return model

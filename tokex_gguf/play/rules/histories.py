@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from tokex_gguf.play.purposes import ForContinuation, ForSearch
 from tokex_gguf.play.requests import without
-from tokex_gguf.play.screens import PLAY, Constraining, Find, Input, Name, NewPrompt, Search, TypingScreen
+from tokex_gguf.play.screens import (
+    PLAY,
+    Constraining,
+    Find,
+    Input,
+    Name,
+    NewPrompt,
+    SamplerText,
+    Search,
+    TypingScreen,
+)
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
 
@@ -15,6 +25,7 @@ BRINGS_BACK: dict[type[TypingScreen], str] = {
     Name: "ctrl+s",
     Constraining: "C",
     NewPrompt: "n in the list of prompts",
+    SamplerText: "i in the sampler chain",
 }
 """The key that begins each screen for typing whose text is kept."""
 

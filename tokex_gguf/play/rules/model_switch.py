@@ -106,9 +106,13 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts and names of all prompts of another."""
+    """A game without tokens yet, with the texts and names of all prompts of another, and its samplers.
+
+    A bias does not come along: it is of tokens that are others there.
+    """
+    sampling = replace(game.sampling, chain=replace(game.sampling.chain, bias=()))
     if not game.prompts:
-        return Game(game.settings, carried=game.carried)
+        return Game(game.settings, sampling=sampling, carried=game.carried)
     told = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
     active = game.active
     for index, text, name in game.carried:
@@ -116,7 +120,7 @@ def _carried(game: Game) -> Game:
         active += index <= active
     others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(told) if index != active)
     text, name = told[active]
-    return Game(replace(game.settings, text=text, name=name, chat=""), carried=others)
+    return Game(replace(game.settings, text=text, name=name, chat=""), sampling=sampling, carried=others)
 
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:

@@ -1,0 +1,110 @@
+"""The sampler chain on the screen: its columns, what is off or left out, llama.cpp's faults, clicks."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.fake import Play
+from tests.ui.test_view import draw, sampled, text
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.answers import Answers
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import CREATIVE, DEFAULT, Chain, Kind, Sampler
+
+
+def line_of(play: Play, name: str, width: int = 130, height: int = 40) -> str:
+    """What the chain says on the line that begins so."""
+    found = [line for line in text(play, width, height).splitlines() if re.match(rf".{name}\b", line)]
+    assert len(found) == 1, found
+    return " ".join(found[0].split("│")[0].split())
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (99, 30), (100, 30), (130, 40), (200, 60)])
+def test_chain_and_table_are_both_in_sight(width: int, height: int) -> None:
+    drawn = text(sampled(), width, height)
+    assert " sampler " in drawn and "rank token" in drawn
+    assert "top-k" in drawn and re.search(r"│ +1 ␣", drawn)
+    rows = re.findall(r"│ +(\d+) ␣", drawn)
+    assert len(rows) >= 6, "at least its most likely rows"
+
+
+def test_one_line_looks_selected_and_it_is_the_chains() -> None:
+    for width, height in ((80, 24), (130, 40)):
+        (line,) = [line for line in draw(sampled(), width, height) if any("selected" in style for style, _ in line)]
+        assert "top-k" in "".join(part for _, part in line)
+
+
+def test_a_line_tells_what_its_sampler_did_here() -> None:
+    play = sampled()
+    assert re.fullmatch(r"top-k 40 24 100\.0% → 9\d\.\d% \d\.\d\d → \d\.\d\d", line_of(play, "top-k"))
+    assert re.fullmatch(r"temperature 0\.8 – \d+\.\d% \d\.\d\d → \d\.\d\d", line_of(play, "temperature"))
+    assert re.fullmatch(r"top-k 40 24 9\d\.\d% \d\.\d\d", line_of(play, "top-k", 80, 24))
+    assert line_of(play, "top-k", 60, 16) == "top-k 40 24"
+
+
+def test_what_does_nothing_is_dim_and_says_why() -> None:
+    play = sampled(DEFAULT.with_sampler(Sampler.of(Kind.MIROSTAT, 2)).with_sampler(Sampler.of(Kind.TOP_P).switched()))
+    assert line_of(play, "DRY") == "DRY 0 off" and line_of(play, "top-p") == "top-p 0.95 off"
+    assert line_of(play, "top-k") == "top-k 40 left out by mirostat"
+    assert line_of(play, "mirostat").startswith("mirostat 2 ")
+    styles = {part.split()[0]: style for line in draw(play) for style, part in line[1:2] if part.split()}
+    assert "class:dim" in styles["DRY"] and "class:dim" in styles["top-k"] and "class:dim" not in styles["mirostat"]
+
+
+def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
+    play = sampled(Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TYPICAL, 0.9))))
+    lens, view = play.session.lens, play.session.view
+    assert view and isinstance(lens, Sampled)
+    last = view.stages[-1]._replace(note="undefined here")
+    answers = Answers()
+    answers.attach(lens, play.session.game.prompt.tip, replace(view, stages=(*view.stages[:-1], last)))
+    play.session = replace(play.session, game=replace(play.session.game, answers=answers))
+    for width, height in ((130, 40), (80, 24), (60, 16)):
+        drawn = text(play, width, height)
+        assert "!typical" in drawn and "! typical: undefined here" in drawn and "!top-k" not in drawn
+
+
+def test_biased_tokens_and_a_long_value_have_room() -> None:
+    play = sampled(CREATIVE.biased(3, 1.0).biased(4, -math.inf)).press(Action.TOP)
+    assert line_of(play, "logit bias").startswith("logit bias 2 tok 1 100.0% → ")
+    assert "Biased tokens: + and - on a row" in text(play)
+    play = sampled().press(Typed("1000000"), Action.ENTER)
+    assert line_of(play, "top-k").startswith("top-k 1000000 –")
+
+
+@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24)])
+def test_a_click_selects_a_line_of_the_chain_and_none_of_the_table(width: int, height: int) -> None:
+    play, view = sampled(), View()
+    lines = ["".join(part for _, part in line) for line in view.screen(play.session, width, height)]
+    y = next(index for index, line in enumerate(lines) if line.startswith(" min-p"))
+    meant = view.hit(play.session, width, height, 3, y)
+    assert isinstance(meant, PointedAtRow)
+    play.press(meant)
+    assert "min-p" in next(
+        "".join(part for _, part in line)
+        for line in draw(play, width, height)
+        if any("selected" in style for style, _ in line)
+    )
+    assert view.hit(play.session, width, height, width - 5, y) is None
+    assert view.hit(play.session, width, height, 1, 1) == PointedAtToken(0)
+    rule = next(index for index, line in enumerate(lines) if line.startswith("──"))
+    assert view.hit(play.session, width, height, 3, rule) is None
+    assert view.hit(play.session, width, height, 3, rule + 1) is None, "the heading"
+
+
+def test_a_long_chain_shows_the_selected_line() -> None:
+    play = sampled()
+    for kind in Kind:
+        if play.session.game.sampling.chain.get(kind) is None:
+            chain = play.session.game.sampling.chain.with_sampler(Sampler.of(kind))
+            sampling = replace(play.session.game.sampling, chain=chain)
+            play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.press(Action.TOP)
+    for _ in range(24):
+        shown = [line for line in draw(play, 60, 16) if any("selected" in style for style, _ in line)]
+        assert len(shown) == 1
+        play.press(Action.DOWN)

@@ -1,0 +1,396 @@
+"""The sampler chain: its lines, their values, order and presets; chains of other programs, read and copied out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from tokex_gguf.play.messages import CopyOut, Outcome
+from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
+from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
+from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session
+from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw
+from tokex_gguf.values.model_sampling import chain_of_metadata
+from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
+from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
+from tokex_gguf.values.text_field import EMPTY
+from tokex_gguf.values.view import Stage
+
+FAR = 10
+"""Steps that one key can go at once."""
+LONGEST = 30
+"""Characters of a number: what is pasted may be longer."""
+KEPT = 9
+"""Chains of the player's own that stay among the presets."""
+OFFERED = "llama.cpp"
+"""The preset that an empty chain is offered."""
+
+
+class ChainLine(NamedTuple):
+    """A line of the chain."""
+
+    stage: str
+    """What cuts there, as `Sampled.stages` names it."""
+    kind: Kind | None = None
+    """The sampler; None: it is the constraint, or the tokens with a bias."""
+    parameter: int = 0
+    """Which of the sampler's parameters."""
+
+
+def lines(sampling: Sampling) -> list[ChainLine]:
+    """The lines of a chain, in the order in which they are applied: one for each parameter."""
+    constraint = [ChainLine(GRAMMAR)] if sampling.constraint else []
+    bias = [ChainLine(LOGIT_BIAS)] if sampling.chain.bias else []
+    samplers = [
+        ChainLine(one.row.title, one.kind, index) for one in sampling.chain.samplers for index in range(len(one.values))
+    ]
+    return [*constraint, *bias, *samplers]
+
+
+def length(session: Session) -> int:
+    """How many lines the chain has."""
+    return len(lines(session.game.sampling))
+
+
+def selected(session: Session) -> ChainLine | None:
+    """The selected line; None where there is none."""
+    screen = session.on(Samplers) or session.on(SamplerValue)
+    there = lines(session.game.sampling)
+    return there[min(screen.row, len(there) - 1)] if screen and there else None
+
+
+def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
+    """What each stage found and left in the shown table, by its name; empty until that is known."""
+    lens, node = session.lens, session.game.prompt.place.tip
+    screen = session.on(Samplers)
+    if session.view is None and screen and not isinstance(lens, Raw):
+        lens = screen.told
+    if isinstance(lens, Raw) or node.distribution is None or session.game.model is None:
+        return {}
+    view = session.game.answers.view(lens, node)
+    if view is None:
+        return {}
+    first = Stage(session.game.model.vocab_size, 1.0, node.distribution.entropy_bits)
+    return dict(zip(lens.stages, zip((first, *view.stages), view.stages, strict=False), strict=False))
+
+
+# --- the screen
+
+
+def open_chain(session: Session) -> Outcome:
+    """Shows the chain; selected is the first sampler that acts."""
+    return replace(session, screen=Samplers(row=_first(session.game.sampling), told=session.lens)), []
+
+
+def _first(sampling: Sampling) -> int:
+    """The line of the first sampler that acts."""
+    acting = {one.kind for one in sampling.chain.acting.samplers}
+    return next((index for index, line in enumerate(lines(sampling)) if line.kind in acting), 0)
+
+
+def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLine | None = None) -> Outcome:
+    """The session with another chain; a line that it still has stays selected."""
+    screen = session.on(Samplers)
+    told = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
+    keep = keep or selected(session)
+    sampling = replace(session.game.sampling, chain=chain)
+    there = lines(sampling)
+    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(sampling)
+    row = there.index(keep) if keep in there else row
+    session = replace(session, game=replace(session.game, sampling=sampling), notice=notice)
+    return session.turned(Samplers(row=row, told=told)), []
+
+
+def _row(session: Session) -> int:
+    screen = session.on(Samplers) or session.on(SamplerValue)
+    return screen.row if screen else 0
+
+
+def _or_play(session: Session, screen: Screen) -> Screen:
+    """A screen; where the engine is gone, which closes every list, none."""
+    return PLAY if session.game.engine is EngineStatus.DEAD else screen
+
+
+# --- values
+
+
+def no_value(session: Session) -> str:
+    """Why the selected line has no value that can be changed; empty where it has one."""
+    line = selected(session)
+    if line is None:
+        return f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
+    if line.stage == LOGIT_BIAS and line.kind is None:
+        return "biased tokens: + and - on a row of the table change them, Del takes all away"
+    return "" if line.kind else "the constraint comes before all samplers: C changes it, back at the table"
+
+
+def _parameter(session: Session) -> tuple[ChainLine, Sampler, Parameter]:
+    """The selected line, its sampler, and the parameter there."""
+    line = selected(session)
+    assert line is not None and line.kind is not None
+    sampler = session.game.sampling.chain.get(line.kind)
+    assert sampler is not None
+    return line, sampler, sampler.row.parameters[line.parameter]
+
+
+def change(steps: int) -> Callable[[Session], Outcome]:
+    """Changes the selected value by so many steps."""
+
+    def go(session: Session) -> Outcome:
+        if reason := no_value(session):
+            return replace(session, notice=reason), []
+        line, sampler, parameter = _parameter(session)
+        before = sampler.values[line.parameter]
+        value = parameter.step(before, steps)
+        if (value - before) * steps <= 0:
+            return replace(session, notice=_at_the_end(parameter, before, up=steps > 0)), []
+        return _set(session, sampler.with_value(line.parameter, value))
+
+    return go
+
+
+def _at_the_end(parameter: Parameter, value: float, *, up: bool) -> str:
+    end = parameter.most if up else parameter.least
+    if value == end:
+        return _range(parameter)
+    return f"the steps end here: type a number, {'up' if up else 'down'} to {parameter.text(end)}"
+
+
+def _range(parameter: Parameter) -> str:
+    return f"{parameter.flag} goes from {parameter.text(parameter.least)} to {parameter.text(parameter.most)}"
+
+
+def _set(session: Session, sampler: Sampler) -> Outcome:
+    """The chain with a sampler of another value; where it does nothing all the same, the player is told."""
+    told = "" if sampler.on else f"{sampler.row.title} is switched off: space switches it on"
+    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), told)
+
+
+def begin_number(session: Session) -> Outcome:
+    """Begins to type a value in place of the selected one; in an empty chain, takes what is offered."""
+    if selected(session) is None:
+        return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias), f"preset: {OFFERED}")
+    if reason := no_value(session):
+        return replace(session, notice=reason), []
+    line, sampler, parameter = _parameter(session)
+    typed = EMPTY.typed(parameter.text(sampler.values[line.parameter]))
+    return replace(session, screen=SamplerValue(row=_row(session), line=replace(typed, selected=True))), []
+
+
+def typed(session: Session, text: str) -> Outcome:
+    """A digit, which begins a number, or what is pasted: a number, or a chain of other programs."""
+    if not _begins_number(text):
+        return _read(session, text)
+    if reason := no_value(session):
+        return replace(session, notice=reason), []
+    return replace(session, screen=SamplerValue(row=_row(session), line=EMPTY.typed(text.strip()))), []
+
+
+def _begins_number(text: str) -> bool:
+    text = text.strip()
+    return text != "" and len(text) <= LONGEST and set(text) <= set("0123456789.-") and text != "--"
+
+
+def set_number(session: Session) -> Outcome:
+    """Sets the value that is typed."""
+    screen = session.on(SamplerValue)
+    assert screen is not None
+    text = screen.line.text.strip()[:LONGEST]
+    if not text or no_value(session):
+        return leave_number(session)
+    line, sampler, parameter = _parameter(session)
+    try:
+        value = parameter.parsed(text)
+    except ValueError as error:
+        return replace(session, notice=str(error)), []
+    session, effects = _set(session, sampler.with_value(line.parameter, value))
+    if value != float(text):  # llama.cpp takes it so
+        session = replace(session, notice=f"{_range(parameter)}: {text} is taken as {parameter.text(value)}")
+    return replace(session, screen=_or_play(session, session.screen)), effects
+
+
+def leave_number(session: Session) -> Outcome:
+    """Back to the chain; the value stays as it was."""
+    back = Samplers(row=_row(session), told=session.lens)
+    return replace(session, screen=_or_play(session, back)), []
+
+
+def told_of_value(session: Session) -> str:
+    """What the value that is typed may be."""
+    if no_value(session):
+        return ""
+    line, sampler, parameter = _parameter(session)
+    name = sampler.row.title if line.parameter == 0 else f"{sampler.row.title} {parameter.label}"
+    return f"{name}: {parameter.text(parameter.least)} to {parameter.text(parameter.most)} "
+
+
+# --- samplers
+
+
+def switch(session: Session) -> Outcome:
+    """Switches the selected sampler off, or on."""
+    if reason := no_value(session):
+        return replace(session, notice=reason), []
+    _, sampler, _ = _parameter(session)
+    sampler = sampler.switched()
+    told = _idle(sampler) if sampler.on else ""
+    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), told)
+
+
+def _idle(sampler: Sampler) -> str:
+    """That a sampler does nothing at its values, where that is so."""
+    first = sampler.row.parameters[0]
+    told = f"{sampler.row.title} does nothing at {first.text(sampler.values[0])}: ← and → change the value"
+    return "" if sampler.acts else told
+
+
+def move(step: int) -> Callable[[Session], Outcome]:
+    """Moves the selected sampler in the order."""
+
+    def go(session: Session) -> Outcome:
+        if reason := no_value(session):
+            return replace(session, notice=reason), []
+        chain = session.game.sampling.chain
+        line, sampler, _ = _parameter(session)
+        there = chain.samplers.index(sampler) + step
+        if not 0 <= there < len(chain.samplers):
+            return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} sampler"), []
+        for one in (sampler, chain.samplers[there]):
+            if one.row.chooses:
+                return replace(session, notice=f"{one.row.title} chooses the token itself: it stays last"), []
+        return _with_chain(session, chain.moved(sampler.kind, step), keep=line)
+
+    return go
+
+
+def remove(session: Session) -> Outcome:
+    """Removes the selected sampler; on the line of biased tokens, their bias."""
+    line, chain = selected(session), session.game.sampling.chain
+    if line is None or line.stage == GRAMMAR:
+        return replace(session, notice=no_value(session)), []
+    if line.kind is None:
+        return _with_chain(session, replace(chain, bias=()), "no token has a bias any more")
+    return _with_chain(session, chain.without(line.kind), f"{line.stage} is removed: a adds it again")
+
+
+def missing(session: Session) -> list[Kind]:
+    """The samplers that the chain lacks."""
+    return [kind for kind in KINDS if session.game.sampling.chain.get(kind) is None]
+
+
+def missing_length(session: Session) -> int:
+    """How many those are."""
+    return len(missing(session))
+
+
+def list_missing(session: Session) -> Outcome:
+    """Lists the samplers that the chain lacks."""
+    if not missing(session):
+        return replace(session, notice="the chain has all samplers"), []
+    return replace(session, screen=SamplersToAdd()), []
+
+
+def add(session: Session) -> Outcome:
+    """Adds the selected one, where llama.cpp's order has it, with llama.cpp's values."""
+    screen, kinds = session.on(SamplersToAdd), missing(session)
+    if screen is None or not kinds:
+        return leave_missing(session)
+    sampler = Sampler.of(kinds[min(screen.row, len(kinds) - 1)])
+    chain = session.game.sampling.chain.with_sampler(sampler)
+    return _with_chain(session, chain, _idle(sampler), ChainLine(sampler.row.title, sampler.kind))
+
+
+def leave_missing(session: Session) -> Outcome:
+    """Back to the chain; nothing is added."""
+    return open_chain(session)
+
+
+# --- presets
+
+
+def _unbiased(chain: Chain) -> Chain:
+    """What a preset is compared by: a bias is of single tokens, and stays with any of them."""
+    return replace(chain, bias=())
+
+
+def presets(game: Game) -> dict[str, Chain]:
+    """All presets by their names: those built in, the model's own, the configuration's, and the player's own."""
+    model = _unbiased(chain_of_metadata(game.model.sampling)) if game.model else NO_CHAIN
+    mine = game.sampling.own
+    named = [
+        *PRESETS.items(),
+        ("the model's own", model),
+        *((name, _unbiased(chain)) for name, chain in game.settings.presets),
+        *(("yours" if len(mine) == 1 else f"yours {number}", chain) for number, chain in enumerate(mine, 1)),
+    ]
+    found: dict[Chain, str] = {}
+    for name, chain in named:
+        found.setdefault(chain, name)  # the same once more would be the end of the way through them
+    return {name: chain for chain, name in found.items()}
+
+
+def _kept(sampling: Sampling, game: Game) -> Sampling:
+    """What is drawn by, with the chain among the presets: it can be left for another."""
+    chain = _unbiased(sampling.chain)
+    return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-KEPT:])
+
+
+def preset(session: Session) -> Outcome:
+    """To the next preset. A chain that is none becomes one, so that the keys lead back to it."""
+    sampling = _kept(session.game.sampling, session.game)
+    session = replace(session, game=replace(session.game, sampling=sampling))
+    there = list(presets(session.game).items())
+    present = [chain for _, chain in there].index(_unbiased(sampling.chain))
+    place = (present + 1) % len(there)
+    name, chain = there[place]
+    told = f"preset {place + 1} of {len(there)}: {name}"
+    return _with_chain(session, replace(chain, bias=sampling.chain.bias), told)
+
+
+# --- other programs
+
+
+def copy_out(session: Session) -> Outcome:
+    """Gives the chain to the clipboard as flags, and to a file as flags and as JSON."""
+    chain = session.game.sampling.chain
+    flags = flags_of(chain)
+    return replace(session, notice="copying"), [CopyOut(flags, f"{flags}\n\n{json_of(chain)}\n")]
+
+
+def read_in(session: Session) -> Outcome:
+    """Begins to type flags or JSON, with what was left the last time."""
+    before = history(session, SamplerText)
+    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    session = with_history(session, SamplerText, replace(before, unfinished=""))
+    return replace(session, screen=SamplerText(line=EMPTY.typed(before.unfinished)), notice=told), []
+
+
+def take_in(session: Session) -> Outcome:
+    """Reads what is typed."""
+    screen = session.on(SamplerText)
+    assert screen is not None
+    if not screen.line.text.strip():
+        return leave_text(session)
+    return _read(session, screen.line.text)
+
+
+def _read(session: Session, text: str) -> Outcome:
+    """A chain of other programs in place of this one, which stays among the presets. What is none can be edited."""
+    text = text.strip()
+    try:
+        chain = chain_of_json(text) if text.startswith("{") else chain_of_flags(text)
+    except ValueError as error:
+        screen = session.on(SamplerText) or SamplerText(line=EMPTY.typed(text))
+        return replace(session, screen=screen, notice=str(error)), []
+    session = used_up(session) if session.on(SamplerText) else session
+    sampling = _kept(session.game.sampling, session.game)
+    session = replace(session, game=replace(session.game, sampling=sampling))
+    chain = chain if chain.bias else replace(chain, bias=sampling.chain.bias)
+    session, effects = _with_chain(session, chain, "read; p leads back to the chain before")
+    return replace(session, screen=_or_play(session, session.screen)), effects
+
+
+def leave_text(session: Session) -> Outcome:
+    """Back to the chain; the text comes back the next time."""
+    kept = "the text is kept: i brings it back" if session.line.text else ""
+    session, effects = open_chain(put_aside(session))
+    return replace(session, screen=_or_play(session, session.screen), notice=kept), effects

@@ -1,0 +1,173 @@
+"""The sampler chain: a line for each parameter, with what the sampler made of the table beside it."""
+
+from collections.abc import Set
+
+from tokex_gguf.play.rules import chain as rules
+from tokex_gguf.play.rules.chain import ChainLine
+from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerValue
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.window import window
+from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.values.lens import LOGIT_BIAS
+from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
+from tokex_gguf.values.view import Stage
+
+BOTH = 64
+"""Cells from which mass and entropy have room for what was before; where there are fewer, for what is left alone."""
+LEFT = 43
+"""Cells from which they have any."""
+BELOW = 7
+"""Lines below the chain that tell of the selected one, where a quarter of the pane is as much."""
+
+
+HELP = 3
+"""Lines below the samplers to add, with a blank one: what the selected one does."""
+
+
+def _below(height: int) -> int:
+    """Lines that tell of the selected one, where the chain has so many with them."""
+    return min(BELOW, height // 4)
+
+
+def chain_entries(session: Session, height: int) -> range:
+    """The lines of the chain that are shown below its heading, in so many lines with that and what stands below."""
+    count = rules.length(session)
+    screen = session.on(Samplers) or session.on(SamplerValue)
+    row = min(screen.row, count - 1) if screen else 0
+    return window(row, count, height - 1 - _below(height)) if count else range(0)
+
+
+def chain_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The chain, and what there is to say of its selected line."""
+    there = rules.lines(session.game.sampling)
+    if not there:
+        return _offer(width)
+    did, selected = rules.what_it_did(session), rules.selected(session)
+    shown = [there[index] for index in chain_entries(session, height)]
+    chain = session.game.sampling.chain
+    acting = frozenset(one.kind for one in chain.acting.samplers)
+    lines = [_heading(width), *(_line(chain, acting, one, did, width, selected=one == selected) for one in shown)]
+    room = _below(height)
+    below = _about(session, selected, did, width) if selected else []
+    return [*lines, *([[], *below] if len(below) < room else below[:room])]
+
+
+def _offer(width: int) -> list[Line]:
+    """An empty chain, and how to fill it."""
+    told = [
+        "The chain is empty: tokens are drawn by the probabilities of the model.",
+        f"Enter puts llama.cpp's samplers here: {DEFAULT.short}.",
+        "a adds a single one, p goes through the presets, i reads flags or JSON of llama.cpp's programs.",
+    ]
+    return [line for text in told for line in [*_wrapped(text, "class:dim", width), []]]
+
+
+def _wrapped(text: str, style: str, width: int) -> list[Line]:
+    lines = wrap([text], width - 2).lines
+    return [[(style, " " + "".join(span.text for span in line.spans).strip())] for line in lines]
+
+
+def _name_width(width: int) -> int:
+    return 17 if width >= BOTH else 12
+
+
+def _heading(width: int) -> Line:
+    told = f" {pad('sampler', _name_width(width))} {'value':>7} {'cut':>8}"
+    if width >= BOTH:
+        told += f" {'mass':>15} {'entropy (bits)':>14}"
+    elif width >= LEFT:
+        told += f" {'mass':>6} {'bits':>5}"
+    return fit([("class:head", told)], width)
+
+
+def _line(
+    chain: Chain,
+    acting: Set[Kind],
+    line: ChainLine,
+    did: dict[str, tuple[Stage, Stage]],
+    width: int,
+    *,
+    selected: bool,
+) -> Line:
+    own = "class:selected" if selected else ""
+    names, made = _name_width(width), did.get(line.stage)
+    mark = "!" if made and made[1].note and line.parameter == 0 else " "
+    if line.kind is None:
+        value = f"{len(chain.bias)} tok" if line.stage == LOGIT_BIAS else ""
+        told = f"{pad(line.stage, names)} {value:>7}"
+        return fit([("", mark), (own, told), (own, _figures(made, width))], width, own)
+    sampler = chain.get(line.kind)
+    assert sampler is not None
+    parameter = sampler.row.parameters[line.parameter]
+    acts = line.kind in acting
+    style = own if acts else f"class:dim {own}".strip()
+    name = line.stage if line.parameter == 0 else f"  {parameter.label}"
+    parts: Line = [
+        ("class:notice", mark),
+        (style, f"{pad(name, names)} {clip(parameter.text(sampler.values[line.parameter]), 7):>7}"),
+    ]
+    if line.parameter == 0:
+        state = "" if acts else f" {_state(sampler, acting):>8}"
+        parts.append((style, state or _figures(made, width)))
+    return fit(parts, width, own)
+
+
+def _state(sampler: Sampler, acting: Set[Kind]) -> str:
+    """Why a sampler does nothing."""
+    if not sampler.acts:
+        return "off"
+    return f"left out by {'mirostat' if Kind.MIROSTAT in acting else 'another one'}"
+
+
+def _figures(made: tuple[Stage, Stage] | None, width: int) -> str:
+    """What a stage cut, and what that left of the mass and the entropy."""
+    if made is None:
+        return ""
+    before, after = made
+    cut = before.left - after.left
+    told = f" {f'{cut:,}' if cut else '–':>8}"
+    if width >= BOTH:
+        mass = f"{before.mass:.1%} → {after.mass:.1%}" if cut else f"{after.mass:.1%}"
+        bits = f"{before.entropy_bits:.2f} → {after.entropy_bits:.2f}"
+        told += f" {mass:>15} {bits:>14}"
+    elif width >= LEFT:
+        told += f" {after.mass:>6.1%} {after.entropy_bits:>5.2f}"
+    return told
+
+
+def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]], width: int) -> list[Line]:
+    """What llama.cpp does wrong here, what the selected sampler is for, and what its parameter may be."""
+    lines: list[Line] = []
+    for stage, (_, after) in did.items():
+        if after.note:
+            lines += _wrapped(f"! {stage}: {after.note}", "class:notice", width)
+    if line.kind is None:
+        what = rules.no_value(session)
+        return [*lines, *_wrapped(what[:1].upper() + what[1:] + ".", "class:dim", width)]
+    row = KINDS[line.kind]
+    parameter = row.parameters[line.parameter]
+    off = "" if parameter.off is None else f"; {parameter.text(parameter.off)} is off"
+    scope = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}{off}"
+    lines.append(fit([("class:key", f" {parameter.flag}"), ("class:dim", f"  {scope}")], width))
+    return [*lines, *_wrapped(row.help, "class:dim", width)]
+
+
+def missing_entries(session: Session, height: int) -> range:
+    """The samplers to add that are shown, as with `chain_entries`."""
+    kinds, screen = rules.missing(session), session.on(SamplersToAdd)
+    row = min(screen.row, len(kinds) - 1) if screen else 0
+    return window(row, len(kinds), height - 1 - HELP) if kinds else range(0)
+
+
+def missing_lines(session: Session, width: int, height: int) -> list[Line]:
+    """The samplers that the chain lacks, and what each does."""
+    kinds, screen = rules.missing(session), session.on(SamplersToAdd)
+    row = min(screen.row, len(kinds) - 1) if screen else 0
+    lines: list[Line] = [fit([("class:head", f" {pad('add', 12)} what it does")], width)]
+    for index in missing_entries(session, height):
+        style = "class:selected" if index == row else ""
+        about = KINDS[kinds[index]]
+        told: Line = [(style, f" {pad(about.title, 12)} "), (f"class:dim {style}".strip(), about.help)]
+        lines.append(fit(told, width, style))
+    return [*lines, *[[], *_wrapped(KINDS[kinds[row]].help, "", width)][: height - len(lines)]] if kinds else lines
