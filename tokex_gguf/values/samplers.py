@@ -34,8 +34,8 @@ class Parameter:
 
     label: str
     """As the screen calls it."""
-    flag: str
-    """Of llama.cpp's command line."""
+    flags: tuple[str, ...]
+    """Of llama.cpp's command line: the one to write, and its other names."""
     key: str
     """In the JSON of llama-server."""
     default: float
@@ -48,6 +48,8 @@ class Parameter:
     """The values that the keys go through, in order; the first and the last are `least` and `most`, or near them."""
     whole: bool = False
     """Whether it is a whole number."""
+    clamped: bool = False
+    """Whether llama.cpp takes a number beyond the range as the end of it."""
 
     def step(self, value: float, steps: int) -> float:
         """The value so many steps up or down; from between two steps, one goes to the nearer end of the gap.
@@ -64,17 +66,29 @@ class Parameter:
         """A value as it is shown and typed."""
         return f"{int(value)}" if self.whole else f"{value:g}"
 
-    def parsed(self, text: str) -> float:
-        """The value of a text. Raises ValueError, with what is allowed."""
+    @property
+    def flag(self) -> str:
+        """As llama.cpp's command line has it."""
+        return self.flags[0]
+
+    def parsed(self, text: str, name: str = "") -> float:
+        """The value of a text. Raises ValueError, with what is allowed. `name`: how it was called; else its flag.
+
+        >>> KINDS[Kind.TOP_K].parameters[0].parsed("-1")  # llama.cpp's other way to switch it off
+        0.0
+        """
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if self.whole and math.isfinite(value) and not value.is_integer():
             value = math.nan
+        if self.clamped:
+            value = max(self.least, min(self.most, value)) if math.isfinite(value) else value
         if not self.least <= value <= self.most:
             kind = "a whole number" if self.whole else "a number"
-            raise ValueError(f"{self.flag} takes {kind} from {self.text(self.least)} to {self.text(self.most)}")
+            allowed = f"{kind} from {self.text(self.least)} to {self.text(self.most)}"
+            raise ValueError(f"{name or self.flag} takes {allowed}, not {text.strip()[:40]!r}")
         return float(value)
 
 
@@ -99,6 +113,8 @@ class KindRow:
 
     title: str
     """As the screen calls it, and the row of a token that it cut."""
+    letter: str
+    """In `--sampler-seq`; empty where a parameter switches it on instead of its name in the order."""
     parameters: tuple[Parameter, ...]
     help: str
     """A sentence."""
@@ -108,32 +124,57 @@ class KindRow:
 
 def _parameter(
     label: str,
-    flag: str,
+    flags: str,
     key: str,
     default: float,
     steps: tuple[float, ...],
     off: float | None = None,
     *,
     whole: bool = False,
+    least: float | None = None,
     most: float | None = None,
+    clamped: bool = False,
 ) -> Parameter:
-    return Parameter(label, flag, key, default, off, steps[0], steps[-1] if most is None else most, steps, whole)
+    low, high = steps[0] if least is None else least, steps[-1] if most is None else most
+    return Parameter(label, tuple(flags.split()), key, default, off, low, high, steps, whole, clamped)
 
 
 KINDS: Mapping[Kind, KindRow] = MappingProxyType(
     {
         Kind.PENALTIES: KindRow(
             "penalties",
+            "e",
             (
-                _parameter("repeat", "--repeat-penalty", "repeat_penalty", 1.0, _spread((0.5, 2, 0.05)), 1.0, most=100),
+                _parameter(
+                    "repeat",
+                    "--repeat-penalty",
+                    "repeat_penalty",
+                    1.0,
+                    _spread((0.5, 2, 0.05)),
+                    1.0,
+                    least=0.01,
+                    most=100,
+                ),
                 _parameter("last n", "--repeat-last-n", "repeat_last_n", 64, _LAST, 0, whole=True, most=LARGE),
-                _parameter("frequency", "--frequency-penalty", "frequency_penalty", 0.0, _PENALTY, 0.0, most=100),
-                _parameter("presence", "--presence-penalty", "presence_penalty", 0.0, _PENALTY, 0.0, most=100),
+                _parameter(
+                    "frequency",
+                    "--frequency-penalty",
+                    "frequency_penalty",
+                    0.0,
+                    _PENALTY,
+                    0.0,
+                    least=-100,
+                    most=100,
+                ),
+                _parameter(
+                    "presence", "--presence-penalty", "presence_penalty", 0.0, _PENALTY, 0.0, least=-100, most=100
+                ),
             ),
             "Makes tokens that came lately less likely.",
         ),
         Kind.DRY: KindRow(
             "DRY",
+            "d",
             (
                 _parameter(
                     "multiplier", "--dry-multiplier", "dry_multiplier", 0.0, _spread((0, 5, 0.1)), 0.0, most=100
@@ -156,62 +197,137 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
         ),
         Kind.TOP_N_SIGMA: KindRow(
             "top-n-sigma",
-            (_parameter("n", "--top-n-sigma", "top_n_sigma", -1.0, (-1, *_spread((0.1, 5, 0.1))), -1.0, most=100),),
+            "s",
+            (
+                _parameter(
+                    "n",
+                    "--top-n-sigma --top-nsigma",
+                    "top_n_sigma",
+                    -1.0,
+                    (-1, *_spread((0.1, 5, 0.1))),
+                    -1.0,
+                    most=100,
+                    clamped=True,
+                ),
+            ),
             "Keeps logits at most n standard deviations below the highest.",
         ),
         Kind.TOP_K: KindRow(
             "top-k",
-            (_parameter("k", "--top-k", "top_k", 40, _COUNTS, 0, whole=True, most=LARGE),),
+            "k",
+            (_parameter("k", "--top-k", "top_k", 40, _COUNTS, 0, whole=True, most=LARGE, clamped=True),),
             "Keeps the k most likely tokens.",
         ),
         Kind.TYPICAL: KindRow(
             "typical",
-            (_parameter("p", "--typical", "typical_p", 1.0, _UNIT, 1.0),),
+            "y",
+            (_parameter("p", "--typical --typical-p", "typical_p", 1.0, _UNIT, 1.0, clamped=True),),
             "Keeps tokens whose surprisal is nearest to the entropy, until they have the mass p.",
         ),
         Kind.TOP_P: KindRow(
             "top-p",
-            (_parameter("p", "--top-p", "top_p", 0.95, _UNIT, 1.0),),
+            "p",
+            (_parameter("p", "--top-p", "top_p", 0.95, _UNIT, 1.0, clamped=True),),
             "Keeps the most likely tokens until they have the mass p.",
         ),
         Kind.MIN_P: KindRow(
             "min-p",
-            (_parameter("p", "--min-p", "min_p", 0.05, _UNIT, 0.0),),
+            "m",
+            (_parameter("p", "--min-p", "min_p", 0.05, _UNIT, 0.0, clamped=True),),
             "Keeps tokens with at least p times the probability of the most likely one.",
         ),
         Kind.XTC: KindRow(
             "XTC",
+            "x",
             (
-                _parameter("probability", "--xtc-probability", "xtc_probability", 0.0, _UNIT, 0.0),
-                _parameter("threshold", "--xtc-threshold", "xtc_threshold", 0.1, _spread((0, 0.55, 0.01)), most=1),
+                _parameter("probability", "--xtc-probability", "xtc_probability", 0.0, _UNIT, 0.0, clamped=True),
+                _parameter(
+                    "threshold",
+                    "--xtc-threshold",
+                    "xtc_threshold",
+                    0.1,
+                    _spread((0, 0.55, 0.01)),
+                    most=1,
+                    clamped=True,
+                ),
             ),
             "Removes the most likely tokens above a threshold but for the last of them, now and then.",
         ),
         Kind.TEMPERATURE: KindRow(
             "temperature",
+            "t",
             (
-                _parameter("T", "--temp", "temperature", 0.8, _spread((0, 2, 0.1), (2, 5, 0.5)), 1.0, most=1000),
-                _parameter("range", "--dynatemp-range", "dynatemp_range", 0.0, _spread((0, 2, 0.1)), 0.0, most=1000),
-                _parameter("exponent", "--dynatemp-exp", "dynatemp_exponent", 1.0, _spread((0.1, 5, 0.1)), most=1000),
+                _parameter(
+                    "T",
+                    "--temp --temperature",
+                    "temperature",
+                    0.8,
+                    _spread((0, 2, 0.1), (2, 5, 0.5)),
+                    1.0,
+                    most=1000,
+                    clamped=True,
+                ),
+                _parameter(
+                    "range",
+                    "--dynatemp-range",
+                    "dynatemp_range",
+                    0.0,
+                    _spread((0, 2, 0.1)),
+                    0.0,
+                    most=1000,
+                    clamped=True,
+                ),
+                _parameter(
+                    "exponent",
+                    "--dynatemp-exp",
+                    "dynatemp_exponent",
+                    1.0,
+                    _spread((0.1, 5, 0.1)),
+                    least=0,
+                    most=1000,
+                ),
             ),
             "Divides the logits: below 1 it sharpens, above 1 it flattens, 0 leaves the most likely token alone.",
         ),
         Kind.MIROSTAT: KindRow(
             "mirostat",
+            "",
             (
                 _parameter("version", "--mirostat", "mirostat", 0, (0, 1, 2), 0, whole=True),
-                _parameter("target entropy", "--mirostat-ent", "mirostat_tau", 5.0, _spread((0.5, 10, 0.5)), most=100),
-                _parameter("learning rate", "--mirostat-lr", "mirostat_eta", 0.1, _spread((0, 1, 0.05))),
+                _parameter(
+                    "target entropy",
+                    "--mirostat-ent",
+                    "mirostat_tau",
+                    5.0,
+                    _spread((0.5, 10, 0.5)),
+                    least=0,
+                    most=100,
+                ),
+                _parameter("learning rate", "--mirostat-lr", "mirostat_eta", 0.1, _spread((0, 1, 0.05)), most=100),
             ),
             "Keeps the surprisal near a target. llama.cpp leaves out all others but temperature and logit bias then.",
             chooses=True,
         ),
         Kind.ADAPTIVE_P: KindRow(
             "adaptive-p",
+            "a",
             (
-                _parameter("target", "--adaptive-target", "adaptive_target", -1.0, (-1, *_spread((0, 1, 0.05))), -1.0),
                 _parameter(
-                    "decay", "--adaptive-decay", "adaptive_decay", 0.9, _spread((0, 0.95, 0.05), (0.95, 0.99, 0.01))
+                    "target",
+                    "--adaptive-target",
+                    "adaptive_target",
+                    -1.0,
+                    (-1, *_spread((0, 1, 0.05))),
+                    -1.0,
+                    clamped=True,
+                ),
+                _parameter(
+                    "decay",
+                    "--adaptive-decay",
+                    "adaptive_decay",
+                    0.9,
+                    _spread((0, 0.95, 0.05), (0.95, 0.99, 0.01)),
+                    clamped=True,
                 ),
             ),
             "Prefers tokens whose probability is near a target that follows what was chosen.",
@@ -224,28 +340,26 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
 DEFAULT_ORDER = tuple(kind for kind, row in KINDS.items() if not row.chooses)
 """The order of `--samplers` where it is not given."""
 
-_ALIASES = {
-    "typical": Kind.TYPICAL,
-    "temp": Kind.TEMPERATURE,
-    "nucleus": Kind.TOP_P,
-    "top_nsigma": Kind.TOP_N_SIGMA,
-    "typical_p": Kind.TYPICAL,
-}
+_OTHER_NAMES = {"typ": Kind.TYPICAL, "temp": Kind.TEMPERATURE, "nucleus": Kind.TOP_P}
+_NAMES = {
+    name: kind
+    for kind, row in KINDS.items()
+    if row.letter
+    for name in (kind.value, kind.value.replace("_", "-"), kind.value.replace("_", ""))
+} | _OTHER_NAMES
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of a name, in any of the ways that llama.cpp takes it. Raises ValueError.
+    """The kind of a name, in any of the ways that `--samplers` takes it. Raises ValueError.
 
-    >>> kind_named("top-k").value, kind_named("typical").value
+    >>> kind_named("top-k").value, kind_named("typ").value
     ('top_k', 'typ_p')
     """
-    plain = name.strip().lower().replace("-", "_")
-    if plain in _ALIASES:
-        return _ALIASES[plain]
-    try:
-        return Kind(plain)
-    except ValueError:
-        raise ValueError(f"there is no sampler {name.strip()!r}: {'; '.join(Kind)}") from None
+    plain = name.strip().lower()
+    if plain not in _NAMES:
+        named = ", ".join(kind for kind, row in KINDS.items() if row.letter)
+        raise ValueError(f"there is no sampler {name.strip()[:40]!r}: there are {named}")
+    return _NAMES[plain]
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +458,8 @@ class Chain:
             samplers = [*(replace(one, values=(one.values[0], 0.0, 1.0)) for one in heat), last]
         samplers.sort(key=lambda one: one.row.chooses)  # the others keep their order
         dry = any(one.kind is Kind.DRY for one in samplers)
-        return Chain(tuple(samplers), tuple(sorted(self.bias)), self.breakers if dry else BREAKERS)
+        breakers = tuple(one for one in self.breakers if one) if dry else BREAKERS
+        return Chain(tuple(samplers), tuple(sorted(one for one in self.bias if one[1])), breakers)
 
     def get(self, kind: Kind) -> Sampler | None:
         """The sampler of a kind."""

@@ -1,0 +1,384 @@
+"""A sampler chain as llama.cpp's tools are told it: the flags of llama-server and llama-cli, and llama-server's JSON.
+
+What is read means what it means there: a value that is not given is llama.cpp's, and without an order
+the samplers stand in llama.cpp's. What is written names all that the chain does, so that llama.cpp does nothing
+else, whatever its defaults are. Pure.
+"""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.samplers import BREAKERS, DEFAULT_ORDER, KINDS, Chain, Kind, Parameter, Sampler, kind_named
+
+RANDOM = -1
+"""The seed that stands for a random one, as in llama.cpp."""
+TOKENS = 2**31 - 1
+"""No token has a larger number."""
+
+
+class Option(NamedTuple):
+    """A flag that a chain is told by."""
+
+    names: tuple[str, ...]
+    """The one to write first."""
+    value: str
+    """What it takes, as help calls it."""
+    help: str
+    repeats: bool = False
+    """Whether it may be given many times; of others the last one counts."""
+
+
+def _parameter_help(title: str, first: bool, about: str, one: Parameter) -> str:
+    off = "" if one.off is None or one.off == one.default else f", {one.text(one.off)} is off"
+    is_off = ", off" if one.off == one.default else ""
+    what = f"{title}: {one.label}" if title != one.label else title
+    sentence = f"; {about[0].lower()}{about[1:].rstrip('.')}" if first else ""
+    return f"{what} (default {one.text(one.default)}{is_off}{off}){sentence}"
+
+
+_ORDER = Option(
+    ("--samplers",), "NAMES", f"the samplers, in their order, with ; between (default {';'.join(DEFAULT_ORDER)})"
+)
+_SEQUENCE = Option(
+    ("--sampler-seq", "--sampling-seq"),
+    "LETTERS",
+    f"the same by letters (default {''.join(KINDS[kind].letter for kind in DEFAULT_ORDER)})",
+)
+_BREAKER = Option(
+    ("--dry-sequence-breaker",),
+    "TEXT",
+    "DRY: a text at which it looks no further back, in place of llama.cpp's; none for none at all; may be repeated",
+    repeats=True,
+)
+_BIAS = Option(
+    ("-l", "--logit-bias"),
+    "TOKEN(+/-)BIAS",
+    "add so much to the logit of the token with this number; -inf bans it; may be repeated",
+    repeats=True,
+)
+_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
+    {one.flag: one for row in KINDS.values() for one in row.parameters}
+)
+OPTIONS: tuple[Option, ...] = (
+    _ORDER,
+    _SEQUENCE,
+    *(
+        Option(one.flags, "N", _parameter_help(row.title, index == 0, row.help, one))
+        for row in KINDS.values()
+        for index, one in enumerate(row.parameters)
+    ),
+    _BREAKER,
+    _BIAS,
+)
+"""All flags of a chain. Those of the seed and of constraints are not the chain's."""
+_NAMED = {name: option for option in OPTIONS for name in option.names}
+_SEED = ("-s", "--seed")
+
+
+# --- reading
+
+
+def chain_of_flags(text: str) -> Chain:
+    """The chain that llama.cpp's tools make of these flags; a seed is no part of it. Raises ValueError.
+
+    >>> chain_of_flags("--samplers 'top_k;temperature' --top-k 5").samplers
+    (Sampler(kind=<Kind.TOP_K: 'top_k'>, values=(5.0,), on=True), \
+Sampler(kind=<Kind.TEMPERATURE: 'temperature'>, values=(0.8, 0.0, 1.0), on=True))
+    >>> chain_of_flags("--min-p 0").short
+    'top-k 40 · top-p 0.95 · T 0.8'
+    """
+    try:
+        words = shlex.split(re.sub(r"\\\r?\n", " ", text))
+    except ValueError as error:
+        raise ValueError(f"not a command line: {str(error).lower()}") from None
+    given: list[tuple[str, str]] = []
+    waiting = iter(words)
+    for word in waiting:
+        # As llama.cpp takes it: --top_k is --top-k.
+        name = word.replace("_", "-") if word.startswith("--") else word
+        if name not in _NAMED and name not in _SEED:
+            raise ValueError(f"{word[:40]}: no flag of a sampler")
+        if (value := next(waiting, None)) is None:
+            raise ValueError(f"{word} takes a value")
+        if name in _SEED:
+            seed_of(value)
+        else:
+            given.append((_NAMED[name].names[0], value))
+    return chain_of_options(given)
+
+
+def chain_of_options(given: Iterable[tuple[str, str]]) -> Chain:
+    """The chain that llama.cpp's tools make of flags, by their first names, and their values. Raises ValueError."""
+    order: Sequence[Kind] = DEFAULT_ORDER
+    values: dict[str, float] = {}
+    bias: list[tuple[int, float]] = []
+    breakers: tuple[str, ...] | None = None
+    for name, text in given:
+        if name == _ORDER.names[0]:
+            order = _order(name, text.split(";") if text else ())
+        elif name == _SEQUENCE.names[0]:
+            order = _sequence(name, text)
+        elif name == _BREAKER.names[0]:
+            breakers = () if text == "none" else (*(breakers or ()), _unescaped(name, text))
+        elif name == _BIAS.names[0]:
+            bias.append(_bias(name, text))
+        else:
+            values[_PARAMETERS[name].key] = _PARAMETERS[name].parsed(text)
+    return _chain(order, values, bias, BREAKERS if breakers is None else breakers)
+
+
+def chain_of_json(text: str) -> Chain:
+    """The chain that llama-server makes of a request's JSON; a seed is no part of it. Raises ValueError.
+
+    >>> chain_of_json('{"samplers": ["min_p"], "min_p": 0.1, "logit_bias": [[5, false]]}').short
+    '1 biased · min-p 0.1'
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f": {error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"not JSON{where}") from None
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    keys = {one.key: one for one in _PARAMETERS.values()}
+    order: Sequence[Kind] = DEFAULT_ORDER
+    values: dict[str, float] = {}
+    bias: list[tuple[int, float]] = []
+    breakers: tuple[str, ...] = BREAKERS
+    for key, value in document.items():
+        if value is None:
+            continue  # as if it were not there
+        if key in keys:
+            values[key] = keys[key].parsed(_told(key, value), key)
+        elif key == "samplers":
+            order = _sequence(key, value) if isinstance(value, str) else _order(key, _texts(key, value))
+        elif key == "dry_sequence_breakers":
+            breakers = tuple(_texts(key, value))
+            if not breakers:
+                raise ValueError(f'{key} is empty: [""] is for none')
+        elif key == "logit_bias":
+            bias = _biases(key, value)
+        elif key == "seed":
+            seed_of(_told(key, value), key)
+        else:
+            raise ValueError(f"{key[:40]}: no key of a sampler")
+    return _chain(order, values, bias, breakers)
+
+
+def seed_of(text: str, name: str = "--seed") -> int:
+    """A seed, 0 to `dice.MOST`, or RANDOM. Raises ValueError.
+
+    >>> seed_of("7"), seed_of("-1"), seed_of("4294967295")
+    (7, -1, -1)
+    """
+    if not re.fullmatch(r"-1|[0-9]{1,10}", text, re.ASCII) or int(text) > MOST:
+        raise ValueError(f"{name} takes a whole number from 0 to {MOST}, or {RANDOM} for a random one")
+    return RANDOM if int(text) == MOST else int(text)
+
+
+def _chain(
+    order: Sequence[Kind], values: Mapping[str, float], bias: Iterable[tuple[int, float]], breakers: Sequence[str]
+) -> Chain:
+    """The chain that llama.cpp makes of all that it was told."""
+
+    def made(kind: Kind) -> Sampler:
+        return Sampler(kind, tuple(values.get(one.key, float(one.default)) for one in KINDS[kind].parameters))
+
+    samplers = [made(kind) for kind in order]
+    if values.get("mirostat"):
+        # It has a temperature before it, whatever the order names.
+        samplers += [] if Kind.TEMPERATURE in order else [made(Kind.TEMPERATURE)]
+        samplers.append(made(Kind.MIROSTAT))
+    totals: dict[int, float] = {}
+    for token, amount in bias:  # more than one for a token are added up
+        totals[token] = totals.get(token, 0.0) + amount
+    added = tuple(sorted(one for one in totals.items() if one[1]))
+    return Chain(tuple(samplers), added, tuple(one for one in breakers if one))
+
+
+def _order(name: str, names: Sequence[str]) -> list[Kind]:
+    order: list[Kind] = []
+    for one in names:
+        try:
+            kind = kind_named(one)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        if kind in order:
+            raise ValueError(f"{name} has {kind} twice")
+        order.append(kind)
+    return order
+
+
+def _sequence(name: str, letters: str) -> list[Kind]:
+    kinds = {row.letter: kind for kind, row in KINDS.items() if row.letter}
+    if unknown := next((letter for letter in letters if letter not in kinds), None):
+        told = ", ".join(f"{letter} for {kind}" for letter, kind in kinds.items())
+        raise ValueError(f"{name}: there is no sampler {unknown!r}: there are {told}")
+    return _order(name, [kinds[letter] for letter in letters])
+
+
+def _bias(name: str, text: str) -> tuple[int, float]:
+    match = re.fullmatch(r"\s*([0-9]{1,10})\s*([+-])(.+)", text, re.ASCII)
+    try:
+        amount = float(match[3]) if match else math.nan
+    except ValueError:
+        amount = math.nan
+    if match is None or int(match[1]) > TOKENS or math.isnan(amount):
+        raise ValueError(f"{name} takes the number of a token, + or -, and a number or inf, not {text[:40]!r}")
+    return int(match[1]), _added(name, -amount if match[2] == "-" else amount)
+
+
+def _biases(name: str, value: object) -> list[tuple[int, float]]:
+    """A bias in the forms that llama-server takes: an object, or pairs; false bans a token."""
+    if isinstance(value, dict):
+        rows: list[list[object]] = [[key, amount] for key, amount in value.items()]
+    elif isinstance(value, list) and all(isinstance(row, list) and len(row) == 2 for row in value):
+        rows = value
+    else:
+        raise ValueError(f"{name} is not an object or a list of pairs")
+    bias: list[tuple[int, float]] = []
+    for token, amount in rows:
+        if isinstance(token, bool) or not re.fullmatch("[0-9]{1,10}", str(token)) or int(str(token)) > TOKENS:
+            raise ValueError(f"{name}: {str(token)[:40]!r} is not the number of a token")
+        if amount is False:
+            bias.append((int(str(token)), -math.inf))
+        elif isinstance(amount, int | float) and not isinstance(amount, bool):
+            bias.append((int(str(token)), _added(name, float(_told(name, amount)))))
+        else:
+            raise ValueError(f"{name}: what is added to token {token} is not a number or false")
+    return bias
+
+
+def _added(name: str, amount: float) -> float:
+    if math.isnan(amount) or amount == math.inf:
+        raise ValueError(f"{name}: only a number, or minus infinity, can be added to a logit")
+    return amount
+
+
+def _told(name: str, value: object) -> str:
+    """A number of JSON as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is not a number")
+    return str(value)
+
+
+def _texts(name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{name} is not a list of texts")
+    return value
+
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
+
+
+def _unescaped(name: str, text: str) -> str:
+    r"""A text with llama.cpp's escapes.
+
+    >>> _unescaped("", r"\t\x41\d")
+    '\tA\\d'
+    """
+
+    def one(match: re.Match[bytes]) -> bytes:
+        if len(match[1]) == 3:
+            return bytes([int(match[1][1:], 16)])
+        return _ESCAPES.get(match[1].decode("latin-1"), match[0].decode("latin-1")).encode("latin-1")
+
+    data = re.sub(rb"\\(x[0-9A-Fa-f]{2}|.)", one, text.encode(errors="surrogateescape"), flags=re.DOTALL)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: not UTF-8") from None
+
+
+# --- writing
+
+
+def flags_of(chain: Chain) -> str:
+    """Flags by which llama-server and llama-cli do what the chain does, and nothing else.
+
+    >>> flags_of(Chain((Sampler.of(Kind.MIN_P, 0.1), Sampler.of(Kind.TEMPERATURE, 0.7)), bias=((5, -math.inf),)))
+    '--samplers "min_p;temperature" --min-p 0.1 --temp 0.7 -l 5-inf'
+    >>> flags_of(Chain())
+    '--samplers ""'
+    """
+    samplers = _written(chain)
+    words = [_ORDER.names[0], _quoted(";".join(one.kind for one in samplers if one.row.letter))]
+    for one, value in _values(samplers):
+        if value != one.default or one.key in _BY_MODELS:
+            words += [one.flag, _number(value)]
+    acting = chain.acting
+    if acting.breakers != BREAKERS:
+        for breaker in acting.breakers or ("none",):
+            words += [_BREAKER.names[0], _quoted(_escaped(breaker) if acting.breakers else breaker)]
+    for token, amount in acting.bias:
+        words += [_BIAS.names[0], f"{token}{'-' if amount < 0 else '+'}{_number(abs(amount))}"]
+    return " ".join(words)
+
+
+def json_of(chain: Chain) -> str:
+    """The keys of a request by which llama-server does what the chain does, however it was started.
+
+    >>> json_of(Chain((Sampler.of(Kind.TOP_K, 5),), bias=((5, -math.inf), (7, 1.5))))
+    '{"samplers": ["top_k"], "top_k": 5, "mirostat": 0, "logit_bias": [[5, false], [7, 1.5]]}'
+    """
+    samplers, acting = _written(chain), chain.acting
+    document: dict[str, object] = {"samplers": [one.kind.value for one in samplers if one.row.letter]}
+    document |= {one.key: int(value) if value.is_integer() else value for one, value in _values(samplers)}
+    if any(one.kind is Kind.DRY for one in samplers):
+        document["dry_sequence_breakers"] = list(acting.breakers) or [""]
+    document.setdefault("mirostat", 0)
+    document["logit_bias"] = [[token, False if amount == -math.inf else amount] for token, amount in acting.bias]
+    return json.dumps(document, ensure_ascii=False)
+
+
+_BY_MODELS = {
+    "top_k",
+    "top_p",
+    "min_p",
+    "xtc_probability",
+    "xtc_threshold",
+    "temperature",
+    "repeat_last_n",
+    "repeat_penalty",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+}
+"""What the file of a model may set in place of llama.cpp's defaults, where no flag does."""
+
+
+def _written(chain: Chain) -> list[Sampler]:
+    """The samplers to tell of: those that act."""
+    samplers = list(chain.acting.samplers)
+    if samplers and samplers[-1].kind is Kind.MIROSTAT and len(samplers) == 1:
+        # llama.cpp has one before mirostat in any case: this one changes nothing.
+        samplers.insert(0, Sampler.of(Kind.TEMPERATURE, 1))
+    return samplers
+
+
+def _values(samplers: Iterable[Sampler]) -> Iterable[tuple[Parameter, float]]:
+    """All parameters of samplers, and their values."""
+    for sampler in samplers:
+        yield from zip(sampler.row.parameters, sampler.values, strict=True)
+
+
+def _number(value: float) -> str:
+    return f"{int(value)}" if value.is_integer() else repr(value)
+
+
+def _escaped(text: str) -> str:
+    """A breaker's text with llama.cpp's escapes."""
+    if text == "none":
+        return r"\x6eone"
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+
+
+def _quoted(word: str) -> str:
+    """A word as shells take it; in double quotes where all shells take them as they are."""
+    return f'"{word}"' if re.fullmatch("|[a-z_;]*;[a-z_;]*", word) else shlex.quote(word)
