@@ -257,8 +257,9 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             tip = session.game.root.descend(path)
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
+            begins = min(tip.depth, session.game.settings.begins)
             session = model_switch.settled(
-                replace(session, game=replace(session.game, prompts=(Prompt(tip, begins=tip.depth),), said=said))
+                replace(session, game=replace(session.game, prompts=(Prompt(tip, begins=begins),), said=said))
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
@@ -382,6 +383,8 @@ def _continued(session: Session, message: Continued) -> Outcome:
         judged = came[len(came) - len(message.verdicts) :]
         for one, verdict in zip(judged, message.verdicts, strict=True):
             session.game.answers.attach_verdict(played.lens, one, verdict)
+        for one, taken in zip(judged, message.taken, strict=False):  # where a table's end does not have it
+            one.attach_taken(taken)
     pending = session.game.pending
     asked = {**_from(session, message.request), message.request: replace(played, target=node)}
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
