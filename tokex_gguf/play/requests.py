@@ -127,9 +127,13 @@ def ask(session: Session) -> Outcome:
 
 
 def lens_for_verdicts(session: Session) -> Raw | Sampled:
-    """The lens through which verdicts are to come along with distributions: where what is kept does not give them."""
+    """The lens through which verdicts are to come along with distributions.
+
+    That is where what is kept does not give them, and where they are shown: what it leaves open would be decoded again.
+    """
     lens = session.lens
-    return RAW if isinstance(lens, Raw) or decidable(lens) else lens
+    told = decidable(lens) and session.layer not in LENS_LAYERS if isinstance(lens, Sampled) else True
+    return RAW if told else lens
 
 
 def look_through(session: Session) -> Outcome:
