@@ -34,7 +34,11 @@ def sampling_of(options: argparse.Namespace, before: Sampling | None) -> Samplin
             made = replace(made, chain=chain_of_options(options.sampling))
         except ValueError as error:
             raise Exit(str(error), USAGE) from None
-    return made if constraint is None else replace(made, constraint=constraint)
+    if constraint is None:
+        return made
+    if any("\ud800" <= char <= "\udfff" for char in constraint.text):
+        raise Exit(f"--{constraint.kind}: not UTF-8", USAGE)
+    return replace(made, constraint=constraint)
 
 
 def _constraint(options: argparse.Namespace) -> Constraint | None:

@@ -59,7 +59,7 @@ _BREAKER = Option(
 _BIAS = Option(
     ("-l", "--logit-bias"),
     "TOKEN+BIAS",
-    "add so much to the logit of a token, by its number: 15043+1, 15043-1, or 15043-inf, which bans it; may be repeated",
+    "add so much to a token's logit: 15043+1, 15043-1, or 15043-inf, which bans token 15043; may be repeated",
     repeats=True,
 )
 _PARAMETERS: Mapping[str, Parameter] = MappingProxyType(

@@ -16,7 +16,7 @@ from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, Name, TypingScreen
-from tokex_gguf.play.session import Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
+from tokex_gguf.play.session import ALL, Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
 
@@ -106,16 +106,21 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts of all prompts of another."""
+    """A game without tokens yet, with the texts of all prompts of another, and what they are drawn by."""
+    # A bias is of tokens, which mean nothing in another vocabulary.
+    sampling = replace(game.sampling, chain=replace(game.sampling.chain, bias=()))
     if not game.prompts:
-        return Game(game.settings, carried=game.carried)
+        return Game(game.settings, sampling=sampling, carried=game.carried)
     texts = [text_of(game, prompt.tip).decode("utf-8", "replace") for prompt in game.prompts]
     active = game.active
     for index, text in game.carried:
         texts.insert(index, text)
         active += index <= active
     others = tuple((index, text) for index, text in enumerate(texts) if index != active)
-    return Game(replace(game.settings, text=texts[active], chat=""), carried=others)
+    # What is all under the constraint stays so; the place inside a text is one of this model's tokens.
+    begins = 0 if game.prompt.begins == 0 else ALL
+    settings = replace(game.settings, text=texts[active], chat="", begins=begins)
+    return Game(settings, sampling=sampling, carried=others)
 
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
