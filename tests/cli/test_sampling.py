@@ -17,10 +17,13 @@ from tests.tiny_models import END
 from tokex_gguf.cli import main
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.sampling import sampling_of
+from tokex_gguf.engine.client import EngineClient
+from tokex_gguf.engine.protocol import Evaluate, Request
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.system.console import Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import DEFAULT, NO_CHAIN, Chain, Kind, Sampler
 
 TEXT = "once upon a time there was the cat"
@@ -247,6 +250,38 @@ def test_a_sample_ends_with_the_model_or_with_the_context(capsys: pytest.Capture
     full = drawn(capsys, *model, "-c", str(room), "--draw", "1", "-n", "-1", "--seed", "1", "-l", f"{end}-inf")
     assert not full[0]["finished"]
     assert len(told["tokens"]) + len(full[0]["tokens"]) == room
+
+
+def test_where_nothing_is_left_there_is_no_sample(capsys: pytest.CaptureFixture[str], model: list[str]) -> None:
+    size = played(capsys, *model)["model"]["vocab_size"]
+    banned = [word for token in range(size) for word in ("-l", f"{token}-inf")]
+    following = played(capsys, *model, "--samplers", "", *banned)["next"]
+    assert (following["kept"], following["kept_mass"]) == (0, 0)
+    assert {row["cut_by"] for row in following["candidates"]} == {"logit bias"}
+    (sample,) = drawn(capsys, *model, "--samplers", "", *banned, "--draw", "1", "--seed", "1")
+    assert sample == {"seed": 1, "text": "", "logprob": 0, "tokens": [], "finished": False}
+
+
+def test_the_constraint_goes_to_the_engine_from_its_start_on(
+    tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Request] = []
+    send = EngineClient.send
+
+    def noted(self: EngineClient, request: Request) -> None:
+        asked.append(request)
+        send(self, request)
+
+    monkeypatch.setattr(EngineClient, "send", noted)
+    arguments = ("--model", str(tiny["qwen2"]), "--prompt", TEXT, "--regex", "[a-z ]+", "--json")
+    limit = Constraint(ConstraintKind.REGEX, "[a-z ]+")
+    for more, start in (((), None), (("--constraint-start", "0"), 0), (("--constraint-start", "2"), 2)):
+        asked.clear()
+        main.main([*arguments, *more])
+        (evaluation,) = (one for one in asked if isinstance(one, Evaluate))
+        begins = len(evaluation.path) if start is None else start
+        assert evaluation.lens == Sampled(NO_CHAIN, limit, begins)
+    capsys.readouterr()
 
 
 def test_an_interruption_is_one_line_and_what_was_drawn_stands(model: list[str]) -> None:
