@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.messages import Message
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.model_ref import GgufFile
@@ -14,14 +14,25 @@ from tokex_gguf.values.model_ref import GgufFile
 TEXT = "once upon a time there was the cat and one answer"
 
 
+BY_THE_MODEL = Sampling()
+
+
 class Patient:
     """A player who waits for what the session has to become."""
 
-    def __init__(self, folder: Path, model: Path, text: str = TEXT, context: int = 0, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: Path,
+        text: str = TEXT,
+        context: int = 0,
+        sampling: Sampling = BY_THE_MODEL,
+        **settings: object,
+    ) -> None:
         values: dict[str, object] = {"lookahead": 2, **settings}
         how = Load("", context, threads=1)
         chosen = Settings(text, GgufFile(str(model)), how, **values)  # type: ignore[arg-type]
-        self.game = Runtime(Session(Game(chosen)), folder=folder)
+        self.game = Runtime(Session(Game(chosen, sampling=sampling)), folder=folder)
         self._news = threading.Event()
         self.game.notify = self._news.set
         self.game.start()

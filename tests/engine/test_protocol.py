@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
+    NOTHING_LEFT,
     Applied,
     Apply,
     Capability,
@@ -104,7 +105,9 @@ EXAMPLES: list[Message] = [
     Evaluate(8, [1, 2, 3], 1, 30, lens=LENS),
     Evaluated(10, 3, [ANSWER], [Taken(-1.5, 2)], {}, 0, 0.0, 2048, [Verdict(0.25, -1, 0.5)]),
     Continue(6, [1, 2], 30, LENS, 2**32 - 1),
-    Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7),
+    Continue(6, [1, 2], 1, LENS, 42, 128),
+    Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7, [Taken(-1.5, 2), Taken(-0.5, 1)]),
+    Continued(6, [], [], {}, 0.5, 4096, [], NOTHING_LEFT),
     Apply(9, [1, 2], LENS, [5, 7], 100),
     Applied(9, VIEW, {7: Piece(b"x")}, 1, 0.5),
     Roll(9, [1, 2], LENS, 42, 0, 100),

@@ -1,5 +1,6 @@
 """Another model in the app: the texts come along, what was played stays, loading can be broken off."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +28,13 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.screens import ListScreen
-from tokex_gguf.play.session import EngineStatus, Game
+from tokex_gguf.play.session import EngineStatus, Game, Sampling
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 
 HEADER = Header(
     version=3,
@@ -132,6 +135,18 @@ def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
     assert (play.session.game.active, len(paths(play))) == (1, 3)
     assert play.session.layer is layers.PROBABILITY and play.session.game.ready
     assert play.session.game.model == OTHER
+
+
+def test_the_samplers_come_along_without_what_is_said_of_tokens() -> None:
+    chain = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.MIN_P, 0.1).switched()), bias=((5, -math.inf),))
+    limit = Constraint(ConstraintKind.REGEX, "a")
+    play = started("hello", begins=0)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain, limit, 7)))
+    play.take(Action.MODELS)
+    play.take(ListedModels(ENTRIES))
+    game = chosen(play).session.game
+    assert game.sampling == Sampling(replace(chain, bias=()), limit, 7)
+    assert game.settings.begins == 0, "all of the text is under the constraint there, too"
 
 
 def _relisted(play: Play) -> Play:

@@ -27,16 +27,18 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.rules.tree import tree_lines
-from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Sampling, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, summary
 from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -193,6 +195,59 @@ def test_files_from_before_names_and_visits_were_kept_are_read() -> None:
     play.press(Action.POP, Action.POP, Action.TREE)
     tip = play.session.game.prompt.tip
     assert lines_of(play.session)[-1][1][: tip.depth] == tip.path(), "from now on visits count"
+
+
+CHAIN = Chain(
+    (Sampler.of(Kind.DRY, 0.8), Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 1 / 3).switched()),
+    ((5, -math.inf), (7, 0.1)),
+    ("\n", "\u00e4", ""),
+)
+SAMPLING = Sampling(CHAIN, Constraint(ConstraintKind.CHOICES, '["\u00e4", "b"]'), 2**32 - 1)
+
+
+def rolling(sampling: Sampling = SAMPLING) -> Play:
+    """A game in which a few tokens were drawn, some of them at one place."""
+    play = started("hello")
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.press(Action.ROLL, Action.ROLL, Action.POP, Action.ROLL, Action.COPY, Action.ROLL, Action.COPY, Action.REMOVE)
+    return play
+
+
+def test_the_chain_the_constraint_the_seed_and_the_draws_come_back() -> None:
+    before = rolling().session
+    after = resumed(before).session
+    assert after.game.sampling == before.game.sampling == SAMPLING
+    rolls = [
+        {(seed, tuple(node.path())): count for (seed, node), count in one.game.rolls.items()} for one in (before, after)
+    ]
+    assert rolls[0] == rolls[1] and sorted(rolls[0].values()) == [1, 1, 2]
+    assert [one.begins for one in after.game.prompts] == [one.begins for one in before.game.prompts] == [5, 5]
+    assert [one.begins for _, one in after.game.removed] == [5]
+    assert dump(after) == dump(before)
+
+
+def test_after_a_restart_the_same_tokens_are_drawn() -> None:
+    before = rolling(Sampling(Chain(CHAIN.samplers[1:2]), None, 7))
+    after = resumed(before.session)
+    for play in (before, after):
+        play.press(Action.ROLL, Action.POP, Action.ROLL, Action.ROLL)
+    assert before.session.game.prompt.tip.path() == after.session.game.prompt.tip.path()
+    assert before.session.game.drawn and after.session.game.drawn
+    assert before.session.game.drawn.draws == after.session.game.drawn.draws
+
+
+def test_files_from_before_samplers_were_kept_are_read() -> None:
+    body = body_of(dump(rolling().session))
+    for name in ("sampling", "rolls", "begins", "removed_begins"):
+        del body[name]
+    game = load(sealed(body), Settings("x", GgufFile("fake.gguf"))).game
+    assert game.sampling == Sampling() and game.rolls == {}
+    assert [one.begins for one in game.prompts] == [one.tip.given for one in game.prompts] == [5, 5]
+
+
+def test_a_layer_of_the_samplers_is_a_layer() -> None:
+    session = replace(rolling().session, layer=layers.REACHABLE)
+    assert load(dump(session), session.game.settings).layer is layers.REACHABLE
 
 
 def test_a_text_for_a_new_prompt_that_was_not_opened_comes_back() -> None:
@@ -609,6 +664,34 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(pruned=[10**6]), "pruned"),
         (lambda body: body.update(folded={}), "folded"),
         (lambda body: body.update(order="loud"), "order"),
+        (lambda body: body.update(begins=[0]), "begins"),
+        (lambda body: body["begins"].__setitem__(0, 10**6), "begins"),
+        (lambda body: body["removed_begins"].__setitem__(0, -1), "removed_begins"),
+        (lambda body: body.update(sampling=None), "sampling"),
+        (lambda body: body["sampling"].update(seed=2**32), "seed"),
+        (lambda body: body["sampling"].update(seed=1.0), "seed"),
+        (lambda body: body["sampling"].update(samplers=[["top_q", [1], True]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [1, 2], True]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [True], True]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [math.nan], True]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [1e10], True]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [1], 1]]), "samplers"),
+        (lambda body: body["sampling"].update(samplers=[["top_k", [1], True]] * 2), "samplers: one of them twice"),
+        (lambda body: body["sampling"].update(bias=[[5, math.inf]]), "bias"),
+        (lambda body: body["sampling"].update(bias=[[5, 0]]), "bias"),
+        (lambda body: body["sampling"].update(bias=[[5, 1], [5, 1]]), "bias"),
+        (lambda body: body["sampling"].update(bias=[[-5, 1]]), "bias"),
+        (lambda body: body["sampling"].pop("bias"), "bias"),
+        (lambda body: body["sampling"].update(breakers=[1]), "breakers"),
+        (lambda body: body["sampling"].update(breakers=["\ud800"]), "breakers"),
+        (lambda body: body["sampling"].update(constraint=["rhyme", "a"]), "constraint"),
+        (lambda body: body["sampling"].update(constraint=["regex", "\ud800"]), "constraint"),
+        (lambda body: body["sampling"].update(constraint="regex"), "constraint"),
+        (lambda body: body.update(rolls=[[7, 0, 1]]), "rolls"),
+        (lambda body: body.update(rolls=[[7, 1, 0]]), "rolls"),
+        (lambda body: body.update(rolls=[[-1, 1, 1]]), "rolls"),
+        (lambda body: body.update(rolls=[[7, 1, 1], [7, 1, 2]]), "rolls"),
+        (lambda body: body.update(rolls=[[7, 1]]), "rolls"),
         (column("seen", item(1, -1)), "seen"),
         (column("seen", lambda values: values.pop()), "seen"),
         (lambda body: body["nodes"].update(ids="!"), "ids"),
@@ -887,7 +970,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["file", "model", "context", "prompts", "active", "removed", "scores", "layer", "palette", "mouse"]
+FIELDS = ["sampling", "rolls", "begins", "removed_begins"]
+FIELDS += ["file", "model", "context", "prompts", "active", "removed", "scores", "layer", "palette", "mouse"]
 
 
 @given(st.sampled_from([*FIELDS, "nodes", "pieces"]), JSON, st.booleans())
@@ -897,7 +981,7 @@ def test_anything_as_a_field(name: str, value: object, inside: bool) -> None:
     if inside and isinstance(body[name], dict):
         body[name][next(iter(body[name]))] = value
     elif inside and isinstance(body[name], list):
-        body[name][0] = value
+        body[name][:1] = [value]
     else:
         body[name] = value
     only_bad_archives(sealed(body))

@@ -1,15 +1,20 @@
 """What stands on the command line, but for the commands that play nothing: `tables.py` has those."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from tokex_gguf import __version__, config
 from tokex_gguf.system.console import Parser
+from tokex_gguf.values.sampler_text import OPTIONS, seed_of
 from tokex_gguf.values.tokens import visible
 
 PROGRAM = "tokex-gguf"
+PREDICTED = 128
+"""Tokens of a sample at the most, where nothing else is asked for."""
 EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
 
 
@@ -25,6 +30,81 @@ def _cells(text: str) -> int:
         return 0 if text == "auto" else _count(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
+def _seed(text: str) -> int:
+    try:
+        return seed_of(text, "a seed")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _predicted(text: str) -> int:
+    """Tokens of a sample at the most; -1: no limit but the context."""
+    try:
+        return -1 if text == "-1" else _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or -1 for no limit") from None
+
+
+def _start(text: str) -> int:
+    """A number of tokens, which may be 0."""
+    return 0 if text == "0" else _count(text)
+
+
+class _Told(argparse.Action):
+    """Notes a sampler's flag, by its first name, and its value, in the order in which they come."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, repeats: bool, **options: Any) -> None:
+        super().__init__(option_strings, dest, **options)
+        self._repeats = repeats
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Raises argparse.ArgumentError."""
+        told: list[tuple[str, str]] = getattr(namespace, self.dest) or []
+        name = self.option_strings[0]
+        if not self._repeats and any(one == name for one, _ in told):
+            raise argparse.ArgumentError(self, "given twice")
+        setattr(namespace, self.dest, [*told, (name, str(values))])
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    """What the next token is drawn by."""
+    group = parser.add_argument_group(
+        "sampling",
+        "Named as llama.cpp's tools name them. With any of them, all others are llama.cpp's own; without one, nothing "
+        "is cut and nothing changed.",
+    )
+    for one in OPTIONS:
+        group.add_argument(
+            *one.names, metavar=one.value, dest="sampling", action=_Told, repeats=one.repeats, help=one.help
+        )
+    group.add_argument(
+        "-s", "--seed", metavar="N", type=_seed, help="the seed of all draws; -1, the default: a random one"
+    )
+    limits = parser.add_argument_group("constraint", "What the text may be from the prompt's end on.")
+    which = limits.add_mutually_exclusive_group()
+    which.add_argument("--regex", metavar="PATTERN", help="what a regular expression matches")
+    which.add_argument(
+        "--json-schema", "--json-schema-file", metavar="FILE", help="JSON of this schema; - for standard input"
+    )
+    which.add_argument(
+        "--grammar", "--grammar-file", metavar="FILE", help="what a GBNF grammar allows; - for standard input"
+    )
+    which.add_argument("--lark", metavar="FILE", help="what a Lark grammar allows; - for standard input")
+    which.add_argument("--choices", metavar="TEXTS", help="one of these texts, with commas between")
+    limits.add_argument(
+        "--constraint-start",
+        metavar="N",
+        type=_start,
+        help="tokens of the prompt before the constraint begins; 0 checks all of the prompt (default: all of them)",
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -91,6 +171,18 @@ def make_parser() -> argparse.ArgumentParser:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
     shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
+    shape.add_argument(
+        "--draw", metavar="N", type=_count, help="print N samples of how the text goes on, one JSON object a line"
+    )
+    parser.add_argument(
+        "-n",
+        "--predict",
+        "--n-predict",
+        metavar="N",
+        type=_predicted,
+        help=f"with --draw: tokens of a sample at the most (default {PREDICTED}); -1 for no limit",
+    )
+    _add_sampling(parser)
     parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
     parser.add_argument(
         "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and end"

@@ -37,7 +37,7 @@ def source(options: argparse.Namespace) -> str | None:
     if options.file is not None or options.input is not None:
         named: str = options.input if options.file is None else options.file
         return named
-    if options.prompt is None and options.resume is None and _piped():
+    if options.prompt is None and options.resume is None and "-" not in _limits(options) and _piped():
         return "-"
     return None
 
@@ -47,7 +47,8 @@ def starting_text(options: argparse.Namespace, example: str, *, screen: bool) ->
 
     `screen`: whether keys are needed as well.
     """
-    if screen and (sys.stdin is None or not sys.stdin.isatty()) and options.input != "-":
+    standard_input_read = "-" in (options.input, *_limits(options))
+    if screen and (sys.stdin is None or not sys.stdin.isatty()) and not standard_input_read:
         raise Exit(
             "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
             USAGE,
@@ -67,6 +68,34 @@ def starting_text(options: argparse.Namespace, example: str, *, screen: bool) ->
     if not text:
         raise Exit(f"{name}: empty; there must be some text to go on from", USAGE)
     return Given(text, tuple(notices))
+
+
+def _limits(options: argparse.Namespace) -> tuple[str | None, ...]:
+    """The files that constraints are read from."""
+    return options.json_schema, options.grammar, options.lark
+
+
+def limit(options: argparse.Namespace, flag: str, name: str) -> str:
+    """The text of a constraint's file, `-` for standard input. Raises Exit for what cannot be one."""
+    if name == "-" and options.input == "-":
+        raise Exit(f"{flag} -: standard input is the prompt already; --prompt gives one instead", USAGE)
+    try:
+        if name == "-":
+            data = _standard_input(waited_for=False)
+        elif Path(name).is_dir():
+            raise Exit(f"{flag} {name}: a folder; it takes a file", USAGE)
+        else:
+            with Path(name).open("rb") as file:
+                data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise Exit(f"{flag} {name}: larger than 16 MiB", USAGE)
+        return text_files.decode(data).text
+    except OSError as error:
+        raise Exit(f"{flag} {name}: cannot be read: {system_reason(error)}", USAGE) from None
+    except NotText as error:
+        raise Exit(f"{flag} {name}: {error}", USAGE) from None
+    except ValueError:
+        raise Exit(f"{flag} {name!r}: not a file name", USAGE) from None
 
 
 def _piped() -> bool:

@@ -21,15 +21,16 @@ from typing import NamedTuple
 
 from tokex_gguf import COMMANDS, __version__, config
 from tokex_gguf.cli import inputs
-from tokex_gguf.cli.arguments import make_parser
+from tokex_gguf.cli.arguments import PREDICTED, make_parser
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
+from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.backend import Connect
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.models.resolve import Resolved
-from tokex_gguf.play.session import Game, Palette, Session, Settings
+from tokex_gguf.play.session import ALL, Game, Palette, Sampling, Session, Settings
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
@@ -38,6 +39,7 @@ from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogForma
 from tokex_gguf.system.files import create_private, private_folder
 from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.sampler_text import chain_of_flags
@@ -160,10 +162,10 @@ def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -
     settings, _, found = _configuration(options)
     homeless = home.ensure()
     notices = [*found]
-    plain = options.plain or (not options.json and not sys.stdout.isatty())
-    screen = not plain and not options.json
+    screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw)
     if (options.resume is not None or options.session) and not screen:
-        raise Exit("--resume and --session need the screen: leave --plain and --json out, and do not redirect", USAGE)
+        needs = "--resume and --session need the screen: leave --plain, --json and --draw out, and do not redirect"
+        raise Exit(needs, USAGE)
     named = options.file is not None or options.input is not None
     options.input = inputs.source(options)
     options.unasked = options.input is not None and not named
@@ -188,6 +190,9 @@ def _begun(
     """Plays, or prints; returns the exit code."""
     if kept.session and options.chat:
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
+    if kept.session and options.constraint_start is not None:
+        raise Exit("--constraint-start is for a text that is given now: leave it out to go on with a session", USAGE)
+    sampling = sampling_of(options, kept.session.game.sampling if kept.session else None)
     text, about = settings.prompt.example_prompt, tuple[str, ...]()
     if kept.session is None:
         text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
@@ -237,6 +242,7 @@ def _begun(
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
         presets=tuple((name, chain_of_flags(flags)) for name, flags in settings.samplers.items()),
+        begins=ALL if options.constraint_start is None else options.constraint_start,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     if kept.session:
@@ -245,6 +251,9 @@ def _begun(
         session = resumed(kept.session, started, fit, kv)
     else:
         session = Session(Game(started), palette=palette)
+    session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
+    if not screen and options.draw is None:
+        session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
     session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -257,7 +266,7 @@ def _begun(
         # The engine loads its model while this process imports what the screen needs.
         game.start()
         said = [homeless, *notices] if homeless else notices
-        code = _play(game, settings.display.theme) if screen else _print(game, said, as_json=options.json)
+        code = _play(game, settings.display.theme) if screen else _print(game, said, options)
     finally:
         kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
     return code or (0 if kept_whole else FAILED)
@@ -289,6 +298,13 @@ def _leave(game: Runtime, patience: float) -> bool:
         case Lost(reason):
             say(f"what was played last is not saved: {reason}")
     return False
+
+
+def _on(game: Game, asked: Sampling, before: Session | None) -> Sampling:
+    """What a game is drawn by: what was asked for. Tokens of a session's model mean nothing to another one."""
+    if before is None or asked.chain != before.game.sampling.chain:
+        return asked
+    return replace(asked, chain=game.sampling.chain)
 
 
 class _Kept(NamedTuple):
@@ -412,27 +428,35 @@ def _chat(text: str) -> Conversation:
         raise Exit(f"--chat: {error}", USAGE) from None
 
 
-def _print(game: Runtime, notices: Sequence[str], *, as_json: bool) -> int:
-    from tokex_gguf.cli import report
+def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -> int:
+    from tokex_gguf.cli import draw, report
 
+    plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
     try:
         session = report.evaluate(game)
+        for notice in session.game.notices:
+            say(notice)
+        if options.draw is not None:
+            most = PREDICTED if options.predict is None else max(0, options.predict)
+            for sample in draw.samples(game, options.draw, most):
+                _put(dumps(sample, ascii_only=plain_ascii, indent=None))
+        elif options.json:
+            _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=plain_ascii))
+        else:
+            _put(report.as_text(session))
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
-    for notice in session.game.notices:
-        say(notice)
-    if as_json:
-        plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
-        text = dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=plain_ascii)
-    else:
-        text = report.as_text(session)
+    return 0
+
+
+def _put(text: str) -> None:
+    """Prints a text at once."""
     try:
-        print(text)
+        print(text, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise Exit(f"the output cannot be written: {error.strerror}", FAILED) from None
-    return 0
 
 
 def _play(game: Runtime, theme: str) -> int:

@@ -4,9 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.session import EngineStatus, Session, table
 from tokex_gguf.shell.runtime import Runtime
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.layers import LENS_LAYERS
+from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
+from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT, Verdict, View
 
 
 class EvaluationFailed(Exception):
@@ -18,8 +24,8 @@ class EvaluationFailed(Exception):
 
 
 def evaluate(game: Runtime) -> Session:
-    """Plays a started game until its first prompt is evaluated. Raises EvaluationFailed."""
-    while not game.session.game.ready:
+    """Plays a started game until its first prompt is evaluated, and seen through its lens. Raises EvaluationFailed."""
+    while not _complete(game.session):
         game.wait()
         session = game.session
         if game.quit:
@@ -27,8 +33,24 @@ def evaluate(game: Runtime) -> Session:
         if session.game.engine is EngineStatus.DEAD:
             raise EvaluationFailed(f"the engine stopped ({session.game.fault})", usage=False)
         if session.game.prompts and session.game.pending is None and not session.game.ready:
-            raise EvaluationFailed(session.notice, usage=session.game.full is not None)
+            limited = session.game.sampling.constraint is not None  # it may be what is wrong
+            raise EvaluationFailed(session.notice, usage=limited or session.game.full is not None)
+        if session.game.refused:
+            raise EvaluationFailed(session.notice, usage=session.game.sampling.constraint is not None)
     return game.session
+
+
+def _complete(session: Session) -> bool:
+    """Whether all is there that is told: what the model says, and what the lens makes of it."""
+    lens = session.lens
+    if not session.game.ready or isinstance(lens, Raw):
+        return session.game.ready
+    if not session.game.can(Capability.SAMPLERS):
+        raise EvaluationFailed("this engine has no samplers", usage=False)
+    judged = session.layer not in LENS_LAYERS
+    return session.view is not None and (
+        judged or session.game.answers.first_unjudged(lens, session.game.prompt.tip) is None
+    )
 
 
 def _number(value: float | None) -> float | None:
@@ -41,7 +63,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
 
     A token's `text` is its `bytes` as UTF-8; a part of a character shows as U+FFFD there.
     """
-    model, tip = session.game.model, session.game.prompt.tip
+    model, tip, lens, view = session.game.model, session.game.prompt.tip, session.lens, session.view
     assert model is not None and tip.distribution is not None
 
     def entropies(node: Any) -> dict[str, float | None]:
@@ -72,6 +94,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 "logprob": _number(taken.logprob) if taken else None,
                 "rank": taken.rank if taken else None,
                 **entropies(node.parent),
+                **_judged(session, node),
             }
         )
     return {
@@ -87,15 +110,76 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         "next": {
             **entropies(tip),
             "candidates": [
-                {"rank": c.rank, "id": c.token, **look(c.token), "prob": c.prob, "logprob": _number(c.logprob)}
-                for c in table(session, session.game.prompt)
+                {
+                    "rank": c.rank,
+                    "id": c.token,
+                    **look(c.token),
+                    "prob": c.prob,
+                    "logprob": _number(c.logprob),
+                    **({"final": final(view, c.token), "cut_by": cut(lens, view.verdicts[c.token])} if view else {}),
+                }
+                for c in _rows(session)
             ],
+            **(_kept(lens, view) if view else {}),
         },
         "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
         "assistant": assistant(session),
         "notices": [*notices, *([] if session.game.said is not None else [_UNKNOWN])],
     }
+
+
+def _rows(session: Session) -> list[Candidate]:
+    """The likeliest tokens by the model; then those of the likeliest that are left which are not among them."""
+    rows, view, tip = list(table(session, session.game.prompt)), session.view, session.game.prompt.tip
+    if view is None or tip.distribution is None:
+        return rows
+    there = {row.token for row in rows}
+    further = (token for token in view.likeliest[: session.game.settings.tokens_to_show] if token not in there)
+    told = ((token, view.others.get(token) or tip.child(token).taken) for token in further)
+    return [*rows, *(Candidate(taken.rank, token, taken.logprob) for token, taken in told if taken)]
+
+
+def cut(lens: Raw | Sampled, verdict: Verdict) -> str | None:
+    """The name of what cut a token; None where nothing did."""
+    return None if verdict.cut_by == KEPT or isinstance(lens, Raw) else lens.stages[verdict.cut_by]
+
+
+def final(view: View, token: int) -> float:
+    """The chance of a token to be drawn."""
+    return view.verdicts[token].final
+
+
+def _verdict(session: Session, node: Node) -> tuple[Sampled, Verdict | None] | None:
+    """What became of a token of the prompt; None without a chain and a constraint."""
+    lens = session.lens
+    return None if isinstance(lens, Raw) else (lens, session.game.answers.verdict(lens, node))
+
+
+def _judged(session: Session, node: Node) -> dict[str, Any]:
+    """What is told of a token of the prompt through a lens."""
+    seen = _verdict(session, node)
+    if seen is None:
+        return {}
+    lens, verdict = seen
+    told = {
+        "reachable": None if verdict is None else verdict.cut_by == KEPT,
+        "cut_by": None if verdict is None else cut(lens, verdict),
+    }
+    return {**told, "cost_bits": None if verdict is None else _cost(verdict)} if lens.constraint else told
+
+
+def _cost(verdict: Verdict) -> float | None:
+    """Bits that the constraint cost; None where it allows nothing."""
+    return max(0.0, -math.log2(verdict.legal_mass)) if verdict.legal_mass > 0 else None
+
+
+def _kept(lens: Raw | Sampled, view: View) -> dict[str, Any]:
+    """What is left of the distribution of the next token."""
+    told: dict[str, Any] = {"kept": view.left, "kept_mass": view.mass}
+    if isinstance(lens, Sampled) and lens.constraint:
+        told |= {"legal_mass": view.legal_mass, "standing": view.standing.value}
+    return told
 
 
 _UNKNOWN = "the model's chat template does not tell which tokens are the assistant's"
@@ -132,14 +216,20 @@ def as_text(session: Session) -> str:
     """The same as lines to read."""
     model, tip = session.game.model, session.game.prompt.tip
     assert model is not None and tip.distribution is not None
+    lens, view = session.lens, session.view
     lines = [f"model: {model.name} ({model.architecture}, {model.quantization})", ""]
-    lines.append(f"{'prob':>10} {'rank':>7} {'entropy':>8} {'id':>7}  token")
+    through = "" if isinstance(lens, Raw) else f"{'final':>10} {'cut by':<11} "
+    through += f"{'cost':>6} " if isinstance(lens, Sampled) and lens.constraint else ""
+    lines.append(f"{'prob':>10} {through}{'rank':>7} {'entropy':>8} {'id':>7}  token")
     for node in tip.nodes():
         taken, before = node.taken, node.parent.distribution if node.parent else None
         prob = probability(taken.prob) if taken else "–"
         rank = str(taken.rank) if taken else "–"
         entropy = f"{before.entropy_bits:.3f}" if before else "–"
-        lines.append(f"{prob:>10} {rank:>7} {entropy:>8} {node.token:>7}  {label(session.game.piece(node.token).data)}")
+        seen = _seen(session, node)
+        lines.append(
+            f"{prob:>10} {seen}{rank:>7} {entropy:>8} {node.token:>7}  {label(session.game.piece(node.token).data)}"
+        )
     lines += ["", f"tokens: {tip.depth}"]
     if tip.logprob is not None and tip.perplexity is not None:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")
@@ -149,10 +239,38 @@ def as_text(session: Session) -> str:
             lines.append(
                 f"assistant's turns: {turns['tokens']} tokens, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}"
             )
-    lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits"]
-    for row in table(session, session.game.prompt):
+    told = f"; {_left(lens, view, model.vocab_size)}" if view else ""
+    lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits{told}"]
+    for row in _rows(session):
+        seen = "" if view is None else _columns(lens, view.verdicts[row.token], cost="")
         lines.append(
-            f"{probability(row.prob):>10} {row.rank:>7} {'':>8} {row.token:>7}  "
+            f"{probability(row.prob):>10} {seen}{row.rank:>7} {'':>8} {row.token:>7}  "
             f"{label(session.game.piece(row.token).data)}"
         )
     return "\n".join(map(visible, lines))
+
+
+def _columns(lens: Raw | Sampled, verdict: Verdict | None, cost: str) -> str:
+    """The columns of what a lens made of a token."""
+    final = "–" if verdict is None or math.isnan(verdict.final) else probability(verdict.final)
+    name = "" if verdict is None else cut(lens, verdict) or ""
+    told = f"{cost:>6} " if isinstance(lens, Sampled) and lens.constraint else ""
+    return f"{final:>10} {name:<11} {told}"
+
+
+def _seen(session: Session, node: Node) -> str:
+    """The same of a token of the prompt; nothing without a chain and a constraint."""
+    seen = _verdict(session, node)
+    if seen is None:
+        return ""
+    lens, verdict = seen
+    cost = None if verdict is None else _cost(verdict)
+    return _columns(lens, verdict, "–" if cost is None else f"{cost:.2f}")
+
+
+def _left(lens: Raw | Sampled, view: View, size: int) -> str:
+    """What a lens leaves, in a line."""
+    told = f"{view.left} of {size} are left, with {view.mass:.1%} of the mass; entropy {view.entropy_bits:.3f} bits"
+    if isinstance(lens, Sampled) and lens.constraint:
+        told += f"; the constraint leaves {view.legal_mass:.1%}, and the text is {view.standing}"
+    return told

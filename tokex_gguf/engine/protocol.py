@@ -119,7 +119,7 @@ class Continue:
     """Go on from a path, again and again: by the most likely token, or by a draw from what a lens leaves.
 
     Answered by one Continued after the other, until the next token would end the
-    generation, the context is full (Failed), or another request ends it.
+    generation or is one more than wanted, nothing is left, the context is full (Failed), or another request ends it.
     """
 
     request: int
@@ -129,6 +129,8 @@ class Continue:
     lens: Raw | Sampled = RAW
     seed: int = 0
     """Of the draws; nothing is drawn through the raw lens."""
+    most: int = 0
+    """Tokens to go on by at the most: the last of them is the answer's `end`. 0: no limit but the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +343,10 @@ class LookaheadDone:
     pieces: dict[int, Piece]
 
 
+GOES_ON, NOTHING_LEFT = -1, -2
+"""In place of a token that is the last: there are more; the lens has left nothing to draw from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Continued:
     """The path is longer by some tokens; the distribution after each of them."""
@@ -354,8 +360,11 @@ class Continued:
     """KV cells there are now."""
     verdicts: list[Verdict] = field(default_factory=list)
     """What the lens made of the tokens, where one was asked for: of all, or of all but the first of them."""
-    end: int = -1
-    """The token that was drawn next and ends the generation, or would have; -1: it goes on."""
+    end: int = GOES_ON
+    """The token that was drawn next and is the last: it ends the generation, or no more were wanted. Or GOES_ON, or
+    NOTHING_LEFT."""
+    taken: list[Taken] = field(default_factory=list)
+    """What the model said of the tokens that have a verdict; with `end`, of that as well. None through the raw lens."""
 
 
 @dataclass(frozen=True, slots=True)

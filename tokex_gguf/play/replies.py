@@ -327,7 +327,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
 
 def _started(session: Session, tip: Node) -> Prompt:
     """The prompt of the starting text."""
-    return Prompt(tip, begins=tip.depth, name=session.game.settings.name)
+    settings = session.game.settings
+    return Prompt(tip, begins=min(tip.depth, settings.begins), name=settings.name)
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:
@@ -432,6 +433,8 @@ def _continued(session: Session, message: Continued) -> Outcome:
         judged = came[len(came) - len(message.verdicts) :]
         for one, verdict in zip(judged, message.verdicts, strict=True):
             session.game.answers.attach_verdict(played.lens, one, verdict)
+        for one, taken in zip(judged, message.taken, strict=False):  # where a table's end does not have it
+            one.attach_taken(taken)
     pending = session.game.pending
     asked = {**_from(session, message.request), message.request: replace(played, target=node)}
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))

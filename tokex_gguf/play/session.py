@@ -62,6 +62,8 @@ class EngineStatus(Enum):
 
 
 BY_DEFAULT = Load("", 0, 0)
+ALL = 2**31
+"""More tokens than any prompt has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Settings:
     """Whether the terminal's background is light."""
     colours: bool = True
     """Whether there may be any: NO_COLOR says no."""
+    begins: int = ALL
+    """Tokens of the starting prompt before those that count as written by the model: a constraint governs these."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
     presets: tuple[tuple[str, Chain], ...] = ()

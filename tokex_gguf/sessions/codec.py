@@ -9,6 +9,7 @@ and its tree only gains: what is gained meanwhile is in the result or not, never
 """
 
 import json
+import math
 import sys
 from array import array
 from base64 import b64decode, b64encode
@@ -19,13 +20,27 @@ from zlib import crc32
 
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.screens import Input, NewPrompt
-from tokex_gguf.play.session import Editing, EditState, Game, Palette, Prompt, Score, Session, Settings, text_of
+from tokex_gguf.play.session import (
+    Editing,
+    EditState,
+    Game,
+    Palette,
+    Prompt,
+    Sampling,
+    Score,
+    Session,
+    Settings,
+    text_of,
+)
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
-from tokex_gguf.values.layers import every_layer
+from tokex_gguf.values.layers import LENS_LAYERS, every_layer
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 
@@ -34,6 +49,8 @@ _LARGEST = 1 << 30
 _MANY = 1000
 """More prompts or scores than any session has."""
 _TOP = 2**31 - 1
+_HUGE = 1e9
+"""More than any parameter of a sampler, or bias, is."""
 _VISITED, _CHECKED = 1, 2
 _CONTROL, _ENDS = 1, 2
 _INTS = ("parent", "token", "differs", "taken_rank", "rows", "ids")
@@ -154,7 +171,8 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
 
 
 def _encode(game: Game) -> _Encoded:
-    nodes, packed, mentioned, tokens = _pack(game)
+    rolls = list(game.rolls.items())  # a copy, made at once: draws may be made meanwhile
+    nodes, packed, mentioned, tokens = _pack(game, {node for (_, node), _ in rolls})
     place = {node: index for index, node in enumerate(nodes)}
 
     def prompt(one: Prompt) -> list[int | None]:
@@ -171,6 +189,10 @@ def _encode(game: Game) -> _Encoded:
         "active": game.active,
         "removed": [[index, *prompt(one)] for index, one in game.removed],
         "scores": [[place[score.base], place[score.tip]] for score in game.scores],
+        "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
+        "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
+        "sampling": _sampling_told(game.sampling),
+        "rolls": [[seed, place[node], count] for (seed, node), count in rolls],
         "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
         "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
         "pruned": [place[node] for node in game.pruned],
@@ -185,6 +207,18 @@ def _encode(game: Game) -> _Encoded:
     text = json.dumps(document, separators=(",", ":")).encode()
     parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
     return _Encoded(b"".join(parts), tokens)
+
+
+def _sampling_told(sampling: Sampling) -> dict[str, object]:
+    """The chain with what is off in it, the constraint and the seed. JSON has no infinity: a banned token has null."""
+    chain, limit = sampling.chain, sampling.constraint
+    return {
+        "samplers": [[one.kind, list(one.values), one.on] for one in chain.samplers],
+        "bias": [[token, None if amount == -math.inf else amount] for token, amount in chain.bias],
+        "breakers": list(chain.breakers),
+        "constraint": None if limit is None else [limit.kind, limit.text],
+        "seed": sampling.seed,
+    }
 
 
 def _told(model: Loaded) -> dict[str, object]:
@@ -242,10 +276,13 @@ def _referred(game: Game) -> set[Node]:
     return {prompt.tip for prompt in prompts}.union(cursors, scored, game.said or (), game.pruned, game.folded)
 
 
-def _pack(game: Game) -> tuple[list[Node], dict[str, bytes], set[int], int]:
-    """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited."""
+def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes], set[int], int]:
+    """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited.
+
+    `drawn_at`: nodes to keep whatever they hold.
+    """
     nodes, parents = _walk(game.root)
-    referred = _referred(game)
+    referred = _referred(game) | drawn_at
     kept = [node in referred for node in nodes]
     kept[0] = True
     visited = [False] * len(nodes)
@@ -351,7 +388,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     return Session(
         game,
         order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
-        layer=_one_of(document, "layer", every_layer()),
+        layer=_one_of(document, "layer", every_layer() | {layer.name: layer for layer in LENS_LAYERS}),
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         begun=True,
         mouse=_value(document, "mouse", bool),
@@ -378,15 +415,20 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     model = None if told is None else _model(_value(document, "model", dict))
     pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
     nodes = _tree(_value(document, "nodes", dict), pieces)
-    prompts = _named(document, "names", [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)])
+    opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
+    prompts = _named(document, "names", _begun(document, "begins", opened))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     edited = _text(document, "edited")
     rows = _list(document, "removed", 6)
     places = [_number(row[0], "removed", 0, _MANY) for row in rows]
-    removed = _named(document, "removed_names", [_prompt(row[1:], nodes, pieces) for row in rows])
+    closed = _begun(document, "removed_begins", [_prompt(row[1:], nodes, pieces) for row in rows])
+    removed = _named(document, "removed_names", closed)
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
+        # Older files have neither of these two.
+        sampling=_sampling(_value(document, "sampling", dict)) if "sampling" in document else Sampling(),
+        rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {},
         settings=settings if settings.model.path else replace(settings, model=GgufFile(file, asked)),
         root=nodes[0],
         pieces=pieces,
@@ -609,6 +651,80 @@ def _prompt(row: list[object], nodes: list[Node], pieces: dict[int, Piece]) -> P
     if not all(token is None or token in pieces for token in tokens):
         raise BadArchive("prompts: a token without its piece")
     return Prompt(tip, tokens[0], tokens[1], cursor, tokens[2])
+
+
+def _begun(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[Prompt]:
+    """Prompts with where what the model wrote begins; in older files, that is what was chosen on the way there."""
+    values = table.get(name, [prompt.tip.given for prompt in prompts])
+    if type(values) is not list or len(values) != len(prompts):
+        raise BadArchive(f"{name}: not one for each prompt")
+    return [
+        replace(prompt, begins=_number(value, name, 0, prompt.tip.depth))
+        for prompt, value in zip(prompts, values, strict=True)
+    ]
+
+
+def _sampling(table: dict[str, object]) -> Sampling:
+    samplers = [_sampler(row) for row in _list(table, "samplers", 3)]
+    if len({one.kind for one in samplers}) != len(samplers):
+        raise BadArchive("samplers: one of them twice")
+    rows = _rows(table.get("bias"), "bias", 2)
+    bias = {
+        _number(token, "bias", 0, _TOP): -math.inf if amount is None else _real(amount, "bias")
+        for token, amount in rows
+    }
+    if len(bias) != len(rows) or 0 in bias.values():
+        raise BadArchive("bias: of one token twice, or of 0")
+    breakers = _value(table, "breakers", list)
+    if len(breakers) > _MANY:
+        raise BadArchive("breakers: too many")
+    texts = [_text({"breakers": text}, "breakers") for text in breakers]
+    chain = Chain(tuple(samplers), tuple(sorted(bias.items())), tuple(texts))
+    return Sampling(chain, _constraint(table), _number(table.get("seed"), "seed", 0, MOST))
+
+
+def _sampler(row: list[object]) -> Sampler:
+    kind = _one_of({"samplers": row[0]}, "samplers", {kind.value: kind for kind in Kind})
+    values, on = row[1], row[2]
+    if type(values) is not list or len(values) != len(KINDS[kind].parameters) or type(on) is not bool:
+        raise BadArchive("samplers: not kind, values, and whether it is on")
+    return Sampler(kind, tuple(_real(value, "samplers") for value in values), on)
+
+
+def _real(value: object, name: str) -> float:
+    """A number that llama.cpp can be given."""
+    if type(value) not in (int, float) or not -_HUGE <= value <= _HUGE:  # type: ignore[operator]
+        raise BadArchive(f"{name}: not a number from -{_HUGE:.0e} to {_HUGE:.0e}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _constraint(table: dict[str, object]) -> Constraint | None:
+    row = table.get("constraint")
+    if row is None:
+        return None
+    if type(row) is not list or len(row) != 2:
+        raise BadArchive("constraint: not kind and text")
+    kind = _one_of({"constraint": row[0]}, "constraint", {kind.value: kind for kind in ConstraintKind})
+    return Constraint(kind, _text({"constraint": row[1]}, "constraint"))
+
+
+def _rows(rows: object, name: str, width: int) -> list[list[object]]:
+    """A list of lists of `width` values each, however many they are."""
+    if type(rows) is not list or not all(type(row) is list and len(row) == width for row in rows):
+        raise BadArchive(f"{name}: not lists of {width} values")
+    return rows
+
+
+def _rolls(value: object, nodes: list[Node]) -> dict[tuple[int, Node], int]:
+    """How many draws were made by each seed after each path."""
+    rows = _rows(value, "rolls", 3)
+    made = {
+        (_number(seed, "rolls", 0, MOST), _place(place, "rolls", nodes)): _number(count, "rolls", 1, _TOP)
+        for seed, place, count in rows
+    }
+    if len(made) != len(rows):
+        raise BadArchive("rolls: one place and seed twice")
+    return made
 
 
 def _score(row: list[object], nodes: list[Node]) -> Score:

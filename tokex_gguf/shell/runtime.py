@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tokex_gguf.engine.backend import Connect, Engine
 from tokex_gguf.engine.client import local
-from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply
+from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
@@ -64,7 +64,7 @@ from tokex_gguf.play.messages import (
     Suspend,
     Unsaved,
 )
-from tokex_gguf.play.session import Score, Session
+from tokex_gguf.play.session import Sampling, Score, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
@@ -161,8 +161,8 @@ class Runtime:
         """What was played at the last move; None before there is anything to play."""
         self._changed = False
         """Whether anything was played, or named: else there is nothing to save."""
-        self._typed = session.unfinished, session.unopened
-        """Texts that wait to be gone on with since before the start."""
+        self._typed = self._beside_moves(session)
+        """What is kept though it is no move, as it was before the start."""
         self._autosave: Autosave | None = None
         self._opened: dict[str, Opened] = {}
         """Sessions that were read, and are played or given back next."""
@@ -228,17 +228,21 @@ class Runtime:
                 self._saver(self._slot).follow(self.session, self._moves)
 
     def _count(self) -> None:
-        """Counts a move, where this is one. Typed text is no move, and kept all the same."""
+        """Counts a move, where this is one. Typed text and samplers are no move, and kept all the same."""
         position = _position(self.session)
         if position is None:
             return
-        self._changed = self._changed or (self.session.unfinished, self.session.unopened) != self._typed
+        self._changed = self._changed or self._beside_moves(self.session) != self._typed
         if position == self._before:
             return
         if self._before is not None:
             self._moves += 1
             self._changed = True
         self._before = position
+
+    @staticmethod
+    def _beside_moves(session: Session) -> tuple[str, str, Sampling]:
+        return session.unfinished, session.unopened, session.game.sampling
 
     def _saver(self, slot: "Slot") -> "Autosave":
         if self._autosave is None:
@@ -269,6 +273,20 @@ class Runtime:
     def wait(self) -> None:
         """Waits for a message and takes it in."""
         self._hear(self._inbox.get())
+
+    def ask(self, request: Request) -> Iterator[Reply | EngineDied]:
+        """Asks the engine that is played with something that is no move; gives all that it says from then on.
+
+        The request's number must be none of the game's.
+        """
+        if engine := self._engines.get(self.session.game.address):
+            engine.send(request)
+        while True:
+            message = self._inbox.get()
+            self._hear(message)
+            inner = message.message if isinstance(message, _Of) else message
+            if isinstance(inner, Heard):
+                yield inner.reply
 
     def _hear(self, message: Message | _Of) -> None:
         if isinstance(message, _Of):
@@ -479,7 +497,7 @@ class Runtime:
         assert before is not None
         self._slot, self._moves, self._autosave = found.slot, found.moves, None
         self._before, self._changed = _position(self.session), False
-        self._typed = self.session.unfinished, self.session.unopened
+        self._typed = self._beside_moves(self.session)
         kv = self.session.game.settings.load.kv
         self._asked = replace(self._asked, load=replace(self._asked.load, kv=kv))
         log.info("goes on with the session %s", found.slot.name or found.named)

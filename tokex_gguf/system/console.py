@@ -39,9 +39,9 @@ def say(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def dumps(value: object, *, ascii_only: bool) -> str:
-    """JSON in which nothing is raw that a terminal would obey, or that cannot be encoded."""
-    text = json.dumps(value, ensure_ascii=ascii_only, indent=1)
+def dumps(value: object, *, ascii_only: bool, indent: int | None = 1) -> str:
+    """JSON in which nothing is raw that a terminal would obey, or that cannot be encoded; one line without `indent`."""
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     return _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 

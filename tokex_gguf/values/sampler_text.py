@@ -58,8 +58,8 @@ _BREAKER = Option(
 )
 _BIAS = Option(
     ("-l", "--logit-bias"),
-    "TOKEN(+/-)BIAS",
-    "add so much to the logit of the token with this number; -inf bans it; may be repeated",
+    "TOKEN+BIAS",
+    "add so much to a token's logit: 15043+1, 15043-1, or 15043-inf, which bans token 15043; may be repeated",
     repeats=True,
 )
 _PARAMETERS: Mapping[str, Parameter] = MappingProxyType(

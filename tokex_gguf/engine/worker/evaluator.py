@@ -269,17 +269,18 @@ class Evaluator:
         self._check(path)
         return self._lenses.forced(lens, path)
 
-    def play(self, path: list[int], lens: Sampled, seed: int) -> tuple[int, Verdict] | None:
+    def play(self, path: list[int], lens: Sampled, seed: int) -> "Played | None":
         """The token that is drawn after a path by a seed's first number there; None where nothing is left.
 
         Raises as `evaluate` does.
         """
-        seen, _, _ = self._see(path, lens)
+        seen, row, _ = self._see(path, lens)
         drawn = next(self._lenses.draws(seen, numbers(seed, path, 0, 1)), None)
         if drawn is None:
             return None
         self._lenses.chose(lens, path, seen, drawn.token)
-        return drawn.token, seen.verdict(drawn.token)
+        (taken,) = self.candidates(row, [drawn.token])
+        return Played(drawn.token, seen.verdict(drawn.token), taken)
 
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:
@@ -361,6 +362,14 @@ class Evaluator:
             if token is not None:
                 read.taken.append(logit_math.taken(row, log_sum, token))
         return read
+
+
+class Played(NamedTuple):
+    """A token that was drawn."""
+
+    token: int
+    verdict: Verdict
+    taken: Taken
 
 
 class _Read(NamedTuple):

@@ -18,6 +18,8 @@ from typing import BinaryIO, TypeAlias
 
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
 from tokex_gguf.engine.protocol import (
+    GOES_ON,
+    NOTHING_LEFT,
     Applied,
     Apply,
     Chat,
@@ -56,7 +58,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.confined_chat import render_confined
-from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator
+from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
 from tokex_gguf.engine.worker.spelling import difference
@@ -66,7 +68,6 @@ from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import Raw, as_sampled
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
-from tokex_gguf.values.view import Verdict
 
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
@@ -502,29 +503,32 @@ class Server:
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
-        path, told, end = request.path, 0.0, -1
+        path, told, end = request.path, 0.0, GOES_ON
         played: list[Chunk] = []
-        verdicts: dict[int, Verdict] = {}
+        drawn: dict[int, Played] = {}
+        """By their places, until they are told."""
         try:
             while not self._inbox.abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
                 if (now := time.monotonic()) - told > TOGETHER:
-                    self._continued(request, path, played, model, verdicts)
+                    self._continued(request, path, played, model, drawn)
                     told, played = now, []
                 if isinstance(request.lens, Raw):
                     following = chunk.distributions[0].most_likely
-                elif drawn := evaluator.play(path, request.lens, request.seed):
-                    following, verdicts[len(path)] = drawn
+                elif one := evaluator.play(path, request.lens, request.seed):
+                    following, drawn[len(path)] = one.token, one
                 else:
+                    end = NOTHING_LEFT
                     return
-                if model.vocabulary.piece(following).ends:
+                last = len(path) + 1 - len(request.path) == request.most
+                if last or model.vocabulary.piece(following).ends:
                     end = following
                     return
                 path = [*path, following]
         finally:
-            if played or end >= 0:
-                self._continued(request, path, played, model, verdicts, end)
+            if played or end != GOES_ON:
+                self._continued(request, path, played, model, drawn, end)
 
     def _continued(
         self,
@@ -532,18 +536,21 @@ class Server:
         path: list[int],
         played: list[Chunk],
         model: Llama,
-        verdicts: dict[int, Verdict],
-        end: int = -1,
+        drawn: dict[int, Played],
+        end: int = GOES_ON,
     ) -> None:
         """Tells of the tokens played since the last time; the path may be longer."""
         start = played[0].start if played else len(path)
         distributions = [chunk.distributions[0] for chunk in played]
         tokens = path[start : start + len(played)]
-        mentioned = {token for each in distributions for token in each.ids} | {*tokens, end} - {-1}
+        mentioned = {token for each in distributions for token in each.ids} | {*tokens, end} - {GOES_ON, NOTHING_LEFT}
         pieces = self._pieces(model.vocabulary, mentioned)
         seconds = sum(chunk.seconds for chunk in played)
-        said = [verdicts.pop(place) for place in range(start, start + len(played)) if place in verdicts]
-        self._send(Continued(request.request, tokens, distributions, pieces, seconds, model.cells, said, end))
+        told = [drawn.pop(place) for place in range(start, start + len(played)) if place in drawn]
+        verdicts = [one.verdict for one in told]
+        taken = [one.taken for one in (*told, *([drawn[len(path)]] if end >= 0 and len(path) in drawn else []))]
+        cells = model.cells
+        self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.

@@ -16,7 +16,18 @@ from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, Name, TypingScreen
-from tokex_gguf.play.session import Carried, Cost, Editing, EditState, EngineStatus, Game, Prompt, Session, text_of
+from tokex_gguf.play.session import (
+    ALL,
+    Carried,
+    Cost,
+    Editing,
+    EditState,
+    EngineStatus,
+    Game,
+    Prompt,
+    Session,
+    text_of,
+)
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
 
@@ -106,7 +117,7 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts and names of all prompts of another, and its samplers.
+    """A game without tokens yet, with the texts and names of all prompts of another, and what they are drawn by.
 
     A bias does not come along: it is of tokens that are others there.
     """
@@ -120,7 +131,10 @@ def _carried(game: Game) -> Game:
         active += index <= active
     others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(told) if index != active)
     text, name = told[active]
-    return Game(replace(game.settings, text=text, name=name, chat=""), sampling=sampling, carried=others)
+    # What is all under the constraint stays so; the place inside a text is one of this model's tokens.
+    begins = 0 if game.prompt.begins == 0 else ALL
+    settings = replace(game.settings, text=text, name=name, chat="", begins=begins)
+    return Game(settings, sampling=sampling, carried=others)
 
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:

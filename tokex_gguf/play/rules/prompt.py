@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Continue, Stop
+from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay, ForView
 from tokex_gguf.play.requests import ask, given_up, kept, request, send, without
@@ -156,10 +156,10 @@ def autoplay(session: Session) -> Outcome:
     return play_on(session) if session.game.ready else (session, [])
 
 
-def play_step(session: Session, node: Node, end: int = -1) -> Outcome:
+def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:
     """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow.
 
-    `end`: the token that was drawn next and ends the generation; -1: none was.
+    `end`: as `Continued` has it.
     """
     for played in node.nodes(session.game.prompt.tip.depth):
         played.play()
@@ -175,7 +175,9 @@ def _end_of_play(session: Session, end: int) -> str:
     tip = session.game.prompt.tip
     assert tip.distribution is not None
     assert session.game.model is not None
-    if end >= 0:
+    if end == NOTHING_LEFT:
+        return "nothing is left to draw from"
+    if end != GOES_ON:
         return f"the model ends here: {label(session.game.piece(end).data)} was drawn"
     piece = session.game.piece(tip.distribution.most_likely)
     if piece.ends and isinstance(session.lens, Raw):

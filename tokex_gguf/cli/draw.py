@@ -1,0 +1,64 @@
+"""Samples of how a text goes on, drawn as autoplay draws."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from tokex_gguf.cli.report import EvaluationFailed
+from tokex_gguf.engine.protocol import GOES_ON, Continue, Continued, EngineDied, Failed
+from tokex_gguf.shell.runtime import Runtime
+from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.lens import as_sampled
+
+_FIRST = 1_000_000_000
+"""The number of the first request: no game has made so many."""
+
+
+def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
+    """So many samples of how the prompt goes on, which is evaluated; docs/reference/json.md describes the fields.
+
+    Each has a seed of its own, one more than that of the one before; the first has the game's. `most`: tokens of each
+    at the most, the one that ends it included; 0: no limit but the context. Raises EvaluationFailed.
+    """
+    while game.session.game.asked:  # what is still to come would end a sample
+        game.wait()
+    for index in range(count):
+        yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % MOST, most)
+
+
+def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
+    session = game.session
+    path: list[int] = session.game.prompt.tip.path()
+    tokens: list[int] = []
+    taken: list[Taken] = []
+    # Without a chain the draw is from all of the model's distribution.
+    for reply in game.ask(Continue(number, path, 1, as_sampled(session.lens), seed, most)):
+        match reply:
+            case Continued(request=request) if request == number:
+                tokens += reply.tokens
+                taken += reply.taken
+                if reply.end >= 0:
+                    tokens.append(reply.end)
+                if reply.end != GOES_ON:
+                    break
+            case Failed(request=request) if request == number and reply.context is not None:
+                break  # the context's end
+            case Failed(request=request) if request in (number, None):
+                raise EvaluationFailed(reply.reason, usage=session.game.sampling.constraint is not None)
+            case EngineDied():
+                raise EvaluationFailed(f"the engine stopped ({reply.reason})", usage=False)
+            case _:
+                pass
+    drawn = tokens[1:]  # the first is the prompt's last one
+    pieces = [session.game.piece(token) for token in drawn]
+    finished = bool(pieces) and pieces[-1].ends
+    text = b"".join(piece.data for piece in (pieces[:-1] if finished else pieces))
+    logprob = math.fsum(one.logprob for one in taken)
+    return {
+        "seed": seed,
+        "text": text.decode("utf-8", "replace"),
+        "logprob": logprob if math.isfinite(logprob) else None,
+        "tokens": drawn,
+        "finished": finished,
+    }

@@ -1,0 +1,57 @@
+"""The sampler chain, the constraint and the seed of the command line."""
+
+import argparse
+import json
+import re
+import secrets
+from dataclasses import replace
+
+from tokex_gguf.cli import inputs
+from tokex_gguf.play.session import Sampling
+from tokex_gguf.system.console import USAGE, Exit
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.sampler_text import RANDOM, chain_of_options
+
+
+def sampling_of(options: argparse.Namespace, before: Sampling | None) -> Sampling:
+    """What was asked for, and else what a session had `before`. Raises Exit.
+
+    The seed of a new one is random, and shown, so that it can be given the next time.
+    """
+    constraint = _constraint(options)
+    if options.constraint_start is not None and constraint is None:
+        raise Exit(
+            "--constraint-start is for a constraint: --regex, --json-schema, --grammar, --lark, --choices", USAGE
+        )
+    if options.predict is not None and options.draw is None:
+        raise Exit("--predict is for --draw", USAGE)
+    made = Sampling(seed=secrets.randbelow(MOST)) if before is None else before
+    if options.seed is not None:
+        made = replace(made, seed=secrets.randbelow(MOST) if options.seed == RANDOM else options.seed)
+    if options.sampling:
+        try:
+            made = replace(made, chain=chain_of_options(options.sampling))
+        except ValueError as error:
+            raise Exit(str(error), USAGE) from None
+    if constraint is None:
+        return made
+    if any("\ud800" <= char <= "\udfff" for char in constraint.text):
+        raise Exit(f"--{constraint.kind}: not UTF-8", USAGE)
+    return replace(made, constraint=constraint)
+
+
+def _constraint(options: argparse.Namespace) -> Constraint | None:
+    if options.regex is not None:
+        return Constraint(ConstraintKind.REGEX, options.regex)
+    if options.choices is not None:
+        parts = re.findall(r"((?:\\[\\,]|[^,])*)(?:,|$)", options.choices)[: options.choices.count(",") + 1]
+        choices = [re.sub(r"\\([\\,])", r"\1", part) for part in parts]
+        return Constraint(ConstraintKind.CHOICES, json.dumps(choices, ensure_ascii=False))
+    files = {
+        ConstraintKind.JSON_SCHEMA: options.json_schema,
+        ConstraintKind.GRAMMAR: options.grammar,
+        ConstraintKind.LARK: options.lark,
+    }
+    given = ((kind, name) for kind, name in files.items() if name is not None)
+    return next((Constraint(kind, inputs.limit(options, f"--{kind}", name)) for kind, name in given), None)
