@@ -29,7 +29,7 @@ from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.models.resolve import Resolved
-from tokex_gguf.play.session import Game, Palette, Session, Settings
+from tokex_gguf.play.session import Game, Palette, Sampling, Session, Settings
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
@@ -244,7 +244,7 @@ def _begun(
 
         session = resumed(kept.session, started, fit, kv)
     else:
-        session = Session(Game(started), palette=palette)
+        session = _new(started, palette)
     session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -261,6 +261,11 @@ def _begun(
     finally:
         kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
     return code or (0 if kept_whole else FAILED)
+
+
+def _new(settings: Settings, palette: Palette) -> Session:
+    """A session that begins. Its draws are other ones than those of the last."""
+    return Session(Game(settings, sampling=Sampling(seed=int.from_bytes(os.urandom(4), "little"))), palette=palette)
 
 
 def _leave(game: Runtime, patience: float) -> bool:
