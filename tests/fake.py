@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
@@ -32,13 +33,15 @@ from tokex_gguf.engine.protocol import (
     Roll,
     Rolled,
     Search,
+    Spell,
+    Spelt,
     Tokenize,
     Tokenized,
 )
 from tokex_gguf.play import screens
-from tokex_gguf.play.messages import Begin, Effect, Heard, Message, Send
+from tokex_gguf.play.messages import Begin, Effect, Heard, Lit, Message, Send
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
@@ -46,7 +49,7 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.path_text import PathText
-from tokex_gguf.values.samplers import Kind
+from tokex_gguf.values.samplers import Chain, Kind
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
@@ -119,7 +122,7 @@ def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
 
 
 def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[int, int], list[Stage]]:
-    """Each token's chance, the stage that cut it, and the record of the stages: top-k, min-p and temperature alone."""
+    """Each token's chance, the stage that cut it, and the record of the stages: of top-k, min-p and temperature."""
     scores = dict(enumerate(logits(path)))
     alive, cut, stages = ranked(path), dict.fromkeys(scores, KEPT), []
     chain = lens.chain.samplers if isinstance(lens, Sampled) else ()
@@ -270,6 +273,9 @@ class Play:
             self.lookaheads += len(request.tokens)
             answers = [distribution([*request.path, token], request.top) for token in request.tokens]
             return LookaheadDone(request.request, request.tokens, answers, PIECES)
+        if isinstance(request, Spell):
+            spelled = {text.encode() for text in (request.text, f" {request.text}")}
+            return Spelt(request.request, [one for one, piece in PIECES.items() if piece.data in spelled], PIECES)
         if isinstance(request, Apply):
             return applied(request)
         if isinstance(request, Roll):
@@ -293,6 +299,14 @@ def started(text: str = "hello", **settings: object) -> Play:
     return Play(text, **settings).answer()
 
 
+def sampled(chain: Chain, text: str = "hello", seed: int = 1) -> Play:
+    """The same, seen through samplers."""
+    play = started(text)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain, None, seed)))
+    play.take(Lit(light=False))  # nothing of it is asked for before something happens
+    return play.answer()
+
+
 S = TypeVar("S", bound=Screen)
 
 
@@ -314,8 +328,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
     if kind is screens.Find:
         text = PathText.of(session.game.piece(token).data for token in tip.path())
         return screens.Find(tip=tip, text=text, origin=None, line=line)
-    if kind is screens.Name:
-        return screens.Name(line=line)
+    if kind in (screens.Name, screens.Ban, screens.Seed, screens.DrawCount):
+        return kind(line=line)
     if kind is screens.Tree:
         return screens.Tree(at=tip)
     if kind is screens.TreeSearch:

@@ -90,7 +90,7 @@ GREENS = theme.Scale(
 def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(layers.MORE_LAYERS, LENGTH.name, LENGTH)
     monkeypatch.setitem(theme.SCALES, LENGTH.name, GREENS)
-    play = started("hello").press(*[Action.MORE_LAYERS] * 5)
+    play = started("hello").press(*[Action.MORE_LAYERS] * 7)
     assert play.session.layer is LENGTH
     lines = View().screen(play.session, 100, 30)
     assert "length 0" in text_of(lines[-3]) and "10 bytes" in text_of(lines[-3])

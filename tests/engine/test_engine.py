@@ -478,3 +478,15 @@ def test_the_last_distribution_has_more_candidates(natalia: list[int], light_loa
     (few,) = [one for chunk in evaluator.evaluate(natalia, len(natalia) - 1, 30) for one in chunk.distributions]
     many = chunks[-1].distributions[-1]
     assert list(many.ids[:30]) == list(few.ids) and len(few) == 30
+
+
+def test_every_token_that_spells_a_text_is_found(load: Loader) -> None:
+    vocabulary = load().vocabulary
+    index = Index(vocabulary.size, lambda token: vocabulary.piece(token).data)
+    pieces = [vocabulary.piece(token).data for token in range(vocabulary.size)]
+    for text in ("the", "The", "a", "A", " the", "\n", "é", "Nat"):
+        spelled = {text.encode(), b" " + text.encode()}
+        wanted = [token for token, piece in enumerate(pieces) if piece in spelled]
+        assert index.spelling(text).tolist() == wanted, text
+    assert len(index.spelling("the")) == 2, "with and without a space before it, and no capitals"
+    assert index.spelling("no such token").tolist() == index.spelling("").tolist() == []

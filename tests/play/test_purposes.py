@@ -19,6 +19,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Typed
 from tokex_gguf.play.purposes import (
     ForAutoplay,
+    ForBan,
     ForCarried,
     ForCheck,
     ForConstraint,
@@ -161,6 +162,12 @@ def rolling() -> Play:
     return play
 
 
+def banning() -> Play:
+    play = started().press(Action.COMMANDS, Typed("ban"), Action.ENTER, Typed("a"))
+    play.take(Action.ENTER)
+    return play
+
+
 def constraining() -> Play:
     play = started().press(Action.CONSTRAINT)
     play.take(Typed("abc"))
@@ -192,6 +199,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     viewing: ForView,
     judging: ForVerdicts,
     rolling: ForRoll,
+    banning: ForBan,
     constraining: ForConstraint,
     forcing: ForForced,
 }

@@ -50,7 +50,7 @@ def test_a_mark_that_begins_a_fragment_belongs_to_the_cell_before() -> None:
 
 
 WIDTH = 14
-STYLES = Style.from_dict({"a": "bold", "b": "reverse #ff0000", "c": "bg:#00ff00"})
+STYLES = Style.from_dict({"a": "bold strike", "b": "reverse #ff0000", "c": "bg:#00ff00"})
 FRAMES = st.lists(st.lists(LINES, min_size=3, max_size=3), min_size=2, max_size=4)
 
 

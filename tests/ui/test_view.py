@@ -11,6 +11,7 @@ import pytest
 
 from tests import fake
 from tests.fake import Play, on, started
+from tests.fake import sampled as through
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
 from tokex_gguf.models import catalogue
@@ -148,6 +149,8 @@ def sessions() -> Play:
     return play.press(*[Action.DOWN] * 20)
 
 
+SAMPLERS = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.7)))
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -199,6 +202,17 @@ STATES: dict[str, Callable[[], Play]] = {
     "samplervalue": lambda: sampled().press(Typed("5"), Typed("0")),
     "samplertext": lambda: sampled().press(Action.READ_IN, Typed("--top-k 5")),
     "prompts that differ": lambda: many().press(Action.PROMPTS),
+    "through samplers": lambda: through(SAMPLERS).press(*[Action.DOWN] * 6),
+    "sorted by final": lambda: through(SAMPLERS).press(Action.ORDER, Action.DOWN, Action.UNLIKELIER, Action.UNLIKELIER),
+    "reachable": lambda: through(SAMPLERS, "hello " * 50).press(*[Action.MORE_LAYERS] * 5, Action.PREVIOUS_SURPRISAL),
+    "reachable without samplers": lambda: started().press(*[Action.MORE_LAYERS] * 5),
+    "cost without a constraint": lambda: through(SAMPLERS).press(*[Action.MORE_LAYERS] * 6),
+    "rolled": lambda: through(SAMPLERS).press(Action.ROLL),
+    "rolled without samplers": lambda: started().press(Action.ROLL),
+    "drawn many": lambda: through(SAMPLERS).press(Action.DRAW_MANY),
+    "ban": lambda: started().press(Action.COMMANDS, Typed("ban"), Action.ENTER, Typed("a")),
+    "seed": lambda: through(SAMPLERS).press(Action.COMMANDS, Typed("seed"), Action.ENTER),
+    "drawcount": lambda: started().press(Action.COMMANDS, Typed("draw"), Action.ENTER, Typed("1000")),
 }
 
 

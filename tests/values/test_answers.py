@@ -1,5 +1,6 @@
 """Answers through a lens: kept by lens and path, the first one stays, old lenses are forgotten."""
 
+import math
 from array import array
 
 from tokex_gguf.values.answers import LENSES, Answers
@@ -70,3 +71,19 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     other = tip.ancestor(50).child(9)
     other.attach_taken(Taken(-1.0, 2))
     assert answers.first_unjudged(lens, other) == 49
+
+
+def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
+    answers, lens = Answers(), lens_of(Chain(bias=((3, 1.0),)))
+    assert isinstance(lens, Sampled)
+    tip = Node(None, -1).descend(list(range(300)))
+    for node in tip.nodes(2):
+        answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.5))
+    assert answers.cost(lens, tip) is None, "one is not known"
+    answers.attach_verdict(lens, tip.ancestor(2), Verdict(0.5, KEPT, 0.25))
+    assert answers.cost(lens, tip) == 300.0
+    assert answers.cost(lens, tip.ancestor(50)) == 50.0
+    further = tip.child(7)
+    assert answers.cost(lens, further) is None
+    answers.attach_verdict(lens, further, Verdict(0.5, KEPT, 0.0))
+    assert answers.cost(lens, further) == math.inf

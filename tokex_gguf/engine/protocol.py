@@ -200,6 +200,14 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """Find all tokens that spell a text, letter by letter, also with one space before it. Answered by Spelt."""
+
+    request: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Compare a path with what the tokenizer makes of its text. Answered by Checked."""
 
@@ -225,6 +233,7 @@ Request: TypeAlias = (
     | Constrain
     | Force
     | Search
+    | Spell
     | Check
     | Stop
     | Ping
@@ -248,7 +257,7 @@ class Capability(StrEnum):
     EXACT_RANKS = "exact ranks"
     """So are ranks."""
     VOCABULARY_SEARCH = "vocabulary search"
-    """It answers Search."""
+    """It answers Search and Spell."""
     SAMPLERS = "samplers"
     """It answers Apply and Roll."""
     CONSTRAINTS = "constraints"
@@ -425,6 +434,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Spelt:
+    """The tokens that spell a text."""
+
+    request: int
+    tokens: list[int]
+    pieces: dict[int, Piece]
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """Where a path leaves what the tokenizer makes of its text."""
 
@@ -469,6 +487,7 @@ Reply: TypeAlias = (
     | Constrained
     | Forced
     | Found
+    | Spelt
     | Checked
     | Pong
     | Failed

@@ -71,6 +71,17 @@ class Action(Enum):
     """Copy the chain for other programs."""
     READ_IN = auto()
     """Read a chain of other programs."""
+    DRAW = auto()
+    """Draw as often as is typed."""
+    SEED = auto()
+    LIKELIER = auto()
+    """Add to the selected token's logit."""
+    UNLIKELIER = auto()
+    BAN = auto()
+    """Ban what spells a text."""
+    UNBAN = auto()
+    ORDER = auto()
+    """Sort the table by what the samplers leave."""
     UNDO = auto()
     REDO = auto()
     FIND = auto()

@@ -10,6 +10,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
 from tokex_gguf.play.rules import (
+    bias,
     chain,
     command_line,
     constraint,
@@ -60,6 +61,18 @@ def _cannot_draw(session: Session) -> str:
 
 def _cannot_constrain(session: Session) -> str:
     return unread(session) or constraint.cannot_constrain(session)
+
+
+def _cannot_bias(session: Session) -> str:
+    return _at_first_token(session) or bias.cannot_sample(session)
+
+
+def _cannot_sample(session: Session) -> str:
+    return unread(session) or bias.cannot_sample(session)
+
+
+def _cannot_ban(session: Session) -> str:
+    return unread(session) or bias.cannot_ban(session)
 
 
 def _no_samplers(session: Session) -> str:
@@ -261,7 +274,7 @@ _PLAYING: tuple[Command, ...] = (
         (" ",),
         "Tokens",
         "play",
-        "Append the most likely token again and again, until space or another key, or the model's end.",
+        "Append the most likely token, through samplers a drawn one, again and again, until space or another key.",
         footer=45,
         now=_inside(0, ""),
     ),
@@ -312,6 +325,61 @@ _PLAYING: tuple[Command, ...] = (
         disabled=_cannot_constrain,
     ),
     Command(
+        Action.DRAW,
+        dice.draw,
+        (),
+        "Sampling",
+        "draw",
+        "Draw as often as you type, without moving, and count what comes.",
+        disabled=_cannot_draw,
+    ),
+    Command(
+        Action.SEED,
+        dice.seed,
+        (),
+        "Sampling",
+        "seed",
+        "Set the seed of the draws: the same seed, samplers and path draw the same again.",
+        disabled=_cannot_sample,
+    ),
+    Command(
+        Action.LIKELIER,
+        bias.step(1),
+        ("+",),
+        "Sampling",
+        "bias",
+        "Make the selected token likelier: add to its logit, step by step. It lifts a ban as well.",
+        disabled=_cannot_bias,
+    ),
+    Command(
+        Action.UNLIKELIER,
+        bias.step(-1),
+        ("-",),
+        "Sampling",
+        "bias",
+        "Make the selected token less likely, step by step; the last step bans it.",
+        disabled=_cannot_bias,
+    ),
+    Command(
+        Action.BAN,
+        bias.ban,
+        (),
+        "Sampling",
+        "ban",
+        "Ban a text: every token that spells it, also with a space before it.",
+        disabled=_cannot_ban,
+    ),
+    Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=_cannot_sample),
+    Command(
+        Action.ORDER,
+        bias.order,
+        ("O",),
+        "Sampling",
+        "order",
+        "Sort the table by what the samplers leave, and by the model's own probabilities again.",
+        disabled=_cannot_sample,
+    ),
+    Command(
         Action.UNDO,
         undo.undo,
         ("u",),
@@ -352,20 +420,20 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.NEXT_SURPRISAL,
-        cursor.jump(SURPRISAL, 1, lambda session: session.game.settings.surprise),
+        cursor.jump_by_layer(1),
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal: one of the tenth that the model expected least.",
+        "Look at the next token of high surprisal (highest tenth); in a layer of samplers, that was cut or costly.",
         footer=67,
     ),
     Command(
         Action.PREVIOUS_SURPRISAL,
-        cursor.jump(SURPRISAL, -1, lambda session: session.game.settings.surprise),
+        cursor.jump_by_layer(-1),
         ("N",),
         "Look back",
         "jump",
-        "Look at the previous token of high surprisal.",
+        "Look at the previous token of high surprisal, or that was cut, or of high cost.",
     ),
     Command(
         Action.NEXT_ENTROPY,
@@ -722,6 +790,32 @@ _NAMING: tuple[Command, ...] = (
     ),
     *_ERASING,
     *_LEAVING,
+)
+
+_BANNING: tuple[Command, ...] = (
+    Command(Action.ENTER, bias.enter, ("enter",), "Ban", "ban", "Ban the tokens that spell the text.", footer=90),
+    *_ERASING,
+    *_leaving(bias.close, "Go back; nothing is banned."),
+)
+
+_SEEDING: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        dice.enter_seed,
+        ("enter",),
+        "Seed",
+        "set",
+        "Draw by this seed from now on; by a new one where the line is empty.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(dice.close, "Go back; the seed stays as it was."),
+)
+
+_DRAWING: tuple[Command, ...] = (
+    Command(Action.ENTER, dice.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
+    *_ERASING,
+    *_leaving(dice.close, "Go back; nothing is drawn."),
 )
 
 _TREE: tuple[Command, ...] = (
@@ -1168,6 +1262,20 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
     ("to 0.2", "What a bar of full length stands for, where that is not 1."),
     ("ranks 1–30: 94 %", "The probability of all rows down to the last one in sight."),
+    (
+        "raw, final",
+        "What the model says, and the chance to be drawn that the samplers leave. ↓ is by what it is sorted.",
+    ),
+    ("a row struck through", "This token cannot be drawn. What cut it stands in place of its chance."),
+    ("+2, banned", "Behind a token: what is added to its logit."),
+    ("12 survive", "So many tokens can be drawn, and so much of the probability is theirs together."),
+    ("sharpens: 2 → 1 bits", "What temperature does to what is left; above 1 it flattens."),
+    ("drawn", "How often each token came in the draws that were counted."),
+    (
+        "93 % match",
+        "The share of the draws that lie where the probabilities put them, and what chance alone would give.",
+    ),
+    ("│72─●─│96─│", "The bar of the chances, the most likely token first. ● is the number drawn."),
     ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
     ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
     ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
@@ -1244,6 +1352,9 @@ SCREENS: dict[type[Screen], ScreenRow] = {
         typed=text_entry.typed,
     ),
     screens.Name: ScreenRow("Naming the session (`ctrl+s`)", _NAMING, typed=text_entry.typed),
+    screens.Ban: ScreenRow("Banning a text (`:ban`)", _BANNING, typed=text_entry.typed),
+    screens.Seed: ScreenRow("Setting the seed (`:seed`)", _SEEDING, typed=text_entry.typed),
+    screens.DrawCount: ScreenRow("Drawing many times (`:draw`)", _DRAWING, typed=text_entry.typed),
     screens.Tree: ScreenRow(
         "The tree (`t`)",
         _TREE,
@@ -1355,7 +1466,14 @@ def keys_of(command: Command) -> str:
 
     >>> keys_of(_GO)
     '1…9'
+
+    One without keys is typed:
+
+    >>> keys_of(next(command for command in _PLAYING if command.action is Action.SEED))
+    ':seed'
     """
+    if not command.keys:
+        return f":{command.name}"
     if len(command.keys) > 3:
         return f"{shown(command.keys[0])}…{shown(command.keys[-1])}"
     return " ".join(map(shown, command.keys))
@@ -1387,7 +1505,7 @@ def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozen
     for command in SCREENS[kind].commands:
         if command.action not in only:
             continue
-        keys = [keys_of(command)] if len(command.keys) > 3 else map(shown, command.keys)
+        keys = map(shown, command.keys) if 0 < len(command.keys) <= 3 else [keys_of(command)]
         rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {command.help} |")
     return "\n".join(rows)
 

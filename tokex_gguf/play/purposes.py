@@ -64,6 +64,13 @@ class ForSearch(_Awaited):
 
 
 @dataclass(frozen=True, slots=True)
+class ForBan(_Awaited):
+    """The tokens that spell a text, to be banned."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForEvaluation:
     """The distributions at consecutive positions of a path."""
 
@@ -175,4 +182,4 @@ Decoded: TypeAlias = Computed | ForLookahead | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""
-Purpose: TypeAlias = Tokens | ForSearch | Decoded | ForView | ForRoll | ForConstraint | ForForced | ForCheck
+Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | ForView | ForRoll | ForConstraint | ForForced | ForCheck

@@ -20,6 +20,7 @@ from tokex_gguf.engine.protocol import (
     Pong,
     Reply,
     Rolled,
+    Spelt,
     Tokenized,
 )
 from tokex_gguf.play.messages import (
@@ -29,6 +30,7 @@ from tokex_gguf.play.messages import (
     Downloaded,
     Downloading,
     EditFailed,
+    Effect,
     Heard,
     InternalError,
     Listed,
@@ -57,6 +59,7 @@ from tokex_gguf.play.purposes import (
     Computed,
     Decoded,
     ForAutoplay,
+    ForBan,
     ForCarried,
     ForCheck,
     ForConstraint,
@@ -74,7 +77,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import constraint, dice, downloads, model_switch, sessions, text_entry, view_options
+from tokex_gguf.play.rules import bias, constraint, dice, downloads, model_switch, sessions, text_entry, view_options
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -174,6 +177,8 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _forced(session, message)
         case Found():
             return _found(session, message)
+        case Spelt():
+            return _spelt(session, message)
         case Checked():
             return _checked(session, message)
         case Failed():
@@ -210,6 +215,17 @@ def _found(session: Session, message: Found) -> Outcome:
             raise WrongReply
 
 
+def _spelt(session: Session, message: Spelt) -> Outcome:
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForBan(text=text):
+            return bias.banned(answered(session, message.request), text, message.tokens)
+        case _:
+            raise WrongReply
+
+
 def _applied(session: Session, message: Applied) -> Outcome:
     session.game.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
@@ -217,7 +233,7 @@ def _applied(session: Session, message: Applied) -> Outcome:
             return session, []
         case ForView(node=node, lens=lens):
             session.game.answers.attach(lens, node, message.view)
-            return answered(session, message.request), []
+            return _append_ahead(answered(session, message.request))
         case _:
             raise WrongReply
 
@@ -319,7 +335,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
             raise WrongReply
-        case ForVerdicts() | ForView() | ForRoll() | ForConstraint() | ForForced():
+        case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced():
             raise WrongReply
         case _:
             assert_never(purpose)
@@ -381,7 +397,14 @@ def _go_on(session: Session) -> Outcome:
     if session.game.ready and session.game.autoplay:
         session, more = play_on(session)
         return session, [*effects, *more]
-    while session.game.ready and session.game.ahead:
+    session, more = _append_ahead(session)
+    return session, [*effects, *more]
+
+
+def _append_ahead(session: Session) -> Outcome:
+    """Appends what → was pressed for before the table was there."""
+    effects: list[Effect] = []
+    while session.game.ready and session.game.ahead and not session.order_awaited:
         if not isinstance(session.screen, Play) or session.game.prompt.cursor is not None:
             # Who searches, types or looks back by now is no longer where → was pressed.
             return replace(session, game=replace(session.game, ahead=0)), effects
@@ -489,6 +512,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return model_switch.dropped(told, message.reason)
         case ForSearch():
             return text_entry.not_found(told, message.reason), []
+        case ForBan():
+            return told, []
         case ForEvaluation() | ForAutoplay():
             return _not_evaluated(session, purpose, message)
         case _:

@@ -202,6 +202,8 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     prompt = session.game.prompt
     rows = table(session, prompt)
+    if not rows:  # in what order is not known yet
+        return session, []
     chosen = rows[selected_row(session, prompt)].token
     likely = [row.token for row in rows[:budget]]
     # Where a token ends the generation nobody goes on, unless it is chosen.

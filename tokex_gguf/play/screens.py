@@ -92,6 +92,24 @@ class Name(TypingScreen):
     __slots__ = ()
 
 
+class Ban(TypingScreen):
+    """A text is typed whose tokens are to be banned."""
+
+    __slots__ = ()
+
+
+class Seed(TypingScreen):
+    """The seed of the draws is typed."""
+
+    __slots__ = ()
+
+
+class DrawCount(TypingScreen):
+    """How often to draw is typed."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree(Screen):
     """All paths that were visited."""

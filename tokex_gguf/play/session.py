@@ -6,22 +6,24 @@ is shared between one value and the next.
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, Load, Loaded
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.purposes import Decoded, Purpose
+from tokex_gguf.play.purposes import Decoded, ForView, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
-from tokex_gguf.values.layers import PLAIN, Layer
+from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
@@ -30,7 +32,7 @@ from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import Draw, View
+from tokex_gguf.values.view import Draw, View, by_final
 
 P = TypeVar("P", bound=Purpose)
 S = TypeVar("S", bound=Screen)
@@ -239,14 +241,36 @@ class Sampling:
         return lens_of(self.chain, self.constraint, prompt.begins)
 
 
-class Drawn(NamedTuple):
+class Viewed(NamedTuple):
+    """A distribution through a lens."""
+
+    node: Node
+    """After this path."""
+    lens: Sampled
+    view: View
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
     """Draws at one place, through one lens."""
 
     node: Node
     lens: Raw | Sampled
+    seed: int
     draws: tuple[Draw, ...]
     many: bool
     """Whether they are only counted; else the one was played."""
+
+    @cached_property
+    def counts(self) -> Mapping[int, int]:
+        """How often each token was drawn."""
+        return Counter(draw.token for draw in self.draws)
+
+    @cached_property
+    def matching(self) -> float:
+        """The share of the draws, 0 to 1, that lie where the probabilities put them: 1 less the total variation."""
+        chances = {draw.token: draw.high - draw.low for draw in self.draws}
+        return math.fsum(min(count / len(self.draws), chances[token]) for token, count in self.counts.items())
 
     def counts_on(self, node: Node, lens: Raw | Sampled) -> bool:
         """Whether further draws are counted together with these."""
@@ -306,6 +330,8 @@ class Game:
     """How many draws were made by a seed after a path; only ever added to."""
     drawn: Drawn | None = None
     """The last draws, for the screen."""
+    seen: Viewed | None = None
+    """The view that was shown last: it stays in sight while the next one of its place is on the way."""
     refused: tuple[Node, Sampled] | None = None
     """The last question about a lens that the engine refused: it is not asked again."""
     prompts: tuple[Prompt, ...] = ()
@@ -436,6 +462,8 @@ class Session:
     """Rows that the screen has room for in a table; 0: there is no screen."""
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""
+    by_final: bool = False
+    """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
@@ -492,6 +520,42 @@ class Session:
         lens = self.lens
         return None if isinstance(lens, Raw) else self.game.answers.view(lens, self.game.prompt.place.tip)
 
+    def viewed(self, node: Node) -> Viewed | None:
+        """What the lens leaves of the distribution after a path.
+
+        While that is on its way, what another lens left of the same one, if it was shown last.
+        """
+        lens = self.lens
+        if isinstance(lens, Raw):
+            return None
+        if (view := self.game.answers.view(lens, node)) is not None:
+            return Viewed(node, lens, view)
+        last = self.game.seen
+        return last if last is not None and last.node is node and self.view_awaited(node) else None
+
+    def view_awaited(self, node: Node) -> bool:
+        """Whether the engine owes what the lens leaves of the distribution after a path."""
+        newest = self.game.newest(ForView)
+        return newest is not None and newest[1].node is node and newest[1].lens == self.lens
+
+    @property
+    def order_awaited(self) -> bool:
+        """Whether the shown table's order is not known yet."""
+        if not (self.by_final and self.game.prompts):
+            return False
+        node = self.game.prompt.place.tip
+        return self.view_awaited(node) and self.viewed(node) is None
+
+    def layer_value(self, node: Node) -> float | None:
+        """What colours a token, 0 to 1; None for a token without colour."""
+        if not isinstance(self.layer, LensLayer):
+            return self.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
+        lens = self.lens
+        if isinstance(lens, Raw) or self.layer.lacking(lens):
+            return None
+        verdict = self.game.answers.verdict(lens, node)
+        return None if verdict is None else self.layer.judged(verdict)
+
     @property
     def line(self) -> TextField:
         """The text that is being typed."""
@@ -532,21 +596,31 @@ class Session:
 def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     """The rows of a prompt's table: the likeliest tokens, then the popped one if it is not among them.
 
-    Empty while the distribution is not known. There are no more rows than are to be shown
-    or have room on the screen, whatever is kept; but the selected token has one in any case.
+    Empty while the distribution, or by what the rows are sorted, is not known. There are no more rows than are to be
+    shown or have room on the screen, whatever is kept; but the selected token has one in any case.
     """
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
     most = max(session.game.settings.tokens_to_show, session.rows)
+    child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
+    further = {child.token: child.taken} if child is not None and child.taken is not None else {}
+    viewed = session.viewed(prompt.tip) if session.by_final else None
+    if viewed is None and session.by_final and session.view_awaited(prompt.tip):
+        return ()
+    if viewed is None:
+        places: Mapping[int, int] = distribution.rows
+        ordered = distribution.candidates()
+    else:
+        sorted_rows = by_final(distribution, viewed.view, further)
+        places = {row.token: place for place, row in enumerate(sorted_rows)}
+        ordered = iter(sorted_rows)
     if prompt.selected is not None and prompt.selected != prompt.popped:
-        most = max(most, distribution.rows.get(prompt.selected, 0) + 1)
-    rows = tuple(islice(distribution.candidates(), most))
-    popped = prompt.popped
-    if popped is not None and distribution.rows.get(popped, len(rows)) >= len(rows):
-        child = prompt.tip.children.get(popped)
-        if child is not None and child.taken is not None:
-            rows += (Candidate(child.taken.rank, popped, child.taken.logprob),)
+        most = max(most, places.get(prompt.selected, 0) + 1)
+    rows = tuple(islice(ordered, most))
+    for token, taken in further.items():
+        if places.get(token, len(rows)) >= len(rows):
+            rows += (Candidate(taken.rank, token, taken.logprob),)
     return rows
 
 

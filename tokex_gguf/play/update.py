@@ -15,8 +15,17 @@ from tokex_gguf.play.requests import check, judge, look_ahead, look_through
 from tokex_gguf.play.rules import dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
-from tokex_gguf.play.session import Session
-from tokex_gguf.values.lens import RAW
+from tokex_gguf.play.session import Session, Viewed
+from tokex_gguf.values.lens import RAW, Sampled
+
+
+def seen(session: Session) -> Session:
+    """The session that knows which view was shown last."""
+    view, lens = session.view, session.lens
+    last = session.game.seen
+    if view is None or not isinstance(lens, Sampled) or (last is not None and last.view is view):
+        return session
+    return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -38,4 +47,4 @@ def update(session: Session, message: Message) -> Outcome:
     for more in (*through, look_ahead, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
-    return session, effects
+    return seen(session), effects

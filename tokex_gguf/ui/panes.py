@@ -3,22 +3,26 @@
 import math
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
-from tokex_gguf.play.session import Palette, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module
-from tokex_gguf.ui.cells import Line, cells_of, fit, pad
+from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, fit, pad
+from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.layers import PLAIN, Layer
+from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
+from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT, Verdict
 
 UNREAD = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""
@@ -100,7 +104,9 @@ class PromptPane:
         """The lines shown last."""
         self._depth = 0
         """Tokens of the path shown last."""
-        self._lines: OrderedDict[tuple[int, Node, Layer, Palette], tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
+        self._lines: OrderedDict[
+            tuple[int, Node, Layer, Palette, Raw | Sampled | None], tuple[wrap_module.WrappedLine, Line]
+        ] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
@@ -191,8 +197,12 @@ class PromptPane:
         if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
-        lasting = last is not tip and last.known
-        key = (id(line), last, session.layer, session.palette)
+        lasting, lens = last is not tip and last.known, None
+        if isinstance(session.layer, LensLayer):
+            # What a lens made of a token may come later than what is known of those behind it.
+            lens = session.lens
+            lasting = lasting and all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
+        key = (id(line), last, session.layer, session.palette, lens)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
@@ -313,8 +323,7 @@ def _token_style(session: Session, node: Node, tip: Node) -> str:
     style = ""
     if session.game.piece(node.token).control:
         style = "class:dim"
-    size = session.game.model.vocab_size if session.game.model else 0
-    if (value := session.layer.of(node, size)) is not None:
+    if (value := session.layer_value(node)) is not None:
         style = theme.shade(session.layer.name, value)
     # Without colours, bold says something of a layer's value.
     if node.played and (session.layer is PLAIN or session.palette is not Palette.MONOCHROME):
@@ -347,9 +356,25 @@ TALL = 16
 """Lines from which a table has one below its rows."""
 
 
-def table_room(height: int) -> int:
+def table_room(height: int, below: int = 0) -> int:
     """Rows of a table that have room in so many lines, beside its heading and what stands below."""
-    return height - (2 if height >= TALL else 1)
+    return height - 1 - max(below, height >= TALL)
+
+
+class _Table(NamedTuple):
+    """The table to show."""
+
+    rows: tuple[Candidate, ...] = ()
+    chosen: int = 0
+    """The index of the selected row."""
+    style: str = ""
+    """Of all rows."""
+    node: Node | None = None
+    """The path that it comes after."""
+    taken: int | None = None
+    """The token that was taken there, where the cursor looks at it."""
+    viewed: Viewed | None = None
+    """The distribution through the lens."""
 
 
 def table_rows(session: Session, height: int) -> list[int]:
@@ -358,31 +383,43 @@ def table_rows(session: Session, height: int) -> list[int]:
     A row far below the others, of a token that is not among the likely ones, is always
     the last: looking at it does not take the likely ones out of sight.
     """
-    rows, chosen, _ = _rows(session)
-    room = max(1, table_room(height))
-    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and rows[-1].rank > len(rows)
+    return _rows_in_sight(session, _shown_table(session), height)
+
+
+def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
+    rows, chosen = shown.rows, shown.chosen
+    room = max(1, table_room(height, _below(session, shown, height)))
+    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
 
 
+def _is_far(rows: Sequence[Candidate]) -> bool:
+    """Whether the last row is far below the others, whatever they are sorted by."""
+    return rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
+
+
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
     """The table's heading and the rows around the selected one, at most `height` lines."""
-    columns = _Columns(width)
-    rows, chosen, style = _rows(session)
-    node = session.game.prompt.place.tip if session.game.prompts else None
-    taken = session.game.prompt.cursor.token if session.game.prompts and session.game.prompt.cursor else None
-    seen = table_rows(session, height)
-    mass = _mass(session, rows, seen)
-    scale = bar_scale(rows[0].prob) if rows else 1.0
-    lines = [columns.heading(scale, mass if height < TALL else "")]
+    shown = _shown_table(session)
+    rows, node = shown.rows, shown.node
+    seen = _rows_in_sight(session, shown, height)
+    look = _Look.of(session, shown)
+    below = _below(session, shown, height)
+    mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
+    columns = _Columns(width, look)
+    lines = [columns.heading(mass if height < TALL and not below else "")]
     for index in seen:
-        selected = "class:selected" if index == chosen else ""
-        mark = "" if style or node is None else _mark(session, node, rows[index].token, taken)
-        lines.append(columns.row(session, rows[index], scale, f"{style} {selected}".strip(), mark))
-    if mass and height >= TALL:
+        selected = "class:selected" if index == shown.chosen else ""
+        mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)
+        lines.append(columns.row(session, rows[index], f"{shown.style} {selected}".strip(), mark))
+    if below:
+        lines += _below_lines(session, shown, width, height)
+    elif mass and height >= TALL:
         lines.append([("class:dim", f" {mass} of the probability")])
-    if node is not None and node.depth == 0:
+    tip = session.game.prompt.place.tip if session.game.prompts else None
+    if tip is not None and tip.depth == 0:
         lines.append([("class:dim", " the first token is given: nothing comes before it")])
     elif not rows and session.game.full is not None:
         lines.append([("class:dim", f" no table: {session.game.full} tokens fit into the context")])
@@ -421,66 +458,191 @@ def _mark(session: Session, node: Node, token: int, taken: int | None) -> str:
     return "•" if child.visited and child not in session.game.pruned else "·" if child.distribution is not None else ""
 
 
-def _rows(session: Session) -> tuple[tuple[Candidate, ...], int, str]:
+def _shown_table(session: Session) -> _Table:
     """The rows to show, the one selected, and their style.
 
-    While the tip's distribution is not there yet, the table of the token before it
+    While the tip's distribution is not there yet, or not known in which order, the table of the token before it
     stays, dimmed, with what was taken from it.
     """
     if not session.game.prompts:
-        return (), 0, ""
-    if searching := session.on(Search):
+        return _Table()
+    prompt, cursor = session.game.prompt.place, session.game.prompt.cursor
+    taken = cursor.token if cursor else None
+    style = ""
+    if (searching := session.on(Search)) and searching.rows is not None:
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        rows = table(session, session.game.prompt.place) if searching.rows is None else searching.rows
-        return rows, searching.row, ""
-    prompt = session.game.prompt.place
-    if prompt.tip.distribution is None and session.game.prompt.cursor is None:
+        return _Table(searching.rows, searching.row, "", prompt.tip, taken, session.viewed(prompt.tip))
+    if cursor is None and not searching and (prompt.tip.distribution is None or session.order_awaited):
         # What does not fit into the context never has a table: that of another path must not stand for it.
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None or session.game.full is not None:
-            return (), 0, ""
+            return _Table(node=prompt.tip)
         token = prompt.tip.token
-        prompt = Prompt(prompt.tip.parent, selected=token, popped=token)
-        return table(session, prompt), selected_row(session, prompt), "class:dim"
-    return table(session, prompt), selected_row(session, prompt), ""
+        prompt, style = Prompt(prompt.tip.parent, selected=token, popped=token), "class:dim"
+    chosen = searching.row if searching else selected_row(session, prompt)
+    return _Table(table(session, prompt), chosen, style, prompt.tip, taken, session.viewed(prompt.tip))
+
+
+# --- below the rows
+
+
+def _below(session: Session, shown: _Table, height: int) -> int:
+    """Lines below the rows that tell of the lens and of draws."""
+    if shown.node is None or not shown.node.depth:
+        return 0
+    lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
+    return lens + (lines_of_draws(session, shown.node, height) if height > SMALL else 0)
+
+
+SMALL = 7
+"""Lines up to which a table has none for draws."""
+
+
+def _below_lines(session: Session, shown: _Table, width: int, height: int) -> list[Line]:
+    lines: list[Line] = []
+    assert shown.node is not None
+    if isinstance(session.lens, Sampled):
+        style = "" if shown.viewed and shown.viewed.lens == session.lens and not shown.style else "class:dim"
+        lines += [[(style, f" {text}")] for text in view_lines(session, shown.node, shown.viewed, width - 1, height)]
+    return [*lines, *(draw_lines(session, shown.node, width, height) if height > SMALL else [])]
+
+
+# --- columns
+
+
+class _Look(NamedTuple):
+    """What the columns show."""
+
+    viewed: Viewed | None
+    """The lens's numbers, where they are there."""
+    through: bool
+    """Whether the table is seen through a lens that changes something."""
+    settled: bool
+    """Whether the numbers are those of the present lens."""
+    by_final: bool
+    drawn: Drawn | None
+    """Draws that are counted here."""
+    scale: float
+    """What a bar of full length stands for."""
+    biases: Mapping[int, float]
+    """What is added to the logits of tokens."""
+
+    @classmethod
+    def of(cls, session: Session, shown: _Table) -> "_Look":
+        lens, drawn, viewed = session.lens, session.game.drawn, shown.viewed
+        counted = drawn if drawn and shown.node is not None and drawn.counts_on(shown.node, lens) else None
+        if counted:
+            highest = max(counted.counts.values()) / len(counted.draws)
+        elif isinstance(lens, Sampled):
+            highest = max(viewed.view.finals, default=0.0) if viewed else 0.0
+        else:
+            highest = shown.rows[0].prob if shown.rows else 0.0
+        through = isinstance(lens, Sampled)
+        settled = viewed is not None and viewed.lens == lens
+        by_final = through and session.by_final and session.on(Search) is None
+        biases = dict(session.game.sampling.chain.bias)
+        return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 
 
 class _Columns:
-    """Widths of the table's columns: rank, token, probability, bar, id."""
+    """Widths of the table's columns: rank, token, probability, bar, id; the final probability and draws."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, look: _Look) -> None:
         self._width = width
-        self._rank, self._prob, self._id = 7, 7, 7
-        rest = width - self._rank - self._prob - self._id - 4
+        self._look = look
+        self._rank, self._prob = 7, 7
+        self._id = 0 if look.drawn else 7
+        self._final = 7 if look.through else 0
+        self._drawn = 6 if look.drawn else 0
+        widths = (self._rank, self._prob, self._id, self._final, self._drawn)
+        rest = width - sum(widths) - sum(map(bool, widths)) - 1
         self._token = max(10, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
+        if self._bar < cells_of(self._bar_name):  # it must say what it shows
+            self._token, self._bar = max(10, rest), 0
 
-    def heading(self, scale: float, mass: str = "") -> Line:
+    def heading(self, mass: str = "") -> Line:
         """The columns' names, where there is room also what the rows have of the probability."""
+        look = self._look
         token = f"token  {mass}" if cells_of(mass) + 7 <= self._token else "token"
-        text = " ".join(
-            (
-                "rank".rjust(self._rank),
-                pad(token, self._token),
-                "prob".rjust(self._prob),
-                pad("" if scale == 1 else f"to {scale:g}", self._bar),
-                "id".rjust(self._id),
-            )
-        )
-        return fit([("class:head", text)], self._width)
+        parts = ["rank".rjust(self._rank), pad(token, self._token)]
+        if look.through:
+            parts += [("raw" if look.by_final else "raw ↓").rjust(self._prob)]
+            parts += [("final ↓" if look.by_final else "final").rjust(self._final)]
+        else:
+            parts += ["prob".rjust(self._prob)]
+        if look.drawn:
+            parts += ["drawn".rjust(self._drawn)]
+        parts += [pad(self._bar_head(), self._bar)]
+        if self._id:
+            parts += ["id".rjust(self._id)]
+        return fit([("class:head", " ".join(parts))], self._width)
 
-    def row(self, session: Session, candidate: Candidate, scale: float, style: str, mark: str = "") -> Line:
-        """One candidate, with a mark before it. A bar of full length stands for the probability `scale`."""
-        piece = session.game.piece(candidate.token)
-        token = label(glimpse(piece.data)) or "‹empty›"
-        special = "class:special" if piece.control and not style else style
+    @property
+    def _bar_name(self) -> str:
+        return "drawn" if self._look.drawn else "final" if self._look.through else ""
+
+    def _bar_head(self) -> str:
+        """What a bar shows, and what one of full length stands for, as far as there is room."""
+        scale = "" if self._look.scale == 1 else f"to {self._look.scale:g}"
+        name = self._bar_name
+        whole = f"{name} {scale}".strip()
+        return whole if not name or cells_of(whole) <= self._bar else name
+
+    def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
+        """One candidate, with a mark before it."""
+        look, token = self._look, candidate.token
+        verdict = look.viewed.view.verdicts.get(token) if look.viewed else None
+        cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != KEPT else ""
+        struck = f"class:cut {style}".strip() if cut else ""
+        raw = number(candidate.prob)
         line = [
             (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
-            (special, pad(token, self._token)),
-            (style, " " + number(candidate.prob).rjust(self._prob) + " "),
-            (style if "class:dim" in style else f"class:bar {style}".strip(), bar(candidate.prob / scale, self._bar)),
-            (style, " " + str(candidate.token).rjust(self._id)),
+            *self._name(session, token, style, struck),
+            (style, " " * (1 + self._prob - len(raw))),
+            (struck or style, raw),
+            (style, " "),
         ]
-        return fit(line, self._width, style)
+        over = 0
+        if look.through:
+            chance, over = self._chance(verdict, cut, style)
+            line.append(chance)
+        count = look.drawn.counts.get(token, 0) if look.drawn else 0
+        if look.drawn:
+            line.append((style, str(count or "").rjust(self._drawn) + " "))
+            value = count / len(look.drawn.draws)
+        elif look.through:
+            value = verdict.final if verdict else 0.0
+        else:
+            value = candidate.prob
+        bar_style = style if over or "class:dim" in style else f"class:bar {style}".strip()
+        line.append((bar_style, bar(value / look.scale, self._bar - over)))
+        if self._id:
+            line.append((style, " " + str(token).rjust(self._id)))
+        return fit([part for part in line if part[1]], self._width, style)
+
+    def _name(self, session: Session, token: int, style: str, struck: str) -> Line:
+        """The token, and what is added to its logit."""
+        piece = session.game.piece(token)
+        name = label(glimpse(piece.data)) or "‹empty›"
+        amount = bias_text(self._look.biases.get(token, 0.0))
+        room = self._token - (cells_of(amount) + 1 if amount else 0)
+        if struck:  # the blanks behind it are not
+            name = clip(name, room)
+            parts = [(struck, name), (style, " " * (room - cells_of(name)))]
+        else:
+            parts = [("class:special" if piece.control and not style else style, pad(name, room))]
+        return [*parts, (style, f" {amount}" if amount else "")]
+
+    def _chance(self, verdict: Verdict | None, cut: str, style: str) -> tuple[Fragment, int]:
+        """What the lens leaves of the token, or the name of what cut it; and how many cells of the bar that takes."""
+        settled = self._look.settled
+        if not cut:
+            # A lens whose numbers are on the way has those of the one before, dimmed.
+            final = style if settled or "class:dim" in style else f"class:dim {style}".strip()
+            return (final, (number(verdict.final) if verdict else "").rjust(self._final) + " "), 0
+        name = clip(cut, self._final + (0 if self._look.drawn else self._bar))
+        final = style if "class:dim" in style else f"class:{'stage' if settled else 'dim'} {style}".strip()
+        return (final, name.rjust(self._final) + " "), max(0, cells_of(name) - self._final)
 
 
 def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], int]:

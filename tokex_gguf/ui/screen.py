@@ -26,15 +26,18 @@ from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, 
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
+from tokex_gguf.ui.lens_lines import looked_through
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.download import Coming, Here, title
-from tokex_gguf.values.layers import ENTROPY, PLAIN, PROBABILITY, RANK, SURPRISAL, Layer
+from tokex_gguf.values.layers import COST, ENTROPY, PLAIN, PROBABILITY, RANK, REACHABLE, SURPRISAL, Layer, LensLayer
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT
 
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
@@ -326,11 +329,29 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
         if (perplexity := turns.perplexity(session, tip)) is not None:
             parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
+        if (bits := _cost(session, tip)) is not None:
+            parts.append((7, [("", f"cost {_short(bits)} bits")]))
     needed = [line for importance, line in parts if importance >= 8]
     if session.game.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
         # What it cost is told where there is room for it.
         right = [part for part in right if part[0] != "class:dim"]
+    if through := looked_through(session):
+        # What one looks through is said in any case, cut where there is less room.
+        room = width - width_of(right) - sum(width_of(line) + 2 for line in needed) - 1
+        parts.append((9, [("class:label", clip(through, max(NARROW, room)))]))
     return spread(choose(parts, width - width_of(right) - 1), right, width)
+
+
+NARROW = 12
+"""Cells that the name of what one looks through has at the least."""
+
+
+def _cost(session: Session, tip: Node) -> float | None:
+    """The bits that the constraint cost along the path; None without one, and until all are known."""
+    lens = session.lens
+    if not isinstance(lens, Sampled) or lens.constraint is None:
+        return None
+    return session.game.answers.cost(lens, tip)
 
 
 def _joint(continuation: Input) -> list[tuple[int, Line]]:
@@ -372,8 +393,9 @@ def _state(session: Session) -> Line:
         return [("class:fault", f"context full ({session.game.full}/{session.game.full})")]
     if session.game.prompts and session.game.autoplay:
         cost = session.game.cost
+        by = " by samplers" if isinstance(session.lens, Sampled) else ""
         speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
-        return [("class:busy", "working"), ("class:dim", f"  autoplay, space stops it{speed}")]
+        return [("class:busy", "working"), ("class:dim", f"  autoplay{by}, space stops it{speed}")]
     if session.game.prompts and session.game.pending is not None:
         progress = f"  {session.game.evaluated}/{session.game.prompt.tip.depth} tokens"
         return [("class:busy", "working"), ("class:dim", progress)]
@@ -391,6 +413,8 @@ def second_line(session: Session, width: int) -> Line:
     parts: list[tuple[int, Line]] = []
     if session.layer is not PLAIN:
         parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8)))
+    if isinstance(session.layer, LensLayer) and (lacking := session.layer.lacking(session.lens)):
+        parts.append((9, [("class:notice", lacking)]))
     path = shown(session)
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
@@ -448,8 +472,27 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
         if choices:
             told += _choices(bits)
         parts.append((importance[ENTROPY], told))
+    parts += _of_lens(session, node)
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
+    return parts
+
+
+def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
+    """What the lens made of a token of the prompt."""
+    lens = session.lens
+    if not isinstance(lens, Sampled) or (verdict := session.game.answers.verdict(lens, node)) is None:
+        return []
+    if verdict.cut_by != KEPT:
+        reached: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]
+    elif math.isnan(verdict.final):
+        reached = [("class:dim", "can be drawn")]
+    else:
+        reached = [("class:dim", "final "), ("", number(verdict.final))]
+    parts = [(9 if session.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
+    if lens.constraint is not None:
+        cost: Line = [("class:dim", "cost "), ("", f"{verdict.cost_bits:.2f} bits")]
+        parts.append((9 if session.layer is COST else 6, cost))
     return parts
 
 

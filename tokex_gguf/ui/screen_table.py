@@ -92,6 +92,9 @@ PANES: dict[type[Screen], Pane] = {
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
+    screens.Ban: Pane(label="ban the text"),
+    screens.Seed: Pane(label="seed"),
+    screens.DrawCount: Pane(label="how often to draw"),
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True

@@ -54,6 +54,16 @@ def boundary_on_light(value: float) -> RGB:
     return (215, 215, 255) if value else (238, 238, 238)
 
 
+def reachable_colour(value: float) -> RGB:
+    """Dark blue for what can be drawn, orange for what was cut: both among the 256 colours of terminals."""
+    return (215, 95, 0) if value > 0.5 else (0, 55, 75)
+
+
+def reachable_on_light(value: float) -> RGB:
+    """The same, pale for what can be drawn."""
+    return (175, 55, 0) if value > 0.5 else (215, 235, 250)
+
+
 def _between(stops: tuple[RGB, ...], value: float) -> RGB:
     """The colour at a value from 0 to 1 of a scale through `stops`."""
     place = max(0.0, min(1.0, value)) * (len(stops) - 1)
@@ -105,6 +115,18 @@ _PROBABILITY = Scale(
     loud=0.0,
 )
 
+_SURPRISAL = Scale(
+    surprisal_colour,
+    (
+        "bg:ansiblack fg:ansiwhite",
+        "bg:ansired fg:ansiwhite",
+        "bg:ansiyellow fg:ansiblack",
+        "bg:ansibrightyellow fg:ansiblack",
+    ),
+    surprisal_on_light,
+    ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
+)
+
 SCALES: dict[str, Scale] = {
     "probability": _PROBABILITY,
     "entropy": Scale(
@@ -125,18 +147,15 @@ SCALES: dict[str, Scale] = {
             "bg:ansimagenta fg:ansiwhite",
         ),
     ),
-    "surprisal": Scale(
-        surprisal_colour,
-        (
-            "bg:ansiblack fg:ansiwhite",
-            "bg:ansired fg:ansiwhite",
-            "bg:ansiyellow fg:ansiblack",
-            "bg:ansibrightyellow fg:ansiblack",
-        ),
-        surprisal_on_light,
-        ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
-    ),
+    "surprisal": _SURPRISAL,
     "relative": _PROBABILITY,
+    "reachable": Scale(
+        reachable_colour,
+        ("bg:ansiblue fg:ansiwhite", "bg:ansired fg:ansiwhite"),
+        reachable_on_light,
+        ("", "bg:ansired fg:ansiwhite"),
+    ),
+    "cost": _SURPRISAL,
     "boundaries": Scale(boundary_colour, ("", "bg:ansiblue fg:ansiwhite"), boundary_on_light, in_turns=True),
 }
 """The colours of each layer by its name."""
@@ -257,6 +276,11 @@ _DARK = {
     "head": _GREY,
     "selected": "noreverse bg:#34495e fg:#ffffff",  # prompt_toolkit has a class of this name, reversed
     "dim selected": "fg:#b8c0c8",
+    # Where a terminal cannot strike, the grey tells it.
+    "cut": f"strike {_GREY}",
+    "cut selected": "fg:#b8c0c8",
+    "stage": "fg:ansiyellow",
+    "stage selected": "fg:ansibrightyellow",
     "bar selected": "fg:ansibrightcyan",
     "bar": "fg:ansicyan",
     "special": "fg:ansimagenta",
@@ -279,6 +303,10 @@ _LIGHT = {
     **{name: _DARK_GREY if style == _GREY else style for name, style in _DARK.items()},
     "selected": "noreverse bg:#cfe2f5 fg:#000000",
     "dim selected": "fg:#4a5560",
+    "cut": f"strike {_DARK_GREY}",
+    "cut selected": "fg:#4a5560",
+    "stage": "fg:#005faf",
+    "stage selected": "fg:#005faf",
     "bar": "fg:#005faf",
     "bar selected": "fg:#005faf",
     "cursor": "bg:#00afd7 fg:#000000 bold",
@@ -292,6 +320,8 @@ _LIGHT = {
 _FEW = {
     "selected": "reverse",
     "dim selected": "",
+    "cut selected": "fg:default",
+    "stage selected": "fg:default",
     "bar selected": "fg:default",
     "cursor": "bg:ansibrightcyan fg:ansiblack bold",
 }
@@ -301,6 +331,7 @@ _MONOCHROME = {
     **{name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()},
     "selected": "reverse",
     "cursor": "reverse bold underline",
+    "cut": "strike dim",
 }
 
 

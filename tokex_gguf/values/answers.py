@@ -21,6 +21,8 @@ class _Through:
     verdicts: dict[Node, Verdict] = field(default_factory=dict)
     judged: Node | None = None
     """A path all of whose tokens have their verdicts: of what goes on from it, only what is new is looked at."""
+    costs: dict[Node, float] = field(default_factory=dict)
+    """Bits that the constraint cost along paths."""
 
 
 class Answers:
@@ -73,3 +75,20 @@ class Answers:
                 return node.depth - 2
         through.judged = tip
         return None
+
+    def cost(self, lens: Sampled, tip: Node) -> float | None:
+        """The bits that the constraint cost along a path; None while not known for all of its tokens."""
+        costs = self._through(lens).costs
+        unseen: list[tuple[Node, float]] = []
+        node = tip
+        while node not in costs and node.depth > max(1, lens.start):  # it governs nothing before that
+            verdict = self.verdict(lens, node)
+            if verdict is None or node.parent is None:
+                return None
+            unseen.append((node, verdict.cost_bits))
+            node = node.parent
+        total = costs.get(node, 0.0)
+        for node, bits in reversed(unseen):
+            total += bits
+            costs[node] = total
+        return total

@@ -1,6 +1,7 @@
 """Sizes and errors in words. Pure."""
 
 import errno
+import math
 
 
 def size_of(count: float) -> str:
@@ -36,3 +37,12 @@ def system_reason(error: OSError) -> str:
 def short(text: str) -> str:
     """A text of at most 100 characters."""
     return text if len(text) <= 100 else text[:99] + "…"
+
+
+def bias_text(amount: float) -> str:
+    """What is added to a token's logit, as the table tells it; empty for nothing.
+
+    >>> bias_text(2), bias_text(-0.5), bias_text(-math.inf), bias_text(0)
+    ('+2', '-0.5', 'banned', '')
+    """
+    return "" if not amount else "banned" if amount == -math.inf else f"{amount:+g}"

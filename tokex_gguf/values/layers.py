@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT, Verdict
 
 Value: TypeAlias = Callable[[Node, int], float | None]
 """From a token and the vocabulary's size to a value on the scale, 0 to 1; None where there is none."""
@@ -36,6 +38,22 @@ class Layer:
     def of(self, node: Node, vocab_size: int) -> float | None:
         """What colours a token, 0 to 1; None for a token without colour."""
         return None if self.value is None else self.value(node, vocab_size)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LensLayer(Layer):
+    """A colouring by what a lens made of each token, and not by what the model says."""
+
+    judged: Callable[[Verdict], float]
+    """From a verdict to a value on the scale, 0 to 1."""
+    of_constraint: bool = False
+    """Whether it tells of the constraint alone."""
+
+    def lacking(self, lens: Raw | Sampled) -> str:
+        """Why nothing can be coloured through a lens; empty where something can."""
+        if self.of_constraint:
+            return "" if isinstance(lens, Sampled) and lens.constraint else "no constraint: C"
+        return "no samplers: S" if isinstance(lens, Raw) else ""
 
 
 def _probability(node: Node, _size: int) -> float | None:
@@ -77,17 +95,31 @@ PROBABILITY = Layer("probability", _probability, "by probability", "0", "1")
 ENTROPY = Layer("entropy", _entropy, "by entropy", "0", "1")
 RANK = Layer("rank", _rank, "by rank", steps=("top 10", "100", "1,000", "rest"))
 SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", f"{MOST_BITS:.0f} bits")
-RELATIVE = Layer("relative", _relative, "by probability relative to the best choice's", "0", "1: the best choice")
+RELATIVE = Layer("relative", _relative, "by probability relative to the best", "0", "1: the best choice")
 BOUNDARIES = Layer("boundaries", _boundaries, "by token boundaries", steps=("token", "next token"))
 
-REACHABLE = Layer("reachable", None, "by what the samplers would have cut")
-COST = Layer("cost", None, "by the bits that the constraint cost")
+REACHABLE = LensLayer(
+    "reachable",
+    None,
+    "by reachability",
+    steps=("can be drawn", "cut"),
+    judged=lambda verdict: float(verdict.cut_by != KEPT),
+)
+COST = LensLayer(
+    "cost",
+    None,
+    "by cost",
+    "0",
+    f"{MOST_BITS:.0f} bits",
+    judged=lambda verdict: min(1.0, verdict.cost_bits / MOST_BITS),
+    of_constraint=True,
+)
 LENS_LAYERS = (REACHABLE, COST)
 """Those of what a lens makes of a token, and not of what the model says."""
 
 LAYERS = {layer.name: layer for layer in (PROBABILITY, ENTROPY)}
 """Those that `e` cycles, and then the plain one."""
-MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDARIES)}
+MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDARIES, *LENS_LAYERS)}
 """Those that `E` cycles."""
 
 
@@ -100,6 +132,6 @@ def listed(layers: Iterable[Layer]) -> str:
     """What some layers colour by, for a sentence.
 
     >>> listed(MORE_LAYERS.values())
-    "by rank, by surprisal, by probability relative to the best choice's, by token boundaries"
+    'by rank, surprisal, probability relative to the best, token boundaries, reachability, cost'
     """
-    return ", ".join(layer.by for layer in layers)
+    return "by " + ", ".join(layer.by.removeprefix("by ") for layer in layers)

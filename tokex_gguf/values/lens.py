@@ -47,6 +47,10 @@ class Sampled(Lens):
         bias = (LOGIT_BIAS,) if self.chain.bias else ()
         return (*grammar, *bias, *(one.row.title for one in self.chain.samplers))
 
+    def stage(self, number: int) -> str:
+        """What a stage is called; what an engine says of one that there is not, is told as it is."""
+        return self.stages[number] if 0 <= number < len(self.stages) else f"stage {number + 1}"
+
     @property
     def remembers(self) -> bool:
         """Whether what it does depends on what was chosen before, beyond the tokens themselves."""

@@ -36,6 +36,8 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
 
     `lens` must be `decidable`.
     """
+    if taken.rank == 1:
+        return KEPT  # all of these keep the most likely one
     limit = math.inf
     for stage, sampler in enumerate(lens.chain.samplers):
         match sampler.kind:

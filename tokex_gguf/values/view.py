@@ -1,5 +1,6 @@
 """What a sampler chain and a constraint make of a distribution, and of one token of it. Pure."""
 
+import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import Candidate, Distribution, Taken
 
 KEPT = -1
 """In place of a stage's number: nothing has cut this token."""
@@ -22,6 +23,11 @@ class Verdict(NamedTuple):
     """The stage that cut it, an index into `Sampled.stages`; KEPT: none."""
     legal_mass: float = 1.0
     """The probability of all tokens that the constraint allowed in its place, 0 to 1."""
+
+    @property
+    def cost_bits(self) -> float:
+        """What the constraint cost there: bits, infinite where the model gives nothing to what is legal."""
+        return max(0.0, -math.log2(self.legal_mass)) if self.legal_mass > 0 else math.inf
 
 
 class Stage(NamedTuple):
@@ -94,6 +100,22 @@ class View:
         """The tokens that can be drawn, the most likely first, as far as they are told."""
         drawable = [(final, token) for token, final, _ in zip(self.ids, self.finals, self.cuts, strict=True) if final]
         return tuple(token for _, token in sorted(drawable, key=lambda one: (-one[0], one[1])))
+
+
+def by_final(distribution: Distribution, view: View, further: Mapping[int, Taken]) -> tuple[Candidate, ...]:
+    """The candidates of a distribution and what else can be drawn, the most likely to be drawn first.
+
+    What was cut comes behind, in the model's own order. `further`: what the model says of tokens beyond both.
+    """
+    known = {**further, **view.others}
+    rows: dict[int, Candidate] = {}
+    for token in view.likeliest:
+        if (place := distribution.rows.get(token)) is not None:
+            rows[token] = distribution.candidate(place)
+        elif (taken := known.get(token)) is not None:
+            rows[token] = Candidate(taken.rank, token, taken.logprob)
+    cut = (one for one in distribution.candidates() if one.token not in rows)
+    return (*rows.values(), *cut)
 
 
 class Draw(NamedTuple):

@@ -48,6 +48,8 @@ from tokex_gguf.engine.protocol import (
     Roll,
     Rolled,
     Search,
+    Spell,
+    Spelt,
     Stop,
     Tokenize,
     Tokenized,
@@ -85,7 +87,7 @@ TOGETHER = 0.15
 
 
 Answered: TypeAlias = (
-    Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check
+    Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Spell | Check
 )
 """Requests that carry a number."""
 
@@ -142,7 +144,7 @@ class Inbox:
 
     def _take(self, request: Request) -> None:
         """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize | Chat | Constrain | Force):  # each is answered
+        if isinstance(request, Load | Tokenize | Chat | Constrain | Force | Spell):  # each is answered
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; lookahead waits for all else.
@@ -335,6 +337,8 @@ class Server:
                 self._send(Forced(request.request, tokens, self._pieces(model.vocabulary, set(tokens))))
             case Search():
                 self._search(request, model, evaluator, index)
+            case Spell():
+                self._spell(request, model.vocabulary, index)
             case Check():
                 self._check(request, model.vocabulary)
 
@@ -480,6 +484,10 @@ class Server:
         pieces = self._pieces(model.vocabulary, set(tokens))
         seconds = time.perf_counter() - began
         self._send(Found(request.request, tokens, taken, len(matching), pieces, decoded, seconds))
+
+    def _spell(self, request: Spell, vocabulary: Vocabulary, index: Index) -> None:
+        tokens = index.spelling(request.text).tolist()
+        self._send(Spelt(request.request, tokens, self._pieces(vocabulary, set(tokens))))
 
     def _apply(self, request: Apply, model: Llama, evaluator: Evaluator) -> None:
         began = time.perf_counter()

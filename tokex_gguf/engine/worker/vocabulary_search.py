@@ -59,6 +59,21 @@ class Index:
             found = np.union1d(found, int(number))
         return found.astype(np.intp)
 
+    def spelling(self, text: str) -> NDArray[np.intp]:
+        """The ids of the tokens whose whole text this is, letter by letter, also with one space before it."""
+        while not self.complete:
+            self.extend()
+        exact = text.encode("utf-8", "surrogatepass")
+        wanted = _bytes(text.lower())
+        if not wanted:
+            return np.arange(0)
+        found = self._containing(wanted)
+        ends = np.append(np.frombuffer(self._starts, np.uint32)[1:], len(self._texts)).astype(np.int64)
+        lengths = ends - np.frombuffer(self._starts, np.uint32) - len(self._BETWEEN)
+        # Few are as long: a single letter is in half of all tokens.
+        likely = found[(lengths[found] == len(wanted)) | (lengths[found] == len(wanted) + 1)]
+        return np.array([one for one in likely if self._data_of(int(one)) in (exact, b" " + exact)], np.intp)
+
     def _containing(self, wanted: bytes) -> NDArray[np.intp]:
         texts = np.frombuffer(self._texts, np.uint8)
         here = np.zeros(len(texts), bool)

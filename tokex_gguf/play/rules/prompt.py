@@ -106,7 +106,8 @@ def append(session: Session) -> Outcome:
     if not session.game.ready or not rows:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
-        most = 0 if session.game.pending is None else 1 if session.game.appending else 2
+        waits = session.game.pending is not None or session.order_awaited
+        most = 0 if not waits else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
     return take(session, rows[selected_row(session, session.game.prompt)].token)
 

@@ -1,0 +1,316 @@
+"""The table through a lens: its order, biases and bans, seeds and counts, and jumps by the layers of a lens."""
+
+import math
+from array import array
+from dataclasses import replace
+
+import pytest
+
+from tests import fake
+from tests.fake import Play, on, sampled, started
+from tests.play.test_capabilities import Without
+from tokex_gguf.engine.protocol import Applied, Apply, Capability, Evaluate, Failed, Roll, Spell
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.session import Sampling, selected_row, table
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.layers import COST, REACHABLE
+from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
+from tokex_gguf.values.view import KEPT, Standing, Verdict, View, by_final
+
+CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
+
+
+def tokens(play: Play) -> list[int]:
+    return [row.token for row in table(play.session, play.session.game.prompt.place)]
+
+
+def selected(play: Play) -> int:
+    place = play.session.game.prompt.place
+    return table(play.session, place)[selected_row(play.session, place)].token
+
+
+# --- the order
+
+
+def test_sorted_by_final_what_can_be_drawn_comes_first_and_what_was_cut_in_the_models_order() -> None:
+    raw = Distribution.of(2.0, [10, 11, 12, 13], [math.log(one) for one in (0.4, 0.3, 0.1, 0.05)])
+    rows = (
+        array("i", [10, 11, 12, 13, 20, 21]),
+        array("d", [0, 0.2, 0.5, 0, 0.3, 0.1]),
+        array("b", [0, -1, -1, 1, -1, -1]),
+    )
+    view = View(4, 0.5, 1.0, 1.0, (), Standing.FREE, -1, *rows, {20: Taken(math.log(0.01), 90)})
+    ordered = by_final(raw, view, {21: Taken(math.log(0.02), 70)})
+    assert [row.token for row in ordered] == [12, 20, 11, 21, 10, 13]
+    assert [row.rank for row in ordered] == [3, 90, 2, 70, 1, 4], "the model's own ranks"
+    assert ordered[1].prob == pytest.approx(0.01), "and its probabilities"
+
+
+def test_the_selection_is_a_token_and_stays_where_the_order_changes() -> None:
+    play = sampled(CHAIN.biased(fake.ranked(sampled(CHAIN).session.game.prompt.tip.path())[0], -math.inf))
+    play.press(Action.DOWN, Action.DOWN)
+    before, raw = selected(play), tokens(play)
+    play.press(Action.ORDER)
+    assert selected(play) == before
+    assert tokens(play)[:5] == raw[1:6], "the first one is banned"
+    assert tokens(play)[5] == raw[0]
+    play.press(Action.ORDER)
+    assert tokens(play) == raw and selected(play) == before
+
+
+def test_without_a_selection_the_first_shown_row_is_taken() -> None:
+    first, second = fake.ranked(started().session.game.prompt.tip.path())[:2]
+    play = sampled(CHAIN.biased(first, -math.inf)).press(Action.ORDER)
+    assert play.session.game.prompt.selected is None and selected(play) == second
+    play.press(Action.APPEND)
+    assert play.session.game.prompt.tip.token == second
+
+
+def test_while_the_order_is_not_known_no_other_token_is_taken() -> None:
+    """→ pressed between the distribution and what the lens leaves of it waits for the latter."""
+    play = sampled(CHAIN).press(Action.ORDER)
+    play.take(Action.APPEND)
+    evaluate, apply = play.asked
+    assert isinstance(evaluate, Evaluate) and isinstance(apply, Apply)
+    play.asked.clear()
+    play.take(fake.evaluated(evaluate))
+    tip = play.session.game.prompt.tip
+    assert tip.distribution is not None and play.session.order_awaited and tokens(play) == []
+    play.take(Action.APPEND)
+    assert play.session.game.prompt.tip is tip and play.session.game.ahead == 1
+    told = fake.applied(apply).view
+    finals = array("d", [one if one else 0.0 for one in told.finals])
+    finals[2] = 0.99  # another token than the model's likeliest
+    play.take(Applied(apply.request, replace(told, finals=finals), fake.PIECES, 0, 0.0))
+    assert play.session.game.prompt.tip is tip.child(told.ids[2])
+
+
+def test_a_lens_that_is_on_the_way_leaves_the_order_of_the_one_before() -> None:
+    play = sampled(CHAIN).press(Action.ORDER, Action.DOWN)
+    before = tokens(play)
+    play.take(Action.UNLIKELIER)
+    assert play.session.view is None and tokens(play) == before and not play.session.order_awaited
+    viewed = play.session.viewed(play.session.game.prompt.tip)
+    assert viewed is not None and viewed.lens != play.session.lens
+    play.answer()
+    assert play.session.view is not None
+
+
+def test_what_the_engine_refuses_leaves_the_models_order() -> None:
+    play = sampled(CHAIN).press(Action.ORDER)
+    play.take(Action.APPEND)
+    evaluate, apply = play.asked
+    play.asked.clear()
+    assert isinstance(evaluate, Evaluate) and isinstance(apply, Apply)
+    play.take(fake.evaluated(evaluate))
+    play.take(Failed(apply.request, "no"))
+    assert not play.session.order_awaited
+    assert tokens(play)[0] == fake.ranked(play.session.game.prompt.tip.path())[0]
+
+
+# --- bias and bans
+
+
+def test_plus_and_minus_go_through_the_steps_and_keep_the_token() -> None:
+    play = started()
+    token = selected(play)
+    seen = []
+    for _ in range(6):
+        play.press(Action.UNLIKELIER)
+        seen.append(dict(play.session.game.sampling.chain.bias).get(token))
+        assert selected(play) == token
+    assert seen == [-1, -2, -4, -8, -math.inf, -math.inf]
+    assert "banned already" in play.session.notice
+    assert play.session.view is not None and play.session.view.verdicts[token].cut_by == 0
+    assert isinstance(play.session.lens, Sampled) and play.session.lens.stage(0) == "logit bias"
+    for _ in range(6):
+        play.press(Action.LIKELIER)
+    assert dict(play.session.game.sampling.chain.bias)[token] == 1
+    play.press(Action.UNLIKELIER)
+    assert play.session.game.sampling.chain == NO_CHAIN and play.session.view is None
+
+
+def banned(play: Play) -> set[int]:
+    return {token for token, amount in play.session.game.sampling.chain.bias if amount == -math.inf}
+
+
+def typed(command: str, text: str) -> tuple[Action | Typed, ...]:
+    return (Action.COMMANDS, Typed(command), Action.ENTER, *([Typed(text)] if text else []), Action.ENTER)
+
+
+def test_a_text_is_banned_with_and_without_a_space_before_it() -> None:
+    play = started().press(*typed("ban", "A"))
+    assert banned(play) == {ord("A") - 0x30}, "the fake's pieces are a space and a letter"
+    assert isinstance(play.session.screen, screens.Play)
+    assert play.session.notice == "banned 1 token: ␣A; :unban lifts it"
+    play.press(*typed("ban", "␣B"))
+    assert banned(play) == {ord("A") - 0x30, ord("B") - 0x30}, "a space may be typed as it is shown"
+    play.press(Action.COMMANDS, Typed("unban"), Action.ENTER)
+    assert not banned(play) and play.session.notice == "2 bans are lifted"
+
+
+def test_a_text_that_no_single_token_spells_is_told() -> None:
+    play = started().press(*typed("ban", "AB"))
+    assert not banned(play) and play.session.notice == "no single token spells “AB”: nothing is banned"
+    play.press(*typed("ban", ""))
+    assert play.session.notice == "nothing was typed, nothing is banned"
+    play.take(Action.COMMANDS)
+    play.press(Typed("ban"), Action.ENTER, Typed("A"), Action.CLOSE)
+    assert not banned(play) and isinstance(play.session.screen, screens.Play)
+
+
+def test_what_was_asked_for_a_ban_is_waited_for() -> None:
+    play = started().press(Action.COMMANDS, Typed("ban"), Action.ENTER, Typed("A"))
+    play.take(Action.ENTER)
+    (spell,) = play.asked
+    assert isinstance(spell, Spell) and spell.text == "A" and play.session.game.waiting
+    play.answer()
+    assert not play.session.game.waiting
+
+
+@pytest.mark.parametrize(("amount", "told"), [(2.0, "+2"), (-0.5, "-0.5"), (0.0, ""), (-math.inf, "banned")])
+def test_how_a_bias_is_told(amount: float, told: str) -> None:
+    assert bias_text(amount) == told
+
+
+def test_an_engine_without_samplers_says_why_not() -> None:
+    play = Without(Capability.SAMPLERS)
+    for action in (Action.LIKELIER, Action.UNLIKELIER, Action.ORDER, Action.ROLL):
+        play.press(action)
+        assert play.session.notice in ("this engine has no samplers", "this engine does not draw"), action
+    for name in ("ban", "unban", "seed", "draw"):
+        play.press(Action.COMMANDS, Typed(name), Action.ENTER)
+        assert isinstance(play.session.screen, screens.Play) and play.session.notice.startswith("this engine"), name
+    assert play.session.game.sampling.chain == NO_CHAIN and not play.session.by_final
+
+
+# --- seeds and counts
+
+
+def test_a_seed_is_typed_and_draws_the_same_again() -> None:
+    play = sampled(CHAIN).press(Action.COMMANDS, Typed("seed"), Action.ENTER)
+    assert on(play.session, screens.Seed).line.text == "1" and on(play.session, screens.Seed).line.selected
+    play.press(Typed("4294967295"), Action.ENTER)
+    assert play.session.game.sampling.seed == MOST and play.session.notice == "the seed is 4294967295"
+    play.press(*typed("seed", "7")).press(*[Action.ROLL] * 4)
+    again = sampled(CHAIN, seed=7).press(*[Action.ROLL] * 4)
+    assert again.session.game.prompt.tip.path() == play.session.game.prompt.tip.path()
+
+
+@pytest.mark.parametrize("text", ["4294967296", "-1", "x", "1.5", "1" * 50, "²"])
+def test_what_is_no_seed_is_told_and_stays(text: str) -> None:
+    play = sampled(CHAIN).press(*typed("seed", text))
+    assert play.session.game.sampling.seed == 1
+    assert on(play.session, screens.Seed).line.text == text
+    assert play.session.notice == "a whole number from 0 to 4294967295, or nothing for a new one"
+
+
+def test_an_empty_line_takes_a_new_seed_each_time() -> None:
+    play, seeds = sampled(CHAIN), [1]
+    for _ in range(3):
+        play.press(Action.COMMANDS, Typed("seed"), Action.ENTER, Action.ERASE_LINE, Action.ENTER)
+        seeds.append(play.session.game.sampling.seed)
+    assert len(set(seeds)) == 4 and all(0 <= seed <= MOST for seed in seeds)
+
+
+def test_one_draws_as_often_as_one_types() -> None:
+    play = sampled(CHAIN)
+    tip = play.session.game.prompt.tip
+    play.press(*typed("draw", "250"), *typed("draw", "1"))
+    drawn = play.session.game.drawn
+    assert drawn is not None and drawn.many and len(drawn.draws) == 251 and sum(drawn.counts.values()) == 251
+    assert play.session.game.prompt.tip is tip
+    play.press(*typed("draw", "0"))
+    assert "from 1 to 10,000" in play.session.notice and isinstance(play.session.screen, screens.DrawCount)
+
+
+def test_draws_of_another_seed_are_counted_anew() -> None:
+    play = sampled(CHAIN).press(Action.DRAW_MANY, *typed("seed", "9"))
+    play.take(Action.DRAW_MANY)
+    (request,) = [one for one in play.asked if isinstance(one, Roll)]
+    assert request.first == 2**32 and request.seed == 9
+    play.answer()
+    assert play.session.game.drawn is not None and len(play.session.game.drawn.draws) == 100
+
+
+# --- layers
+
+
+def layered(play: Play, name: str) -> Play:
+    while play.session.layer.name != name:
+        play.press(Action.MORE_LAYERS)
+    return play
+
+
+def test_a_layer_of_a_lens_colours_what_is_known() -> None:
+    play = layered(sampled(CHAIN, "hello " * 20), "reachable")
+    lens, nodes = play.session.lens, play.session.game.prompt.tip.nodes()
+    assert isinstance(lens, Sampled) and play.session.layer_value(nodes[0]) is None
+    for node in nodes[1:]:
+        assert node.parent is not None
+        cut = fake.taken(node.parent.path(), node.token).rank > 5
+        assert play.session.layer_value(node) == float(cut)
+    assert layered(play, "cost").session.layer_value(nodes[5]) is None, "there is no constraint"
+    assert REACHABLE.lacking(started().session.lens) == "no samplers: S"
+    assert COST.lacking(lens) == "no constraint: C"
+
+
+def test_n_jumps_to_the_tokens_that_were_cut() -> None:
+    play = layered(sampled(CHAIN, "hello " * 20), "reachable")
+    path = play.session.game.prompt.tip.path()
+    cut = [depth for depth in range(2, len(path) + 1) if fake.taken(path[: depth - 1], path[depth - 1]).rank > 5]
+    assert 2 < len(cut) < len(path)
+    seen = []
+    for _ in cut:
+        play.press(Action.NEXT_SURPRISAL)
+        assert play.session.game.prompt.cursor is not None
+        seen.append(play.session.game.prompt.cursor.depth)
+    assert seen == cut
+    play.press(Action.NEXT_SURPRISAL)
+    assert play.session.game.prompt.cursor is not None and play.session.game.prompt.cursor.depth == cut[0]
+    assert play.session.notice == f"from the other end again: {len(cut)} such tokens"
+    play.press(Action.PREVIOUS_SURPRISAL)
+    assert play.session.game.prompt.cursor.depth == cut[-1]
+
+
+def constrained(costs: dict[int, float]) -> Play:
+    """A prompt whose tokens at these depths cost so many bits, the others unknown."""
+    play = started("hello " * 8)
+    limit = Constraint(ConstraintKind.REGEX, "a*")
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(NO_CHAIN, limit, 0)))
+    lens = lens_of(NO_CHAIN, limit, play.session.game.prompt.begins)
+    assert isinstance(lens, Sampled)
+    for depth, bits in costs.items():
+        node = play.session.game.prompt.tip.ancestor(depth)
+        play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
+    play.session = replace(play.session, layer=COST)
+    return play
+
+
+def test_with_cost_n_jumps_to_the_highest_tenth_of_the_places_that_cost_something() -> None:
+    costs = dict.fromkeys(range(2, 20), 0.0) | dict.fromkeys(range(20, 40), 1.0) | {23: 9.0, 31: 7.0}
+    play = constrained(costs)
+    seen = []
+    for _ in range(3):
+        play.take(Action.NEXT_SURPRISAL)
+        assert play.session.game.prompt.cursor is not None
+        seen.append(play.session.game.prompt.cursor.depth)
+    assert seen == [23, 31, 23]
+    assert play.session.layer_value(play.session.game.prompt.tip.ancestor(23)) == 9 / 16
+    assert play.session.layer_value(play.session.game.prompt.tip.ancestor(45)) is None
+
+
+def test_unknown_tokens_are_not_jumped_to() -> None:
+    play = constrained({})
+    play.take(Action.NEXT_SURPRISAL)
+    assert play.session.game.prompt.cursor is None
+    assert play.session.notice == "no such token here, as far as is known"
+    play = layered(started(), "reachable")
+    play.press(Action.NEXT_SURPRISAL)
+    assert play.session.notice == "no samplers: S"

@@ -1,0 +1,116 @@
+"""Making single tokens likelier or less likely: bias, bans, and the order of the table by what comes of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Capability, Spell
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.purposes import ForBan
+from tokex_gguf.play.requests import request
+from tokex_gguf.play.rules.prompt import chosen, with_prompt
+from tokex_gguf.play.screens import LONGEST, PLAY, Ban
+from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
+from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.samplers import Chain
+from tokex_gguf.values.tokens import glimpse, label, visible
+
+STEPS = (-math.inf, -8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+"""What + and - go through: added to a token's logit; the first bans it."""
+NAMED = 5
+"""Tokens that a notice names."""
+
+
+def cannot_sample(session: Session) -> str:
+    """Why nothing can be made of the model's probabilities; empty where something can."""
+    return "" if session.game.can(Capability.SAMPLERS) else "this engine has no samplers"
+
+
+def cannot_ban(session: Session) -> str:
+    """Why no text can be banned; empty where one can."""
+    able = session.game.can(Capability.VOCABULARY_SEARCH)
+    return cannot_sample(session) or ("" if able else "this engine cannot search its vocabulary: - bans a row")
+
+
+def step(direction: int) -> Callable[[Session], Outcome]:
+    """Makes the selected token one step likelier (1) or less likely (-1)."""
+
+    def go(session: Session) -> Outcome:
+        place = session.game.prompt.place
+        rows = table(session, place)
+        if not rows:
+            return replace(session, notice="this table is not there yet"), []
+        token = rows[selected_row(session, place)].token
+        chain = session.game.sampling.chain
+        amount = dict(chain.bias).get(token, 0.0)
+        further = [one for one in STEPS if (one > amount if direction > 0 else one < amount)]
+        name = label(glimpse(session.game.piece(token).data))
+        if not further:
+            end = "the most that + adds" if direction > 0 else "banned already"
+            return replace(session, notice=f"{name} {bias_text(amount)}: this is {end}"), []
+        amount = further[0] if direction > 0 else further[-1]
+        session = _with(session, chain.biased(token, amount))
+        # The token stays selected where the order changes, also when it was only the first one.
+        session = with_prompt(session, chosen(session.game.prompt, token))
+        return replace(session, notice=f"{name} {bias_text(amount) or 'has no bias any more'}"), []
+
+    return go
+
+
+def _with(session: Session, chain: Chain) -> Session:
+    sampling = replace(session.game.sampling, chain=chain)
+    return replace(session, game=replace(session.game, sampling=sampling))
+
+
+def ban(session: Session) -> Outcome:
+    """Asks for a text to ban."""
+    return replace(session, screen=Ban()), []
+
+
+def close(session: Session) -> Outcome:
+    """Back to the table, with nothing changed."""
+    return replace(session, screen=PLAY), []
+
+
+def enter(session: Session) -> Outcome:
+    """Asks which tokens spell the text that is typed."""
+    screen = session.on(Ban)
+    assert screen is not None
+    text = screen.line.text[:LONGEST].translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+    session = replace(session, screen=PLAY)
+    if not text:
+        return replace(session, notice="nothing was typed, nothing is banned"), []
+    if session.game.engine is not EngineStatus.READY:
+        return replace(session, screen=screen, notice="the engine is not there: Esc, then r, restarts it"), []
+    return request(session, ForBan(text), lambda number: Spell(number, text))
+
+
+def banned(session: Session, text: str, tokens: list[int]) -> Outcome:
+    """Bans the tokens that spell a text."""
+    shown = visible(text)
+    if not tokens:
+        return replace(session, notice=f"no single token spells “{shown}”: nothing is banned"), []
+    chain = session.game.sampling.chain
+    for token in tokens:
+        chain = chain.biased(token, -math.inf)
+    names = ", ".join(label(glimpse(session.game.piece(token).data)) for token in tokens[:NAMED])
+    count = "1 token" if len(tokens) == 1 else f"{len(tokens)} tokens"
+    more = ", …" if len(tokens) > NAMED else ""
+    return replace(_with(session, chain), notice=f"banned {count}: {names}{more}; :unban lifts it"), []
+
+
+def unban(session: Session) -> Outcome:
+    """Lifts all bans."""
+    chain = session.game.sampling.chain
+    bans = [token for token, amount in chain.bias if amount == -math.inf]
+    for token in bans:
+        chain = chain.biased(token, 0)
+    count = "1 ban is" if len(bans) == 1 else f"{len(bans)} bans are"
+    return replace(_with(session, chain), notice=f"{count} lifted" if bans else "no token is banned"), []
+
+
+def order(session: Session) -> Outcome:
+    """Sorts the table by what the samplers leave, or by the model's own probabilities."""
+    by_final = not session.by_final
+    notice = "sorted by final: what can be drawn comes first" if by_final else "sorted by raw"
+    return replace(session, by_final=by_final, notice=notice), []

@@ -1,0 +1,231 @@
+"""What a lens and draws have to say in lines of text: below the table, and on the status line."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tokex_gguf.play.session import Drawn, Session, Viewed
+from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
+from tokex_gguf.values.lens import GRAMMAR, Sampled
+from tokex_gguf.values.samplers import Kind
+from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import Standing, View
+
+TALL = 16
+"""Lines from which a table has two for what the lens leaves, and two for a roll."""
+
+
+def percent(share: float) -> str:
+    """A part of 1 in percent, with a digit that says something.
+
+    >>> percent(0.941), percent(0.0004), percent(0)
+    ('94.1 %', '0.04 %', '0.0 %')
+    """
+    value = share * 100
+    return f"{value:.1f} %" if value >= 0.1 or value <= 0 else f"{value:.1g} %" if value >= 1e-4 else f"{value:.0e} %"
+
+
+# --- the status line
+
+
+def looked_through(session: Session) -> str:
+    """Through what the table is seen, for the status line; empty for the model's own numbers."""
+    lens = session.lens
+    if not isinstance(lens, Sampled):
+        return ""
+    parts = []
+    if lens.constraint is not None:
+        view = session.view
+        parts.append(f"{GRAMMAR}: {percent(view.legal_mass)} legal" if view else GRAMMAR)
+        if view and (standing := _standing(view)):
+            parts.append(standing)
+    short = lens.chain.short
+    return " · ".join([*parts, short] if short else parts)
+
+
+def _standing(view: View) -> str:
+    match view.standing:
+        case Standing.COMPLETE:
+            return "may end here"
+        case Standing.ENDED:
+            return "must end here"
+        case Standing.STUCK:
+            return "nothing can follow"
+        case Standing.BROKEN:
+            return f"broken at token {view.broken + 1}"
+        case Standing.FREE | Standing.OPEN:
+            return ""
+
+
+# --- what the lens leaves
+
+
+def lines_of_view(height: int) -> int:
+    """Lines for what the lens leaves, in a table of so many."""
+    return 2 if height >= TALL else 1
+
+
+def view_lines(session: Session, node: Node, viewed: Viewed | None, width: int, height: int) -> list[str]:
+    """How many tokens can be drawn, their mass, and what becomes of the entropy."""
+    if viewed is None or node.distribution is None:
+        return [""] * lines_of_view(height)
+    view = viewed.view
+    size = session.game.model.vocab_size if session.game.model else 0
+    before, after, heat = _entropies(viewed, node.distribution.entropy_bits)
+    bits = f"{before:.2f} → {after:.2f} bits"
+    left, mass = f"{view.left:,} survive", percent(view.mass)
+    whole = f"{view.left:,} of {size:,} survive"
+    verb = "sharpens" if after < before - 0.005 else "flattens" if after > before + 0.005 else "changes nothing"
+    heated = f"{heat} {verb}: {bits}" if heat else f"entropy {bits}"
+    if height >= TALL:
+        return [
+            _fitting([[whole, f"{mass} of the mass kept"], [whole, f"{mass} kept"], [left, f"{mass} kept"]], width),
+            clip(heated, width),
+        ]
+    short = f"{heat}: {bits}" if heat else bits
+    choices = [
+        [whole, f"{mass} of the mass kept", heated],
+        [whole, f"{mass} kept", short],
+        [left, f"{mass} kept", short],
+        [left, f"{mass} kept", bits],
+        [left, f"{mass} kept"],
+    ]
+    return [_fitting(choices, width)]
+
+
+def _entropies(viewed: Viewed, raw: float) -> tuple[float, float, str]:
+    """The entropy before and after temperature, where there is one; else before and after all. And that one's name."""
+    stages, samplers = viewed.view.stages, viewed.lens.chain.samplers
+    place = next((place for place, one in enumerate(samplers) if one.kind is Kind.TEMPERATURE), None)
+    if place is None:
+        return raw, viewed.view.entropy_bits, ""
+    stage = place + len(viewed.lens.stages) - len(samplers)  # constraint and bias come before the samplers
+    if stage >= len(stages):  # the engine has not told of it
+        return raw, viewed.view.entropy_bits, ""
+    before = stages[stage - 1].entropy_bits if stage else raw
+    return before, stages[stage].entropy_bits, samplers[place].short
+
+
+def _fitting(choices: Sequence[Sequence[str]], width: int) -> str:
+    """The first of some wordings that fits; the last one, cut, where none does."""
+    texts = [" · ".join(one) for one in choices]
+    return next((text for text in texts if cells_of(text) <= width), clip(texts[-1], width))
+
+
+# --- draws
+
+
+def lines_of_draws(session: Session, node: Node, height: int) -> int:
+    """Lines for draws below the table after a path: of a roll there, or of the one that led there."""
+    drawn = session.game.drawn
+    if drawn is None:
+        return 0
+    if drawn.many:
+        return int(drawn.counts_on(node, session.lens))
+    here = drawn.node is node or (node.parent is drawn.node and node.token == drawn.draws[0].token)
+    return lines_of_view(height) if here else 0
+
+
+def draw_lines(session: Session, node: Node, width: int, height: int) -> list[Line]:
+    """As many lines."""
+    drawn = session.game.drawn
+    if drawn is None or not lines_of_draws(session, node, height):
+        return []
+    if drawn.many:
+        return [[("", clip(" " + _counted(session, drawn), width))]]
+    told = f" seed {drawn.seed} · drew {drawn.draws[0].number:.4f} "
+    if height >= TALL:
+        return [[("", " "), *chances(session, drawn, width - 2), ("", " ")], [("", clip(told, width))]]
+    return [[("", told), *chances(session, drawn, width - cells_of(told) - 1), ("", " ")]]
+
+
+def _counted(session: Session, drawn: Drawn) -> str:
+    count = len(drawn.draws)
+    expected = expected_match(list(_chances(session, drawn).values()), count)
+    draws = "1 draw" if count == 1 else f"{count:,} draws"
+    return f"{draws}: {drawn.matching:.0%} match · {expected:.0%} is usual".replace("%", " %")
+
+
+def expected_match(chances: Sequence[float], draws: int) -> float:
+    """What share of so many true draws lies where these chances put them, on average.
+
+    1 less half of the mean absolute deviations of the counts, which de Moivre's formula gives.
+
+    >>> round(expected_match([0.5, 0.5], 2), 3)   # 2:0, 1:1, 1:1, 0:2
+    0.75
+    """
+    return math.fsum(one - _deviation(one, draws) / (2 * draws) for one in chances if one > 0)
+
+
+def _deviation(chance: float, draws: int) -> float:
+    """The mean absolute deviation of the count of something with this chance."""
+    if chance >= 1:
+        return 0.0
+    k = math.floor(draws * chance)
+    ways = math.lgamma(draws + 1) - math.lgamma(k + 2) - math.lgamma(draws - k)
+    return 2 * math.exp(math.log(k + 1) + ways + (k + 1) * math.log(chance) + (draws - k) * math.log1p(-chance))
+
+
+def _chances(session: Session, drawn: Drawn) -> dict[int, float]:
+    """The chances of the most likely tokens where draws were made, the most likely first."""
+    if isinstance(drawn.lens, Sampled):
+        view = session.game.answers.view(drawn.lens, drawn.node)
+        return {token: view.verdicts[token].final for token in view.likeliest} if view else {}
+    before = drawn.node.distribution
+    return {one.token: one.prob for one in before.candidates()} if before else {}
+
+
+def chances(session: Session, drawn: Drawn, width: int) -> Line:
+    """The bar from 0 to 1 on which the tokens lie by their chances, and where the number fell, in `width` cells."""
+    if width < 3:
+        return []
+    (draw,) = drawn.draws
+    cells = [cell for token, count in _parts(session, drawn, width) for cell in _part(session, token, count)]
+    at = min(width - 1, int(draw.number * width))
+    if not cells[at] and at:  # the second cell of a wide character
+        cells[at - 1] = " "
+    elif at + 1 < width and not cells[at + 1]:
+        cells[at + 1] = " "
+    line: Line = [
+        ("class:bar", "".join(cells[:at])),
+        ("class:cursor", "●"),
+        ("class:bar", "".join(cells[at + 1 :])),
+    ]
+    return fit([part for part in line if part[1]], width)
+
+
+def _parts(session: Session, drawn: Drawn, width: int) -> Iterator[tuple[int | None, int]]:
+    """The tokens whose parts of the bar have a cell, and how many; None for what lies between."""
+    (draw,) = drawn.draws
+    spans: list[tuple[int, float, float]] = []
+    low = 0.0
+    for token, chance in _chances(session, drawn).items():
+        spans.append((token, low, low + chance))
+        low += chance
+    if draw.token not in {token for token, _, _ in spans}:
+        spans.append((draw.token, draw.low, draw.high))
+    at = 0
+    for token, first, last in spans:
+        start, end = round(first * width), min(width, round(last * width))
+        if start > at:
+            yield None, start - at
+            at = start
+        if end > at:
+            yield token, end - at
+            at = end
+    if at < width:
+        yield None, width - at
+
+
+def _part(session: Session, token: int | None, count: int) -> list[str]:
+    """A part of the bar, cell by cell: its beginning, and the token where there is room."""
+    name = "" if token is None else label(glimpse(session.game.piece(token).data))
+    name = pad(name, count - 1) if cells_of(name) < count else ""
+    cells: list[str] = ["│"]
+    for char in name.rstrip(" "):
+        wide = cells_of(char)
+        if wide == 0:
+            cells[-1] += char
+        else:
+            cells += [char, *[""] * (wide - 1)]
+    return cells + ["─"] * (count - len(cells))
