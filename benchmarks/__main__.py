@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bare import silent, text_of
+from tests.autoplay import Player, against_greedy
 from tests.terminal import Terminal
 from tokex_gguf.engine.worker.llama import BATCH
 from tokex_gguf.models.discovery import bundled_model
+from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.samplers import DEFAULT
 
 BARE = Path(__file__).with_name("bare.py")
 
@@ -224,6 +227,17 @@ class Bench:
         limit, speed = statistics.median(limits), statistics.median(speeds)
         self.row(f"autoplay at {depth}", speed, "tokens/s", baseline=limit, goal="≥ 0.95 x", met=speed >= 0.95 * limit)
 
+    def autoplay_by_chain(self) -> None:
+        """Tokens/s of an engine that draws from what llama.cpp's default chain leaves, against one that is greedy."""
+        player = Player(self.model)
+        lens = lens_of(DEFAULT)
+        assert isinstance(lens, Sampled)
+        speeds = against_greedy(player, lens, self.rounds, 20 * self.steps)
+        player.close()
+        limit, speed = map(statistics.median, speeds)
+        what = "autoplay by the default sampler chain, against greedily"
+        self.row(what, speed, "tokens/s", baseline=limit, goal="≥ 0.85 x", met=speed >= 0.85 * limit)
+
     def start(self) -> None:
         """Process start to first frame, and to the first table of a short prompt."""
         text = "Once upon a time, there was a"
@@ -413,6 +427,7 @@ def main() -> None:
             bench.keys(depth)
         bench.evaluation(200 if options.short else 1000)
         bench.autoplay(100, 1.0 if options.short else 4.0)
+        bench.autoplay_by_chain()
         bench.memory(depths[-1])
         rows += bench.rows
     print(f"{machine()}; medians of {rounds} alternating rounds\n\n{table(rows)}")

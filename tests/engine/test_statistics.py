@@ -162,3 +162,13 @@ def test_buffers_carry_nothing_from_row_to_row() -> None:
             distribution.logprobs,
         )
         assert log_sum_again == log_sum
+
+
+@pytest.mark.parametrize("count", [1, 2, 511, 512, 513, 1000, 4099])
+def test_the_entropy_of_fewer_logits_in_the_same_buffers(count: int) -> None:
+    statistics, logits = Statistics(4099), row(4099)
+    statistics.distribution(np.where(logits > 0, logits, -np.inf).astype(np.float32), 5)
+    entropy, log_sum = statistics.entropy(logits[:count])
+    exact = logits[:count].astype(np.float64)
+    assert log_sum == pytest.approx(math.log(np.exp(exact).sum()), **LOGPROB)
+    assert entropy == pytest.approx(naive(logits[:count])[0], **ENTROPY)

@@ -21,7 +21,7 @@ def decidable(lens: Sampled) -> bool:
     """Whether the kept numbers can decide anything: only samplers that cut by rank and probability, in this order."""
     kinds = [one.kind for one in lens.chain.samplers]
     heat = lens.chain.get(Kind.TEMPERATURE)
-    if heat and heat.values[0] <= 0:
+    if heat and heat.values[0] - heat.values[1] <= 0:  # it may leave the likeliest alone
         return False
     return (
         lens.constraint is None
@@ -43,10 +43,12 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
         match sampler.kind:
             case Kind.TOP_K:
                 limit = int(sampler.values[0])
+                if _has_equals(before, taken) and _border(before, int(limit)) == taken.logprob:
+                    return None
                 if taken.rank > limit:
                     return stage
             case Kind.TOP_P:
-                cut = _cut_by_top_p(sampler, before, taken, limit)
+                cut = None if _has_equals(before, taken) else _cut_by_top_p(sampler, before, taken, limit)
                 if cut is None:
                     return None
                 if cut:
@@ -60,6 +62,17 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
             case _:
                 pass
     return KEPT
+
+
+def _has_equals(before: Distribution, taken: Taken) -> bool:
+    """Whether a candidate beside a token is as likely: which of them comes first llama.cpp leaves open."""
+    beside = before.logprobs[max(0, taken.rank - 2) : taken.rank + 1]
+    return list(beside).count(taken.logprob) > (taken.rank <= len(before))
+
+
+def _border(before: Distribution, limit: int) -> float:
+    """The log-probability of the last of the `limit` likeliest, where it is kept."""
+    return before.logprobs[limit - 1] if limit <= len(before) else -math.inf
 
 
 def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.kv_plan import Sequences
-from tokex_gguf.engine.worker.lenses import Lenses, Seen
+from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
 from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
 from tokex_gguf.engine.worker.logits_cache import Row, Rows
 from tokex_gguf.values.constraint import Constraint
@@ -242,9 +242,12 @@ class Evaluator:
         """
         self._check([*path, *tokens])
         seen, row, decoded = self._see(path, lens)
-        likely = logit_math.top_ids(row.logits, top).tolist()
-        view = self._lenses.view(seen, row.logits, row.log_sum, [*likely, *tokens])
-        others = [token for token in view.likeliest[:top] if token not in set(likely)]
+        likely = likeliest(seen, row.logits, top)
+        view = self._lenses.view(seen, [*likely, *tokens])
+        known = set(likely)
+        others = [token for token in view.likeliest[:top] if token not in known]
+        if not others:
+            return view, decoded
         return replace(view, others=dict(zip(others, self.candidates(row, others), strict=True))), decoded
 
     def roll(self, path: list[int], lens: Sampled, draws: Iterable[float]) -> tuple[list[Draw], list[Verdict], int]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.constraints import BadConstraint, Broken, Constraints, Legal
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary
-from tokex_gguf.engine.worker.logit_math import Logits
-from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, mass_of
+from tokex_gguf.engine.worker.logit_math import Logits, reaching, top_ids
+from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, Workshop, mass_of
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN, Chain
@@ -65,7 +66,7 @@ class Lenses:
     """All lenses of one model."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self._workshop = Workshop(vocabulary)
         self._constraints = Constraints(vocabulary)
         self._chains: OrderedDict[Chain, BuiltChain] = OrderedDict()
         self._remembered: OrderedDict[Sampled, _Remembered] = OrderedDict()
@@ -73,9 +74,9 @@ class Lenses:
     def _chain(self, chain: Chain) -> BuiltChain:
         built = self._chains.get(chain)
         if built is None:
-            built = self._chains[chain] = BuiltChain(self._vocabulary, chain)
+            built = self._chains[chain] = BuiltChain(self._workshop, chain)
             if len(self._chains) > CHAINS:
-                self._chains.popitem(last=False)[1].close()
+                self._chains.popitem(last=False)
         self._chains.move_to_end(chain)
         return built
 
@@ -160,21 +161,19 @@ class Lenses:
         return Seen(left, place, mass)
 
     @staticmethod
-    def view(seen: Seen, row: Logits, log_sum: float, tokens: Iterable[int]) -> View:
+    def view(seen: Seen, tokens: Iterable[int]) -> View:
         """What there is to say of a row that was seen, and of some tokens."""
         left = seen.left
-        order = _order(left, TOLD)[:TOLD]
+        order = _likeliest(left, TOLD)
         finals = dict(zip(left.ids[order].tolist(), left.finals[order].tolist(), strict=True))
         for token in tokens:
             if token not in finals:
                 finals[token] = 0.0 if left.cuts[token] >= 0 else left.final(token)
         ids = list(finals)
-        likely = left.finals[left.finals > 0]
-        entropy = float(-(likely * np.log2(likely)).sum()) if len(likely) > 1 else 0.0
         return View(
             left=len(left.ids),
-            mass=mass_of(row, log_sum, left.ids) if len(left.ids) < len(row) else 1.0,
-            entropy_bits=max(0.0, entropy),
+            mass=left.mass,
+            entropy_bits=left.entropy_bits,
             legal_mass=seen.legal_mass,
             stages=left.stages,
             standing=seen.place.standing,
@@ -190,24 +189,43 @@ class Lenses:
         left = seen.left
         if not len(left.ids):
             return
-        order = _order(left, ORDERED)
-        bar = np.cumsum(left.finals[order])
-        bar /= bar[-1]
+        order = _likeliest(left, ORDERED)
+        bar, whole = _bar(left, order), len(order) == len(left.ids)
         for number in numbers:
-            place = min(int(np.searchsorted(bar, number, side="right")), len(bar) - 1)
+            if not whole and number >= bar[-1]:
+                order, whole = _all(left, order), True
+                bar = _bar(left, order)
+            place = int(np.searchsorted(bar, number, side="right"))
             low = float(bar[place - 1]) if place else 0.0
             yield Draw(int(left.ids[order[place]]), number, low, float(bar[place]))
 
 
-def _order(left: Left, first: int) -> Ids:
-    """Indexes into what is left: the `first` most likely ones, of equal ones the smaller id first; then the others."""
-    count = len(left.ids)
-    if count <= first:
-        return np.lexsort((left.ids, -left.finals)).astype(np.int32)
-    threshold = np.partition(left.finals, count - first)[count - first]
-    above = np.flatnonzero(left.finals >= threshold)
-    above = above[np.lexsort((left.ids[above], -left.finals[above]))][:first]
-    rest = np.ones(count, np.bool_)
-    rest[above] = False
+def _bar(left: Left, order: Ids) -> NDArray[np.float64]:
+    """Where on the bar from 0 to 1 the part of each of some tokens ends, in this order."""
+    finals = left.finals[order]
+    bar: NDArray[np.float64] = np.cumsum(finals)
+    if len(order) == len(left.ids):  # the last one that can be drawn has all to the end, whatever rounding left
+        bar[np.flatnonzero(finals)[-1] :] = 1
+    return bar
+
+
+def _likeliest(left: Left, first: int) -> Ids:
+    """Indexes into what is left: the `first` most likely ones, of equal ones the smaller id first."""
+    most = reaching(left.finals, first)
+    order = np.lexsort((left.ids[most], -left.finals[most]))[:first]
+    return most[order].astype(np.int32)
+
+
+def _all(left: Left, first: Ids) -> Ids:
+    """The same ones, and all others behind them, by their ids."""
+    rest = np.ones(len(left.ids), np.bool_)
+    rest[first] = False
     others = np.flatnonzero(rest)
-    return np.concatenate([above, others[np.argsort(left.ids[others])]]).astype(np.int32)
+    return np.concatenate([first, others[np.argsort(left.ids[others])]]).astype(np.int32)
+
+
+def likeliest(seen: Seen, row: Logits, top: int) -> list[int]:
+    """The `top` likeliest tokens by the model of a row that was seen, the likeliest first."""
+    known = seen.left.likeliest
+    found: list[int] = (known[:top] if len(known) >= top else top_ids(row, top)).tolist()
+    return found

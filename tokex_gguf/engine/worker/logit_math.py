@@ -4,6 +4,7 @@ Everything is exact over the whole vocabulary; nothing is sampled or cut off.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,33 +32,42 @@ class Statistics:
         # up the last run has weight 0.
         runs = (-(-vocab_size // _RUN), _RUN)
         self._shifted_runs, self._weight_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
-        self._shifted = self._shifted_runs.reshape(-1)[:vocab_size]
-        self._weights = self._weight_runs.reshape(-1)[:vocab_size]
+        self._shifted, self._weights = self._shifted_runs.reshape(-1), self._weight_runs.reshape(-1)
 
     def distribution(self, logits: Logits, top: int) -> tuple[Distribution, float]:
         """The distribution of one row, and its log-sum-exp for `taken`.
 
         `logits`: shape (vocab_size,). `top`: how many candidates. Raises NotFinite.
         """
-        peak = float(logits.max())
-        if not math.isfinite(peak):
-            raise NotFinite(f"largest logit is {peak}")
-        np.subtract(logits, np.float32(peak), out=self._shifted)
-        np.exp(self._shifted, out=self._weights)
-        total = float(self._weight_runs.sum(axis=1).sum(dtype=np.float64))
-        # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
-        moment = self._moment()
-        if math.isnan(moment):
-            # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
-            np.maximum(self._shifted, _LOWEST, out=self._shifted)
-            moment = self._moment()
-        entropy = max(0.0, (math.log(total) - moment / total) * _LOG2_E)
-        log_sum = peak + math.log(total)
+        entropy, log_sum = self.entropy(logits)
         ids = top_ids(logits, top)
         return Distribution.of(entropy, ids.tolist(), (logits[ids].astype(np.float64) - log_sum).tolist()), log_sum
 
-    def _moment(self) -> float:
-        return float(np.einsum("ij,ij->i", self._weight_runs, self._shifted_runs).sum(dtype=np.float64))
+    def entropy(self, logits: Logits) -> tuple[float, float]:
+        """Bits of the distribution of some logits, `vocab_size` at the most, and their log-sum-exp.
+
+        Raises NotFinite.
+        """
+        peak = float(logits.max())
+        if not math.isfinite(peak):
+            raise NotFinite(f"largest logit is {peak}")
+        count = len(logits)
+        runs = -(-count // _RUN)
+        np.subtract(logits, np.float32(peak), out=self._shifted[:count])
+        np.exp(self._shifted[:count], out=self._weights[:count])
+        self._shifted[count : runs * _RUN] = self._weights[count : runs * _RUN] = 0
+        total = float(self._weight_runs[:runs].sum(axis=1).sum(dtype=np.float64))
+        # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
+        moment = self._moment(runs)
+        if math.isnan(moment):
+            # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
+            np.maximum(self._shifted, _LOWEST, out=self._shifted)
+            moment = self._moment(runs)
+        return max(0.0, (math.log(total) - moment / total) * _LOG2_E), peak + math.log(total)
+
+    def _moment(self, runs: int) -> float:
+        products = np.einsum("ij,ij->i", self._weight_runs[:runs], self._shifted_runs[:runs])
+        return float(products.sum(dtype=np.float64))
 
 
 def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
@@ -67,18 +77,20 @@ def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
     blocks' maxima is no larger than the k-th largest logit: only what reaches it
     needs sorting. On 151,936 logits that is a few dozen.
     """
-    size = logits.shape[0]
-    top = min(top, size)
-    blocks = size // _BLOCK
-    if blocks > top:
-        # A block is a column: its members lie apart, so that whole rows are compared at once.
-        maxima = logits[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
-        threshold = np.partition(maxima, blocks - top)[blocks - top]
-        survivors = np.flatnonzero(logits >= threshold)
-    else:
-        survivors = np.arange(size)
+    survivors = reaching(logits, top)
     order = np.lexsort((survivors, -logits[survivors]))
     return survivors[order[:top]]
+
+
+def reaching(values: NDArray[Any], top: int) -> NDArray[np.intp]:
+    """Where the `top` largest values are, and perhaps some more, in the values' order."""
+    size = values.shape[0]
+    blocks = size // _BLOCK
+    if blocks <= top:
+        return np.arange(size)
+    # A block is a column: its members lie apart, so that whole rows are compared at once.
+    maxima = values[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
+    return np.flatnonzero(values >= np.partition(maxima, blocks - top)[blocks - top])
 
 
 def taken(logits: Logits, log_sum: float, token: int) -> Taken:

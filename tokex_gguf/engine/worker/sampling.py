@@ -6,7 +6,9 @@ of candidates is looked at: what is gone from it, by its size or by a logit of m
 
 import ctypes
 import math
-from collections.abc import Iterable, Sequence
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary, llama_cpp
-from tokex_gguf.engine.worker.logit_math import Logits
+from tokex_gguf.engine.worker.logit_math import Logits, Statistics, top_ids
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.view import KEPT, Stage
 
@@ -23,10 +25,19 @@ Ids: TypeAlias = NDArray[np.int32]
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 _LOG2_E = 1 / math.log(2)
 _LARGE = 4096
-"""Candidates from which single precision is used for what is only told of a stage: a tenth of the time."""
-_TYPICAL_AFTER_CUT = "llama.cpp's typical is undefined behind a sampler that leaves logits of minus infinity"
-
-
+"""Candidates from which single precision is used for what is told of a stage and for the chances: it is much faster."""
+_MADE = 64
+"""Samplers that are kept ready."""
+_LARGEST_BIAS = 1e30
+"""From far beyond it the sum with a logit is infinite, which no sampler is made for."""
+_STILL = frozenset({Kind.PENALTIES, Kind.DRY, Kind.TOP_N_SIGMA, Kind.ADAPTIVE_P})
+"""Samplers that leave every candidate in its place, as a temperature does that is the same for all."""
+_CUT_ONLY = frozenset({Kind.TOP_K, Kind.TYPICAL, Kind.TOP_P, Kind.MIN_P, Kind.TOP_N_SIGMA, Kind.XTC})
+"""Samplers that change no logit of what they leave."""
+_TYPICAL_UNDEFINED = "llama.cpp's typical is undefined where a candidate has a probability of 0"
+_DYNAMIC_COUNTS = "llama.cpp's dynamic temperature counts the candidates that were cut before as well"
+_XTC_UNDEFINED = "llama.cpp's XTC leaves a candidate alone here that was cut before: nothing can be drawn"
+_OVERFLOW = "llama.cpp's numbers overflow at this temperature: the most likely token is left alone"
 _NONE: Ids = np.zeros(0, np.int32)
 
 
@@ -58,6 +69,11 @@ class _Array:
         self._buffer[: len(view)] = view
         self._point(len(view), is_sorted=bool(other._struct.sorted))
 
+    def leave(self, token: int) -> None:
+        """One token alone."""
+        self._buffer[0] = token, 0, 0
+        self._point(1, is_sorted=True)
+
     @property
     def view(self) -> NDArray[Any]:
         """The candidates that are there, with fields `id` and `logit`; the next sampler changes it."""
@@ -65,22 +81,15 @@ class _Array:
         start = (data - self._address) // _TOKEN_DATA.itemsize
         return self._buffer[start : start + self._struct.size]
 
-    def alive(self) -> tuple[Ids, Logits]:
-        """Ids and logits of those that can still be drawn, in the array's order; they are copies."""
-        view = self.view
-        logits = np.ascontiguousarray(view["logit"])
-        finite = logits > -np.inf  # and not NaN
-        if finite.all():
-            return view["id"].copy(), logits
-        return view["id"][finite], logits[finite]
-
 
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Probabilities of some logits, renormalised. Shape (n,)."""
     if not len(logits):
         return np.zeros(0)
-    weights = np.exp(logits.astype(np.float64) - float(logits.max()))
-    probabilities: NDArray[np.float64] = weights / weights.sum()
+    values: NDArray[Any] = logits if len(logits) > _LARGE else logits.astype(np.float64)
+    weights = np.exp(values - values.max())
+    probabilities: NDArray[np.float64] = weights.astype(np.float64)
+    probabilities /= probabilities.sum()
     return probabilities
 
 
@@ -90,15 +99,48 @@ def mass_of(row: Logits, log_sum: float, ids: Ids) -> float:
 
 
 def _entropy(logits: Logits) -> float:
-    """Bits of the distribution of some logits, renormalised."""
-    if len(logits) < 2:
-        return 0.0
-    shifted: NDArray[Any] = logits - logits.max()
-    if len(logits) <= _LARGE:
-        shifted = shifted.astype(np.float64)
+    """Bits of the distribution of a few logits, renormalised."""
+    values = logits[logits > -np.inf].astype(np.float64)
+    shifted = values - values.max()
     weights = np.exp(shifted)
-    total = float(weights.sum(dtype=np.float64))
-    return max(0.0, (math.log(total) - float((weights * shifted).sum(dtype=np.float64)) / total) * _LOG2_E)
+    total = float(weights.sum())
+    return max(0.0, (math.log(total) - float(weights @ shifted) / total) * _LOG2_E)
+
+
+class _Made:
+    """A sampler of llama.cpp, which is freed when nobody has it any more."""
+
+    def __init__(self, pointer: Any) -> None:
+        if not pointer:
+            raise ModelError("llama.cpp refuses a sampler of this chain")
+        self.pointer = pointer
+        weakref.finalize(self, llama_cpp.llama_sampler_free, pointer).atexit = False
+
+
+class Workshop:
+    """What the chains of one model share: samplers that are ready, and room to apply them in."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.statistics = Statistics(vocabulary.size)
+        self._arrays: list[_Array] = []
+        self._made: OrderedDict[object, _Made] = OrderedDict()
+
+    def array(self, number: int) -> _Array:
+        """Room for candidates; every application of a chain uses the same."""
+        while len(self._arrays) <= number:
+            self._arrays.append(_Array(self.vocabulary.size))
+        return self._arrays[number]
+
+    def made(self, key: object, make: Callable[[], Any]) -> _Made:
+        """The sampler of a key: DRY's reads the whole vocabulary once, and others in its chain change by steps."""
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = _Made(make())
+            if len(self._made) > _MADE:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return made
 
 
 class Memory(NamedTuple):
@@ -121,8 +163,14 @@ class Left:
     cuts: NDArray[np.int8]
     """The stage that cut each token of the vocabulary, or KEPT."""
     stages: tuple[Stage, ...]
-    chosen_among: tuple[Ids, Logits]
-    """Where something remembers: what it chose among; else nothing."""
+    mass: float
+    """The probability by the model of what is left."""
+    entropy_bits: float
+    """Of what is left."""
+    likeliest: Ids
+    """The tokens that are likeliest by the model, the likeliest first: as many as were needed."""
+    chosen_among: tuple[tuple[Ids, Logits], ...]
+    """What something that remembers chose among, in each of the ways that led here."""
 
     def final(self, token: int) -> float:
         """The chance of one token."""
@@ -133,29 +181,70 @@ class Left:
 class _Run:
     """The array on its way through the stages, with what is noted of it."""
 
-    def __init__(self, array: _Array, row: Logits, log_sum: float) -> None:
-        """An array of all candidates with their logits."""
+    def __init__(self, array: _Array, row: Logits, log_sum: float, statistics: Statistics) -> None:
+        """An array of all candidates with their logits, in the vocabulary's order."""
         self.array = array
         self.row = row
         self.log_sum = log_sum
+        self._statistics = statistics
         self.cuts = np.full(len(row), KEPT, np.int8)
         self.stages: list[Stage] = []
         self.ids: Ids | None = None
         """Tokens that can be drawn; None: all, in the vocabulary's order."""
         self.logits = row
+        self.in_order = True
+        """Whether the array has all candidates, in the vocabulary's order."""
+
+    def look(self, stage: int) -> None:
+        """Looks at what a stage has left."""
+        view = self.array.view
+        logits = np.ascontiguousarray(view["logit"])
+        finite = logits > -np.inf  # and not NaN
+        every = bool(finite.all())
+        if self.in_order:
+            if not every:
+                self.cuts[~finite & (self.cuts == KEPT)] = stage
+            self.ids = None if every else np.flatnonzero(finite).astype(np.int32)
+        else:
+            before, self.ids = self.ids, (view["id"].copy() if every else view["id"][finite])
+            if before is None:
+                self.cuts[:] = stage
+            elif len(self.ids) < len(before):
+                self.cuts[before] = stage
+            self.cuts[self.ids] = KEPT
+        self.logits = logits if every else logits[finite]
 
     def note(self, stage: int, text: str = "") -> None:
-        """Looks at what a stage has left."""
-        before = self.ids
-        self.ids, self.logits = self.array.alive()
-        if before is None and len(self.ids) < len(self.row):
-            self.cuts[:] = stage
-            self.cuts[self.ids] = KEPT
-        elif before is not None and len(self.ids) < len(before):
-            self.cuts[before] = stage
-            self.cuts[self.ids] = KEPT
-        mass = 1.0 if len(self.ids) == len(self.row) else mass_of(self.row, self.log_sum, self.ids)
-        self.stages.append(Stage(len(self.ids), mass, _entropy(self.logits), text))
+        """Looks at what a stage has left, and notes it."""
+        self.look(stage)
+        self.record(text)
+
+    def record(self, text: str = "", *, like_before: bool = False) -> None:
+        """Notes what is left. `like_before`: the logits of what is left are what they were."""
+        before = self.stages[-1] if self.stages else None
+        same = before is not None and before.left == self.left
+        mass = before.mass if before and same else self._mass()
+        entropy = before.entropy_bits if before and same and like_before else self._entropy()
+        self.stages.append(Stage(self.left, mass, entropy, text))
+
+    @property
+    def left(self) -> int:
+        """How many tokens can be drawn."""
+        return len(self.logits)
+
+    def _mass(self) -> float:
+        if self.ids is None:
+            return 1.0
+        if 2 * self.left > len(self.row):
+            gone = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != KEPT).astype(np.int32))
+            if gone < 0.5:
+                return 1 - gone
+        return mass_of(self.row, self.log_sum, self.ids)
+
+    def _entropy(self) -> float:
+        if self.left < 2:
+            return 0.0
+        return self._statistics.entropy(self.logits)[0] if self.left > _LARGE else _entropy(self.logits)
 
     @property
     def there(self) -> Ids:
@@ -163,49 +252,69 @@ class _Run:
         return np.arange(len(self.row), dtype=np.int32) if self.ids is None else self.ids
 
     @property
-    def holes(self) -> bool:
-        """Whether the array has candidates that cannot be drawn."""
-        return self.ids is not None and len(self.ids) < len(self.array.view)
+    def has_zero(self) -> bool:
+        """Whether the array has a candidate whose probability is 0 in single precision."""
+        if self.left < len(self.array.view):
+            return True
+        shifted = self.logits - self.logits.max()
+        if shifted.min() > -87:
+            return False
+        weights = np.exp(shifted)
+        return bool((weights / weights.sum()).min() == 0)
 
     def branch(self, array: _Array) -> "_Run":
         """One more that goes on from here."""
         array.copy_from(self.array)
-        other = _Run(array, self.row, self.log_sum)
+        other = _Run(array, self.row, self.log_sum, self._statistics)
         other.cuts, other.stages, other.ids, other.logits = self.cuts.copy(), self.stages.copy(), self.ids, self.logits
+        other.in_order = self.in_order
         return other
+
+    def apply(self, sampler: Sampler, made: _Made, number: int) -> None:
+        """Applies a sampler that is one stage. With nothing left there is nothing to do: some would end the process."""
+        text = ""
+        if self.left:
+            if sampler.kind is Kind.TYPICAL and self.has_zero:
+                text = _TYPICAL_UNDEFINED
+            heats = sampler.kind is Kind.TEMPERATURE
+            if heats and sampler.values[1] > 0 and self.left < len(self.array.view):
+                text = _DYNAMIC_COUNTS
+            likeliest = int(self.there[self.logits.argmax()]) if heats else 0
+            llama_cpp.llama_sampler_apply(made.pointer, self.array.reference)
+            self.in_order &= sampler.kind in _STILL or (heats and sampler.values[1] == 0)
+            self.look(number)
+            if heats and (not self.left or self.logits.max() == np.inf):
+                # Near 0 a temperature makes infinite logits; sorting what comes of them may end the process.
+                self.array.leave(likeliest)
+                self.in_order, text = False, _OVERFLOW
+                self.look(number)
+            if sampler.kind is Kind.XTC and not self.left:
+                text = _XTC_UNDEFINED
+        self.record(text, like_before=sampler.kind in _CUT_ONLY)
 
 
 class BuiltChain:
     """The samplers of one chain, ready to be applied."""
 
-    def __init__(self, vocabulary: Vocabulary, chain: Chain) -> None:
-        """Raises ModelError where llama.cpp refuses a sampler."""
-        self._size = vocabulary.size
+    def __init__(self, workshop: Workshop, chain: Chain) -> None:
+        """Raises ModelError for what llama.cpp refuses, or would end the process at."""
+        _check(chain)
+        self._workshop = workshop
         self.chain = chain
-        self._own: list[Any] = []
-        self._made: list[tuple[Sampler, Any]] = []
-        self._bias = self._keep(_logit_bias(vocabulary.size, chain.bias)) if chain.bias else None
-        for sampler in chain.samplers:
-            made = None if sampler.row.chooses or sampler.kind is Kind.XTC else _init(vocabulary, chain, sampler)
-            self._made.append((sampler, None if made is None else self._keep(made)))
+        size = workshop.vocabulary.size
+        bias, breakers = chain.bias, chain.breakers
+        self._bias = workshop.made(bias, lambda: _logit_bias(size, bias)) if bias else None
+        self._samplers = chain.samplers
+        self._made: list[_Made | None] = []
+        for one in chain.samplers:
+            key = (one, breakers) if one.kind is Kind.DRY else one
+            made = None if one.row.chooses else workshop.made(key, lambda one=one: _init(workshop, breakers, one))  # type: ignore[misc]
+            self._made.append(made)
         self._counted = [
-            (made, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
-            for sampler, made in self._made
-            if sampler.kind in (Kind.PENALTIES, Kind.DRY)
+            (made.pointer, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
+            for sampler, made in zip(chain.samplers, self._made, strict=True)
+            if made and sampler.kind in (Kind.PENALTIES, Kind.DRY)
         ]
-        self._arrays = [_Array(vocabulary.size)]
-
-    def _keep(self, made: Any) -> Any:
-        if not made:
-            raise ModelError("llama.cpp refuses a sampler of this chain")
-        self._own.append(made)
-        return made
-
-    def close(self) -> None:
-        """Frees the samplers."""
-        for made in self._own:
-            llama_cpp.llama_sampler_free(made)
-        self._own = []
 
     def apply(self, row: Logits, log_sum: float, path: Sequence[int], memory: Memory, legal: Ids | None = None) -> Left:
         """What the chain leaves of a row of logits, shape (vocabulary size,), after a path.
@@ -213,79 +322,103 @@ class BuiltChain:
         `legal`: the tokens that a constraint allows; it is the first stage then. Where XTC comes now and then,
         the chances are those of both ways together, and the record is that of the more frequent one.
         """
-        for made, last in self._counted:
-            llama_cpp.llama_sampler_reset(made)
+        for pointer, last in self._counted:
+            llama_cpp.llama_sampler_reset(pointer)
             for token in path[-last:]:
-                llama_cpp.llama_sampler_accept(made, token)
-        first = self._arrays[0]
-        first.fill(row)
-        run = _Run(first, row, log_sum)
+                llama_cpp.llama_sampler_accept(pointer, token)
+        run = _Run(self._workshop.array(0), row, log_sum, self._workshop.statistics)
+        likeliest = self._first_candidates(row) if legal is None else _NONE
+        if legal is not None or len(likeliest):
+            run.in_order = False
+        run.array.fill(row, legal if len(likeliest) == 0 else likeliest)
         stage = 0
         if legal is not None:
-            first.fill(row, legal)
             run.note(stage)
             stage += 1
-        if self._bias is not None and not len(run.there):
-            run.note(stage)
-            stage += 1
-        elif self._bias is not None:
-            llama_cpp.llama_sampler_apply(self._bias, first.reference)
+        if self._bias is not None:
+            if run.left:
+                llama_cpp.llama_sampler_apply(self._bias.pointer, run.array.reference)
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
-        chosen_among: tuple[Ids, Logits] = (_NONE, row[:0])
-        for number, (sampler, made) in enumerate(self._made, stage):
-            if (sampler.row.chooses or sampler.kind is Kind.XTC) and not len(run.there):
-                run.note(number)
-                continue
-            if sampler.row.chooses:
-                before = run.there, run.logits
-                _choose(self._size, run, sampler, memory)
-                run.note(number)
-                # mirostat counts the surprisal among what it has left, adaptive-p the probability before its change.
-                among = (run.there, run.logits) if sampler.kind is Kind.MIROSTAT else before
-                chosen_among = among
+        chosen_among: tuple[tuple[Ids, Logits], ...] = ()
+        for number, (sampler, made) in enumerate(zip(self._samplers, self._made, strict=True), stage):
+            if made is None:
+                chosen_among = tuple(
+                    self._choose(one, sampler, memory, number) for _, one in sorted(ways, key=lambda way: -way[0])
+                )
             elif sampler.kind is Kind.XTC:
-                ways = self._xtc(ways, sampler, number)
+                ways = self._xtc(run, sampler, made, number)
                 run = max(ways, key=lambda way: way[0])[1]
             else:
                 for _, one in ways:
-                    if not len(one.there):  # llama.cpp aborts over an empty array
-                        one.note(number)
-                        continue
-                    holes = sampler.kind is Kind.TYPICAL and one.holes
-                    llama_cpp.llama_sampler_apply(made, one.array.reference)
-                    one.note(number, _TYPICAL_AFTER_CUT if holes else "")
-        return self._together(ways, run, chosen_among)
+                    one.apply(sampler, made, number)
+        return self._together(ways, run, likeliest, chosen_among)
 
-    def _xtc(self, ways: list[tuple[float, _Run]], sampler: Sampler, number: int) -> list[tuple[float, _Run]]:
+    def _first_candidates(self, row: Logits) -> Ids:
+        """The candidates that a chain looks at which begins with top-k: no others need to be put before llama.cpp."""
+        if self._bias is not None or not self._samplers or self._samplers[0].kind is not Kind.TOP_K:
+            return _NONE
+        count = int(self._samplers[0].values[0])
+        return top_ids(row, count).astype(np.int32) if 0 < count <= len(row) // 256 else _NONE
+
+    def _xtc(self, run: _Run, sampler: Sampler, made: _Made, number: int) -> list[tuple[float, _Run]]:
         """Both ways of a sampler that comes now and then: where it comes first, where it does not behind."""
-        probability, threshold = min(1.0, sampler.values[0]), sampler.values[1]
-        ((_, run),) = ways
-        made = llama_cpp.llama_sampler_init_xtc(1.0, threshold, 0, 0)
+        probability = min(1.0, sampler.values[0])
         others: list[tuple[float, _Run]] = []
         if probability < 1:
-            if len(self._arrays) < 2:
-                self._arrays.append(_Array(self._size))
-            passed = run.branch(self._arrays[1])
-            passed.note(number)
+            passed = run.branch(self._workshop.array(1))
+            passed.record(like_before=True)
             others = [(1 - probability, passed)]
-        llama_cpp.llama_sampler_apply(made, run.array.reference)
-        llama_cpp.llama_sampler_free(made)
-        run.note(number)
+        run.apply(sampler, made, number)
         return [(probability, run), *others]
 
+    def _choose(self, run: _Run, sampler: Sampler, memory: Memory, number: int) -> tuple[Ids, Logits]:
+        """Applies a sampler that draws by itself, in the state that it has come to; what it draws is of no interest.
+
+        Returns what it chose among: mirostat counts the surprisal among what it has left, adaptive-p the probability
+        before its change.
+        """
+        before = run.there, run.logits
+        if sampler.kind is Kind.ADAPTIVE_P:
+            # A new one without decay aims at twice its target less its target.
+            aim = max(0.0, min(1.0, 2 * sampler.values[0] - memory.first / memory.second))
+            made = _Made(llama_cpp.llama_sampler_init_adaptive_p(aim, 0.0, 0))
+        elif sampler.values[0] == 1:
+            # A new one has a mu of twice its tau.
+            size = self._workshop.vocabulary.size
+            made = _Made(llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, 100))
+        else:
+            made = _Made(llama_cpp.llama_sampler_init_mirostat_v2(0, memory.first / 2, 0.0))
+        run.apply(sampler, made, number)
+        return before if sampler.kind is Kind.ADAPTIVE_P else (run.there, run.logits)
+
     @staticmethod
-    def _together(ways: list[tuple[float, _Run]], shown: _Run, chosen_among: tuple[Ids, Logits]) -> Left:
+    def _together(
+        ways: list[tuple[float, _Run]], shown: _Run, likeliest: Ids, among: tuple[tuple[Ids, Logits], ...]
+    ) -> Left:
         if len(ways) == 1:
-            return Left(shown.there, softmax(shown.logits), shown.cuts, tuple(shown.stages), chosen_among)
-        finals = np.zeros(len(shown.cuts))
+            finals = softmax(shown.logits)
+            if not shown.stages:
+                shown.record()
+                last = shown.stages.pop()
+            else:
+                last = shown.stages[-1]
+            stages = tuple(shown.stages)
+            return Left(shown.there, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among)
+        chances, kept = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
         for weight, run in ways:
-            finals[run.there] += weight * softmax(run.logits)
-        ids = np.flatnonzero(finals).astype(np.int32)
+            chances[run.there] += weight * softmax(run.logits)
+            kept |= run.cuts == KEPT
+        ids = np.flatnonzero(kept).astype(np.int32)
         cuts = shown.cuts.copy()
         cuts[ids] = KEPT
-        return Left(ids, finals[ids], cuts, tuple(shown.stages), chosen_among)
+        finals = chances[ids]
+        finals /= finals.sum() or 1.0  # one of the ways may leave nothing
+        mass = mass_of(shown.row, shown.log_sum, ids)
+        likely = finals[finals > 0]
+        entropy = max(0.0, -float(likely @ np.log2(likely)))
+        return Left(ids, finals, cuts, tuple(shown.stages), mass, entropy, likeliest, among)
 
     # --- what is remembered
 
@@ -304,47 +437,47 @@ class BuiltChain:
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
             return memory
-        ids, logits = left.chosen_among
-        where = np.flatnonzero(ids == token)
-        if not len(where):
-            return memory  # it could not have been chosen: nothing says by how much it surprised
-        probability = float(softmax(logits)[where[0]])
+        probability = next((chance for one in left.chosen_among if (chance := _chance(one, token)) > 0), 0.0)
         if probability <= 0:
-            return memory
+            return memory  # it could not have been chosen: nothing says by how much it surprised
         if last.kind is Kind.MIROSTAT:
             return Memory(memory.first - last.values[2] * (-math.log2(probability) - last.values[1]))
         decay = last.values[1]
         return Memory(probability + decay * memory.first, 1 + decay * memory.second)
 
 
-def _choose(size: int, run: _Run, sampler: Sampler, memory: Memory) -> None:
-    """Applies a sampler that draws by itself, in the state that it has come to; what it draws is of no interest."""
-    if sampler.kind is Kind.MIROSTAT:
-        # A new one has a mu of twice its tau.
-        if sampler.values[0] == 1:
-            made = llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, 100)
-        else:
-            made = llama_cpp.llama_sampler_init_mirostat_v2(0, memory.first / 2, 0.0)
-    else:
-        # A new one aims at its own target.
-        aim = 2 * sampler.values[0] - memory.first / memory.second
-        made = llama_cpp.llama_sampler_init_adaptive_p(max(0.0, min(1.0, aim)), sampler.values[1], 0)
-    try:
-        if len(run.there):
-            llama_cpp.llama_sampler_apply(made, run.array.reference)
-    finally:
-        llama_cpp.llama_sampler_free(made)
+def _chance(among: tuple[Ids, Logits], token: int) -> float:
+    """The chance of a token among some with their logits; 0 where it is not there."""
+    ids, logits = among
+    where = np.flatnonzero(ids == token)
+    return float(softmax(logits)[where[0]]) if len(where) else 0.0
 
 
-def _init(vocabulary: Vocabulary, chain: Chain, sampler: Sampler) -> Any:
+def _check(chain: Chain) -> None:
+    """Raises ModelError for a chain with numbers that llama.cpp's samplers are not made for."""
+    if len({one.kind for one in chain.samplers}) < len(chain.samplers):
+        raise ModelError("a sampler chain has each sampler once")
+    for one in chain.samplers:
+        if len(one.values) != len(one.row.parameters):
+            raise ModelError(f"{one.row.title} takes {len(one.row.parameters)} values")
+        for parameter, value in zip(one.row.parameters, one.values, strict=True):
+            if not parameter.least <= value <= parameter.most or (parameter.whole and value != int(value)):
+                kind = "a whole number" if parameter.whole else "a number"
+                ends = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}"
+                raise ModelError(f"{parameter.flag} takes {kind} from {ends}")
+    if any(not (amount == -math.inf or abs(amount) <= _LARGEST_BIAS) for _, amount in chain.bias):
+        raise ModelError(f"a logit bias is a number up to {_LARGEST_BIAS:g}, or minus infinity")
+
+
+def _init(workshop: Workshop, dry_breakers: Sequence[str], sampler: Sampler) -> Any:
     """llama.cpp's sampler of these values."""
-    values = sampler.values
+    vocabulary, values = workshop.vocabulary, sampler.values
     whole = [int(value) for value in values]
     match sampler.kind:
         case Kind.PENALTIES:
             return llama_cpp.llama_sampler_init_penalties(vocabulary.size, whole[1], values[0], values[2], values[3])
         case Kind.DRY:
-            texts = [one.encode() for one in chain.breakers if one]
+            texts = [data for one in dry_breakers if (data := one.encode(errors="ignore"))]
             breakers = (ctypes.c_char_p * max(1, len(texts)))(*texts)
             return llama_cpp.llama_sampler_init_dry(
                 vocabulary.pointer, values[0], values[1], whole[2], whole[3], breakers, len(texts)
@@ -361,7 +494,9 @@ def _init(vocabulary: Vocabulary, chain: Chain, sampler: Sampler) -> Any:
             return llama_cpp.llama_sampler_init_min_p(values[0], 0)
         case Kind.TEMPERATURE:
             return llama_cpp.llama_sampler_init_temp_ext(*values)
-        case Kind.XTC | Kind.MIROSTAT | Kind.ADAPTIVE_P:
+        case Kind.XTC:
+            return llama_cpp.llama_sampler_init_xtc(1.0, values[1], 0, 0)
+        case Kind.MIROSTAT | Kind.ADAPTIVE_P:
             raise AssertionError(sampler.kind)
 
 
