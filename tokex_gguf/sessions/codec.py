@@ -222,9 +222,9 @@ def _sampling_told(sampling: Sampling) -> dict[str, object]:
 
 
 def _told(model: Loaded) -> dict[str, object]:
-    """What is kept of a model. What its engine can do is told anew by the next one."""
+    """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
     values = asdict(model)
-    del values["capabilities"]
+    del values["capabilities"], values["sampling"]
     return values
 
 
