@@ -202,7 +202,8 @@ CHAIN = Chain(
     ((5, -math.inf), (7, 0.1)),
     ("\n", "\u00e4", ""),
 )
-SAMPLING = Sampling(CHAIN, Constraint(ConstraintKind.CHOICES, '["\u00e4", "b"]'), 2**32 - 1)
+OWN = (CHAIN, Chain(CHAIN.samplers[:1]))
+SAMPLING = Sampling(CHAIN, Constraint(ConstraintKind.CHOICES, '["\u00e4", "b"]'), 2**32 - 1, OWN)
 
 
 def rolling(sampling: Sampling = SAMPLING) -> Play:
