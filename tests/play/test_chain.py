@@ -239,6 +239,17 @@ def test_biased_tokens_have_a_line_that_takes_their_bias_away() -> None:
     assert chain_of(play.press(Action.REMOVE)) == SHORT
 
 
+def test_the_constraint_has_a_line_that_is_not_for_these_keys() -> None:
+    play = sampled(SHORT)
+    sampling = replace(play.session.game.sampling, constraint=Constraint(ConstraintKind.REGEX, "[a-z]*"))
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.press(Action.SAMPLERS, Action.TOP)
+    assert at(play) == (GRAMMAR, 0) and list(rules.what_it_did(play.session))[:2] == [GRAMMAR, "top-k"]
+    for action in (Action.MORE, Action.SWITCH, Action.REMOVE, Typed("5")):
+        assert "the constraint comes before all samplers" in play.press(action).session.notice
+        assert play.session.game.sampling == sampling
+
+
 # --- presets
 
 

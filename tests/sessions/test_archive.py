@@ -202,7 +202,8 @@ CHAIN = Chain(
     ((5, -math.inf), (7, 0.1)),
     ("\n", "\u00e4", ""),
 )
-SAMPLING = Sampling(CHAIN, Constraint(ConstraintKind.CHOICES, '["\u00e4", "b"]'), 2**32 - 1)
+OWN = (CHAIN, Chain(CHAIN.samplers[:1]))
+SAMPLING = Sampling(CHAIN, Constraint(ConstraintKind.CHOICES, '["\u00e4", "b"]'), 2**32 - 1, OWN)
 
 
 def rolling(sampling: Sampling = SAMPLING) -> Play:
@@ -1026,3 +1027,14 @@ def test_a_damaged_text_is_refused(name: str, value: object) -> None:
     document = json.loads(dump(started("hello").session))["session"]
     with pytest.raises(BadArchive, match=name):
         load(seal(json.dumps({**document, name: value}).encode()), Settings("", GgufFile("fake.gguf")))
+
+
+def test_what_the_models_file_recommends_is_not_kept() -> None:
+    play = started("hello")
+    game = play.session.game
+    assert game.model
+    model = replace(game.model, sampling={"top_k": "20"})
+    play.session = replace(play.session, game=replace(game, model=model))
+    assert b"sampling" not in dump(play.session).split(b'"model"')[1].split(b"}")[0]
+    loaded = load(dump(play.session), game.settings).game.model
+    assert loaded and loaded.sampling == {} and model.same(loaded)

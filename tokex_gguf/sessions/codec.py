@@ -211,20 +211,27 @@ def _encode(game: Game) -> _Encoded:
 
 def _sampling_told(sampling: Sampling) -> dict[str, object]:
     """The chain with what is off in it, the constraint and the seed. JSON has no infinity: a banned token has null."""
-    chain, limit = sampling.chain, sampling.constraint
+    limit = sampling.constraint
+    return {
+        **_chain_told(sampling.chain),
+        "constraint": None if limit is None else [limit.kind, limit.text],
+        "seed": sampling.seed,
+        "own": [_chain_told(chain) for chain in sampling.own],
+    }
+
+
+def _chain_told(chain: Chain) -> dict[str, object]:
     return {
         "samplers": [[one.kind, list(one.values), one.on] for one in chain.samplers],
         "bias": [[token, None if amount == -math.inf else amount] for token, amount in chain.bias],
         "breakers": list(chain.breakers),
-        "constraint": None if limit is None else [limit.kind, limit.text],
-        "seed": sampling.seed,
     }
 
 
 def _told(model: Loaded) -> dict[str, object]:
-    """What is kept of a model. What its engine can do is told anew by the next one."""
+    """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
     values = asdict(model)
-    del values["capabilities"]
+    del values["capabilities"], values["sampling"]
     return values
 
 
@@ -665,6 +672,11 @@ def _begun(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[P
 
 
 def _sampling(table: dict[str, object]) -> Sampling:
+    own = tuple(map(_chain, _tables(table, "own")))
+    return Sampling(_chain(table), _constraint(table), _number(table.get("seed"), "seed", 0, MOST), own)
+
+
+def _chain(table: dict[str, object]) -> Chain:
     samplers = [_sampler(row) for row in _list(table, "samplers", 3)]
     if len({one.kind for one in samplers}) != len(samplers):
         raise BadArchive("samplers: one of them twice")
@@ -679,8 +691,7 @@ def _sampling(table: dict[str, object]) -> Sampling:
     if len(breakers) > _MANY:
         raise BadArchive("breakers: too many")
     texts = [_text({"breakers": text}, "breakers") for text in breakers]
-    chain = Chain(tuple(samplers), tuple(sorted(bias.items())), tuple(texts))
-    return Sampling(chain, _constraint(table), _number(table.get("seed"), "seed", 0, MOST))
+    return Chain(tuple(samplers), tuple(sorted(bias.items())), tuple(texts))
 
 
 def _sampler(row: list[object]) -> Sampler:
