@@ -1,15 +1,13 @@
 """The sampler chain, the constraint and the seed of the command line."""
 
 import argparse
-import json
-import re
 import secrets
 from dataclasses import replace
 
 from tokex_gguf.cli import inputs
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.system.console import USAGE, Exit
-from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.sampler_text import RANDOM, chain_of_options
 
@@ -45,9 +43,7 @@ def _constraint(options: argparse.Namespace) -> Constraint | None:
     if options.regex is not None:
         return Constraint(ConstraintKind.REGEX, options.regex)
     if options.choices is not None:
-        parts = re.findall(r"((?:\\[\\,]|[^,])*)(?:,|$)", options.choices)[: options.choices.count(",") + 1]
-        choices = [re.sub(r"\\([\\,])", r"\1", part) for part in parts]
-        return Constraint(ConstraintKind.CHOICES, json.dumps(choices, ensure_ascii=False))
+        return choices(options.choices)
     files = {
         ConstraintKind.JSON_SCHEMA: options.json_schema,
         ConstraintKind.GRAMMAR: options.grammar,
