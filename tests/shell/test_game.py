@@ -35,6 +35,7 @@ from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import resumed
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.samplers import DEFAULT
 
 
 class Mute:
@@ -144,6 +145,17 @@ def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp
     assert (game.session.unsaved, game.session.name) == ("", "")
     game._put(_Of(second, SessionSaved("mine")))
     assert game.receive() and game.session.name == "mine"
+    game.close(1.0)
+
+
+def test_a_chain_that_was_set_is_worth_saving(tmp_path: Path) -> None:
+    game = Runtime(started().session, folder=tmp_path, slot=Slot(tmp_path))
+    game._count()
+    assert not game._changed
+    sampling = replace(game.session.game.sampling, chain=DEFAULT)
+    game.session = replace(game.session, game=replace(game.session.game, sampling=sampling))
+    game._count()
+    assert game._changed and game._moves == 0, "though it is no move"
     game.close(1.0)
 
 
