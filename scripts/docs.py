@@ -3,13 +3,16 @@
 uv run python scripts/docs.py [--check]
 
 These are: the ten keys in README.md, docs/reference/keys.md, the options in docs/reference/command-line.md (from the
-argument parser), the table in docs/reference/configuration.md (from config.toml and the dataclasses in config.py), and
-the manual page docs/tokex-gguf.1 (from the argument parsers and the key table).
+argument parser), the table in docs/reference/configuration.md (from config.toml and the dataclasses in config.py), the
+build's variables in docs/guide/install.md (from pyproject.toml), and the manual page docs/tokex-gguf.1 (from the
+argument parsers and the key table).
 """
 
 import argparse
 import re
+import shlex
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -124,6 +127,14 @@ def configuration() -> str:
     return "\n".join(rows)
 
 
+def variables() -> str:
+    """How llama.cpp is built, for a shell: uv reads it from pyproject.toml, pip does not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [build] = project["tool"]["uv"]["extra-build-variables"].values()
+    lines = [f"export {name}={shlex.quote(' '.join(value.split()))}" for name, value in build.items()]
+    return "\n".join(["```", *lines, "pip install '.[bundled]'", "```"])
+
+
 def roff(text: str) -> str:
     r"""A text for a manual page, with nothing in it that roff would obey or does not know.
 
@@ -208,6 +219,7 @@ def pages() -> dict[Path, str]:
         (readme, "keys", markdown(only=TEN_KEYS)),
         (reference / "command-line.md", "options", options()),
         (reference / "configuration.md", "configuration", configuration()),
+        (ROOT / "docs" / "guide" / "install.md", "variables", variables()),
     ):
         made[path] = between(path.read_text(encoding="utf-8"), name, content)
     return made
