@@ -5,14 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.program.test_play import NATALIA, elsewhere, terminal
+from tests.program.test_play import NATALIA, elsewhere, natalia, terminal
 from tests.terminal import Terminal
 
-__all__ = ["elsewhere", "terminal"]
+__all__ = ["elsewhere", "natalia", "terminal"]
 
 
-def test_a_banned_token_is_struck_through_and_never_drawn(terminal: Terminal) -> None:
+def test_a_banned_token_is_struck_through_and_never_drawn(natalia: Terminal) -> None:
     """From the whole prompt back to the answer's first digit: it is banned, another one is first, and is taken."""
+    terminal = natalia
     terminal.press("left", "left")
     terminal.shows(r"tokens: 101 .* ready")
     terminal.until(lambda _: terminal.selected()[:2] == ["1", "7"])
@@ -87,9 +88,9 @@ def test_counted_draws(terminal: Terminal) -> None:
 
 
 @pytest.fixture
-def plain_terminal() -> Iterator[Terminal]:
+def plain_terminal(light: str) -> Iterator[Terminal]:
     """Without colours."""
-    terminal = Terminal("--input", str(NATALIA), NO_COLOR="1", keep=("NO_COLOR",))
+    terminal = Terminal("--model", light, "--input", str(NATALIA), NO_COLOR="1", keep=("NO_COLOR",))
     terminal.shows(r"tokens: 103 .* ready")
     yield terminal
     terminal.child.close(force=True)
