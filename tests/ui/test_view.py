@@ -158,6 +158,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
+    "constraining": lambda: started("hello").press(Action.CONSTRAINT, Typed("[0-9]+")),
     "the beginning": beginning,
     "in the middle": lambda: started("hello " * 500).press(Action.COMMANDS, Typed("1500"), Action.ENTER),
     "finding": lambda: started().press(Action.FIND, Typed("e")),
