@@ -44,6 +44,7 @@ KEYS = {
     "down": "\x1b[B",
     "right": "\x1b[C",
     "left": "\x1b[D",
+    "enter": "\r",
     "space": " ",
     "score": "\x10",
 }
@@ -123,6 +124,20 @@ SCREENS = (
                 Step("space 1 0 4 score", "tokens of ␣104"),
             ),
         ),
+    ),
+    Screen(
+        "samplers",
+        "What llama.cpp's samplers leave of the table from which the answer's first digit was taken",
+        120,
+        32,
+        (START, Step("left*2", "tokens: 101 "), Step("S", "empty"), Step("enter", "6 of 49,152 survive")),
+    ),
+    Screen(
+        "constraint",
+        "The answer under a constraint that allows digits alone: its space is not legal",
+        120,
+        24,
+        (START, Step("left*3", "tokens: 100 "), Step("C", "constraint:"), Step("[ 0 - 9 ] + enter", " legal ")),
     ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
+    Applied,
     EngineDied,
     Evaluate,
     Failed,
@@ -198,4 +199,6 @@ def _mentioned(reply: Reply) -> set[int]:
     tokens = {*getattr(reply, "path", ()), *getattr(reply, "tokens", ())}
     for distribution in getattr(reply, "distributions", ()):
         tokens |= set(distribution.ids)
+    if isinstance(reply, Applied):
+        tokens |= {*reply.view.ids}
     return tokens

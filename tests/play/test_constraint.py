@@ -24,6 +24,10 @@ def test_a_constraint_holds_from_the_prompts_end_on() -> None:
     assert isinstance(lens, Sampled) and lens.start == game.prompt.tip.depth and lens.stages == (GRAMMAR,)
     view = play.session.view
     assert view is not None and view.left == 5
+    assert play.session.by_final, "what is legal comes first, however unlikely it is"
+    tip = game.prompt.tip
+    play.press(Action.APPEND)
+    assert play.session.game.prompt.tip is tip.child(view.likeliest[0])
     illegal = [token for token in view.ids if view.verdicts[token].final == 0]
     assert illegal and all(view.verdicts[token].cut_by == 0 for token in illegal)
 
@@ -58,6 +62,7 @@ def test_an_empty_line_lifts_it() -> None:
     play = constrained("02468").press(Action.CONSTRAINT)
     assert on(play.session, Constraining).line.text == "02468", "the present one is there to be changed"
     play.press(Action.ERASE_LINE, Action.ENTER)
+    assert not play.session.by_final
     assert play.session.game.sampling.constraint is None and play.session.lens == RAW
     assert play.session.screen is PLAY and "no constraint" in play.session.notice
 

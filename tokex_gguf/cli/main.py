@@ -252,6 +252,8 @@ def _begun(
     else:
         session = Session(Game(started), palette=palette)
     session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
+    if sampling.constraint and not (kept.session and kept.session.game.sampling.constraint):
+        session = replace(session, by_final=True)  # what is legal comes first, however unlikely it is
     if not screen and options.draw is None:
         session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
     session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)

@@ -109,6 +109,7 @@ class Encoder:
             "palette": session.palette.value,
             "mouse": session.mouse,
             "order": session.order.value,
+            "by_final": session.by_final,
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
@@ -399,6 +400,7 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         begun=True,
         mouse=_value(document, "mouse", bool),
+        by_final=_value(document, "by_final", bool) if "by_final" in document else False,
         other_games=other_games,
         histories={kind: History(unfinished=text) for kind, text in typed.items() if text},
     )

@@ -50,7 +50,7 @@ def enter(session: Session) -> Outcome:
         lifted = replace(session.game.sampling, constraint=None)
         told = "there is no constraint any more" if session.game.sampling.constraint else ""
         session = used_up(session)
-        session = replace(session, game=replace(session.game, sampling=lifted))
+        session = replace(session, game=replace(session.game, sampling=lifted), by_final=False)
         return ask(replace(session, notice=told))
     try:
         constraint = choices(text) if screen.kind is ConstraintKind.CHOICES else Constraint(screen.kind, text)
@@ -69,7 +69,8 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
     if session.on(Constraining):
         session = used_up(session)
     sampling = replace(session.game.sampling, constraint=purpose.constraint)
-    session = replace(session, game=replace(session.game, sampling=sampling, refused=None))
+    # What is legal may be far below what is likely: it comes first now, and → takes the best of it.
+    session = replace(session, game=replace(session.game, sampling=sampling, refused=None), by_final=True)
     prompt = session.game.prompt
     if prompt.tip is not purpose.tip:
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []
