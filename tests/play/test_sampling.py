@@ -15,8 +15,8 @@ from tokex_gguf.values.view import KEPT, Verdict
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 
 
-def sampled(chain: Chain = CHAIN, seed: int = 1) -> Play:
-    play = started()
+def sampled(chain: Chain = CHAIN, seed: int = 1, tokens_to_show: int = 30) -> Play:
+    play = started(tokens_to_show=tokens_to_show)
     game = play.session.game
     play.session = replace(play.session, game=replace(game, sampling=Sampling(chain, None, seed)))
     return play
@@ -131,3 +131,11 @@ def test_autoplay_draws_through_the_chain_from_the_tip_on() -> None:
     assert isinstance(lens, Sampled) and play.session.game.answers.verdict(lens, node) == Verdict(0.25, KEPT)
     play.take(replace(continued(request, path), tokens=[], distributions=[], end=9))
     assert not play.session.game.autoplay and "was drawn" in play.session.notice
+
+
+def test_a_view_is_asked_to_tell_of_what_is_not_among_the_candidates() -> None:
+    play = sampled(tokens_to_show=7)
+    play.take(Action.CURSOR_BACK)
+    (request,) = [one for one in play.asked if isinstance(one, Apply)]
+    place = play.session.game.prompt.place.tip
+    assert place.distribution is not None and request.top == len(place.distribution) == 7

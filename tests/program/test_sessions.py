@@ -122,7 +122,7 @@ def test_commands_of_sessions(folder: Path) -> None:
     terminal.shows("kept as mine")
     listed = run("sessions").stdout
     assert re.search(
-        r"^ 1\* Once upon a time  \d{4}-\d\d-\d\d \d\d:\d\d        1       4  Smollm2 .*  mine$", listed, re.M
+        r"^ 1\* Once upon a time  \d{4}-\d\d-\d\d \d\d:\d\d        1       4  tiny llama .*  mine$", listed, re.M
     )
     for command in (("rm", "mine"), ("rename", "mine", "other")):
         done = run("sessions", *command)
@@ -340,7 +340,7 @@ def test_a_session_of_another_model_is_gone_on_with_and_one_without_its_model_is
     terminal.press("right")
     terminal.shows(READY)
     quits(terminal)
-    terminal = once()
+    terminal = once("bundled")
     appends(terminal, 5)
     listed(terminal)
     terminal.press("small", "\r")

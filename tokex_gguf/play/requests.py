@@ -158,7 +158,9 @@ def look_through(session: Session) -> Outcome:
     newest = game.newest(ForView)
     if game.refused == (node, lens) or (newest and (newest[1].node, newest[1].lens) == (node, lens)):
         return session, []
-    top = kept(session)
+    # Of those that are not among the candidates, the view must tell what the model says: a place inside a prompt has
+    # fewer of them than one that was reached by a key.
+    top = len(node.distribution) if node.distribution else kept(session)
     return request(session, ForView(node, lens), lambda number: Apply(number, node.path(), lens, tokens, top))
 
 

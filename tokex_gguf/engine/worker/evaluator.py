@@ -245,7 +245,8 @@ class Evaluator:
         likely = likeliest(seen, row.logits, top)
         view = self._lenses.view(seen, [*likely, *tokens])
         known = set(likely)
-        others = [token for token in view.likeliest[:top] if token not in known]
+        known = set(likely)
+        others = [token for token in view.likeliest if token not in known]
         if not others:
             return view, decoded
         return replace(view, others=dict(zip(others, self.candidates(row, others), strict=True))), decoded

@@ -77,7 +77,7 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
     begins = purpose.place.depth
     if message.broken < 0:
         told = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
-        session = with_prompt(session, replace(prompt, begins=begins, cursor=None, chosen=None))
+        session = with_prompt(session, replace(prompt, begins=begins, selected=None, cursor=None, chosen=None))
         return replace(session, notice=f"{purpose.constraint.title}: {told}; C changes it"), []
     first = prompt.tip.ancestor(message.broken + 1)
     session = with_prompt(session, replace(prompt, begins=begins, cursor=first, chosen=None, sought=None))
