@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from array import array
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Drawn, Sampling
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, width_of
-from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, percent, view_lines
+from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, match_of, percent, view_lines
 from tokex_gguf.ui.screen import View as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
@@ -320,10 +321,18 @@ def test_counted_draws_stand_beside_the_probabilities() -> None:
     assert view is not None
     chances_of = {one: view.verdicts[one].final for one in view.likeliest}
     share = sum(min(drawn.counts[one] / 100, chance) for one, chance in chances_of.items())
-    assert drawn.matching == pytest.approx(share, abs=1e-9)
     assert f"100 draws: {share * 100:.0f} % match · " in text(play)
     play.press(Action.APPEND)
     assert "drawn" not in text(play), "they are of another place"
+
+
+def test_draws_that_follow_many_small_chances_match_as_usual() -> None:
+    """Where more tokens can be drawn than are told of, the others count as one in both numbers."""
+    generator = random.Random(5)
+    size, told, draws = 20_000, 30, 1000
+    came = Counter(generator.choices(range(size), k=draws))
+    chances = dict.fromkeys(range(told), 1 / size)
+    assert match_of(came, chances, draws) == pytest.approx(expected_match(list(chances.values()), draws), abs=0.02)
 
 
 def test_a_roll_is_shown_on_the_bar() -> None:

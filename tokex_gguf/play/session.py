@@ -266,12 +266,6 @@ class Drawn:
         """How often each token was drawn."""
         return Counter(draw.token for draw in self.draws)
 
-    @cached_property
-    def matching(self) -> float:
-        """The share of the draws, 0 to 1, that lie where the probabilities put them: 1 less the total variation."""
-        chances = {draw.token: draw.high - draw.low for draw in self.draws}
-        return math.fsum(min(count / len(self.draws), chances[token]) for token, count in self.counts.items())
-
     def counts_on(self, node: Node, lens: Raw | Sampled) -> bool:
         """Whether further draws are counted together with these."""
         return self.many and self.node is node and self.lens == lens

@@ -1,7 +1,7 @@
 """What a lens and draws have to say in lines of text: below the table, and on the status line."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tokex_gguf.play.session import Drawn, Session, Viewed
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
@@ -141,9 +141,28 @@ def draw_lines(session: Session, node: Node, width: int, height: int) -> list[Li
 
 def _counted(session: Session, drawn: Drawn) -> str:
     count = len(drawn.draws)
-    expected = expected_match(list(_chances(session, drawn).values()), count)
+    chances = _chances(session, drawn)
+    matching, expected = match_of(drawn.counts, chances, count), expected_match(list(chances.values()), count)
     draws = "1 draw" if count == 1 else f"{count:,} draws"
-    return f"{draws}: {drawn.matching:.0%} match · {expected:.0%} is usual".replace("%", " %")
+    return f"{draws}: {matching:.0%} match · {expected:.0%} is usual".replace("%", " %")
+
+
+def match_of(counts: Mapping[int, int], chances: Mapping[int, float], draws: int) -> float:
+    """The share of the draws, 0 to 1, that lie where the chances put them: 1 less the total variation.
+
+    All tokens whose chances are not known are counted together, as one.
+
+    >>> match_of({7: 3, 8: 1}, {7: 0.5, 8: 0.25}, 4)   # 0.25 is of others, which did not come
+    0.75
+    """
+    known = math.fsum(min(counts.get(token, 0) / draws, chance) for token, chance in chances.items())
+    others = draws - sum(counts.get(token, 0) for token in chances)
+    return known + min(others / draws, _others(chances.values()))
+
+
+def _others(chances: Iterable[float]) -> float:
+    """The chance of all others together."""
+    return max(0.0, 1 - math.fsum(chances))
 
 
 def expected_match(chances: Sequence[float], draws: int) -> float:
@@ -154,7 +173,8 @@ def expected_match(chances: Sequence[float], draws: int) -> float:
     >>> round(expected_match([0.5, 0.5], 2), 3)   # 2:0, 1:1, 1:1, 0:2
     0.75
     """
-    return math.fsum(one - _deviation(one, draws) / (2 * draws) for one in chances if one > 0)
+    each = [*chances, _others(chances)]
+    return math.fsum(one - _deviation(one, draws) / (2 * draws) for one in each if one > 1e-12)
 
 
 def _deviation(chance: float, draws: int) -> float:
