@@ -104,3 +104,44 @@ def test_what_is_forced_is_appended_at_once() -> None:
 def test_without_a_constraint_nothing_is_forced() -> None:
     play = started().press(Action.FORCE)
     assert not play.asked and "no constraint" in play.session.notice
+
+
+def test_text_that_is_typed_under_a_constraint_is_checked() -> None:
+    play = constrained("02468")
+    begins = play.session.game.prompt.begins
+    play.press(Action.INPUT, Typed("ab"), Action.ENTER)
+    assert play.session.game.prompt.begins == begins, "its beginning does not move behind what was typed"
+
+
+def test_the_same_constraint_again_changes_nothing() -> None:
+    play = constrained("02468").press(Action.APPEND, Action.APPEND)
+    begins = play.session.game.prompt.begins
+    play.press(Action.CONSTRAINT)
+    play.take(Action.ENTER)
+    assert not play.asked and play.session.screen is PLAY
+    assert play.session.game.prompt.begins == begins and f"behind token {begins}" in play.session.notice
+
+
+def test_keys_do_not_land_in_a_constraint_that_is_being_read() -> None:
+    play = started().press(Action.CONSTRAINT, Typed("024"))
+    play.take(Action.ENTER)
+    play.take(Typed("RR"))
+    assert on(play.session, Constraining).line.text == "024" and "being read" in play.session.notice
+    play.answer()
+    assert play.session.game.sampling.constraint == Constraint(ConstraintKind.REGEX, "024")
+
+
+def test_what_was_left_comes_back_in_its_kind() -> None:
+    play = started().press(
+        Action.CONSTRAINT, Action.KIND, Typed('{"type": "integer"}'), Action.CLOSE, Action.CONSTRAINT
+    )
+    assert on(play.session, Constraining).kind is ConstraintKind.JSON_SCHEMA
+
+
+def test_an_illegal_token_that_is_taken_is_told_of() -> None:
+    play = constrained("02468").press(Action.ORDER, Action.TOP)
+    view = play.session.view
+    assert view is not None
+    play.press(Action.APPEND)
+    cut = view.verdicts[play.session.game.prompt.tip.token].cut_by == 0
+    assert ("would not be drawn: grammar cuts it" in play.session.notice) == cut

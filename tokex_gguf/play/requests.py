@@ -61,11 +61,16 @@ def missing(prompt: Prompt) -> int | None:
 def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
     """Sends a request, made with its number, and notes what its answer is for."""
     number = session.requests + 1
+    effects: list[Effect] = []
+    if purpose.awaited and session.game.newest(ForVerdicts):
+        # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
+        session, effects = without(session, ForVerdicts), [send(session, Stop())]
     asked = dict(session.game.asked)
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
-    return replace(session, game=replace(session.game, asked=asked), requests=number), [send(session, made(number))]
+    session = replace(session, game=replace(session.game, asked=asked), requests=number)
+    return session, [*effects, send(session, made(number))]
 
 
 def answered(session: Session, number: int) -> Session:
@@ -119,7 +124,7 @@ def ask(session: Session) -> Outcome:
     purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped, lens)
     top, last = session.game.settings.tokens_to_show, kept(session)
     return request(
-        without(session, ForView),  # a newer evaluation ends it
+        without(session, ForView, ForVerdicts),  # a newer evaluation ends them
         purpose,
         lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, last, lens),
     )

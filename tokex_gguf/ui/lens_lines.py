@@ -36,9 +36,9 @@ def looked_through(session: Session) -> str:
     parts = []
     if lens.constraint is not None:
         view = session.view
-        parts.append(f"{GRAMMAR}: {percent(view.legal_mass)} legal" if view else GRAMMAR)
         if view and (standing := _standing(view)):
-            parts.append(standing)
+            parts.append(standing)  # first: it must not be cut off
+        parts.append(f"{GRAMMAR}: {percent(view.legal_mass)} legal" if view else GRAMMAR)
     short = lens.chain.short
     return " · ".join([*parts, short] if short else parts)
 

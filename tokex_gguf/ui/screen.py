@@ -21,7 +21,7 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForScore, ForView
+from tokex_gguf.play.purposes import ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
@@ -33,7 +33,7 @@ from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.layers import COST, ENTROPY, PLAIN, PROBABILITY, RANK, REACHABLE, SURPRISAL, Layer, LensLayer
-from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
@@ -384,6 +384,8 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", "  scoring")]
     if session.game.ready and session.game.newest(ForView):
         return [("class:busy", "working"), ("class:dim", "  samplers")]
+    if session.game.ready and session.game.newest(ForVerdicts):
+        return [("class:busy", "working"), ("class:dim", f"  layer {session.layer.name}")]
     if session.game.ready:
         cost = session.game.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
@@ -490,7 +492,7 @@ def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
     else:
         reached = [("class:dim", "final "), ("", number(verdict.final))]
     parts = [(9 if session.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
-    if lens.constraint is not None:
+    if lens.constraint is not None and (verdict.cut_by == KEPT or lens.stage(verdict.cut_by) != GRAMMAR):
         cost: Line = [("class:dim", "cost "), ("", f"{verdict.cost_bits:.2f} bits")]
         parts.append((9 if session.layer is COST else 6, cost))
     return parts

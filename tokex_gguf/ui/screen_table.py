@@ -76,7 +76,7 @@ def _new_text(session: Session) -> Text:
 def _kind(session: Session) -> str:
     """In what the constraint is written that is typed."""
     screen = session.on(screens.Constraining)
-    return f"{screen.kind.value}: Tab changes it; an empty line lifts the constraint " if screen else ""
+    return f"{screen.kind.value} (Tab) " if screen else ""
 
 
 def _selected_session(session: Session) -> Shown:

@@ -29,9 +29,19 @@ def open_constraint(session: Session) -> Outcome:
     """Begins to type a constraint, with the present one in the line, or what was left there."""
     before, present = history(session, Constraining), session.game.sampling.constraint
     text = before.unfinished or (present.text if present else "")
-    kind = present.kind if present else ConstraintKind.REGEX
+    kind = present.kind if present and text == present.text else _kind_of(text)
     session = with_history(session, Constraining, replace(before, unfinished=""))
     return replace(session, screen=Constraining(line=EMPTY.typed(text), kind=kind)), []
+
+
+def _kind_of(text: str) -> ConstraintKind:
+    """In what a text is written that was left, as far as that can be seen."""
+    begins = text.lstrip()
+    if begins.startswith("{"):
+        return ConstraintKind.JSON_SCHEMA
+    if begins.startswith("root ") or "::=" in begins:
+        return ConstraintKind.GRAMMAR
+    return ConstraintKind.LARK if begins.startswith("start:") else ConstraintKind.REGEX
 
 
 def next_kind(session: Session) -> Outcome:
@@ -57,6 +67,9 @@ def enter(session: Session) -> Outcome:
     except ValueError as error:
         return replace(session, notice=str(error)), []
     tip = session.game.prompt.tip
+    if constraint == session.game.sampling.constraint and session.game.prompt.cursor is None:
+        begins = session.game.prompt.begins
+        return ask(replace(used_up(session), notice=f"unchanged: it holds behind token {begins}"))
     return request(
         session,
         ForConstraint(constraint, place, tip),
@@ -76,7 +89,7 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []
     begins = purpose.place.depth
     if message.broken < 0:
-        told = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
+        told = "the text so far can go on" if begins < prompt.tip.depth else f"it holds behind token {begins}"
         session = with_prompt(session, replace(prompt, begins=begins, selected=None, cursor=None, chosen=None))
         return replace(session, notice=f"{purpose.constraint.title}: {told}; C changes it"), []
     first = prompt.tip.ancestor(message.broken + 1)

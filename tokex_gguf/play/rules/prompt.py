@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome
-from tokex_gguf.play.purposes import ForAutoplay, ForView
+from tokex_gguf.play.purposes import ForAutoplay, ForVerdicts, ForView
 from tokex_gguf.play.requests import ask, given_up, kept, request, send, without
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT
 
 PAGE = 10
 """Rows that page up and page down move by."""
@@ -109,7 +110,18 @@ def append(session: Session) -> Outcome:
         waits = session.game.pending is not None or session.order_awaited
         most = 0 if not waits else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
-    return take(session, rows[selected_row(session, session.game.prompt)].token)
+    token = rows[selected_row(session, session.game.prompt)].token
+    told = _cut(session, token)
+    session, effects = take(session, token)
+    return (replace(session, notice=told) if told else session), effects
+
+
+def _cut(session: Session, token: int) -> str:
+    """What would have cut a token that is appended all the same; empty where nothing would."""
+    verdict = session.view.verdicts.get(token) if session.view else None
+    if verdict is None or verdict.cut_by == KEPT or not isinstance(session.lens, Sampled):
+        return ""
+    return f"{label(session.game.piece(token).data)} would not be drawn: {session.lens.stage(verdict.cut_by)} cuts it"
 
 
 def take(session: Session, token: int) -> Outcome:
@@ -199,7 +211,7 @@ def play_on(session: Session) -> Outcome:
         tip, seed, top = following, session.game.sampling.seed, kept(session)
         assert tip.parent is not None
         return request(
-            without(given_up(session), ForView),
+            without(given_up(session), ForView, ForVerdicts),
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )

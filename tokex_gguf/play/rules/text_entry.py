@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
-from tokex_gguf.play.purposes import ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
+from tokex_gguf.play.purposes import ForConstraint, ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, sessions
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
@@ -58,9 +58,12 @@ def go_on(session: Session, base: Node, tip: Node) -> Outcome:
 
 
 def _begins(session: Session, base: Node, tip: Node) -> int:
-    """Where the model's part begins after typed text: behind it, where there was none before it."""
-    begins = session.game.prompt.begins
-    return tip.depth if begins >= base.depth else begins
+    """Where the model's part begins after typed text: behind it, where there was none before it.
+
+    What a constraint governs stays so: text that is typed under it is checked.
+    """
+    begins = min(session.game.prompt.begins, base.depth)
+    return tip.depth if begins == base.depth and session.game.sampling.constraint is None else begins
 
 
 # --- the line
@@ -68,6 +71,8 @@ def _begins(session: Session, base: Node, tip: Node) -> int:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
+    if session.game.newest(ForConstraint):
+        return replace(session, notice="the constraint is being read: keys wait until then"), []
     if (tokens := session.game.newest(ForContinuation)) and tokens[1].entered:
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
