@@ -709,3 +709,9 @@ def test_a_mask_of_twenty_fields_takes_less_than_a_millisecond(real: Constraints
             times.append(time.perf_counter() - began)
     assert legal(real, Constraint(K.JSON_SCHEMA, json.dumps(schema)), tokens).must_end
     assert sorted(times)[len(times) // 2] <= 0.001
+
+
+@pytest.mark.parametrize("regex", ["\\", "abc\\", "/\\"])
+def test_a_backslash_with_nothing_behind_it_is_refused_and_not_dropped(small: Constraints, regex: str) -> None:
+    with pytest.raises(BadConstraint, match="backslash with nothing behind it"):
+        small.state(Constraint(ConstraintKind.REGEX, regex), [])

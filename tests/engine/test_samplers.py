@@ -835,3 +835,15 @@ def test_autoplay_by_the_default_chain_is_nearly_as_fast_as_greedily(model_path:
     greedy, drawn = against_greedy(player, lens, 5, 60)
     player.close()
     assert statistics.median(drawn) >= 0.85 * statistics.median(greedy), (greedy, drawn)
+
+
+@pytest.mark.parametrize("kind", [Sampler.of(Kind.MIROSTAT, 2), Sampler.of(Kind.ADAPTIVE_P, 0.5)])
+def test_what_remembers_begins_behind_the_first_token_where_all_is_the_models(llama: Llama, kind: Sampler) -> None:
+    evaluator, lens = Evaluator(llama), lens_of(Chain((kind,)), None, 0)
+    assert isinstance(lens, Sampled)
+    path = llama.vocabulary.tokenize("Once upon a time", parse_special=False)
+    view, _ = evaluator.apply(path, lens, [], 10)
+    assert view.left > 0
+    assert evaluator.apply(path[:1], lens, [], 10)[0].left > 0
+    chunks = list(evaluator.evaluate(path, 0, 5, None, 0, lens))
+    assert sum(len(chunk.verdicts) for chunk in chunks) == len(path) - 1

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
-from tests.fake import Play, continued, on, started
-from tokex_gguf.engine.protocol import Apply, Continue, Evaluate, Roll
+from tests.fake import Play, continued, evaluated, on, started
+from tokex_gguf.engine.protocol import Apply, Continue, EngineDied, Evaluate, Failed, Roll
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.messages import Send, Typed
+from tokex_gguf.play.purposes import ForView
 from tokex_gguf.play.screens import Search
 from tokex_gguf.play.session import Sampling
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.view import KEPT, Verdict
@@ -139,3 +142,56 @@ def test_a_view_is_asked_to_tell_of_what_is_not_among_the_candidates() -> None:
     (request,) = [one for one in play.asked if isinstance(one, Apply)]
     place = play.session.game.prompt.place.tip
     assert place.distribution is not None and request.top == len(place.distribution) == 7
+
+
+def test_a_roll_that_waits_is_made_where_it_was_asked_for_or_not_at_all() -> None:
+    for key in (Action.NEXT, Action.AUTOPLAY, Action.INPUT):
+        play = sampled().press(Action.COPY)
+        play.take(Action.APPEND)
+        play.take(Action.ROLL)
+        assert play.session.game.rolling == 1
+        play.take(key)
+        play.answer()
+        assert play.session.game.rolling == 0 and play.session.game.drawn is None
+    play = sampled()
+    play.take(Action.APPEND)
+    play.take(Action.ROLL)
+    play.take(EngineDied("gone"))
+    play.take(Action.POP)
+    assert not play.session.game.rolling
+    assert not any(isinstance(one, Send) and isinstance(one.request, Roll) for one in play.effects)
+
+
+def test_what_the_engine_refuses_is_not_asked_again_and_again() -> None:
+    play = sampled(Chain((Sampler.of(Kind.DRY, 1),))).press(Action.CURSOR_BACK, Action.CURSOR_TIP)
+    play.session = replace(play.session, layer=REACHABLE)
+    play.take(Action.CURSOR_BACK)
+    refusals = 0
+    while play.asked and refusals < 50:
+        request = play.asked.pop(0)
+        if isinstance(request, Apply | Evaluate):
+            refusals += 1
+            play.take(Failed(request.request, "the lens fails"))
+    assert refusals < 10
+    play.take(EngineDied("gone"))
+    assert not play.session.game.refused, "another engine may do better"
+
+
+def test_autoplay_without_samplers_ends_the_wait_for_a_view() -> None:
+    play = sampled()
+    play.take(Action.APPEND)
+    evaluate = play.asked.pop(0)
+    assert isinstance(evaluate, Evaluate)
+    play.take(evaluated(evaluate))
+    assert play.session.game.newest(ForView)
+    game = play.session.game
+    play.session = replace(play.session, game=replace(game, sampling=Sampling()))
+    play.take(Action.AUTOPLAY)
+    assert not play.session.game.newest(ForView), "the engine has dropped it for the newer request"
+
+
+def test_a_draw_is_not_shown_through_another_lens() -> None:
+    play = sampled().press(Action.ROLL)
+    assert "drew 0." in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+    play.session = replace(play.session, notice="", game=replace(play.session.game, sampling=Sampling()))
+    assert "drew 0." not in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)

@@ -1,5 +1,6 @@
 """Chains as llama.cpp's flags and JSON: what is written does the same again; what is read means the same there."""
 
+import json
 import math
 import shlex
 from dataclasses import replace
@@ -134,7 +135,7 @@ def test_json_means_what_it_means_in_llama_server(document: str, chain: str) -> 
         ("-l 5", "-l takes the number of a token, + or -, and a number or inf, not '5'"),
         ("-l x+1", "-l takes the number"),
         ("-l 99999999999+1", "-l takes the number"),
-        ("-l 5+inf", "-l: only a number, or minus infinity, can be added to a logit"),
+        ("-l 5+inf", "-l: only a number up to 1,000,000, or minus infinity, can be added to a logit"),
         ("--seed -2", "--seed takes a whole number from 0 to 4294967295, or -1 for a random one"),
         ("--samplers 'a", "not a command line: no closing quotation"),
     ],
@@ -179,3 +180,15 @@ def test_seeds() -> None:
 def test_no_flag_stands_for_two_things() -> None:
     names = [name for option in OPTIONS for name in option.names]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("flags", ["-l 5+1e10", "-l 5+1e308 -l 5+1e308", "-l 5-1e7"])
+def test_a_bias_that_is_no_bias_is_refused(flags: str) -> None:
+    with pytest.raises(ValueError, match="added to a logit"):
+        chain_of_flags(flags)
+
+
+@pytest.mark.parametrize("breakers", [["\ud800"], ["x"] * 2000])
+def test_breakers_that_no_session_could_keep_are_refused(breakers: list[str]) -> None:
+    with pytest.raises(ValueError, match="Unicode"):
+        chain_of_json(json.dumps({"samplers": ["dry"], "dry_multiplier": 1, "dry_sequence_breakers": breakers}))

@@ -385,6 +385,8 @@ def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Sessio
     offset = message.start - wanted.start
     for node, verdict in zip(wanted.nodes[offset + 1 :], message.verdicts, strict=False):
         session.game.answers.attach_verdict(wanted.lens, node, verdict)
+    if not message.verdicts and len(wanted.nodes) > offset + 1:
+        session = _refused(session, ForVerdicts, wanted.nodes[-1], wanted.lens)  # the lens has none of this text
     asked = _from(session, message.request)
     if message.start + len(message.distributions) >= wanted.start + len(wanted.nodes):
         del asked[message.request]
@@ -493,9 +495,10 @@ def _failed(session: Session, message: Failed) -> Outcome:
         case ForLookahead() | ForCheck():
             return session, []  # nobody waits for it, and it is not asked for again
         case ForVerdicts(nodes=nodes, lens=lens):
-            return replace(told, game=replace(told.game, refused=(nodes[-1], lens))), []
+            return _refused(told, ForVerdicts, nodes[-1], lens), []
         case ForView(node=node, lens=lens):
-            return replace(told, game=replace(told.game, refused=(node, lens))), []
+            # Who waits to append what comes first then does not know any more what that would be.
+            return _refused(replace(told, game=replace(told.game, ahead=0)), ForView, node, lens), []
         case ForRoll():
             return replace(told, game=replace(told.game, rolling=0)), []
         case ForConstraint() | ForForced():
@@ -520,6 +523,11 @@ def _failed(session: Session, message: Failed) -> Outcome:
             assert_never(purpose)
 
 
+def _refused(session: Session, kind: type[Purpose], node: Node, lens: Sampled) -> Session:
+    """The session in which the engine is not asked this again."""
+    return replace(session, game=replace(session.game, refused=session.game.refused | {(kind, node, lens)}))
+
+
 def _not_loaded(session: Session, reason: str) -> Outcome:
     """The model, or the first text to play with it, cannot be had: back to the one before, where there is one."""
     if model_switch.way_back(session):
@@ -541,9 +549,8 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
             return replace(session, notice=message.reason), []
         session, effects = ask(replace(session, game=replace(session.game, scores=scores)))
         return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
-    return replace(
-        session, game=replace(session.game, ahead=0, autoplay=False, full=message.context), notice=message.reason
-    ), []
+    game = replace(session.game, ahead=0, rolling=0, autoplay=False, full=message.context)
+    return replace(session, game=game, notice=message.reason), []
 
 
 def died(session: Session, message: EngineDied) -> Outcome:

@@ -161,7 +161,7 @@ def look_through(session: Session) -> Outcome:
     if view is not None and all(token in view.verdicts for token in tokens):
         return session, []
     newest = game.newest(ForView)
-    if game.refused == (node, lens) or (newest and (newest[1].node, newest[1].lens) == (node, lens)):
+    if (ForView, node, lens) in game.refused or (newest and (newest[1].node, newest[1].lens) == (node, lens)):
         return session, []
     # Of those that are not among the candidates, the view must tell what the model says: a place inside a prompt has
     # fewer of them than one that was reached by a key.
@@ -179,8 +179,10 @@ def judge(session: Session) -> Outcome:
     if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
         return session, []
     tip = game.prompt.tip
+    if (ForVerdicts, tip, lens) in game.refused:
+        return session, []
     start = game.answers.first_unjudged(lens, tip)
-    if start is None or game.refused == (tip, lens):
+    if start is None:
         return session, []
     nodes = tuple(tip.nodes(start))
     purpose = ForVerdicts(nodes, start, lens)

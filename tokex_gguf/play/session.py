@@ -326,8 +326,8 @@ class Game:
     """The last draws, for the screen."""
     seen: Viewed | None = None
     """The view that was shown last: it stays in sight while the next one of its place is on the way."""
-    refused: tuple[Node, Sampled] | None = None
-    """The last question about a lens that the engine refused: it is not asked again."""
+    refused: frozenset[tuple[type[Purpose], Node, Sampled]] = frozenset()
+    """Questions about a lens that the engine refused, until there is another engine: they are not asked again."""
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0

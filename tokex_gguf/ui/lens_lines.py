@@ -122,6 +122,8 @@ def lines_of_draws(session: Session, node: Node, height: int) -> int:
         return 0
     if drawn.many:
         return int(drawn.counts_on(node, session.lens))
+    if drawn.lens != session.lens:
+        return 0
     here = drawn.node is node or (node.parent is drawn.node and node.token == drawn.draws[0].token)
     return lines_of_view(height) if here else 0
 

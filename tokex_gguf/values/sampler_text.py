@@ -197,7 +197,7 @@ def _chain(
         samplers.append(made(Kind.MIROSTAT))
     totals: dict[int, float] = {}
     for token, amount in bias:  # more than one for a token are added up
-        totals[token] = totals.get(token, 0.0) + amount
+        totals[token] = _added("logit-bias", totals.get(token, 0.0) + amount)
     added = tuple(sorted(one for one in totals.items() if one[1]))
     return Chain(tuple(samplers), added, tuple(one for one in breakers if one))
 
@@ -255,9 +255,13 @@ def _biases(name: str, value: object) -> list[tuple[int, float]]:
     return bias
 
 
+MOST_BIAS = 1e6
+"""More than any logit is away from another one."""
+
+
 def _added(name: str, amount: float) -> float:
-    if math.isnan(amount) or amount == math.inf:
-        raise ValueError(f"{name}: only a number, or minus infinity, can be added to a logit")
+    if not (amount == -math.inf or abs(amount) <= MOST_BIAS):
+        raise ValueError(f"{name}: only a number up to {MOST_BIAS:,.0f}, or minus infinity, can be added to a logit")
     return amount
 
 
@@ -271,7 +275,13 @@ def _told(name: str, value: object) -> str:
 def _texts(name: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise ValueError(f"{name} is not a list of texts")
+    if len(value) > MOST_BREAKERS or any("\ud800" <= char <= "\udfff" for one in value for char in one):
+        raise ValueError(f"{name}: more than {MOST_BREAKERS} texts, or some that are not Unicode")
     return value
+
+
+MOST_BREAKERS = 100
+"""Texts at which DRY stops looking further back."""
 
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}

@@ -452,6 +452,9 @@ def _escaped(regex: str) -> str:
     """A regex as it stands between two slashes."""
     from llguidance import regex_to_lark
 
+    backslashes = len(regex) - len(regex.rstrip("\\"))
+    if backslashes % 2:
+        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
     return str(regex_to_lark(regex))
 
 

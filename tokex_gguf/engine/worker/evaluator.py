@@ -113,16 +113,24 @@ class Evaluator:
         log_sums: list[float],
         following: list[int | None],
     ) -> list[Verdict]:
-        """What a lens makes of the tokens that follow some rows, the first of which is at position `first`."""
+        """What a lens makes of the tokens that follow some rows, the first of which is at position `first`.
+
+        There are none where the lens fails: what the model says is told all the same. Raises Interrupted.
+        """
         if isinstance(lens, Raw):
             return []
         verdicts: list[Verdict] = []
         for position, (row, log_sum) in enumerate(zip(logits, log_sums, strict=True), first):
+            if self._model.interrupted:
+                raise Interrupted
             token, before = following[position], path[: position + 1]
             if token is not None and position + 1 < lens.start and lens.chain == NO_CHAIN:
                 verdicts.append(Verdict(math.exp(float(row[token]) - log_sum), KEPT))
             elif token is not None:
-                seen = self._lenses.see(lens, row, log_sum, before)
+                try:
+                    seen = self._lenses.see(lens, row, log_sum, before)
+                except ModelError:
+                    return []
                 verdicts.append(seen.verdict(token))
                 self._lenses.chose(lens, before, seen, token)
         return verdicts

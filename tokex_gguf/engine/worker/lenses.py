@@ -62,6 +62,11 @@ class _Remembered:
         """Of the places from the lens's start on: the first is before anything was chosen."""
 
 
+def _first(lens: Sampled) -> int:
+    """How many tokens come before the first that can have been chosen: nothing chooses a path's first token."""
+    return max(1, lens.start)
+
+
 class Lenses:
     """All lenses of one model."""
 
@@ -116,23 +121,24 @@ class Lenses:
 
     def remembered(self, lens: Sampled, path: Sequence[int]) -> int:
         """The length of the longest beginning of a path whose memory is known; at least the lens's start."""
-        if not lens.remembers or len(path) <= lens.start:
+        first = _first(lens)
+        if not lens.remembers or len(path) <= first:
             return len(path)
         kept = self._remembered.get(lens)
         if kept is None:
-            return lens.start
+            return first
         same = common_prefix(kept.path, list(path))
-        return max(lens.start, min(same, lens.start + len(kept.memories) - 1, len(path)))
+        return max(first, min(same, first + len(kept.memories) - 1, len(path)))
 
     def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> Memory:
         kept = self._remembered.get(lens)
-        if not lens.remembers or kept is None or len(path) <= lens.start:
+        if not lens.remembers or kept is None or len(path) <= _first(lens):
             return built.beginning()
-        return kept.memories[len(path) - lens.start]
+        return kept.memories[len(path) - _first(lens)]
 
     def chose(self, lens: Sampled, path: Sequence[int], seen: Seen, token: int) -> None:
         """Notes that a token was chosen after a path whose memory is known."""
-        if not lens.remembers or len(path) < lens.start:
+        if not lens.remembers or len(path) < _first(lens):
             return
         built = self._chain(lens.chain)
         kept = self._remembered.setdefault(lens, _Remembered())
@@ -140,7 +146,7 @@ class Lenses:
         if len(self._remembered) > CHAINS:
             self._remembered.popitem(last=False)
         before = self._memory(lens, built, path)
-        count = len(path) - lens.start
+        count = len(path) - _first(lens)
         kept.memories = [*(kept.memories[: count + 1] or [before]), built.after(before, seen.left, token)]
         kept.path = [*path, token]
 

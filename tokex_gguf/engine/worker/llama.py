@@ -674,6 +674,11 @@ class Llama:
         held = self.count(sequence)
         return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether what is under way is to end."""
+        return self._abort.asked
+
     def count(self, sequence: int) -> int:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1

@@ -83,7 +83,7 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         session = used_up(session)
     sampling = replace(session.game.sampling, constraint=purpose.constraint)
     # What is legal may be far below what is likely: it comes first now, and → takes the best of it.
-    session = replace(session, game=replace(session.game, sampling=sampling, refused=None), by_final=True)
+    session = replace(session, game=replace(session.game, sampling=sampling), by_final=True)
     prompt = session.game.prompt
     if prompt.tip is not purpose.tip:
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []

@@ -7,7 +7,7 @@ from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
 from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import take
-from tokex_gguf.play.screens import PLAY, DrawCount, Seed
+from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Drawn, EngineStatus, Session
 from tokex_gguf.values.dice import MOST, numbers
 from tokex_gguf.values.lens import Raw, Sampled
@@ -47,7 +47,12 @@ def roll(session: Session) -> Outcome:
 def roll_on(session: Session) -> Outcome:
     """Makes a roll that has waited, once the table is there."""
     game = session.game
-    if not game.rolling or not game.prompts or game.newest(ForRoll) or game.prompt.place.tip.distribution is None:
+    if not game.rolling:
+        return session, []
+    if not isinstance(session.screen, Play) or game.autoplay or game.engine is not EngineStatus.READY:
+        # Who types by now, or plays on, is no longer where R was pressed.
+        return replace(session, game=replace(game, rolling=0)), []
+    if game.newest(ForRoll) or game.prompt.place.tip.distribution is None:
         return session, []
     return _ask(replace(session, game=replace(game, rolling=game.rolling - 1)))
 
@@ -109,6 +114,7 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     if isinstance(purpose.lens, Sampled):
         game.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
     session, effects = take(replace(session, game=replace(game, drawn=drawn)), draw.token)
+    session = replace(session, game=replace(session.game, rolling=game.rolling))  # those behind this one still wait
     ends = "; it ends the generation" if piece.ends else ""
     return replace(session, notice=f"{told}{ends}"), effects
 

@@ -29,7 +29,7 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
 
 def show(session: Session) -> Outcome:
     """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
-    session = replace(session, game=replace(session.game, ahead=0, appending=False, full=None))
+    session = replace(session, game=replace(session.game, ahead=0, rolling=0, appending=False, full=None))
     if session.game.prompt.tip.known:
         session = replace(session, game=replace(session.game, cost=Cost()))
     return ask(session)
@@ -165,7 +165,7 @@ def autoplay(session: Session) -> Outcome:
         return replace(session, notice="the context is full: ← makes room"), []
     if session.game.prompt.cursor is not None:
         return replace(session, notice="space plays on from the prompt's end: Esc goes there"), []
-    session = replace(session, game=replace(session.game, autoplay=True, cost=Cost()))
+    session = replace(session, game=replace(session.game, autoplay=True, rolling=0, cost=Cost()))
     return play_on(session) if session.game.ready else (session, [])
 
 
@@ -222,7 +222,8 @@ def play_on(session: Session) -> Outcome:
         return session, effects
     path, top = following.path(), kept(session)
     purpose = ForAutoplay(session.game.prompt.tip)
-    return request(given_up(session), purpose, lambda number: Continue(number, path, top))
+    session = without(given_up(session), ForView, ForVerdicts)
+    return request(session, purpose, lambda number: Continue(number, path, top))
 
 
 def stop_autoplay(session: Session) -> Outcome:

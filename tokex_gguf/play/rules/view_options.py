@@ -90,7 +90,8 @@ def without_engine(session: Session) -> Session:
 
 def asking_nothing(game: Game) -> Game:
     """A game when its engine is gone."""
-    return replace(game, asked={}, ahead=0, appending=False, autoplay=False, progress=0.0, unanswered=0)
+    game = replace(game, asked={}, ahead=0, rolling=0, appending=False, autoplay=False, progress=0.0, unanswered=0)
+    return replace(game, refused=frozenset())
 
 
 def suspend(session: Session) -> Outcome:
