@@ -207,9 +207,9 @@ def test_the_status_line_says_through_what_one_looks() -> None:
     ("standing", "broken", "told"),
     [
         (Standing.OPEN, -1, "grammar: 3.1 % legal · T 0.5"),
-        (Standing.COMPLETE, -1, "grammar: 3.1 % legal · may end here · T 0.5"),
-        (Standing.ENDED, -1, "grammar: 3.1 % legal · must end here · T 0.5"),
-        (Standing.BROKEN, 11, "grammar: 3.1 % legal · broken at token 12 · T 0.5"),
+        (Standing.COMPLETE, -1, "may end here · grammar: 3.1 % legal · T 0.5"),
+        (Standing.ENDED, -1, "must end here · grammar: 3.1 % legal · T 0.5"),
+        (Standing.BROKEN, 11, "broken at token 12 · grammar: 3.1 % legal · T 0.5"),
     ],
 )
 def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Standing, broken: int, told: str) -> None:
