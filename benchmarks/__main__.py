@@ -238,6 +238,24 @@ class Bench:
         what = "autoplay by the default sampler chain, against greedily"
         self.row(what, speed, "tokens/s", baseline=limit, goal="≥ 0.85 x", met=speed >= 0.85 * limit)
 
+    def sampler_step(self) -> None:
+        """One step of top-k in the sampler chain, key to screen: the table follows, and nothing is decoded."""
+        terminal = Terminal("--model", str(self.model), "--prompt", "Once upon a time")
+        terminal.shows(" ready")
+        terminal.press("S")
+        terminal.shows("The chain is empty")
+        terminal.press("\r")
+        terminal.shows(r"top-k +40 ")
+        times = []
+        for _ in range(self.rounds * 2 * self.steps):
+            for key, k in (("right", 50), ("left", 40)):
+                times.append(terminal.timed(rf"top-k +{k} +[\d,]+ ", key))
+        terminal.shows("known, 0 tokens")
+        terminal.press("ctrl-q")
+        terminal.ends()
+        value = statistics.median(times) * 1000
+        self.row("a step of a sampler's value", value, "ms", goal="≤ 8 ms", met=value <= 8)
+
     def start(self) -> None:
         """Process start to first frame, and to the first table of a short prompt."""
         text = "Once upon a time, there was a"
@@ -428,6 +446,7 @@ def main() -> None:
         bench.evaluation(200 if options.short else 1000)
         bench.autoplay(100, 1.0 if options.short else 4.0)
         bench.autoplay_by_chain()
+        bench.sampler_step()
         bench.memory(depths[-1])
         rows += bench.rows
     print(f"{machine()}; medians of {rounds} alternating rounds\n\n{table(rows)}")

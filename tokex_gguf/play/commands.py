@@ -795,7 +795,7 @@ _NAMING: tuple[Command, ...] = (
 _BANNING: tuple[Command, ...] = (
     Command(Action.ENTER, bias.enter, ("enter",), "Ban", "ban", "Ban the tokens that spell the text.", footer=90),
     *_ERASING,
-    *_leaving(bias.close, "Go back; nothing is banned."),
+    *_leaving(lists.close, "Go back; nothing is banned."),
 )
 
 _SEEDING: tuple[Command, ...] = (
@@ -809,13 +809,13 @@ _SEEDING: tuple[Command, ...] = (
         footer=90,
     ),
     *_ERASING,
-    *_leaving(dice.close, "Go back; the seed stays as it was."),
+    *_leaving(lists.close, "Go back; the seed stays as it was."),
 )
 
 _DRAWING: tuple[Command, ...] = (
     Command(Action.ENTER, dice.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
     *_ERASING,
-    *_leaving(dice.close, "Go back; nothing is drawn."),
+    *_leaving(lists.close, "Go back; nothing is drawn."),
 )
 
 _TREE: tuple[Command, ...] = (
@@ -1042,7 +1042,7 @@ _SESSIONS: tuple[Command, ...] = (
         footer=90,
     ),
     *_ERASING,
-    *_leaving(sessions.close, "Go back; this session stays."),
+    *_leaving(lists.close, "Go back; this session stays."),
 )
 
 

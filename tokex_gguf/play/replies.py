@@ -167,18 +167,10 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _foreseen(session, message)
         case Continued():
             return _continued(session, message)
-        case Applied():
-            return _applied(session, message)
-        case Rolled():
-            return _rolled(session, message)
-        case Constrained():
-            return _constrained(session, message)
-        case Forced():
-            return _forced(session, message)
+        case Applied() | Rolled() | Constrained() | Forced() | Spelt():
+            return _of_lens(session, message)
         case Found():
             return _found(session, message)
-        case Spelt():
-            return _spelt(session, message)
         case Checked():
             return _checked(session, message)
         case Failed():
@@ -215,57 +207,26 @@ def _found(session: Session, message: Found) -> Outcome:
             raise WrongReply
 
 
-def _spelt(session: Session, message: Spelt) -> Outcome:
-    session.game.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
-        case None:
-            return session, []
-        case ForBan(text=text):
-            return bias.banned(answered(session, message.request), text, message.tokens)
-        case _:
-            raise WrongReply
-
-
-def _applied(session: Session, message: Applied) -> Outcome:
-    session.game.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
-        case None:
-            return session, []
-        case ForView(node=node, lens=lens):
+def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced | Spelt) -> Outcome:
+    """What samplers and constraints make of a place."""
+    if not isinstance(message, Constrained):
+        session.game.pieces.update(message.pieces)
+    purpose = session.game.asked.get(message.request)
+    if purpose is None:
+        return session, []
+    session = answered(session, message.request)
+    match purpose, message:
+        case ForView(node=node, lens=lens), Applied():
             session.game.answers.attach(lens, node, message.view)
-            return _append_ahead(answered(session, message.request))
-        case _:
-            raise WrongReply
-
-
-def _rolled(session: Session, message: Rolled) -> Outcome:
-    session.game.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
-        case None:
-            return session, []
-        case ForRoll() as purpose:
-            return dice.rolled(answered(session, message.request), purpose, message.draws, message.verdicts)
-        case _:
-            raise WrongReply
-
-
-def _constrained(session: Session, message: Constrained) -> Outcome:
-    match session.game.asked.get(message.request):
-        case None:
-            return session, []
-        case ForConstraint() as purpose:
-            return constraint.constrained(answered(session, message.request), purpose, message)
-        case _:
-            raise WrongReply
-
-
-def _forced(session: Session, message: Forced) -> Outcome:
-    session.game.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
-        case None:
-            return session, []
-        case ForForced() as purpose:
-            return constraint.forced(answered(session, message.request), purpose, message.tokens)
+            return _append_ahead(session)
+        case ForRoll(), Rolled():
+            return dice.rolled(session, purpose, message.draws, message.verdicts)
+        case ForConstraint(), Constrained():
+            return constraint.constrained(session, purpose, message)
+        case ForForced(), Forced():
+            return constraint.forced(session, purpose, message.tokens)
+        case ForBan(text=text), Spelt():
+            return bias.banned(session, text, message.tokens)
         case _:
             raise WrongReply
 

@@ -8,6 +8,7 @@ from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.path_text import Match, PathText
 from tokex_gguf.values.session_entry import SessionEntry
 from tokex_gguf.values.text_field import EMPTY, TextField
+from tokex_gguf.values.tokens import meant
 from tokex_gguf.values.tree import Node
 
 LONGEST = 1_000
@@ -83,7 +84,7 @@ class Find(TypingScreen):
     @property
     def query(self) -> str:
         """What is looked for; a space, a line break and a tab may be typed as they are shown."""
-        return self.line.text[:LONGEST].translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+        return meant(self.line.text[:LONGEST])
 
 
 class Name(TypingScreen):

@@ -585,8 +585,10 @@ class _Columns:
         """What a bar shows, and what one of full length stands for, as far as there is room."""
         scale = "" if self._look.scale == 1 else f"to {self._look.scale:g}"
         name = self._bar_name
-        whole = f"{name} {scale}".strip()
-        return whole if not name or cells_of(whole) <= self._bar else name
+        if not name:
+            return scale
+        heads = (f"bar: {name} {scale}".strip(), f"{name} {scale}".strip())
+        return next((head for head in heads if cells_of(head) <= self._bar), name)
 
     def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
         """One candidate, with a mark before it."""

@@ -330,7 +330,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (perplexity := turns.perplexity(session, tip)) is not None:
             parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
-            parts.append((7, [("", f"cost {_short(bits)} bits")]))
+            parts.append((8, [("", f"cost {_short(bits)} bits")]))
     needed = [line for importance, line in parts if importance >= 8]
     if session.game.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
         # What it cost is told where there is room for it.

@@ -55,6 +55,15 @@ def _visible(char: str) -> str:
     return f"‹U+{ord(char):04X}›"
 
 
+def meant(text: str) -> str:
+    r"""What is meant by a text in which white space may be typed by the signs that show it.
+
+    >>> meant("␣the⏎")
+    ' the\n'
+    """
+    return text.translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+
+
 def visible(text: str) -> str:
     """Printable text, in which control and format characters are spelled out.
 

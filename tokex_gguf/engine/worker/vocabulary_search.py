@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.logit_math import Logits, top_ids
+from tokex_gguf.values.tokens import meant
 
 _BLANK = " \t\r\n"
 """What is around a query without being meant. Other spaces, as U+3000, are typed on purpose."""
@@ -95,8 +96,8 @@ def _meant(query: str) -> str:
     >>> _meant('␣the'), _meant('"␣the'), _meant('the')
     ('" the"', '" the', 'the')
     """
-    meant = query.translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
-    return meant if meant == query or query.lstrip(_BLANK).startswith('"') else f'"{meant}"'
+    text = meant(query)
+    return text if text == query or query.lstrip(_BLANK).startswith('"') else f'"{text}"'
 
 
 def _wanted(query: str) -> str:

@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import LONGEST, PLAY, Ban
 from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
 from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.samplers import Chain
-from tokex_gguf.values.tokens import glimpse, label, visible
+from tokex_gguf.values.tokens import glimpse, label, meant, visible
 
 STEPS = (-math.inf, -8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 """What + and - go through: added to a token's logit; the first bans it."""
@@ -67,16 +67,11 @@ def ban(session: Session) -> Outcome:
     return replace(session, screen=Ban()), []
 
 
-def close(session: Session) -> Outcome:
-    """Back to the table, with nothing changed."""
-    return replace(session, screen=PLAY), []
-
-
 def enter(session: Session) -> Outcome:
     """Asks which tokens spell the text that is typed."""
     screen = session.on(Ban)
     assert screen is not None
-    text = screen.line.text[:LONGEST].translate({ord("␣"): " ", ord("⏎"): "\n", ord("⇥"): "\t"})
+    text = meant(screen.line.text[:LONGEST])
     session = replace(session, screen=PLAY)
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []

@@ -122,11 +122,6 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
 # --- what is typed
 
 
-def close(session: Session) -> Outcome:
-    """Back to the table, with nothing changed."""
-    return replace(session, screen=PLAY), []
-
-
 def draw(session: Session) -> Outcome:
     """Asks how often to draw."""
     return replace(session, screen=DrawCount()), []

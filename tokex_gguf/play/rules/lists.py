@@ -24,7 +24,7 @@ def models_length(session: Session) -> int:
 
 
 def close(session: Session) -> Outcome:
-    """Leaves the list."""
+    """Back to the table, with nothing changed."""
     return replace(session, screen=PLAY), []
 
 

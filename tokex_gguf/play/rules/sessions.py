@@ -74,11 +74,6 @@ def choose(session: Session) -> Outcome:
     return opening, [Resume(entry.name)]
 
 
-def close(session: Session) -> Outcome:
-    """Back to the prompt; a session that is being opened is not gone on with."""
-    return replace(session, screen=PLAY), []
-
-
 def resumed(session: Session, message: Resumed) -> Outcome:
     """The chosen session is there: goes on with it, unless the list was left meanwhile."""
     screen = session.on(Sessions)
