@@ -54,7 +54,7 @@ PATIENCE_OF_OUTPUT = 0.1
 ASK_BACKGROUND = b"\x1b]11;?\x1b\\\x1b[c"
 """Asks for the background's colour, and then for what every terminal answers: with that, nothing more will come."""
 PATIENCE_OF_ANSWERS = 0.4
-"""Seconds in which an answer means something. One that comes later is read all the same, and presses no key."""
+"""Seconds that the end of the program waits for an answer. While the program runs, a late one is as good."""
 
 OVERSIZED = "a paste of more than 16 MiB"
 
@@ -101,37 +101,39 @@ class Keyboard(Vt100Input):
         self.ending: Callable[[], bool] = lambda: False
         """Whether the program was told to end."""
         self._timer: asyncio.TimerHandle | None = None
+        self._unanswered = False
+        """Whether the terminal was asked and has not answered all of it."""
         self._answers_until = 0.0
-        """When nobody waits any more for an answer of the terminal's, by `time.monotonic`."""
+        """Until when the end of the program waits for an answer of the terminal's, by `time.monotonic`."""
         self._tell: Callable[[tuple[int, int, int]], None] = lambda _: None
 
     def ask_background(self, tell: Callable[[tuple[int, int, int]], None]) -> None:
         """Asks the terminal for its background's colour; returns at once. In raw mode only: else the answer is shown.
 
-        `tell` is called with red, green and blue, if the terminal answers in time.
+        `tell` is called with red, green and blue if the terminal answers, however late.
         """
         shown = _shown()
         if shown is None:
             return
-        self._tell, self._answers_until = tell, time.monotonic() + PATIENCE_OF_ANSWERS
+        self._tell, self._unanswered = tell, True
+        self._answers_until = time.monotonic() + PATIENCE_OF_ANSWERS
         with suppress(OSError):
             os.write(shown.fileno(), ASK_BACKGROUND)
 
     def _answered(self, event: Event) -> None:
         """Takes the terminal's answers out of what it sends."""
         if isinstance(event, Attributes):
-            self._answers_until = 0.0
-        elif isinstance(event, Background) and time.monotonic() < self._answers_until:
+            self._unanswered = False
+        elif isinstance(event, Background) and self._unanswered:
             self._tell(event.colour)
 
     def _take_answers(self) -> None:
         """Waits for what the terminal was asked: whoever has it next would get the answers as keys."""
-        while (left := self._answers_until - time.monotonic()) > 0 and not self.closed:
-            if self.in_foreground() and select.select([self.fileno()], [], [], left)[0]:
-                self._take(self._parser.feed(self._read()))
-            elif not self.in_foreground():
+        while self._unanswered and not self.closed and self.in_foreground():
+            left = self._answers_until - time.monotonic()
+            if left <= 0 or not select.select([self.fileno()], [], [], left)[0]:
                 break
-        self._answers_until = 0.0
+            self._take(self._parser.feed(self._read()))
 
     def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
         """See Input."""
