@@ -19,6 +19,7 @@ from tokex_gguf.engine.protocol import (
     Chat,
     Check,
     Checked,
+    ConnectServer,
     Constrain,
     Constrained,
     Continue,
@@ -46,6 +47,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
+    Walk,
     decode,
     encode,
 )
@@ -57,6 +59,7 @@ from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.view import Draw, Stage, Standing, Verdict, View
 
 ANSWER = Distribution.of(12.25, [5, 0, 2**31 - 1], [-0.1, -2.5, -700.125])
+INTERVAL = Distribution.of(3.75, [5, 7], [-0.5, -2.5], 0.25)
 
 LENS = Sampled(
     Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.7)), ((3, -math.inf), (5, 1.5)), ("\n", "é")),
@@ -79,9 +82,11 @@ VIEW = View(
 
 EXAMPLES: list[Message] = [
     Load("/a b/ü\n.gguf", 4096, 8),
+    ConnectServer("http://[::1]:8080/a", "a model", 30),
     Tokenize(7, "line\r\nbreak\u2028 and 🐕 \x00", False),
     Evaluate(8, [1, 2, 3], 1, 30),
     Evaluate(8, [1, 2, 3], 1, 30, 99, 100),
+    Walk(8, [1, 2, 3], [2, 0], 30),
     Stop(),
     Loading(0.25),
     Loaded("Näme", "llama", "Q4_K - Medium", 49152, 2048, 8192, None, True),
@@ -112,6 +117,7 @@ EXAMPLES: list[Message] = [
     Continue(6, [1, 2], 1, LENS, 42, 128),
     Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7, [Taken(-1.5, 2), Taken(-0.5, 1)]),
     Continued(6, [], [], {}, 0.5, 4096, [], NOTHING_LEFT),
+    Evaluated(10, 3, [INTERVAL], [Taken(-9.5, 101, True)], {}, 1, 0.0, 2048),
     Apply(9, [1, 2], LENS, [5, 7], 100),
     Applied(9, VIEW, {7: Piece(b"x")}, 1, 0.5),
     Roll(9, [1, 2], LENS, 42, 0, 100),
@@ -124,6 +130,7 @@ EXAMPLES: list[Message] = [
     Ping(),
     Pong(),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, capabilities=frozenset({Capability.BATCHES})),
+    Loaded("Name", "", "", 49152, 8192, 8192, None, False, server="llama-server b11434", candidates=100),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, sampling={"top_k": "20", "sequence": "top_k;min_p"}),
 ]
 
@@ -131,7 +138,7 @@ EXAMPLES: list[Message] = [
 def plain(value: Any) -> Any:
     """A value that compares by content; distributions compare by identity."""
     if isinstance(value, Distribution):
-        return value.entropy_bits, value.ids, value.logprobs
+        return value.entropy_bits, value.slack_bits, value.ids, value.logprobs
     if is_dataclass(value):
         return type(value), {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return list(map(plain, value)) if isinstance(value, list) else value
@@ -165,7 +172,7 @@ def test_every_byte_in_a_piece() -> None:
 
 
 def test_types_come_back() -> None:
-    message = decode(encode(EXAMPLES[9]))
+    message = decode(encode(EXAMPLES[11]))
     assert isinstance(message, Evaluated)
     assert isinstance(message.distributions[0], Distribution)
     assert isinstance(message.taken[0], Taken) and isinstance(message.taken[0].rank, int)
@@ -202,7 +209,7 @@ def line(name: str, **values: Any) -> bytes:
 
 def evaluated(**changed: Any) -> bytes:
     """A good Evaluated, but for what is changed."""
-    good = json.loads(encode(EXAMPLES[9]))[1]
+    good = json.loads(encode(EXAMPLES[11]))[1]
     return line("Evaluated", **{**good, **changed})
 
 

@@ -19,6 +19,7 @@ from tokex_gguf.engine.protocol import (
     Chat,
     Check,
     Checked,
+    ConnectServer,
     Continue,
     Continued,
     EngineDied,
@@ -213,7 +214,7 @@ class FakeEngine:
             return None
         if chance.random() < 0.1:
             return Failed(chance.randrange(100), "a request that nobody made")
-        waiting = [one for one in self.waiting if not isinstance(one, Load | Ping | Stop)]
+        waiting = [one for one in self.waiting if not isinstance(one, Load | ConnectServer | Ping | Stop)]
         if not waiting:
             return None
         request = chance.choice(waiting)

@@ -59,6 +59,25 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectServer:
+    """Play the model of a server; the first request, in place of Load. Answered by Loaded or Failed.
+
+    The server's key is none of its fields: it comes through the environment alone.
+    """
+
+    url: str
+    """Its scheme, host and port, such as http://127.0.0.1:8080, and a path where the server is behind one."""
+    model: str = ""
+    """Which of the server's models; empty: its only one, or its first."""
+    candidates: int = 100
+    """Candidates to ask for, where the server gives so many."""
+    log: str = ""
+    """Path of the file that the engine's log is appended to; none if empty."""
+    insecure: bool = False
+    """Whether a key may go over plain http to another machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tokenize:
     """Turn text into a path, with a first BOS where the vocabulary asks for it."""
 
@@ -84,7 +103,9 @@ class Evaluate:
     """Give the distributions at positions `start` to the end of a path.
 
     Answered by one Evaluated for each chunk, in order, or by Failed. A newer
-    Evaluate or a Stop ends it after what has been sent.
+    Evaluate or a Stop ends it after what has been sent. An engine without
+    `Capability.PROMPT_AT_ONCE` gives the last position and those that it comes by:
+    the others are asked for by Walk.
     """
 
     request: int
@@ -98,6 +119,21 @@ class Evaluate:
     """How many candidates to give at the path's end, where these are more."""
     lens: Raw | Sampled = RAW
     """Through which the verdicts on the tokens taken are wanted as well; raw: none are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Give the distributions at some positions of a path, one after the other, while nothing else is asked.
+
+    Answered by one Evaluated for each, in the order given. Any other request but Tokenize and Check ends it. For
+    engines without `Capability.PROMPT_AT_ONCE`.
+    """
+
+    request: int
+    path: list[int]
+    places: list[int]
+    """Positions of the path, the most wanted first."""
+    top: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +259,11 @@ class Ping:
 
 Request: TypeAlias = (
     Load
+    | ConnectServer
     | Tokenize
     | Chat
     | Evaluate
+    | Walk
     | Lookahead
     | Continue
     | Apply
@@ -262,6 +300,8 @@ class Capability(StrEnum):
     """It answers Apply and Roll."""
     CONSTRAINTS = "constraints"
     """It answers Constrain and Force."""
+    PROMPT_AT_ONCE = "prompt at once"
+    """Evaluate gives all positions of a prompt."""
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
 
@@ -292,6 +332,10 @@ class Loaded:
     """What else the numbers depend on: versions, kernels; "" where a session does not tell."""
     capabilities: frozenset[Capability] = frozenset(Capability)
     """Of the engine; by default all."""
+    server: str = ""
+    """The server's program and version, such as `llama-server b11434`; empty: the model is on this machine."""
+    candidates: int = 0
+    """The most candidates that there are of a distribution; 0: as many as the vocabulary has."""
     sampling: dict[str, str] = field(default_factory=dict)
     """What the model's file recommends to draw by: the keys behind `general.sampling.`, and their values."""
 
@@ -498,9 +542,13 @@ _MESSAGES: dict[str, type[Message]] = {cls.__name__: cls for kind in (Request, R
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: distributions as [entropy, ids, logprobs], the raw lens as null."""
+    """What JSON has no form for: distributions as [entropy, ids, logprobs], the raw lens as null.
+
+    A distribution whose entropy is an interval has its width behind these.
+    """
     if isinstance(value, Distribution):
-        return [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
+        numbers = [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
+        return [*numbers, value.slack_bits] if value.slack_bits else numbers
     if isinstance(value, Raw):
         return None
     if isinstance(value, Sampled):
@@ -585,18 +633,21 @@ def _unpack_piece(token: int, data: str, control: bool, ends: bool) -> tuple[int
     return token, Piece(data.encode("latin-1"), control, ends)
 
 
-def _unpack_distribution(entropy_bits: float, ids: list[int], logprobs: list[float]) -> Distribution:
-    distribution = Distribution.of(entropy_bits, ids, logprobs)
+def _unpack_distribution(
+    entropy_bits: float, ids: list[int], logprobs: list[float], slack_bits: float = 0.0
+) -> Distribution:
+    distribution = Distribution.of(entropy_bits, ids, logprobs, slack_bits)
     # What is not a number compares as false.
-    if not (ids and len(ids) == len(logprobs) and math.isfinite(entropy_bits) and all(v <= 1 for v in logprobs)):
+    sound = math.isfinite(entropy_bits) and 0 <= slack_bits < math.inf
+    if not (ids and len(ids) == len(logprobs) and sound and all(v <= 1 for v in logprobs)):
         raise ValueError("a distribution of the wrong numbers")
     return distribution
 
 
-def _unpack_taken(logprob: float, rank: int) -> Taken:
-    if not (type(rank) is int and logprob <= 1):
+def _unpack_taken(logprob: float, rank: int, at_least: bool = False) -> Taken:
+    if not (type(rank) is int and type(at_least) is bool and logprob <= 1):
         raise ValueError("a probability of the wrong numbers")
-    return Taken(logprob, rank)
+    return Taken(logprob, rank, at_least)
 
 
 def _fits(value: object, kind: object) -> bool:

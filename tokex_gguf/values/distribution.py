@@ -30,6 +30,8 @@ class Taken(NamedTuple):
     """Natural logarithm of the probability."""
     rank: int
     """1 for the most likely token of the vocabulary; ties are ranked by token id."""
+    at_least: bool = False
+    """Whether the rank is that or a higher number: a server tells no more."""
 
     @property
     def prob(self) -> float:
@@ -51,11 +53,15 @@ class Distribution:
     """Token ids, shape (k,)."""
     logprobs: "array[float]"
     """Natural logarithms of their probabilities, shape (k,)."""
+    slack_bits: float = 0.0
+    """How much higher the entropy may be than `entropy_bits`: 0 where all of the distribution was summed up."""
 
     @classmethod
-    def of(cls, entropy_bits: float, ids: Iterable[int], logprobs: Iterable[float]) -> "Distribution":
+    def of(
+        cls, entropy_bits: float, ids: Iterable[int], logprobs: Iterable[float], slack_bits: float = 0.0
+    ) -> "Distribution":
         """Packs plain numbers into a distribution."""
-        return cls(entropy_bits, array("i", ids), array("d", logprobs))
+        return cls(entropy_bits, array("i", ids), array("d", logprobs), slack_bits)
 
     def __len__(self) -> int:
         """The number k of candidates."""

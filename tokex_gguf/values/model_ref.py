@@ -24,5 +24,24 @@ class GgufFile:
         return PurePath(self.path).name
 
 
+@dataclass(frozen=True, slots=True)
+class ServerModel:
+    """A model that a server has."""
+
+    url: str
+    """Scheme, host and port, and a path where the server is behind one."""
+    asked: str = ""
+    """Which of the server's models; empty: its only one, or its first."""
+
+    @property
+    def key(self) -> str:
+        """What its game is kept by."""
+        return f"{self.url}#{self.asked}" if self.asked else self.url
+
+    @property
+    def name(self) -> str:
+        """In one word: the server's host and port."""
+        return self.url.partition("://")[2].strip("/")
+
+
 ModelRef: TypeAlias = GgufFile
-"""A model on a server would be another kind."""

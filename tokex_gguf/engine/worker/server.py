@@ -25,6 +25,7 @@ from tokex_gguf.engine.protocol import (
     Chat,
     Check,
     Checked,
+    ConnectServer,
     Constrain,
     Constrained,
     Continue,
@@ -53,6 +54,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
+    Walk,
     encode,
     number_of,
 )
@@ -292,8 +294,8 @@ class Server:
         evaluator = Evaluator(model)
         index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
         while request := self._next(index):
-            if isinstance(request, Load | Stop | Ping):
-                continue  # a second Load; the others never get here
+            if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
+                continue  # a second Load, what this engine is not asked; the others never get here
             try:
                 self._answer(request, model, evaluator, index)
             except Interrupted:
