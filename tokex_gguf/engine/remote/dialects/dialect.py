@@ -52,8 +52,17 @@ class Refused(Exception):
 class Nonsense(Exception):
     """An answer that cannot be right: not the JSON it should be, ids out of the vocabulary, probabilities over 1.
 
-    The message is one line, and holds nothing of the answer's own text.
+    The message is one line that says what, such as "an id that is not in the vocabulary", and holds nothing of the
+    answer's own text.
     """
+
+
+class Changed(Nonsense):
+    """An answer by another model than the one that was there when connecting."""
+
+
+class Unsuited(Exception):
+    """What is there is no server that can be played on. The message is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,8 @@ class Served:
     """Whether ranks beyond the candidates are told."""
     searchable: bool
     """Whether `vocabulary` is there."""
+    apart: bool
+    """Whether calls `aside` leave what the server has cached for the others."""
     quantization: str = ""
     bos: int | None = None
 
@@ -115,10 +126,16 @@ class Dialect(Protocol):
     def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
         """What tokens are, as far as the server tells: their bytes, else UTF-8 of their text; special or not."""
 
-    def after(self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int) -> Steps[list[Answer]]:
+    def identity(self) -> Steps[str]:
+        """`Served.identity` as it is now. To be asked whenever the connection is a new one."""
+
+    def after(
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+    ) -> Steps[list[Answer]]:
         """What follows each of some paths, which have all but their last token in common.
 
-        `asked`: for each path, a token whose probability is wanted too.
+        `asked`: for each path, a token whose probability is wanted too. `aside`: whether this is for a path apart from
+        the one that is played, such as a walk over a prompt's positions.
         """
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
