@@ -20,13 +20,17 @@ ENTRANCES = {
     "play.rules": {"play", "ui.lists", "ui.chain", "ui.tree", "ui.screen_table", "shell.resuming"},
     # The worker is another process: only that process's main module imports it.
     "engine.worker": {"engine.worker", "engine.__main__"},
+    "engine.remote": {"engine.remote"},
 }
 """Packages that are not for everybody, and the modules or packages that may import them."""
 
-WORKER_MAY_IMPORT = (
-    *("values", "system", "engine.protocol", "engine.path_delta", "engine.worker", "models.reference", "models.gguf"),
+SHARED = (
+    *("values", "system", "engine.protocol", "engine.path_delta", "engine.inbox", "engine.pipes"),
+    *("engine.confinement", "engine.capacity", "engine.spelling", "engine.query"),
 )
-"""All that the engine's process and this one have in common."""
+"""What the engines' processes have in common, with each other and partly with this one."""
+WORKER_MAY_IMPORT = (*SHARED, "engine.worker", "models.reference", "models.gguf")
+REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 
 DOORS = {
     "llama_cpp": {"engine.worker.llama"},
@@ -118,10 +122,13 @@ def test_a_package_is_entered_by_its_own(package: str) -> None:
     assert {module for module in inside if not within(module, *ENTRANCES[package])} == set()
 
 
-def test_the_worker_knows_only_what_both_processes_share() -> None:
+@pytest.mark.parametrize(
+    ("package", "known"), [("engine.worker", WORKER_MAY_IMPORT), ("engine.remote", REMOTE_MAY_IMPORT)]
+)
+def test_an_engine_knows_only_what_the_processes_share(package: str, known: tuple[str, ...]) -> None:
     for module in FILES:
-        if within(module, "engine.worker"):
-            assert {other for other in own(module) if not within(other, *WORKER_MAY_IMPORT)} == set(), module
+        if within(module, package):
+            assert {other for other in own(module) if not within(other, *known)} == set(), module
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.fake import started
 from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
-from tokex_gguf.engine.worker.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed

@@ -17,6 +17,7 @@ from tokex_gguf.engine import client as client_module
 from tokex_gguf.engine import process
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient, exit_reason
+from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.path_delta import Receiver, Sender
 from tokex_gguf.engine.protocol import (
     Check,
@@ -32,13 +33,16 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadDone,
     Request,
+    Search,
     Stop,
     Tokenize,
     Tokenized,
+    Walk,
     encode,
 )
 from tokex_gguf.engine.worker import server as server_module
-from tokex_gguf.engine.worker.server import TOGETHER, Inbox, Server
+from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.server import TOGETHER, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
 
 LONG = list(range(1000, 2000)) * 5
@@ -298,7 +302,7 @@ def test_what_is_held_back_goes_when_nothing_else_comes(echo: "subprocess.Popen[
 
 
 def inbox(*requests: Request) -> Inbox:
-    box = Inbox(io.BytesIO(b"".join(map(Sender().encode, requests))), io.BytesIO())
+    box = Inbox(io.BytesIO(b"".join(map(Sender().encode, requests))), io.BytesIO(), Abort())
     box.read()
     box._closed = False  # the source ended, but the other side is still there
     return box
@@ -326,7 +330,7 @@ def test_stop_takes_back_an_evaluation_that_has_not_begun() -> None:
 
 
 def test_the_end_of_the_source_is_the_end() -> None:
-    box = Inbox(io.BytesIO(b""), io.BytesIO())
+    box = Inbox(io.BytesIO(b""), io.BytesIO(), Abort())
     box.read()
     assert box.next() is None
 
@@ -340,7 +344,7 @@ def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> 
 def test_a_request_ends_the_wait_for_quiet() -> None:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as source:
-        box = Inbox(source, io.BytesIO())
+        box = Inbox(source, io.BytesIO(), Abort())
         reader = threading.Thread(target=box.read)
         reader.start()
         assert box.idle(0.001)
@@ -355,7 +359,7 @@ def test_a_request_ends_the_wait_for_quiet() -> None:
 def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for the quiet before it, nor for more than a slice of it."""
     box = inbox()
-    server = Server(box, io.BytesIO())
+    server = Server(box, io.BytesIO(), Abort())
     slices: list[int] = []
     index = Index(10**9, lambda _: b"a")
     monkeypatch.setattr(index, "extend", lambda: slices.append(1))
@@ -393,6 +397,31 @@ def test_foresight_and_text_end_no_evaluation() -> None:
     box._take(Lookahead(2, [1], [2], 5))
     box._take(Tokenize(3, "a", True))
     assert not box.abort.asked
+
+
+@pytest.mark.parametrize(
+    "newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop(), Lookahead(9, [1], [2], 5), Search(9, [1], "a", 5)]
+)
+def test_anything_that_is_computed_ends_a_walk(newer: Request) -> None:
+    box = inbox(Walk(1, [1, 2], [0, 1], 5))
+    box.next()
+    box._take(newer)
+    assert box.abort.asked
+    waiting = inbox(Walk(1, [1, 2], [0, 1], 5), newer, Tokenize(10, "a", True))
+    expected = [] if isinstance(newer, Stop) else [newer]
+    found = [waiting.next() for _ in waiting._waiting.copy()]
+    assert found in ([*expected, Tokenize(10, "a", True)], [Tokenize(10, "a", True), *expected])
+
+
+def test_text_is_tokenised_between_two_parts_of_a_walk() -> None:
+    walk = Walk(1, [1, 2], [0, 1], 5)
+    box = inbox(walk, Check(2, [1], True), Tokenize(3, "a", True))
+    assert box.next() == Tokenize(3, "a", True), "a walk comes last of all"
+    assert box.next() == Check(2, [1], True)
+    assert box.next() == walk
+    box._take(Tokenize(4, "b", True))
+    assert not box.abort.asked
+    assert (box.aside(), box.aside()) == (Tokenize(4, "b", True), None)
 
 
 def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -419,7 +419,7 @@ def test_the_engine_ends_with_a_parent_that_is_killed() -> None:
 def test_the_system_itself_ends_a_process_of_ours_with_its_parent() -> None:
     """Also one that is too busy to see the end of its pipe. 2 is PR_GET_PDEATHSIG."""
     script = (
-        "import ctypes; from tokex_gguf.engine.worker import confinement; confinement.confine()\n"
+        "import ctypes; from tokex_gguf.engine import confinement; confinement.confine()\n"
         "number = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(number)); print(number.value)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -431,7 +431,8 @@ def test_a_busy_engine_ends_when_its_pipe_does() -> None:
     script = """
 import sys, threading
 from tokex_gguf.engine import __main__ as engine
-from tokex_gguf.engine.worker import confinement, server
+from tokex_gguf.engine import confinement
+from tokex_gguf.engine.worker import server
 engine.PATIENCE = 0.2
 confinement.confine = lambda: None
 def busy(self):

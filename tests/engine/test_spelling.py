@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.fake import started
 from tests.tiny_models import llama, qwen2, set_key, without_keys
 from tokex_gguf.engine.protocol import Tokenize, Tokenized
-from tokex_gguf.engine.worker.spelling import difference
+from tokex_gguf.engine.spelling import difference
 from tokex_gguf.models.discovery import bundled_model
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed

@@ -3,9 +3,8 @@
 import os
 import sys
 import threading
-from types import TracebackType
 
-from tokex_gguf.engine.worker import confinement
+from tokex_gguf.engine import confinement, pipes
 
 PATIENCE = 2
 """Seconds that this process has for what it is doing, once nobody is there to be answered."""
@@ -21,43 +20,28 @@ def about() -> None:
     print(json.dumps({**about, "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
 
 
-def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:
-    """Writes what nothing has caught to the log: its kind and place, for its words may hold anything."""
-    import traceback
-
-    from tokex_gguf.values.tokens import visible
-
-    lines = [kind.__name__, *"".join(traceback.format_tb(trace)).splitlines()]
-    print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Serves one client until it closes the pipe."""
     if sys.argv[1:] == ["--about"]:
         about()
         return
     confinement.confine()
-    sys.excepthook = lambda kind, _, trace: _tell(kind, trace)
-    threading.excepthook = lambda fault: _tell(fault.exc_type, fault.exc_traceback)
-    # Native code may print to descriptor 1: replies get a descriptor of their own.
-    sink = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    # A key press that interrupts the terminal's whole process group is the client's to handle.
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sink = pipes.replies()
     # ggml's threads go on waiting awake for about a third of a second after a decode. Sooner
     # asleep, they are woken on a core that is taken, and the next decode takes twice as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
     try:
-        from tokex_gguf.engine.worker.server import Inbox, Server
+        from tokex_gguf.engine.inbox import Inbox
+        from tokex_gguf.engine.worker.abort import Abort
+        from tokex_gguf.engine.worker.server import Server
     except Exception as error:  # llama-cpp-python is a native library: much can be wrong with it
         from tokex_gguf.engine.protocol import Failed, encode
 
         sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
         sink.flush()
         return
-    inbox = Inbox(sys.stdin.buffer, sink)
+    abort = Abort()
+    inbox = Inbox(sys.stdin.buffer, sink, abort)
 
     def read() -> None:
         inbox.read()
@@ -65,7 +49,7 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        Server(inbox, sink).serve()
+        Server(inbox, sink, abort).serve()
     except BrokenPipeError:
         pass
     sys.stderr.flush()

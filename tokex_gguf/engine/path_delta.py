@@ -30,12 +30,13 @@ from tokex_gguf.engine.protocol import (
     Request,
     Roll,
     Search,
+    Walk,
     decode,
     encode,
 )
 from tokex_gguf.values.sequence import common_prefix
 
-_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check
+_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk
 
 
 class Sender:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from tokex_gguf.engine.worker import confinement
+from tokex_gguf.engine import confinement
 from tokex_gguf.engine.worker.chat_template import Rendered, TemplateFailed, render
 
 MEMORY = 2**30

@@ -1,22 +1,16 @@
-"""The engine's loop: only the newest evaluation, and last what nobody waits for.
-
-One thread reads requests, so that a newer one can end a decode that has become
-unnecessary; the other answers them.
-"""
+"""The engine's loop: takes one request after the other from the inbox, and answers it with one model."""
 
 import json
-import os
-import sys
 import threading
 import time
-import traceback
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from tokex_gguf.engine.path_delta import OutOfStep, Receiver
+from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
+from tokex_gguf.engine.inbox import Inbox
+from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
     GOES_ON,
     NOTHING_LEFT,
@@ -42,8 +36,6 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadDone,
     Ping,
-    Pong,
-    ProtocolError,
     Reply,
     Request,
     Roll,
@@ -56,16 +48,14 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Walk,
     encode,
-    number_of,
 )
+from tokex_gguf.engine.spelling import difference
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.confined_chat import render_confined
 from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
-from tokex_gguf.engine.worker.spelling import difference
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
 from tokex_gguf.values.dice import numbers
@@ -92,112 +82,6 @@ Answered: TypeAlias = (
     Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Spell | Check
 )
 """Requests that carry a number."""
-
-
-class Inbox:
-    """Requests as they come in, from a thread that only reads."""
-
-    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
-        """`sink` gets the answers that wait for nothing; its lock keeps two threads' lines apart."""
-        self._source = source
-        self._sink = sink
-        self._waiting: deque[Request] = deque()
-        self._changed = threading.Condition()
-        self._current: Request | None = None
-        self._closed = False
-        self.abort = Abort()
-        """Asked for where something came in that ends what is under way."""
-
-    def read(self) -> None:
-        """Reads to the end of the source, or to a line that makes all later ones unreadable."""
-        try:
-            self._read()
-        except OSError:
-            pass  # nobody listens any more
-        finally:
-            with self._changed:
-                self._closed = self.abort.asked = True
-                self._changed.notify()
-
-    def _read(self) -> None:
-        receiver = Receiver()
-        for line in self._source:
-            try:
-                request = receiver.decode(line)
-                if not isinstance(request, Request):
-                    raise ProtocolError("a reply, where a request is due")
-            except OutOfStep as error:
-                self._answer(Failed(None, f"a request cannot be read: {error}"))
-                return
-            except ProtocolError as error:
-                self._answer(Failed(number_of(line), f"a request cannot be read: {error}"))
-                continue
-            if isinstance(request, Ping):
-                self._answer(Pong())
-                continue
-            with self._changed:
-                self._take(request)
-                self._changed.notify()
-
-    def _answer(self, reply: Reply) -> None:
-        """Says what waits for nothing. Raises OSError where nobody listens."""
-        self._sink.write(encode(reply))
-        self._sink.flush()
-
-    def _take(self, request: Request) -> None:
-        """Queues a request, and drops and interrupts those that it makes worthless."""
-        if isinstance(request, Load | Tokenize | Chat | Constrain | Force | Spell):  # each is answered
-            self._waiting.append(request)
-            return
-        # Only the newest of what takes long is worth anything; lookahead waits for all else.
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead)
-        if isinstance(request, Lookahead):
-            replaced = (Lookahead, Continue)
-        elif isinstance(request, Search):
-            replaced = (Lookahead, Search)
-        elif isinstance(request, Evaluate | Continue):
-            replaced = (*replaced, Apply)  # whoever asks for these asks for a view of them next
-        elif isinstance(request, Apply | Roll):  # they come behind an evaluation of their path, and wait for it
-            replaced = (Lookahead, Continue, type(request))
-        elif isinstance(request, Check):
-            replaced = (Check,)  # its answer alone is listened to
-        self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
-        if isinstance(self._current, replaced):
-            self.abort.asked = True
-        if not isinstance(request, Stop):
-            self._waiting.append(request)
-
-    def idle(self, seconds: float) -> bool:
-        """Waits so long for a request; returns whether none has come."""
-        with self._changed:
-            return not self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
-
-    def next(self) -> Request | None:
-        """Waits for the next request; None when the other side is gone."""
-        with self._changed:
-            self._current = None
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
-                return None
-            self.abort.asked = False
-            # Nobody waits for a comparison with the tokenizer's own tokens, nor for lookahead.
-            wanted = (r for r in self._waiting if not isinstance(r, Lookahead | Check))
-            self._current = next(wanted, self._waiting[0])
-            self._waiting.remove(self._current)
-            return self._current
-
-
-def _log_to(path: str) -> None:
-    """Appends what this process and its libraries print to a file; native code prints to descriptor 1, too."""
-    if not path:
-        return
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    except OSError:
-        return  # no log, then
-    for descriptor in (1, 2):
-        os.dup2(file, descriptor)
-    os.close(file)
 
 
 class _Identity(threading.Thread):
@@ -269,8 +153,10 @@ def _check(path: Path) -> None:
 class Server:
     """Answers requests with one model."""
 
-    def __init__(self, inbox: Inbox, sink: BinaryIO) -> None:
+    def __init__(self, inbox: Inbox, sink: BinaryIO, abort: Abort) -> None:
+        """`abort` is what the inbox asks for."""
         self._inbox = inbox
+        self._abort = abort
         self._sink = sink
         self._told: set[int] = set()
         self._answered = False
@@ -285,7 +171,7 @@ class Server:
         load = self._inbox.next()
         if not isinstance(load, Load):
             return
-        _log_to(load.log)
+        log_to(load.log)
         try:
             model = self._load(load)
         except ModelError as error:
@@ -310,9 +196,7 @@ class Server:
             except OSError:
                 raise  # nobody listens any more
             except Exception as error:
-                # The kind and the place only: an error's own words may hold a prompt's text.
-                places = "".join(traceback.format_tb(error.__traceback__))
-                print(f"{type(request).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
+                log_place(request, error)
                 self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
 
     def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
@@ -370,7 +254,7 @@ class Server:
             gpu_layers=load.gpu_layers,
             repack=load.repack,
             progress=self._report,
-            abort=self._inbox.abort,
+            abort=self._abort,
         )
         self._send(
             Loaded(
@@ -474,7 +358,7 @@ class Server:
                     chunk.verdicts,
                 )
             )
-            if self._inbox.abort.asked:
+            if self._abort.asked:
                 raise Interrupted
 
     def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
@@ -518,7 +402,7 @@ class Server:
         drawn: dict[int, Played] = {}
         """By their places, until they are told."""
         try:
-            while not self._inbox.abort.asked:
+            while not self._abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
                 if (now := time.monotonic()) - told > TOGETHER:
@@ -565,7 +449,7 @@ class Server:
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         # The most wanted one first and alone: it is there after one token's decode.
         for tokens in (request.tokens[:1], request.tokens[1:]):
-            if not tokens or self._inbox.abort.asked:
+            if not tokens or self._abort.asked:
                 continue
             try:
                 distributions = evaluator.look_ahead(request.path, tokens, request.top)

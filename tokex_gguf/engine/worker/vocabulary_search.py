@@ -6,11 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from tokex_gguf.engine.query import as_bytes, query_texts, token_id
 from tokex_gguf.engine.worker.logit_math import Logits, top_ids
-from tokex_gguf.values.tokens import meant
-
-_BLANK = " \t\r\n"
-"""What is around a query without being meant. Other spaces, as U+3000, are typed on purpose."""
 
 
 class Index:
@@ -49,15 +46,14 @@ class Index:
         """
         while not self.complete:
             self.extend()
-        wanted = _bytes(_wanted(query))
-        if not wanted:
+        texts = query_texts(query)
+        if not texts:
             return np.arange(self._size)
-        found = self._containing(wanted)
-        if (meant := _meant(query)) != query:
-            found = np.union1d(found, self._containing(_bytes(_wanted(meant))))
-        number = query.strip()
-        if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < self._size:
-            found = np.union1d(found, int(number))
+        found = self._containing(texts[0])
+        for text in texts[1:]:
+            found = np.union1d(found, self._containing(text))
+        if (token := token_id(query)) is not None and token < self._size:
+            found = np.union1d(found, token)
         return found.astype(np.intp)
 
     def spelling(self, text: str) -> NDArray[np.intp]:
@@ -65,7 +61,7 @@ class Index:
         while not self.complete:
             self.extend()
         exact = text.encode("utf-8", "surrogatepass")
-        wanted = _bytes(text.lower())
+        wanted = as_bytes(text.lower())
         if not wanted:
             return np.arange(0)
         found = self._containing(wanted)
@@ -83,34 +79,6 @@ class Index:
         for offset, byte in enumerate(wanted[1:], start=1):
             here[:last] &= texts[offset : offset + last] == byte
         return np.flatnonzero(np.logical_or.reduceat(here, np.frombuffer(self._starts, np.uint32)))
-
-
-def _bytes(text: str) -> bytes:
-    """A text as UTF-8; half a surrogate pair becomes bytes that no token's text has."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _meant(query: str) -> str:
-    """A query in which white space may be typed as it is shown, and counts then.
-
-    >>> _meant('␣the'), _meant('"␣the'), _meant('the')
-    ('" the"', '" the', 'the')
-    """
-    text = meant(query)
-    return text if text == query or query.lstrip(_BLANK).startswith('"') else f'"{text}"'
-
-
-def _wanted(query: str) -> str:
-    r"""The text to look for.
-
-    >>> _wanted(' The '), _wanted('" the"'), _wanted('"'), _wanted('\u3000')
-    ('the', ' the', '"', '\u3000')
-    """
-    text = query.strip(_BLANK)
-    if text.startswith('"') and len(text) > 1:
-        text = query.lstrip(_BLANK)[1:]
-        text = text.removesuffix('"')
-    return text.lower()
 
 
 def likeliest(logits: Logits, among: NDArray[np.intp], top: int) -> NDArray[np.intp]:

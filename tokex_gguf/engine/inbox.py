@@ -1,0 +1,151 @@
+"""Requests on their way into an engine's process: read by one thread, answered by another.
+
+So a newer one can end what has become unnecessary: only the newest evaluation is worth anything, and what nobody
+waits for comes last.
+"""
+
+import threading
+from collections import deque
+from typing import BinaryIO, Protocol
+
+from tokex_gguf.engine.path_delta import OutOfStep, Receiver
+from tokex_gguf.engine.protocol import (
+    Apply,
+    Chat,
+    Check,
+    ConnectServer,
+    Constrain,
+    Continue,
+    Evaluate,
+    Failed,
+    Force,
+    Load,
+    Lookahead,
+    Ping,
+    Pong,
+    ProtocolError,
+    Reply,
+    Request,
+    Roll,
+    Search,
+    Spell,
+    Stop,
+    Tokenize,
+    Walk,
+    encode,
+    number_of,
+)
+
+
+class Wish(Protocol):
+    """The wish to end what is under way, in whatever form that looks for it."""
+
+    asked: bool
+    """Whether it is to end. Any thread may change it."""
+
+
+class Inbox:
+    """Requests as they come in, from a thread that only reads."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO, abort: Wish) -> None:
+        """`sink` gets the answers that wait for nothing; its lock keeps two threads' lines apart.
+
+        `abort` is asked for where something came in that ends what is under way.
+        """
+        self._source = source
+        self._sink = sink
+        self._waiting: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._current: Request | None = None
+        self._closed = False
+        self.abort = abort
+
+    def read(self) -> None:
+        """Reads to the end of the source, or to a line that makes all later ones unreadable."""
+        try:
+            self._read()
+        except OSError:
+            pass  # nobody listens any more
+        finally:
+            with self._changed:
+                self._closed = self.abort.asked = True
+                self._changed.notify()
+
+    def _read(self) -> None:
+        receiver = Receiver()
+        for line in self._source:
+            try:
+                request = receiver.decode(line)
+                if not isinstance(request, Request):
+                    raise ProtocolError("a reply, where a request is due")
+            except OutOfStep as error:
+                self._answer(Failed(None, f"a request cannot be read: {error}"))
+                return
+            except ProtocolError as error:
+                self._answer(Failed(number_of(line), f"a request cannot be read: {error}"))
+                continue
+            if isinstance(request, Ping):
+                self._answer(Pong())
+                continue
+            with self._changed:
+                self._take(request)
+                self._changed.notify()
+
+    def _answer(self, reply: Reply) -> None:
+        """Says what waits for nothing. Raises OSError where nobody listens."""
+        self._sink.write(encode(reply))
+        self._sink.flush()
+
+    def _take(self, request: Request) -> None:
+        """Queues a request, and drops and interrupts those that it makes worthless."""
+        # Each of these is answered.
+        if isinstance(request, Load | ConnectServer | Tokenize | Chat | Constrain | Force | Spell):
+            self._waiting.append(request)
+            return
+        # Only the newest of what takes long is worth anything; what nobody waits for gives way to all else.
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead, Walk)
+        if isinstance(request, Lookahead):
+            replaced = (Lookahead, Continue, Walk)
+        elif isinstance(request, Walk):
+            replaced = (Walk,)
+        elif isinstance(request, Search):
+            replaced = (Lookahead, Walk, Search)
+        elif isinstance(request, Evaluate | Continue):
+            replaced = (*replaced, Apply)  # whoever asks for these asks for a view of them next
+        elif isinstance(request, Apply | Roll):  # they come behind an evaluation of their path, and wait for it
+            replaced = (Lookahead, Walk, Continue, type(request))
+        elif isinstance(request, Check):
+            replaced = (Check,)  # its answer alone is listened to
+        self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
+        if isinstance(self._current, replaced):
+            self.abort.asked = True
+        if not isinstance(request, Stop):
+            self._waiting.append(request)
+
+    def idle(self, seconds: float) -> bool:
+        """Waits so long for a request; returns whether none has come."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
+
+    def next(self) -> Request | None:
+        """Waits for the next request; None when the other side is gone."""
+        with self._changed:
+            self._current = None
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            self.abort.asked = False
+            # Nobody waits for a comparison with the tokenizer's own tokens, nor for lookahead; a walk takes longest.
+            wanted = (r for r in self._waiting if not isinstance(r, Lookahead | Check | Walk))
+            soon = (r for r in self._waiting if not isinstance(r, Walk))
+            self._current = next(wanted, next(soon, self._waiting[0]))
+            self._waiting.remove(self._current)
+            return self._current
+
+    def aside(self) -> Request | None:
+        """What waits and can be answered between two parts of a walk, which it does not end; None where nothing is."""
+        with self._changed:
+            found = next((r for r in self._waiting if isinstance(r, Tokenize | Chat | Check)), None)
+            if found:
+                self._waiting.remove(found)
+            return found
