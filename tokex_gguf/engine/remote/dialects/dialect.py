@@ -8,7 +8,7 @@ to each, and returns the numbers. So it opens no socket, and its tests need none
 ...     return answer["n_ctx"]
 >>> question = context()
 >>> next(question)
-Call(path='/props', body=None)
+Call(path='/props', body=None, most=1048576)
 >>> try:
 ...     question.send({"n_ctx": 4096})
 ... except StopIteration as end:
@@ -31,6 +31,8 @@ class Call:
 
     path: str
     body: Mapping[str, object] | None = None
+    most: int = 1 << 20
+    """Bytes of an answer that is believed. A longer one is not read to its end."""
 
 
 Steps: TypeAlias = Generator[Call, Any, T]
@@ -91,6 +93,9 @@ class Served:
     """Whether calls `aside` leave what the server has cached for the others."""
     quantization: str = ""
     bos: int | None = None
+    """The token that `tokenize` puts first, if any."""
+    space_prefix: bool = False
+    """Whether `tokenize` puts a space before a text, as SentencePiece vocabularies do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,331 @@
+"""llama-server: whole distributions as long as wished, with bytes; nothing about a prompt's positions.
+
+- Each call generates one token: with speculative decoding, those after it have no probabilities.
+- It is told which token to generate, which changes no probability. One whose text is half a character
+  would leave the answer without any, so where none is asked for it is a letter.
+- Every call names its slot: others keep what they have cached.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from tokex_gguf.engine.remote.dialects import checks
+from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Served, Steps, Unsuited
+from tokex_gguf.values.tokens import Piece
+
+ALL = 10_000_000
+"""Candidates to ask for where all are wanted: more than any vocabulary has. The server gives as many as there are."""
+FLOOR = -104.0
+"""Log-probability of what is 0 in float32. It is that or less."""
+FORCE = 1e6
+"""Added to the logit of the token that is to be generated. What is told of it are numbers from before that."""
+REMEMBERED = 500_000
+"""Tokens whose bytes are kept: more than a vocabulary has."""
+
+
+class LlamaServer:
+    """One llama-server, or one model of a llama-server that has several."""
+
+    def __init__(
+        self, served: Served, name: str, model: str, ends: frozenset[int], harmless: int, slots: tuple[int, int]
+    ) -> None:
+        """`name`: what answers say who gave them; `model`: which to ask for, where the player named one.
+
+        `harmless`: a token of plain ASCII. `slots`: for the path that is played, and for others.
+        """
+        self._served = served
+        self._name = name
+        self._model = {"model": model} if model else {}
+        self._ends = ends
+        self._harmless = harmless
+        self._slots = slots
+        self._data: dict[int, bytes] = {}
+        self._control: dict[int, bool] = {}
+
+    @property
+    def served(self) -> Served:
+        """What the server is."""
+        return self._served
+
+    def identity(self) -> Steps[str]:
+        """`Served.identity` as it is now."""
+        props, listed = yield from _described(self._model.get("model", ""))
+        return (yield from _identity(self._model, props, listed))
+
+    def tokenize(self, text: str, *, special: bool, continues: bool) -> Steps[list[int]]:
+        """The ids of a text."""
+        if not (continues and self._served.space_prefix):
+            return (yield from self._tokens(text, special=special, first=not continues))
+        # Behind a line break, no space is put before the text.
+        before = yield from self._tokens("\n", special=False, first=False)
+        whole = yield from self._tokens("\n" + text, special=special, first=False)
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+        return (yield from self._tokens(text, special=special, first=False))
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> Steps[list[int]]:
+        """The ids of a chat by the model's own template."""
+        answer = yield Call("/apply-template", {**self._model, "messages": [dict(one) for one in messages]})
+        prompt = dig(answer, "prompt")
+        if not isinstance(prompt, str):
+            raise Nonsense("a chat that is no text")
+        return (yield from self._tokens(prompt, special=True, first=True))
+
+    def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
+        """What tokens are. Answers have told most of them already."""
+        wanted = list(dict.fromkeys(checks.token(one, self._served.vocab_size) for one in tokens))
+        unknown = [one for one in wanted if one not in self._data]
+        if unknown:
+            yield from self._read(unknown)
+        told = {}
+        for one in wanted:
+            data = self._data.get(one, b"")
+            if one not in self._control:
+                self._control[one] = _may_be_special(data) and (yield from self._is_special(one, data))
+            told[one] = Piece(data, self._control[one], one in self._ends)
+        return told
+
+    def after(
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+    ) -> Steps[list[Answer]]:
+        """What follows each of some paths. Those for which the same is asked go in one call."""
+        slot = self._slots[aside]
+        results: dict[int, Answer] = {}
+        for one in dict.fromkeys(asked):
+            places = [place for place, each in enumerate(asked) if each == one]
+            answers = yield from self._generate([paths[place] for place in places], one, top, slot)
+            results |= dict(zip(places, answers, strict=True))
+        return [results[place] for place in range(len(paths))]
+
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+        """What follows each position: a call for each, and each leaves the next one a token to read."""
+        answers = []
+        for place in range(start, len(path)):
+            asked = path[place + 1] if place + 1 < len(path) else None
+            answers += yield from self.after([path[: place + 1]], [asked], top)
+        return answers
+
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+        """All of the distribution after a path, and the pieces of all tokens."""
+        (answer,) = yield from self._generate([path], None, ALL, self._slots[0])
+        return answer, (yield from self.pieces(answer.ids))
+
+    def _tokens(self, text: str, *, special: bool, first: bool) -> Steps[list[int]]:
+        body = {**self._model, "content": text, "add_special": first, "parse_special": special, "with_pieces": True}
+        most = len(text.encode()) + 8  # a token has at least a byte; and some are put before it and behind
+        answer = yield Call("/tokenize", body, 64 * most + (1 << 16))
+        return self._told(dig(answer, "tokens"), most)
+
+    def _read(self, tokens: Sequence[int]) -> Steps[None]:
+        """Gets to know the bytes of tokens. What is a number in a text is taken for a token by the server."""
+        body = {**self._model, "content": list(tokens), "add_special": False, "with_pieces": True}
+        answer = yield Call("/tokenize", body, 256 * len(tokens) + (1 << 16))
+        if self._told(dig(answer, "tokens"), len(tokens)) != list(tokens):
+            raise Nonsense("other tokens than were asked about")
+
+    def _told(self, rows: object, most: int) -> list[int]:
+        if not isinstance(rows, list) or len(rows) > most:
+            raise Nonsense("tokens that cannot be of the text")
+        ids = []
+        for row in rows:
+            one = checks.token(dig(row, "id"), self._served.vocab_size)
+            self._remember(one, checks.data_of(dig(row, "piece")))
+            ids.append(one)
+        return ids
+
+    def _remember(self, token: int, data: bytes) -> None:
+        if len(self._data) >= REMEMBERED:
+            self._data.clear()
+            self._control.clear()
+        self._data[token] = data
+
+    def _is_special(self, token: int, data: bytes) -> Steps[bool]:
+        """Whether a token is only meant by its name where names of special tokens are."""
+        text = data.decode()
+        body = {**self._model, "content": text, "add_special": False, "with_pieces": False}
+        read = []
+        for special in (True, False):
+            answer = yield Call("/tokenize", {**body, "parse_special": special})
+            read.append(dig(answer, "tokens"))
+        return bool(read[0] == [token] != read[1])
+
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int) -> Steps[list[Answer]]:
+        data = self._data.get(asked) if asked is not None else None
+        if asked is None or data is None or _is_text(data):
+            answers = yield from self._call(paths, asked, top, slot)
+            if None not in answers:
+                return [answer for answer in answers if answer is not None]
+        # Half a character: its probability is only told among the likeliest.
+        results = []
+        for path in paths:
+            answer = None
+            for more in (top, 10 * top, ALL):
+                (answer,) = yield from self._call([path], None, more, slot)
+                if answer is None or asked is None or asked in answer.ids:
+                    break
+            if answer is None:
+                raise Nonsense("an answer without its completion_probabilities")
+            results.append(_cut(answer, asked, top))
+        return results
+
+    def _call(
+        self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int
+    ) -> Steps[list[Answer | None]]:
+        forced = self._harmless if asked is None else asked
+        body = {
+            **self._model,
+            **request([list(path) for path in paths], forced, top, slot),
+            "response_fields": ["completion_probabilities", "index", "model"],
+        }
+        wanted = min(top, self._served.vocab_size or ALL)
+        answer = yield Call("/completion", body, len(paths) * (512 * wanted + (1 << 16)))
+        answers = answer if isinstance(answer, list) else [answer]
+        if len(answers) != len(paths):
+            raise Nonsense("not as many answers as questions")
+        if [dig(one, "index") for one in answers] != list(range(len(paths))):
+            raise Nonsense("answers in another order than questions")
+        return [self._answer(one, asked, forced, top) for one in answers]
+
+    def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> Answer | None:
+        """None where the forced token is half a character."""
+        who = checks.found(answer, "model")
+        if isinstance(who, str) and self._name and who != self._name:
+            raise Changed("another model than before")
+        if isinstance(answer, dict) and "completion_probabilities" not in answer:
+            return None
+        place = dig(answer, "completion_probabilities", 0)
+        if dig(place, "id") != forced:
+            raise Nonsense("another token than it was told to generate")
+        rows = dig(place, "top_logprobs")
+        if not isinstance(rows, list):
+            raise Nonsense("a distribution that is no list")
+        if len(rows) > top:
+            raise Nonsense("more tokens than were asked for")
+        pairs = [(dig(row, "id"), dig(row, "logprob")) for row in rows]
+        checks.descending([value for _, value in pairs])
+        told = None if asked is None else checks.logprob(dig(place, "logprob"), FLOOR)
+        result = checks.distribution(pairs, self._served.vocab_size, top, FLOOR, asked, told)
+        for (one, _), row in zip(pairs, rows, strict=True):
+            if one not in self._data:
+                # Special tokens have none here, unless the server was told to show them.
+                if data := checks.data_of(dig(row, "bytes")):
+                    self._remember(one, data)
+                else:
+                    self._control[one] = True
+        return result
+
+
+def _cut(answer: Answer, asked: int | None, top: int) -> Answer:
+    """The likeliest of an answer that has more, with what was asked for."""
+    ids, logprobs = answer.ids[:top], answer.logprobs[:top]
+    if asked is None:
+        return Answer(ids, logprobs)
+    if asked not in answer.ids:
+        raise Nonsense("a distribution without all its tokens")
+    place = answer.ids.index(asked)
+    return Answer(ids, logprobs, answer.logprobs[place], place + 1)
+
+
+def connect(model: str) -> Steps[LlamaServer]:
+    """Finds out what a llama-server has. `model`: which of its models; empty: its only one."""
+    props, listed = yield from _described(model)
+    named: Mapping[str, object] = {"model": model} if model else {}
+    vocab_size = checks.count(found(listed, "meta", "n_vocab"))
+    context = checks.count(found(props, "default_generation_settings", "n_ctx"))
+    if not context:
+        raise Nonsense("a context that is none")
+
+    def tokens(text: str, *, first: bool) -> Steps[list[tuple[int, bytes]]]:
+        body = {**named, "content": text, "add_special": first, "parse_special": True, "with_pieces": True}
+        rows = dig((yield Call("/tokenize", body)), "tokens")
+        ids = checks.tokens([dig(row, "id") for row in rows], vocab_size, len(text) + 8)
+        return list(zip(ids, [checks.data_of(dig(row, "piece")) for row in rows], strict=True))
+
+    letter = yield from tokens("a", first=False)
+    begun = yield from tokens("a", first=True)
+    if not letter or not letter[-1][1].isascii():
+        raise Nonsense("a letter without a token")
+    harmless = letter[-1][0]
+    identity = yield from _identity(named, props, listed)
+    # Tokens with which generation ends are what it is told to leave out: it says which these are.
+    body = {**named, **request([harmless], harmless, 2, 0), "ignore_eos": True}
+    fields = ["completion_probabilities", "model", "generation_settings/logit_bias"]
+    answer = yield Call("/completion", {**body, "response_fields": fields})
+    if found(answer, "completion_probabilities", 0, "top_logprobs", 0, "logprob") is None:
+        raise Unsuited("this llama-server is too old: it gives no log-probabilities (those of 2025 and later do)")
+    biases = found(answer, "generation_settings/logit_bias")
+    ends = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
+    build = checks.name(found(props, "build_info")).partition("-")[0]
+    slots = checks.count(found(props, "total_slots"))
+    path = checks.name(found(props, "model_path")) or checks.name(found(listed, "id"))
+    served = Served(
+        software=f"llama-server {build}".rstrip(),
+        model=model or path.replace("\\", "/").rpartition("/")[2],
+        identity=identity,
+        context=context - 1,
+        vocab_size=vocab_size,
+        candidates=vocab_size or ALL,
+        at_once=False,
+        exact_ranks=False,
+        searchable=True,
+        apart=slots > 1,
+        quantization=checks.name(found(props, "model_ftype")),
+        bos=begun[0][0] if len(begun) > 1 and begun[1:] == letter else None,
+        space_prefix=letter[0][1].startswith(b" "),
+    )
+    name = checks.name(found(answer, "model"))
+    return LlamaServer(served, name, model, frozenset(ends) - {harmless, None}, harmless, (0, 1 if slots > 1 else 0))
+
+
+def _described(model: str) -> Steps[tuple[object, object]]:
+    """What a server says of itself, and of its model."""
+    props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
+    models = dig((yield Call("/v1/models")), "data")
+    rows = models if isinstance(models, list) else []
+    named = [row for row in rows if not model or model == found(row, "id") or model in (found(row, "aliases") or [])]
+    if not named:
+        raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
+    return props, named[0]
+
+
+def _identity(named: Mapping[str, object], props: object, listed: object) -> Steps[str]:
+    body = {**named, "content": FINGERPRINTED, "add_special": True, "parse_special": True}
+    ids = checks.tokens(dig((yield Call("/tokenize", body)), "tokens"), 0, 8 * len(FINGERPRINTED))
+    size = [checks.count(found(listed, "meta", key)) for key in ("n_vocab", "n_params", "size")]
+    return checks.digest(
+        "llama-server", *[checks.name(found(props, key)) for key in ("model_path", "model_ftype")], size, ids
+    )
+
+
+def request(prompt: object, forced: int, top: int, slot: int) -> dict[str, object]:
+    """A body of `/completion` that leaves nothing to the server's own settings."""
+    return {
+        "prompt": prompt,
+        "n_predict": 1,
+        "n_probs": top,
+        "id_slot": slot,
+        "cache_prompt": True,
+        "temperature": 0,
+        "samplers": ["temperature"],
+        "logit_bias": [[forced, FORCE]],
+        "post_sampling_probs": False,
+        "backend_sampling": False,
+        "ignore_eos": False,
+        "grammar": "",
+        "stop": [],
+        "stream": False,
+    }
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _may_be_special(data: bytes) -> bool:
+    """Whether a token is named as special ones are: <s>, <|im_end|>, [INST]."""
+    return len(data) > 2 and data[:1] in b"<[" and data[-1:] in b">]" and _is_text(data)
