@@ -37,6 +37,9 @@ DOORS = {
     "huggingface_hub": {"models.hub"},
     "jinja2": {"engine.worker.chat_template"},
     "llguidance": {"engine.worker.constraints"},
+    "http": {"engine.remote.http"},
+    "socket": {"engine.remote.http"},
+    "ssl": {"engine.remote.http"},
     "prompt_toolkit.application": {"ui.app"},
     "subprocess": {"engine.process", "engine.worker.confined_chat", "shell.editor", "system.machine"},
 }
@@ -46,12 +49,13 @@ PURE = (
     *("values", "play", "models.memory", "models.reference", "sessions.codec", "sessions.summary", "cli.chat_input"),
     *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
     *("engine.worker.gbnf", "engine.worker.vocabulary_tree"),
+    *("engine.remote.dialects", "engine.remote.bounds"),
     *("ui.layers", "ui.wrap", "ui.cells", "ui.theme", "ui.window"),
     *("ui.terminal_input.parser", "ui.terminal_input.key_codes"),
 )
 """What reads no clock, file, process or thread, nor imports what does; so its tests need none."""
 OUTSIDE = {"os", "io", "time", "datetime", "random", "threading", "queue", "asyncio", "logging", "signal", "socket"}
-OUTSIDE |= {"subprocess", "shutil", "tempfile", "ctypes", "platformdirs", "huggingface_hub", "llama_cpp"}
+OUTSIDE |= {"http", "ssl", "subprocess", "shutil", "tempfile", "ctypes", "platformdirs", "huggingface_hub", "llama_cpp"}
 
 
 def name_of(path: Path) -> str:
@@ -160,6 +164,13 @@ def closure(module: str) -> set[str]:
             seen.add(each)
             waiting += own(each)
     return seen
+
+
+def test_the_engine_over_a_server_needs_no_llama_cpp_and_no_numpy() -> None:
+    remote = {module for module in FILES if within(module, "engine.remote")}
+    found = {(each, name) for module in remote for each in closure(module) for name in foreign(each)}
+    assert {pair for pair in found if within(pair[1], "numpy", "llama_cpp", "llguidance")} == set()
+    assert ("engine.remote.http", "socket") in found
 
 
 @pytest.mark.parametrize("module", [module for module in FILES if within(module, *PURE)])

@@ -33,10 +33,12 @@ def dig(answer: object, *keys: str | int) -> Any:
     """
     at: Any = answer
     for key in keys:
+        fits = type(at) is (dict if isinstance(key, str) else list)
         try:
-            assert type(at) is (dict if isinstance(key, str) else list)
-            at = at[key]
-        except (AssertionError, LookupError):
+            at = at[key] if fits else None
+        except LookupError:
+            fits = False
+        if not fits:
             raise Nonsense(
                 "an answer without its " + "/".join(str(key) for key in keys if isinstance(key, str))
             ) from None
