@@ -20,7 +20,8 @@ def run() -> int:
             from tokex_gguf import COMMANDS
             from tokex_gguf.engine import process
 
-            if sys.argv[1:2] == [] or sys.argv[1] not in COMMANDS:
+            served = any(one == "--server" or one.startswith("--server=") for one in sys.argv)
+            if not served and (sys.argv[1:2] == [] or sys.argv[1] not in COMMANDS):
                 # It imports llama.cpp while this process imports what it needs itself.
                 engine = process.start()
         except OSError:

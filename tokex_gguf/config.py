@@ -92,11 +92,38 @@ class EngineOptions:
     """Likely next tokens to go on from before they are chosen; 0: none."""
 
 
+def _no_address(text: str) -> str | None:
+    """Why a text is no address of a server; None where it is one."""
+    from tokex_gguf.values.server_url import BadAddress, parse  # not on the way to the first frame without one
+
+    try:
+        parse(text)
+    except BadAddress as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """[server]"""
+
+    url: str = field(default="", metadata={"fault": _no_address, "may_be_empty": True})
+    """Address of a llama-server, vLLM or SGLang, such as http://127.0.0.1:8080, to play on in place of [model];
+    empty: none."""
+    model: str = field(default="", metadata={"may_be_empty": True})
+    """Which of its models; empty: its only one."""
+    candidates: int = field(default=100, metadata={"range": (1, 1_000_000)})
+    """Candidates to ask it for at each place; many servers give no more than they are started to give."""
+    insecure: bool = False
+    """Whether its key, which TOKEX_SERVER_KEY in the environment holds, may go over plain http to another machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration."""
 
     model: Model = Model()
+    server: Server = Server()
     prompt: Prompt = Prompt()
     display: Display = Display()
     engine: EngineOptions = EngineOptions()
@@ -127,7 +154,9 @@ def find() -> Found:
                 found = load(here)
             except ConfigError as error:
                 raise ConfigError(f"{error}; --no-config starts without it") from None
-            if found.model.name != DEFAULT_MODEL:
+            if found.server.url:
+                notices = (f"{here} in the current folder chooses the server: {found.server.url}",)
+            elif found.model.name != DEFAULT_MODEL:
                 notices = (f"{here} in the current folder chooses the model: {found.model.name}",)
             return Found(found, here, notices)
         notices = (f"{here} in the current folder is passed over: {reason}",)
@@ -145,10 +174,13 @@ def _foreign(path: Path) -> str | None:
     except NotText as error:
         return str(error)
     try:
-        tables = set(tomllib.loads(text)) if not _DEEP.search(text) else None
+        found = tomllib.loads(text) if not _DEEP.search(text) else None
     except (ValueError, RecursionError):
-        tables = None
+        found = None
+    tables = None if found is None else set(found)
     names = {part.name for part in fields(Config)}
+    if found and "url" not in (found["server"] if isinstance(found.get("server"), dict) else {}):
+        names.discard("server")  # many programs have a table of this name
     # Where it is no TOML, what looks like one of our tables makes it ours, and its fault is told.
     ours = not tables or tables & names if tables is not None else _OURS.search(text)
     return None if ours else f"it has no table of ours ({_list(dict.fromkeys(sorted(names)))})"
@@ -196,6 +228,9 @@ def _table(path: Path, table: str, cls: Any, values: dict[str, Any]) -> Any:
     for name, value in values.items():
         if name not in known:
             raise ConfigError(f"{path}: {table}.{name}: unknown key; expected one of {_list(known)}")
+        fault = known[name].metadata.get("fault")
+        if fault and isinstance(value, str) and value and (told := fault(value)):
+            raise ConfigError(f"{path}: {table}.{name}: {told}")
         expected = _expected(known[name], value)
         if expected:
             raise ConfigError(f"{path}: {table}.{name}: expected {expected}, got {_short(value)}")
@@ -226,7 +261,9 @@ def _expected(key: Any, value: object) -> str | None:
     if choices := key.metadata.get("choices"):
         return None if value in choices else " or ".join(map(repr, choices))
     if key.type is str:
-        return None if isinstance(value, str) and value else "a text that is not empty"
+        may_be_empty = key.metadata.get("may_be_empty", False)
+        told = "a text" if may_be_empty else "a text that is not empty"
+        return None if isinstance(value, str) and (value or may_be_empty) else told
     low, high = key.metadata["range"]
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return None

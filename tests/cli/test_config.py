@@ -49,6 +49,7 @@ def test_empty_file_is_the_defaults(tmp_path: Path) -> None:
 def test_every_value_is_read(tmp_path: Path) -> None:
     values: dict[str, dict[str, object]] = {
         "model": {"name": "ü.gguf"},
+        "server": {"url": "https://a.example/v1", "model": "m", "candidates": 7, "insecure": True},
         "prompt": {"example_prompt": "Hi", "max_prompts": 2, "parse_special": False},
         "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},
         "engine": {"threads": 4, "context": 5, "kv": "q8_0", "gpu_layers": 6, "lookahead": 0},
@@ -142,7 +143,7 @@ def test_long_value_is_quoted_shortly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[modle]", "[Model]", "modle = 5", '""= 1', "[modle.name]"])
 def test_unknown_table(tmp_path: Path, text: str) -> None:
     said = fault(write(tmp_path, text))
-    assert said.endswith(": unknown; expected one of model, prompt, display, engine, samplers")
+    assert said.endswith(": unknown; expected one of model, server, prompt, display, engine, samplers")
     assert text.split("=")[0].strip(' []"').partition(".")[0] in said.partition(":")[0]
 
 
@@ -322,3 +323,29 @@ def test_the_null_device_is_an_empty_file(tmp_path: Path) -> None:
     assert load(Path(os.devnull)) == Config()
     (tmp_path / "link").symlink_to(os.devnull)
     assert load(tmp_path / "link") == Config()
+
+
+# --- servers
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://a", "a server's address begins with http:// or https://, and not as ftp://a does"),
+        ("http://a:b@host", "a server's address has no user and no password in it: a key comes from TOKEX_SERVER_KEY"),
+    ],
+)
+def test_what_is_no_address_of_a_server_is_told(tmp_path: Path, url: str, said: str) -> None:
+    assert fault(write(tmp_path, f'[server]\nurl = "{url}"')) == f"server.url: {said}"
+
+
+def test_a_server_without_an_address_is_none(tmp_path: Path) -> None:
+    assert load(write(tmp_path, '[server]\nurl = ""\nmodel = ""')) == Config()
+
+
+def test_a_server_that_the_current_folder_chooses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, '[server]\nurl = "http://other.example"')
+    found = config.find()
+    assert found.config.server.url == "http://other.example"
+    assert found.notices == ("config.toml in the current folder chooses the server: http://other.example",)

@@ -111,7 +111,7 @@ def test_when_it_is_here_a_line_names_the_key_and_the_list_selects_it() -> None:
     assert play.effects == [Prepare("big.gguf", "big.gguf")]
     play.take(Prepared("big.gguf", Fit(0, 5000)))
     play.answer()
-    assert play.session.game.settings.model.path == "big.gguf" and play.session.game.prompts
+    assert play.session.game.settings.model.key == "big.gguf" and play.session.game.prompts
     assert "is here" not in top(play)
     play.take(Action.MODELS)
     assert play.session.models[on(play.session, ListScreen).row].path == "big.gguf", "the one that is played"

@@ -144,7 +144,7 @@ def test_the_session_that_was_read_takes_the_place_of_the_present_one() -> None:
     assert after.game.settings.light, "the terminal is the same"
     first, *rest = play.effects
     assert first == GoOn("a-0001"), "before anything is asked for it"
-    assert rest[:2] == [Close(before.game.address), Start(before.engines + 1)]
+    assert rest[:2] == [Close(before.game.address), Start(before.engines + 1, after.game.settings.model)]
     (load,) = play.asked
     assert isinstance(load, Load) and after.game.address == before.engines + 1 and after.requests >= before.requests
     play.answer()

@@ -123,7 +123,7 @@ def test_what_cannot_be_chosen_says_why() -> None:
     assert play.session.notice == "bad.gguf cannot be used: it ends too early"
     play = listed().press(Action.DOWN, Action.ENTER)
     play.take(NotPrepared("other.gguf", "other.gguf: it needs 9 GB"))
-    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.game.settings.model.path == "fake.gguf"
+    assert play.session.notice == "other.gguf: it needs 9 GB" and play.session.game.settings.model.key == "fake.gguf"
 
 
 def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
@@ -193,7 +193,7 @@ def test_each_game_knows_what_its_model_was_asked_for_as() -> None:
         game=replace(play.session.game, settings=replace(play.session.game.settings, model=FAKE)),
     )
     chosen(play)
-    assert play.session.game.settings.model.path == "other.gguf"
+    assert play.session.game.settings.model.key == "other.gguf"
     play.take(OTHER)
     assert play.answer().session.other_games["fake.gguf"].settings.model.asked == "maker/fake:Q8_0"
     play.session = replace(play.session, preparing="fake.gguf")
@@ -255,7 +255,7 @@ def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) ->
     play.take(fault)
     assert not any(isinstance(effect, Quit) for effect in play.effects)
     play.answer()
-    assert play.session.game.ready and play.session.game.settings.model.path == "fake.gguf"
+    assert play.session.game.ready and play.session.game.settings.model.key == "fake.gguf"
     assert "back to the model before" in play.session.notice
     # If that one fails as well, nothing goes round in circles.
     play.take(EngineDied("SIGSEGV"))
@@ -353,7 +353,7 @@ def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -
     play.take(Loading(0.5))
     play.take(fault)
     play.answer()
-    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.key == "fake.gguf" and play.session.game.ready
     assert game(play.session.other_games["other.gguf"]) == there
     again(play, "other.gguf").answer()
     assert game(play.session.game) == there
@@ -405,9 +405,9 @@ def test_only_the_model_chosen_last_is_loaded() -> None:
         assert Prepare(file, file) in play.effects
     play.take(NotPrepared("other.gguf", "it needs 9 GB"))
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.key == "fake.gguf" and play.session.game.ready
     play.take(Prepared("third.gguf", Fit(0)))
-    assert play.session.game.settings.model.path == "third.gguf"
+    assert play.session.game.settings.model.key == "third.gguf"
 
 
 def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
@@ -417,7 +417,7 @@ def test_escape_keeps_the_model_while_the_other_ones_file_is_read() -> None:
     play.take(Action.CURSOR_TIP)
     assert "the model stays" in play.session.notice
     play.take(Prepared("other.gguf", Fit(0)))
-    assert play.session.game.settings.model.path == "fake.gguf" and play.session.game.ready
+    assert play.session.game.settings.model.key == "fake.gguf" and play.session.game.ready
 
 
 def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None:

@@ -317,7 +317,7 @@ def test_no_model_is_loaded_under_the_players_hands() -> None:
     play.take(Prepared("other.gguf", Fit(0, 0, "", True)))
     assert isinstance(play.session.screen, screens.Input) and play.session.line.text == "abc"
     assert (
-        play.session.game.settings.model.path == "fake.gguf" and "not loaded while text is typed" in play.session.notice
+        play.session.game.settings.model.key == "fake.gguf" and "not loaded while text is typed" in play.session.notice
     )
 
 
@@ -325,7 +325,7 @@ def test_what_was_typed_comes_along_to_another_model() -> None:
     play = typed().press(Action.CLOSE)
     play.session = fake_choice(play.session, "other.gguf")
     play.press(Prepared("other.gguf", Fit(0, 0, "", True)))
-    assert play.session.game.settings.model.path == "other.gguf"
+    assert play.session.game.settings.model.key == "other.gguf"
     assert play.press(Action.INPUT).session.line.text == "abc"
 
 

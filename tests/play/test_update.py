@@ -763,7 +763,8 @@ def test_a_silent_engine_is_restarted_by_one_key(key: Action) -> None:
     for _ in range(SILENT_AFTER):
         play.take(Beat())
     play.take(Action.RESTART)
-    assert Start(play.session.game.address) in play.effects and play.session.game.engine is EngineStatus.LOADING
+    game = play.session.game
+    assert Start(game.address, game.settings.model) in play.effects and game.engine is EngineStatus.LOADING
     assert play.session.game.silence == 0
     play.asked = [request for request in play.asked if isinstance(request, Load)]
     assert play.answer().session.game.ready

@@ -357,7 +357,7 @@ def one(name: str, state: str, model: Path, folder: Path) -> str:
     """One fault in one state, in a process of its own; returns what is wrong."""
     folder.mkdir()
     faulty = Faulty(name, model, folder)
-    client.start = faulty.start  # type: ignore[attr-defined]
+    client.start = faulty.start  # type: ignore[attr-defined, assignment]
     try:
         play(name, next(one for one in STATES if one.__name__ == state), faulty, folder)
     except AssertionError:

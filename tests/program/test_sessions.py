@@ -328,7 +328,7 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     terminal.shows(READY)
     quits(terminal)
     (session,) = saved(folder).values()
-    assert not session.other_games and session.game.settings.model.path.endswith("moved.gguf")
+    assert not session.other_games and session.game.settings.model.key.endswith("moved.gguf")
 
 
 @pytest.mark.usefixtures("two_models")

@@ -321,8 +321,8 @@ def test_the_file_of_the_model_is_kept_where_none_is_given() -> None:
     session = replace(
         started().session, game=replace(started().session.game, settings=Settings("x", GgufFile("a/\udcff.gguf")))
     )
-    assert load(dump(session), Settings("y", GgufFile(""))).game.settings.model.path == "a/\udcff.gguf"
-    assert load(dump(session), Settings("y", GgufFile("other.gguf"))).game.settings.model.path == "other.gguf"
+    assert load(dump(session), Settings("y", GgufFile(""))).game.settings.model.key == "a/\udcff.gguf"
+    assert load(dump(session), Settings("y", GgufFile("other.gguf"))).game.settings.model.key == "other.gguf"
 
 
 KEYS = st.lists(
@@ -642,7 +642,7 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(context=1.5), "context"),
         (lambda body: body.update(model=None), "model"),
         (lambda body: body.update(model=[]), "model"),
-        (lambda body: body["model"].update(vocab_size=0), "vocab_size"),
+        (lambda body: body["model"].update(vocab_size=-1), "vocab_size"),
         (lambda body: body["model"].update(vocab_size=10), "pieces"),
         (lambda body: body["model"].update(bos=64), "bos"),
         (lambda body: body["model"].update(space_prefix=0), "space_prefix"),
@@ -783,7 +783,7 @@ def games(session: Session) -> dict[str, Any]:
     for game in (session.game, *session.other_games.values()):
         removed = [(place, path(prompt)) for place, prompt in game.removed]
         scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
-        found[game.settings.model.path] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
+        found[game.settings.model.key] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
     return found
 
 
@@ -837,7 +837,7 @@ def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> No
     encode = codec._encode
 
     def counted(one: Game) -> Any:
-        calls.append(one.settings.model.path)
+        calls.append(one.settings.model.key)
         return encode(one)
 
     monkeypatch.setattr(codec, "_encode", counted)
@@ -857,7 +857,7 @@ def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() 
         origin="fake.gguf",
     )
     again = load(dump(loading), Settings("", GgufFile("")))
-    assert again.game.settings.model.path == "fake.gguf" and games(again) == games(session)
+    assert again.game.settings.model.key == "fake.gguf" and games(again) == games(session)
 
 
 def test_one_game_of_a_file(figure: Figure) -> None:

@@ -12,6 +12,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.sessions import codec, listing, store
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.cells import cells_of
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.session_entry import Held
 
 AUTO = "autosave-20260101-120000-{}"
@@ -92,7 +93,6 @@ def test_moments_in_few_characters() -> None:
 
 def test_a_session_with_several_models_says_so(tmp_path: Path) -> None:
     one, two = started("abc").session, started("def").session
-    file = two.game.settings.model
-    game = replace(two.game, settings=replace(two.game.settings, model=replace(file, path="other.gguf")))
+    game = replace(two.game, settings=replace(two.game.settings, model=GgufFile("other.gguf")))
     (tmp_path / "both.json").write_bytes(codec.dump(replace(one, other_games={"other.gguf": game})))
     assert listing.listed(tmp_path)[0].model == "Fake (and 1 more)"

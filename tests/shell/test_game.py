@@ -15,7 +15,6 @@ from tests.fake import started
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong, Request
-from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.messages import (
     CopiedOut,
@@ -50,9 +49,12 @@ class Mute:
         pass
 
 
+FILE = GgufFile("fake.gguf")
+
+
 @pytest.fixture
 def game(tmp_path: Path) -> Runtime:
-    game = Runtime(Session(Game(Settings(text="hello", model=GgufFile("fake.gguf")))), folder=tmp_path)
+    game = Runtime(Session(Game(Settings(text="hello", model=FILE))), folder=tmp_path)
     game._engines = {1: Mute()}
     return game
 
@@ -108,8 +110,8 @@ def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
     def refuse(_: Callable[[Delivery], None]) -> Engine:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    game._connect = refuse
-    game._carry_out([Start(2)])
+    game._connect[GgufFile] = refuse
+    game._carry_out([Start(2, FILE)])
     assert game.engine_pid is None
     assert game._inbox.get(timeout=1) == Heard(
         2, EngineDied("the limit of open files is too low: raise it with ulimit -n")
@@ -126,8 +128,8 @@ def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
     game._carry_out([Save(b"a")])
     assert game._inbox.get(timeout=1) == SaveFailed(TOO_FEW)
     sleeping = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    game._connect = local(sleeping)
-    game._carry_out([Start(2)])
+    game._connect[GgufFile] = local(sleeping)
+    game._carry_out([Start(2, FILE)])
     assert game._inbox.get(timeout=1) == Heard(2, EngineDied(TOO_FEW))
     with sleeping:
         assert sleeping.poll() is not None
@@ -135,7 +137,7 @@ def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
 
 def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp_path: Path) -> None:
     first, second = Slot(tmp_path), Slot(tmp_path)
-    session = Session(Game(Settings(text="hello", model=GgufFile("fake.gguf"))))
+    session = Session(Game(Settings(text="hello", model=FILE)))
     game = Runtime(session, folder=tmp_path, slot=first)
     game._saver(first)._tell("the disk is full")
     game._put(_Of(first, SessionSaved("mine")))
@@ -182,9 +184,9 @@ def test_the_first_engine_that_cannot_be_started_ends_the_program(game: Runtime)
     def refuse(_: Callable[[Delivery], None]) -> Engine:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    game._connect = refuse
+    game._connect[GgufFile] = refuse
     with pytest.raises(OSError, match="Too many"):
-        game._carry_out([Start(1)])
+        game._carry_out([Start(1, FILE)])
 
 
 def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(tmp_path: Path) -> None:
@@ -193,8 +195,8 @@ def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(t
 
     before = started("hello").session
     other = replace(before.game.settings, model=GgufFile("b.gguf"))
-    session = resumed(before, other, Fit(4096), "f16")
-    assert session.game.settings.model.path == "b.gguf" and "fake.gguf" in session.other_games
+    session = resumed(before, other, "f16")
+    assert session.game.settings.model.key == "b.gguf" and "fake.gguf" in session.other_games
     with pytest.raises(OSError, match="Too many"):
         Runtime(session, folder=tmp_path, connect=refuse).start()
 

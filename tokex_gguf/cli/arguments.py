@@ -32,6 +32,16 @@ def _cells(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
+def _address(text: str) -> str:
+    """A server's address, as it is always written."""
+    from tokex_gguf.values.server_url import BadAddress, parse  # not on the way to the first frame without one
+
+    try:
+        return parse(text).url
+    except BadAddress as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _seed(text: str) -> int:
     try:
         return seed_of(text, "a seed")
@@ -141,6 +151,22 @@ def make_parser() -> argparse.ArgumentParser:
         "--model",
         metavar="MODEL",
         help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        type=_address,
+        help="play on a llama-server, vLLM or SGLang at this address; --model is then one of its models. "
+        "TOKEX_SERVER_KEY in the environment holds its key",
+    )
+    parser.add_argument(
+        "--server-candidates",
+        metavar="N",
+        type=_count,
+        help="candidates to ask a server for (default 100)",
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="let a server's key go over plain http to another machine"
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")

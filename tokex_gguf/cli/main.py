@@ -25,7 +25,8 @@ from tokex_gguf.cli.arguments import PREDICTED, make_parser
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
 from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.backend import Connect
-from tokex_gguf.engine.protocol import Load
+from tokex_gguf.engine.process import SERVER_KEY
+from tokex_gguf.engine.protocol import ConnectServer, Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
@@ -40,7 +41,7 @@ from tokex_gguf.system.files import create_private, private_folder
 from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.layers import REACHABLE
-from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.sampler_text import chain_of_flags
 
@@ -159,7 +160,9 @@ def _blame(error: BaseException | None, where: str) -> None:
 
 
 def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
-    settings, _, found = _configuration(options)
+    settings, path, found = _configuration(options)
+    if path == Path("config.toml") and not options.config and os.environ.get(SERVER_KEY):
+        settings = _without_its_server(settings, options)
     homeless = home.ensure()
     notices = [*found]
     screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw)
@@ -200,26 +203,15 @@ def _begun(
     chat, more = _chat(text) if options.chat else ("", ())
     about += more
     notices += more
-    name = settings.model.name if options.model is None else options.model
     at_once = screen and options.model is None and len(text.encode()) <= SURELY_FITS
-    if kept.session and options.model is None:
-        found = _played(kept.session.game.settings, name, notices, at_once=at_once)
-    else:
-        found = _model(name, notices, at_once=at_once)
-    model = found.path
-    begun = kept.session.game.model.cells if kept.session and kept.session.game.model and options.model is None else ""
-    if options.kv and begun and options.kv != begun:
-        why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
-        raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
-    kv = options.kv or begun or settings.engine.kv
-    context = settings.engine.context if options.context is None else options.context
-    fit = _prepared(model, context, kv)
+    chosen = _chosen(options, settings, kept.session, notices, at_once=at_once)
+    fit, kv = chosen.fit, chosen.kv
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
-    notices += [meanwhile(found.wanted)] if found.wanted else []
+    notices += [meanwhile(chosen.wanted)] if chosen.wanted else []
     started = Settings(
         text=text,
-        model=GgufFile(str(model), found.asked),
+        model=chosen.model,
         load=Load(
             "",
             context=fit.context,
@@ -230,6 +222,13 @@ def _begun(
             gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
+        ),
+        server=ConnectServer(
+            settings.server.url,
+            settings.server.model,
+            options.server_candidates or settings.server.candidates,
+            str(log_path),
+            options.insecure or settings.server.insecure,
         ),
         chat=chat,
         # A chat's special tokens are tokens, whatever is typed later.
@@ -248,7 +247,7 @@ def _begun(
     if kept.session:
         from tokex_gguf.shell.resuming import resumed
 
-        session = resumed(kept.session, started, fit, kv)
+        session = resumed(kept.session, started, kv)
     else:
         session = Session(Game(started), palette=palette)
     session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
@@ -256,11 +255,11 @@ def _begun(
         session = replace(session, by_final=True)  # what is legal comes first, however unlikely it is
     if not screen and options.draw is None:
         session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
-    session = replace(session, name=kept.named, notice=shown, download=Wanted(found.wanted) if found.wanted else None)
+    session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
     )
-    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], model)
+    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], chosen.model.key)
     for notice in notices:
         say(notice)
     code = FAILED
@@ -272,6 +271,79 @@ def _begun(
     finally:
         kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
     return code or (0 if kept_whole else FAILED)
+
+
+class _Chosen(NamedTuple):
+    """The model that is to be played, and how it is loaded."""
+
+    model: ModelRef
+    fit: Fit
+    kv: str
+    wanted: str = ""
+    """The model that it stands in for, until that is downloaded."""
+
+
+def _chosen(
+    options: argparse.Namespace, settings: config.Config, session: Session | None, notices: list[str], *, at_once: bool
+) -> _Chosen:
+    """What was asked for, else the session's own model, else the one that is configured."""
+    kv, context = settings.engine.kv, settings.engine.context if options.context is None else options.context
+    server = _server(options, settings, session)
+    if server:
+        _check_for_server(options)
+        return _Chosen(server, Fit(context), options.kv or kv)
+    name = settings.model.name if options.model is None else options.model
+    played = session.game.settings.model if session and options.model is None else None
+    if isinstance(played, GgufFile):
+        found = _played(played, name, notices, at_once=at_once)
+    else:
+        found = _model(name, notices, at_once=at_once)
+    begun = session.game.model.cells if session and session.game.model and options.model is None else ""
+    if options.kv and begun and options.kv != begun:
+        why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
+        raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
+    kv = options.kv or begun or kv
+    return _Chosen(GgufFile(str(found.path), found.asked), _prepared(found.path, context, kv), kv, found.wanted)
+
+
+def _server(options: argparse.Namespace, settings: config.Config, session: Session | None) -> ServerModel | None:
+    """The server that is to be played on; None where a model's file is played."""
+    if options.server:
+        return ServerModel(options.server, options.model or "")
+    if options.model is not None:
+        return None
+    if session:
+        played = session.game.settings.model
+        return played if isinstance(played, ServerModel) else None
+    return ServerModel(settings.server.url, settings.server.model) if settings.server.url else None
+
+
+def _check_for_server(options: argparse.Namespace) -> None:
+    """Refuses what a server cannot be told, and what needs more than it tells."""
+    own = {"--kv": options.kv, "--context": options.context, "--threads": options.threads}
+    own |= {"--gpu-layers": options.gpu_layers}
+    if given := [name for name, value in own.items() if value is not None]:
+        raise Exit(f"{given[0]} is for a model on this machine: a server is told when it is started", USAGE)
+    limits = (options.regex, options.json_schema, options.grammar, options.lark, options.choices)
+    if options.sampling or options.draw or any(one is not None for one in limits):
+        need = "samplers, constraints and draws need the whole vocabulary, and a server tells the likeliest tokens"
+        raise Exit(f"{need}: leave them out, or play a model on this machine", USAGE)
+
+
+def _without_its_server(settings: config.Config, options: argparse.Namespace) -> config.Config:
+    """The configuration of the current folder: a key is for servers that the player named, and not for one in there."""
+    from tokex_gguf.values.server_url import parse
+
+    url = settings.server.url
+    if not url or options.server == parse(url).url:
+        return settings
+    if options.server is None and options.model is None and options.resume is None and options.session is None:
+        raise Exit(
+            f"config.toml in the current folder chooses the server {url}: {SERVER_KEY} is sent there if you name it "
+            "with --server",
+            USAGE,
+        )
+    return replace(settings, server=replace(settings.server, url=""))
 
 
 def _leave(game: Runtime, patience: float) -> bool:
@@ -400,20 +472,20 @@ def _model(name: str, notices: list[str], *, at_once: bool) -> Resolved:
     return resolved
 
 
-def _played(settings: Settings, name: str, notices: list[str], *, at_once: bool) -> Resolved:
+def _played(model: GgufFile, name: str, notices: list[str], *, at_once: bool) -> Resolved:
     """The file of a session's model: a path, whatever it looks like.
 
     `name`: of the model that is configured. `at_once`: where the session was begun with the one that stands in for it,
     that is still to be downloaded.
     """
     try:
-        resolved = resolve.played(settings.model.path, settings.model.asked)
-        wanted = at_once and not settings.model.asked and resolve.stands_in(resolved.path, name)
+        resolved = resolve.played(model.path, model.asked)
+        wanted = at_once and not model.asked and resolve.stands_in(resolved.path, name)
     except resolve.UnknownModel as error:
         raise Exit(str(error), USAGE) from None
     if resolved.notice:
         notices.append(resolved.notice)
-    return replace(resolved, asked=settings.model.asked, wanted=name if wanted else "")
+    return replace(resolved, asked=model.asked, wanted=name if wanted else "")
 
 
 def _prepared(model: Path, context: int, kv: str) -> Fit:

@@ -99,7 +99,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         )
     return {
         "model": {
-            "path": session.game.settings.model.path,
+            "path": session.game.settings.model.key,
             "name": model.name,
             "architecture": model.architecture,
             "quantization": model.quantization,

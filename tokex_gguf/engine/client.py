@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.path_delta import Sender
-from tokex_gguf.engine.process import EngineProcess, start
+from tokex_gguf.engine.process import REMOTE, EngineProcess, start
 from tokex_gguf.engine.protocol import (
     Check,
     EngineDied,
@@ -25,6 +25,7 @@ from tokex_gguf.engine.protocol import (
     ProtocolError,
     Reply,
     Request,
+    Walk,
     decode,
 )
 
@@ -67,6 +68,11 @@ def local(started: EngineProcess | None = None) -> Connect:
         return EngineClient(deliver, waiting.pop() if waiting else None)
 
     return connect
+
+
+def remote(deliver: Callable[[Delivery], None]) -> "EngineClient":
+    """Connects to a process of this machine that plays a server's model. Raises OSError."""
+    return EngineClient(deliver, start(REMOTE))
 
 
 class EngineClient:
@@ -122,7 +128,7 @@ class EngineClient:
             while is_open:
                 came = self._queued(QUIET if held else None)
                 held += came
-                if came and all(isinstance(request, Check | Lookahead) for request in came):
+                if came and all(isinstance(request, Check | Lookahead | Walk) for request in came):
                     continue
                 newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(held):

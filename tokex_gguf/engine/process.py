@@ -38,19 +38,29 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def start() -> EngineProcess:
-    """An engine that waits for its Load. Raises OSError.
+LOCAL, REMOTE = "tokex_gguf.engine", "tokex_gguf.engine.remote"
+"""Modules of engines: over llama.cpp on this machine, and over a server."""
+SERVER_KEY = "TOKEX_SERVER_KEY"
+"""The variable that holds a server's key. It goes from one environment to the other, and nowhere else."""
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def start(module: str = LOCAL) -> EngineProcess:
+    """An engine that waits for its first request. Raises OSError.
 
     It ends by itself when its standard input is closed, on Linux also with the thread that started it. It writes
-    its log where Load says.
+    its log where that request says.
     """
+    variables = environment(os.environ)
+    if module == REMOTE:
+        variables |= {name: os.environ[name] for name in (SERVER_KEY, *_CERTIFICATES) if name in os.environ}
     return subprocess.Popen(
         # -P: whatever lies in the current folder is not code of ours.
-        [sys.executable, "-P", "-m", "tokex_gguf.engine"],
+        [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment(os.environ),
+        env=variables,
         # Without the terminal: its keys signal others, and nothing can be written to it or read from it.
         start_new_session=sys.platform != "win32",
     )
@@ -59,7 +69,7 @@ def start() -> EngineProcess:
 def about() -> "subprocess.CompletedProcess[str]":
     """What an engine says of itself, as JSON on its standard output; see `engine/__main__.py`."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", "tokex_gguf.engine", "--about"],
+        [sys.executable, "-P", "-m", LOCAL, "--about"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Starter
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.session_entry import SessionEntry
 
 
@@ -307,6 +308,8 @@ class Start:
     """Start an engine, to be known by an address of its own; answer Heard."""
 
     engine: int
+    model: ModelRef
+    """What it is to play: that of a file and that of a server have engines of their own."""
 
 
 @dataclass(frozen=True, slots=True)

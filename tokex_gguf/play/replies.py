@@ -84,6 +84,7 @@ from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.model_ref import ServerModel
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
@@ -234,7 +235,9 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
 def _loaded(session: Session, message: Loaded) -> Outcome:
     if session.game.model and not message.same(session.game.model):
         # Token ids of one vocabulary mean nothing in another.
-        return died(session, EngineDied("the file holds another model now; put the first one back"))
+        served = isinstance(session.game.settings.model, ServerModel)
+        other = "the server has another model now" if served else "the file holds another model now"
+        return died(session, EngineDied(f"{other}; put the first one back"))
     if session.game.model is None:
         session = model_switch.adopted(session, message)
     if session.game.model and session.game.model.arithmetic not in ("", message.arithmetic):
@@ -523,11 +526,13 @@ def died(session: Session, message: EngineDied) -> Outcome:
     if starting and session.game.fault_at_start and not session.game.prompts:
         return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
     typing = session.on(TypingScreen)
-    way = "press r to restart it"
-    safe = "; your prompts are safe" if session.game.prompts else ""
+    told, way = f"the engine stopped ({message.reason}){over}", "restart it"
+    if isinstance(session.game.settings.model, ServerModel):
+        told, way = message.reason, "connect again"
+    safe, keys = "; your prompts are safe" if session.game.prompts else "", "press r to"
     if typing:  # the keys that come are still meant as text
-        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
-    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
+        safe, keys = "; your prompts and this text are safe", "Esc, then r, to"
+    notice = f"{told}{safe}: {keys} {way}"
     session = view_options.without_engine(session)
     if not typing or isinstance(typing, Commands):
         session = with_under(session, PLAY)

@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Apply, Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import (
+    Apply,
+    Capability,
+    Chat,
+    Check,
+    ConnectServer,
+    Evaluate,
+    Load,
+    Lookahead,
+    Request,
+    Stop,
+    Tokenize,
+)
 from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
     ForAutoplay,
@@ -17,9 +29,10 @@ from tokex_gguf.play.purposes import (
     Tokens,
 )
 from tokex_gguf.play.screens import Search, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.reachability import decidable
 
 
@@ -27,12 +40,20 @@ def begin(session: Session, *, again: bool = False) -> Outcome:
     """Starts an engine for the game, in place of one that it has; with `again` on files that may have changed since."""
     before, address = session.game.address, session.engines + 1
     session = replace(session, engines=address, game=replace(session.game, address=address))
-    settings, model = session.game.settings, session.game.model
-    # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
-    kv = (model and model.cells) or settings.load.kv
-    load = replace(settings.load, path=settings.model.path, kv=kv, check=again)
+    model = session.game.settings.model
     ended: list[Effect] = [Close(before)] if before else []
-    return session, [*ended, Start(address), send(session, load)]
+    return session, [*ended, Start(address, model), send(session, _opening(session.game, model, again=again))]
+
+
+def _opening(game: Game, model: ModelRef, *, again: bool) -> Load | ConnectServer:
+    """An engine's first request."""
+    match model:
+        case GgufFile(path):
+            # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
+            kv = (game.model and game.model.cells) or game.settings.load.kv
+            return replace(game.settings.load, path=path, kv=kv, check=again)
+        case ServerModel(url, asked):
+            return replace(game.settings.server, url=url, model=asked)
 
 
 def send(session: Session, request: Request) -> Send:

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from tokex_gguf.engine.protocol import Capability, Load, Loaded
+from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForView, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
@@ -64,6 +64,7 @@ class EngineStatus(Enum):
 
 
 BY_DEFAULT = Load("", 0, 0)
+NO_SERVER = ConnectServer("")
 ALL = 2**31
 """More tokens than any prompt has."""
 
@@ -76,7 +77,9 @@ class Settings:
     """The starting prompt."""
     model: ModelRef
     load: Load = BY_DEFAULT
-    """What the engine is started with; the model's file is put in then."""
+    """What the engine of a model's file is started with; the file is put in then."""
+    server: ConnectServer = NO_SERVER
+    """The server that is configured, and how any is connected to; without an address none is configured."""
     chat: str = ""
     """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
     name: str = ""

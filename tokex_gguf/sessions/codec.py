@@ -38,7 +38,7 @@ from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import LENS_LAYERS, every_layer
-from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.model_ref import GgufFile, model_at
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece, visible
@@ -167,13 +167,15 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
         games=games,
         model=visible(game.model.name)[:TEXT] if game.model else "",
         text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
-        asked=visible(game.settings.model.asked)[-NAME:],
+        asked=visible(game.settings.model.called)[-NAME:],
     )
 
 
 def _encode(game: Game) -> _Encoded:
     rolls = list(game.rolls.items())  # a copy, made at once: draws may be made meanwhile
     nodes, packed, mentioned, tokens = _pack(game, {node for (_, node), _ in rolls})
+    model_ref = game.settings.model
+    where = model_ref.path if isinstance(model_ref, GgufFile) else model_ref.url
     place = {node: index for index, node in enumerate(nodes)}
 
     def prompt(one: Prompt) -> list[int | None]:
@@ -182,7 +184,7 @@ def _encode(game: Game) -> _Encoded:
         return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
 
     document = {
-        "file": game.settings.model.path,
+        "file": where,
         "asked": game.settings.model.asked,
         "model": _told(game.model) if game.model else None,
         "context": game.context,
@@ -384,13 +386,14 @@ def _opened(data: bytes) -> dict[str, object]:
 
 def _session(document: dict[str, object], settings: Settings) -> Session:
     game = _game(document, settings)
+    own = model_at(_value(document, "file", str), str(document.get("asked", ""))).key
     other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
         other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""))
-        file = other.settings.model.path
-        if file in other_games or file == document["file"]:
-            raise BadArchive("others: two games of one model's file")
-        other_games[file] = other
+        key = other.settings.model.key
+        if key in other_games or key == own:
+            raise BadArchive("others: two games of one model")
+        other_games[key] = other
     typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
     orders = {order.value: order for order in Order}
     return Session(
@@ -422,7 +425,7 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     asked = _value(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
     model = None if told is None else _model(_value(document, "model", dict))
-    pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
+    pieces = _pieces(_value(document, "pieces", dict), (model and model.vocab_size) or _TOP)
     nodes = _tree(_value(document, "nodes", dict), pieces)
     opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
     prompts = _named(document, "names", _begun(document, "begins", opened))
@@ -438,7 +441,7 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
         # Older files have neither of these two.
         sampling=_sampling(_value(document, "sampling", dict)) if "sampling" in document else Sampling(),
         rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {},
-        settings=settings if settings.model.path else replace(settings, model=GgufFile(file, asked)),
+        settings=settings if settings.model.key else replace(settings, model=model_at(file, asked)),
         root=nodes[0],
         pieces=pieces,
         prompts=prompts,
@@ -498,7 +501,7 @@ def _one_of(table: dict[str, object], name: str, values: dict[str, _T]) -> _T:
 
 
 def _model(table: dict[str, object]) -> Loaded:
-    size = _number(table.get("vocab_size"), "vocab_size", 1, _TOP)
+    size = _number(table.get("vocab_size"), "vocab_size", 0, _TOP)  # 0: a server that does not tell
     bos = table.get("bos")
     return Loaded(
         name=_value(table, "name", str),
@@ -507,12 +510,15 @@ def _model(table: dict[str, object]) -> Loaded:
         vocab_size=size,
         context=_number(table.get("context"), "context", 0, _TOP),
         context_limit=_number(table.get("context_limit"), "context_limit", 0, _TOP),
-        bos=None if bos is None else _number(bos, "bos", 0, size - 1),
+        bos=None if bos is None else _number(bos, "bos", 0, (size or _TOP) - 1),
         space_prefix=_value(table, "space_prefix", bool),
         fingerprint=_value(table, "fingerprint", str),
         # Version 0.1.0 did not tell these.
         cells=_value({"cells": "", **table}, "cells", str),
         arithmetic=_value({"arithmetic": "", **table}, "arithmetic", str),
+        # Files from before there were servers have neither of these two.
+        server=_value({"server": "", **table}, "server", str),
+        candidates=_number(table.get("candidates", 0), "candidates", 0, _TOP),
     )
 
 

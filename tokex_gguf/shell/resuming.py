@@ -4,15 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
-from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
-from tokex_gguf.play.messages import Prepared
-from tokex_gguf.play.rules.model_switch import prepared
+from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.store import Slot
-from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 
 
 class Opened(NamedTuple):
@@ -55,42 +54,52 @@ def with_its_model(session: Session, started: Settings) -> tuple[Session, str]:
 
     Raises UnknownModel or Unusable.
     """
-    asked = session.game.settings.model.asked
-    found = resolve.played(session.game.settings.model.path, asked)
+    model = session.game.settings.model
+    begun = replace(started, text=started.example, name="", chat="")
+    if isinstance(model, ServerModel):
+        return resumed(session, replace(begun, model=model), started.load.kv), ""
+    found = resolve.played(model.path, model.asked)
     kv = (session.game.model and session.game.model.cells) or started.load.kv
     fit = prepare(found.path, context=started.load.context, kv=kv)
     settings = replace(
-        started,
-        text=started.example,
-        name="",
-        chat="",
-        model=GgufFile(str(found.path), asked),
+        begun,
+        model=GgufFile(str(found.path), model.asked),
         load=replace(started.load, context=fit.context, most=fit.most, repack=fit.repack, kv=kv),
     )
-    return resumed(session, settings, fit, kv), "; ".join(filter(None, [found.notice, fit.notice]))
+    return resumed(session, settings, kv), "; ".join(filter(None, [found.notice, fit.notice]))
 
 
-def resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
+def resumed(session: Session, started: Settings, kv: str) -> Session:
     """A session that was read, with the settings of this start and the model that was asked for."""
-    file = session.game.settings.model.path
-    if _same_file(file, started.model.path):
-        return replace(
-            session, game=replace(session.game, settings=replace(started, model=GgufFile(file, started.model.asked)))
-        )
-    own_file = GgufFile(file, session.game.settings.model.asked)
-    try:
-        own = prepare(Path(file), context=started.load.context, kv=kv)
-        load = replace(started.load, context=own.context, most=own.most, repack=own.repack)
-        settings = replace(started, model=own_file, load=load)
-    except Unusable:
-        settings = replace(started, model=own_file)  # loading it says why, if it comes to that
+    own = session.game.settings.model
+    if _same(own, started.model):
+        model = replace(own, asked=started.model.asked)
+        return replace(session, game=replace(session.game, settings=replace(started, model=model)))
     # As if the player chose the other model: what was played with the one before waits for it.
-    chosen = Prepared(started.model.path, fit, started.model.asked)
-    session, _ = prepared(
-        replace(session, game=replace(session.game, settings=settings), preparing=started.model.path), chosen
+    settings = replace(started, model=own, load=_load(own, started.load, kv))
+    session, _ = turned_to(
+        replace(session, game=replace(session.game, settings=settings)), started.model, started, notice=""
     )
     # The engine is started as that of any other game: by the first message.
     return replace(session, engines=0, game=replace(session.game, address=0))
+
+
+def _load(model: ModelRef, started: Load, kv: str) -> Load:
+    """How the engine of a session's model is started."""
+    if isinstance(model, ServerModel):
+        return started
+    try:
+        own = prepare(Path(model.path), context=started.context, kv=kv)
+    except Unusable:
+        return started  # loading it says why, if it comes to that
+    return replace(started, context=own.context, most=own.most, repack=own.repack)
+
+
+def _same(one: ModelRef, other: ModelRef) -> bool:
+    """Whether two are one model, whatever its file is called."""
+    if isinstance(one, GgufFile) and isinstance(other, GgufFile):
+        return _same_file(one.path, other.path)
+    return one.key == other.key
 
 
 def _same_file(one: str, other: str) -> bool:

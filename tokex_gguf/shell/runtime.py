@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tokex_gguf.engine.backend import Connect, Engine
-from tokex_gguf.engine.client import local
+from tokex_gguf.engine.client import local, remote
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
@@ -69,6 +69,8 @@ from tokex_gguf.play.update import update
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:
@@ -133,10 +135,13 @@ class Runtime:
         *,
         folder: Path,
         connect: Connect | None = None,
+        remote: Connect = remote,
         slot: "Slot | None" = None,
         moves: int = 0,
     ) -> None:
-        """`folder` is where prompts are saved; `connect` makes an engine, as often as one is needed.
+        """`folder` is where prompts are saved; `connect` makes an engine for a model's file, as often as one is needed.
+
+        `remote` makes one for the model of a server.
 
         `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
         """
@@ -149,7 +154,7 @@ class Runtime:
         """Called with what needs the terminal."""
         self.notify: Callable[[], None] = lambda: None
         """Called, from any thread, when a message waits for `receive`."""
-        self._connect = connect or local()
+        self._connect: dict[type[ModelRef], Connect] = {GgufFile: connect or local(), ServerModel: remote}
         self._folder = folder
         self._engines: dict[int, Engine] = {}
         """Those that are listened to, by their addresses."""
@@ -335,7 +340,7 @@ class Runtime:
         for effect in effects:
             match effect:
                 case Start():
-                    self._start(effect.engine)
+                    self._start(effect.engine, effect.model)
                 case Close():
                     self._end(effect.engine)
                 case Send():
@@ -371,10 +376,10 @@ class Runtime:
                 case Quit():
                     self.quit = effect
 
-    def _start(self, address: int) -> None:
+    def _start(self, address: int, model: ModelRef) -> None:
         """Starts an engine. Raises OSError where that cannot be and there was none before."""
         try:
-            self._engines[address] = self._connect(partial(self._listen, engine=address))
+            self._engines[address] = self._connect[type(model)](partial(self._listen, engine=address))
         except OSError as error:
             if address == 1:
                 raise
@@ -410,7 +415,15 @@ class Runtime:
         self._put(Listed(starters(self._folder, self.session.game.settings.example)))
 
     def _list_models(self) -> None:
-        self._put(ListedModels(tuple(map(listed, catalogue()))))
+        self._put(ListedModels((*self._servers(), *map(listed, catalogue()))))
+
+    def _servers(self) -> list[ModelEntry]:
+        """The server that is configured, and those that were played on."""
+        session, own = self.session, self._asked.server
+        known: list[ModelRef] = [ServerModel(own.url, own.model)] if own.url else []
+        known += [game.settings.model for game in (session.game, *session.other_games.values())]
+        servers = {model.key: model for model in known if isinstance(model, ServerModel)}
+        return [ModelEntry(key, model.called, "server", "") for key, model in servers.items()]
 
     def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked

@@ -23,6 +23,11 @@ class GgufFile:
         """In one word."""
         return PurePath(self.path).name
 
+    @property
+    def called(self) -> str:
+        """What the player named to get it, for a list; empty: not known."""
+        return self.asked
+
 
 @dataclass(frozen=True, slots=True)
 class ServerModel:
@@ -43,5 +48,32 @@ class ServerModel:
         """In one word: the server's host and port."""
         return self.url.partition("://")[2].strip("/")
 
+    @property
+    def called(self) -> str:
+        """What the player named to get it, for a list."""
+        return f"{self.url} {self.asked}".rstrip()
 
-ModelRef: TypeAlias = GgufFile
+
+ModelRef: TypeAlias = GgufFile | ServerModel
+
+
+def model_at(place: str, asked: str = "") -> ModelRef:
+    """The model of a file's path or a server's address, which begins as no path does that has been normalised.
+
+    >>> model_at("models/a.gguf"), model_at("http://127.0.0.1:8080", "qwen")
+    (GgufFile(path='models/a.gguf', asked=''), ServerModel(url='http://127.0.0.1:8080', asked='qwen'))
+    """
+    return ServerModel(place, asked) if place.startswith(("http://", "https://")) else GgufFile(place, asked)
+
+
+def model_of(key: str) -> ModelRef:
+    """The model of a key. An address has no #.
+
+    >>> model_of("http://127.0.0.1:8080#qwen")
+    ServerModel(url='http://127.0.0.1:8080', asked='qwen')
+    """
+    model = model_at(key)
+    if isinstance(model, GgufFile):
+        return model
+    url, _, asked = key.partition("#")
+    return ServerModel(url, asked)

@@ -26,10 +26,11 @@ from tokex_gguf.play.session import (
     Game,
     Prompt,
     Session,
+    Settings,
     text_of,
 )
 from tokex_gguf.values.model_entry import ModelEntry
-from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
 
 
 def models(session: Session) -> Outcome:
@@ -83,6 +84,8 @@ def choose(session: Session) -> Outcome:
         return replace(session, notice="this is the model that is played"), []
     if entry.fault:
         return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
+    if isinstance(model := model_of(entry.path), ServerModel):
+        return turned_to(session, model, session.game.settings, f"connecting to {model.name}")
     return replace(session, preparing=entry.path, notice=f"opening {entry.name}"), [Prepare(entry.path, entry.name)]
 
 
@@ -92,22 +95,27 @@ def prepared(session: Session, message: Prepared) -> Outcome:
         return session, []  # another one was chosen meanwhile, or none
     if session.on(TypingScreen):  # what is typed next would be keys
         return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
-    here, origin = session.game.settings.model.key, session.origin
     fit = message.fit
-    model = GgufFile(message.path, session.game.settings.model.asked)
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
-    settings = replace(session.game.settings, model=model, load=load)
-    if message.path == here:
+    settings = replace(session.game.settings, load=load)
+    return turned_to(session, GgufFile(message.path, message.asked), settings, fit.notice)
+
+
+def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str) -> Outcome:
+    """Loads a model in place of the present one, or connects to its server."""
+    here, origin = session.game.settings.model.key, session.origin
+    if model.key == here:
         if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
+        settings = replace(settings, model=session.game.settings.model)
         return started_anew(replace(session, game=replace(session.game, settings=settings), preparing=""))
-    known = session.other_games.get(message.path)
+    known = session.other_games.get(model.key)
     there = known or _carried(session.game)
     own = there.settings
-    model = GgufFile(message.path, message.asked or (own.model.asked if known else ""))
+    model = own.model if known and not model.asked else model
     there = replace(there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat))
     # From a model that is still loading, the way back leads to the one before.
-    return _turn(session, there, origin="" if message.path == origin else origin or here, notice=fit.notice)
+    return _turn(session, there, origin="" if model.key == origin else origin or here, notice=notice)
 
 
 def not_prepared(session: Session, message: NotPrepared) -> Session:
