@@ -464,9 +464,8 @@ def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]],
         for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
             values: list[tuple[int, float]] = []
             for node in tip.nodes(1):
-                if (bits := value(node)) is None:
-                    break
-                values.append((node.depth, bits))
+                if (bits := value(node)) is not None:
+                    values.append((node.depth, bits))
             checked(ranked, values, tip)
 
 
