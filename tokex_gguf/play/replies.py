@@ -368,6 +368,7 @@ def _walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
         del asked[message.request]
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if still and still == before:  # it would be asked for again and again
+        session = replace(session, notice="the engine does not tell all of this prompt")
         session = _refused(session, ForWalk, walk.target, RAW)
     return _go_on(session) if waits and not _waits(session) else (session, [])
 
@@ -565,18 +566,19 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
+    lost = session.game.lost(message.reason)
     if model_switch.way_back(session):
-        return model_switch.back(session, f"the engine stopped ({message.reason}): back to the model before")
+        return model_switch.back(session, f"{lost}: back to the model before")
     starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
     over = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
     if starting and session.game.fault_at_start and not session.game.prompts:
-        return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
+        return session, [Quit(f"{lost} twice{over}: start with another one")]
     typing = session.on(TypingScreen)
-    way = "press r to restart it"
+    way = f"press r to {'reconnect' if session.game.server else 'restart it'}"
     safe = "; your prompts are safe" if session.game.prompts else ""
     if typing:  # the keys that come are still meant as text
-        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
-    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
+        safe, way = "; your prompts and this text are safe", f"Esc, then {session.game.comes_back}"
+    notice = f"{lost}{over}{safe}: {way}"
     session = view_options.without_engine(session)
     if not typing or isinstance(typing, Commands):
         session = with_under(session, PLAY)

@@ -293,14 +293,10 @@ def walk(session: Session) -> Outcome:
         first = newest[1].nodes[0]
         if looked_at in (None, first) and first.depth > start and path.descends_from(first):
             return session, []
-    if path is game.prompt.tip:
-        nodes = _in_order(session, looked_at)
-    else:
-        nodes = path.lacking(start, path.depth - 1)[:WALKED]
+    prompt = path is game.prompt.tip
+    nodes = _in_order(session, looked_at) if prompt else path.lacking(start, path.depth - 1)[:WALKED]
     places, top = [node.depth - 1 for node in nodes], game.settings.tokens_to_show
-    return request(
-        session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top)
-    )
+    return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
 
 
 def _foreseeing(game: Game) -> bool:

@@ -472,18 +472,24 @@ class Game:
 
     @property
     def comes_back(self) -> str:
-        """What the key does that is pressed where the engine is gone, in two words or three."""
-        return "r reconnects" if self.server else "r restarts it"
+        """The key that brings the engine back."""
+        return "r, reconnects" if self.server else "r, restarts it"
 
     @property
     def gone(self) -> str:
         """That the engine is not there, and what helps."""
-        return f"{self.gone_from}: {self.comes_back}"
+        if self.server:
+            return f"no connection to {self.server}: r reconnects"
+        return "the engine is not there: r restarts it"
+
+    def lost(self, reason: str) -> str:
+        """That the engine is gone, and why."""
+        return f"{self.stopped} ({reason})"
 
     @property
-    def gone_from(self) -> str:
-        """That the engine is not there."""
-        return f"no connection to {self.server}" if self.server else "the engine is not there"
+    def stopped(self) -> str:
+        """That the engine is gone."""
+        return f"the connection to {self.server} is lost" if self.server else "the engine stopped"
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
