@@ -161,7 +161,8 @@ def test_a_table_that_the_walk_brings_is_not_waited_for_any_more() -> None:
 
 
 def test_it_walks_the_prompt_that_is_gone_to() -> None:
-    play = waiting("hello " * 20).press(Action.COPY, Action.APPEND, Action.PREVIOUS)
+    play = waiting("hello " * 20)
+    play.press(Action.COPY, Action.APPEND, Action.PREVIOUS)
     other = play.session.game.prompts[1].tip
     assert play.session.game.prompt.tip.whole
     assert other.whole, "they have all but a token in common"
