@@ -462,11 +462,7 @@ def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]],
                 tip.attach(fake.distribution([chance.randrange(9)], 3))
                 tip.attach_taken(Taken(-chance.randrange(5) / 2, 2))
         for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
-            values: list[tuple[int, float]] = []
-            for node in tip.nodes(1):
-                if (bits := value(node)) is None:
-                    break
-                values.append((node.depth, bits))
+            values = [(node.depth, bits) for node in tip.nodes(1) if (bits := value(node)) is not None]
             checked(ranked, values, tip)
 
 

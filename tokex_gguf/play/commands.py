@@ -46,8 +46,8 @@ def _at_first_token(session: Session) -> str:
 
 
 def _cannot_search(session: Session) -> str:
-    able = session.game.can(Capability.VOCABULARY_SEARCH)
-    return _at_first_token(session) or ("" if able else "this engine cannot search its vocabulary: i types any token")
+    reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
+    return _at_first_token(session) or (f"{reason}: i types any token" if reason else "")
 
 
 def _nothing_to_choose(session: Session) -> str:
@@ -76,8 +76,7 @@ def _cannot_ban(session: Session) -> str:
 
 
 def _no_samplers(session: Session) -> str:
-    able = session.game.can(Capability.SAMPLERS)
-    return unread(session) or ("" if able else "this engine has no samplers")
+    return unread(session) or session.game.cannot(Capability.SAMPLERS)
 
 
 def _no_value(session: Session) -> str:
@@ -113,11 +112,12 @@ def _inside(importance: int, label: str) -> Hint:
     return hint
 
 
-def _without_engine(importance: int, label: str) -> Hint:
-    """Other ones while the engine is gone."""
+def _without_engine(importance: int, label: str, of_server: str) -> Hint:
+    """Other ones while the engine, or the connection to a server, is gone."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.game.engine is EngineStatus.DEAD else None
+        told = of_server if session.game.server else label
+        return (importance, told) if session.game.engine is EngineStatus.DEAD else None
 
     return hint
 
@@ -637,8 +637,9 @@ _PLAYING: tuple[Command, ...] = (
         ("r",),
         "Program",
         "restart engine",
-        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work.",
-        now=_without_engine(100, "restart engine"),
+        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work. "
+        "Over a server: connect to it again.",
+        now=_without_engine(100, "restart engine", "reconnect"),
         disabled=_never,
     ),
     _COLON,

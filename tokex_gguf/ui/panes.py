@@ -17,7 +17,7 @@ from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, 
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.formatting import bias_text, rank_text
 from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
@@ -196,12 +196,13 @@ class PromptPane:
         last = nodes[line.spans[-1].token]
         if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
-        # What is known before a node is known with it; the tip is underlined and goes on changing.
-        lasting, lens = last is not tip and last.known, None
+        # The tip is underlined and goes on changing.
+        nodes_of_line = [nodes[span.token] for span in line.spans]
+        lasting, lens = last is not tip and (last.whole or all(map(_settled, nodes_of_line))), None
         if isinstance(session.layer, LensLayer):
             # What a lens made of a token may come later than what is known of those behind it.
             lens = session.lens
-            lasting = lasting and all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
+            lasting = lasting and all(session.layer_value(node) is not None for node in nodes_of_line)
         key = (id(line), last, session.layer, session.palette, lens)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
@@ -265,6 +266,12 @@ class PromptPane:
             return near.wrapped.texts[:same] + texts, near.wrapped
         alike = islice(reversed(self._laid.items()), 16)
         return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
+
+
+def _settled(node: Node) -> bool:
+    """Whether all is known by which a token is coloured."""
+    before = node.parent
+    return node.known and (node.depth == 1 or (before is not None and before.distribution is not None))
 
 
 def _last(tip: Node) -> int:
@@ -397,7 +404,7 @@ def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
 
 def _is_far(rows: Sequence[Candidate]) -> bool:
     """Whether the last row is far below the others, whatever they are sorted by."""
-    return rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
+    return rows[-1].at_least or rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
 
 
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -430,7 +437,7 @@ def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str
     """The probability of all rows down to the last one in sight."""
     if session.on(Search) or not rows:
         return ""
-    likely = [index for index in seen if rows[index].rank == index + 1]
+    likely = [index for index in seen if rows[index].rank == index + 1 and not rows[index].at_least]
     last = max(likely, default=-1) + 1
     return f"ranks 1–{last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
 
@@ -598,7 +605,7 @@ class _Columns:
         struck = f"class:cut {style}".strip() if cut else ""
         raw = number(candidate.prob)
         line = [
-            (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
+            (style, (mark or " ") + rank_text(candidate).rjust(self._rank - 1) + " "),
             *self._name(session, token, style, struck),
             (style, " " * (1 + self._prob - len(raw))),
             (struck or style, raw),

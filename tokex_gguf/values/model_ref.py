@@ -28,6 +28,11 @@ class GgufFile:
         """What the player named to get it, for a list; empty: not known."""
         return self.asked
 
+    @property
+    def server(self) -> str:
+        """The server that has it: none."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerModel:
@@ -52,6 +57,11 @@ class ServerModel:
     def called(self) -> str:
         """What the player named to get it, for a list."""
         return f"{self.url} {self.asked}".rstrip()
+
+    @property
+    def server(self) -> str:
+        """The server that has it."""
+        return self.name
 
 
 ModelRef: TypeAlias = GgufFile | ServerModel
