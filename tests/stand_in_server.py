@@ -334,6 +334,12 @@ def _spoilt(server: StandIn, rows: list[tuple[Any, Any]]) -> list[tuple[Any, Any
     return made.get(fault, rows)
 
 
+def _told(server: StandIn, rows: list[tuple[Any, Any]], everything: list[float], token: int) -> Any:
+    """What is told of a token apart from the likeliest: never more than of the last of them."""
+    likely = {one: value for value, one in rows}
+    return likely.get(token, rows[-1][0] if server.failing in ("zero", "-9999", "null") else everything[token])
+
+
 def _piece(data: bytes) -> object:
     try:
         return data.decode()
@@ -400,7 +406,12 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
             }
             for value, token in rows
         ]
-        place: dict[str, Any] = {"id": sampled, "token": "…", "bytes": [], "logprob": everything[sampled]}
+        place: dict[str, Any] = {
+            "id": sampled,
+            "token": "…",
+            "bytes": [],
+            "logprob": _told(server, rows, everything, sampled),
+        }
         place["top_logprobs"] = top
         settings = [{"bias": bias, "token": token} for token, bias in biases.items()]
         if body.get("ignore_eos"):
