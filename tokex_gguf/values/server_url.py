@@ -62,8 +62,8 @@ def parse(text: str) -> Address:
         host = parts.hostname or ""
     except ValueError:  # of brackets
         raise BadAddress(f"no address of a server: {text[:60]}") from None
-    if not host:
-        raise BadAddress(f"an address without a host: {text[:60]}")
+    if not host or not re.fullmatch(r"\[[^\[\]]*\](:.*)?|[^\[\]]*", parts.netloc):
+        raise BadAddress(f"an address without the name of a host: {text[:60]}")
     port = _port(parts.netloc, _PORTS[parts.scheme])
     if (":" in host and not _is_ip(host)) or not re.fullmatch(r"[a-z0-9._:-]{1,253}", host):
         raise BadAddress(f"no name of a host: {host[:60]}")

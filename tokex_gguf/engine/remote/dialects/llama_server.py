@@ -291,8 +291,8 @@ def _described(model: str) -> Steps[tuple[object, object]]:
 
 def _identity(named: Mapping[str, object], props: object, listed: object) -> Steps[str]:
     body = {**named, "content": FINGERPRINTED, "add_special": True, "parse_special": True}
-    ids = checks.tokens(dig((yield Call("/tokenize", body)), "tokens"), 0, 8 * len(FINGERPRINTED))
     size = [checks.count(found(listed, "meta", key)) for key in ("n_vocab", "n_params", "size")]
+    ids = checks.tokens(dig((yield Call("/tokenize", body)), "tokens"), size[0], 8 * len(FINGERPRINTED))
     return checks.digest(
         "llama-server", *[checks.name(found(props, key)) for key in ("model_path", "model_ftype")], size, ids
     )

@@ -1,0 +1,355 @@
+"""The door to a server: each way in which one can fail is one line, in time, and the next question is answered."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.stand_in_server import FAULTS, HARMLESS, OTHERS, PATIENT, StandIn, serving
+from tokex_gguf.engine.remote import http
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.probe import probe
+from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
+from tokex_gguf.values.server_url import Address, BadAddress, parse
+
+SECRET = "sk-verysecret"
+TROUBLES = (NoAnswer, Refused, Nonsense, Unsuited)
+TEXT = "Once upon a time <|stop|> 🙂é"
+
+
+@pytest.fixture(autouse=True)
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock's limits, shorter: what waits for one of them here would wait for the longer one, too."""
+    for name, seconds in {"QUIET": 0.05, "HEALTH": 0.5, "ANSWER": 1.0}.items():
+        monkeypatch.setattr(http, name, seconds)
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with serving() as server:
+        yield server
+
+
+OPENED: list[Door] = []
+
+
+@pytest.fixture(autouse=True)
+def doors() -> Iterator[None]:
+    """No door stays open."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def door(server: StandIn, key: str = "") -> Door:
+    OPENED.append(Door(parse(server.address), key))
+    return OPENED[-1]
+
+
+def once(path: str = "/props", body: Any = None, most: int = 1 << 20) -> Steps[Any]:
+    return (yield Call(path, body, most))
+
+
+def played(door: Door) -> list[Answer]:
+    """All kinds of questions, from connecting on."""
+    dialect = door.run(probe(""))
+    path = door.run(dialect.tokenize(TEXT, special=True, continues=False))
+    door.run(dialect.tokenize(TEXT, special=False, continues=True))
+    door.run(dialect.pieces([*path, 3, 4]))
+    answers = door.run(dialect.after([path], [None], 10))
+    answers += door.run(dialect.after([path, [*path[:-1], 7]], [9, 300], 10))
+    answers += door.run(dialect.along(path, 1, 10))
+    answers += door.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, aside=True))
+    answers.append(door.run(dialect.vocabulary(path))[0])
+    door.run(dialect.chat([{"role": "user", "content": "Hi"}]))
+    if door.run(dialect.identity()) != dialect.served.identity:
+        raise Changed("another model than before")
+    return answers
+
+
+# --- what goes well
+
+
+def test_one_connection_serves_all_questions(server: StandIn) -> None:
+    opened = door(server)
+    played(opened)
+    assert opened.connections == server.connections == 1
+
+
+@pytest.mark.parametrize("fault", ["closes", "idle"])
+def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices(server: StandIn, fault: str) -> None:
+    opened = door(server)
+    expected = played(opened)
+    server.fault = fault
+    opened = door(server)
+    assert played(opened) == expected
+    time.sleep(0.1)
+    assert opened.run(once())
+    assert 2 <= opened.connections <= server.connections
+
+
+def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server: StandIn) -> None:
+    server.delay = 3 * http.ANSWER
+    opened = door(server)
+    began = time.perf_counter()
+    opened.run(probe(""))
+    assert time.perf_counter() - began > 2 * http.ANSWER
+
+
+def test_a_key_goes_along_and_is_asked_for_by_name() -> None:
+    with serving(key=SECRET) as server:
+        played(door(server, f" {SECRET}\n"))
+        assert server.keys == {f"Bearer {SECRET}"}
+        with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ asks for a key: set TOKEX_SERVER_KEY$"):
+            door(server).run(once())
+        with pytest.raises(NoAnswer, match=r"does not take the key in TOKEX_SERVER_KEY \(401\)$"):
+            door(server, "sk-other").run(once())
+
+
+def test_a_path_before_all_others(server: StandIn) -> None:
+    OPENED.append(Door(parse(f"{server.address}/behind/v1/")))
+    with pytest.raises(Refused, match="File Not Found"):
+        OPENED[-1].run(once("/props"))
+    assert server.calls[-1][0] == "/behind/props"
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(server: StandIn, fault: str) -> None:
+    opened = door(server, SECRET)
+    expected = played(opened)
+    calls = len(server.calls)
+    assert calls > 15
+    times = (0, 1, 3, 6, 8, 11, calls - 2) if fault not in PATIENT else (0, calls - 2)
+    troubles = 0
+    for after in times:
+        server.calls.clear()
+        server.after, server.fault = after, fault
+        began = time.perf_counter()
+        # A server that is silent, but well, is waited for.
+        timer = threading.Timer(0.5, opened.interrupt if fault == "silent" else int)
+        timer.start()
+        try:
+            assert len(played(opened)) == len(expected)
+        except (*TROUBLES, Interrupted) as trouble:
+            troubles += 1
+            line = str(trouble)
+            assert (line != "") == (fault != "silent") and line.isprintable() and len(line) < 300, line
+            assert SECRET not in line and "\x1b" not in line
+        timer.cancel()
+        assert time.perf_counter() - began < 5
+        server.fault = ""
+        assert opened.run(once()) == door(server).run(once())
+    assert (troubles == 0) == (fault in HARMLESS), troubles
+
+
+def test_a_stopped_server_is_told_in_time() -> None:
+    limits = http.QUIET + http.HEALTH
+    with serving(fault="stopped") as server:
+        began = time.perf_counter()
+        with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ has stopped answering$"):
+            door(server).run(once())
+        assert time.perf_counter() - began < limits + 1
+
+
+def test_the_limits_themselves_tell_of_a_stopped_server_within_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert http.QUIET + http.HEALTH <= 4.5 and http.CONNECT <= 5
+
+
+def test_200_megabytes_are_not_read(server: StandIn) -> None:
+    server.fault = "200 MB"
+    with pytest.raises(NoAnswer, match="more than was asked for"):
+        door(server).run(once())
+    assert server.sent < 30 << 20  # what fits into the buffers of the system, and no more
+
+
+def test_no_answer_is_larger_than_the_door(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.fault = "200 MB"
+    monkeypatch.setattr(http, "LARGEST", 2 << 20)
+    with pytest.raises(NoAnswer, match="more than was asked for: over 2,097,152 bytes"):
+        door(server).run(once(most=1 << 40))
+
+
+def test_nobody_is_there() -> None:
+    with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:1 does not answer: connection refused$"):
+        Door(parse("http://127.0.0.1:1")).run(once())
+    with pytest.raises(NoAnswer, match=r"^nowhere\.invalid:80 does not answer: there is no host of that name$"):
+        Door(parse("http://nowhere.invalid")).run(once())
+
+
+def test_no_tls_where_it_was_promised(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CONNECT", 1.0)
+    with pytest.raises(NoAnswer, match="does not answer: "):
+        Door(parse(server.address.replace("http:", "https:"))).run(once())
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "http://example.com"])
+def test_a_key_does_not_go_over_plain_http_to_another_machine(url: str) -> None:
+    with pytest.raises(NoAnswer, match="over plain http") as caught:
+        Door(parse(url), SECRET)
+    assert SECRET not in str(caught.value)
+    Door(parse(url), SECRET, insecure=True)
+    Door(parse(url))
+    Door(parse(url.replace("http:", "https:")), SECRET)
+
+
+def test_a_key_that_would_be_other_headers_is_refused() -> None:
+    for key in ("sk\r\nX-Evil: 1", "schlüssel", "a\x00b"):
+        with pytest.raises(NoAnswer, match="has characters that no key has") as caught:
+            Door(parse("http://127.0.0.1"), key)
+        assert key not in str(caught.value)
+
+
+# --- interrupting
+
+
+@pytest.mark.parametrize("fault", ["silent", "drip", "endless headers"])
+def test_a_question_is_interrupted_at_once(server: StandIn, fault: str) -> None:
+    opened = door(server)
+    opened.run(once())
+    server.fault, server.after = fault, 0
+    threading.Timer(0.2, opened.interrupt).start()
+    began = time.perf_counter()
+    with pytest.raises(Interrupted):
+        opened.run(once())
+    assert time.perf_counter() - began < 0.5
+    server.fault = ""
+    assert opened.run(once())
+
+
+def test_interrupting_when_nothing_is_asked_is_nothing(server: StandIn) -> None:
+    opened = door(server)
+    opened.interrupt()
+    assert opened.run(once())
+    opened.interrupt()
+    assert opened.run(once()) and opened.connections == 1
+
+
+def test_a_question_of_many_calls_is_interrupted_between_them(server: StandIn) -> None:
+    opened = door(server)
+
+    def asks() -> Steps[None]:
+        yield Call("/props")
+        opened.interrupt()
+        yield Call("/props")
+
+    with pytest.raises(Interrupted):
+        opened.run(asks())
+    assert opened.run(once())
+
+
+def test_connecting_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the name is looked up, which no system call ends."""
+    waiting = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: waiting.wait(10) and [])
+    opened = Door(parse("http://slow.example"))
+    threading.Timer(0.1, opened.interrupt).start()
+    began = time.perf_counter()
+    with pytest.raises(Interrupted):
+        opened.run(once())
+    waiting.set()
+    assert time.perf_counter() - began < 0.5
+
+
+def test_interrupting_at_any_moment_leaves_a_door_that_works(server: StandIn) -> None:
+    opened = door(server)
+    dialect = opened.run(probe(""))
+    path = opened.run(dialect.tokenize(TEXT, special=True, continues=False))
+    expected = opened.run(dialect.after([path], [None], 10))
+    ended = 0
+    for microseconds in range(0, 6000, 40):
+        timer = threading.Timer(microseconds / 1e6, opened.interrupt)
+        timer.start()
+        try:
+            assert opened.run(dialect.after([path], [None], 10)) == expected
+        except Interrupted:
+            ended += 1
+        timer.join()
+        assert opened.run(dialect.after([path], [None], 10)) == expected
+    assert ended
+
+
+# --- who is there
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_servers_are_refused_in_a_sentence(kind: str) -> None:
+    with serving(kind) as server, pytest.raises(Unsuited) as caught:
+        door(server).run(probe(""))
+    line = str(caught.value)
+    assert "llama-server, vLLM or SGLang" in line and line.isprintable()
+    assert ("Ollama" in line) == (kind == "Ollama")
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://127.0.0.1:8080", Address(False, "127.0.0.1", 8080, "")),
+        ("HTTP://LocalHost", Address(False, "localhost", 80, "")),
+        ("https://example.com/", Address(True, "example.com", 443, "")),
+        ("https://example.com:8443/a/b/", Address(True, "example.com", 8443, "/a/b")),
+        ("http://[::1]:8080", Address(False, "::1", 8080, "")),
+        ("http://host:8000/v1", Address(False, "host", 8000, "")),
+        ("http://host:/x/v1/", Address(False, "host", 80, "/x")),
+    ],
+)
+def test_addresses(text: str, expected: Address) -> None:
+    assert parse(text) == expected
+    assert parse(expected.url) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "localhost:8080", "127.0.0.1", "//host", "ftp://host", "http:host", "http://", "http://:80", "http:///x"),
+        *("http://host:70000", "http://host:0", "http://host:-1", "http://host:8o", "http://::1:8080", "http://[::1"),
+        *(
+            "http://[fe80::1%eth0]:80",
+            "http://[x]:80",
+            "http://ho st",
+            "http://host/a b",
+            "http://host\n",
+            "http://h?x=1",
+        ),
+        *(
+            "http://host/#a",
+            "http://höst",
+            "http://host\x1b[2J",
+            "http://[::1]x:80",
+            "http://a:1:2",
+            "http://" + "a" * 300,
+        ),
+    ],
+)
+def test_no_addresses(text: str) -> None:
+    with pytest.raises(BadAddress) as caught:
+        parse(text)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 200
+
+
+def test_a_password_in_an_address_is_refused_and_not_told() -> None:
+    for text in ("http://me:hunter2@host", "https://hunter2@host:80/x", "http://host/x@hunter2"):
+        with pytest.raises(BadAddress, match="TOKEX_SERVER_KEY") as caught:
+            parse(text)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.8.0.1", True),
+        ("http://localhost", True),
+        ("http://[::1]", True),
+        ("http://localhost.example", False),
+    ],
+)
+def test_what_is_this_machine(url: str, local: bool) -> None:
+    assert parse(url).local is local

@@ -1,0 +1,485 @@
+"""A stand-in for llama-server, vLLM and SGLang on this machine, with their faults, and a toy for a model.
+
+A fixture for tests, or a program: `python -m tests.stand_in_server --kind vllm --fault "cut" --after 20`.
+"""
+
+import argparse
+import http.server
+import json
+import math
+import random
+import re
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+KINDS = ("llama-server", "vLLM", "SGLang")
+OTHERS = ("Ollama", "llama_cpp.server", "web")
+"""Servers that cannot be played on."""
+
+ENDS = (0, 2)
+"""Tokens with which the toy ends."""
+SPECIAL = ["<|end|>", "<|start|>", "<|stop|>", "<|user|>", "<|assistant|>"]
+TEXT = (
+    "Once upon a time there was little girl who the and to of in that it he she said with his her for on at is as be"
+    " not but had by they one day went home saw big dog cat happy friend play tree sun moon water house bird very"
+)
+WORDS = TEXT.split()
+PIECES: list[bytes] = [
+    *[name.encode() for name in SPECIAL],
+    *[bytes([byte]) for byte in range(256)],
+    *[word.encode() for word in WORDS],
+    *[f" {word}".encode() for word in WORDS],
+    *(b"\xf0\x9f", b"\xf0\x9f\x98", b"\x99\x82", b"\xe2\x80", b"\n\n", b"  ", b", ", b". "),
+    *("é".encode(), "北".encode(), "京".encode()),
+]
+IDS = {piece: token for token, piece in enumerate(PIECES) if token >= len(SPECIAL)}
+"""Of what a text is made of: all but special tokens."""
+LONGEST = max(map(len, PIECES))
+SIZE = len(PIECES)
+
+
+def tokenize(text: str, *, special: bool) -> list[int]:
+    """The longest piece that fits, again and again."""
+    names = "|".join(map(re.escape, SPECIAL))
+    path = []
+    for part in re.split(f"({names})", text) if special else [text]:
+        if special and part in SPECIAL:
+            path.append(SPECIAL.index(part))
+            continue
+        data = part.encode()
+        while data:
+            length = next(count for count in range(LONGEST, 0, -1) if data[:count] in IDS)
+            path.append(IDS[data[:length]])
+            data = data[length:]
+    return path
+
+
+def spelled(path: Sequence[int]) -> str:
+    return b"".join(PIECES[token] for token in path).decode("utf-8", "replace")
+
+
+def alphabet(data: bytes) -> str:
+    """A piece in the letters that byte-level tokenizers write bytes in."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return "".join(chr(byte if byte in plain else 256 + others.index(byte)) for byte in data)
+
+
+def template(messages: Sequence[dict[str, str]]) -> str:
+    turns = [f"<|{'assistant' if one['role'] == 'assistant' else 'user'}|>{one['content']}<|stop|>" for one in messages]
+    return "".join(turns) + "<|assistant|>"
+
+
+@lru_cache(maxsize=4096)
+def logprobs(path: tuple[int, ...]) -> list[float]:
+    """What the toy says of all tokens after a path: by its last tokens and its length."""
+    dice = random.Random(zlib.crc32(repr((path[-4:], len(path))).encode()))
+    logits = [dice.gauss(0, 2) for _ in range(SIZE)]
+    for token in range(SIZE):
+        if token < len(SPECIAL):
+            logits[token] -= 6
+        elif token >= len(SPECIAL) + 256:
+            logits[token] += 3
+    peak = max(logits)
+    total = peak + math.log(math.fsum(math.exp(logit - peak) for logit in logits))
+    return [logit - total for logit in logits]
+
+
+def ranked(path: Sequence[int]) -> list[tuple[float, int]]:
+    """(log-probability, id) of all tokens after a path, the most likely first."""
+    return sorted(zip(logprobs(tuple(path)), range(SIZE), strict=True), key=lambda pair: (-pair[0], pair[1]))
+
+
+TRANSPORT = (
+    *("401", "403", "404", "500", "502", "503", "redirect", "html", "no json", "deep", "garbage", "empty", "resets"),
+    *("cut", "cut chunk", "too long", "longer than said", "200 MB", "endless", "endless headers", "closes", "idle"),
+    *("drip", "silent", "stopped", "null answer", "list", "error inside"),
+)
+"""What can become of any answer."""
+NUMBERS = (
+    *("wrong id", "negative id", "huge id", "double", "over one", "nan", "infinite", "positive", "string", "boolean"),
+    *("no probabilities", "empty distribution", "too many", "half a distribution", "other token", "missing answer"),
+    *("zero", "-9999", "null", "another model"),
+)
+"""What can be wrong with the numbers, or only look so."""
+FAULTS = TRANSPORT + NUMBERS
+HARMLESS = ("closes", "idle", "zero", "-9999", "null", "longer than said")
+"""With these, everything goes on."""
+PATIENT = ("drip", "silent", "stopped", "endless", "endless headers")
+"""These are noticed by the clock alone."""
+
+
+class StandIn(http.server.ThreadingHTTPServer):
+    """A server of one kind. All its attributes may be changed while it runs."""
+
+    daemon_threads = True
+    request_queue_size = 50
+
+    def __init__(
+        self,
+        kind: str = "llama-server",
+        fault: str = "",
+        *,
+        after: int = 0,
+        key: str = "",
+        cap: int = 20,
+        port: int = 0,
+    ) -> None:
+        """`after`: calls that are answered well, before the fault begins. `cap`: candidates that vLLM gives."""
+        assert kind in (*KINDS, *OTHERS) and fault in ("", *FAULTS)
+        super().__init__(("127.0.0.1", port), Talk)
+        self.kind, self.fault, self.after, self.key, self.cap = kind, fault, after, key, cap
+        self.context = 4096
+        self.slots = 4
+        self.model = "toy"
+        self.delay = 0.0
+        """Seconds that each answer of the model takes."""
+        self.calls: list[tuple[str, Any]] = []
+        """Path and body of all calls but those for its health."""
+        self.keys: set[str] = set()
+        self.connections = 0
+        self.sent = 0
+        """Bytes of an answer that is too long."""
+        self.released = threading.Event()
+        """Set when the server is given up: who waits, goes on."""
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def failing(self) -> str:
+        """The fault, if it has begun."""
+        return self.fault if len(self.calls) > self.after else ""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who was sent nonsense goes away: that is nothing to tell."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Talk(http.server.BaseHTTPRequestHandler):
+    server: StandIn
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the test's output."""
+
+    def do_GET(self) -> None:
+        self._talk(None)
+
+    def do_POST(self) -> None:
+        self._talk(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _talk(self, body: Any) -> None:
+        server = self.server
+        if self.path == "/health":
+            if server.failing == "stopped":
+                server.released.wait(60)
+            return self._send(200, b'{"status":"ok"}')
+        server.calls.append((self.path, body))
+        server.keys.add(self.headers.get("Authorization", ""))
+        fault = server.failing
+        if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
+            fault = "401"
+        if fault in TRANSPORT and fault not in ("closes", "idle"):
+            return self._fail(fault)
+        try:
+            answer = self._answer(body)
+        except Refusal as refusal:
+            error = {"message": str(refusal), "type": "invalid_request_error", "code": refusal.status}
+            return self._send(refusal.status, json.dumps({"error": error}).encode())
+        self._send(200, json.dumps(answer).encode())
+        if fault == "closes":
+            self.close_connection = True  # and does not say so
+        elif fault == "idle":
+            self.connection.settimeout(0.05)
+        return None
+
+    def _send(self, status: int, data: bytes, kind: str = "application/json", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    # --- what goes wrong on the way
+
+    def _fail(self, fault: str) -> None:
+        server = self.server
+        whole = json.dumps({"data": [{"id": "toy", "owned_by": "llamacpp"}] * 100}).encode()
+        match fault:
+            case "401" | "403" | "404" | "500" | "502":
+                told = f"No\n\x1b[31m: {self.headers.get('Authorization')}"
+                self._send(int(fault), json.dumps({"error": {"message": told}}).encode())
+            case "503":
+                self._send(503, b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}')
+            case "redirect":
+                self._send(302, b"", Location="http://127.0.0.1:9/elsewhere")
+            case "html":
+                self._send(200, b"<!DOCTYPE html><html><body>It works!</body></html>", "text/html")
+            case "no json":
+                self._send(200, b"\xff\xfe{")
+            case "deep":
+                self._send(200, b"[" * 100_000)
+            case "null answer":
+                self._send(200, b"null")
+            case "list":
+                self._send(200, b"[1,2,3]")
+            case "error inside":
+                self._send(200, b'{"error":{"message":"out of memory"}}')
+            case "garbage":
+                self._raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n")
+            case "empty":
+                self.close_connection = True
+            case "resets":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+            case "cut":
+                self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(whole), whole[:100]))
+            case "cut chunk":
+                self._raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n%b" % whole[:100])
+            case "too long":
+                self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (10**12, whole))
+            case "longer than said":
+                data = json.dumps(self._answer(self.server.calls[-1][1])).encode()
+                self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b{}{}{}" % (len(data), data))
+            case "200 MB":
+                self._stream(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n[" % (200 << 20), 200)
+            case "endless":
+                self._stream(b"HTTP/1.1 200 OK\r\n\r\n[", 10**6, b"1,", 0.01)
+            case "endless headers":
+                self._stream(b"HTTP/1.1 200 OK\r\nX: ", 10**6, b"x", 0.01)
+            case "drip":
+                self._stream(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 10**6, b" ", 0.01)
+            case "silent" | "stopped":
+                server.released.wait(60)
+                self.close_connection = True
+
+    def _raw(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.close_connection = True
+
+    def _stream(self, head: bytes, count: int, piece: bytes = bytes(1 << 20), pause: float = 0) -> None:
+        """Sends the same again and again, without holding it."""
+        self.close_connection = True
+        self.wfile.write(head)
+        for _ in range(count):
+            self.wfile.write(piece)
+            self.wfile.flush()
+            self.server.sent += len(piece)
+            if pause and self.server.released.wait(pause):
+                break
+
+    # --- what is answered
+
+    def _answer(self, body: Any) -> Any:
+        path = self.path.partition("?")[0]
+        for table in (ANSWERS[self.server.kind], {}):
+            if path in table:
+                return table[path](self.server, body)
+        raise Refusal(404, "File Not Found")
+
+
+def _generated(server: StandIn, path: Sequence[int], top: int) -> tuple[list[tuple[float, int]], list[float]]:
+    """The likeliest after a path, and all; or what a fault makes of them."""
+    if server.delay:
+        server.released.wait(server.delay)
+    if not path or not all(type(token) is int and 0 <= token < SIZE for token in path):
+        raise Refusal(400, "Prompt contains invalid tokens")
+    if len(path) >= server.context:
+        raise Refusal(400, f"request ({len(path)} tokens) exceeds the available context size ({server.context} tokens)")
+    rows = ranked(path)[:top]
+    return rows, logprobs(tuple(path))
+
+
+def _spoilt(server: StandIn, rows: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Rows of a distribution with what a fault makes of them."""
+    fault, (value, token) = server.failing, rows[0]
+    made: dict[str, list[tuple[Any, Any]]] = {
+        "wrong id": [(value, SIZE + 10**6), *rows[1:]],
+        "negative id": [(value, -5), *rows[1:]],
+        "huge id": [(value, 10**30), *rows[1:]],
+        "double": [rows[0], *rows[:-1]],
+        "over one": [(-0.1, one) for _, one in rows],
+        "nan": [(math.nan, token), *rows[1:]],
+        "infinite": [(math.inf, token), *rows[1:]],
+        "positive": [(2.5, token), *rows[1:]],
+        "string": [("-0.5", token), *rows[1:]],
+        "boolean": [(value, True), *rows[1:]],
+        "empty distribution": [],
+        "too many": [*rows, *[(-50.0 - one, (token + one) % SIZE) for one in range(1, SIZE)]],
+        "zero": [*rows[:-1], (-3.4028234663852886e38, rows[-1][1])],
+        "-9999": [*rows[:-1], (-9999.0, rows[-1][1])],
+        "null": [*rows[:-1], (None, rows[-1][1])],
+    }
+    return made.get(fault, rows)
+
+
+def _told(server: StandIn, rows: list[tuple[Any, Any]], everything: list[float], token: int) -> Any:
+    """What is told of a token apart from the likeliest: never more than of the last of them."""
+    likely = {one: value for value, one in rows}
+    return likely.get(token, rows[-1][0] if server.failing in ("zero", "-9999", "null") else everything[token])
+
+
+def _piece(data: bytes) -> object:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
+
+
+# --- llama-server
+
+
+def _llama_models(server: StandIn, _: Any) -> Any:
+    meta = {"vocab_type": 2, "n_vocab": SIZE, "n_ctx": server.context, "n_params": 1000, "size": 4000, "ftype": "Q4_1"}
+    row = {"id": server.model, "aliases": [server.model], "object": "model", "owned_by": "llamacpp", "meta": meta}
+    return {"models": [{"name": server.model}], "object": "list", "data": [row]}
+
+
+def _llama_props(server: StandIn, _: Any) -> Any:
+    return {
+        "default_generation_settings": {"params": {}, "n_ctx": server.context},
+        "total_slots": server.slots,
+        "model_alias": server.model,
+        "model_ftype": "Q4_1",
+        "model_path": f"/models/{server.model}.gguf",
+        "chat_template": "…",
+        "bos_token": "<|start|>",
+        "eos_token": "<|end|>",
+        "build_info": "b11434-0c1e570",
+    }
+
+
+def _llama_tokenize(server: StandIn, body: Any) -> Any:
+    content, special = body["content"], body.get("parse_special", True)
+    path: list[int] = []
+    for part in content if isinstance(content, list) else [content]:
+        path += [part] if isinstance(part, int) else tokenize(part, special=special)
+    if body.get("add_special") and not isinstance(content, list):
+        path.insert(0, 1)
+    if not all(0 <= token < SIZE for token in path):
+        raise Refusal(500, "vector::_M_range_check")
+    if server.failing == "another model":
+        path = [(token + 1) % SIZE for token in path]
+    if server.failing in ("wrong id", "negative id", "huge id"):
+        path = [10**6, *path]
+    if not body.get("with_pieces"):
+        return {"tokens": path}
+    return {"tokens": [{"id": token, "piece": _piece(PIECES[token] if token < SIZE else b"?")} for token in path]}
+
+
+def _llama_completion(server: StandIn, body: Any) -> Any:
+    prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
+    assert body["n_predict"] == 1 and body["temperature"] == 0 and "id_slot" in body and body["cache_prompt"]
+    biases = dict(body["logit_bias"])
+    answers = []
+    for index, path in enumerate(prompts):
+        rows, everything = _generated(server, path, body["n_probs"])
+        sampled = next(iter(biases), rows[0][1])
+        rows = _spoilt(server, rows)
+        top = [
+            {
+                "id": token,
+                "token": "" if token in range(len(SPECIAL)) else "…",
+                "bytes": [] if token in range(len(SPECIAL)) else list(PIECES[token] if 0 <= token < SIZE else b"?"),
+                "logprob": value,
+            }
+            for value, token in rows
+        ]
+        place: dict[str, Any] = {
+            "id": sampled,
+            "token": "…",
+            "bytes": [],
+            "logprob": _told(server, rows, everything, sampled),
+        }
+        place["top_logprobs"] = top
+        settings = [{"bias": bias, "token": token} for token, bias in biases.items()]
+        if body.get("ignore_eos"):
+            settings += [{"bias": None, "token": token} for token in ENDS]
+        answer: dict[str, Any] = {
+            "index": index,
+            "model": "another" if server.failing == "another model" else server.model,
+            "stop_type": "eos" if sampled in ENDS else "limit",
+            "generation_settings/logit_bias": settings,
+        }
+        half = isinstance(_piece(PIECES[sampled]), list)
+        if not half and server.failing != "no probabilities":
+            answer["completion_probabilities"] = [place]
+        if server.failing == "other token":
+            place["id"] = (sampled + 1) % SIZE
+        if server.failing == "half a distribution":
+            del place["top_logprobs"]
+        wanted = body.get("response_fields", answer)
+        answers.append({name: value for name, value in answer.items() if name in wanted})
+    if server.failing == "missing answer":
+        answers = answers[1:] or [{}]
+    return answers[0] if len(answers) == 1 else answers
+
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "llama-server": {
+        "/v1/models": _llama_models,
+        "/props": _llama_props,
+        "/tokenize": _llama_tokenize,
+        "/apply-template": lambda _, body: {"prompt": template(body["messages"])},
+        "/completion": _llama_completion,
+    },
+    "Ollama": {
+        "/v1/models": lambda *_: {"object": "list", "data": [{"id": "llama3:8b", "owned_by": "library"}]},
+    },
+    "llama_cpp.server": {
+        "/v1/models": lambda *_: {"object": "list", "data": [{"id": "model.gguf", "owned_by": "me"}]},
+    },
+    "web": {},
+}
+
+
+@contextmanager
+def serving(kind: str = "llama-server", fault: str = "", **options: Any) -> Iterator[StandIn]:
+    with StandIn(kind, fault, **options) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.released.set()
+            server.shutdown()
+            thread.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=(*KINDS, *OTHERS), default="llama-server")
+    parser.add_argument("--fault", choices=FAULTS, default="")
+    parser.add_argument("--after", type=int, default=0)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--key", default="")
+    given = parser.parse_args()
+    with serving(given.kind, given.fault, after=given.after, port=given.port, key=given.key) as server:
+        print(server.address, flush=True)
+        while True:
+            time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()
