@@ -436,15 +436,9 @@ def test_colours_follow_the_terminal(
 
 def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
     """A frame for each of a hundred answers in a second would take its time from them."""
-    play = fake.Served("hello")
-    table = play.session
-    while not play.asked or not isinstance(play.asked[0], Walk):
-        for reply in play.replies(play.asked.pop(0)):
-            table = play.session
-            play.take(reply)
+    play = fake.walking("hello")
     walk = play.asked[0]
     assert isinstance(walk, Walk)
-    assert not app_module._walked(table, play.session), "the table is drawn at once"
     for place in range(4):
         assert play.session.game.walking
         before = play.session
@@ -454,3 +448,7 @@ def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
             before = play.session
             play.take(Action.LAYER)
             assert not app_module._walked(before, play.session), "a key is drawn at once"
+    play.take(Action.APPEND)
+    before = play.session
+    play.take(next(play.replies(play.asked[-1])))
+    assert not app_module._walked(before, play.session), "and so is a table"
