@@ -381,6 +381,15 @@ def served(text: str = "hello", **settings: object) -> Served:
     return play
 
 
+def walking(text: str = "hello", **settings: object) -> Served:
+    """One whose prompt has its table; the walk has been asked for, and is not answered."""
+    play = Served(text, **settings)
+    while not play.asked or not isinstance(play.asked[0], Walk):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    return play
+
+
 def continued(request: Continue, path: list[int]) -> Continued:
     """The answer for the last token of a path that a Continue has come to."""
     return Continued(request.request, path[-1:], [distribution(path, request.top)], PIECES, 0.01, 4096)

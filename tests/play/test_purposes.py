@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from tests import fake
-from tests.fake import OTHER, Play, Served, on, started
+from tests.fake import OTHER, Play, on, started
 from tests.play.test_constraint import constrained
 from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
@@ -138,11 +138,7 @@ def looking_ahead() -> Play:
 
 
 def walking() -> Play:
-    play = Served("hello world")
-    while not play.session.game.newest(ForWalk):
-        for reply in play.replies(play.asked.pop(0)):
-            play.take(reply)
-    return play
+    return fake.walking("hello world")
 
 
 def checking() -> Play:

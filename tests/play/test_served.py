@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import GIVEN, PIECE, SERVED, VOCAB, Play, Served, on, served
+from tests.fake import GIVEN, PIECE, SERVED, VOCAB, Play, Served, on, served, walking
 from tests.play.test_update import MOVES, Oracle, agree, keys_of
 from tokex_gguf.engine.protocol import (
     Capability,
@@ -36,15 +36,6 @@ from tokex_gguf.values import layers
 from tokex_gguf.values.tree import Node
 
 
-def waiting(text: str = "hello", **changes: object) -> Served:
-    """A game whose prompt has its table; the walk has been asked for, and is not answered."""
-    play = Served(text, **changes)
-    while not play.asked or not isinstance(play.asked[0], Walk):
-        for reply in play.replies(play.asked.pop(0)):
-            play.take(reply)
-    return play
-
-
 def screen(play: Play, width: int = 140) -> str:
     return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, 40))
 
@@ -63,7 +54,7 @@ def one(request: Walk, place: int) -> Evaluated:
 
 
 def test_only_the_tips_table_is_waited_for() -> None:
-    play = waiting("hello world")
+    play = walking("hello world")
     assert play.session.game.ready and not play.session.game.waiting
     assert play.decoded == 1 and play.walked == []
     assert play.session.game.prompt.tip.unknown == 11
@@ -73,7 +64,7 @@ def test_only_the_tips_table_is_waited_for() -> None:
 
 
 def test_how_far_it_is_stands_in_the_status_line_and_perplexity_once_all_is_known() -> None:
-    play = waiting("hello " * 200)
+    play = walking("hello " * 200)
     for place in the_walk(play).places[:11]:
         play.take(one(the_walk(play), place))
     known = 1200 - play.session.game.prompt.tip.unknown
@@ -85,7 +76,7 @@ def test_how_far_it_is_stands_in_the_status_line_and_perplexity_once_all_is_know
 
 
 def test_what_is_in_sight_comes_first_and_then_the_beginning() -> None:
-    play = waiting("hello " * 200)
+    play = walking("hello " * 200)
     assert the_walk(play).places[:3] == [0, 1, 2], "nothing is in sight without a screen"
     begin = 1200 - 5 * ON_A_LINE
     play = Served("hello " * 200)
@@ -103,7 +94,7 @@ def test_what_is_in_sight_comes_first_and_then_the_beginning() -> None:
 
 
 def test_the_table_that_is_looked_at_comes_before_all_else() -> None:
-    play = waiting("hello " * 100)
+    play = walking("hello " * 100)
     for _ in range(3):
         play.take(Action.CURSOR_FAR_BACK)
     cursor = play.session.game.prompt.cursor
@@ -119,7 +110,7 @@ def test_the_table_that_is_looked_at_comes_before_all_else() -> None:
 
 
 def test_a_key_ends_a_walk_that_goes_on_behind_it() -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     first = the_walk(play)
     play.take(one(first, 0))
     play.asked.clear()
@@ -135,7 +126,7 @@ def test_a_key_ends_a_walk_that_goes_on_behind_it() -> None:
 
 @pytest.mark.parametrize("keys", [(Action.POP,), (Action.POP, Action.POP), (Action.COPY,), (Action.POP, Action.UNDO)])
 def test_keys_while_it_walks_wait_for_one_token_at_the_most(keys: tuple[Action, ...]) -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     for key in keys:
         play.take(key)
         evaluates = [request for request in play.asked if isinstance(request, Evaluate)]
@@ -150,7 +141,7 @@ def test_keys_while_it_walks_wait_for_one_token_at_the_most(keys: tuple[Action, 
 
 
 def test_a_table_that_the_walk_brings_is_not_waited_for_any_more() -> None:
-    play = waiting("hello " * 4)
+    play = walking("hello " * 4)
     walk = the_walk(play)
     play.asked.clear()
     play.take(Action.POP)
@@ -161,7 +152,7 @@ def test_a_table_that_the_walk_brings_is_not_waited_for_any_more() -> None:
 
 
 def test_it_walks_the_prompt_that_is_gone_to() -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     play.press(Action.COPY, Action.APPEND, Action.PREVIOUS)
     other = play.session.game.prompts[1].tip
     assert play.session.game.prompt.tip.whole
@@ -202,7 +193,7 @@ def test_lookahead_that_is_never_answered_does_not_stop_the_walk(answers: str) -
 
 
 def test_a_refused_walk_is_told_and_not_asked_for_again_and_again() -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     play.take(Failed(the_walk(play).request, "the server says no"))
     play.asked.clear()
     assert play.session.notice == "the server says no"
@@ -213,7 +204,7 @@ def test_a_refused_walk_is_told_and_not_asked_for_again_and_again() -> None:
 
 
 def test_an_answer_that_brings_nothing_is_not_asked_for_again_and_again() -> None:
-    play = waiting("hello")
+    play = walking("hello")
     walk = the_walk(play)
     play.asked.clear()
     for place in range(5):
@@ -226,7 +217,7 @@ def test_an_answer_that_brings_nothing_is_not_asked_for_again_and_again() -> Non
 
 
 def test_typed_text_and_phrases_are_walked_before_the_rest_of_the_prompt() -> None:
-    play = waiting("hello " * 30)
+    play = walking("hello " * 30)
     play.asked.clear()
     play.take(Action.INPUT)
     play.take(Typed("abc"))
@@ -260,7 +251,7 @@ def test_a_phrase_that_is_refused_is_left_out_and_said() -> None:
 
 
 def test_jumps_go_through_what_is_there() -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     for place in (50, 7, 90):
         play.take(one(the_walk(play), place))
     play.asked.clear()
@@ -481,7 +472,7 @@ def test_scores_have_bounds_of_ranks() -> None:
 
 def test_uncoloured_tokens_get_their_colours_when_they_come() -> None:
     """Drawn lines are kept, but not those with tokens that are not known."""
-    play, view = waiting("hello " * 60), View()
+    play, view = walking("hello " * 60), View()
     play.session = replace(play.session, layer=layers.PROBABILITY)
     view.screen(play.session, 130, 40)
     chance = random.Random(1)
@@ -545,7 +536,7 @@ def test_a_silent_connection_and_one_that_answers() -> None:
 
 
 def test_a_walk_under_way_when_the_connection_is_lost_goes_on_with_the_next_one() -> None:
-    play = waiting("hello " * 20)
+    play = walking("hello " * 20)
     play.take(one(the_walk(play), 0))
     play.asked.clear()
     play.take(EngineDied("refused"))

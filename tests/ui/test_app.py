@@ -16,10 +16,11 @@ from tests import fake
 from tests.canvas import Canvas
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.backend import Delivery
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import update as update_module
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
@@ -431,3 +432,23 @@ def test_colours_follow_the_terminal(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert colour_depth() == depth
+
+
+def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
+    """A frame for each of a hundred answers in a second would take its time from them."""
+    play = fake.walking("hello")
+    walk = play.asked[0]
+    assert isinstance(walk, Walk)
+    for place in range(4):
+        assert play.session.game.walking
+        before = play.session
+        play.take(fake.evaluated(walk, place, place + 1, fake.GIVEN))
+        assert app_module._walked(before, play.session) == (place < 3)
+        if place < 3:
+            before = play.session
+            play.take(Action.LAYER)
+            assert not app_module._walked(before, play.session), "a key is drawn at once"
+    play.take(Action.APPEND)
+    before = play.session
+    play.take(next(play.replies(play.asked[-1])))
+    assert not app_module._walked(before, play.session), "and so is a table"

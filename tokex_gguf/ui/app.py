@@ -116,6 +116,14 @@ def _under_way(session: Session) -> set[int]:
     return {number for number in (session.game.pending, view and view[0]) if number is not None}
 
 
+def _walked(before: Session, session: Session) -> bool:
+    """Whether nothing else came than numbers of the prompt's tokens, of which there are more to come."""
+    if not (session.game.prompts and session.game.walking) or _under_way(before) != _under_way(session):
+        return False
+    game = replace(before.game, asked=session.game.asked, context=session.game.context)
+    return replace(before, game=game, requests=session.requests) == session
+
+
 class App:
     """A game on a terminal."""
 
@@ -440,6 +448,8 @@ class App:
             self._later(PLAYING)
         elif _under_way(session) - _under_way(before):
             self._later(PATIENCE)
+        elif _walked(before, session):
+            self._later(PLAYING if session.game.prompt.cursor is None else PATIENCE)
         else:
             self._application.invalidate()
 
@@ -478,7 +488,8 @@ class App:
 
     def _impatient(self) -> None:
         self._timer = None
-        if _under_way(self._game.session):
+        game = self._game.session.game
+        if _under_way(self._game.session) or (game.prompts and game.walking):
             self._application.invalidate()
 
     def _listen(self) -> None:
