@@ -1,0 +1,395 @@
+"""The engine of a server's model, over its pipes: what it answers, what it asks for, and what becomes of faults."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.stand_in_server import PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.client import EngineClient, remote
+from tokex_gguf.engine.protocol import (
+    Apply,
+    Capability,
+    Chat,
+    Check,
+    Checked,
+    ConnectServer,
+    Continue,
+    Continued,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Found,
+    Loaded,
+    Lookahead,
+    LookaheadDone,
+    Ping,
+    Pong,
+    Request,
+    Search,
+    Spell,
+    Spelt,
+    Stop,
+    Tokenize,
+    Tokenized,
+    Walk,
+)
+from tokex_gguf.engine.remote.evaluator import PIECE
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import NO_CHAIN
+
+ROOT = Path(__file__).parent.parent.parent
+WHOLE = [token for token, piece in enumerate(PIECES) if token > 4 and len(piece) > 2 and piece.isascii()]
+LONG = [WHOLE[place % len(WHOLE)] for place in range(700)]
+START = 1
+"""The token that the stand-in's tokenizer puts first."""
+
+
+class Talk:
+    """An engine that plays on one server, and what it says."""
+
+    def __init__(self, address: str, **options: object) -> None:
+        self.replies: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+        self.client: EngineClient = remote(self.replies.put)
+        self.client.send(ConnectServer(address, **options))  # type: ignore[arg-type]
+
+    def next(self, timeout: float = 20) -> Delivery:
+        return self.replies.get(timeout=timeout)
+
+    def ask(self, request: Request, timeout: float = 20) -> Delivery:
+        self.client.send(request)
+        return self.next(timeout)
+
+    def all(self, request: Request, last: int) -> list[Evaluated]:
+        """The answers to an evaluation or a walk, to that of a position."""
+        self.client.send(request)
+        found: list[Evaluated] = []
+        while not found or found[-1].start + len(found[-1].distributions) - 1 != last:
+            reply = self.next()
+            assert isinstance(reply, Evaluated), reply
+            found.append(reply)
+        return found
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def talk(server: StandIn) -> Iterator[Talk]:
+    talk = Talk(server.address)
+    assert isinstance(talk.next(), Loaded)
+    server.calls.clear()
+    yield talk
+    talk.client.close()
+
+
+def completions(server: StandIn) -> list[list[int]]:
+    """The paths that a llama-server was asked about, in order."""
+    prompts = [body["prompt"] for path, body in server.calls if path == "/completion"]
+    return [one for prompt in prompts for one in (prompt if isinstance(prompt[0], list) else [prompt])]
+
+
+def told(path: list[int], token: int) -> float:
+    return logprobs(tuple(path))[token]
+
+
+# --- connecting
+
+
+def test_a_server_is_a_model_with_what_it_can_and_cannot(server: StandIn) -> None:
+    talk = Talk(server.address, candidates=50)
+    loaded = talk.next()
+    talk.client.close()
+    assert isinstance(loaded, Loaded)
+    assert (loaded.server.split()[0], loaded.vocab_size, loaded.candidates) == ("llama-server", SIZE, 50)
+    assert loaded.capabilities == {Capability.BATCHES, Capability.VOCABULARY_SEARCH}
+    assert loaded.context_limit == loaded.context > 1000 and len(loaded.fingerprint) == 32
+
+
+def test_candidates_that_are_all_there_are_make_every_number_exact(server: StandIn) -> None:
+    talk = Talk(server.address, candidates=10 * SIZE)
+    loaded = talk.next()
+    assert isinstance(loaded, Loaded) and loaded.candidates == 0
+    assert {Capability.EXACT_ENTROPY, Capability.EXACT_RANKS} <= loaded.capabilities
+    reply = talk.ask(Evaluate(1, [5, 6], 1, SIZE))
+    talk.client.close()
+    assert isinstance(reply, Evaluated)
+    assert reply.distributions[0].slack_bits == 0 and len(reply.distributions[0]) == SIZE
+
+
+def test_the_same_server_is_the_same_model_and_another_one_is_not(server: StandIn) -> None:
+    found = []
+    for model in ("toy", "toy", "other"):
+        server.model = model
+        talk = Talk(server.address)
+        found.append(talk.next())
+        talk.client.close()
+    first, again, other = found
+    assert isinstance(first, Loaded) and isinstance(again, Loaded) and isinstance(other, Loaded)
+    assert again.same(first) and not other.same(first)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("http://127.0.0.1:1", "127.0.0.1:1 does not answer: connection refused"), ("nowhere", "begins with http://")],
+)
+def test_no_server_is_told_in_one_line(address: str, said: str) -> None:
+    talk = Talk(address)
+    reply = talk.next()
+    talk.client.close()
+    assert isinstance(reply, Failed) and reply.request is None and said in reply.reason and "\n" not in reply.reason
+
+
+def test_a_key_comes_from_the_environment_and_is_in_no_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(key="s3cret-of-mine") as server:
+        talk = Talk(server.address, log=str(tmp_path / "log"))
+        reply = talk.next()
+        talk.client.close()
+        assert isinstance(reply, Failed) and "TOKEX_SERVER_KEY" in reply.reason
+        monkeypatch.setenv("TOKEX_SERVER_KEY", "s3cret-of-mine")
+        talk = Talk(server.address, log=str(tmp_path / "log"))
+        assert isinstance(talk.next(), Loaded)
+        if (arguments := Path(f"/proc/{talk.client.pid}/cmdline")).exists():
+            assert b"s3cret" not in arguments.read_bytes()
+        talk.client.close()
+        monkeypatch.setenv("TOKEX_SERVER_KEY", "s3cret-that-is-wrong")
+        talk = Talk(server.address, log=str(tmp_path / "log"))
+        reply = talk.next()
+        talk.client.close()
+        assert isinstance(reply, Failed) and "s3cret" not in reply.reason
+    assert not (tmp_path / "log").exists() or "s3cret" not in (tmp_path / "log").read_text()
+
+
+# --- what is asked, and how often
+
+
+def test_a_key_is_one_question_and_its_answer_is_the_models(talk: Talk, server: StandIn) -> None:
+    path = [5, 6, 7, 8]
+    reply = talk.ask(Evaluate(1, path, 3, 30, asked=ranked(path)[0][1], last_top=100))
+    assert isinstance(reply, Evaluated) and completions(server) == [path]
+    (distribution,) = reply.distributions
+    assert list(distribution.ids) == [token for _, token in ranked(path)[:100]]
+    assert distribution.logprobs[0] == pytest.approx(ranked(path)[0][0], abs=1e-6)
+    true = -sum(2.718281828459045**value * value for value in logprobs(tuple(path))) / 0.6931471805599453
+    assert distribution.entropy_bits - 1e-6 <= true <= distribution.entropy_bits + distribution.slack_bits + 1e-6
+    assert reply.taken[0].rank == 1 and not reply.taken[0].at_least
+    assert reply.pieces[distribution.ids[0]].data == PIECES[distribution.ids[0]]
+
+
+def test_nothing_is_asked_twice(talk: Talk, server: StandIn) -> None:
+    for number in range(1, 4):
+        assert isinstance(talk.ask(Evaluate(number, [5, 6, 7], 2, 30)), Evaluated)
+    assert completions(server) == [[5, 6, 7]]
+
+
+def test_a_token_beyond_the_candidates_has_its_probability_and_a_rank_at_least(talk: Talk) -> None:
+    unlikely = next(token for _, token in reversed(ranked([5, 6])) if len(PIECES[token]) > 1 and token > 4)
+    reply = talk.ask(Evaluate(1, [5, 6], 1, 30, asked=unlikely))
+    assert isinstance(reply, Evaluated)
+    (taken,) = reply.taken
+    assert taken.logprob == pytest.approx(told([5, 6], unlikely), abs=1e-6)
+    assert (taken.rank, taken.at_least) == (101, True)
+
+
+def test_a_long_prompt_goes_in_pieces_and_then_its_end(talk: Talk, server: StandIn) -> None:
+    chunks = talk.all(Evaluate(1, LONG, 0, 30), len(LONG) - 1)
+    ends = [PIECE, 2 * PIECE, len(LONG)]
+    assert [len(path) for path in completions(server)] == ends
+    assert [chunk.start for chunk in chunks] == [end - 1 for end in ends]
+    assert chunks[0].taken[0].logprob == pytest.approx(told(LONG[:PIECE], LONG[PIECE]), abs=1e-6)
+    server.calls.clear()
+    talk.all(Evaluate(2, [*LONG, 9], len(LONG), 30), len(LONG))
+    assert [len(path) for path in completions(server)] == [len(LONG) + 1], "what it has read is not read in pieces"
+
+
+def test_a_newer_request_ends_a_piece(talk: Talk, server: StandIn) -> None:
+    server.delay = 5.0
+    talk.client.send(Evaluate(1, LONG, 0, 30))
+    while not completions(server):
+        time.sleep(0.01)
+    server.delay = 0.0
+    began = time.monotonic()
+    reply = talk.ask(Evaluate(2, [5, 6], 1, 30))
+    assert isinstance(reply, Evaluated) and reply.request == 2
+    assert time.monotonic() - began < 2
+
+
+def test_a_walk_gives_the_places_in_their_order_and_what_came_there(talk: Talk) -> None:
+    path = LONG[:40]
+    talk.client.send(Walk(1, path, [39, 7, 3], 30))
+    replies = [talk.next() for _ in range(3)]
+    assert all(isinstance(reply, Evaluated) for reply in replies)
+    found = [reply for reply in replies if isinstance(reply, Evaluated)]
+    assert [reply.start for reply in found] == [39, 7, 3]
+    assert found[0].taken == [] and found[1].taken[0].logprob == pytest.approx(told(path[:8], path[8]), abs=1e-6)
+
+
+def test_a_key_ends_a_walk_and_text_is_tokenised_meanwhile(talk: Talk, server: StandIn) -> None:
+    server.delay = 0.05
+    talk.client.send(Walk(1, LONG[:200], list(range(200)), 30))
+    assert isinstance(talk.next(), Evaluated)
+    talk.client.send(Tokenize(2, "Once", True))
+    while not isinstance(reply := talk.next(), Tokenized):
+        assert isinstance(reply, Evaluated) and reply.start < 20
+    assert reply.path == [START, *tokenize("Once", special=True)]
+    talk.client.send(Evaluate(3, [5, 6], 1, 30))
+    while (reply := talk.next()) and isinstance(reply, Evaluated) and reply.request == 1:
+        assert reply.start < 30
+    assert isinstance(reply, Evaluated) and reply.request == 3
+    assert talk.ask(Ping()) == Pong(), "nothing of the walk comes any more"
+
+
+def test_lookahead_has_the_most_wanted_one_first_and_the_rest(talk: Talk, server: StandIn) -> None:
+    talk.client.send(Lookahead(1, [5, 6], [9, 7, 8], 30))
+    found: dict[int, int] = {}
+    while len(found) < 3:
+        reply = talk.next()
+        assert isinstance(reply, LookaheadDone)
+        found |= {token: one.most_likely for token, one in zip(reply.tokens, reply.distributions, strict=True)}
+    assert found == {token: ranked([5, 6, token])[0][1] for token in (9, 7, 8)} and next(iter(found)) == 9
+    server.calls.clear()
+    assert isinstance(talk.ask(Evaluate(2, [5, 6, 8], 2, 30)), Evaluated)
+    assert not completions(server), "a token that was looked at costs nothing"
+
+
+def test_autoplay_follows_the_likeliest_until_it_is_stopped(talk: Talk) -> None:
+    talk.client.send(Continue(1, [5, 6], 30, most=12))
+    path, end = [5], -1
+    while end < 0:
+        reply = talk.next()
+        assert isinstance(reply, Continued)
+        path, end = [*path, *reply.tokens], reply.end
+    assert len(path) <= 13 and path[:2] == [5, 6]
+    for place in range(2, len(path)):
+        assert path[place] == ranked(path[:place])[0][1]
+    assert end == ranked(path)[0][1]
+
+
+def test_a_key_ends_autoplay(talk: Talk, server: StandIn) -> None:
+    server.delay = 0.02
+    talk.client.send(Continue(1, [5, 6], 30))
+    assert isinstance(talk.next(), Continued)
+    talk.client.send(Stop())
+    talk.client.send(Evaluate(2, [7, 8], 1, 30))
+    while isinstance(reply := talk.next(), Continued):
+        pass
+    assert isinstance(reply, Evaluated) and reply.request == 2
+
+
+def test_a_search_reads_the_vocabulary_once(talk: Talk, server: StandIn) -> None:
+    reply = talk.ask(Search(1, [5, 6], "the", 5))
+    assert isinstance(reply, Found)
+    having = [token for _, token in ranked([5, 6]) if b"the" in PIECES[token].lower()]
+    assert (reply.tokens, reply.total) == (having[:5], len(having))
+    places = {token: place + 1 for place, (_, token) in enumerate(ranked([5, 6]))}
+    assert [one.rank for one in reply.taken] == [places[token] for token in reply.tokens]
+    count = len(server.calls)
+    assert isinstance(talk.ask(Search(2, [5, 6], "day", 5)), Found)
+    assert len(server.calls) == count
+    spelt = talk.ask(Spell(3, "day"))
+    assert isinstance(spelt, Spelt) and {PIECES[token] for token in spelt.tokens} == {b"day", b" day"}
+
+
+def test_text_becomes_tokens_and_a_path_is_compared_with_them(talk: Talk) -> None:
+    reply = talk.ask(Tokenize(1, "Once upon a time", True))
+    assert isinstance(reply, Tokenized) and reply.path == [START, *tokenize("Once upon a time", special=True)]
+    assert reply.notice == "" and b"".join(reply.pieces[token].data for token in reply.path[1:]) == b"Once upon a time"
+    assert talk.ask(Check(2, reply.path, True)) == Checked(2, None)
+    assert talk.ask(Check(3, [START, *(5 + byte for byte in b"Once")], True)) == Checked(3, 1)
+
+
+def test_a_chat_is_made_by_the_servers_template(talk: Talk) -> None:
+    reply = talk.ask(Chat(1, '{"messages": [{"role": "user", "content": "Once"}]}'))
+    assert isinstance(reply, Tokenized) and reply.said is None
+    assert reply.path == [START, *tokenize("<|user|>Once<|stop|><|assistant|>", special=True)]
+
+
+def test_what_needs_the_whole_vocabulary_is_refused_in_one_line(talk: Talk) -> None:
+    reply = talk.ask(Apply(1, [5, 6], Sampled(NO_CHAIN, None, 0), [], 5))
+    assert isinstance(reply, Failed) and reply.request == 1 and "whole vocabulary" in reply.reason
+
+
+def test_a_path_that_is_too_long_is_told_with_what_fits(talk: Talk, server: StandIn) -> None:
+    reply = talk.ask(Evaluate(1, [5] * 5000, 4999, 30))
+    assert isinstance(reply, Failed) and reply.request == 1 and reply.context == server.context - 1
+    assert isinstance(talk.ask(Evaluate(2, [5, 6], 1, 30)), Evaluated)
+
+
+# --- faults
+
+
+def test_a_server_that_goes_ends_the_engine_with_a_line(talk: Talk, server: StandIn) -> None:
+    server.fault = "resets"
+    reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
+    assert isinstance(reply, Failed) and reply.request is None and "127.0.0.1" in reply.reason
+
+
+@pytest.mark.parametrize("fault", ["wrong id", "nan", "over one", "no json", "double"])
+def test_nonsense_is_one_line_and_the_engine_goes_on(talk: Talk, server: StandIn, fault: str) -> None:
+    server.fault = fault
+    reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
+    assert isinstance(reply, Failed) and reply.request == 1 and "\n" not in reply.reason
+    server.fault = ""
+    assert isinstance(talk.ask(Evaluate(2, [5, 6], 1, 30)), Evaluated)
+
+
+def test_a_model_that_changed_is_noticed_behind_a_new_connection(talk: Talk, server: StandIn) -> None:
+    server.fault = "closes"
+    assert isinstance(talk.ask(Evaluate(1, [5, 6], 1, 30)), Evaluated)
+    server.model = "other"
+    reply = talk.ask(Evaluate(2, [5, 6, 7], 2, 30))
+    assert isinstance(reply, Failed) and reply.request is None and "another model" in reply.reason
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
+def test_a_stopped_server_is_told_within_five_seconds() -> None:
+    with stand_in() as (process, address):
+        talk = Talk(address)
+        assert isinstance(talk.next(), Loaded)
+        os.kill(process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
+        seconds = time.monotonic() - began
+        os.kill(process.pid, signal.SIGCONT)
+        talk.client.close()
+    assert isinstance(reply, Failed) and reply.request is None
+    assert seconds < 5
+
+
+def test_a_ping_is_answered_while_a_call_is_under_way(talk: Talk, server: StandIn) -> None:
+    server.delay = 2.0
+    talk.client.send(Evaluate(1, [5, 6], 1, 30))
+    while not completions(server):
+        time.sleep(0.01)
+    assert talk.ask(Ping(), timeout=1) == Pong()
+
+
+def test_the_process_imports_neither_numpy_nor_llama_cpp() -> None:
+    program = "import sys, tokex_gguf.engine.remote.server; print(sorted({'numpy', 'llama_cpp'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@contextmanager
+def stand_in(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A stand-in that is a process of its own, and its address."""
+    command = [sys.executable, "-m", "tests.stand_in_server", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()

@@ -1,0 +1,243 @@
+"""A path to distributions, in calls to a server: nothing twice, long prompts in pieces."""
+
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, Protocol, TypeVar
+
+from tokex_gguf.engine.remote.bounds import entropy_interval, ranks
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Dialect, Steps
+from tokex_gguf.engine.remote.memory import Known, Memory, Recent
+from tokex_gguf.engine.remote.vocabulary import Vocabulary
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.tokens import Piece
+
+T = TypeVar("T")
+
+PIECE = 256
+"""Tokens of a prompt that a server is given at a time, where it reads all that it was given, wanted or not."""
+TOLD = 48
+"""Positions of one chunk, where all of a prompt come at once."""
+MUCH = 100_000
+"""Candidates of all positions of a prompt together: where it has more, each gets no more than are shown."""
+
+
+class ContextFull(Exception):
+    """A path is longer than the server's context."""
+
+    def __init__(self, needed: int, room: int) -> None:
+        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
+        self.room = room
+
+
+class Door(Protocol):
+    """How a server is asked."""
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carries a question's calls out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Distributions at consecutive positions from `start`, and what they cost."""
+
+    start: int
+    distributions: list[Distribution]
+    taken: list[Taken]
+    decoded: int
+    """Tokens that the server had not read before, as far as one can know."""
+    seconds: float
+
+
+class FoundTokens(NamedTuple):
+    """What a search found."""
+
+    tokens: list[int]
+    """The most likely first."""
+    taken: list[Taken]
+    total: int
+
+
+class Evaluator:
+    """Asks one server. All that it is asked raises what `Door.run` raises."""
+
+    def __init__(self, door: Door, dialect: Dialect, candidates: int) -> None:
+        """`candidates`: those to ask for, where the server gives so many."""
+        self._door = door
+        self._dialect = dialect
+        self.served = dialect.served
+        self.candidates = min(candidates, self.served.candidates)
+        """Those that it is asked for."""
+        self._memory = Memory()
+        self._recent = {False: Recent(), True: Recent()}
+        """By whether it was asked aside, where that is apart."""
+        self._vocabulary: Vocabulary | None = None
+        self._pieces: dict[int, Piece] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether the candidates are all tokens of the vocabulary."""
+        return 0 < self.served.vocab_size <= self.candidates
+
+    def pieces(self, tokens: set[int]) -> dict[int, Piece]:
+        """The pieces of some tokens."""
+        if new := sorted(token for token in tokens if token not in self._pieces):
+            self._pieces.update(self._door.run(self._dialect.pieces(new)))
+        return {token: self._pieces[token] for token in tokens}
+
+    def tokenize(self, text: str, *, special: bool, continues: bool) -> list[int]:
+        """The tokens of a text."""
+        return self._door.run(self._dialect.tokenize(text, special=special, continues=continues))
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        """The tokens of a chat."""
+        return self._door.run(self._dialect.chat(messages))
+
+    def check_room(self, path: Sequence[int]) -> None:
+        """Raises ContextFull where a path is too long for the server."""
+        if len(path) > self.served.context:
+            raise ContextFull(len(path), self.served.context)
+
+    def evaluate(
+        self, path: list[int], start: int, top: int, asked: int | None = None, last_top: int = 0
+    ) -> Iterator[Chunk]:
+        """Distributions from `start` to the end: all of them at once, or those that the way to the end comes by.
+
+        Raises ContextFull.
+        """
+        self.check_room(path)
+        if self.served.at_once and start < len(path) - 1:
+            yield from self._along(path, start, top)
+        for end in self._ends(path):
+            following = path[end] if end < len(path) else asked
+            known, decoded, seconds = self._ask(path[:end], following)
+            if end > start:
+                count = max(top, last_top) if end == len(path) else top
+                yield Chunk(end - 1, [known.cut(count)], _taken(known, following), decoded, seconds)
+
+    def at(self, path: list[int], place: int, top: int) -> Chunk:
+        """The distribution at one position of a path, and what it said of the token that comes there.
+
+        Raises ContextFull.
+        """
+        self.check_room(path)
+        wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
+        for end in self._ends(wanted, aside=True):
+            known, decoded, seconds = self._ask(path[:end], path[end] if end <= place else following, aside=True)
+        return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
+
+    def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
+        """The distributions after a path and each of some tokens. Raises ContextFull."""
+        paths = [[*path, token] for token in tokens]
+        self.check_room(paths[0])
+        if new := [one for one in paths if self._memory.get(one) is None]:
+            answers = self._door.run(self._dialect.after(new, [None] * len(new), self.candidates))
+            for one, answer in zip(new, answers, strict=True):
+                self._memory.put(one, self._known(answer))
+            self._recent[False].note(new[-1])
+        found = map(self._memory.get, paths)
+        return [known.cut(top) for known in found if known]
+
+    def search(self, path: list[int], query: str, top: int) -> FoundTokens:
+        """Finds tokens by their text, among all of the distribution after a path. Raises ContextFull."""
+        self.check_room(path)
+        known = self._memory.get(path)
+        if self._vocabulary is None:
+            known = self._read_vocabulary(path)
+        elif known is None or len(known.distribution) < self.served.vocab_size:
+            (answer,) = self._door.run(self._dialect.after([path], [None], self.served.vocab_size))
+            known = self._keep(path, answer)
+        assert self._vocabulary
+        rows = known.distribution.rows
+        matching = [token for token in self._vocabulary.matching(query) if token in rows]
+        tokens = heapq.nsmallest(top, matching, key=rows.__getitem__)
+        values = known.distribution.logprobs
+        return FoundTokens(tokens, [Taken(values[rows[token]], rows[token] + 1) for token in tokens], len(matching))
+
+    def spelling(self, text: str) -> list[int]:
+        """The tokens that spell a text."""
+        if self._vocabulary is None:
+            self._read_vocabulary([0] if self.served.bos is None else [self.served.bos])
+        assert self._vocabulary
+        return self._vocabulary.spelling(text)
+
+    def _read_vocabulary(self, path: list[int]) -> Known:
+        """Reads all tokens, which takes megabytes, and so is done once. Returns what is known of the path then."""
+        answer, pieces = self._door.run(self._dialect.vocabulary(path))
+        self._pieces.update(pieces)
+        self._vocabulary = Vocabulary(pieces)
+        return self._keep(path, answer)
+
+    def _ends(self, path: list[int], *, aside: bool = False) -> list[int]:
+        """Where the pieces end that a path is read in."""
+        if self.served.at_once or self._memory.get(path) is not None:
+            return [len(path)]
+        read = self._recent[aside and self.served.apart].shared(path)
+        return [*range(read + PIECE, len(path), PIECE), len(path)]
+
+    def _ask(self, path: list[int], asked: int | None, *, aside: bool = False) -> tuple[Known, int, float]:
+        """What is known of a path, a token included; tokens that were decoded for it, and seconds that it took."""
+        known = self._memory.get(path)
+        if known is not None and (asked is None or known.of(asked) is not None):
+            return known, 0, 0.0
+        recent = self._recent[aside and self.served.apart]
+        began = time.perf_counter()
+        decoded = max(1, len(path) - recent.shared(path))
+        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=aside))
+        recent.note(path)
+        return self._keep(path, answer, asked), decoded, time.perf_counter() - began
+
+    def _keep(self, path: list[int], answer: Answer, asked: int | None = None) -> Known:
+        """Remembers an answer. What was known before stays as it is: one path never has two answers."""
+        known = self._known(answer, asked)
+        before = self._memory.get(path)
+        if before is not None and len(before.distribution) >= len(known.distribution):
+            before.asked.update(known.asked)
+            return before
+        if before is not None:
+            known.asked.update(before.asked)
+        self._memory.put(path, known)
+        return known
+
+    def _along(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
+        """The positions from `start` to before the end; the end's is remembered."""
+        known = list(self._memory.all(path, start))
+        pairs = zip(known, path[start + 1 :], strict=False)
+        lacking = next((i for i, (one, token) in enumerate(pairs) if one is None or one.of(token) is None), None)
+        began = time.perf_counter()
+        decoded = 0
+        if lacking is not None:
+            count = len(path) - start - lacking
+            wanted = self.candidates if count * self.candidates <= MUCH else min(top, self.candidates)
+            answers = self._door.run(self._dialect.along(path, start + lacking, wanted))
+            following = [*path[start + lacking + 1 :], None]
+            come = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
+            # The end has as many candidates as there are, and is asked for once more where these are fewer.
+            kept = come if wanted == self.candidates else come[:-1]
+            self._memory.put_all(path, start + lacking, kept)
+            self._recent[False].note(path)
+            known[lacking:] = come
+            decoded = len(path)
+        seconds = time.perf_counter() - began
+        there = iter(zip(range(start, len(path) - 1), known, strict=False))
+        while part := [(place, one) for place, one in islice(there, TOLD) if one]:
+            taken = [each for place, one in part for each in _taken(one, path[place + 1])]
+            yield Chunk(part[0][0], [one.cut(top) for _, one in part], taken, decoded, seconds)
+            decoded, seconds = 0, 0.0
+
+    def _known(self, answer: Answer, asked: int | None = None) -> Known:
+        """What an answer says, in this program's numbers."""
+        low, slack = entropy_interval(answer.logprobs, self.served.vocab_size)
+        known = Known(Distribution.of(low, answer.ids, answer.logprobs, slack))
+        if asked is not None and answer.asked is not None and asked not in known.distribution.rows:
+            lowest, highest = ranks(answer.logprobs, answer.asked)
+            known.asked[asked] = Taken(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
+        return known
+
+
+def _taken(known: Known, token: int | None) -> list[Taken]:
+    """What is known of a token, if one was asked for."""
+    taken = None if token is None else known.of(token)
+    return [] if taken is None else [taken]

@@ -1,0 +1,100 @@
+"""What a server said, by path: nothing is asked for twice, as long as it is remembered. Pure."""
+
+from array import array
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.sequence import common_prefix
+
+MOST = 1000
+"""Paths that are remembered, at the most: a hundred candidates of each take 2 kB."""
+RECENT = 8
+"""Paths of which it is assumed that the server has them in its cache."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What a server said of the token after a path."""
+
+    distribution: Distribution
+    """With all candidates that it gave."""
+    asked: dict[int, Taken] = field(default_factory=dict)
+    """Tokens beyond these candidates."""
+
+    def of(self, token: int) -> Taken | None:
+        """What it said of a token; None where it was not asked."""
+        row = self.distribution.rows.get(token)
+        return self.asked.get(token) if row is None else Taken(self.distribution.logprobs[row], row + 1)
+
+    def cut(self, top: int) -> Distribution:
+        """The distribution with so many candidates at the most."""
+        whole = self.distribution
+        if len(whole) <= top:
+            return whole
+        return Distribution(whole.entropy_bits, whole.ids[:top], whole.logprobs[:top], whole.slack_bits)
+
+
+class Memory:
+    """The newest answers. A path stands as a digest of its tokens: a long one would take more than its answer."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Paths that are remembered."""
+        return len(self._known)
+
+    def get(self, path: Sequence[int]) -> Known | None:
+        """What is known of a path."""
+        return self._known.get(_digest(path).digest())
+
+    def all(self, path: Sequence[int], start: int) -> Iterator[Known | None]:
+        """What is known of each position of a path from `start` on."""
+        return map(self._known.get, _along(path, start))
+
+    def put(self, path: Sequence[int], known: Known) -> None:
+        """Remembers an answer, in place of an older one of its path."""
+        self._put(_digest(path).digest(), known)
+
+    def put_all(self, path: Sequence[int], start: int, answers: Sequence[Known]) -> None:
+        """Remembers those of consecutive positions of a path, from `start` on."""
+        for key, known in zip(_along(path, start), answers, strict=False):
+            self._put(key, known)
+
+    def _put(self, key: bytes, known: Known) -> None:
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)
+
+
+def _digest(path: Sequence[int]) -> "blake2b":
+    return blake2b(array("i", path).tobytes(), digest_size=16)
+
+
+def _along(path: Sequence[int], start: int) -> Iterator[bytes]:
+    """The keys of a path's beginnings that end at `start` and behind it."""
+    digest = _digest(path[:start])
+    for token in path[start:]:
+        digest.update(array("i", [token]).tobytes())
+        yield digest.copy().digest()
+
+
+class Recent:
+    """The paths that a server was asked about last: what they begin with, it need not read again."""
+
+    def __init__(self) -> None:
+        self._paths: deque[list[int]] = deque(maxlen=RECENT)
+
+    def shared(self, path: list[int]) -> int:
+        """How many tokens of a path the server has read already, as far as one can know."""
+        return max((common_prefix(path, other) for other in self._paths), default=0)
+
+    def note(self, path: list[int]) -> None:
+        """It was asked about a path."""
+        # Of paths that differ in their last token only, the newest stands for all.
+        others = [one for one in self._paths if common_prefix(path, one) < min(len(path), len(one)) - 1]
+        self._paths = deque([*others, path], maxlen=RECENT)

@@ -1,0 +1,376 @@
+"""The loop of an engine whose model a server has: takes one request after the other from the inbox, and asks."""
+
+import json
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import BinaryIO, TypeAlias, TypeVar
+
+from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
+from tokex_gguf.engine.inbox import Inbox
+from tokex_gguf.engine.pipes import log_place, log_to
+from tokex_gguf.engine.protocol import (
+    GOES_ON,
+    Apply,
+    Capability,
+    Chat,
+    Check,
+    Checked,
+    ConnectServer,
+    Constrain,
+    Continue,
+    Continued,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Force,
+    Found,
+    Load,
+    Loaded,
+    Lookahead,
+    LookaheadDone,
+    Ping,
+    Reply,
+    Roll,
+    Search,
+    Spell,
+    Spelt,
+    Stop,
+    Tokenize,
+    Tokenized,
+    Walk,
+    encode,
+)
+from tokex_gguf.engine.remote.dialects.dialect import Changed, Dialect, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.probe import probe
+from tokex_gguf.engine.remote.evaluator import Chunk, ContextFull, Evaluator
+from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
+from tokex_gguf.engine.spelling import difference
+from tokex_gguf.values.lens import Raw
+from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.server_url import BadAddress, parse
+from tokex_gguf.values.tokens import Piece
+
+T = TypeVar("T")
+
+TOGETHER = 0.15
+"""Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+LIKELY_ONLY = "a server tells the likeliest tokens alone: samplers and constraints need the whole vocabulary"
+CHANGED = "the server has another model now than the one that was played"
+NO_SEARCH = "this server does not tell its vocabulary: there is nothing to search"
+
+Answered: TypeAlias = (
+    Tokenize | Chat | Evaluate | Walk | Lookahead | Continue | Search | Spell | Check | Apply | Roll | Constrain | Force
+)
+"""Requests that carry a number."""
+
+
+class _Fault(Exception):
+    """A request cannot be fulfilled. The message is one line for the player."""
+
+
+class Interruption:
+    """The wish to end what is under way, which ends a call that waits for its answer."""
+
+    def __init__(self) -> None:
+        self.door: Door | None = None
+        """Whose call it is, once there is one."""
+        self._asked = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is to end. Any thread may change it."""
+        return self._asked
+
+    @asked.setter
+    def asked(self, wish: bool) -> None:
+        self._asked = wish
+        if wish and self.door:
+            self.door.interrupt()
+
+
+class SameModel:
+    """Asks a server, and believes it as long as its model is the one that was there when connecting."""
+
+    def __init__(self, door: Door, dialect: Dialect) -> None:
+        self._door = door
+        self._dialect = dialect
+        self._connections = door.connections
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carries a question's calls out. Raises Changed, and what `Door.run` raises."""
+        found = self._door.run(steps)
+        while self._connections != (connections := self._door.connections):  # behind a new one may be another model
+            if self._door.run(self._dialect.identity()) != self._dialect.served.identity:
+                raise Changed(CHANGED)
+            self._connections = connections
+        return found
+
+
+class Server:
+    """Answers requests with the model of one server."""
+
+    def __init__(self, inbox: Inbox, sink: BinaryIO, abort: Interruption, key: str) -> None:
+        """`abort` is what the inbox asks for; `key`: the server's, empty where there is none."""
+        self._inbox = inbox
+        self._sink = sink
+        self._abort = abort
+        self._key = key
+        self._told: set[int] = set()
+
+    def _send(self, reply: Reply) -> None:
+        self._sink.write(encode(reply))
+        self._sink.flush()
+
+    def serve(self) -> None:
+        """Answers until the other side, or the server, is gone. The first request must be ConnectServer."""
+        connect = self._inbox.next()
+        if not isinstance(connect, ConnectServer):
+            return
+        log_to(connect.log)
+        try:
+            self._serve(connect)
+        except (NoAnswer, Unsuited, Changed) as error:
+            self._send(Failed(None, str(error)))
+        except (Refused, Nonsense) as error:  # while connecting
+            self._send(Failed(None, _told(error)))
+
+    def _serve(self, connect: ConnectServer) -> None:
+        """Raises NoAnswer, Unsuited, Changed; while connecting also Refused and Nonsense."""
+        try:
+            door = Door(parse(connect.url), self._key, insecure=connect.insecure)
+        except BadAddress as error:
+            raise Unsuited(str(error)) from None
+        self._abort.door = door
+        dialect = door.run(probe(connect.model))
+        evaluator = Evaluator(SameModel(door, dialect), dialect, connect.candidates)
+        model = self._loaded(evaluator)
+        self._send(model)
+        while request := self._inbox.next():
+            if isinstance(request, Load | ConnectServer | Stop | Ping):
+                continue  # a second connection, what this engine is not asked; the others never get here
+            self._answer(request, evaluator, model)
+
+    def _loaded(self, evaluator: Evaluator) -> Loaded:
+        served = evaluator.served
+        able = {Capability.BATCHES}
+        able |= {Capability.EXACT_ENTROPY, Capability.EXACT_RANKS} if evaluator.whole else set()
+        able |= {Capability.EXACT_RANKS} if served.exact_ranks else set()
+        able |= {Capability.VOCABULARY_SEARCH} if served.searchable else set()
+        able |= {Capability.PROMPT_AT_ONCE} if served.at_once else set()
+        return Loaded(
+            served.model,
+            "",
+            served.quantization,
+            served.vocab_size,
+            served.context,
+            served.context,
+            served.bos,
+            served.space_prefix,
+            sha256(served.identity.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+            arithmetic=served.software,
+            capabilities=frozenset(able),
+            server=served.software,
+            candidates=0 if evaluator.whole else evaluator.candidates,
+        )
+
+    def _answer(self, request: Answered, evaluator: Evaluator, model: Loaded) -> None:
+        """Answers a request, or says why that cannot be. Raises NoAnswer and Changed."""
+        try:
+            self._try(request, evaluator, model)
+        except Interrupted:
+            # What ended a walk met what is answered in between: that is owed.
+            if isinstance(request, Tokenize | Chat):
+                self._answer(request, evaluator, model)
+        except (NoAnswer, Changed, BrokenPipeError):
+            raise
+        except ContextFull as error:
+            if not isinstance(request, Lookahead | Walk):  # nobody asked: who goes there will be told
+                self._send(Failed(request.request, str(error), error.room))
+        except (_Fault, Refused, Nonsense) as error:
+            self._send(Failed(request.request, _told(error)))
+        except Exception as error:
+            log_place(request, error)
+            self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
+
+    def _try(self, request: Answered, evaluator: Evaluator, model: Loaded) -> None:
+        match request:
+            case Evaluate():
+                self._evaluate(request, evaluator)
+            case Tokenize():
+                self._tokenize(request, evaluator, model)
+            case Chat():
+                self._chat(request, evaluator)
+            case Continue():
+                self._continue(request, evaluator)
+            case Lookahead():
+                self._look_ahead(request, evaluator)
+            case Walk():
+                self._walk(request, evaluator, model)
+            case Search():
+                self._search(request, evaluator)
+            case Spell():
+                if not evaluator.served.searchable:
+                    raise _Fault(NO_SEARCH)
+                tokens = evaluator.spelling(request.text)
+                self._send(Spelt(request.request, tokens, self._pieces(evaluator, set(tokens))))
+            case Check():
+                self._check(request, evaluator, model)
+            case Apply() | Roll() | Constrain() | Force():
+                raise _Fault(LIKELY_ONLY)
+
+    def _pieces(self, evaluator: Evaluator, tokens: set[int]) -> dict[int, Piece]:
+        new = evaluator.pieces(tokens - self._told)
+        self._told |= new.keys()
+        return new
+
+    def _evaluate(self, request: Evaluate, evaluator: Evaluator) -> None:
+        chunks = evaluator.evaluate(request.path, request.start, request.top, request.asked, request.last_top)
+        for chunk in chunks:
+            self._evaluated(request.request, chunk, evaluator)
+            if self._abort.asked:
+                raise Interrupted
+
+    def _evaluated(self, request: int, chunk: Chunk, evaluator: Evaluator) -> None:
+        mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
+        pieces = self._pieces(evaluator, mentioned)
+        context = evaluator.served.context
+        self._send(
+            Evaluated(
+                *(request, chunk.start, chunk.distributions, chunk.taken, pieces),
+                *(chunk.decoded, chunk.seconds, context),
+            )
+        )
+
+    def _walk(self, request: Walk, evaluator: Evaluator, model: Loaded) -> None:
+        for place in request.places:
+            while aside := self._inbox.aside():
+                assert isinstance(aside, Tokenize | Chat | Check)
+                self._answer(aside, evaluator, model)
+            if self._abort.asked:
+                raise Interrupted
+            self._evaluated(request.request, evaluator.at(request.path, place, request.top), evaluator)
+
+    def _look_ahead(self, request: Lookahead, evaluator: Evaluator) -> None:
+        # Where they are computed together they are asked for together. Elsewhere one after the other: so the most
+        # wanted one is there first, and a key waits for one of them.
+        tokens = request.tokens
+        parts = [tokens] if evaluator.served.at_once else [[token] for token in tokens]
+        for part in parts:
+            if self._abort.asked:
+                raise Interrupted
+            distributions = evaluator.look_ahead(request.path, part, request.top)
+            mentioned = {token for distribution in distributions for token in distribution.ids}
+            pieces = self._pieces(evaluator, mentioned)
+            self._send(LookaheadDone(request.request, part, distributions, pieces))
+
+    def _continue(self, request: Continue, evaluator: Evaluator) -> None:
+        if not isinstance(request.lens, Raw):
+            raise _Fault(LIKELY_ONLY)
+        path, told, end = request.path, 0.0, GOES_ON
+        played: list[Chunk] = []
+        try:
+            while not self._abort.asked:
+                (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
+                played.append(chunk)
+                if (now := time.monotonic()) - told > TOGETHER:
+                    self._continued(request, path, played, evaluator)
+                    told, played = now, []
+                following = chunk.distributions[0].most_likely
+                last = len(path) + 1 - len(request.path) == request.most
+                if last or evaluator.pieces({following})[following].ends:
+                    end = following
+                    return
+                path = [*path, following]
+        finally:
+            if played or end != GOES_ON:
+                self._continued(request, path, played, evaluator, end)
+
+    def _continued(
+        self, request: Continue, path: list[int], played: list[Chunk], evaluator: Evaluator, end: int = GOES_ON
+    ) -> None:
+        """Tells of the tokens played since the last time; the path may be longer."""
+        start = played[0].start if played else len(path)
+        distributions = [chunk.distributions[0] for chunk in played]
+        tokens = path[start : start + len(played)]
+        mentioned = {token for each in distributions for token in each.ids} | {*tokens, end} - {GOES_ON}
+        pieces = self._pieces(evaluator, mentioned)
+        seconds = sum(chunk.seconds for chunk in played)
+        context = evaluator.served.context
+        self._send(Continued(request.request, tokens, distributions, pieces, seconds, context, end=end))
+
+    def _search(self, request: Search, evaluator: Evaluator) -> None:
+        if not evaluator.served.searchable:
+            raise _Fault(NO_SEARCH)
+        began = time.perf_counter()
+        found = evaluator.search(request.path, request.query, request.top)
+        pieces = self._pieces(evaluator, set(found.tokens))
+        seconds = time.perf_counter() - began
+        self._send(Found(request.request, *found, pieces, 0, seconds))
+
+    def _tokenize(self, request: Tokenize, evaluator: Evaluator, model: Loaded) -> None:
+        def tokenized(text: str) -> list[int]:
+            return evaluator.tokenize(text, special=request.parse_special, continues=request.continues)
+
+        limit = evaluator.served.context
+        try:
+            check_text(request.text, limit, lambda beginning: len(tokenized(beginning)))
+            path = tokenized(request.text)
+            check_tokens(len(path), limit)
+        except TooLong as error:
+            raise _Fault(str(error)) from None
+        if not path:
+            raise _Fault("this text has no tokens in the model's vocabulary")
+        text = _without_bos(request.text, path, model.bos, evaluator)
+        space = model.space_prefix and not request.continues
+        notice = difference(text, _spelled(path, model.bos, evaluator), space_prefix=space)
+        self._send(Tokenized(request.request, path, self._pieces(evaluator, set(path)), notice=notice))
+
+    def _chat(self, request: Chat, evaluator: Evaluator) -> None:
+        conversation = json.loads(request.conversation)
+        if set(conversation) != {"messages"}:
+            raise _Fault("a server's chat template is given messages alone: leave all beside `messages` out")
+        path = evaluator.chat(conversation["messages"])
+        try:
+            check_tokens(len(path), evaluator.served.context)
+        except TooLong as error:
+            raise _Fault(str(error)) from None
+        if not path:
+            raise _Fault("the model's chat template makes no text of these messages")
+        self._send(Tokenized(request.request, path, self._pieces(evaluator, set(path)), said=None))
+
+    def _check(self, request: Check, evaluator: Evaluator, model: Loaded) -> None:
+        spelled = _spelled(request.path, model.bos, evaluator)
+        try:
+            text = (spelled.removeprefix(b" ") if model.space_prefix else spelled).decode()
+        except UnicodeDecodeError:
+            return  # a path that ends inside a character has no text yet
+        path = evaluator.tokenize(text, special=request.parse_special, continues=False)
+        self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
+
+
+def _spelled(path: Sequence[int], bos: int | None, evaluator: Evaluator) -> bytes:
+    """The bytes of a path's tokens, without the BOS that the tokenizer adds."""
+    pieces = evaluator.pieces(set(path))
+    return b"".join(pieces[token].data for token in (path[1:] if path[:1] == [bos] else path))
+
+
+def _without_bos(text: str, path: list[int], bos: int | None, evaluator: Evaluator) -> str:
+    """A text without the BOS token's name where the path's BOS was made of it."""
+    if bos is None or path[:1] != [bos]:
+        return text
+    name = evaluator.pieces({bos})[bos].data
+    typed = name in _spelled(path[: len(name) + 2], bos, evaluator)  # as other tokens, behind a BOS that was added
+    return text if typed else text.removeprefix(name.decode(errors="replace"))
+
+
+def _told(error: Exception) -> str:
+    """A server's refusal, or what is wrong with its answer, as a line."""
+    if isinstance(error, Refused):
+        if error.status in (401, 403):
+            return "the server wants a key, or another one: TOKEX_SERVER_KEY in the environment holds it"
+        return f"the server refuses this: {error}"
+    if isinstance(error, Nonsense):
+        return f"the server's answer cannot be right: {error}"
+    return str(error)
