@@ -487,6 +487,8 @@ class Game:
 
     def lost(self, reason: str) -> str:
         """That the engine is gone, and why."""
+        if self.server and reason.startswith(self.server):  # it says what is wrong with that
+            return reason
         return f"{self.stopped} ({reason})"
 
     @property
