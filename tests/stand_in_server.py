@@ -16,7 +16,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 KINDS = ("llama-server", "vLLM", "SGLang")
@@ -65,6 +65,7 @@ def spelled(path: Sequence[int]) -> str:
     return b"".join(PIECES[token] for token in path).decode("utf-8", "replace")
 
 
+@cache
 def alphabet(data: bytes) -> str:
     """A piece in the letters that byte-level tokenizers write bytes in."""
     plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -336,7 +337,9 @@ def _spoilt(server: StandIn, rows: list[tuple[Any, Any]]) -> list[tuple[Any, Any
 
 def _told(server: StandIn, rows: list[tuple[Any, Any]], everything: list[float], token: int) -> Any:
     """What is told of a token apart from the likeliest: never more than of the last of them."""
-    likely = {one: value for value, one in rows}
+    likely = {one: value for value, one in rows if isinstance(one, int)}
+    if server.failing == "empty distribution":
+        return -1.0
     return likely.get(token, rows[-1][0] if server.failing in ("zero", "-9999", "null") else everything[token])
 
 
@@ -436,6 +439,177 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
     return answers[0] if len(answers) == 1 else answers
 
 
+# --- vLLM
+
+
+def _listed(server: StandIn, owner: str) -> Any:
+    row = {"id": server.model, "object": "model", "owned_by": owner, "root": f"/models/{server.model}"}
+    return {"object": "list", "data": [{**row, "parent": None, "max_model_len": server.context}]}
+
+
+def _shifted(server: StandIn, path: list[int]) -> list[int]:
+    if server.failing == "another model":
+        return [(token + 1) % SIZE for token in path]
+    if server.failing in ("wrong id", "negative id", "huge id"):
+        return [*path, {"wrong id": SIZE + 10**6, "negative id": -5, "huge id": 10**30}[server.failing]]
+    return path
+
+
+def _tokenized(server: StandIn, body: Any) -> Any:
+    """As both vLLM and SGLang do: names of special tokens always become them."""
+    text = template(body["messages"]) if "messages" in body else body["prompt"]
+    path = tokenize(text, special=True)
+    if "messages" not in body and body.get("add_special_tokens", True):
+        path.insert(0, 1)
+    path = _shifted(server, path)
+    strings = [alphabet(PIECES[token % SIZE]) for token in path]
+    told = {"count": len(path), "max_model_len": server.context, "tokens": path}
+    return {**told, "token_strs": strings if body.get("return_token_strs") else None}
+
+
+def _vllm_completion(server: StandIn, body: Any) -> Any:
+    assert body["max_tokens"] == 1 and body["temperature"] == 0 and body["return_tokens_as_token_ids"]
+    assert body["repetition_penalty"] == 1 and body["top_p"] == 1
+    for what, kind in (("logprobs", "sample"), ("prompt_logprobs", "prompt")):
+        if body.get(what, 0) > server.cap:
+            told = f"Requested {kind} logprobs of {body[what]}, which is greater than max allowed: {server.cap}"
+            raise Refusal(400, told)
+    if outside := [token for token in map(int, body.get("logit_bias", {})) if token >= SIZE]:
+        raise Refusal(
+            400, f"token_id(s) {outside} in logit_bias contain out-of-vocab token ids. Vocabulary size: {SIZE}"
+        )
+    choices = []
+    for index, path in enumerate(body["prompt"]):
+        rows, everything = _generated(server, path, body["logprobs"])
+        sampled = body.get("allowed_token_ids", [rows[0][1]])[0]
+        likely = {token: value for value, token in _spoilt(server, rows)}
+        if server.failing == "double":
+            likely |= {f"0{token}": value for token, value in likely.items()}
+        if sampled not in likely and server.failing not in NUMBERS:
+            likely[sampled] = everything[sampled]
+        told = _told(server, rows, everything, sampled)
+        if server.failing in ("nan", "infinite", "positive", "string", "zero", "-9999", "null"):
+            told = _spoilt(server, rows)[0 if server.failing in ("nan", "infinite", "positive", "string") else -1][0]
+            if sampled in likely:
+                told = likely[sampled]
+            elif server.failing in ("zero", "-9999", "null"):
+                likely[sampled] = told
+        if server.failing == "other token":
+            sampled = (sampled + 1) % SIZE
+        logprobs_told: dict[str, Any] = {
+            "text_offset": [0],
+            "tokens": [f"token_id:{sampled}"],
+            "token_logprobs": [told],
+            "top_logprobs": [{f"token_id:{token}": value for token, value in likely.items()}],
+        }
+        if server.failing == "no probabilities":
+            logprobs_told = {}
+        if server.failing == "half a distribution":
+            del logprobs_told["top_logprobs"]
+        ended = sampled in ENDS
+        choices.append(
+            {
+                "index": index,
+                "text": "" if sampled < len(SPECIAL) else spelled([sampled]),
+                "logprobs": logprobs_told or None,
+                "finish_reason": "stop" if ended else "length",
+                "stop_reason": None,
+                "prompt_logprobs": _vllm_prompt(server, path, body["prompt_logprobs"])
+                if "prompt_logprobs" in body
+                else None,
+            }
+        )
+    if server.failing == "missing answer":
+        choices.pop()
+    print_of_it = "vllm-0.32.0-tp1-2b" if server.failing == "another model" else "vllm-0.32.0-tp1-1d"
+    return {"id": "cmpl-1", "model": body["model"], "choices": choices, "system_fingerprint": print_of_it}
+
+
+def _vllm_prompt(server: StandIn, path: list[int], top: int) -> list[Any]:
+    places: list[Any] = [None]
+    for place in range(1, len(path)):
+        order = ranked(path[:place])
+        rows = _spoilt(server, order[: max(top, 1)])[: None if top else 0]
+        told = {str(token): {"logprob": value, "rank": 1 + rank} for rank, (value, token) in enumerate(rows)}
+        if path[place] not in {token for _, token in rows}:
+            rank = next(rank for rank, (_, token) in enumerate(order, 1) if token == path[place])
+            value = _told(server, order[: max(top, 1)], logprobs(tuple(path[:place])), path[place])
+            if server.failing in ("zero", "-9999", "null") and rows:
+                value = rows[-1][0]
+            told[str(path[place])] = {"logprob": value, "rank": rank, "decoded_token": "…"}
+        places.append(told)
+    if server.failing in ("missing answer", "no probabilities"):
+        places.pop()
+    if server.failing == "other token":
+        places[-1] = {}
+    return places
+
+
+# --- SGLang
+
+
+def _sglang_generate(server: StandIn, body: Any) -> Any:
+    sampling = body["sampling_params"]
+    assert sampling["temperature"] == 0 and sampling["max_new_tokens"] == 1
+    batch = isinstance(body["input_ids"][0], list)
+    answers = []
+    for index, path in enumerate(body["input_ids"] if batch else [body["input_ids"]]):
+        top, start = body.get("top_logprobs_num", 0), body.get("logprob_start_len", -1)
+        rows, everything = _generated(server, path, max(top, 1))
+        sampled = next(map(int, sampling.get("logit_bias", {})), rows[0][1])
+        likely = [[value, token, None] for value, token in _spoilt(server, rows)]
+        meta: dict[str, Any] = {
+            "id": "1",
+            "finish_reason": {"type": "stop", "matched": sampled}
+            if sampled in ENDS
+            else {"type": "length", "length": 1},
+            "prompt_tokens": len(path),
+            "weight_version": "2" if server.failing == "another model" else "default",
+        }
+        if body.get("return_logprob"):
+            meta["output_token_logprobs"] = [[everything[sampled], sampled, None]]
+            meta["output_top_logprobs"] = [likely]
+            if start >= 0:
+                before = [(place, ranked(path[:place])[:top]) for place in range(start + 1, len(path))]
+                said = [
+                    [
+                        _told(server, _spoilt(server, rows), logprobs(tuple(path[:place])), path[place]),
+                        path[place],
+                        None,
+                    ]
+                    for place, rows in before
+                ]
+                meta["input_token_logprobs"] = [[None, path[start], None], *said]
+                meta["input_top_logprobs"] = [
+                    None,
+                    *([[value, token, None] for value, token in _spoilt(server, rows)] for _, rows in before),
+                ]
+            if asked := body.get("token_ids_logprob"):
+                asked = asked[index] if batch else asked
+                told = [[_told(server, _spoilt(server, rows), everything, one), one, None] for one in asked]
+                meta["output_token_ids_logprobs"] = [told]
+                if server.failing == "other token":
+                    told[0][1] = (told[0][1] + 1) % SIZE
+        if server.failing == "other token" and "input_top_logprobs" in meta:
+            meta["input_top_logprobs"].pop()
+        if server.failing == "no probabilities":
+            meta = {name: value for name, value in meta.items() if "logprobs" not in name}
+        if server.failing == "half a distribution":
+            meta["output_top_logprobs"] = [None]
+        answers.append({"text": "" if sampled < len(SPECIAL) else spelled([sampled]), "meta_info": meta})
+    if server.failing == "missing answer":
+        answers.pop()
+    return answers if batch else (answers or [{}])[0]
+
+
+def _sglang_about(server: StandIn, _: Any) -> Any:
+    return {
+        "model_path": f"/models/{server.model}",
+        "is_generation": True,
+        "weight_version": "2" if server.failing == "another model" else "default",
+    }
+
+
 ANSWERS: dict[str, dict[str, Any]] = {
     "llama-server": {
         "/v1/models": _llama_models,
@@ -443,6 +617,21 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "/tokenize": _llama_tokenize,
         "/apply-template": lambda _, body: {"prompt": template(body["messages"])},
         "/completion": _llama_completion,
+    },
+    "vLLM": {
+        "/v1/models": lambda server, _: _listed(server, "vllm"),
+        "/version": lambda *_: {"version": "0.32.0"},
+        "/tokenize": _tokenized,
+        "/detokenize": lambda _, body: {"prompt": spelled(body["tokens"])},
+        "/v1/completions": _vllm_completion,
+    },
+    "SGLang": {
+        "/v1/models": lambda server, _: _listed(server, "sglang"),
+        "/server_info": lambda *_: {"version": "0.5.23", "vocab_size": SIZE},
+        "/model_info": _sglang_about,
+        "/v1/tokenize": _tokenized,
+        "/v1/detokenize": lambda _, body: {"text": spelled(body["tokens"])},
+        "/generate": _sglang_generate,
     },
     "Ollama": {
         "/v1/models": lambda *_: {"object": "list", "data": [{"id": "llama3:8b", "owned_by": "library"}]},

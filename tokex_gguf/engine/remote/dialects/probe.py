@@ -1,9 +1,49 @@
-"""Which kind of server it is."""
+"""Which kind of server is there, and whether it can be played on."""
 
-from tokex_gguf.engine.remote.dialects.dialect import Dialect, Steps
-from tokex_gguf.engine.remote.dialects.llama_server import connect
+from collections.abc import Mapping
+from typing import Any
+
+from tokex_gguf.engine.remote.dialects import llama_server
+from tokex_gguf.engine.remote.dialects.by_text import listed
+from tokex_gguf.engine.remote.dialects.checks import dig, found, name
+from tokex_gguf.engine.remote.dialects.dialect import Call, Dialect, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.sglang import SGLang
+from tokex_gguf.engine.remote.dialects.vllm import VLLM
+
+SUITED = "llama-server, vLLM or SGLang"
 
 
 def probe(model: str) -> Steps[Dialect]:
-    """Finds out what a server is. `model`: which of its models; empty: its only one."""
-    return (yield from connect(model))
+    """Finds out how to talk to a server. `model`: which of its models; empty: its only one, or its first.
+
+    Raises Unsuited where it is none that takes and gives the ids of tokens.
+    """
+    try:
+        rows = dig((yield Call("/v1/models")), "data")
+        owner = name(dig(rows, 0, "owned_by"))
+    except (Refused, Nonsense):
+        raise Unsuited(f"that is no server of models as {SUITED} is") from None
+    try:
+        if owner == "llamacpp":
+            return (yield from llama_server.connect(model))
+        if owner == "vllm" or found(rows, 0, "max_model_len"):
+            row: Mapping[str, Any] = yield from listed(model)
+            identifier = name(row.get("id"))
+            # A server that was put behind another one says little of itself.
+            if owner == "sglang" or (owner != "vllm" and (yield from _is_there("/model_info"))):
+                return (yield from SGLang(identifier).connect(row))
+            if owner == "vllm" or (yield from _is_there("/version")):
+                return (yield from VLLM(identifier).connect(row))
+    except Refused as refused:
+        if refused.status not in (404, 405, 501):
+            raise
+    who = {"library": "Ollama"}.get(owner, "this server")
+    raise Unsuited(f"{who} takes and gives no ids of tokens: {SUITED} does")
+
+
+def _is_there(path: str) -> Steps[bool]:
+    try:
+        yield Call(path)
+    except (Refused, Nonsense):
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""What vLLM and SGLang have in common: they tell texts of tokens, and no bytes.
+
+A token's text stands between two separators in the text of many tokens. Of half a character, that is a �: which bytes
+these are is found out once, from characters that the tokenizer takes apart.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tokex_gguf.engine.remote.dialects import checks
+from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Nonsense, Steps, Unsuited
+from tokex_gguf.values.tokens import Piece
+
+FLOOR = -9999.0
+"""Log-probability of what these servers do not tell from 0."""
+ONE_CALL = 512
+"""Tokens whose texts are asked for at once."""
+SEPARATOR = "\n|§|\n"
+"""No token has all of it."""
+_CODES = (
+    *(*range(0x80, 0xD800, 64), *range(0xE000, 0x10000, 64), *range(0x10000, 0x110000, 4096)),
+    *(*range(0x1F000, 0x1FB00, 64), *range(0xA000, 0xA040), *range(0x2010, 0x2028), *range(0x1F600, 0x1F650)),
+)
+TAKEN_APART = [char for char in map(chr, _CODES) if not char.isspace()]
+TAKEN_APART += [f" {char}" for char in TAKEN_APART if char > "\U0001f000"]
+"""Characters with all first bytes and all last ones, and what is common."""
+AT_ONCE = 128
+"""So many of them go into one text: where one is put together with the separator, the others of that text are lost."""
+TIDIED = [" .", " ?", " !", " ,", " 'm", " 's", " 've", " 're", " n't"]
+"""Pieces that lose their space where a tokenizer tidies up texts."""
+UNKNOWN = "\ufffd"
+REMEMBERED = 500_000
+
+
+class ByText:
+    """The texts and pieces of one such server. What it is asked and how, its dialect says."""
+
+    def __init__(self, model: str) -> None:
+        """`model`: as the server calls it."""
+        self._model = model
+        self._vocab_size = 0
+        self._space_prefix = False
+        self._separator: list[int] = []
+        self._pieces: dict[int, Piece] = {}
+        self._met: set[str] = set()
+        """Characters of texts whose halves are known, as far as can be."""
+
+    # --- what a dialect says
+
+    def _ids(self, text: str, *, first: bool) -> Steps[list[int]]:
+        """The ids of a text. `first`: whether a BOS is put before it, where there is one."""
+        raise NotImplementedError
+
+    def _text(self, tokens: Sequence[int]) -> Steps[str]:
+        """The text of tokens, with the names of special ones."""
+        raise NotImplementedError
+
+    def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
+        """Whether generation ends with a token, and whether it is left out of a text."""
+        raise NotImplementedError
+
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[Answer]]:
+        """What follows each of some paths; the same token is asked about after all."""
+        raise NotImplementedError
+
+    # --- what follows from that
+
+    def _begin(self) -> Steps[tuple[int | None, list[int]]]:
+        """Learns how the tokenizer works; gives its BOS, and the ids that tell it from others."""
+        letter = yield from self._ids("a", first=False)
+        begun = yield from self._ids("a", first=True)
+        if not letter:
+            raise Nonsense("a letter without a token")
+        bos = begun[0] if len(begun) > 1 and begun[1:] == letter else None
+        behind = yield from self._ids("a" + SEPARATOR, first=False)
+        if behind[: len(letter)] != letter or len(behind) < len(letter) + 2:
+            raise Nonsense("a text whose tokens do not begin as those of its beginning")
+        self._separator = behind[len(letter) :]
+        # Where a space is put before a text, that of `a` is another token than the one behind a line break.
+        inner = yield from self._ids(f"a{SEPARATOR}a", first=False)
+        self._space_prefix = inner[len(behind) :] != letter
+        yield from self._learn_halves(TAKEN_APART)
+        yield from self._learn_tidied(letter)
+        return bos, (yield from self._ids(FINGERPRINTED, first=True))
+
+    def tokenize(self, text: str, *, special: bool, continues: bool) -> Steps[list[int]]:
+        """The ids of a text. Names of special tokens always become these: the server knows no other way."""
+        del special
+        new = [char for char in dict.fromkeys(text) if char >= "\x80" and char not in self._met and not char.isspace()]
+        self._met.update(new[:AT_ONCE])
+        yield from self._learn_halves([word for char in new[:AT_ONCE] for word in (char, f" {char}")])
+        if not (continues and self._space_prefix):
+            return (yield from self._ids(text, first=not continues))
+        before = yield from self._ids("\n", first=False)
+        whole = yield from self._ids("\n" + text, first=False)
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+        return (yield from self._ids(text, first=False))
+
+    def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
+        """What tokens are."""
+        wanted = list(dict.fromkeys(checks.token(one, self._vocab_size) for one in tokens))
+        texts = yield from self._texts([one for one in wanted if one not in self._pieces])
+        for one, text in texts.items():
+            control = ends = False
+            if may_be_special(text):
+                ends, control = yield from self._forced(one)
+            self._remember(one, Piece(text.encode(), control or ends, ends))
+        return {one: self._pieces.get(one, Piece(b"")) for one in wanted}
+
+    def after(
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+    ) -> Steps[list[Answer]]:
+        """What follows each of some paths. Those for which the same is asked go in one call."""
+        del aside  # what is cached is cached for all
+        results: dict[int, Answer] = {}
+        for one in dict.fromkeys(asked):
+            places = [place for place, each in enumerate(asked) if each == one]
+            answers = yield from self._generate([paths[place] for place in places], one, top)
+            results |= dict(zip(places, answers, strict=True))
+        return [results[place] for place in range(len(paths))]
+
+    def _texts(self, tokens: Sequence[int]) -> Steps[dict[int, str]]:
+        """The text of each token."""
+        texts: dict[int, str] = {}
+        for start in range(0, len(tokens), ONE_CALL):
+            some = tokens[start : start + ONE_CALL]
+            path = [*self._separator, *(each for one in some for each in (one, *self._separator))]
+            parts = (yield from self._text(path)).split(SEPARATOR)
+            if len(parts) != len(some) + 2 or parts[0].strip() or parts[-1].strip():
+                raise Nonsense("a text of other tokens than were asked about")
+            if any(len(part) > checks.LONGEST_PIECE for part in parts):
+                raise Nonsense("a token whose bytes are none")
+            texts |= dict(zip(some, parts[1:-1], strict=True))
+        return texts
+
+    def _learn_halves(self, words: Sequence[str]) -> Steps[None]:
+        """Finds the bytes of tokens that are half a character, from words that are taken apart into such."""
+        halves: list[tuple[bytes, list[int]]] = []
+        for start in range(0, len(words), AT_ONCE):
+            some = words[start : start + AT_ONCE]
+            path = yield from self._ids(SEPARATOR.join(["a", *some, ""]), first=False)
+            groups = list(_between(path, self._separator))[1:]
+            if len(groups) == len(some):
+                halves += [(word.encode(), group) for word, group in zip(some, groups, strict=True) if len(group) > 1]
+        unknown = dict.fromkeys(token for _, group in halves for token in group if token not in self._pieces)
+        texts = yield from self._texts(list(unknown))
+        for data, group in halves:
+            known = [None if token in texts else self._pieces[token].data for token in group]
+            parts = _parts(data, known, [texts.get(token, "") for token in group])
+            for token, part in zip(group, parts, strict=False):
+                if UNKNOWN in texts.get(token, ""):
+                    self._remember(token, Piece(part))
+
+    def _learn_tidied(self, letter: list[int]) -> Steps[None]:
+        """Finds the pieces that lose their spaces, where that happens."""
+        spaced = yield from self._ids("a .", first=False)
+        if (yield from self._text(spaced)) == "a .":
+            return
+        for text in TIDIED:
+            path = yield from self._ids(f"a{text}", first=False)
+            if len(path) == len(letter) + 1 and path[:-1] == letter:
+                self._remember(path[-1], Piece(text.encode()))
+
+    def _remember(self, token: int, piece: Piece) -> None:
+        if len(self._pieces) >= REMEMBERED:
+            self._pieces.clear()
+        self._pieces[token] = piece
+
+    def _all_of(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+        (answer,) = yield from self._generate([path], None, self._vocab_size or checks.LARGEST_ID)
+        return answer, (yield from self.pieces(answer.ids))
+
+
+def may_be_special(text: str) -> bool:
+    """Whether a token is named as special ones are: <s>, <|im_end|>, [INST]."""
+    return re.fullmatch(r"<[^\s<>]+>|\[[^\s\[\]]+\]", text) is not None
+
+
+def _parts(data: bytes, known: Sequence[bytes | None], texts: Sequence[str]) -> list[bytes]:
+    """What of a word each of its tokens is; nothing where that cannot be told.
+
+    Each of the bytes that go on with a character is a � by itself, and a beginning of some bytes is one. So all but
+    the first token tell how long they are.
+    """
+    lengths = [
+        len(text.replace(UNKNOWN, "?").encode()) if part is None else len(part)
+        for part, text in zip(known, texts, strict=True)
+    ]
+    lengths[0] = len(data) - sum(lengths[1:])
+    parts, place = [], 0
+    for length, part, text in zip(lengths, known, texts, strict=True):
+        mine = data[place : place + length]
+        if length < 1 or (mine != part if part is not None else mine.decode("utf-8", "replace") != text):
+            return []
+        parts.append(mine)
+        place += length
+    return parts
+
+
+def _between(path: Sequence[int], separator: Sequence[int]) -> Iterable[list[int]]:
+    """The parts of a path that stand before, between separators; not what is behind the last."""
+    part: list[int] = []
+    place = 0
+    while place < len(path):
+        if list(path[place : place + len(separator)]) == list(separator):
+            yield part
+            part = []
+            place += len(separator)
+        else:
+            part.append(path[place])
+            place += 1
+
+
+def listed(model: str) -> Steps[Mapping[str, Any]]:
+    """What a server says of one of its models, or of its first."""
+    rows = dig((yield Call("/v1/models")), "data")
+    named = [row for row in rows if not model or found(row, "id") == model] if isinstance(rows, list) else []
+    if not named or not isinstance(named[0], dict):
+        raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
+    return named[0]

@@ -1,0 +1,242 @@
+"""vLLM: all positions of a prompt in one call, with exact ranks; 20 candidates, unless it was started with more.
+
+- It takes settings of the model's own file where none are sent, so all are.
+- What is asked of a prompt's positions is never read from its cache; what follows a path is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokex_gguf.engine.remote.dialects import checks
+from tokex_gguf.engine.remote.dialects.by_text import FLOOR, ByText, listed
+from tokex_gguf.engine.remote.dialects.checks import dig, found
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Served, Steps, Unsuited
+from tokex_gguf.values.tokens import Piece
+
+SAYS_SIZE = (0, 11)
+"""From this version on, a bias of a token that is not there is surely refused, and not added to something else."""
+PROBED = 1000
+"""Candidates that are asked for when connecting, to be told how many there can be."""
+RANKED = 4096
+"""Tokens of a path that are read once more for a rank."""
+ROOM = 48 << 20
+"""Bytes of an answer about a prompt's positions."""
+ROW = 160
+"""Bytes of a candidate in it, at the most, but for rare ones."""
+PLAIN = {
+    "temperature": 0,
+    "top_p": 1,
+    "min_p": 0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "max_tokens": 1,
+    "stream": False,
+    "return_tokens_as_token_ids": True,
+}
+"""What all calls have in common: nothing is left to the model's own settings."""
+
+
+class VLLM(ByText):
+    """One model of one vLLM."""
+
+    def __init__(self, model: str) -> None:
+        """Knows nothing of the server before `connect`."""
+        super().__init__(model)
+        self._served: Served | None = None
+        self._candidates = 1
+        self._fingerprint: object = None
+
+    @property
+    def served(self) -> Served:
+        """What the server is."""
+        assert self._served is not None
+        return self._served
+
+    def connect(self, row: Mapping[str, Any]) -> Steps["VLLM"]:
+        """Finds out what the server has. `row`: what it says of the model in its list."""
+        context = checks.count(row.get("max_model_len"))
+        if not context:
+            raise Nonsense("a context that is none")
+        version = checks.name(found((yield Call("/version")), "version"))
+        letter = yield from self._ids("a", first=False)
+        self._vocab_size = (yield from self._size(letter)) if _at_least(version, SAYS_SIZE) else 0
+        bos, ids = yield from self._begin()
+        self._candidates = yield from self._most(letter)
+        # A token that is forced: the others' probabilities are only raw ones if they are left as they are.
+        answer = yield Call("/v1/completions", self._body([letter], 2, allowed_token_ids=letter[:1]))
+        rows = dig(answer, "choices", 0, "logprobs", "top_logprobs", 0)
+        values = list(rows.values()) if isinstance(rows, dict) else []
+        if len(values) < 2 or sorted(checks.logprob(value, FLOOR) for value in values)[-2] == FLOOR:
+            raise Unsuited("this vLLM tells what its samplers leave: start it with --logprobs-mode raw_logprobs")
+        self._fingerprint = found(answer, "system_fingerprint")
+        name, root = checks.name(row.get("id")), checks.name(row.get("root"))
+        self._served = Served(
+            software=f"vLLM {version}".rstrip(),
+            model=name.rstrip("/").rpartition("/")[2] or name,
+            identity=checks.digest("vLLM", name, root, self._vocab_size, ids),
+            context=context - 1,
+            vocab_size=self._vocab_size,
+            candidates=self._candidates,
+            at_once=True,
+            exact_ranks=True,
+            searchable=0 < self._vocab_size <= self._candidates,
+            apart=True,
+            bos=bos,
+            space_prefix=self._space_prefix,
+        )
+        return self
+
+    def identity(self) -> Steps[str]:
+        """`Served.identity` as it is now."""
+        row = yield from listed(self._model)
+        ids = yield from self._ids(checks.FINGERPRINTED, first=True)
+        name, root = checks.name(row.get("id")), checks.name(row.get("root"))
+        return checks.digest("vLLM", name, root, self._vocab_size, ids)
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> Steps[list[int]]:
+        """The ids of a chat by the model's own template."""
+        body = {"model": self._model, "messages": [dict(one) for one in messages], "add_generation_prompt": True}
+        answer = yield Call("/tokenize", body, 16 << 20)
+        return checks.tokens(dig(answer, "tokens"), self._vocab_size, 1 << 22)
+
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+        """What follows each position: one call, which says something of all positions before, too."""
+        top = max(min(top, self._candidates, ROOM // (ROW * len(path))), 1)
+        most = ROW * (top + 2) * (len(path) + 1) + (1 << 20)
+        answer = yield Call("/v1/completions", self._body([path], top, prompt_logprobs=top), most)
+        places = self._told(answer, 1)[0].get("prompt_logprobs")
+        if not isinstance(places, list) or len(places) != len(path):
+            raise Nonsense("not as many positions as the prompt has")
+        answers = []
+        for place in range(start + 1, len(path)):
+            rows = places[place]
+            if not isinstance(rows, dict) or str(path[place]) not in rows:
+                raise Nonsense("a position without the token that is there")
+            pairs = [(_id(key), dig(row, "logprob")) for key, row in rows.items()]
+            told = checks.logprob(dig(rows[str(path[place])], "logprob"), FLOOR)
+            one = self._distribution(pairs, top, path[place], told)
+            answers.append(_ranked(one, found(rows[str(path[place])], "rank")))
+        return [*answers, self._next(answer, 0, None, top)]
+
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+        """All of the distribution after a path, and the pieces of all tokens."""
+        return (yield from self._all_of(path))
+
+    # --- calls
+
+    def _ids(self, text: str, *, first: bool) -> Steps[list[int]]:
+        body = {"model": self._model, "prompt": text, "add_special_tokens": first}
+        most = len(text.encode()) + 8
+        answer = yield Call("/tokenize", body, 64 * most + (1 << 16))
+        return checks.tokens(dig(answer, "tokens"), self._vocab_size, most)
+
+    def _text(self, tokens: Sequence[int]) -> Steps[str]:
+        answer = yield Call("/detokenize", {"model": self._model, "tokens": list(tokens)})
+        text = dig(answer, "prompt")
+        if not isinstance(text, str):
+            raise Nonsense("a text that is none")
+        return text
+
+    def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
+        answer = yield Call("/v1/completions", self._body([self._separator], 1, allowed_token_ids=[token]))
+        choice = self._told(answer, 1)[0]
+        return choice.get("finish_reason") == "stop", choice.get("text") == ""
+
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[Answer]]:
+        top = min(top, self._candidates)
+        more = {} if asked is None else {"allowed_token_ids": [asked]}
+        answer = yield Call(
+            "/v1/completions", self._body(paths, top, **more), len(paths) * (ROW * (top + 2) + (1 << 16))
+        )
+        answers = [self._next(answer, place, asked, top) for place in range(len(paths))]
+        for place, (path, one) in enumerate(zip(paths, answers, strict=True)):
+            if asked is not None and one.rank is None and len(path) <= RANKED:
+                answers[place] = _ranked(one, (yield from self._rank(path, asked)))
+        return answers
+
+    def _rank(self, path: Sequence[int], token: int) -> Steps[object]:
+        """The rank of a token after a path, as of the last position of a prompt."""
+        answer = yield Call(
+            "/v1/completions", self._body([[*path, token]], 1, prompt_logprobs=0), ROW * len(path) + (1 << 20)
+        )
+        return found(self._told(answer, 1)[0], "prompt_logprobs", -1, str(token), "rank")
+
+    def _body(self, paths: Sequence[Sequence[int]], top: int, **more: object) -> dict[str, object]:
+        return {"model": self._model, "prompt": [list(path) for path in paths], "logprobs": top, **PLAIN, **more}
+
+    def _told(self, answer: object, count: int) -> list[dict[str, Any]]:
+        """The answer's choices, in the order of what was asked."""
+        if self._fingerprint is not None and found(answer, "system_fingerprint") != self._fingerprint:
+            raise Changed("another model than before")
+        choices = dig(answer, "choices")
+        if not isinstance(choices, list) or len(choices) != count:
+            raise Nonsense("not as many answers as questions")
+        rows = {found(choice, "index"): choice for choice in choices}
+        if set(rows) != set(range(count)):
+            raise Nonsense("answers without their numbers")
+        return [rows[place] for place in range(count)]
+
+    def _next(self, answer: object, place: int, asked: int | None, top: int) -> Answer:
+        choice = self._told(answer, len(dig(answer, "choices")))[place]
+        rows = dig(choice, "logprobs", "top_logprobs", 0)
+        if not isinstance(rows, dict) or len(rows) > top + 1:
+            raise Nonsense("more tokens than were asked for")
+        pairs = [(_id(key), value) for key, value in rows.items()]
+        told = None
+        if asked is not None:
+            if dig(choice, "logprobs", "tokens", 0) != f"token_id:{asked}":
+                raise Nonsense("another token than it was told to generate")
+            told = checks.logprob(dig(choice, "logprobs", "token_logprobs", 0), FLOOR)
+        return self._distribution(pairs, top, asked, told)
+
+    def _distribution(self, pairs: list[tuple[int, object]], top: int, asked: int | None, told: float | None) -> Answer:
+        """The token that is there stands among the likeliest, or is one more than these."""
+        if len(pairs) == top + 1:
+            last = asked if asked is not None else min(pairs, key=lambda pair: checks.logprob(pair[1], FLOOR))[0]
+            pairs = [pair for pair in pairs if pair[0] != last]
+        return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, told)
+
+    def _size(self, letter: list[int]) -> Steps[int]:
+        """How many tokens there are: the server says so where it is asked about one that is not there."""
+        try:
+            yield Call("/v1/completions", self._body([letter], 1, logit_bias={str(checks.LARGEST_ID): 1}))
+        except Refused as refused:
+            told = re.search(r"vocab(?:ulary)?[ _]size:? *(\d{1,9})", str(refused), re.IGNORECASE)
+            return int(told[1]) if told else 0
+        return 0
+
+    def _most(self, letter: list[int]) -> Steps[int]:
+        """How many candidates there can be."""
+        try:
+            yield Call("/v1/completions", self._body([letter], PROBED))
+        except Refused as refused:
+            told = re.search(r"max(?:imum)? allowed: *(\d{1,9})", str(refused), re.IGNORECASE)
+            if told and int(told[1]) > 0:
+                return int(told[1])
+            if refused.status == 400:
+                raise Unsuited("this vLLM gives no log-probabilities: start it with --max-logprobs 100") from None
+            raise
+        return PROBED
+
+
+def _id(key: object) -> int:
+    told = re.fullmatch(r"(?:token_id:)?([0-9]{1,10})", key) if isinstance(key, str) else None
+    if told is None:
+        raise Nonsense("a token without its id")
+    return int(told[1])
+
+
+def _at_least(version: str, wanted: tuple[int, int]) -> bool:
+    told = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return told is not None and (int(told[1]), int(told[2])) >= wanted
+
+
+def _ranked(answer: Answer, rank: object) -> Answer:
+    """With the rank of a token that is not among the likeliest."""
+    if answer.rank is not None:
+        return answer
+    if type(rank) is not int or not 1 <= rank <= checks.LARGEST_ID:
+        raise Nonsense("a rank that is none")
+    return Answer(answer.ids, answer.logprobs, answer.asked, max(rank, len(answer.ids) + 1))
