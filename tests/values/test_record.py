@@ -5,10 +5,12 @@ import pickle
 import re
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+import tokex_gguf
 from tokex_gguf.values.record import record
 
 
@@ -242,3 +244,10 @@ def test_what_is_not_heeded_is_refused(option: str) -> None:
             """A field that a record cannot have."""
 
             value: int = refused(default=0, **{option: False})
+
+
+def test_no_frozen_dataclass_is_left() -> None:
+    """Each takes a part of the start that a record does not."""
+    root = Path(tokex_gguf.__file__).parent
+    sources = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.py") if path.name != "record.py"}
+    assert [path for path, source in sources.items() if re.search(r"^ *@dataclass\(.*frozen=True", source, re.M)] == []
