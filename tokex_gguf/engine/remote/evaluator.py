@@ -3,7 +3,6 @@
 import heapq
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -12,6 +11,7 @@ from tokex_gguf.engine.remote.dialects.dialect import Answer, Dialect, Steps
 from tokex_gguf.engine.remote.memory import Known, Memory, Recent
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Door(Protocol):
         """Carries a question's calls out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunk:
     """Distributions at consecutive positions from `start`, and what they cost."""
 
