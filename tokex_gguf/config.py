@@ -23,6 +23,8 @@ APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
 
 
+HERE = Path("config.toml")
+"""The configuration of the current folder. Whoever made the folder wrote it: it gets no secret sent anywhere."""
 LONGEST_NAME = 30
 """Characters of the name of a sampler chain, at the most."""
 LARGEST = 2**18
@@ -147,7 +149,7 @@ def find() -> Found:
 
     A `config.toml` in the current folder that is another program's is passed over, and a notice says so.
     """
-    here, own = Path("config.toml"), Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+    here, own = HERE, Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
     notices: tuple[str, ...] = ()
     if here.is_file():
         if (reason := _foreign(here)) is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stand_in_server import PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
+from tests.stand_in_server import KINDS, OTHERS, PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient, remote
 from tokex_gguf.engine.protocol import (
@@ -326,6 +326,136 @@ def test_a_path_that_is_too_long_is_told_with_what_fits(talk: Talk, server: Stan
     reply = talk.ask(Evaluate(1, [5] * 5000, 4999, 30))
     assert isinstance(reply, Failed) and reply.request == 1 and reply.context == server.context - 1
     assert isinstance(talk.ask(Evaluate(2, [5, 6], 1, 30)), Evaluated)
+
+
+# --- all kinds of servers
+
+
+@pytest.fixture(params=KINDS)
+def any_talk(request: pytest.FixtureRequest) -> Iterator[tuple[Talk, StandIn, Loaded]]:
+    with serving(request.param) as server:
+        talk = Talk(server.address)
+        loaded = talk.next()
+        assert isinstance(loaded, Loaded), loaded
+        server.calls.clear()
+        yield talk, server, loaded
+        talk.client.close()
+
+
+def test_every_kind_gives_a_prompt_a_key_and_what_may_come(any_talk: tuple[Talk, StandIn, Loaded]) -> None:
+    talk, server, loaded = any_talk
+    path = [WHOLE[place % len(WHOLE)] for place in range(60)]
+    at_once = Capability.PROMPT_AT_ONCE in loaded.capabilities
+    assert at_once == (server.kind != "llama-server")
+    chunks = talk.all(Evaluate(1, path, 0, 30, last_top=100), 59)
+    places = [chunk.start + index for chunk in chunks for index in range(len(chunk.distributions))]
+    assert places == (list(range(60)) if at_once else [59])
+    taken = [one for chunk in chunks for one in chunk.taken]
+    for place, one in enumerate(taken):
+        assert one.logprob == pytest.approx(told(path[: place + 1], path[place + 1]), abs=2e-4)
+        if Capability.EXACT_RANKS in loaded.capabilities:
+            rank = 1 + [token for _, token in ranked(path[: place + 1])].index(path[place + 1])
+            assert (one.rank, one.at_least) == (rank, False)
+    if at_once:
+        asked = [called for called, _ in server.calls if called in ("/v1/completions", "/generate")]
+        assert len(asked) == 1, "one call for all of a prompt"
+        server.calls.clear()
+        talk.all(Evaluate(2, path, 0, 30), 59)
+        assert not server.calls
+    longer = [*path, chunks[-1].distributions[-1].most_likely]
+    (reply,) = talk.all(Evaluate(3, longer, 60, 30), 60)
+    assert reply.distributions[0].most_likely == ranked(longer)[0][1]
+    tokens = list(reply.distributions[0].ids[:4])
+    talk.client.send(Lookahead(4, longer, tokens, 30))
+    found: dict[int, int] = {}
+    while len(found) < 4:
+        ahead = talk.next()
+        assert isinstance(ahead, LookaheadDone)
+        found |= {token: one.most_likely for token, one in zip(ahead.tokens, ahead.distributions, strict=True)}
+    assert found == {token: ranked([*longer, token])[0][1] for token in tokens}
+
+
+def test_every_kind_tokenises_chats_and_plays_on(any_talk: tuple[Talk, StandIn, Loaded]) -> None:
+    talk, _, _ = any_talk
+    reply = talk.ask(Tokenize(1, "Once upon a time", True))
+    assert isinstance(reply, Tokenized) and reply.notice == ""
+    assert reply.path[-4:] == tokenize("Once upon a time", special=True)
+    assert talk.ask(Check(2, reply.path, True)) == Checked(2, None)
+    chat = talk.ask(Chat(3, '{"messages": [{"role": "user", "content": "Once"}]}'))
+    assert isinstance(chat, Tokenized) and chat.path[-2:] == [2, 4]
+    talk.client.send(Continue(4, reply.path, 30, most=3))
+    tokens, end = list[int](), -1
+    while end < 0:
+        played = talk.next()
+        assert isinstance(played, Continued)
+        tokens, end = [*tokens, *played.tokens], played.end
+    path = reply.path[:-1]
+    for token in (*tokens, end):
+        assert token == (reply.path[-1] if len(path) < len(reply.path) else ranked(path)[0][1])
+        path.append(token)
+
+
+def test_every_kind_says_no_to_a_search_or_answers_it(any_talk: tuple[Talk, StandIn, Loaded]) -> None:
+    talk, _, loaded = any_talk
+    reply = talk.ask(Search(1, [5, 6], "the", 5))
+    if Capability.VOCABULARY_SEARCH in loaded.capabilities:
+        assert isinstance(reply, Found) and reply.total
+    else:
+        assert isinstance(reply, Failed) and reply.request == 1
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_servers_are_refused_in_one_sentence(kind: str) -> None:
+    with serving(kind) as server:
+        talk = Talk(server.address)
+        reply = talk.next()
+        talk.client.close()
+    assert isinstance(reply, Failed) and reply.request is None and "llama-server, vLLM or SGLang" in reply.reason
+
+
+GUIDE = ROOT / "docs" / "guide" / "servers.md"
+
+
+def can(kind: str) -> list[str]:
+    """What a server with its defaults can, as cells of the guide's table."""
+    with serving(kind) as server:
+        talk = Talk(server.address)
+        loaded = talk.next()
+        talk.client.close()
+    assert isinstance(loaded, Loaded)
+    has = loaded.capabilities.__contains__
+    always = has(Capability.BATCHES)  # asked of each kind by the tests above
+    return [
+        f"{loaded.candidates}",
+        "all in one call" if has(Capability.PROMPT_AT_ONCE) else "one by one, in the background",
+        "exact" if has(Capability.EXACT_RANKS) else "at least",
+        "exact" if has(Capability.EXACT_ENTROPY) else "an interval",
+        "yes" if always else "no",
+        "yes" if has(Capability.VOCABULARY_SEARCH) else "no",
+        "yes" if has(Capability.SAMPLERS) and has(Capability.CONSTRAINTS) else "no",
+    ]
+
+
+def test_the_guides_table_says_what_each_kind_can(request: pytest.FixtureRequest) -> None:
+    names = (
+        *("candidates of a place, by default", "numbers of a prompt", "ranks behind the candidates", "entropy"),
+        *(
+            "lookahead, autoplay, typing, scores, tree, chats",
+            "search of the vocabulary",
+            "samplers, constraints, draws",
+        ),
+    )
+    columns = [can(kind) for kind in KINDS]
+    lines = [f"| | {' | '.join(KINDS)} |", f"|---{'|---' * len(KINDS)}|"]
+    lines += [f"| {' | '.join(row)} |" for row in zip(names, *columns, strict=True)]
+    table = "\n".join(["<!-- servers -->", *lines, "<!-- /servers -->"])
+    page = GUIDE.read_text(encoding="utf-8")
+    before, rest = page.split("<!-- servers -->")
+    renewed = before + table + rest.split("<!-- /servers -->")[1]
+    if request.config.getoption("--renew-screens"):
+        GUIDE.write_text(renewed, encoding="utf-8")
+    else:
+        assert page == renewed
 
 
 # --- faults

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import queue
 import re
 import shutil
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 
 from tokex_gguf import __version__, config
 from tokex_gguf.engine import process
+from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.client import remote
+from tokex_gguf.engine.protocol import ConnectServer, EngineDied, Failed, Loaded
 from tokex_gguf.models import discovery, hub_cache, resolve
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.models.gguf import metadata
@@ -20,12 +24,14 @@ from tokex_gguf.models.memory import BYTES
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
-from tokex_gguf.values.formatting import size_of
+from tokex_gguf.values.formatting import size_of, system_reason
 from tokex_gguf.values.tokens import visible
 
 PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
 WIDTH = 80
 """Columns of the report."""
+PATIENCE = 30.0
+"""Seconds that a server has to say what it is."""
 SETTINGS = (
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -76,6 +82,7 @@ def examine(model: str | None) -> Report:
     _engine(report)
     _memory(report)
     _model(report, model)
+    _server(report)
     _terminal(report)
     _folders(report)
     return report
@@ -152,6 +159,49 @@ def _model(report: Report, name: str | None) -> None:
     report.tell("", f"{about.architecture} {about.quantization}, {size}; 4,096 tokens take {cells}")
     if notice:
         report.wrong(notice)
+
+
+def _server(report: Report) -> None:
+    """Whether the server that is configured answers. Its key is not told."""
+    try:
+        settings, path, _ = config.find()
+    except config.ConfigError:
+        return  # told already
+    own, has_key = settings.server, bool(os.environ.get(process.SERVER_KEY))
+    if own.url and has_key and path == config.HERE:
+        why = f"a file of the current folder chooses it, and {process.SERVER_KEY} is set: it would be sent there"
+        report.tell("server", f"{own.url}: not asked, as {why}")
+    elif own.url:
+        key = f"; {process.SERVER_KEY} is set" if has_key else ""
+        answer = _asked(ConnectServer(own.url, own.model, own.candidates, insecure=own.insecure))
+        if isinstance(answer, Loaded):
+            told = f"{answer.name}, {answer.context:,} tokens, {answer.candidates or 'all'} candidates"
+            report.tell("server", f"{own.url}: {answer.server}, {told}{key}")
+        else:
+            report.tell("server", f"{own.url}{key}")
+            report.wrong(answer)
+
+
+def _asked(connect: ConnectServer) -> Loaded | str:
+    """What a server says of itself, or why it says nothing."""
+    replies: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+    try:
+        engine = remote(replies.put)
+    except OSError as error:
+        return system_reason(error)
+    try:
+        engine.send(connect)
+        match replies.get(timeout=PATIENCE):
+            case Loaded() as loaded:
+                return loaded
+            case Failed(reason=reason) | EngineDied(reason):
+                return reason
+            case _:
+                return "the server's answer makes no sense"
+    except queue.Empty:
+        return f"the server has not answered for {PATIENCE:.0f} seconds"
+    finally:
+        engine.close()
 
 
 def _terminal(report: Report) -> None:

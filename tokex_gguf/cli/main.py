@@ -161,7 +161,7 @@ def _blame(error: BaseException | None, where: str) -> None:
 
 def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
     settings, path, found = _configuration(options)
-    if path == Path("config.toml") and not options.config and os.environ.get(SERVER_KEY):
+    if path == config.HERE and not options.config and os.environ.get(SERVER_KEY):
         settings = _without_its_server(settings, options)
     homeless = home.ensure()
     notices = [*found]
