@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.stand_in_server import FAULTS, HARMLESS, OTHERS, PATIENT, StandIn, serving
+from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, StandIn, serving
 from tokex_gguf.engine.remote import http
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
 from tokex_gguf.values.server_url import Address, BadAddress, parse
@@ -52,9 +52,12 @@ def once(path: str = "/props", body: Any = None, most: int = 1 << 20) -> Steps[A
     return (yield Call(path, body, most))
 
 
-def played(door: Door) -> list[Answer]:
-    """All kinds of questions, from connecting on."""
-    dialect = door.run(probe(""))
+def connected(door: Door) -> Dialect:
+    return door.run(probe(""))
+
+
+def played(door: Door, dialect: Dialect) -> list[Answer]:
+    """All kinds of questions."""
     path = door.run(dialect.tokenize(TEXT, special=True, continues=False))
     door.run(dialect.tokenize(TEXT, special=False, continues=True))
     door.run(dialect.pieces([*path, 3, 4]))
@@ -62,7 +65,8 @@ def played(door: Door) -> list[Answer]:
     answers += door.run(dialect.after([path, [*path[:-1], 7]], [9, 300], 10))
     answers += door.run(dialect.along(path, 1, 10))
     answers += door.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, aside=True))
-    answers.append(door.run(dialect.vocabulary(path))[0])
+    if dialect.served.searchable:
+        answers.append(door.run(dialect.vocabulary(path))[0])
     door.run(dialect.chat([{"role": "user", "content": "Hi"}]))
     if door.run(dialect.identity()) != dialect.served.identity:
         raise Changed("another model than before")
@@ -74,17 +78,17 @@ def played(door: Door) -> list[Answer]:
 
 def test_one_connection_serves_all_questions(server: StandIn) -> None:
     opened = door(server)
-    played(opened)
+    played(opened, connected(opened))
     assert opened.connections == server.connections == 1
 
 
 @pytest.mark.parametrize("fault", ["closes", "idle"])
 def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices(server: StandIn, fault: str) -> None:
     opened = door(server)
-    expected = played(opened)
+    expected = played(opened, connected(opened))
     server.fault = fault
     opened = door(server)
-    assert played(opened) == expected
+    assert played(opened, connected(opened)) == expected
     time.sleep(0.1)
     assert opened.run(once())
     assert 2 <= opened.connections <= server.connections
@@ -100,7 +104,8 @@ def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server
 
 def test_a_key_goes_along_and_is_asked_for_by_name() -> None:
     with serving(key=SECRET) as server:
-        played(door(server, f" {SECRET}\n"))
+        opened = door(server, f" {SECRET}\n")
+        played(opened, connected(opened))
         assert server.keys == {f"Bearer {SECRET}"}
         with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ asks for a key: set TOKEX_SERVER_KEY$"):
             door(server).run(once())
@@ -118,33 +123,49 @@ def test_a_path_before_all_others(server: StandIn) -> None:
 # --- what goes wrong
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(server: StandIn, fault: str) -> None:
-    opened = door(server, SECRET)
-    expected = played(opened)
-    calls = len(server.calls)
-    assert calls > 15
-    times = (0, 1, 3, 6, 8, 11, calls - 2) if fault not in PATIENT else (0, calls - 2)
-    troubles = 0
-    for after in times:
-        server.calls.clear()
-        server.after, server.fault = after, fault
-        began = time.perf_counter()
-        # A server that is silent, but well, is waited for.
-        timer = threading.Timer(0.5, opened.interrupt if fault == "silent" else int)
-        timer.start()
-        try:
-            assert len(played(opened)) == len(expected)
-        except (*TROUBLES, Interrupted) as trouble:
-            troubles += 1
-            line = str(trouble)
-            assert (line != "") == (fault != "silent") and line.isprintable() and len(line) < 300, line
+CASES = [
+    *(("llama-server", fault) for fault in FAULTS),
+    *((kind, fault) for kind in KINDS[1:] for fault in (*NUMBERS, "cut", "html", "closes", "null answer", "500")),
+]
+
+
+@pytest.mark.parametrize(("kind", "fault"), CASES)
+def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(kind: str, fault: str) -> None:
+    with serving(kind) as server:
+        opened = door(server, SECRET)
+        dialect = connected(opened)
+        connecting = len(server.calls)
+        expected = played(opened, dialect)
+        playing = len(server.calls) - connecting
+        assert connecting > 5 and playing > 7
+
+        def fails(after: int, *, anew: bool) -> bool:
+            """Whether there was trouble where the server fails after some calls."""
+            server.calls.clear()
+            server.after, server.fault = after, fault
+            began = time.perf_counter()
+            # A server that is silent, but well, is waited for.
+            timer = threading.Timer(0.5, opened.interrupt if fault == "silent" else int)
+            timer.start()
+            line = ""
+            try:
+                answers = played(opened, connected(opened) if anew else dialect)
+                if fault in HARMLESS:
+                    assert [one.ids for one in answers] == [one.ids for one in expected]
+            except (*TROUBLES, Interrupted) as trouble:
+                line = str(trouble) or "interrupted"
+            timer.cancel()
+            assert line.isprintable() and len(line) < 300, line
             assert SECRET not in line and "\x1b" not in line
-        timer.cancel()
-        assert time.perf_counter() - began < 5
-        server.fault = ""
-        assert opened.run(once()) == door(server).run(once())
-    assert (troubles == 0) == (fault in HARMLESS), troubles
+            assert time.perf_counter() - began < 5
+            server.fault = ""
+            assert opened.run(once("/v1/models")) == door(server).run(once("/v1/models"))
+            return line != ""
+
+        few = fault in PATIENT
+        troubles = [fails(after, anew=True) for after in ((0,) if few else (0, connecting // 2, connecting - 1))]
+        troubles += [fails(after, anew=False) for after in ((3,) if few else range(0, playing, 4))]
+        assert any(troubles) == (fault not in HARMLESS), troubles
 
 
 def test_a_stopped_server_is_told_in_time() -> None:

@@ -180,6 +180,7 @@ class Door:
                         raise NoAnswer(f"{self.name} answers with more than was asked for: over {most:,} bytes")
                 if response.length:
                     raise NoAnswer(f"{self.name} stops in the middle of an answer")
+                self._check()  # an end that was brought about here looks like that of the headers
                 if response.will_close:
                     self.close()
                 return response.status, response.reason, bytes(data)

@@ -65,10 +65,12 @@ class VLLM(ByText):
         bos, ids = yield from self._begin()
         self._candidates = yield from self._most(letter)
         # A token that is forced: the others' probabilities are only raw ones if they are left as they are.
-        answer = yield Call("/v1/completions", self._body([letter], 2, allowed_token_ids=letter[:1]))
+        answer = yield Call(
+            "/v1/completions", self._body([letter], min(self._candidates, 5), allowed_token_ids=letter[:1])
+        )
         rows = dig(answer, "choices", 0, "logprobs", "top_logprobs", 0)
         values = list(rows.values()) if isinstance(rows, dict) else []
-        if len(values) < 2 or sorted(checks.logprob(value, FLOOR) for value in values)[-2] == FLOOR:
+        if sum(checks.logprob(value, FLOOR) > FLOOR for value in values) < 2:
             raise Unsuited("this vLLM tells what its samplers leave: start it with --logprobs-mode raw_logprobs")
         self._fingerprint = found(answer, "system_fingerprint")
         name, root = checks.name(row.get("id")), checks.name(row.get("root"))
@@ -118,7 +120,7 @@ class VLLM(ByText):
             told = checks.logprob(dig(rows[str(path[place])], "logprob"), FLOOR)
             one = self._distribution(pairs, top, path[place], told)
             answers.append(_ranked(one, found(rows[str(path[place])], "rank")))
-        return [*answers, self._next(answer, 0, None, top)]
+        return [*answers, self._next(self._told(answer, 1)[0], None, top)]
 
     def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
         """All of the distribution after a path, and the pieces of all tokens."""
@@ -150,7 +152,7 @@ class VLLM(ByText):
         answer = yield Call(
             "/v1/completions", self._body(paths, top, **more), len(paths) * (ROW * (top + 2) + (1 << 16))
         )
-        answers = [self._next(answer, place, asked, top) for place in range(len(paths))]
+        answers = [self._next(choice, asked, top) for choice in self._told(answer, len(paths))]
         for place, (path, one) in enumerate(zip(paths, answers, strict=True)):
             if asked is not None and one.rank is None and len(path) <= RANKED:
                 answers[place] = _ranked(one, (yield from self._rank(path, asked)))
@@ -178,8 +180,7 @@ class VLLM(ByText):
             raise Nonsense("answers without their numbers")
         return [rows[place] for place in range(count)]
 
-    def _next(self, answer: object, place: int, asked: int | None, top: int) -> Answer:
-        choice = self._told(answer, len(dig(answer, "choices")))[place]
+    def _next(self, choice: object, asked: int | None, top: int) -> Answer:
         rows = dig(choice, "logprobs", "top_logprobs", 0)
         if not isinstance(rows, dict) or len(rows) > top + 1:
             raise Nonsense("more tokens than were asked for")
