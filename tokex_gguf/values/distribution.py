@@ -3,9 +3,10 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+from tokex_gguf.values.record import record
 
 
 class Candidate(NamedTuple):
@@ -50,7 +51,7 @@ class Taken(NamedTuple):
         return Candidate(self.rank, token, self.logprob, self.at_least)
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False, eq=False)
 class Distribution:
     """Entropy and the k most likely tokens of a next-token distribution.
 

@@ -17,15 +17,15 @@ Call(path='/props', body=None)
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """A request to a server: a POST with a body as JSON, or a GET where there is none."""
 
@@ -56,7 +56,7 @@ class Nonsense(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Served:
     """What a server is, as found out when connecting."""
 
@@ -82,7 +82,7 @@ class Served:
     bos: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What a server says of the token after a path."""
 
