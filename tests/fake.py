@@ -390,9 +390,9 @@ def walking(text: str = "hello", **settings: object) -> Served:
     return play
 
 
-def continued(request: Continue, path: list[int]) -> Continued:
+def continued(request: Continue, path: list[int], given: int = VOCAB) -> Continued:
     """The answer for the last token of a path that a Continue has come to."""
-    return Continued(request.request, path[-1:], [distribution(path, request.top)], PIECES, 0.01, 4096)
+    return Continued(request.request, path[-1:], [distribution(path, request.top, given)], PIECES, 0.01, 4096)
 
 
 def started(text: str = "hello", **settings: object) -> Play:

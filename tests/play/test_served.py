@@ -260,7 +260,17 @@ def test_jumps_go_through_what_is_there() -> None:
     for node in sorted(there, key=lambda node: -(node.surprisal or 0)):
         play.take(Action.HIGHEST_SURPRISAL)
         assert play.session.game.prompt.cursor is node
+        assert play.session.notice == "the highest of what is known so far"
         assert "#" not in screen(play), "its place among all is not known"
+
+
+def test_the_next_notable_token_is_one_of_what_is_known() -> None:
+    play = walking("hello " * 20)
+    play.take(Action.PREVIOUS_ENTROPY)
+    assert play.session.notice == "the highest of what is known so far"
+    play.answer()
+    play.take(Action.PREVIOUS_ENTROPY)
+    assert play.session.notice == ""
 
 
 # --- any keys, any order
@@ -380,7 +390,7 @@ def test_a_server_without_a_vocabulary_to_search_says_so() -> None:
     play = Vocabularyless("hello").answer()
     assert "search" not in [label for _, _, label in hints(play.session)]
     play.press(Action.SEARCH)
-    assert play.session.notice == "this server cannot search its vocabulary: i types any token"
+    assert play.session.notice == "this server does not tell its vocabulary: i types any token"
     play.press(Action.BOTTOM, Action.DOWN)
     assert play.session.notice == "the table ends here: i types every other token"
 

@@ -637,8 +637,7 @@ _PLAYING: tuple[Command, ...] = (
         ("r",),
         "Program",
         "restart engine",
-        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work. "
-        "Over a server: connect to it again.",
+        "Start an engine again that has stopped or is silent, or reconnect; pressed twice, also one that is at work.",
         now=_without_engine(100, "restart engine", "reconnect"),
         disabled=_never,
     ),

@@ -463,7 +463,11 @@ class Game:
             return ""
         who = "server" if self.server else "engine"
         if capability is Capability.VOCABULARY_SEARCH:
-            return f"this {who} cannot search its vocabulary"
+            return (
+                "this server does not tell its vocabulary"
+                if self.server
+                else "this engine cannot search its vocabulary"
+            )
         what = "constraints" if capability is Capability.CONSTRAINTS else "samplers"
         if self.model.candidates:
             return f"this {who} gives {self.model.candidates} candidates of a distribution: {what} need all of it"

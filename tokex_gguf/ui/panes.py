@@ -91,7 +91,7 @@ class PromptPane:
     break where there is one, so that nothing of this is seen; else before a space, where a line may
     end earlier than it would have to.
 
-    It keeps layouts, and the fragments of lines whose tokens are all known: one token
+    It keeps layouts, and the fragments of lines by what is known of their tokens: one token
     more changes a line or two.
     """
 
@@ -105,7 +105,7 @@ class PromptPane:
         self._depth = 0
         """Tokens of the path shown last."""
         self._lines: OrderedDict[
-            tuple[int, Node, Layer, Palette, Raw | Sampled | None], tuple[wrap_module.WrappedLine, Line]
+            tuple[int, Node, Layer, Palette, Raw | Sampled | None, int | None], tuple[wrap_module.WrappedLine, Line]
         ] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
@@ -197,13 +197,13 @@ class PromptPane:
         if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
         # The tip is underlined and goes on changing.
-        nodes_of_line = [nodes[span.token] for span in line.spans]
-        lasting, lens = last is not tip and (last.whole or all(map(_settled, nodes_of_line))), None
+        lasting, lens = last is not tip, None
+        known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
         if isinstance(session.layer, LensLayer):
             # What a lens made of a token may come later than what is known of those behind it.
             lens = session.lens
-            lasting = lasting and all(session.layer_value(node) is not None for node in nodes_of_line)
-        key = (id(line), last, session.layer, session.palette, lens)
+            lasting = lasting and all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
+        key = (id(line), last, session.layer, session.palette, lens, known)
         if lasting and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
@@ -268,10 +268,11 @@ class PromptPane:
         return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
 
 
-def _settled(node: Node) -> bool:
-    """Whether all is known by which a token is coloured."""
-    before = node.parent
-    return node.known and (node.depth == 1 or (before is not None and before.distribution is not None))
+def _known(nodes: list[Node]) -> int:
+    """How much is known of that by which a line's tokens are coloured: what is known never gets less."""
+    before = nodes[0].parent
+    told = [node.taken is not None for node in nodes] + [node.distribution is not None for node in nodes]
+    return sum(told) + (before is not None and before.distribution is not None)
 
 
 def _last(tip: Node) -> int:
