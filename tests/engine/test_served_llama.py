@@ -1,0 +1,193 @@
+"""A model on a real llama-server, beside the same file here: the same numbers, and what that costs."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import pytest
+
+from tests import servers
+from tests.engine.test_served import Talk
+from tokex_gguf.engine.protocol import Capability, Evaluate, Evaluated, Loaded, Lookahead, LookaheadDone
+from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
+from tokex_gguf.engine.remote.dialects.probe import probe
+from tokex_gguf.engine.remote.evaluator import Evaluator
+from tokex_gguf.engine.remote.http import Door
+from tokex_gguf.values.server_url import parse
+
+T = TypeVar("T")
+NATALIA = Path(__file__).parent.parent.parent / "prompts" / "natalia.txt"
+
+
+@contextmanager
+def serving(model: Path) -> Iterator[str]:
+    """A llama-server with its own number of slots, which decodes prompts in the same batches as the engine does."""
+    port = servers.free_port()
+    command = [servers.folder() / "llama-server", "-m", model, "--port", port, "-ub", "48", "-t", "1", "--offline"]
+    command += ["--no-warmup", "--log-disable"]
+    with subprocess.Popen(
+        list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            end = time.monotonic() + 120
+            while not _is_ready(port):
+                assert process.poll() is None and time.monotonic() < end, "the server does not answer"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def _is_ready(port: int) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def address(model_path: Path) -> Iterator[str]:
+    with serving(model_path) as address:
+        yield address
+
+
+class Watched:
+    """A door that asks a llama-server for its own times as well, and keeps them."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.timings: list[dict[str, float]] = []
+
+    def run(self, steps: Steps[T]) -> T:
+        return self._door.run(self._watching(steps))
+
+    def _watching(self, steps: Steps[T]) -> Steps[T]:
+        try:
+            call = next(steps)
+            while True:
+                if call.path == "/completion":
+                    assert isinstance(call.body, Mapping)
+                    fields = [*call.body["response_fields"], "timings"]  # type: ignore[misc]
+                    call = Call(call.path, {**call.body, "response_fields": fields}, call.most)
+                answer = yield call
+                if call.path == "/completion":
+                    answers = answer if isinstance(answer, list) else [answer]
+                    self.timings += [one["timings"] for one in answers]
+                call = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+@pytest.fixture
+def watched(address: str) -> Iterator[tuple[Evaluator, Watched]]:
+    door = Door(parse(address))
+    watched = Watched(door)
+    yield Evaluator(watched, door.run(probe("")), 100), watched
+    door.close()
+
+
+def told(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tokex_gguf", "--no-config", str(NATALIA), "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_numbers_are_those_of_the_file(address: str, model_path: Path) -> None:
+    there, here = told("--server", address), told("--model", str(model_path))
+    assert [one["id"] for one in there["tokens"]] == [one["id"] for one in here["tokens"]]
+    for one, own in zip(there["tokens"][1:], here["tokens"][1:], strict=True):
+        assert one["logprob"] == pytest.approx(own["logprob"], abs=5e-4)
+        assert one["rank"] == own["rank"] or (one["rank"] is None and own["rank"] >= one["rank_at_least"] > 100)
+        highest = one.get("entropy_bits_max", one["entropy_bits"])
+        assert one["entropy_bits"] - 5e-3 <= own["entropy_bits"] <= highest + 5e-3
+    ahead = zip(there["next"]["candidates"], here["next"]["candidates"], strict=True)
+    assert all(one["id"] == own["id"] and one["rank"] == own["rank"] for one, own in ahead)
+
+
+def test_entropies_are_known_within_little(address: str) -> None:
+    tokens = told("--server", address)["tokens"][1:]
+    widths = [one.get("entropy_bits_max", one["entropy_bits"]) - one["entropy_bits"] for one in tokens]
+    assert median(widths) <= 0.15
+
+
+def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Evaluator, Watched]) -> None:
+    evaluator, door = watched
+    path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
+    (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
+    tokens = list(chunk.distributions[0].ids[:4])
+    door.timings.clear()
+    for token in tokens:
+        evaluator.look_ahead(path, [token], 30)
+    assert [one["prompt_n"] for one in door.timings] == [1, 1, 1, 1]
+    door.timings.clear()
+    list(evaluator.evaluate([*path, tokens[3], tokens[0]], len(path) + 1, 30))
+    assert [one["prompt_n"] for one in door.timings] == [1]
+
+
+def test_a_walk_leaves_the_path_that_is_played_in_the_cache(watched: tuple[Evaluator, Watched]) -> None:
+    evaluator, door = watched
+    text = NATALIA.read_text(encoding="utf-8")
+    path = evaluator.tokenize(text, special=True, continues=False)
+    (chunk,) = evaluator.evaluate(path, len(path) - 1, 30)
+    for place in range(20):
+        evaluator.at(path, place, 30)
+    door.timings.clear()
+    list(evaluator.evaluate([*path, chunk.distributions[0].most_likely], len(path), 30))
+    assert [one["prompt_n"] for one in door.timings] == [1]
+
+
+@pytest.mark.timed
+def test_a_key_costs_the_servers_own_decode_and_little_more(address: str, watched: tuple[Evaluator, Watched]) -> None:
+    """Of forty keys, the quickest tenth: other programs take this machine, too."""
+    evaluator, door = watched
+    path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
+    (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
+    beyond = []
+    for _ in range(40):
+        path = [*path, chunk.distributions[0].most_likely]
+        door.timings.clear()
+        began = time.perf_counter()
+        (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
+        beyond.append(1000 * (time.perf_counter() - began) - door.timings[0]["prompt_ms"])
+    assert sorted(beyond)[4] <= 3, sorted(beyond)
+
+
+@pytest.mark.timed
+def test_lookahead_of_four_costs_four_tokens(address: str) -> None:
+    talk = Talk(address)
+    assert isinstance(loaded := talk.next(), Loaded) and Capability.BATCHES in loaded.capabilities
+    path = list(range(100, 200))
+    reply = talk.ask(Evaluate(1, path, 99, 30))
+    keys, aheads = [], []
+    for number in range(2, 22, 2):
+        assert isinstance(reply, Evaluated)
+        tokens = list(reply.distributions[0].ids[1:5])
+        began = time.perf_counter()
+        talk.client.send(Lookahead(number, path, tokens, 30))
+        found = 0
+        while found < 4:
+            ahead = talk.next()
+            assert isinstance(ahead, LookaheadDone)
+            found += len(ahead.tokens)
+        aheads.append(time.perf_counter() - began)
+        path = [*path, reply.distributions[0].most_likely]
+        began = time.perf_counter()
+        reply = talk.ask(Evaluate(number + 1, path, len(path) - 1, 30))
+        keys.append(time.perf_counter() - began)
+    talk.client.close()
+    # The client holds back what nobody waits for, for a moment.
+    assert min(aheads) - 0.02 <= 4 * min(keys) + 0.005, (aheads, keys)
