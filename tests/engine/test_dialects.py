@@ -213,20 +213,38 @@ def test_numbers_that_cannot_be_right_are_nonsense(toy: Toy, fault: str) -> None
     path = tokenize(SAID, special=True)
     toy.server.failing = fault
     troubles = []
-    for question in (
-        lambda: dialect.after([path, [*path, 300]], [None, None], 10),
-        lambda: dialect.after([path], [ranked(path)[5][1]], 10),
-        lambda: dialect.along(path, 0, 10),
-    ):
+    questions = [
+        dialect.after([path, [*path, 300]], [None, None], 10),
+        dialect.after([path], [ranked(path)[5][1]], 10),
+        dialect.along(path, 0, 10),
+    ]
+    for question in questions:
         try:
-            toy.run(question())
+            toy.run(question)
         except Nonsense as nonsense:
             troubles.append(str(nonsense))
     assert all(line.isprintable() and len(line) < 100 for line in troubles)
     assert len(troubles) >= (1 if fault in ("missing answer", "other token") else 2)
 
 
-JUNK = [None, True, -1, 0, 1.5, 10**20, math.nan, math.inf, -math.inf, "", "x" * 9000, "\ud800", [], [[]], {}, {"a": 1}]
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    10**20,
+    math.nan,
+    math.inf,
+    -math.inf,
+    "",
+    "x" * 9000,
+    "\ud800",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+]
 
 
 def mutated(answer: Any, dice: random.Random) -> Any:
