@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import Piece, label
 
 LETTERS = "abcdefghijklmnop"
@@ -107,7 +108,7 @@ def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- a screen: its state and commands, and its pane; a row in each of two tables
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Counts(screens.ListScreen):
     """How often each token is in the prompt."""
 

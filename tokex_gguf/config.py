@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import platformdirs
 
 from tokex_gguf.values import samplers, text_files
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.record import record
 from tokex_gguf.values.sampler_text import chain_of_flags
 from tokex_gguf.values.text_files import NotText
 
@@ -43,7 +44,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used: file, key and what was expected."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Model:
     """[model]"""
 
@@ -51,7 +52,7 @@ class Model:
     """A path, a file name in models/, or REPO/NAME:FILE on the hub."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prompt:
     """[prompt]"""
 
@@ -62,7 +63,7 @@ class Prompt:
     """Whether the name of a special token in a prompt becomes that token."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Display:
     """[display]"""
 
@@ -76,7 +77,7 @@ class Display:
     """Surprisal from which n and N stop at a token; 0: the most surprising tenth of the prompt."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EngineOptions:
     """[engine]"""
 
@@ -92,7 +93,7 @@ class EngineOptions:
     """Likely next tokens to go on from before they are chosen; 0: none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Config:
     """A whole configuration."""
 

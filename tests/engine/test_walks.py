@@ -192,8 +192,7 @@ def tiny_walks(path: Path, kind: str, count: int, steps: int, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("exact")
-@pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in MODELS for kind in CONTEXTS][::2])
 def test_walks(name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     assert tiny_walks(tiny[name], kind, 2, 30 if kind == "evicting" else 15, monkeypatch, figure) < exact_for(name)
 

@@ -32,6 +32,16 @@ def test_chain_and_table_are_both_in_sight(width: int, height: int) -> None:
     assert len(rows) >= 6, "at least its most likely rows"
 
 
+@pytest.mark.parametrize("width", range(72, 131, 4))
+def test_the_tables_head_and_numbers_are_never_clipped(width: int) -> None:
+    """Where there is no room for all columns, whole ones are left out."""
+    drawn = [line.partition("│")[2] for line in text(sampled(), width, 30).splitlines()]
+    (head,) = [line for line in drawn if "rank token" in line]
+    assert "final" in head and not head.rstrip().endswith("…")
+    first = next(line for line in drawn if re.match(r"\W+1 ␣", line))
+    assert len(re.findall(r"0\.\d{4}", first)) == 2 and not first.rstrip().endswith("…")
+
+
 def test_one_line_looks_selected_and_it_is_the_chains() -> None:
     for width, height in ((80, 24), (130, 40)):
         (line,) = [line for line in draw(sampled(), width, height) if any("selected" in style for style, _ in line)]

@@ -68,7 +68,7 @@ def application(frame: list[Line], canvas: Canvas) -> Application[None]:
 
 
 @given(FRAMES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_frame_after_others_is_what_it_is_alone(frames: list[list[Line]]) -> None:
     frame = list(frames[0])
     canvas = Canvas(WIDTH, 3)

@@ -292,7 +292,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-SHARES = {"SmolLM2": 0.005, "byte-level": 1.0, "SentencePiece": 0.3, "corpus": 0.1, "characters": 0.005, "noise": 0.05}
+SHARES = {"SmolLM2": 0.002, "byte-level": 0.5, "SentencePiece": 0.1, "corpus": 0.05, "characters": 0.002, "noise": 0.02}
 """How much of each vocabulary is shown in a short run."""
 
 

@@ -14,13 +14,14 @@ Search(request=1, path=[7, 9], query='a', top=30)
 import json
 import math
 from array import array
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any, TypeAlias, get_args
 
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.view import Draw, Stage, Standing, Verdict, View
@@ -33,7 +34,7 @@ class ProtocolError(Exception):
 # --- requests
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Load:
     """Load a model; the first request. Answered by Loading…, then Loaded or Failed."""
 
@@ -58,7 +59,7 @@ class Load:
     """Whether the files' headers are to be checked first: they may have changed since that was done."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConnectServer:
     """Play the model of a server; the first request, in place of Load. Answered by Loaded or Failed.
 
@@ -77,7 +78,7 @@ class ConnectServer:
     """Whether a key may go over plain http to another machine."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tokenize:
     """Turn text into a path, with a first BOS where the vocabulary asks for it."""
 
@@ -89,7 +90,7 @@ class Tokenize:
     """Whether the text goes on from another: nothing is put before it then."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chat:
     """Turn messages into a path, by the model's own chat template. Answered as Tokenize is."""
 
@@ -98,7 +99,7 @@ class Chat:
     """JSON: what `engine.chat.render` takes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evaluate:
     """Give the distributions at positions `start` to the end of a path.
 
@@ -121,7 +122,7 @@ class Evaluate:
     """Through which the verdicts on the tokens taken are wanted as well; raw: none are."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Walk:
     """Give the distributions at some positions of a path, one after the other, while nothing else is asked.
 
@@ -136,7 +137,7 @@ class Walk:
     top: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lookahead:
     """Give the distributions after a path and each of some next tokens, while nothing else is asked.
 
@@ -150,7 +151,7 @@ class Lookahead:
     top: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Continue:
     """Go on from a path, again and again: by the most likely token, or by a draw from what a lens leaves.
 
@@ -169,7 +170,7 @@ class Continue:
     """Tokens to go on by at the most: the last of them is the answer's `end`. 0: no limit but the context."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Apply:
     """Apply a constraint and a sampler chain to the distribution after a path. Answered by Applied."""
 
@@ -182,7 +183,7 @@ class Apply:
     """What became of so many of the model's likeliest is wanted, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Roll:
     """Draw from what a lens leaves after a path. Answered by Rolled."""
 
@@ -195,7 +196,7 @@ class Roll:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constrain:
     """Understand a constraint, and say where a path leaves it.
 
@@ -209,7 +210,7 @@ class Constrain:
     """How many tokens of the path come before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Force:
     """Give the tokens that a lens's constraint leaves no choice in after a path. Answered by Forced."""
 
@@ -218,12 +219,12 @@ class Force:
     lens: Sampled
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stop:
     """Nothing is wanted any more of what is under way."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Search:
     """Find tokens by their text, the most likely after a path first. Answered by Found; a newer one ends it."""
 
@@ -235,7 +236,7 @@ class Search:
     """How many to give."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spell:
     """Find all tokens that spell a text, letter by letter, also with one space before it. Answered by Spelt."""
 
@@ -243,7 +244,7 @@ class Spell:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     """Compare a path with what the tokenizer makes of its text. Answered by Checked."""
 
@@ -252,7 +253,7 @@ class Check:
     parse_special: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ping:
     """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
 
@@ -280,7 +281,7 @@ Request: TypeAlias = (
 # --- replies
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loading:
     """How much of the model is loaded, 0 to 1."""
 
@@ -306,7 +307,7 @@ class Capability(StrEnum):
     """It answers Lookahead: several next tokens for little more than one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loaded:
     """The model is ready."""
 
@@ -352,7 +353,7 @@ class Loaded:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tokenized:
     """The path of a text."""
 
@@ -365,7 +366,7 @@ class Tokenized:
     """One line where the tokens do not spell the text, or were made without the model's own rules."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evaluated:
     """Distributions at consecutive positions of a path."""
 
@@ -386,7 +387,7 @@ class Evaluated:
     """What the lens made of the tokens in `taken`, where one was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookaheadDone:
     """Distributions after a path and each of `tokens`."""
 
@@ -400,7 +401,7 @@ GOES_ON, NOTHING_LEFT = -1, -2
 """In place of a token that is the last: there are more; the lens has left nothing to draw from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Continued:
     """The path is longer by some tokens; the distribution after each of them."""
 
@@ -420,7 +421,7 @@ class Continued:
     """What the model said of the tokens that have a verdict; with `end`, of that as well. None through the raw lens."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Applied:
     """What a lens leaves of the distribution after a path."""
 
@@ -431,7 +432,7 @@ class Applied:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rolled:
     """What was drawn; none where nothing is left."""
 
@@ -444,7 +445,7 @@ class Rolled:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constrained:
     """A constraint is understood."""
 
@@ -453,7 +454,7 @@ class Constrained:
     """The position of the path's first token that it does not allow; -1 where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forced:
     """What a constraint leaves no choice in."""
 
@@ -462,7 +463,7 @@ class Forced:
     pieces: dict[int, Piece]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """Tokens that a search found, the most likely first."""
 
@@ -477,7 +478,7 @@ class Found:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spelt:
     """The tokens that spell a text."""
 
@@ -486,7 +487,7 @@ class Spelt:
     pieces: dict[int, Piece]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checked:
     """Where a path leaves what the tokenizer makes of its text."""
 
@@ -495,12 +496,12 @@ class Checked:
     """The first position that differs; None where none does."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pong:
     """The engine's process is alive: said between the parts of other answers."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failed:
     """A request cannot be fulfilled."""
 
@@ -512,7 +513,7 @@ class Failed:
     """KV cells there are, where they are what was too few."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EngineDied:
     """The engine's process ended by itself: said by the client in its place."""
 

@@ -1,9 +1,10 @@
 """Whether a model fits into the machine's memory, and how long a context fits beside it. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from tokex_gguf.values.formatting import size_of
+from tokex_gguf.values.record import record
 
 OVERHEAD = 100_000_000
 """Bytes of the two processes without any model. This and the next were measured."""
@@ -44,7 +45,7 @@ class TooLarge(Exception):
     """The model cannot be loaded here; says the numbers."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fit:
     """How a model is to be loaded."""
 

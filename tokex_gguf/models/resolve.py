@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from tokex_gguf.config import DEFAULT_MODEL
@@ -20,6 +20,7 @@ from tokex_gguf.models.reference import (
     is_url,
 )
 from tokex_gguf.values.formatting import reason, short, system_reason
+from tokex_gguf.values.record import record
 
 __all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "played", "resolve"]
 
@@ -28,7 +29,7 @@ class UnknownModel(Exception):
     """The name leads to no model, or to several: wrong input."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resolved:
     """A model's file."""
 

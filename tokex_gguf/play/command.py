@@ -1,7 +1,6 @@
 """What a command and a screen's row are. `commands.py` has them all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tokex_gguf.play import screens
@@ -9,6 +8,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.record import record
 
 Handler: TypeAlias = Callable[[Session], Outcome]
 Reason: TypeAlias = Callable[[Session], str]
@@ -29,7 +29,7 @@ def as_ever(_: Session) -> None:
     return
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """One row of a screen's table."""
 
@@ -54,7 +54,7 @@ class Command:
         return self.action.name.lower().replace("_", " ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HelpEntry:
     """A line of the help: keys and what they do, or what stands on the screen and what that means."""
 
@@ -72,7 +72,7 @@ class HelpEntry:
         return f"{self.topic} {self.name} {self.text} {name}".casefold()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScreenRow:
     """What there is to a screen besides its state and its looks."""
 

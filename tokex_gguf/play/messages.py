@@ -1,6 +1,5 @@
 """What comes in besides keys, and what is to be done about it outside."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
@@ -8,36 +7,37 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Starter
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.record import record
 from tokex_gguf.values.session_entry import SessionEntry
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _WithoutFields:
     """A message that says all by its kind. Making a dataclass takes a part of the start: these share one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Saved:
     """A save is done."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CopiedOut:
     """What was to be copied is with the terminal, and in a file."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SaveFailed:
     """A save could not be done."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unsaved:
     """The session cannot be saved as it is now."""
 
@@ -45,7 +45,7 @@ class Unsaved:
     """One line; empty once it is saved again."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remark:
     """Something that the player should know."""
 
@@ -62,14 +62,14 @@ class InternalError(_WithoutFields):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Typed:
     """Text from the keyboard, or pasted."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unbound:
     """A key that has no meaning in the present mode: it only ends autoplay."""
 
@@ -77,35 +77,35 @@ class Unbound:
     """As it stands on the keyboard; empty where it has no name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Go:
     """To the open prompt of this index."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PointedAtToken:
     """A click on the prompt's token at this position."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PointedAtRow:
     """A click on this row of the table or list."""
 
     row: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edited:
     """The text that an editor left."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EditFailed:
     """There is no editor, or it failed, or what it left is no text."""
 
@@ -114,35 +114,35 @@ class EditFailed:
     """The file that has the text, where there is more in it than was given to the editor."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotSuspended:
     """There is nothing to go to."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listed:
     """The texts that prompts can start with."""
 
     starters: tuple[Starter, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListedModels:
     """The models on this machine."""
 
     entries: tuple[ModelEntry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotListed:
     """The models on this machine could not be looked for."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """A model's file can be loaded."""
 
@@ -152,7 +152,7 @@ class Prepared:
     """The name that it was asked for by."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotPrepared:
     """A model's file cannot be loaded."""
 
@@ -160,14 +160,14 @@ class NotPrepared:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Downloading:
     """A part of the model that is downloaded is here."""
 
     percent: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Downloaded:
     """All of it is here."""
 
@@ -175,28 +175,28 @@ class Downloaded:
     """Its file; of a split model, the first part."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotDownloaded:
     """It cannot be had."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListedSessions:
     """The sessions on the disk."""
 
     entries: tuple[SessionEntry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionsNotListed:
     """The sessions on the disk could not be listed."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resumed:
     """A session was read. It is held for this program until GoOn or GiveBack."""
 
@@ -207,7 +207,7 @@ class Resumed:
     """What there is to tell about it; empty where there is nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NotResumed:
     """A session cannot be gone on with."""
 
@@ -216,14 +216,14 @@ class NotResumed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SessionSaved:
     """The session is on the disk under this name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resized:
     """The screen has another size."""
 
@@ -237,7 +237,7 @@ class Begin(_WithoutFields):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heard:
     """What an engine says."""
 
@@ -252,7 +252,7 @@ class Beat(_WithoutFields):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lit:
     """The terminal says how its background is."""
 
@@ -293,7 +293,7 @@ News: TypeAlias = (
 Message: TypeAlias = Action | Event | News
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Send:
     """Give a request to an engine."""
 
@@ -302,28 +302,28 @@ class Send:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start:
     """Start an engine, to be known by an address of its own; answer Heard."""
 
     engine: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Close:
     """End an engine, whatever it is doing; nothing is heard of it any more."""
 
     engine: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Save:
     """Write a prompt's text to a new file; answer Saved or SaveFailed."""
 
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CopyOut:
     """Give a text to the terminal's clipboard, and write more of it to a new file; answer CopiedOut or SaveFailed."""
 
@@ -331,7 +331,7 @@ class CopyOut:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edit:
     """Let the player edit a text in an editor; answer Edited or EditFailed."""
 
@@ -362,28 +362,28 @@ class ListSessions(_WithoutFields):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume:
     """Save the present session and read another one; answer Resumed or NotResumed."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GoOn:
     """The session of this name that was read is the one that is played: save it from now on, and end the one before."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GiveBack:
     """The session of this name that was read is not wanted."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepare:
     """Look at a model's file; answer Prepared or NotPrepared."""
 
@@ -392,7 +392,7 @@ class Prepare:
     """The name that it was asked for by."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Download:
     """Download a model; answer Downloading as often as there is more of it, then Downloaded or NotDownloaded."""
 
@@ -400,14 +400,14 @@ class Download:
     """As `--model` takes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Keep:
     """Give the session this name; answer SessionSaved or SaveFailed."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quit:
     """Leave the program."""
 

@@ -4,15 +4,15 @@ A reply, or the engine's refusal, is matched against these, so that none is forg
 purpose is a type error wherever it is not handled.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Awaited:
     """The player waits for the answer, and for each one."""
 
@@ -21,12 +21,12 @@ class _Awaited:
     """Whether a newer request of the same kind makes this one's answer worthless."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForStart(_Awaited):
     """The tokens of the starting prompt."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForContinuation(_Awaited):
     """The tokens of the text that is typed."""
 
@@ -35,7 +35,7 @@ class ForContinuation(_Awaited):
     """Whether Enter was pressed: the text is appended once they are there."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForScore(_Awaited):
     """The tokens of a phrase that is to be scored."""
 
@@ -43,7 +43,7 @@ class ForScore(_Awaited):
     """The path it goes on from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForNewPrompt(_Awaited):
     """The tokens of a text that becomes a prompt."""
 
@@ -51,26 +51,26 @@ class ForNewPrompt(_Awaited):
     """The end of the prompt whose place it takes, where that was edited; None: it is one more."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForCarried(_Awaited):
     """The tokens of the first text that came along from another model."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForSearch(_Awaited):
     """What the search finds."""
 
     sole: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForBan(_Awaited):
     """The tokens that spell a text, to be banned."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForEvaluation:
     """The distributions at consecutive positions of a path."""
 
@@ -92,7 +92,7 @@ class ForEvaluation:
         return self.nodes[-1]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForAutoplay:
     """The most likely tokens, or those drawn through a lens, one after the other."""
 
@@ -104,7 +104,7 @@ class ForAutoplay:
     sole: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForLookahead:
     """The distributions after a path and each of some next tokens. May be answered never, once or several times."""
 
@@ -114,7 +114,7 @@ class ForLookahead:
     sole: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForVerdicts:
     """What a lens made of a path's tokens from some position on."""
 
@@ -127,7 +127,7 @@ class ForVerdicts:
     sole: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForView(_Awaited):
     """What a lens leaves of the distribution after a path."""
 
@@ -136,7 +136,7 @@ class ForView(_Awaited):
     lens: Sampled
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForRoll(_Awaited):
     """A token drawn through a lens, to be appended; or many, to be counted."""
 
@@ -146,7 +146,7 @@ class ForRoll(_Awaited):
     """Whether they are only counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForConstraint(_Awaited):
     """Whether the engine understands a constraint, and where a prompt leaves it."""
 
@@ -158,7 +158,7 @@ class ForConstraint(_Awaited):
     """The prompt's end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForForced(_Awaited):
     """The tokens that a constraint leaves no choice in."""
 
@@ -167,7 +167,7 @@ class ForForced(_Awaited):
     lens: Sampled
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForCheck:
     """Whether a path is what the tokenizer makes of its text. May never be answered."""
 

@@ -1,11 +1,10 @@
 """What the screen is used for. Each screen carries its own state; `commands.SCREENS` has its row. Pure."""
 
-from dataclasses import dataclass
-
 from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.path_text import Match, PathText
+from tokex_gguf.values.record import record
 from tokex_gguf.values.session_entry import SessionEntry
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import meant
@@ -15,19 +14,19 @@ LONGEST = 1_000
 """Characters that are looked for: what is pasted may be longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Screen:
     """One use of the screen, with what belongs to it alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TypingScreen(Screen):
     """One on which keys that print are text."""
 
     line: TextField = EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ListScreen(Screen):
     """One on which a line of a list is selected."""
 
@@ -43,7 +42,7 @@ class Play(Screen):
 PLAY = Play()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Search(TypingScreen):
     """A part of a token is typed; the table shows what has it."""
 
@@ -59,7 +58,7 @@ class Search(TypingScreen):
     """Why the engine could not search, where it could not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Input(TypingScreen):
     """Text to go on with, or to score, is typed: a continuation of a path."""
 
@@ -69,7 +68,7 @@ class Input(TypingScreen):
     """The path with the typed tokens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Find(TypingScreen):
     """A part of the prompt's text is typed; what is looked at is where it stands."""
 
@@ -111,7 +110,7 @@ class DrawCount(TypingScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Tree(Screen):
     """All paths that were visited."""
 
@@ -119,7 +118,7 @@ class Tree(Screen):
     """The end of the selected line: it stays selected where lines come and go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TreeSearch(TypingScreen):
     """A part of a path is typed; the lines of the tree that have it are listed."""
 
@@ -135,7 +134,7 @@ class Prompts(ListScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PromptName(TypingScreen):
     """A name for an open prompt is typed."""
 
@@ -149,7 +148,7 @@ class NewPrompt(TypingScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Constraining(TypingScreen):
     """A constraint is typed."""
 
@@ -163,7 +162,7 @@ class Models(ListScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Sessions(TypingScreen):
     """The sessions on the disk that have what is typed."""
 
@@ -176,7 +175,7 @@ class Sessions(TypingScreen):
     """The session that was chosen, while it is read; the present one is played until then."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Samplers(ListScreen):
     """The sampler chain, beside the table."""
 
@@ -190,7 +189,7 @@ class SamplersToAdd(ListScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class SamplerValue(TypingScreen):
     """A value for a line of the sampler chain is typed."""
 
@@ -203,7 +202,7 @@ class SamplerText(TypingScreen):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Commands(TypingScreen):
     """The commands of another screen, to be found by their names."""
 
@@ -218,7 +217,7 @@ class Commands(TypingScreen):
         return int(text) if is_number else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Help(TypingScreen):
     """The keys of another screen, which it covers; those that have what is typed."""
 

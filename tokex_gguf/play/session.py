@@ -8,7 +8,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from functools import cached_property
 from itertools import islice
@@ -28,6 +28,7 @@ from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
@@ -68,7 +69,7 @@ ALL = 2**31
 """More tokens than any prompt has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settings:
     """What a game is started with."""
 
@@ -100,7 +101,7 @@ class Settings:
     """The configuration's own sampler chains, by their names."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prompt:
     """One open path, and what is selected in its table.
 
@@ -141,7 +142,7 @@ class Prompt:
         return Prompt(self.cursor.parent, selected, popped=taken, begins=self.begins)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cost:
     """What the last answer took."""
 
@@ -151,7 +152,7 @@ class Cost:
     """Time in the engine."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Score:
     """A phrase that was scored: `tip` is `base` and the phrase."""
 
@@ -212,7 +213,7 @@ class Places(NamedTuple):
     removed: tuple[tuple[int, Prompt], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Undo:
     """What can be undone, and done again."""
 
@@ -224,7 +225,7 @@ class Undo:
     """Whether the last action is an autoplay that may go on."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """How the next token is drawn: what is left of the model's distribution, and by which numbers."""
 
@@ -250,7 +251,7 @@ class Viewed(NamedTuple):
     view: View
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False, eq=False)
 class Drawn:
     """Draws at one place, through one lens."""
 
@@ -282,7 +283,7 @@ class EditState(Enum):
     """With an engine, whose answer makes it a prompt. What that engine dies of is not sent again unasked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Editing:
     """A prompt's text in the player's editor, or on its way from there."""
 
@@ -309,7 +310,7 @@ class Carried(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Game:
     """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
 
@@ -441,7 +442,7 @@ class Game:
         return self.pieces[token]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Session:
     """Everything the screen shows and the keys change: the games, and how one of them is looked at."""
 

@@ -5,7 +5,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Refused, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST, Stamp
 from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.values.record import record
 
 PATIENCE = 5.0
 """Seconds that a new name waits for the disk."""
@@ -26,7 +26,7 @@ SILENT = "the disk does not answer"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kept:
     """All that was played is on the disk."""
 
@@ -35,7 +35,7 @@ class Kept:
     """Whether this is the session that was played last of all."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rescued:
     """What was played could not be saved in its place: it is in another file."""
 
@@ -45,7 +45,7 @@ class Rescued:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lost:
     """What was played last could not be saved anywhere."""
 

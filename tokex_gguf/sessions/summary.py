@@ -2,7 +2,9 @@
 
 import json
 import re
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, fields
+
+from tokex_gguf.values.record import record
 
 FORMAT = "tokex-gguf session"
 VERSION = 2
@@ -20,7 +22,7 @@ MOST = 2**52
 _VERSION = re.compile(rb'\{"format":"%s","version":(\d{1,9}),' % FORMAT.encode())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stamp:
     """What a saved session gets from the program that saves it."""
 
@@ -32,7 +34,7 @@ class Stamp:
     """How often the player changed what is kept: tokens appended, popped or typed, prompts opened or removed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Summary:
     """A session in a few values."""
 

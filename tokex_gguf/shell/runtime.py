@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -69,6 +69,7 @@ from tokex_gguf.play.update import update
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.formatting import system_reason
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class _Stays(Exception):
     """The present session cannot be left. The message is one line that says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Of:
     """What is told of the session that is saved in a place: nothing of it is for the one after it."""
 

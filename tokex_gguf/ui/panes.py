@@ -550,15 +550,18 @@ class _Columns:
         self._width = width
         self._look = look
         self._rank, self._prob = 7, 7
-        self._id = 0 if look.drawn else 7
         self._final = 7 if look.through else 0
         self._drawn = 6 if look.drawn else 0
-        widths = (self._rank, self._prob, self._id, self._final, self._drawn)
+        widths = (self._rank, self._prob, self._final, self._drawn)
         rest = width - sum(widths) - sum(map(bool, widths)) - 1
-        self._token = max(10, rest * 3 // 5)
+        # The id is what one can do without: there is `--json`.
+        self._id = 0 if look.drawn or rest < 10 + 8 else 7
+        rest -= self._id + bool(self._id)
+        least = min(10, max(5, rest))
+        self._token = max(least, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
         if self._bar < cells_of(self._bar_name):  # it must say what it shows
-            self._token, self._bar = max(10, rest), 0
+            self._token, self._bar = max(least, rest), 0
 
     def heading(self, mass: str = "") -> Line:
         """The columns' names, where there is room also what the rows have of the probability."""

@@ -42,7 +42,7 @@ from tokex_gguf.values.view import KEPT
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
     "d copies the prompt, w and s switch, e colours it",
-    "? shows and finds every key, ctrl+q quits; all is saved",
+    "? shows every key, ctrl+q quits and saves all",
 )
 """What a beginner needs, until the first key."""
 SMALLEST = (60, 16)

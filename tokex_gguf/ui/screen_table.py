@@ -1,7 +1,6 @@
 """What each screen shows: a path, what stands beside it, and the name of the line that is typed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.rules.chain import told_of_value
@@ -24,9 +23,10 @@ from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_li
 from tokex_gguf.ui.sessions import session_entries, session_lines
 from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
 from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
+from tokex_gguf.values.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pane:
     """What a screen shows."""
 

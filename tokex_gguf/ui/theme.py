@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from tokex_gguf.values.record import record
 
 STEPS = 32
 """Shades of a layer. Each style string that the terminal has not seen costs time."""
@@ -89,7 +90,7 @@ Looks: TypeAlias = tuple[str, ...]
 """Styles from 0 to 1, for terminals with sixteen colours: to the nearest ones, shades would run into each other."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scale:
     """The colours of a layer."""
 

@@ -5,12 +5,12 @@ r"""Laying a prompt's tokens out in lines, by words and by the cells they paint.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
 from tokex_gguf.ui.cells import MARKS, cells_of, is_mark
+from tokex_gguf.values.record import record
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import starts_combining
 
@@ -23,7 +23,7 @@ class Span(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WrappedLine:
     """One line, and where in the tokens' text it begins."""
 
@@ -32,7 +32,7 @@ class WrappedLine:
     spans: tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wrapped:
     """A prompt laid out for a width."""
 

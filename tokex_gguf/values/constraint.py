@@ -6,9 +6,9 @@ r"""What a text must fit: a regex, a JSON schema, a grammar, or one of some choi
 
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import visible
 
 TITLE = 40
@@ -27,7 +27,7 @@ class ConstraintKind(StrEnum):
     """A JSON array of strings."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constraint:
     """What the tokens from some place on must spell."""
 

@@ -3,9 +3,10 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+from tokex_gguf.values.record import record
 
 
 class Candidate(NamedTuple):
@@ -39,7 +40,7 @@ class Taken(NamedTuple):
         return math.exp(self.logprob)
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False, eq=False)
 class Distribution:
     """Entropy and the k most likely tokens of a next-token distribution.
 

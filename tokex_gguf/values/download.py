@@ -1,10 +1,11 @@
 """A model that is downloaded while another one is played. Pure."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from tokex_gguf.values.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Wanted:
     """It is not asked for yet."""
 
@@ -12,7 +13,7 @@ class Wanted:
     """As `--model` takes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Coming:
     """It is on its way."""
 
@@ -20,7 +21,7 @@ class Coming:
     percent: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Here:
     """It can be played."""
 

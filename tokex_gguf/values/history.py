@@ -1,13 +1,15 @@
 """Texts that were typed before, and the one that was left unfinished. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from tokex_gguf.values.record import record
 
 MOST_TEXTS = 100
 MOST_CHARACTERS = 1 << 20
 """Limits of what is remembered; the newest text is, however long."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class History:
     """What was typed in one place. Nothing typed leaves it but for its age."""
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT, Verdict
 
@@ -19,7 +19,7 @@ BUCKETS = (10, 100, 1000)
 """The last ranks of the first three buckets, as in GLTR (Gehrmann, Strobelt and Rush, 2019)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Layer:
     """A colouring of the prompt."""
 
@@ -40,7 +40,7 @@ class Layer:
         return None if self.value is None else self.value(node, vocab_size)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@record(eq=False, kw_only=True)
 class LensLayer(Layer):
     """A colouring by what a lens made of each token, and not by what the model says."""
 

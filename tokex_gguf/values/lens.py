@@ -4,19 +4,19 @@ A lens is a value that can be a key: frozen, and equal to another where the two
 make the same of the same logits. `RAW` is what the model says itself.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lens:
     """The base of all lenses. One that changes the numbers carries what it changes them by."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Raw(Lens):
     """What the model says, as it is."""
 
@@ -29,7 +29,7 @@ LOGIT_BIAS = "logit bias"
 """What cuts a token that is banned."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampled(Lens):
     """What a constraint and a sampler chain leave of it."""
 

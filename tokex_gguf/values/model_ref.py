@@ -1,11 +1,12 @@
 """Which model is meant. Pure."""
 
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeAlias
 
+from tokex_gguf.values.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class GgufFile:
     """A file on this machine."""
 
@@ -24,7 +25,7 @@ class GgufFile:
         return PurePath(self.path).name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerModel:
     """A model that a server has."""
 

@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
+
+from tokex_gguf.values.record import record
 
 
 class Match(NamedTuple):
@@ -18,7 +19,7 @@ class Match(NamedTuple):
     """How many there are; none begins within another."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class PathText:
     """A path's text. Upper and lower case are the same in it."""
 

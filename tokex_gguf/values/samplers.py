@@ -7,9 +7,11 @@ Names, flags, JSON keys, defaults and ranges are those of llama.cpp's tools (`co
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
+
+from tokex_gguf.values.record import record
 
 
 class Kind(StrEnum):
@@ -28,7 +30,7 @@ class Kind(StrEnum):
     ADAPTIVE_P = "adaptive_p"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     """A number that a sampler is set by."""
 
@@ -107,7 +109,7 @@ _PENALTY = _spread((-2, 2, 0.1))
 LARGE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KindRow:
     """What there is to a kind of sampler."""
 
@@ -362,7 +364,7 @@ def kind_named(name: str) -> Kind:
     return _NAMES[plain]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampler:
     """One sampler and its values."""
 
@@ -434,7 +436,7 @@ BREAKERS = ("\n", ":", '"', "*")
 """llama.cpp's texts at which DRY does not look for repetitions further back."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chain:
     """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are."""
 

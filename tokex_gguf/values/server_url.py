@@ -8,8 +8,9 @@ Address(tls=False, host='localhost', port=8080, prefix='')
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from tokex_gguf.values.record import record
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -18,7 +19,7 @@ class BadAddress(ValueError):
     """No address of a server. The message is one line, and holds no password."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """Where a server is."""
 

@@ -1,8 +1,9 @@
 """A line of text that is being typed. Pure."""
 
 import re
-from dataclasses import dataclass
 from unicodedata import category
+
+from tokex_gguf.values.record import record
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -28,7 +29,7 @@ def pasted(data: str) -> str:
     return _SURROGATES.sub("\ufffd", data.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextField:
     """Text, and where the next character goes."""
 

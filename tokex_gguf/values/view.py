@@ -3,12 +3,13 @@
 import math
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
+from tokex_gguf.values.record import record
 
 KEPT = -1
 """In place of a stage's number: nothing has cut this token."""
@@ -60,7 +61,7 @@ class Standing(StrEnum):
     """It has a token that is not legal."""
 
 
-@dataclass(frozen=True, eq=False)
+@record(slots=False, eq=False)
 class View:
     """A distribution as a lens leaves it.
 

@@ -21,6 +21,7 @@ from tokex_gguf.engine.worker import gbnf
 from tokex_gguf.engine.worker.llama import Grammar, GrammarError, ModelError, Vocabulary
 from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree, starts_inside, unfinished
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, listed
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import visible
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class BadConstraint(Exception):
     """A constraint's text is none, or is too much; says what and where in one line."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Legal:
     """The constraint can be fulfilled from here."""
 
@@ -65,7 +66,7 @@ class Legal:
     """Whether nothing else is legal."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Broken:
     """The constraint was left."""
 

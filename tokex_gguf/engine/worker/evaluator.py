@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from tokex_gguf.engine.worker import logit_math
@@ -15,6 +15,7 @@ from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN
 from tokex_gguf.values.view import KEPT, Draw, Verdict, View
 
@@ -31,7 +32,7 @@ class Damaged(ModelError):
     """The model gives no numbers. What it decoded before may be as wrong, and so may be the cache."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chunk:
     """Distributions at consecutive positions from `start`, and what they cost."""
 

@@ -6,13 +6,13 @@ left stays cached as a sequence of its own until its place is needed.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from itertools import pairwise
 
+from tokex_gguf.values.record import record
 from tokex_gguf.values.sequence import common_prefix
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """How to make `sequence` hold the first `keep` tokens of a path."""
 

@@ -3,7 +3,6 @@
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from tokex_gguf.engine.worker.logit_math import Logits, reaching, top_ids
 from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, Workshop, mass_of
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.view import Draw, Standing, Verdict, View
@@ -40,7 +40,7 @@ class Place(NamedTuple):
     """The position of the path's first token that is not legal."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Seen:
     """A row through a lens."""
 

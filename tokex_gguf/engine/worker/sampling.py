@@ -9,7 +9,6 @@ import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary, llama_cpp
 from tokex_gguf.engine.worker.logit_math import Logits, Statistics, top_ids
+from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.view import KEPT, Stage
 
@@ -152,7 +152,7 @@ class Memory(NamedTuple):
     """adaptive-p: the sum of the weights."""
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Left:
     """What the stages have left of a row."""
 

@@ -4,11 +4,11 @@ llama.cpp aborts its process on many a damaged file. So a file is read here firs
 follows the structure, `read` also holds what is said against what llama.cpp takes for granted.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from tokex_gguf.models.gguf.checks import TOKENS, check, check_kind
 from tokex_gguf.models.gguf.reader import REPACKED, Array, BadHeader, Contents, cut, follow
+from tokex_gguf.values.record import record
 
 __all__ = ["BadHeader", "Header", "glance", "read"]
 
@@ -24,7 +24,7 @@ GUESSED = 1024
 """A bit of llama_ftype."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header:
     """What a model's file says of it. In parts of a split file but the first, only tensors are described."""
 

@@ -14,10 +14,10 @@ Three things cannot be told apart by their bytes, only by time:
 """
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tokex_gguf.ui.terminal_input.key_codes import CONTROLS, csi_key, ss3_key, with_alt
+from tokex_gguf.values.record import record
 
 ESCAPE_WAIT = 0.05
 """Seconds without a byte after which ESC was the Escape key."""
@@ -31,14 +31,14 @@ LONGEST_SEQUENCE = 256
 """Bytes of a control sequence that are looked at. The rest of a longer one is passed over."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """Characters that were typed, none of them a control character."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """A key that is no character."""
 
@@ -46,19 +46,19 @@ class Key:
     """As in `play.commands`, with `a-` before it for Alt: `up`, `c-c`, `a-b`. Empty: a key without a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Paste:
     """Text that was pasted, with its control characters."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OversizedPaste:
     """A paste of more than `LARGEST_PASTE` bytes was dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mouse:
     """An event of the mouse."""
 
@@ -66,14 +66,14 @@ class Mouse:
     """In xterm's SGR form: ESC [ < button ; column ; row M, or m for a release."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Background:
     """An answer: the colour of the terminal's background, red, green and blue from 0 to 255."""
 
     colour: tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attributes:
     """An answer that every terminal gives: of what kind it is. What was asked before is answered by then, or never."""
 

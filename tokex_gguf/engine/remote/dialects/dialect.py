@@ -17,15 +17,15 @@ Call(path='/props', body=None, most=1048576)
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """A request to a server: a POST with a body as JSON, or a GET where there is none."""
 
@@ -67,7 +67,7 @@ class Unsuited(Exception):
     """What is there is no server that can be played on. The message is one line that says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Served:
     """What a server is, as found out when connecting."""
 
@@ -98,7 +98,7 @@ class Served:
     """Whether `tokenize` puts a space before a text, as SentencePiece vocabularies do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What a server says of the token after a path."""
 
