@@ -10,6 +10,7 @@ import math
 import random
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -17,8 +18,11 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
+TLS = Path(__file__).parent / "data" / "tls"
+"""A certificate of this machine that nobody trusts, and its key, which is for these tests alone."""
 KINDS = ("llama-server", "vLLM", "SGLang")
 OTHERS = ("Ollama", "llama_cpp.server", "web")
 """Servers that cannot be played on."""
@@ -132,10 +136,16 @@ class StandIn(http.server.ThreadingHTTPServer):
         key: str = "",
         cap: int = 20,
         port: int = 0,
+        tls: bool = False,
     ) -> None:
         """`after`: calls that are answered well, before the fault begins. `cap`: candidates that vLLM gives."""
         assert kind in (*KINDS, *OTHERS) and fault in ("", *FAULTS)
         super().__init__(("127.0.0.1", port), Talk)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.scheme = "https" if tls else "http"
         self.kind, self.fault, self.after, self.key, self.cap = kind, fault, after, key, cap
         self.context = 4096
         self.slots = 4
@@ -153,7 +163,7 @@ class StandIn(http.server.ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
     @property
     def failing(self) -> str:

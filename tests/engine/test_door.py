@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, StandIn, serving
+from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, serving
 from tokex_gguf.engine.remote import http
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
@@ -207,6 +207,45 @@ def test_no_tls_where_it_was_promised(server: StandIn, monkeypatch: pytest.Monke
     monkeypatch.setattr(http, "CONNECT", 1.0)
     with pytest.raises(NoAnswer, match="does not answer: "):
         Door(parse(server.address.replace("http:", "https:"))).run(once())
+
+
+@pytest.fixture
+def secured(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A server with TLS, whose certificate is trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    with serving(tls=True) as server:
+        yield server
+
+
+def test_tls_by_what_the_system_trusts(secured: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = door(secured, SECRET)
+    assert played(opened, connected(opened)) and opened.connections == 1
+    assert secured.keys == {f"Bearer {SECRET}"}
+    calls = len(secured.calls)
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(NoAnswer, match="its certificate is not trusted"):
+        door(secured, SECRET).run(once())
+    assert len(secured.calls) == calls
+
+
+@pytest.mark.parametrize("fault", ["silent", "stopped", "drip", "cut", "resets", "empty", "closes"])
+def test_faults_behind_tls(secured: StandIn, fault: str) -> None:
+    opened = door(secured)
+    expected = opened.run(once())
+    secured.calls.clear()
+    secured.fault = fault
+    timer = threading.Timer(0.4, opened.interrupt if fault in ("silent", "drip") else int)
+    timer.start()
+    began = time.perf_counter()
+    if fault == "closes":
+        assert [opened.run(once()) for _ in range(3)] == [expected] * 3
+    else:
+        with pytest.raises((NoAnswer, Interrupted)):
+            opened.run(once())
+    timer.cancel()
+    assert time.perf_counter() - began < 3
+    secured.fault = ""
+    assert opened.run(once()) == expected
 
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "http://example.com"])

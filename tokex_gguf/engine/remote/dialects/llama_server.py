@@ -257,6 +257,7 @@ def connect(model: str) -> Steps[LlamaServer]:
     biases = found(answer, "generation_settings/logit_bias")
     ends = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
     build = checks.name(found(props, "build_info")).partition("-")[0]
+    build = "" if build == "b0" else build  # built from sources that do not know their number
     slots = checks.count(found(props, "total_slots"))
     path = checks.name(found(props, "model_path")) or checks.name(found(listed, "id"))
     served = Served(
