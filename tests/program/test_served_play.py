@@ -112,7 +112,7 @@ def test_a_session_on_a_server_is_gone_on_with(terminal: Terminal, server: Stand
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
     listed = run("sessions")
-    assert listed.returncode == 0 and server.address in listed.stdout
+    assert listed.returncode == 0 and f"toy.gguf ⇄ 127.0.0.1:{server.server_port}" in listed.stdout
     server.calls.clear()
     again = Terminal("--resume")
     again.shows(rf"tokens: {len(path)} .* ready")
@@ -122,6 +122,31 @@ def test_a_session_on_a_server_is_gone_on_with(terminal: Terminal, server: Stand
     again.press("right")
     again.shows(rf"tokens: {len(path) + 1} .* ready")
     again.child.close(force=True)
+
+
+def test_a_session_of_a_file_goes_on_with_on_a_server_and_back(server: StandIn, light: str) -> None:
+    """Its texts come along, as to any other model; what was played with the file waits for it."""
+    terminal = Terminal("--model", light, "--prompt", TEXT)
+    terminal.shows("tokens: 6 .* ready")
+    terminal.press("d")
+    terminal.shows("Prompt 2/2")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    terminal = Terminal("--resume", "--server", server.address)
+    terminal.shows(rf"⇄ 127\.0\.0\.1(?s:.*)Prompt 2/2  tokens: {len(PATH)} .* ready")
+    terminal.press("right")
+    terminal.shows(rf"tokens: {len(PATH) + 1} .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    terminal = Terminal("--resume", "--model", light)
+    terminal.shows("Prompt 2/2  tokens: 6 .* ready")
+    assert "⇄" not in terminal.text()
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+    terminal = Terminal("--resume", "--server", server.address)
+    terminal.shows(rf"tokens: {len(PATH) + 1} .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
 
 
 def test_a_server_that_goes_and_comes_back() -> None:

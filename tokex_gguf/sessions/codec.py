@@ -167,10 +167,16 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
         length=length,
         prompts=len(game.prompts),
         games=games,
-        model=visible(game.model.name)[:TEXT] if game.model else "",
+        model=visible(_name(game))[:TEXT],
         text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
         asked=visible(game.settings.model.called)[-NAME:],
     )
+
+
+def _name(game: Game) -> str:
+    """What a list calls a game's model: its own name, and its server's."""
+    served = f" ⇄ {game.settings.model.server}" if game.settings.model.server else ""
+    return f"{game.model.name}{served}" if game.model else ""
 
 
 def _encode(game: Game) -> _Encoded:

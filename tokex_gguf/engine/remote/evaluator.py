@@ -12,6 +12,7 @@ from tokex_gguf.engine.remote.memory import Known, Memory, Recent
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.record import record
+from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
@@ -20,6 +21,8 @@ PIECE = 256
 """Tokens of a prompt that a server is given at a time, where it reads all that it was given, wanted or not."""
 TOLD = 48
 """Positions of one chunk, where all of a prompt come at once."""
+WORTH_IT = 32
+"""Tokens to be read again that cost more than asking about something else."""
 MUCH = 100_000
 """Candidates of all positions of a prompt together: where it has more, each gets no more than are shown."""
 
@@ -51,6 +54,15 @@ class Chunk:
     seconds: float
 
 
+class _Walked(NamedTuple):
+    """Where a walk has come to, with the cache that the path which is played needs."""
+
+    length: int
+    """Tokens that are left in the cache."""
+    kept: bool
+    """Whether the server has put aside what was in it."""
+
+
 class FoundTokens(NamedTuple):
     """What a search found."""
 
@@ -63,8 +75,11 @@ class FoundTokens(NamedTuple):
 class Evaluator:
     """Asks one server. All that it is asked raises what `Door.run` raises."""
 
-    def __init__(self, door: Door, dialect: Dialect, candidates: int) -> None:
-        """`candidates`: those to ask for, where the server gives so many."""
+    def __init__(self, door: Door, dialect: Dialect, candidates: int, *, apart: bool) -> None:
+        """`candidates`: those to ask for, where the server gives so many.
+
+        `apart`: whether calls aside leave what the server has cached for the others.
+        """
         self._door = door
         self._dialect = dialect
         self.served = dialect.served
@@ -73,6 +88,11 @@ class Evaluator:
         self._memory = Memory()
         self._recent = {False: Recent(), True: Recent()}
         """By whether it was asked aside, where that is apart."""
+        self._apart = apart
+        self._walked: _Walked | None = None
+        """How a walk has left the server's cache, where that is not apart."""
+        self._played: list[int] = []
+        """The path that was asked about last, but for walks."""
         self._vocabulary: Vocabulary | None = None
         self._pieces: dict[int, Piece] = {}
 
@@ -174,7 +194,7 @@ class Evaluator:
         """Where the pieces end that a path is read in."""
         if self.served.at_once or self._memory.get(path) is not None:
             return [len(path)]
-        read = self._recent[aside and self.served.apart].shared(path)
+        read = self._recent[aside and self._apart].shared(path)
         return [*range(read + PIECE, len(path), PIECE), len(path)]
 
     def _ask(self, path: list[int], asked: int | None, *, aside: bool = False) -> tuple[Known, int, float]:
@@ -182,12 +202,33 @@ class Evaluator:
         known = self._memory.get(path)
         if known is not None and (asked is None or known.of(asked) is not None):
             return known, 0, 0.0
-        recent = self._recent[aside and self.served.apart]
+        recent = self._recent[aside and self._apart]
         began = time.perf_counter()
         decoded = max(1, len(path) - recent.shared(path))
-        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=aside))
+        if not self._apart:
+            self._mind_the_cache(path, aside=aside)
+        apart = aside and self._apart
+        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=apart))
         recent.note(path)
         return self._keep(path, answer, asked), decoded, time.perf_counter() - began
+
+    def _mind_the_cache(self, path: list[int], *, aside: bool) -> None:
+        """Lets a server with one cache keep the path that is played while a prompt is walked.
+
+        A llama-server that is asked about less than half of what it has read puts all of it aside, and takes that back
+        only in place of something else. So it is asked about something else, once, before it is asked to go on there.
+        """
+        if aside:
+            if self._walked is None:
+                played = self._played
+                kept = 2 * common_prefix(path, played) < len(played)
+                self._walked = _Walked(len(path), kept)
+            else:
+                self._walked = _Walked(len(path), self._walked.kept)
+            return
+        walked, self._walked, self._played = self._walked, None, path
+        if walked and walked.kept and len(path) - walked.length > WORTH_IT:
+            self._door.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
     def _keep(self, path: list[int], answer: Answer, asked: int | None = None) -> Known:
         """Remembers an answer. What was known before stays as it is: one path never has two answers."""

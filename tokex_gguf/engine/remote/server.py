@@ -144,7 +144,9 @@ class Server:
             raise Unsuited(str(error)) from None
         self._abort.door = door
         dialect = door.run(probe(connect.model))
-        evaluator = Evaluator(SameModel(door, dialect), dialect, connect.candidates)
+        same = SameModel(door, dialect)
+        apart = dialect.served.apart and same.run(dialect.stays_cached())
+        evaluator = Evaluator(same, dialect, connect.candidates, apart=apart)
         model = self._loaded(evaluator)
         self._send(model)
         while request := self._inbox.next():

@@ -110,6 +110,11 @@ class ByText:
             self._remember(one, Piece(text.encode(), control or ends, ends))
         return {one: self._pieces.get(one, Piece(b"")) for one in wanted}
 
+    def stays_cached(self) -> Steps[bool]:
+        """There is one cache for all."""
+        yield from ()
+        return True
+
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
     ) -> Steps[list[Answer]]:

@@ -90,7 +90,7 @@ class Served:
     searchable: bool
     """Whether `vocabulary` is there."""
     apart: bool
-    """Whether calls `aside` leave what the server has cached for the others."""
+    """Whether calls `aside` may leave what the server has cached for the others: `stays_cached` finds that out."""
     quantization: str = ""
     bos: int | None = None
     """The token that `tokenize` puts first, if any."""
@@ -133,6 +133,9 @@ class Dialect(Protocol):
 
     def identity(self) -> Steps[str]:
         """`Served.identity` as it is now. To be asked whenever the connection is a new one."""
+
+    def stays_cached(self) -> Steps[bool]:
+        """Whether calls `aside` leave what the server has cached for the others, found out by trying it."""
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False

@@ -86,6 +86,21 @@ class LlamaServer:
             told[one] = Piece(data, self._control[one], one in self._ends)
         return told
 
+    def stays_cached(self) -> Steps[bool]:
+        """Whether a call in one slot leaves what another one has.
+
+        By default, with slots that share their cells, it does not: an idle slot is emptied by the next call in
+        another one, and nothing is brought back to a slot that is named.
+        """
+        if not self._served.apart:
+            return False
+        read = 0
+        for slot in (*self._slots, self._slots[0]):
+            body = {**self._model, **request([self._harmless] * 4, self._harmless, 1, slot)}
+            answer = yield Call("/completion", {**body, "response_fields": ["timings/prompt_n"]})
+            read = checks.count(found(answer, "timings/prompt_n"))
+        return read <= 1
+
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
     ) -> Steps[list[Answer]]:
