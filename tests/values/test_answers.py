@@ -54,6 +54,31 @@ def test_what_changes_nothing_is_no_part_of_the_question() -> None:
     assert lens_of(one, None, 5) == lens_of(Chain((Sampler.of(Kind.TOP_K, 40),)), None, 9)
 
 
+class Counted(float):
+    """A number that counts how often it is hashed."""
+
+    hashes = 0
+
+    def __hash__(self) -> int:
+        Counted.hashes += 1
+        return super().__hash__()
+
+
+def test_a_chain_of_very_many_biases_is_hashed_and_sorted_once() -> None:
+    chain, answers, node = Chain(bias=tuple((token, Counted(1)) for token in range(9000))), Answers(), Node(None, -1)
+    lens = lens_of(chain)
+    assert isinstance(lens, Sampled)
+    answers.attach(lens, node, view(0.5))
+    once = Counted.hashes
+    assert once <= 2 * 9000, "the chain, and what acts of it"
+    for _ in range(5):
+        assert lens_of(chain) is lens and answers.view(lens, node) and answers.verdict(lens, node.child(7))
+        assert lens.chain.short == chain.short == "9000 biased"
+    assert Counted.hashes == once
+    assert chain.acting is chain.acting and Chain(chain.samplers, chain.bias) == chain
+    assert hash(Chain(chain.samplers, chain.bias)) == hash(chain)
+
+
 def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     answers, lens = Answers(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))

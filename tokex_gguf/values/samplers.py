@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 from tokex_gguf.values.record import record
@@ -436,9 +437,12 @@ BREAKERS = ("\n", ":", '"', "*")
 """llama.cpp's texts at which DRY does not look for repetitions further back."""
 
 
-@record
+@record(slots=False)
 class Chain:
-    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are."""
+    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are.
+
+    It is a part of the key of each answer and may have tens of thousands of biases, so it is hashed once.
+    """
 
     samplers: tuple[Sampler, ...] = ()
     """At most one of each kind."""
@@ -447,7 +451,14 @@ class Chain:
     breakers: tuple[str, ...] = BREAKERS
     """Texts at which DRY does not look for repetitions further back."""
 
-    @property
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.samplers, self.bias, self.breakers))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
     def acting(self) -> "Chain":
         """What really changes something: the key under which answers are kept.
 
