@@ -12,7 +12,7 @@ from tests.play.test_capabilities import Without
 from tokex_gguf.engine.protocol import Applied, Apply, Capability, Evaluate, Failed, Roll, Spell
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
 from tokex_gguf.play.session import Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
@@ -289,8 +289,27 @@ def constrained(costs: dict[int, float]) -> Play:
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
         play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
+    play.session.game.answers.look_on(lens, play.session.game.prompt.tip, 1000)
     play.session = replace(play.session, layer=COST)
     return play
+
+
+def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
+    play = sampled(CHAIN, "hello " * 60)
+    play.session = replace(play.session, layer=REACHABLE)
+    play.take(Lit(light=False))
+    pieces = play.effects.count(JudgeFurther())
+    while play.session.judging:
+        play.take(Lit(light=False))
+        assert JudgeFurther() not in play.effects, "one is on its way"
+        play.take(JudgeFurther())
+        pieces += play.effects.count(JudgeFurther())
+    assert 3 <= pieces <= 8 and play.session.game.prompt.tip.depth == 360
+    tip, lens = play.session.game.prompt.tip, play.session.lens
+    assert isinstance(lens, Sampled)
+    assert play.session.game.answers.judged(lens, tip).tip is tip
+    play.press(Action.NEXT_SURPRISAL)
+    assert play.session.game.prompt.cursor is not None
 
 
 def test_with_cost_n_jumps_to_the_highest_tenth_of_the_places_that_cost_something() -> None:

@@ -485,6 +485,8 @@ class Session:
     """What the player called this session."""
     unsaved: str = ""
     """Why the session cannot be saved as it is now; empty where it can."""
+    judging: bool = False
+    """Whether a message is on its way by which more of a prompt's tokens are judged."""
     notice: str = ""
     """One line for the player."""
     confirm: Action | None = None
