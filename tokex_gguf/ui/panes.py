@@ -539,7 +539,7 @@ class _Look(NamedTuple):
         through = isinstance(lens, Sampled)
         settled = viewed is not None and viewed.lens == lens
         by_final = through and session.by_final and session.on(Search) is None
-        biases = dict(session.game.sampling.chain.bias)
+        biases = session.game.sampling.chain.biases
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 
 

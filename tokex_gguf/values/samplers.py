@@ -11,6 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+from typing import TypeAlias
 
 from tokex_gguf.values.record import record
 
@@ -433,6 +434,7 @@ class Sampler:
         return f"{title} {first.text(self.values[0])}"
 
 
+Bias: TypeAlias = tuple[tuple[int, float], ...]
 BREAKERS = ("\n", ":", '"', "*")
 """llama.cpp's texts at which DRY does not look for repetitions further back."""
 
@@ -446,7 +448,7 @@ class Chain:
 
     samplers: tuple[Sampler, ...] = ()
     """At most one of each kind."""
-    bias: tuple[tuple[int, float], ...] = ()
+    bias: Bias = ()
     """Tokens and what is added to their logits, before all samplers; minus infinity bans a token."""
     breakers: tuple[str, ...] = BREAKERS
     """Texts at which DRY does not look for repetitions further back."""
@@ -457,6 +459,11 @@ class Chain:
 
     def __hash__(self) -> int:
         return self._hash
+
+    @cached_property
+    def biases(self) -> Mapping[int, float]:
+        """What is added to the logit of each token that has a bias."""
+        return MappingProxyType(dict(self.bias))
 
     @cached_property
     def acting(self) -> "Chain":
