@@ -5,18 +5,19 @@ from dataclasses import replace
 
 import pytest
 
+from tests import fake
 from tests.fake import Play, on, started
 from tests.play.test_sampling import sampled
 from tokex_gguf.engine.protocol import Apply, Capability, EngineDied, Evaluate
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import CopiedOut, CopyOut, Message, PointedAtRow, Typed
+from tokex_gguf.play.messages import CopiedOut, CopyOut, Lit, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.model_switch import _carried
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, SamplerValue
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW
+from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW, Sampled
 from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Sampler
 
@@ -47,9 +48,8 @@ def at(play: Play) -> tuple[str, int]:
 
 
 def test_a_line_for_each_parameter_in_the_order_of_the_chain() -> None:
-    lines = rules.lines(
-        Sampling(DEFAULT.moved(Kind.TEMPERATURE, -8).biased(5, 1.0), Constraint(ConstraintKind.REGEX, "a"))
-    )
+    sampling = Sampling(DEFAULT.moved(Kind.TEMPERATURE, -8).biased(5, 1.0), Constraint(ConstraintKind.REGEX, "a"))
+    lines = rules.lines(replace(sampled(SHORT).session.game, sampling=sampling))
     assert lines[:2] == [(GRAMMAR, None, 0), (LOGIT_BIAS, None, 0)]
     assert [(line.kind, line.parameter) for line in lines[2:6]] == [
         *((Kind.TEMPERATURE, index) for index in range(3)),
@@ -237,6 +237,36 @@ def test_biased_tokens_have_a_line_that_takes_their_bias_away() -> None:
         assert "biased tokens" in play.press(action).session.notice
         assert chain_of(play) == SHORT.biased(3, -math.inf)
     assert chain_of(play.press(Action.REMOVE)) == SHORT
+
+
+def suppressing(play: Play, *tokens: int) -> Play:
+    """The same with a model whose file bans some tokens."""
+    game = play.session.game
+    assert game.model
+    game = replace(game, model=replace(game.model, suppressed=tokens))
+    play.session = replace(play.session, game=game)
+    return play.press(Lit(light=False))
+
+
+def test_what_the_models_file_bans_is_banned_with_any_chain_and_seen_there() -> None:
+    """As llama.cpp's tools do; but with no chain the table is the model's own."""
+    first, second = fake.ranked(sampled(SHORT).session.game.prompt.tip.path())[:2]
+    play = suppressing(opened(SHORT), first, second).press(Action.TOP)
+    assert at(play) == (LOGIT_BIAS, 0) and rules.biased(play.session.game) == 2
+    assert "the model's file bans 2" in play.press(Action.MORE).session.notice
+    lens, view = play.session.lens, play.session.view
+    assert isinstance(lens, Sampled) and view is not None
+    assert lens.stage(view.verdicts[first].cut_by) == LOGIT_BIAS and first not in view.likeliest
+    assert lens.chain.short.startswith("2 biased")
+    # A bias of the player's own does not bring it back, as in llama.cpp: both are added.
+    biased = suppressing(opened(SHORT.biased(first, 5.0).biased(9, 1.0)), first, second)
+    assert rules.biased(biased.session.game) == 3
+    assert biased.session.view is not None and first not in biased.session.view.likeliest
+    assert chain_of(biased.press(Action.TOP, Action.REMOVE)) == SHORT and "file bans" in biased.session.notice
+    assert at(biased.press(Action.TOP)) == (LOGIT_BIAS, 0), "those of the model's file stay"
+    assert suppressing(sampled(NO_CHAIN), first).session.lens == RAW
+    assert rules.lines(suppressing(opened(NO_CHAIN), first).session.game) == []
+    assert flags_of(chain_of(play)) == flags_of(SHORT), "llama.cpp's programs do it by themselves"
 
 
 def test_the_constraint_has_a_line_that_is_not_for_these_keys() -> None:

@@ -6,7 +6,7 @@ Names, flags, JSON keys, defaults and ranges are those of llama.cpp's tools (`co
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
@@ -514,6 +514,10 @@ class Chain:
         if amount:
             others[token] = amount
         return replace(self, bias=tuple(sorted(others.items())))
+
+    def banning(self, tokens: Sequence[int]) -> "Chain":
+        """The chain with all of some tokens banned, whatever bias they have."""
+        return replace(self, bias=tuple(sorted({**self.biases, **dict.fromkeys(tokens, -math.inf)}.items())))
 
     @property
     def short(self) -> str:

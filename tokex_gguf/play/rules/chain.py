@@ -31,30 +31,38 @@ class ChainLine(NamedTuple):
     stage: str
     """What cuts there, as `Sampled.stages` names it."""
     kind: Kind | None = None
-    """The sampler; None: it is the constraint, or the tokens with a bias."""
+    """The sampler; None: it is the constraint, or the tokens with a bias, yours and the model's own."""
     parameter: int = 0
     """Which of the sampler's parameters."""
 
 
-def lines(sampling: Sampling) -> list[ChainLine]:
-    """The lines of a chain, in the order in which they are applied: one for each parameter."""
+def lines(game: Game) -> list[ChainLine]:
+    """The lines of a game's chain, in the order in which they are applied: one for each parameter."""
+    sampling = game.sampling
     constraint = [ChainLine(GRAMMAR)] if sampling.constraint else []
-    bias = [ChainLine(LOGIT_BIAS)] if sampling.chain.bias else []
+    bias = [ChainLine(LOGIT_BIAS)] if biased(game) else []
     samplers = [
         ChainLine(one.row.title, one.kind, index) for one in sampling.chain.samplers for index in range(len(one.values))
     ]
     return [*constraint, *bias, *samplers]
 
 
+def biased(game: Game) -> int:
+    """How many tokens have a bias; where anything acts, with those that the model's file bans."""
+    sampling = game.sampling
+    own = game.suppressed if sampling.constraint or sampling.chain.acting != NO_CHAIN else ()
+    return len(sampling.chain.bias) + sum(token not in sampling.chain.biases for token in own)
+
+
 def length(session: Session) -> int:
     """How many lines the chain has."""
-    return len(lines(session.game.sampling))
+    return len(lines(session.game))
 
 
 def selected(session: Session) -> ChainLine | None:
     """The selected line; None where there is none."""
     screen = session.on(Samplers) or session.on(SamplerValue)
-    there = lines(session.game.sampling)
+    there = lines(session.game)
     return there[min(screen.row, len(there) - 1)] if screen and there else None
 
 
@@ -78,13 +86,13 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
 
 def open_chain(session: Session) -> Outcome:
     """Shows the chain; selected is the first sampler that acts."""
-    return replace(session, screen=Samplers(row=_first(session.game.sampling), told=session.lens)), []
+    return replace(session, screen=Samplers(row=_first(session.game), told=session.lens)), []
 
 
-def _first(sampling: Sampling) -> int:
+def _first(game: Game) -> int:
     """The line of the first sampler that acts."""
-    acting = {one.kind for one in sampling.chain.acting.samplers}
-    return next((index for index, line in enumerate(lines(sampling)) if line.kind in acting), 0)
+    acting = {one.kind for one in game.sampling.chain.acting.samplers}
+    return next((index for index, line in enumerate(lines(game)) if line.kind in acting), 0)
 
 
 def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLine | None = None) -> Outcome:
@@ -92,11 +100,11 @@ def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLin
     screen = session.on(Samplers)
     told = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
     keep = keep or selected(session)
-    sampling = replace(session.game.sampling, chain=chain)
-    there = lines(sampling)
-    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(sampling)
+    game = replace(session.game, sampling=replace(session.game.sampling, chain=chain))
+    there = lines(game)
+    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(game)
     row = there.index(keep) if keep in there else row
-    session = replace(session, game=replace(session.game, sampling=sampling), notice=notice)
+    session = replace(session, game=game, notice=notice)
     return session.turned(Samplers(row=row, told=told)), []
 
 
@@ -119,7 +127,11 @@ def no_value(session: Session) -> str:
     if line is None:
         return f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
     if line.stage == LOGIT_BIAS and line.kind is None:
-        return "biased tokens: + and - on a row of the table change them, Del takes all away"
+        own = session.game.suppressed
+        if not own:
+            return "biased tokens: + and - on a row of the table change them, Del takes all away"
+        told = f"the model's file bans {len(own)}, as in llama.cpp's programs"
+        return f"biased tokens: {told}; + and - on a row of the table make more, Del takes those away"
     return "" if line.kind else "the constraint comes before all samplers: C changes it, back at the table"
 
 
@@ -268,7 +280,9 @@ def remove(session: Session) -> Outcome:
     if line is None or line.stage == GRAMMAR:
         return replace(session, notice=no_value(session)), []
     if line.kind is None:
-        return _with_chain(session, replace(chain, bias=()), "no token has a bias any more")
+        own = session.game.suppressed
+        but = ", but those that the model's file bans" if own else ""
+        return _with_chain(session, replace(chain, bias=()), f"no token has a bias any more{but}")
     return _with_chain(session, chain.without(line.kind), f"{line.stage} is removed: a adds it again")
 
 
