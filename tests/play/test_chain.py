@@ -18,7 +18,7 @@ from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, Sample
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW, Sampled
-from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
+from tokex_gguf.values.sampler_text import chain_of_flags, flags_of, json_of, read_json
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Sampler
 
 SHORT = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.8)))
@@ -344,7 +344,7 @@ def test_the_chain_is_copied_as_flags_and_kept_as_both() -> None:
 
 @pytest.mark.parametrize("text", ["--top-k 7 --temp 0", '{"top_k": 7, "temperature": 0}'])
 def test_flags_and_json_are_read_typed_or_pasted(text: str) -> None:
-    wanted = chain_of_json(text) if text.startswith("{") else chain_of_flags(text)
+    wanted = read_json(text).chain if text.startswith("{") else chain_of_flags(text)
     ways: list[list[Message]] = [[Typed(f" {text}\n")], [Action.READ_IN, *map(Typed, text), Action.ENTER]]
     for keys in ways:
         play = opened().press(*keys)
@@ -360,6 +360,27 @@ def test_what_is_no_chain_says_why_and_can_be_edited() -> None:
     assert value(play, Kind.TOP_K) == 9
     play.press(Action.READ_IN, Typed("{"), Action.ENTER)
     assert "JSON" in play.session.notice and isinstance(play.session.screen, SamplerText)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "./llama-server -m model.gguf -c 4096 --top-p 1.5 \\\n  --flash-attn on -ngl -1 --temp 0.7 -p 'the --temp'",
+            "read; --top-p 1.5 is taken as 1; left alone: -m, -c, --flash-attn, -ngl, -p",
+        ),
+        (
+            '{"prompt": "a", "top_p": 1.5, "temperature": 0.7, "stop": ["x"], "n_predict": 9}',
+            "read; top_p 1.5 is taken as 1; left alone: prompt, stop, n_predict",
+        ),
+        ("--top-p 1.5 --top-p 1 --temp 0.7", "read"),
+        ('{"top_p": 1, "temperature": 0.7}', "read"),
+    ],
+)
+def test_of_a_whole_command_line_or_request_the_chain_is_taken_and_the_rest_named(text: str, told: str) -> None:
+    play = opened().press(Typed(text))
+    assert play.session.notice == f"{told}; p leads back to the chain before"
+    assert chain_of(play) == chain_of_flags("--top-p 1 --temp 0.7")
 
 
 def test_a_text_that_is_left_comes_back() -> None:

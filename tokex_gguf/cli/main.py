@@ -192,11 +192,13 @@ def _begun(
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
     if kept.session and options.constraint_start is not None:
         raise Exit("--constraint-start is for a text that is given now: leave it out to go on with a session", USAGE)
-    sampling = sampling_of(options, kept.session.game.sampling if kept.session else None)
-    text, about = settings.prompt.example_prompt, tuple[str, ...]()
+    sampling, about = sampling_of(options, kept.session.game.sampling if kept.session else None)
+    notices += about
+    text = settings.prompt.example_prompt
     if kept.session is None:
-        text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
-        notices += about
+        text, more = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
+        about += more
+        notices += more
     chat, more = _chat(text) if options.chat else ("", ())
     about += more
     notices += more

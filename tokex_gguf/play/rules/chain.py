@@ -10,7 +10,7 @@ from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, 
 from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw
 from tokex_gguf.values.model_sampling import chain_of_metadata
-from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
+from tokex_gguf.values.sampler_text import flags_of, json_of, read_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.view import Stage
@@ -391,15 +391,16 @@ def _read(session: Session, text: str) -> Outcome:
     """A chain of other programs in place of this one, which stays among the presets. What is none can be edited."""
     text = text.strip()
     try:
-        chain = chain_of_json(text) if text.startswith("{") else chain_of_flags(text)
+        reading = read_json(text) if text.startswith("{") else read_flags(text)
     except ValueError as error:
         screen = session.on(SamplerText) or SamplerText(line=EMPTY.typed(text))
         return replace(session, screen=screen, notice=str(error)), []
     session = used_up(session) if session.on(SamplerText) else session
     sampling = _kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
-    chain = chain if chain.bias else replace(chain, bias=sampling.chain.bias)
-    session, effects = _with_chain(session, chain, "read; p leads back to the chain before")
+    chain = reading.chain if reading.chain.bias else replace(reading.chain, bias=sampling.chain.bias)
+    told = "; ".join(["read", *reading.told, "p leads back to the chain before"])
+    session, effects = _with_chain(session, chain, told)
     return replace(session, screen=_or_play(session, session.screen)), effects
 
 
