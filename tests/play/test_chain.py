@@ -15,7 +15,7 @@ from tokex_gguf.play.messages import CopiedOut, CopyOut, Lit, Message, PointedAt
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.model_switch import _carried
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, SamplerValue
-from tokex_gguf.play.session import Sampling
+from tokex_gguf.play.session import Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW, Sampled
 from tokex_gguf.values.sampler_text import chain_of_flags, flags_of, json_of, read_json
@@ -326,6 +326,31 @@ def test_the_models_own_and_the_configurations_are_among_them() -> None:
     play.press(Action.PRESET)
     assert play.session.notice == "preset 6 of 6: mine" and chain_of(play) == SHORT
     assert play.press(Action.PRESET).session.notice == "preset 1 of 6: none"
+
+
+# --- one alone
+
+
+@pytest.mark.parametrize("downs", [0, 3, 7, 12, 25])
+def test_what_a_sampler_alone_would_do_with_the_selected_token(downs: int) -> None:
+    """Whatever stands before it in the chain, and cuts it already."""
+    chain = Chain((*(Sampler.of(kind) for kind in (Kind.TYPICAL, Kind.XTC)), *SHORT.samplers))
+    chain = chain.with_sampler(Sampler.of(Kind.TOP_K, 5)).with_sampler(Sampler.of(Kind.TYPICAL, 0.9))
+    play = sampled(chain).press(*downs * [Action.DOWN], Action.SAMPLERS, Action.TOP)
+    prompt = play.session.game.prompt
+    row = table(play.session, prompt)[selected_row(play.session, prompt)]
+    best = table(play.session, prompt)[0]
+    assert row.rank == downs + 1
+    told = {}
+    for _ in range(rules.length(play.session)):
+        told[at(play)[0]] = rules.alone(play.session)
+        play.press(Action.DOWN)
+    cut_by_min_p = row.prob < 0.05 * best.prob
+    assert told == {
+        "top-k": (row.token, row.rank > 5),
+        "min-p": (row.token, cut_by_min_p),
+        **dict.fromkeys(["typical", "XTC", "temperature"]),
+    }
 
 
 # --- other programs

@@ -11,6 +11,7 @@ from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.lens import LOGIT_BIAS
 from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
+from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.view import Stage
 
 BOTH = 64
@@ -155,7 +156,12 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
     off = "" if parameter.off is None else f"; {parameter.text(parameter.off)} is off"
     scope = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}{off}"
     lines.append(fit([("class:key", f" {parameter.flag}"), ("class:dim", f"  {scope}")], width))
-    return [*lines, *_wrapped(row.help, "class:dim", width)]
+    lines += _wrapped(row.help, "class:dim", width)
+    if (alone := rules.alone(session)) is not None:
+        token, cut = alone
+        name = label(glimpse(session.game.piece(token).data))
+        lines += _wrapped(f"Alone, it would {'cut' if cut else 'leave'} {name}.", "class:dim", width)
+    return lines
 
 
 def missing_entries(session: Session, height: int) -> range:

@@ -7,19 +7,21 @@ from typing import NamedTuple
 from tokex_gguf.play.messages import CopyOut, Outcome
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
-from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session
-from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw
+from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selected_row, table
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
 from tokex_gguf.values.model_sampling import chain_of_metadata
+from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.sampler_text import flags_of, json_of, read_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.view import Stage
+from tokex_gguf.values.view import KEPT, Stage
 
 FAR = 10
 """Steps that one key can go at once."""
 LONGEST = 30
 """Characters of a number: what is pasted may be longer."""
-KEPT = 9
+MOST_KEPT = 9
 """Chains of the player's own that stay among the presets."""
 OFFERED = "llama.cpp"
 """The preset that an empty chain is offered."""
@@ -79,6 +81,23 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
         return {}
     first = Stage(session.game.model.vocab_size, 1.0, node.distribution.entropy_bits)
     return dict(zip(lens.stages, zip((first, *view.stages), view.stages, strict=False), strict=False))
+
+
+def alone(session: Session) -> tuple[int, bool] | None:
+    """The token that is selected in the table, and whether the selected sampler would cut it if it were the only one.
+
+    None for a sampler that cuts nothing, and where what is kept of the table does not decide it.
+    """
+    line, place = selected(session), session.game.prompt.place
+    before, rows = place.tip.distribution, table(session, place)
+    sampler = session.game.sampling.chain.get(line.kind) if line and line.kind else None
+    if sampler is None or sampler.kind is Kind.TEMPERATURE or before is None or not rows:
+        return None
+    lens, row = lens_of(Chain((sampler,))), rows[selected_row(session, place)]
+    if isinstance(lens, Raw) or not decidable(lens):
+        return None
+    cut = cut_by(lens, before, Taken(row.logprob, row.rank))
+    return None if cut is None else (row.token, cut != KEPT)
 
 
 # --- the screen
@@ -345,7 +364,7 @@ def presets(game: Game) -> dict[str, Chain]:
 def _kept(sampling: Sampling, game: Game) -> Sampling:
     """What is drawn by, with the chain among the presets: it can be left for another."""
     chain = _unbiased(sampling.chain)
-    return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-KEPT:])
+    return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-MOST_KEPT:])
 
 
 def preset(session: Session) -> Outcome:
