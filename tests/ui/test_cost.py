@@ -595,18 +595,25 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     assert len(play.session.game.answers.judged(lens_in(play), tip).cut(tip)) < len(cut)
 
 
-def test_a_jump_is_made_while_the_prompt_is_still_looked_at() -> None:
+def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
     tip = unlike(LONG)
     play, view = with_prompts(tip), View()
     tip.path()
     view.screen(through(play, DECIDED, layers.SURPRISAL).session, 130, 40)
     while play.session.layer is not layers.REACHABLE:
         play.take(Action.MORE_LAYERS)
-    for key in (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL, Action.CURSOR_FIRST, Action.NEXT_SURPRISAL):
-        assert play.session.judging
+    for key in (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL, Action.CURSOR_FIRST, Action.PREVIOUS_SURPRISAL):
+        assert play.session.judging and play.session.jumping == 0
         assert steps(lambda key=key: play.take(key)) < 3500  # type: ignore[misc]
         play.take(JudgeFurther())
-    assert play.session.game.prompt.cursor is not None, "what was looked at so far is jumped to"
+        assert key is Action.CURSOR_FIRST or play.session.game.prompt.cursor is None
+        assert (play.session.jumping == 0) == (key is Action.CURSOR_FIRST)
+        play.take(Action.CURSOR_TIP)
+        assert play.session.jumping == 0, "who goes on does not wait"
+    play.take(Action.PREVIOUS_SURPRISAL)
+    play.answer()
+    cut = play.session.game.answers.judged(lens_in(play), tip).cut(tip)
+    assert play.session.game.prompt.cursor is tip.ancestor(cut.depths[-1])
 
 
 def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_cost() -> None:

@@ -78,7 +78,16 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, judge_further, read_prompt
-from tokex_gguf.play.rules import bias, constraint, dice, downloads, model_switch, sessions, text_entry, view_options
+from tokex_gguf.play.rules import (
+    bias,
+    constraint,
+    dice,
+    downloads,
+    model_switch,
+    sessions,
+    text_entry,
+    view_options,
+)
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step

@@ -181,14 +181,21 @@ def judge_further(session: Session) -> Session:
     return replace(session, judging=False)
 
 
-def judge(session: Session) -> Outcome:
-    """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
-    game = session.game
-    lens = session.lens
+def judge_on(session: Session) -> Outcome:
+    """Looks at a few more of them, and asks for a message of its own where there are more than a few."""
+    game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
         return session, []
-    if not game.answers.look_on(lens, game.prompt.tip, AT_ONCE):
-        return replace(session, judging=True), [] if session.judging else [JudgeFurther()]
+    if game.answers.look_on(lens, game.prompt.tip, AT_ONCE):
+        return replace(session, judging=False) if session.judging else session, []
+    return replace(session, judging=True), [] if session.judging else [JudgeFurther()]
+
+
+def judge(session: Session) -> Outcome:
+    """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
+    game, lens = session.game, session.lens
+    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay or session.judging:
+        return session, []
     asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
     if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
         return session, []

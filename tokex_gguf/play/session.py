@@ -492,6 +492,8 @@ class Session:
     """Why the session cannot be saved as it is now; empty where it can."""
     judging: bool = False
     """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    jumping: int = 0
+    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
     notice: str = ""
     """One line for the player."""
     confirm: Action | None = None

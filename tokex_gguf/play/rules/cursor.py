@@ -103,11 +103,20 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
             return surprising(session)
         if not isinstance(lens, Sampled) or layer.lacking(lens):
             return replace(session, notice=layer.lacking(lens)), []
+        if session.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
+            return replace(session, jumping=direction), []
         judged = session.game.answers.judged(lens, tip)
         there = judged.dear(tip) if layer is COST else judged.cut(tip)
         return _to_next(session, there, direction, "no such token here, as far as is known")
 
     return go
+
+
+def jump_on(session: Session) -> Outcome:
+    """Makes a jump that has waited, once all of the prompt is judged."""
+    if not session.jumping or session.judging:
+        return session, []
+    return jump_by_layer(session.jumping)(replace(session, jumping=0))
 
 
 def _to_next(session: Session, there: Notable | Cut, direction: int, none: str, sought: Layer | None = None) -> Outcome:
