@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -116,5 +117,14 @@ def test_in_a_long_prompt_what_was_cut_is_jumped_through_from_end_to_end(light: 
     screen = terminal.shows(r"from the other end again: \d+ such tokens")
     first = int(re.findall(r"looking at (\d+)", screen)[0])
     assert first < 30 < 2000 < last
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_values_that_are_taken_otherwise_are_told_at_the_start(light: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[samplers]\nmine = '--min-p -1'\n")
+    terminal = Terminal("--model", light, "--prompt", "once", "--top-p", "2")
+    terminal.shows(r"--top-p 2 is taken as 1; \[samplers\] mine: --min-p -1 is taken as 0")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
