@@ -288,7 +288,7 @@ def walk(session: Session) -> Outcome:
     path, start = next(_walks(session), (None, 0))
     if path is None:
         return session, []
-    newest, looked_at = game.newest(ForWalk), _looked_at(game.prompt)
+    newest, looked_at = game.newest(ForWalk), game.prompt.unseen
     if newest and newest[1].going:
         first = newest[1].nodes[0]
         if looked_at in (None, first) and first.depth > start and path.descends_from(first):
@@ -318,13 +318,6 @@ def _walks(session: Session) -> Iterator[tuple[Node, int]]:
             yield path, start
     if game.walking:
         yield game.prompt.tip, 0
-
-
-def _looked_at(prompt: Prompt) -> Node | None:
-    """The path whose table is shown where it, or what it says of the token taken there, is not known yet."""
-    node, cursor = prompt.place.tip, prompt.cursor
-    lacks = cursor is not None and node.depth > 0 and (node.distribution is None or cursor.taken is None)
-    return node if lacks else None
 
 
 def _in_order(session: Session, looked_at: Node | None) -> list[Node]:

@@ -141,6 +141,14 @@ class Prompt:
         selected = taken if self.chosen is None else self.chosen
         return Prompt(self.cursor.parent, selected, popped=taken, begins=self.begins)
 
+    @property
+    def unseen(self) -> Node | None:
+        """The path whose table the cursor looks at, where that is not known, or not what it says of the token taken."""
+        before = self.cursor.parent if self.cursor else None
+        if self.cursor is None or before is None or not before.depth:
+            return None
+        return before if before.distribution is None or self.cursor.taken is None else None
+
 
 @record
 class Cost:
