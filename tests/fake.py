@@ -2,13 +2,14 @@
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
     Applied,
     Apply,
+    Capability,
     Check,
     Checked,
     Constrain,
@@ -37,6 +38,7 @@ from tokex_gguf.engine.protocol import (
     Spelt,
     Tokenize,
     Tokenized,
+    Walk,
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.messages import Begin, Effect, Heard, JudgeFurther, Lit, Message, Send
@@ -61,6 +63,28 @@ MODEL = Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
 OTHER = Loaded("Other", "other", "Q8_0", VOCAB, 4096, 8192, None, False)
 """What all files but fake.gguf hold."""
 
+GIVEN = 10
+"""Candidates that the server gives."""
+PIECE = 8
+"""Tokens that it reads at once: it tells what follows each such part of a prompt."""
+_WHOLE = (Capability.EXACT_ENTROPY, Capability.EXACT_RANKS, Capability.SAMPLERS, Capability.CONSTRAINTS)
+SERVED = replace(
+    MODEL,
+    name="Served",
+    capabilities=frozenset(Capability) - {*_WHOLE, Capability.PROMPT_AT_ONCE},
+    server="llama-server b11434",
+    candidates=GIVEN,
+)
+"""A model on a server, which gives a few candidates of a distribution, and not all of a prompt at once."""
+
+
+class OnServer(GgufFile):
+    """A model that a server has."""
+
+    @property
+    def server(self) -> str:
+        return "127.0.0.1:8080"
+
 
 def logits(path: list[int]) -> list[float]:
     """Scores of all tokens after a path: any fixed function of it will do."""
@@ -80,35 +104,58 @@ def ranked(path: list[int]) -> list[int]:
     return sorted(range(VOCAB), key=lambda token: (-scores[token], token))
 
 
-def distribution(path: list[int], top: int) -> Distribution:
+def distribution(path: list[int], top: int, given: int = VOCAB) -> Distribution:
+    """`given`: candidates from which the entropy is known, as far as it is."""
     values = logprobs(path)
-    ids = ranked(path)[:top]
+    ids = ranked(path)[: min(top, given)]
+    if given < VOCAB:
+        low, high = bounds([values[token] for token in ranked(path)[:given]])
+        return Distribution.of(low, ids, [values[token] for token in ids], high - low)
     entropy = -sum(math.exp(value) * value for value in values) / math.log(2)
     return Distribution.of(entropy, ids, [values[token] for token in ids])
 
 
-def taken(path: list[int], token: int) -> Taken:
-    return Taken(logprobs(path)[token], ranked(path).index(token) + 1)
+def bounds(known: list[float]) -> tuple[float, float]:
+    """The least and the most bits of an entropy, by its highest log-probabilities."""
+    probs = list(map(math.exp, known))
+    told, rest = entropy_of(probs), max(0.0, 1 - math.fsum(probs))
+    lumps = int(rest / probs[-1])  # as few tokens as can have the rest, or as many
+    fewest = [probs[-1]] * lumps + [rest - lumps * probs[-1]]
+    return told + entropy_of(fewest), told + (rest * math.log2((VOCAB - len(known)) / rest) if rest else 0.0)
+
+
+def taken(path: list[int], token: int, given: int = VOCAB) -> Taken:
+    rank = ranked(path).index(token) + 1
+    return Taken(logprobs(path)[token], rank) if rank <= given else Taken(logprobs(path)[token], given + 1, True)
 
 
 def text_to_path(text: str) -> list[int]:
     return [ord(char) % VOCAB for char in text]
 
 
-def evaluated(request: Evaluate, first: int | None = None, last: int | None = None) -> Evaluated:
+def evaluated(
+    request: Evaluate | Walk, first: int | None = None, last: int | None = None, given: int = VOCAB
+) -> Evaluated:
     """The answer to a request, or to its positions `first` to before `last`."""
     path = request.path
-    first = request.start if first is None else first
+    start, asked, last_top = 0, None, 0
+    if isinstance(request, Evaluate):
+        start, asked, last_top = request.start, request.asked, request.last_top
+    first = start if first is None else first
     last = len(path) if last is None else last
-    following = [*path[1:], request.asked]
+    following = [*path[1:], asked]
     return Evaluated(
         request.request,
         first,
         [
-            distribution(path[: index + 1], max(request.top, request.last_top * (index == len(path) - 1)))
+            distribution(path[: index + 1], max(request.top, last_top * (index == len(path) - 1)), given)
             for index in range(first, last)
         ],
-        [taken(path[: index + 1], token) for index in range(first, last) if (token := following[index]) is not None],
+        [
+            taken(path[: index + 1], token, given)
+            for index in range(first, last)
+            if (token := following[index]) is not None
+        ],
         PIECES,
         last - first,
         0.001 * (last - first),
@@ -212,8 +259,13 @@ def rolled(request: Roll) -> Rolled:
 class Play:
     """A session with a fake engine: `press` keys, `answer` what was asked, look at `session`."""
 
+    given = VOCAB
+    """Candidates of a distribution that its engine gives."""
+    file: GgufFile = GgufFile("fake.gguf")
+    loaded = MODEL
+
     def __init__(self, text: str = "hello", **settings: object) -> None:
-        game = Game(Settings(text=text, model=GgufFile("fake.gguf"), **settings))  # type: ignore[arg-type]
+        game = Game(Settings(text=text, model=self.file, **settings))  # type: ignore[arg-type]
         self.session = Session(game, begun=True)  # so that a key that changes nothing leaves the session equal
         self.asked: list[Request] = []
         self.effects: list[Effect] = []
@@ -250,22 +302,28 @@ class Play:
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
                 continue
-            if reply := self.reply(request):
+            for reply in self.replies(request):
                 self.take(reply)
         while self.checks:
             self.take(Checked(self.checks.pop(0).request, None))
         return self
 
+    def replies(self, request: Request) -> Iterator[Reply]:
+        """The answers to a request, one after the other."""
+        if reply := self.reply(request):
+            yield reply
+
     def reply(self, request: Request) -> Reply | None:
+        """The answer to a request, or the last one."""
         if isinstance(request, Load):
-            return MODEL if request.path == "fake.gguf" else OTHER
+            return self.loaded if request.path == "fake.gguf" else OTHER
         if isinstance(request, Ping):
             return Pong()
         if isinstance(request, Tokenize):
             return Tokenized(request.request, text_to_path(request.text), PIECES)
         if isinstance(request, Evaluate):
             self.decoded += len(request.path) - request.start
-            return evaluated(request)
+            return evaluated(request, given=self.given)
         if isinstance(request, Search):
             texts = {token: PIECES[token].data.decode().lower() for token in ranked(request.path)}
             tokens = [token for token, text in texts.items() if request.query.strip().lower() in text]
@@ -274,7 +332,7 @@ class Play:
             return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
         if isinstance(request, Lookahead):
             self.lookaheads += len(request.tokens)
-            answers = [distribution([*request.path, token], request.top) for token in request.tokens]
+            answers = [distribution([*request.path, token], request.top, self.given) for token in request.tokens]
             return LookaheadDone(request.request, request.tokens, answers, PIECES)
         if isinstance(request, Spell):
             spelled = {text.encode() for text in (request.text, f" {request.text}")}
@@ -292,9 +350,52 @@ class Play:
         return None
 
 
-def continued(request: Continue, path: list[int]) -> Continued:
+class Served(Play):
+    """The same over a server."""
+
+    given, file, loaded = GIVEN, OnServer("fake.gguf"), SERVED
+
+    def __init__(self, text: str = "hello", **settings: object) -> None:
+        self.walked: list[list[int]] = []
+        """The paths of the positions that were walked, each with the token that comes there."""
+        super().__init__(text, **settings)
+
+    def replies(self, request: Request) -> Iterator[Reply]:
+        """Of a long prompt also what follows each part of it; of a walk, until something else is asked."""
+        if isinstance(request, Evaluate):
+            self.decoded += 1
+            last = len(request.path) - 1
+            for place in [*range(request.start // PIECE * PIECE + PIECE - 1, last, PIECE), last]:
+                yield evaluated(request, place, place + 1, self.given)
+        elif isinstance(request, Walk):
+            for place in request.places:
+                if any(not isinstance(later, Tokenize) for later in self.asked):
+                    break
+                self.walked.append(request.path[: place + 2])
+                yield evaluated(request, place, place + 1, self.given)
+        else:
+            yield from super().replies(request)
+
+
+def served(text: str = "hello", **settings: object) -> Served:
+    """A game on a server whose starting prompt is walked to its end."""
+    play = Served(text, **settings)
+    play.answer()
+    return play
+
+
+def walking(text: str = "hello", **settings: object) -> Served:
+    """One whose prompt has its table; the walk has been asked for, and is not answered."""
+    play = Served(text, **settings)
+    while not play.asked or not isinstance(play.asked[0], Walk):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    return play
+
+
+def continued(request: Continue, path: list[int], given: int = VOCAB) -> Continued:
     """The answer for the last token of a path that a Continue has come to."""
-    return Continued(request.request, path[-1:], [distribution(path, request.top)], PIECES, 0.01, 4096)
+    return Continued(request.request, path[-1:], [distribution(path, request.top, given)], PIECES, 0.01, 4096)
 
 
 def started(text: str = "hello", **settings: object) -> Play:

@@ -1,4 +1,4 @@
-"""What an engine cannot do is not asked of it, and numbers that it knows only nearly are marked."""
+"""What an engine cannot do is not asked of it. Of what it knows only nearly: test_served.py."""
 
 from dataclasses import replace
 
@@ -47,14 +47,6 @@ def test_an_engine_without_batches_is_asked_for_no_lookahead() -> None:
     assert play.session.game.ready and not any(isinstance(request, Lookahead) for request in play.seen)
     able.press(Action.APPEND)
     assert any(isinstance(request, Lookahead) for request in able.seen)
-
-
-def test_numbers_that_are_not_exact_are_marked() -> None:
-    play = Without(Capability.EXACT_ENTROPY, Capability.EXACT_RANKS).press(Action.APPEND)
-    assert "next: entropy ≈ " in screen(play) and "rank ≈ " in screen(play)
-    play.press(Action.CURSOR_BACK)
-    assert "entropy ≈ " in screen(play) and "rank ≈ " in screen(play)
-    assert "≈" not in screen(Without().press(Action.APPEND))
 
 
 def test_what_an_engine_can_do_is_no_part_of_a_session() -> None:

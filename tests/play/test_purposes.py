@@ -34,6 +34,7 @@ from tokex_gguf.play.purposes import (
     ForStart,
     ForVerdicts,
     ForView,
+    ForWalk,
     Purpose,
 )
 from tokex_gguf.play.replies import WrongReply
@@ -136,6 +137,10 @@ def looking_ahead() -> Play:
     return play
 
 
+def walking() -> Play:
+    return fake.walking("hello world")
+
+
 def checking() -> Play:
     play = started()
     play.session.game.prompt.tip.checked = False
@@ -195,6 +200,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     evaluating_a_phrase: ForEvaluation,
     autoplaying: ForAutoplay,
     looking_ahead: ForLookahead,
+    walking: ForWalk,
     checking: ForCheck,
     viewing: ForView,
     judging: ForVerdicts,
@@ -322,7 +328,7 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
 ) -> None:
     """A logit of minus infinity is legal."""
 
-    def never(_: list[int], token: int) -> Taken:
+    def never(_: list[int], token: int, _given: int) -> Taken:
         return Taken(-math.inf if token == ord("a") % fake.VOCAB or not others else -2.0, fake.VOCAB)
 
     monkeypatch.setattr(fake, "taken", never)

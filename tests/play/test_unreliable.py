@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests import fake
-from tests.fake import MODEL, OTHER, PIECES, VOCAB, heard
+from tests.fake import GIVEN, MODEL, OTHER, PIECES, VOCAB, OnServer, heard
 from tests.figures import Figure
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import (
@@ -40,6 +40,7 @@ from tokex_gguf.engine.protocol import (
     Stop,
     Tokenize,
     Tokenized,
+    Walk,
 )
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
@@ -117,7 +118,9 @@ def game(one: Game) -> Position:
 class FakeEngine:
     """An engine of arithmetic that takes requests in as the real one does, and answers when and how it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, served: bool) -> None:
+        """`served`: fake.gguf is on a server, which gives few candidates, and of a prompt not all at once."""
+        self.served = served
         self.file = ""
         self.waiting: list[Request] = []
         self.loaded = False
@@ -125,13 +128,15 @@ class FakeEngine:
         """Tokens whose pieces were sent: none is sent twice."""
 
     def send(self, request: Request) -> None:
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead)
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead, Walk)
         if isinstance(request, Load | Tokenize | Chat | Ping):
             replaced = ()
         elif isinstance(request, Lookahead):
-            replaced = (Lookahead, Continue)
+            replaced = (Lookahead, Continue, Walk)
+        elif isinstance(request, Walk):
+            replaced = (Lookahead, Walk)
         elif isinstance(request, Search):
-            replaced = (Lookahead, Search)
+            replaced = (Lookahead, Search, Walk)
         elif isinstance(request, Check):
             replaced = (Check,)
         self.waiting = [one for one in self.waiting if not isinstance(one, replaced)]
@@ -148,16 +153,45 @@ class FakeEngine:
             return [Loading(chance.random())]
         if isinstance(request, Continue):
             return [self._continued(index, request, chance)]
-        if isinstance(request, Evaluate) and len(request.path) - request.start > 1 and chance.random() < 0.5:
+        if isinstance(request, Walk):
+            return self._walked(index, request, chance)
+        if isinstance(request, Evaluate) and self.given < VOCAB and len(request.path) - request.start > 1:
+            if chance.random() < 0.5:
+                place = chance.randrange(request.start, len(request.path) - 1)
+                return [self._only_new(fake.evaluated(request, place, place + 1, self.given))]
+        elif isinstance(request, Evaluate) and len(request.path) - request.start > 1 and chance.random() < 0.5:
             middle = chance.randrange(request.start + 1, len(request.path))
             self.waiting[index] = replace(request, start=middle)
             return [self._only_new(fake.evaluated(request, None, middle))]
         del self.waiting[index]
         return [self._only_new(self._reply(request))] if not isinstance(request, Check) or chance.random() < 0.8 else []
 
+    @property
+    def given(self) -> int:
+        return GIVEN if self.served and self.file == "fake.gguf" else VOCAB
+
+    def _walked(self, index: int, request: Walk, chance: random.Random) -> list[Reply]:
+        """One of its positions, whichever it is; of some, nothing ever comes."""
+        place = chance.choice(request.places)
+        left = [one for one in request.places if one != place]
+        if left:
+            self.waiting[index] = replace(request, places=left)
+        else:
+            del self.waiting[index]
+        if chance.random() < 0.1:
+            return []
+        return [self._only_new(fake.evaluated(request, place, place + 1, self.given))]
+
+    def all_of(self, request: Request) -> list[Reply]:
+        """All answers to a request."""
+        if isinstance(request, Walk):
+            walked = [fake.evaluated(request, place, place + 1, self.given) for place in request.places]
+            return [self._only_new(one) for one in walked]
+        return [self._only_new(self._reply(request))]
+
     def _continued(self, index: int, request: Continue, chance: random.Random) -> Reply:
         path = request.path
-        reply = fake.continued(request, path)
+        reply = fake.continued(request, path, self.given)
         following = reply.distributions[0].ids[0]
         if chance.random() < 0.2:
             del self.waiting[index]
@@ -183,16 +217,19 @@ class FakeEngine:
         match request:
             case Load():
                 self.file, self.loaded = request.path, True
-                return MODEL if request.path == "fake.gguf" else OTHER
+                return OTHER if request.path != "fake.gguf" else fake.SERVED if self.served else MODEL
             case Tokenize():
                 # The vocabularies of two models differ.
                 shift = 0 if self.file == "fake.gguf" else 7
                 path = [(token + shift) % VOCAB for token in fake.text_to_path(request.text)]
                 return Tokenized(request.request, path, PIECES)
             case Evaluate():
-                return fake.evaluated(request)
+                last = len(request.path) - 1
+                return fake.evaluated(request, None if self.given == VOCAB else last, None, self.given)
             case Lookahead():
-                values = [fake.distribution([*request.path, token], request.top) for token in request.tokens]
+                values = [
+                    fake.distribution([*request.path, token], request.top, self.given) for token in request.tokens
+                ]
                 return LookaheadDone(request.request, request.tokens, values, PIECES)
             case Search():
                 texts = {token: PIECES[token].data.decode().lower() for token in fake.ranked(request.path)}
@@ -230,10 +267,10 @@ class World:
         self.chance = random.Random(seed)
         self.seed = seed
         lookahead = self.chance.choice([0, 3])
-        self.session = Session(
-            Game(Settings("hello", GgufFile("fake.gguf"), tokens_to_show=12, max_prompts=4, lookahead=lookahead))
-        )
-        self.engine = FakeEngine()
+        self.served = self.chance.random() < 0.5
+        file = OnServer("fake.gguf") if self.served else GgufFile("fake.gguf")
+        self.session = Session(Game(Settings("hello", file, tokens_to_show=12, max_prompts=4, lookahead=lookahead)))
+        self.engine = FakeEngine(served=self.served)
         self.outside: list[Message] = []
         """Outcomes of effects on their way."""
         self.quit: Quit | None = None
@@ -249,7 +286,7 @@ class World:
         for effect in effects:
             match effect:
                 case Start():
-                    self.engine = FakeEngine()
+                    self.engine = FakeEngine(served=self.served)
                 case Send():
                     self.engine.send(effect.request)
                 case ListModels():
@@ -329,7 +366,7 @@ class World:
                 request = self.engine.waiting.pop(0)
                 if isinstance(request, Continue):
                     continue  # ended by nothing that comes
-                self.hear([self.engine._only_new(self.engine._reply(request))])
+                self.hear(self.engine.all_of(request))
         else:
             raise AssertionError("it goes on for ever")
         if not self.quit:
@@ -419,7 +456,7 @@ class World:
         for prompt in self.session.game.prompts:
             for node in prompt.tip.nodes(1):
                 before = node.path()[:-1]
-                assert node.taken in (None, fake.taken(before, node.token))
+                assert node.taken in (None, *(fake.taken(before, node.token, given) for given in (GIVEN, VOCAB)))
 
 
 def play(seed: str, steps: int) -> World:

@@ -864,6 +864,9 @@ def keys_of(move: Any) -> tuple[Message, ...]:
 class Oracle:
     """The rules written down again, in the plainest way: lists, and no cleverness."""
 
+    entropy_given = fake.VOCAB
+    """Candidates from which entropies are known."""
+
     def __init__(self, first: list[int], shown: int, limit: int) -> None:
         self.prompts: list[dict[str, Any]] = [
             {"path": first, "selected": None, "popped": None, "cursor": None, "chosen": None, "sought": None}
@@ -932,7 +935,7 @@ class Oracle:
         path, cursor = prompt["path"], prompt["cursor"]
         places = range(1, len(path))
         if action in (Action.NEXT_ENTROPY, Action.PREVIOUS_ENTROPY, Action.HIGHEST_ENTROPY):
-            values = [fake.distribution(path[:place], 1).entropy_bits for place in places]
+            values = [fake.distribution(path[:place], 1, self.entropy_given).entropy_bits for place in places]
         else:
             values = [-fake.taken(path[:place], path[place]).logprob / math.log(2) for place in places]
         if not values:

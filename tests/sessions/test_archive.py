@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests import fake
 from tests.fake import PIECES, Play, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
@@ -1038,3 +1040,85 @@ def test_what_the_models_file_recommends_is_not_kept() -> None:
     assert b"sampling" not in dump(play.session).split(b'"model"')[1].split(b"}")[0]
     loaded = load(dump(play.session), game.settings).game.model
     assert loaded and loaded.sampling == {} and model.same(loaded)
+
+
+# --- numbers with bounds, and paths with gaps
+
+
+def test_a_walked_session_comes_back_bit_for_bit_with_its_bounds() -> None:
+    play = fake.served("hello world").press(Action.APPEND, Action.POP, Action.POP, Action.COPY, Action.CURSOR_BACK)
+    before = play.session
+    after = load(dump(before), before.game.settings)
+    assert numbers_of(after.game.root) == numbers_of(before.game.root)
+    assert any(slack for _, _, slack in numbers_of(after.game.root).values())
+    assert any(taken and taken.at_least for _, taken, _ in numbers_of(after.game.root).values())
+    assert after.game.model is not None and after.game.model.server == fake.SERVED.server
+    assert after.game.model.candidates == fake.GIVEN
+    assert dump(after) == dump(before)
+    for keys in ((Action.LAYER, Action.LAYER), (Action.MORE_LAYERS,)):  # which have bounds is known before it connects
+        play.session = replace(after, layer=layers.PLAIN)
+        for key in keys:
+            play.take(key)
+        assert "at least" in "".join(part for line in View().screen(play.session, 130, 40) for _, part in line)
+
+
+def numbers_of(root: Node) -> dict[tuple[int, ...], tuple[Any, Taken | None, float | None]]:
+    found, waiting = {}, [root]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.children.values()
+        told = node.distribution
+        if told or node.taken:
+            numbers = (told.entropy_bits, told.ids, told.logprobs) if told else None
+            found[tuple(node.path())] = numbers, node.taken, told.slack_bits if told else None
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_session_saved_in_the_middle_of_a_walk_goes_on_with_what_it_lacks(seed: int) -> None:
+    chance = random.Random(seed)
+    play = fake.Served("hello world " * 3)
+    for _ in range(chance.randint(4, 9)):
+        if play.asked:
+            for reply in [*play.replies(play.asked.pop(0))][: chance.randint(1, 40)]:
+                play.take(reply)
+    before = play.session
+    again = fake.Served("something else")
+    again.asked.clear()
+    again.session = load(dump(before), before.game.settings)
+    assert numbers_of(again.session.game.root) == numbers_of(before.game.root)
+    known = {path for path, (told, _, _) in numbers_of(before.game.root).items() if told}
+    again.take(fake.SERVED)
+    again.answer()
+    assert again.session.game.prompt.tip.whole
+    walked = {tuple(path[:-1]) for path in again.walked}
+    lacked = {path for path in known if path in walked}
+    assert all(before.game.root.descend([*path]).children for path in lacked), "only what it says of a token"
+    tip, other = again.session.game.prompt.tip, fake.served("hello world " * 3).session.game.prompt.tip
+    assert tip.logprob == other.logprob and tip.perplexity == other.perplexity
+
+
+def test_exact_sessions_are_as_they_were() -> None:
+    nodes = body_of(dump(played().session))["nodes"]
+    assert "slack_bits" not in nodes and "taken_at_least" not in nodes
+    assert not {"server", "candidates"} & set(body_of(dump(played().session))["model"])
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("slack_bits", array("d", [-1.0])),
+        ("slack_bits", array("d", [math.nan])),
+        ("slack_bits", array("d", [65.0])),
+        ("taken_at_least", array("B", [2])),
+        ("taken_at_least", array("B", [0] * 3)),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused(column: str, values: "array[Any]") -> None:
+    body = body_of(dump(fake.served("hello").session))
+    whole = array(values.typecode)
+    whole.frombytes(b64decode(body["nodes"][column]))
+    place = next(index for index, value in enumerate(whole) if value)
+    changed = whole[:place] + values + whole[place + 1 :]
+    body["nodes"][column] = b64encode(changed).decode()
+    assert "out of range" in refused(sealed(body)) or "columns" in refused(sealed(body))

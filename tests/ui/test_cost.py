@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -16,12 +17,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import Play, screen_of, started
+from tests.fake import Play, heard, screen_of, started
 from tests.figures import Figure
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import JudgeFurther, Typed
+from tokex_gguf.play.messages import JudgeFurther, Message, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
@@ -468,11 +469,7 @@ def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]],
                 tip.attach(fake.distribution([chance.randrange(9)], 3))
                 tip.attach_taken(Taken(-chance.randrange(5) / 2, 2))
         for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
-            values: list[tuple[int, float]] = []
-            for node in tip.nodes(1):
-                if (bits := value(node)) is None:
-                    break
-                values.append((node.depth, bits))
+            values = [(node.depth, bits) for node in tip.nodes(1) if (bits := value(node)) is not None]
             checked(ranked, values, tip)
 
 
@@ -653,3 +650,32 @@ def test_the_layer_of_a_lens_costs_no_more_where_a_session_is_gone_on_with() -> 
     while resumed.session.layer is not layers.REACHABLE:
         every_key_costs_little(resumed, view, Action.MORE_LAYERS)
     every_key_costs_little(resumed, view, *JUMPS)
+
+
+WALKED = [
+    *(Action.LAYER, Action.APPEND, Action.POP, Action.CURSOR_BACK, Action.CURSOR_FIRST, Action.CURSOR_TIP),
+    *(Action.COPY, Action.DOWN, Action.TREE, Action.CLOSE, Action.PROMPTS, Action.CLOSE),
+]
+
+
+@pytest.mark.parametrize("length", [1_000, 10_000])
+def test_a_long_prompt_that_is_walked_costs_no_more_than_a_short_one(length: int) -> None:
+    """Keys, answers and frames, while most of its tokens have no numbers."""
+    play, view = fake.walking("h" * length, lookahead=3), View()
+    play.take(Resized(30))
+    view.screen(play.session, 130, 40)
+    costs: list[int] = []
+
+    def take(message: Message) -> None:
+        costs.append(steps(lambda: play.take(message)))
+        view.screen(play.session, 130, 40)  # lays out what is in sight
+        assert frame(play, view, (130, 40)) < STEPS
+
+    for key in WALKED:
+        take(key)
+        for request in play.asked[-2:]:
+            for reply in islice(play.replies(request), 3):
+                take(heard(play.session, reply))
+        play.asked.clear()
+    assert not play.session.game.prompt.tip.whole
+    assert max(costs) < 8_000, costs

@@ -14,7 +14,7 @@ from tests.fake import Play, on, started
 from tests.fake import sampled as through
 from tests.play.test_switching import HEADER
 from tests.sampling import some
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading, Walk
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
@@ -33,7 +33,6 @@ from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
-from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
 from tokex_gguf.values.tokens import Piece, label
@@ -150,6 +149,31 @@ def sessions() -> Play:
     return play.press(*[Action.DOWN] * 20)
 
 
+def walking() -> Play:
+    """A prompt on a server of which some tokens are not coloured yet."""
+    play = fake.walking("hello world " * 20)
+    play.take(Action.LAYER)
+    walk = play.asked[-1]
+    assert isinstance(walk, Walk)
+    for place in walk.places[:24]:
+        play.take(fake.evaluated(walk, place, place + 1, fake.GIVEN))
+    return play
+
+
+def looking_back_on_a_server() -> Play:
+    """At a token that is not among the candidates."""
+    play = fake.served("hello world " * 20).press(Action.LAYER, Action.CURSOR_BACK)
+    while not ((cursor := play.session.game.prompt.cursor) and cursor.taken and cursor.taken.at_least):
+        play.press(Action.CURSOR_BACK)
+    return play
+
+
+def lost() -> Play:
+    play = fake.served()
+    play.take(EngineDied("it answers no more"))
+    return play
+
+
 SAMPLERS = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.7)))
 
 STATES: dict[str, Callable[[], Play]] = {
@@ -213,6 +237,13 @@ STATES: dict[str, Callable[[], Play]] = {
     "rolled without samplers": lambda: started().press(Action.ROLL),
     "drawn many": lambda: through(SAMPLERS).press(Action.DRAW_MANY),
     "ban": lambda: started().press(Action.COMMANDS, Typed("ban"), Action.ENTER, Typed("a")),
+    "on a server": lambda: fake.served("hello world " * 20).press(Action.LAYER, Action.LAYER),
+    "looking back on a server": looking_back_on_a_server,
+    "walking": walking,
+    "ranks on a server": lambda: fake.served("hello world " * 20).press(Action.MORE_LAYERS),
+    "the price of a search": lambda: fake.served("hello world").press(Action.SEARCH),
+    "a lost connection": lost,
+    "scored on a server": lambda: fake.served().press(Action.INPUT, Typed("abcdef"), Action.SCORE),
     "seed": lambda: through(SAMPLERS).press(Action.COMMANDS, Typed("seed"), Action.ENTER),
     "drawcount": lambda: started().press(Action.COMMANDS, Typed("draw"), Action.ENTER, Typed("1000")),
 }
@@ -244,8 +275,11 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
         game=replace(
             session.game,
             fault=WILD,
-            settings=replace(session.game.settings, model=GgufFile(f"/{WILD}/{WILD}.gguf"), example=WILD),
-            model=session.game.model and replace(session.game.model, name=WILD, architecture=WILD, quantization=WILD),
+            settings=replace(
+                session.game.settings, model=type(session.game.settings.model)(f"/{WILD}/{WILD}.gguf"), example=WILD
+            ),
+            model=session.game.model
+            and replace(session.game.model, name=WILD, architecture=WILD, quantization=WILD, server=WILD),
         ),
         name=WILD,
         notice=WILD,

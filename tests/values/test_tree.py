@@ -1,6 +1,7 @@
 """The tree of paths: one node for each path, and answers that never change."""
 
 import math
+import random
 from array import array
 from itertools import pairwise
 
@@ -179,6 +180,58 @@ def test_evaluating_from_first_unknown_completes_a_path(length: int, computed: i
     evaluate(tip)
     assert tip.first_unknown() == length
     assert all(node.known for node in tip.nodes())
+
+
+# --- answers in any order
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32), st.booleans())
+@settings(deadline=None, max_examples=80)
+def test_numbers_that_come_in_any_order_give_what_plain_loops_do(length: int, seed: int, forked: bool) -> None:
+    """Of a walked prompt the tip is known first. Every sum, count and place is that of a loop over the path."""
+    chance = random.Random(seed)
+    tip = root().descend([100 + index for index in range(length)])
+    tips = [tip, *([tip.ancestor(chance.randint(1, length)).descend([7, 200, 201])] if forked else [])]
+    nodes = list({node: None for one in tips for node in one.nodes()})
+    pending = [(node, part) for node in nodes for part in (D, T) if part == D or node.depth > 1]
+    chance.shuffle(pending)
+    while True:
+        for one in chance.sample(tips, len(tips)):
+            holds_on(one)
+        if not pending:
+            break
+        for _ in range(min(len(pending), chance.randint(1, 6))):
+            node, part = pending.pop()
+            if part == D:
+                node.attach(ANSWER)
+            else:
+                node.attach_taken(Taken(-chance.random(), chance.randint(1, 200), chance.random() < 0.5))
+    assert all(one.whole and one.unknown == 0 and one.first_unknown() == one.depth for one in tips)
+
+
+def holds_on(tip: Node) -> None:
+    nodes = tip.nodes()
+    unknown = [node for node in nodes if not node.known]
+    assert tip.unknown == len(unknown) and tip.whole == (not unknown)
+    lacking = [
+        position
+        for position, node in enumerate(nodes)
+        if node.distribution is None or (node is not tip and nodes[position + 1].taken is None)
+    ]
+    for start, end in ((0, tip.depth), (0, 1), (3, 9), (tip.depth - 2, tip.depth + 5)):
+        assert [n.depth - 1 for n in tip.lacking(start, end)] == [p for p in lacking if max(0, start) <= p < end]
+    first = tip.first_unknown()
+    if unknown:
+        # The first node that is not known, or its parent, which is to say what is missing of its token.
+        lacks = unknown[0].depth > 1 and unknown[0].taken is None
+        assert first == unknown[0].depth - 1 - lacks
+    else:
+        assert first == tip.depth
+    told = [node.taken.logprob for node in nodes[1:] if node.taken]
+    if len(told) == len(nodes) - 1:
+        assert tip.logprob == pytest.approx(math.fsum(told), abs=1e-9)
+    else:
+        assert tip.logprob is None and tip.perplexity is None
 
 
 # --- log-probability and perplexity

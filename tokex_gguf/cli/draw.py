@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tokex_gguf.cli.report import EvaluationFailed
-from tokex_gguf.engine.protocol import GOES_ON, Continue, Continued, EngineDied, Failed
+from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, Failed
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Taken
@@ -21,6 +21,8 @@ def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
     Each has a seed of its own, one more than that of the one before; the first has the game's. `most`: tokens of each
     at the most, the one that ends it included; 0: no limit but the context. Raises EvaluationFailed.
     """
+    if reason := game.session.game.cannot(Capability.SAMPLERS):
+        raise EvaluationFailed(reason, usage=False)
     while game.session.game.asked:  # what is still to come would end a sample
         game.wait()
     for index in range(count):
@@ -47,7 +49,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
             case Failed(request=request) if request in (number, None):
                 raise EvaluationFailed(reply.reason, usage=session.game.sampling.constraint is not None)
             case EngineDied():
-                raise EvaluationFailed(f"the engine stopped ({reply.reason})", usage=False)
+                raise EvaluationFailed(game.session.game.lost(reply.reason), usage=False)
             case _:
                 pass
     drawn = tokens[1:]  # the first is the prompt's last one

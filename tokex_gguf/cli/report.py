@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tokex_gguf.engine.protocol import Capability
+from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.session import EngineStatus, Session, table
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.distribution import Candidate, Distribution, Taken
+from tokex_gguf.values.formatting import between, rank_text
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
@@ -24,14 +25,17 @@ class EvaluationFailed(Exception):
 
 
 def evaluate(game: Runtime) -> Session:
-    """Plays a started game until its first prompt is evaluated, and seen through its lens. Raises EvaluationFailed."""
+    """Plays a started game until its first prompt is evaluated, to its last token, and seen through its lens.
+
+    Raises EvaluationFailed.
+    """
     while not _complete(game.session):
         game.wait()
         session = game.session
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
         if session.game.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(f"the engine stopped ({session.game.fault})", usage=False)
+            raise EvaluationFailed(session.game.lost(session.game.fault), usage=False)
         if session.game.prompts and session.game.pending is None and not session.game.ready:
             limited = session.game.sampling.constraint is not None  # it may be what is wrong
             raise EvaluationFailed(session.notice, usage=limited or session.game.full is not None)
@@ -42,14 +46,15 @@ def evaluate(game: Runtime) -> Session:
 
 def _complete(session: Session) -> bool:
     """Whether all is there that is told: what the model says, and what the lens makes of it."""
-    lens = session.lens
-    if not session.game.ready or isinstance(lens, Raw):
-        return session.game.ready
-    if not session.game.can(Capability.SAMPLERS):
-        raise EvaluationFailed("this engine has no samplers", usage=False)
+    lens, game = session.lens, session.game
+    if not isinstance(lens, Raw) and (reason := game.cannot(Capability.SAMPLERS)):
+        raise EvaluationFailed(reason, usage=False)
+    told = game.ready and (game.can(Capability.PROMPT_AT_ONCE) or game.prompt.tip.whole)
+    if not told or isinstance(lens, Raw):
+        return told
     if session.view is None or session.layer not in LENS_LAYERS:
         return session.view is not None
-    answers, tip = session.game.answers, session.game.prompt.tip
+    answers, tip = game.answers, game.prompt.tip
     return answers.look_on(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
@@ -66,11 +71,14 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
     model, tip, lens, view = session.game.model, session.game.prompt.tip, session.lens, session.view
     assert model is not None and tip.distribution is not None
 
-    def entropies(node: Any) -> dict[str, float | None]:
-        distribution = node.distribution
+    def entropies(node: Node | None) -> dict[str, float | None]:
+        distribution = node.distribution if node else None
+        if distribution is None:
+            return {"entropy_bits": None, "entropy": None}
         return {
-            "entropy_bits": distribution.entropy_bits if distribution else None,
-            "entropy": distribution.normalised_entropy(model.vocab_size) if distribution else None,
+            "entropy_bits": distribution.entropy_bits,
+            **({"entropy_bits_max": distribution.most_bits} if distribution.slack_bits else {}),
+            "entropy": distribution.normalised_entropy(model.vocab_size),
         }
 
     def look(token: int) -> dict[str, Any]:
@@ -92,14 +100,14 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 **({"assistant": node in session.game.said} if session.game.said else {}),
                 "prob": taken.prob if taken else None,
                 "logprob": _number(taken.logprob) if taken else None,
-                "rank": taken.rank if taken else None,
+                **(_rank(taken) if taken else {"rank": None}),
                 **entropies(node.parent),
                 **_judged(session, node),
             }
         )
     return {
         "model": {
-            "path": session.game.settings.model.path,
+            **_place(session, model),
             "name": model.name,
             "architecture": model.architecture,
             "quantization": model.quantization,
@@ -111,7 +119,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
             **entropies(tip),
             "candidates": [
                 {
-                    "rank": c.rank,
+                    **_rank(c),
                     "id": c.token,
                     **look(c.token),
                     "prob": c.prob,
@@ -129,6 +137,18 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _place(session: Session, model: Loaded) -> dict[str, Any]:
+    """Where the model is."""
+    if not session.game.server:
+        return {"path": session.game.settings.model.path}
+    return {"server": session.game.server, "software": model.server, "candidates": model.candidates or None}
+
+
+def _rank(one: Candidate | Taken) -> dict[str, int | None]:
+    """A rank; or the lowest that it can be, where no more is known."""
+    return {"rank": None, "rank_at_least": one.rank} if one.at_least else {"rank": one.rank}
+
+
 def _rows(session: Session) -> list[Candidate]:
     """The likeliest tokens by the model; then those of the likeliest that are left which are not among them."""
     rows, view, tip = list(table(session, session.game.prompt)), session.view, session.game.prompt.tip
@@ -137,7 +157,7 @@ def _rows(session: Session) -> list[Candidate]:
     there = {row.token for row in rows}
     further = (token for token in view.likeliest[: session.game.settings.tokens_to_show] if token not in there)
     told = ((token, view.others.get(token) or tip.child(token).taken) for token in further)
-    return [*rows, *(Candidate(taken.rank, token, taken.logprob) for token, taken in told if taken)]
+    return [*rows, *(taken.row(token) for token, taken in told if taken)]
 
 
 def cut(lens: Raw | Sampled, verdict: Verdict) -> str | None:
@@ -217,19 +237,25 @@ def as_text(session: Session) -> str:
     model, tip = session.game.model, session.game.prompt.tip
     assert model is not None and tip.distribution is not None
     lens, view = session.lens, session.view
-    lines = [f"model: {model.name} ({model.architecture}, {model.quantization})", ""]
+    about = ", ".join(filter(None, (model.architecture, model.quantization)))
+    lines = [f"model: {model.name} ({about})" if about else f"model: {model.name}"]
+    if session.game.server:
+        given = f", which gives {model.candidates} candidates" if model.candidates else ""
+        lines.append(f"server: {session.game.server} ({model.server}{given})")
+    lines.append("")
     through = "" if isinstance(lens, Raw) else f"{'final':>10} {'cut by':<11} "
     through += f"{'cost':>6} " if isinstance(lens, Sampled) and lens.constraint else ""
-    lines.append(f"{'prob':>10} {through}{'rank':>7} {'entropy':>8} {'id':>7}  token")
+    bits = [_bits(node.parent.distribution) for node in tip.nodes() if node.parent and node.parent.distribution]
+    wide = max(8, *map(len, bits)) if bits else 8
+    lines.append(f"{'prob':>10} {through}{'rank':>7} {'entropy':>{wide}} {'id':>7}  token")
     for node in tip.nodes():
         taken, before = node.taken, node.parent.distribution if node.parent else None
         prob = probability(taken.prob) if taken else "–"
-        rank = str(taken.rank) if taken else "–"
-        entropy = f"{before.entropy_bits:.3f}" if before else "–"
+        rank = rank_text(taken) if taken else "–"
+        entropy = _bits(before) if before else "–"
         seen = _seen(session, node)
-        lines.append(
-            f"{prob:>10} {seen}{rank:>7} {entropy:>8} {node.token:>7}  {label(session.game.piece(node.token).data)}"
-        )
+        name = label(session.game.piece(node.token).data)
+        lines.append(f"{prob:>10} {seen}{rank:>7} {entropy:>{wide}} {node.token:>7}  {name}")
     lines += ["", f"tokens: {tip.depth}"]
     if tip.logprob is not None and tip.perplexity is not None:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")
@@ -240,14 +266,19 @@ def as_text(session: Session) -> str:
                 f"assistant's turns: {turns['tokens']} tokens, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}"
             )
     told = f"; {_left(lens, view, model.vocab_size)}" if view else ""
-    lines += ["", f"next: entropy {tip.distribution.entropy_bits:.3f} bits{told}"]
+    lines += ["", f"next: entropy {_bits(tip.distribution)} bits{told}"]
     for row in _rows(session):
         seen = "" if view is None else _columns(lens, view.verdicts[row.token], cost="")
         lines.append(
-            f"{probability(row.prob):>10} {seen}{row.rank:>7} {'':>8} {row.token:>7}  "
+            f"{probability(row.prob):>10} {seen}{rank_text(row):>7} {'':>{wide}} {row.token:>7}  "
             f"{label(session.game.piece(row.token).data)}"
         )
     return "\n".join(map(visible, lines))
+
+
+def _bits(distribution: Distribution) -> str:
+    """An entropy; where it is not known exactly, the least and the most that it can be."""
+    return between(distribution.entropy_bits, distribution.most_bits, "{:.3f}".format, wide=True)
 
 
 def _columns(lens: Raw | Sampled, verdict: Verdict | None, cost: str) -> str:

@@ -46,8 +46,8 @@ def _at_first_token(session: Session) -> str:
 
 
 def _cannot_search(session: Session) -> str:
-    able = session.game.can(Capability.VOCABULARY_SEARCH)
-    return _at_first_token(session) or ("" if able else "this engine cannot search its vocabulary: i types any token")
+    reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
+    return _at_first_token(session) or (f"{reason}: i types any token" if reason else "")
 
 
 def _nothing_to_choose(session: Session) -> str:
@@ -76,8 +76,7 @@ def _cannot_ban(session: Session) -> str:
 
 
 def _no_samplers(session: Session) -> str:
-    able = session.game.can(Capability.SAMPLERS)
-    return unread(session) or ("" if able else "this engine has no samplers")
+    return unread(session) or session.game.cannot(Capability.SAMPLERS)
 
 
 def _no_value(session: Session) -> str:
@@ -113,11 +112,12 @@ def _inside(importance: int, label: str) -> Hint:
     return hint
 
 
-def _without_engine(importance: int, label: str) -> Hint:
-    """Other ones while the engine is gone."""
+def _without_engine(importance: int, label: str, of_server: str) -> Hint:
+    """Other ones while the engine, or the connection to a server, is gone."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.game.engine is EngineStatus.DEAD else None
+        told = of_server if session.game.server else label
+        return (importance, told) if session.game.engine is EngineStatus.DEAD else None
 
     return hint
 
@@ -637,8 +637,8 @@ _PLAYING: tuple[Command, ...] = (
         ("r",),
         "Program",
         "restart engine",
-        "Start the engine again after it has stopped, or is silent; pressed twice, also one that is at work.",
-        now=_without_engine(100, "restart engine"),
+        "Start an engine again that has stopped or is silent, or reconnect; pressed twice, also one that is at work.",
+        now=_without_engine(100, "restart engine", "reconnect"),
         disabled=_never,
     ),
     _COLON,
@@ -1286,6 +1286,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
     ("2^H", "Two to the power of the entropy: as unsure as between so many equally likely tokens."),
     ("#3", "The third largest of its kind in this prompt."),
+    ("3.98–4.35 bits", "Over a server that tells a part of a distribution: the entropy is somewhere between."),
+    ("> 100", "Over a server: the rank is higher than this; more of it is not told."),
+    ("at least", "Over a server: the colours are of the lowest that entropy or rank can be."),
+    ("… 312/1,000", "Over a server: so many tokens of the prompt have their numbers; the others are on their way."),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )
 """What stands on the screen while it is played, for the help."""

@@ -84,6 +84,8 @@ class ForEvaluation:
     """Through which verdicts come along."""
     awaited: bool = True
     """Whether the screen waits for them; what comes of others is kept all the same."""
+    reached: int = 0
+    """Positions up to the last one that came."""
     sole: ClassVar[bool] = False
 
     @property
@@ -110,6 +112,25 @@ class ForLookahead:
 
     target: Node
     tokens: tuple[int, ...]
+    going: bool = True
+    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = False
+
+
+@record
+class ForWalk:
+    """The distributions at some positions of a path, where the engine does not give all of a prompt at once.
+
+    Answered one by one, in any order, until something is asked behind it.
+    """
+
+    target: Node
+    """The path."""
+    nodes: tuple[Node, ...]
+    """The nodes that they belong to and that are still to come, the most wanted first."""
+    going: bool = True
+    """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = False
 
@@ -178,7 +199,7 @@ class ForCheck:
 
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
-Decoded: TypeAlias = Computed | ForLookahead | ForVerdicts
+Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""

@@ -75,6 +75,7 @@ from tokex_gguf.play.purposes import (
     ForStart,
     ForVerdicts,
     ForView,
+    ForWalk,
     Purpose,
 )
 from tokex_gguf.play.requests import answered, ask, begin, judge_further, read_prompt
@@ -93,7 +94,7 @@ from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
-from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
@@ -306,7 +307,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return text_entry.opened(session, path, replacing=replacing)
         case ForCarried():
             return model_switch.arrived(session, path)
-        case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForCheck():
+        case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
         case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced():
             raise WrongReply
@@ -329,6 +330,8 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
             pass
         case ForVerdicts() as wanted:
             return _judged(session, wanted, message), []
+        case ForWalk() as walk:
+            return _walked(session, walk, message)
         case _:
             raise WrongReply
     offset = message.start - job.start
@@ -347,11 +350,39 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     asked = _from(session, message.request)
     if complete:
         del asked[message.request]
+    else:
+        asked[message.request] = replace(job, reached=message.start + len(nodes))
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
     cost = Cost(session.game.cost.tokens + message.decoded, session.game.cost.seconds + message.seconds)
     return _go_on(replace(session, game=replace(session.game, cost=cost)))
+
+
+def _walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
+    """Keeps what came of positions of a path, whatever is asked meanwhile."""
+    end = message.start + len(message.distributions)
+    if not 0 <= message.start < end <= walk.target.depth:
+        raise WrongReply
+    waits = _waits(session)
+    nodes = walk.target.ancestor(end).nodes(message.start)
+    before = len(walk.target.lacking(message.start, end))
+    for node, distribution in zip(nodes, message.distributions, strict=True):
+        node.attach(distribution)
+    for node, taken in zip(walk.target.ancestor(end + 1).nodes(message.start + 1), message.taken, strict=False):
+        node.attach_taken(taken)
+    still = len(walk.target.lacking(message.start, end))
+    asked = _from(session, message.request)
+    left = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
+    if left:
+        asked[message.request] = replace(walk, nodes=left)
+    else:
+        del asked[message.request]
+    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
+    if still and still == before:  # it would be asked for again and again
+        session = replace(session, notice="the engine does not tell all of this prompt")
+        session = _refused(session, ForWalk, walk.target, RAW)
+    return _go_on(session) if waits and not _waits(session) else (session, [])
 
 
 def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Session:
@@ -399,18 +430,22 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
             pass
         case _:
             raise WrongReply
-    wanted = session.goal.tip
-    if session.game.autoplay and wanted.distribution is not None:
-        wanted = wanted.child(wanted.distribution.most_likely)
-    waits = session.game.pending is not None and wanted.distribution is None
+    waits = _waits(session)
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node.child(token).attach(distribution)
     session = replace(
         session, game=replace(session.game, asked=_from(session, message.request)), lookaheads=session.lookaheads + 1
     )
-    if not waits or wanted.distribution is None:
-        return session, []
-    return _go_on(session)  # the token was chosen while its answer was on the way
+    # Else the token was chosen while its answer was on the way.
+    return _go_on(session) if waits and not _waits(session) else (session, [])
+
+
+def _waits(session: Session) -> bool:
+    """Whether a table is waited for that is not there."""
+    wanted = session.goal.tip
+    if session.game.autoplay and wanted.distribution is not None:
+        wanted = wanted.child(wanted.distribution.most_likely)
+    return session.game.pending is not None and wanted.distribution is None
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
@@ -465,8 +500,13 @@ def _failed(session: Session, message: Failed) -> Outcome:
     match purpose:
         case None:
             return session, []
-        case ForLookahead() | ForCheck():
-            return session, []  # nobody waits for it, and it is not asked for again
+        case ForLookahead() as ahead:  # nobody waits for it, and it is not asked for again; nor is it waited for
+            asked = {**session.game.asked, message.request: replace(ahead, going=False)}
+            return replace(session, game=replace(session.game, asked=asked)), []
+        case ForCheck():
+            return session, []  # as above
+        case ForWalk() as walk:
+            return _not_walked(told, walk)
         case ForVerdicts(nodes=nodes, lens=lens):
             return _refused(told, ForVerdicts, nodes[-1], lens), []
         case ForView(node=node, lens=lens):
@@ -496,7 +536,17 @@ def _failed(session: Session, message: Failed) -> Outcome:
             assert_never(purpose)
 
 
-def _refused(session: Session, kind: type[Purpose], node: Node, lens: Sampled) -> Session:
+def _not_walked(session: Session, walk: ForWalk) -> Outcome:
+    """The engine does not give what a path's tokens lack: it is not asked for it again; a phrase is left out."""
+    session = _refused(session, ForWalk, walk.target, RAW)
+    scores = tuple(one for one in session.game.scores if one.tip is not walk.target or one.logprob is not None)
+    if len(scores) == len(session.game.scores):
+        return session, []
+    told = f"{session.notice}; this phrase is left out, ↑ brings it back"
+    return replace(session, game=replace(session.game, scores=scores), notice=told), []
+
+
+def _refused(session: Session, kind: type[Purpose], node: Node, lens: Raw | Sampled) -> Session:
     """The session in which the engine is not asked this again."""
     return replace(session, game=replace(session.game, refused=session.game.refused | {(kind, node, lens)}))
 
@@ -528,18 +578,19 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: what was computed and all prompts stay."""
+    lost = session.game.lost(message.reason)
     if model_switch.way_back(session):
-        return model_switch.back(session, f"the engine stopped ({message.reason}): back to the model before")
+        return model_switch.back(session, f"{lost}: back to the model before")
     starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
     over = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
     if starting and session.game.fault_at_start and not session.game.prompts:
-        return session, [Quit(f"the engine stopped ({message.reason}) twice{over}: start with another one")]
+        return session, [Quit(f"{lost} twice{over}: start with another one")]
     typing = session.on(TypingScreen)
-    way = "press r to restart it"
+    way = f"press r to {'reconnect' if session.game.server else 'restart it'}"
     safe = "; your prompts are safe" if session.game.prompts else ""
     if typing:  # the keys that come are still meant as text
-        safe, way = "; your prompts and this text are safe", "Esc, then r, restarts it"
-    notice = f"the engine stopped ({message.reason}){over}{safe}: {way}"
+        safe, way = "; your prompts and this text are safe", f"Esc, then {session.game.comes_back}"
+    notice = f"{lost}{over}{safe}: {way}"
     session = view_options.without_engine(session)
     if not typing or isinstance(typing, Commands):
         session = with_under(session, PLAY)

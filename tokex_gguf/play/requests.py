@@ -1,11 +1,23 @@
 """What is asked of the engine: what the screen lacks, and what may be wanted next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Apply, Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
+from tokex_gguf.engine.protocol import (
+    Apply,
+    Capability,
+    Chat,
+    Check,
+    Evaluate,
+    Lookahead,
+    Request,
+    Stop,
+    Tokenize,
+    Walk,
+)
 from tokex_gguf.play.messages import Close, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
+    Decoded,
     ForAutoplay,
     ForCheck,
     ForEvaluation,
@@ -13,14 +25,16 @@ from tokex_gguf.play.purposes import (
     ForStart,
     ForVerdicts,
     ForView,
+    ForWalk,
     Purpose,
     Tokens,
 )
-from tokex_gguf.play.screens import Search, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.play.screens import Input, Search, TypingScreen
+from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.reachability import decidable
+from tokex_gguf.values.tree import Node
 
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
@@ -50,12 +64,28 @@ def kept(session: Session) -> int:
     return max(KEPT, session.game.settings.tokens_to_show)
 
 
-def missing(prompt: Prompt) -> int | None:
-    """The first position whose distribution must be asked for; None when all is known."""
-    start = prompt.tip.first_unknown()
-    if prompt.popped is not None and prompt.tip.child(prompt.popped).taken is None:
-        start = min(start, prompt.tip.depth - 1)
-    return start if start < prompt.tip.depth else None
+def missing(game: Game, prompt: Prompt) -> int | None:
+    """The first position whose distribution must be asked for; None when all is there that is waited for."""
+    tip = prompt.tip
+    start = tip.depth if game.complete(tip) else _first_wanted(game, tip)
+    if prompt.popped is not None and tip.child(prompt.popped).taken is None:
+        start = min(start, tip.depth - 1)
+    return start if start < tip.depth else None
+
+
+def _first_wanted(game: Game, tip: Node) -> int:
+    """The first position of a path, whose table is not there, that is wanted with it.
+
+    Where tokens are walked, what the engine comes by on its way to the table is taken along: of a text that it
+    reads for the first time, of nothing where it has been behind the table.
+    """
+    if game.can(Capability.PROMPT_AT_ONCE):
+        return tip.first_unknown()
+    node = tip
+    if not any(child.distribution for child in tip.children.values()):
+        while node.parent and node.parent.depth and node.parent.distribution is None:
+            node = node.parent
+    return node.depth - 1
 
 
 def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
@@ -66,11 +96,18 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
         # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
         session, effects = without(session, ForVerdicts), [send(session, Stop())]
     asked = dict(session.game.asked)
+    if not isinstance(purpose, Tokens | ForCheck):
+        asked = {one: _ended(made) for one, made in asked.items()}
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
     session = replace(session, game=replace(session.game, asked=asked), requests=number)
     return session, [*effects, send(session, made(number))]
+
+
+def _ended(purpose: Purpose) -> Purpose:
+    """What was asked while nothing else was, when something else is asked."""
+    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk) else purpose
 
 
 def answered(session: Session, number: int) -> Session:
@@ -108,7 +145,7 @@ def given_up(session: Session) -> Session:
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
-    start = missing(prompt)
+    start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
         effects: list[Effect] = [send(session, Stop())] if pending is not None else []
@@ -116,7 +153,7 @@ def ask(session: Session) -> Outcome:
         return replace(session, game=replace(session.game, full=None)), effects
     if session.game.engine is not EngineStatus.READY:
         return session, []
-    if pending is not None and covers(session.game.asked[pending], prompt):
+    if pending is not None and covers(session.game, session.game.asked[pending], prompt):
         return session, []
     session = given_up(session)
     session = replace(session, game=replace(session.game, full=None, cost=Cost()))
@@ -210,9 +247,11 @@ def judge(session: Session) -> Outcome:
     return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, 1, None, 0, lens))
 
 
-def covers(purpose: Purpose, prompt: Prompt) -> bool:
-    """Whether a request's answers will hold all that a prompt lacks."""
+def covers(game: Game, purpose: Purpose, prompt: Prompt) -> bool:
+    """Whether a request's answers will hold all that is waited for of a prompt."""
     if not isinstance(purpose, ForEvaluation):
+        return False
+    if purpose.target is not prompt.tip and not game.can(Capability.PROMPT_AT_ONCE):
         return False
     index = prompt.tip.depth - 1 - purpose.start
     if not 0 <= index < len(purpose.nodes) or purpose.nodes[index] is not prompt.tip:
@@ -242,11 +281,75 @@ def look_ahead(session: Session) -> Outcome:
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
     # What was asked for stays asked for, answered or not, until the engine has to do something else.
-    before = session.game.decoding[1] if session.game.decoding else None
+    asked = (one for one in reversed(session.game.asked.values()) if isinstance(one, Decoded))
+    before = next((one for one in asked if not isinstance(one, ForWalk)), None)  # that goes on afterwards
     if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
         return session, []
     path, top = prompt.tip.path(), kept(session)
     return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, list(wanted), top))
+
+
+WALKED = 32
+"""Positions that are asked for together: behind them it is looked anew what is in sight."""
+ON_A_LINE = 16
+"""Tokens that stand on a line of a prompt, about."""
+
+
+def walk(session: Session) -> Outcome:
+    """While nothing else is asked for, asks for what the tokens of texts lack, where a prompt is not given at once.
+
+    First comes the table that is looked at, then typed text and phrases that are scored, then what is in sight of
+    the prompt, then the rest of it from its beginning.
+    """
+    game = session.game
+    if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
+        return session, []
+    if not game.ready or game.autoplay or game.waiting or _foreseeing(game):
+        return session, []
+    path, start = next(_walks(session), (None, 0))
+    if path is None:
+        return session, []
+    newest, looked_at = game.newest(ForWalk), game.prompt.unseen
+    if newest and newest[1].going:
+        first = newest[1].nodes[0]
+        if looked_at in (None, first) and first.depth > start and path.descends_from(first):
+            return session, []
+    prompt = path is game.prompt.tip
+    nodes = _in_order(session, looked_at) if prompt else path.lacking(start, path.depth - 1)[:WALKED]
+    places, top = [node.depth - 1 for node in nodes], game.settings.tokens_to_show
+    return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
+
+
+def _foreseeing(game: Game) -> bool:
+    """Whether likely next tokens are being gone on from: a walk would end that."""
+    newest = game.newest(ForLookahead)
+    if newest is None or not newest[1].going:
+        return False
+    children = newest[1].target.children
+    return not all(token in children and children[token].distribution for token in newest[1].tokens)
+
+
+def _walks(session: Session) -> Iterator[tuple[Node, int]]:
+    """The paths whose tokens lack numbers, and the first position from which they are wanted."""
+    game, typing = session.game, session.on(Input)
+    paths = [(typing.tip, typing.base.depth - 1)] if typing and typing.tip is not typing.base else []
+    paths += [(score.tip, score.base.depth - 1) for score in game.scores if score.logprob is None]
+    for path, start in paths:
+        if (ForWalk, path, RAW) not in game.refused and path.lacking(start, path.depth - 1):
+            yield path, start
+    if game.walking:
+        yield game.prompt.tip, 0
+
+
+def _in_order(session: Session, looked_at: Node | None) -> list[Node]:
+    """Those of the prompt that are to come next."""
+    tip, cursor, sight = session.game.prompt.tip, session.game.prompt.cursor, session.rows * ON_A_LINE
+    end = tip.depth if cursor is None else cursor.depth + sight // 2
+    nodes = tip.lacking(end - sight, end)
+    if not nodes:
+        first = tip.first_unknown()
+        nodes = tip.lacking(first, first + WALKED)
+    return list(dict.fromkeys([looked_at, *nodes] if looked_at else nodes))[:WALKED]
 
 
 def check(session: Session) -> Outcome:

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, Load, Loaded
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.purposes import Decoded, ForView, Purpose
+from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.constraint import Constraint
@@ -31,7 +31,7 @@ from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain
 from tokex_gguf.values.text_field import EMPTY, TextField
-from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Draw, View, by_final
 
@@ -141,6 +141,14 @@ class Prompt:
         selected = taken if self.chosen is None else self.chosen
         return Prompt(self.cursor.parent, selected, popped=taken, begins=self.begins)
 
+    @property
+    def unseen(self) -> Node | None:
+        """The path whose table the cursor looks at, where that is not known, or not what it says of the token taken."""
+        before = self.cursor.parent if self.cursor else None
+        if self.cursor is None or before is None or not before.depth:
+            return None
+        return before if before.distribution is None or self.cursor.taken is None else None
+
 
 @record
 class Cost:
@@ -170,8 +178,11 @@ class Score:
         before, after = self.base.logprob, self.tip.logprob
         if self.base.depth and before is not None and after is not None and math.isfinite(before):
             return after - before  # nodes keep their totals: a long phrase costs no more than a short one
-        values = [node.taken.logprob for node in self.nodes if node.taken]
-        return math.fsum(values) if len(values) == self.tip.depth - self.base.depth else None
+        values, node = [], self.tip
+        while node.depth > self.base.depth and node.taken is not None and node.parent is not None:
+            values.append(node.taken.logprob)
+            node = node.parent
+        return math.fsum(values) if node is self.base else None
 
     @property
     def weakest(self) -> Node:
@@ -327,8 +338,8 @@ class Game:
     """The last draws, for the screen."""
     seen: Viewed | None = None
     """The view that was shown last: it stays in sight while the next one of its place is on the way."""
-    refused: frozenset[tuple[type[Purpose], Node, Sampled]] = frozenset()
-    """Questions about a lens that the engine refused, until there is another engine: they are not asked again."""
+    refused: frozenset[tuple[type[Purpose], Node, Raw | Sampled]] = frozenset()
+    """Questions that the engine refused, until there is another engine: they are not asked again."""
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
@@ -424,9 +435,23 @@ class Game:
 
     @property
     def evaluated(self) -> int:
-        """How many of the active prompt's tokens have their distribution."""
-        tip = self.prompt.tip
+        """How many of the active prompt's tokens the engine has come by."""
+        pending, tip = self.decoding, self.prompt.tip
+        if pending and isinstance(pending[1], ForEvaluation) and not self.can(Capability.PROMPT_AT_ONCE):
+            return max(pending[1].reached, pending[1].start)
         return min(tip.first_unknown(), tip.depth)
+
+    def complete(self, tip: Node) -> bool:
+        """Whether all is there of a path that is waited for: its table, where its tokens are walked afterwards."""
+        return tip.known if self.can(Capability.PROMPT_AT_ONCE) else tip.distribution is not None
+
+    @property
+    def walking(self) -> bool:
+        """Whether numbers of the active prompt's tokens are still to come, one by one."""
+        tip = self.prompt.tip
+        if self.can(Capability.PROMPT_AT_ONCE) or tip.whole or self.engine is not EngineStatus.READY:
+            return False
+        return (ForWalk, tip, RAW) not in self.refused
 
     def foresees(self, token: int) -> bool:
         """Whether the active prompt's table after this token is known already."""
@@ -441,6 +466,48 @@ class Game:
     def suppressed(self) -> tuple[int, ...]:
         """Tokens that the model's file bans wherever samplers are applied."""
         return self.model.suppressed if self.model else ()
+
+    def cannot(self, capability: Capability) -> str:
+        """Why the engine cannot do something, in one line; empty where it can."""
+        if self.model is None or self.can(capability):
+            return ""
+        who = "server" if self.server else "engine"
+        if capability is Capability.VOCABULARY_SEARCH:
+            return (
+                "this server does not tell its vocabulary"
+                if self.server
+                else "this engine cannot search its vocabulary"
+            )
+        what = "constraints" if capability is Capability.CONSTRAINTS else "samplers"
+        if self.model.candidates:
+            return f"this {who} gives {self.model.candidates} candidates of a distribution: {what} need all of it"
+        return f"this {who} has no {what}"
+
+    @property
+    def server(self) -> str:
+        """The server that has the model, as host and port; empty: it is on this machine."""
+        return visible(self.settings.model.server)
+
+    @property
+    def comes_back(self) -> str:
+        """The key that brings the engine back."""
+        return "r, reconnects" if self.server else "r, restarts it"
+
+    @property
+    def gone(self) -> str:
+        """That the engine is not there, and what helps."""
+        if self.server:
+            return f"no connection to {self.server}: r reconnects"
+        return "the engine is not there: r restarts it"
+
+    def lost(self, reason: str) -> str:
+        """That the engine is gone, and why."""
+        return f"{self.stopped} ({reason})"
+
+    @property
+    def stopped(self) -> str:
+        """That the engine is gone."""
+        return f"the connection to {self.server} is lost" if self.server else "the engine stopped"
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
@@ -589,11 +656,14 @@ class Session:
 
     @property
     def goal(self) -> Prompt:
-        """The path whose numbers are wanted: of what is typed, of the active prompt, then of phrases to score."""
+        """The path whose numbers are waited for: of what is typed, of the active prompt, then of phrases to score.
+
+        Where a path's tokens are walked, phrases are walked, too, and need no table.
+        """
         typing = self.on(Input)
         if typing and typing.tip is not typing.base:
             return Prompt(typing.tip)
-        if self.game.prompt.tip.known:
+        if self.game.can(Capability.PROMPT_AT_ONCE) and self.game.prompt.tip.known:
             return next((Prompt(score.tip) for score in self.game.scores if score.logprob is None), self.game.prompt)
         return self.game.prompt
 
@@ -625,7 +695,7 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     rows = tuple(islice(ordered, most))
     for token, taken in further.items():
         if places.get(token, len(rows)) >= len(rows):
-            rows += (Candidate(taken.rank, token, taken.logprob),)
+            rows += (taken.row(token),)
     return rows
 
 

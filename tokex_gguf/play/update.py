@@ -11,7 +11,7 @@ from dataclasses import replace
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import check, judge, judge_on, look_ahead, look_through
+from tokex_gguf.play.requests import check, judge, judge_on, look_ahead, look_through, walk
 from tokex_gguf.play.rules import cursor, dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
@@ -50,7 +50,7 @@ def update(session: Session, message: Message) -> Outcome:
     if session.game.prompts:
         session = visited(before, session)
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
-    for more in (*through, look_ahead, check, downloads.begin):
+    for more in (*through, look_ahead, walk, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
-from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.screens import Input, NewPrompt
 from tokex_gguf.play.session import (
     Editing,
@@ -56,6 +56,8 @@ _CONTROL, _ENDS = 1, 2
 _INTS = ("parent", "token", "differs", "taken_rank", "rows", "ids")
 _FLOATS = ("taken_logprob", "entropy_bits", "logprobs")
 """Columns of `nodes`: of four bytes each, and of eight."""
+_MOST_BITS = 64.0
+"""More than the entropy of any vocabulary is."""
 
 _T = TypeVar("_T")
 _N = TypeVar("_N", int, float)
@@ -233,7 +235,7 @@ def _told(model: Loaded) -> dict[str, object]:
     """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
     values = asdict(model)
     del values["capabilities"], values["sampling"], values["suppressed"]
-    return values
+    return {name: value for name, value in values.items() if value or name not in ("server", "candidates")}
 
 
 def _members(columns: dict[str, bytes]) -> list[bytes]:
@@ -295,8 +297,8 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
     kept[0] = True
     visited = [False] * len(nodes)
     facts: list[_Facts] = []
-    # From the last to the first, against the order in which a path's nodes are given their
-    # numbers: where a node has them here, all before it have them too. `first_unknown` needs that.
+    # From the last to the first, against the order in which most of a path's nodes are given their
+    # numbers: of what comes in meanwhile, nothing stands behind a gap that was not there.
     for index in range(len(nodes) - 1, -1, -1):
         node, parent = nodes[index], parents[index]
         fact = _Facts(node.checked, node.differs, node.taken, node.distribution)
@@ -310,6 +312,7 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
     ints = {name: array("i") for name in _INTS}
     floats = {name: array("d") for name in _FLOATS}
     seen, flags, played = array("i"), array("B"), array("B")
+    slack, at_least = array("d"), array("B")
     mentioned: set[int] = set()
     places: dict[int, int] = {-1: -1}
     for index, fact in enumerate(facts):
@@ -324,6 +327,8 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
         ints["rows"].append(len(distribution) if distribution else 0)
         floats["taken_logprob"].append(taken.logprob)
         floats["entropy_bits"].append(distribution.entropy_bits if distribution else 0.0)
+        slack.append(distribution.slack_bits if distribution else 0.0)
+        at_least.append(taken.at_least)
         seen.append(nodes[index].seen)
         flags.append(_VISITED * visited[index] | _CHECKED * fact.checked)
         played.append(nodes[index].played)
@@ -335,6 +340,10 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
             mentioned.update(distribution.ids)
     chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
     columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played, "seen": seen}
+    if any(slack):  # where all numbers are exact, neither column is there
+        columns["slack_bits"] = slack
+    if any(at_least):
+        columns["taken_at_least"] = at_least
     return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
 
 
@@ -422,8 +431,13 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     asked = _value(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
     model = None if told is None else _model(_value(document, "model", dict))
-    pieces = _pieces(_value(document, "pieces", dict), model.vocab_size if model else _TOP)
-    nodes = _tree(_value(document, "nodes", dict), pieces)
+    pieces = _pieces(_value(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
+    told = _value(document, "nodes", dict)
+    nodes = _tree(told, pieces)
+    if model is not None:  # the layers say what is not exact in this file
+        inexact = {Capability.EXACT_ENTROPY: "slack_bits", Capability.EXACT_RANKS: "taken_at_least"}
+        lacks = {capability for capability, column in inexact.items() if column in told}
+        model = replace(model, capabilities=model.capabilities - lacks)
     opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
     prompts = _named(document, "names", _begun(document, "begins", opened))
     if prompts and model is None:
@@ -498,7 +512,8 @@ def _one_of(table: dict[str, object], name: str, values: dict[str, _T]) -> _T:
 
 
 def _model(table: dict[str, object]) -> Loaded:
-    size = _number(table.get("vocab_size"), "vocab_size", 1, _TOP)
+    # A server may not tell.
+    size = _number(table.get("vocab_size"), "vocab_size", 0 if table.get("server") else 1, _TOP)
     bos = table.get("bos")
     return Loaded(
         name=_value(table, "name", str),
@@ -507,12 +522,15 @@ def _model(table: dict[str, object]) -> Loaded:
         vocab_size=size,
         context=_number(table.get("context"), "context", 0, _TOP),
         context_limit=_number(table.get("context_limit"), "context_limit", 0, _TOP),
-        bos=None if bos is None else _number(bos, "bos", 0, size - 1),
+        bos=None if bos is None else _number(bos, "bos", 0, (size or _TOP) - 1),
         space_prefix=_value(table, "space_prefix", bool),
         fingerprint=_value(table, "fingerprint", str),
         # Version 0.1.0 did not tell these.
         cells=_value({"cells": "", **table}, "cells", str),
         arithmetic=_value({"arithmetic": "", **table}, "arithmetic", str),
+        # Those of this machine have neither.
+        server=_value({"server": "", **table}, "server", str),
+        candidates=_number(table.get("candidates", 0), "candidates", 0, _TOP),
     )
 
 
@@ -552,6 +570,10 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
     # Files from before it was kept do not have it.
     unknown = array("B", bytes(len(ints["flags"])))
     ints["played"] = _unpack(table, "played", array("B")) if "played" in table else unknown
+    # Nor are these there where all numbers are exact.
+    ints["at_least"] = _unpack(table, "taken_at_least", array("B")) if "taken_at_least" in table else unknown
+    exact = array("d", bytes(8 * len(ints["flags"])))
+    floats["slack"] = _unpack(table, "slack_bits", array("d")) if "slack_bits" in table else exact
     ids, logprobs = ints.pop("ids"), floats.pop("logprobs")
     lengths = {*map(len, ints.values()), *map(len, floats.values())}
     if len(lengths) != 1 or 0 in lengths:
@@ -565,9 +587,11 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
         raise BadArchive("logprobs: not logarithms of probabilities")
     nodes: list[Node] = []
     start = 0
-    names = ("parent", "token", "flags", "played", "differs", "taken_rank", "rows")
-    for (parent, token, flags, played, differs, rank, rows), logprob, bits in zip(
-        zip(*(ints[name] for name in names), strict=True), floats["taken_logprob"], floats["entropy_bits"], strict=True
+    names = ("parent", "token", "flags", "played", "differs", "taken_rank", "at_least", "rows")
+    for (parent, token, flags, played, differs, rank, at_least, rows), logprob, bits, slack in zip(
+        zip(*(ints[name] for name in names), strict=True),
+        *(floats[name] for name in ("taken_logprob", "entropy_bits", "slack")),
+        strict=True,
     ):
         node = _node(nodes, parent, token, pieces)
         nodes.append(node)
@@ -575,19 +599,21 @@ def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
             raise BadArchive("flags, differs: out of range")
         if rank < 0 or not logprob <= (1.0 if rank else 0.0):
             raise BadArchive("taken_rank, taken_logprob: out of range")
-        if not -1.0 <= bits <= 64.0:
+        if not -1.0 <= bits <= _MOST_BITS:
             raise BadArchive("entropy_bits: out of range")
+        if not 0.0 <= slack <= (_MOST_BITS if rows else 0.0) or at_least > (rank > 0):
+            raise BadArchive("slack_bits, taken_at_least: out of range")
         if played > 1:
             raise BadArchive("played: out of range")
         node.checked = bool(flags & _CHECKED)
         node.played = bool(played)
         node.differs = differs if differs >= 0 else None
         if rank:
-            node.attach_taken(Taken(logprob, rank))
+            node.attach_taken(Taken(logprob, rank, bool(at_least)))
         if rows:
             part = slice(start, start + rows)
             start += rows
-            distribution = Distribution(bits, ids[part], logprobs[part])
+            distribution = Distribution(bits, ids[part], logprobs[part], slack)
             if len(set(distribution.ids)) != rows:
                 raise BadArchive("ids: a token twice in one table")
             node.attach(distribution)

@@ -15,6 +15,7 @@ from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, 
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.values.formatting import rank_text
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
@@ -167,14 +168,14 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
         for node in score.nodes:
             assert node.taken is not None
             marked = node is weakest and count > 1
-            figures = f" {number(node.taken.prob):>8} {node.taken.rank:>7}"
+            figures = f" {number(node.taken.prob):>8} {rank_text(node.taken):>7}"
             name = pad(text(session, [node], room), room)
             note = "  ← weakest" if marked else ""
             lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
     taken = weakest.taken
     assert taken is not None
-    head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {taken.rank}"
+    head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {rank_text(taken)}"
     if width - len(head) - len(tail) < _LEGIBLE:
         head = " weakest: "
     told = head + clip(text(session, [weakest], 20), min(20, width - len(head) - len(tail))) + tail

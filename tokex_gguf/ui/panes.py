@@ -17,7 +17,7 @@ from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, 
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.formatting import bias_text, rank_text
 from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
@@ -91,7 +91,7 @@ class PromptPane:
     break where there is one, so that nothing of this is seen; else before a space, where a line may
     end earlier than it would have to.
 
-    It keeps layouts, and the fragments of lines whose tokens are all known: one token
+    It keeps layouts, and the fragments of lines by what is known of their tokens: one token
     more changes a line or two.
     """
 
@@ -105,7 +105,7 @@ class PromptPane:
         self._depth = 0
         """Tokens of the path shown last."""
         self._lines: OrderedDict[
-            tuple[int, Node, Layer, Palette, Raw | Sampled | None], tuple[wrap_module.WrappedLine, Line]
+            tuple[int, Node, Layer, Palette, Raw | Sampled | None, int | None], tuple[wrap_module.WrappedLine, Line]
         ] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
@@ -196,13 +196,14 @@ class PromptPane:
         last = nodes[line.spans[-1].token]
         if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
-        # What is known before a node is known with it; the tip is underlined and goes on changing.
+        # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
-        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None)
+        known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
+        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known)
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
-        lasting = last is not tip and last.known
+        lasting = last is not tip
         if lasting and of_lens:
             # What a lens made of a token may come later than what is known of those behind it.
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
@@ -265,6 +266,13 @@ class PromptPane:
             return near.wrapped.texts[:same] + texts, near.wrapped
         alike = islice(reversed(self._laid.items()), 16)
         return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
+
+
+def _known(nodes: list[Node]) -> int:
+    """How much is known of that by which a line's tokens are coloured: what is known never gets less."""
+    before = nodes[0].parent
+    told = [node.taken is not None for node in nodes] + [node.distribution is not None for node in nodes]
+    return sum(told) + (before is not None and before.distribution is not None)
 
 
 def _last(tip: Node) -> int:
@@ -397,7 +405,7 @@ def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
 
 def _is_far(rows: Sequence[Candidate]) -> bool:
     """Whether the last row is far below the others, whatever they are sorted by."""
-    return rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
+    return rows[-1].at_least or rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
 
 
 def table_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -430,7 +438,7 @@ def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str
     """The probability of all rows down to the last one in sight."""
     if session.on(Search) or not rows:
         return ""
-    likely = [index for index in seen if rows[index].rank == index + 1]
+    likely = [index for index in seen if rows[index].rank == index + 1 and not rows[index].at_least]
     last = max(likely, default=-1) + 1
     return f"ranks 1–{last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
 
@@ -601,7 +609,7 @@ class _Columns:
         struck = f"class:cut {style}".strip() if cut else ""
         raw = number(candidate.prob)
         line = [
-            (style, (mark or " ") + str(candidate.rank).rjust(self._rank - 1) + " "),
+            (style, (mark or " ") + rank_text(candidate).rjust(self._rank - 1) + " "),
             *self._name(session, token, style, struck),
             (style, " " * (1 + self._prob - len(raw))),
             (struck or style, raw),

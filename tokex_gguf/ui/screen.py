@@ -16,9 +16,10 @@ chain  │                        chain │ table
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
-from tokex_gguf.engine.protocol import Capability
+from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForScore, ForVerdicts, ForView
@@ -31,7 +32,10 @@ from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES
 from tokex_gguf.ui.window import listed, more
+from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
+from tokex_gguf.values.formatting import NARROW as NARROW_BITS
+from tokex_gguf.values.formatting import between, rank_text
 from tokex_gguf.values.layers import COST, ENTROPY, PLAIN, PROBABILITY, RANK, REACHABLE, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
@@ -47,6 +51,8 @@ GREETING = (
 """What a beginner needs, until the first key."""
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
+BOUNDS = {ENTROPY: Capability.EXACT_ENTROPY, RANK: Capability.EXACT_RANKS}
+"""What an engine must know of all of the vocabulary for the colours of these layers to be exact."""
 LOOKS = 4
 """Steps of a layer without colours."""
 TALL = 24
@@ -269,19 +275,31 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
 
 
 def header(session: Session, width: int) -> Line:
-    """Product, model, quantisation, context used and there; the model that is downloaded."""
+    """Product, model, quantisation, context used and there; the model that is downloaded. The server that has it."""
     model, right = session.game.model, _download(session)
     if model is None:
         name, more = visible(session.game.settings.model.name), ""
+        name = f"⇄ {name}" if session.game.server else name
+    elif session.game.server:
+        name, more = _connection(session.game.server, model), f" · {visible(model.name)}"
+        if session.game.prompts:
+            right = [*right, ("class:header", f"  context {session.game.prompt.tip.depth}/{session.game.context} ")]
     else:
         name, more = visible(model.name), f" · {visible(model.architecture)} · {visible(model.quantization)}"
         if session.game.prompts:
             context = f"  context {session.game.prompt.tip.depth}/{session.game.context} "
             right = [*right, ("class:header", context)]
     product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
-    if not _download(session) or width_of([*product, ("", more), *right]) <= width:
+    needless = bool(_download(session) or session.game.server)
+    if not needless or width_of([*product, ("", more), *right]) <= width:
         product.append(("class:header", more))  # the model's name goes before what it is made of
     return spread(product, right, width)
+
+
+def _connection(server: str, model: Loaded) -> str:
+    """Where the model is, by what program, and how many candidates of a distribution that gives."""
+    parts = [f"⇄ {server}", visible(model.server), f"top {model.candidates}" if model.candidates else ""]
+    return " · ".join(filter(None, parts))
 
 
 def _download(session: Session) -> Line:
@@ -324,6 +342,8 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         parts += _joint(typing)
     elif cursor is not None:
         parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
+    if tip is session.game.prompt.tip and session.game.ready and session.game.walking:
+        parts.append((8, [("class:busy", f"… {tip.depth - tip.unknown:,}/{tip.depth:,}")]))
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
@@ -372,14 +392,17 @@ def _short(value: float) -> str:
 
 def _state(session: Session) -> Line:
     """`ready`, `working` with progress, or what is wrong."""
+    server = session.game.server
+    who, does = ("connection", "reconnects") if server else ("engine", "restarts it")
     if session.game.engine is EngineStatus.DEAD:
-        way = "Esc, then r, restarts it" if isinstance(session.screen, TypingScreen) else "r restarts it"
-        return [("class:fault", f"engine stopped: {way}")]
+        way = f"Esc, then r, {does}" if isinstance(session.screen, TypingScreen) else f"r {does}"
+        return [("class:fault", f"no connection to {server}: {way}" if server else f"engine stopped: {way}")]
     if session.game.silence:
-        return [("class:fault", f"engine silent for {session.game.silence:.0f} s: r restarts it")]
+        return [("class:fault", f"{who} silent for {session.game.silence:.0f} s: r {does}")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
-        return [("class:busy", "working"), ("class:dim", f"  loading the model {session.game.progress:4.0%}{back}")]
+        told = f"connecting to {server}" if server else f"loading the model {session.game.progress:4.0%}"
+        return [("class:busy", "working"), ("class:dim", f"  {told}{back}")]
     if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
     if session.game.ready and session.game.newest(ForView):
@@ -414,7 +437,8 @@ def second_line(session: Session, width: int) -> Line:
         return [("class:notice", clip(" " + visible(session.notice), width))]
     parts: list[tuple[int, Line]] = []
     if session.layer is not PLAIN:
-        parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8)))
+        least = session.layer in BOUNDS and not session.game.can(BOUNDS[session.layer])
+        parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8, least=least)))
     if isinstance(session.layer, LensLayer) and (lacking := session.layer.lacking(session.lens)):
         parts.append((9, [("class:notice", lacking)]))
     path = shown(session)
@@ -442,16 +466,14 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> l
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
-        parts.append((5, [("class:dim", "rank "), ("", f"{_about(session, Capability.EXACT_RANKS)}{tip.taken.rank}")]))
+        parts.append((5, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
     if tip.distribution is not None:
-        bits, normalised = tip.distribution.entropy_bits, tip.distribution.normalised_entropy(vocabulary)
-        told: Line = [
-            ("class:dim", f"next: entropy {_about(session, Capability.EXACT_ENTROPY)}"),
-            ("", f"{bits:.2f} bits"),
-            ("class:dim", f" ({normalised:.2f})"),
-        ]
+        told: Line = [("class:dim", "next: entropy "), ("", f"{_entropy(tip.distribution)} bits")]
+        if vocabulary:
+            share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
+            told.append(("class:dim", f" ({share})"))
         if choices:
-            told += _choices(bits)
+            told += _choices(tip.distribution)
         parts.append((6, told))
     return parts
 
@@ -465,14 +487,15 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
-        rank = f"{_about(session, Capability.EXACT_RANKS)}{node.taken.rank}"
-        parts.append((importance[RANK], [("class:dim", "rank "), ("", rank)]))
-        parts.append((importance[SURPRISAL], _bits("surprisal", node.surprisal, surprisals(tip))))
-    if node.parent and node.parent.distribution:
-        bits, about = node.parent.distribution.entropy_bits, _about(session, Capability.EXACT_ENTROPY).strip()
-        told = _bits(f"entropy{' ' + about if about else ''}", bits, entropies(tip))
+        parts.append((importance[RANK], [("class:dim", "rank "), ("", rank_text(node.taken))]))
+        surprisal: Line = [("class:dim", "surprisal "), ("", f"{node.surprisal:.2f} bits")]
+        parts.append((importance[SURPRISAL], [*surprisal, *_place(tip, node.surprisal, surprisals)]))
+    if node.parent and (before := node.parent.distribution):
+        told: Line = [("class:dim", "entropy "), ("", f"{_entropy(before)} bits")]
+        exact = session.game.can(Capability.EXACT_ENTROPY)
+        told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #")
         if choices:
-            told += _choices(bits)
+            told += _choices(before)
         parts.append((importance[ENTROPY], told))
     parts += _of_lens(session, node)
     parts.append((4, [("class:dim", f"id {node.token}")]))
@@ -498,19 +521,25 @@ def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
     return parts
 
 
-def _choices(bits: float) -> Line:
+def _entropy(of: Distribution, scaled: Callable[[float], float] = lambda bits: bits) -> str:
+    """An entropy, or what it is made into, as far as it is known: two ends, or one number where these are close."""
+    wide = of.slack_bits >= NARROW_BITS
+    return between(scaled(of.entropy_bits), scaled(of.most_bits), "{:.2f}".format, wide=wide)
+
+
+def _choices(of: Distribution) -> Line:
     """As unsure as between how many equally likely tokens."""
-    count = 2**bits
-    return [("class:dim", "  2^H "), ("", f"{count:.1f}" if count < 100 else f"{count:,.0f}")]
+
+    def text(count: float) -> str:
+        return f"{count:.1f}" if count < 100 else f"{count:,.0f}"
+
+    told = between(2**of.entropy_bits, 2**of.most_bits, text, wide=of.slack_bits >= NARROW_BITS)
+    return [("class:dim", "  2^H "), ("", told)]
 
 
-def _about(session: Session, exact: Capability) -> str:
-    """The sign before a number that the engine knows only nearly."""
-    return "" if session.game.can(exact) else "≈ "
-
-
-def _bits(name: str, bits: float, others: Ranking) -> Line:
-    return [("class:dim", f"{name} "), ("", f"{bits:.2f} bits"), ("class:dim", f" #{others.place(bits)}")]
+def _place(tip: Node, bits: float, ranking: Callable[[Node], Ranking], sign: str = "#") -> Line:
+    """The place of a value among those of a path, once all of them are there."""
+    return [] if tip.logprob is None else [("class:dim", f" {sign}{ranking(tip).place(bits)}")]
 
 
 def _input(session: Session, typing: TypingScreen, width: int) -> Line:
@@ -565,20 +594,21 @@ def _matches(finding: Find) -> str:
     return "not in the prompt " if finding.query and not finding.line.selected else ""
 
 
-def legend(layer: Layer, palette: Palette, cells: int = 16) -> Line:
-    """The layer's name and its scale."""
+def legend(layer: Layer, palette: Palette, cells: int = 16, *, least: bool = False) -> Line:
+    """The layer's name and its scale. `least`: the values may be higher than they are shown."""
+    bounds: Line = [("class:label", " at least")] if least else []
     if layer.steps:
         last = len(layer.steps) - 1
         line: Line = [("class:label", f"{layer.name} ")]
         for index, name in enumerate(layer.steps):
             line += [(theme.shade(layer.name, index / last), f" {name} "), ("", " ")]
-        return line[:-1]
+        return [*line[:-1], *bounds]
     if palette is Palette.MONOCHROME:
         # A blank does not show what bold looks like.
         looks = [(theme.shade(layer.name, (index + 0.5) / LOOKS), "abc") for index in range(LOOKS)]
-        return [("class:label", f"{layer.name} {layer.low} "), *looks, ("class:label", f" {layer.high}")]
+        return [("class:label", f"{layer.name} {layer.low} "), *looks, ("class:label", f" {layer.high}"), *bounds]
     shades = [(theme.shade(layer.name, (index + 0.5) / cells), " ") for index in range(cells)]
-    return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}")]
+    return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}"), *bounds]
 
 
 def footer(session: Session, width: int, rows: int = 1) -> list[Line]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.rules.chain import told_of_value
+from tokex_gguf.play.rules.text_entry import price
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
@@ -88,7 +89,7 @@ def _selected_session(session: Session) -> Shown:
 
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
-    screens.Search: Pane(label="search"),
+    screens.Search: Pane(label="search", told=price),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),

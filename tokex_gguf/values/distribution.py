@@ -17,11 +17,18 @@ class Candidate(NamedTuple):
     token: int
     logprob: float
     """Natural logarithm of the probability."""
+    at_least: bool = False
+    """Whether the rank is that or a higher number."""
 
     @property
     def prob(self) -> float:
         """Probability, 0 to 1."""
         return math.exp(self.logprob)
+
+    @property
+    def taken(self) -> "Taken":
+        """What is kept of it where the token is taken."""
+        return Taken(self.logprob, self.rank, self.at_least)
 
 
 class Taken(NamedTuple):
@@ -39,6 +46,10 @@ class Taken(NamedTuple):
         """Probability, 0 to 1."""
         return math.exp(self.logprob)
 
+    def row(self, token: int) -> Candidate:
+        """The row of this token in a table."""
+        return Candidate(self.rank, token, self.logprob, self.at_least)
+
 
 @record(slots=False, eq=False)
 class Distribution:
@@ -50,6 +61,7 @@ class Distribution:
     """
 
     entropy_bits: float
+    """Where only a part of the distribution is known, the least that it can be."""
     ids: "array[int]"
     """Token ids, shape (k,)."""
     logprobs: "array[float]"
@@ -86,6 +98,22 @@ class Distribution:
         """From a token id to its row."""
         return {token: row for row, token in enumerate(self.ids)}
 
-    def normalised_entropy(self, vocab_size: int) -> float:
-        """Entropy divided by its largest possible value, log2 of the vocabulary's size: 0 to 1."""
-        return self.entropy_bits / math.log2(vocab_size) if vocab_size > 1 else 0.0
+    @property
+    def most_bits(self) -> float:
+        """The most bits that the entropy can be: as many as `entropy_bits` where that is exact."""
+        return self.entropy_bits + self.slack_bits
+
+    def normalised_entropy(self, vocab_size: int) -> float | None:
+        """Entropy, at least, divided by its largest possible value; None where the vocabulary's size is not known."""
+        return normalised(self.entropy_bits, vocab_size)
+
+
+def normalised(bits: float, vocab_size: int) -> float | None:
+    """Bits divided by log2 of the vocabulary's size: 0 to 1. None where that size is not known, which is 0.
+
+    >>> normalised(3.0, 64)
+    0.5
+    """
+    if vocab_size == 0:
+        return None
+    return bits / math.log2(vocab_size) if vocab_size > 1 else 0.0

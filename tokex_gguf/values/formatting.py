@@ -2,6 +2,9 @@
 
 import errno
 import math
+from collections.abc import Callable
+
+from tokex_gguf.values.distribution import Candidate, Taken
 
 
 def size_of(count: float) -> str:
@@ -46,3 +49,30 @@ def bias_text(amount: float) -> str:
     ('+2', '-0.5', 'banned', '')
     """
     return "" if not amount else "banned" if amount == -math.inf else f"{amount:+g}"
+
+
+NARROW = 0.05
+"""Bits by which two ends of an entropy differ at the most where it is shown as one number."""
+
+
+def between(low: float, high: float, text: Callable[[float], str], *, wide: bool) -> str:
+    """A number that is known to be between two; only nearly where these are close and one is shown.
+
+    >>> between(3.98, 4.35, "{:.2f}".format, wide=True), between(3.98, 4.01, "{:.2f}".format, wide=False)
+    ('3.98–4.35', '≈ 4.00')
+    >>> between(3.98, 3.98, "{:.2f}".format, wide=False)
+    '3.98'
+    """
+    ends = text(low), text(high)
+    if ends[0] == ends[1]:
+        return ends[0]
+    return "–".join(ends) if wide else f"≈ {text((low + high) / 2)}"
+
+
+def rank_text(one: Candidate | Taken) -> str:
+    """A rank; where more is not told, what it is higher than.
+
+    >>> rank_text(Taken(-3.0, 7)), rank_text(Taken(-9.0, 101, True))
+    ('7', '> 100')
+    """
+    return f"> {one.rank - 1}" if one.at_least else str(one.rank)

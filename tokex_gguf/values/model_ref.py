@@ -24,6 +24,11 @@ class GgufFile:
         """In one word."""
         return PurePath(self.path).name
 
+    @property
+    def server(self) -> str:
+        """The server that has it: none."""
+        return ""
+
 
 @record
 class ServerModel:
@@ -43,6 +48,11 @@ class ServerModel:
     def name(self) -> str:
         """In one word: the server's host and port."""
         return self.url.partition("://")[2].strip("/")
+
+    @property
+    def server(self) -> str:
+        """The server that has it."""
+        return self.name
 
 
 ModelRef: TypeAlias = GgufFile

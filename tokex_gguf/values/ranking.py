@@ -23,17 +23,16 @@ def _float(bits: int) -> float:
 
 
 class Ranking:
-    """Of the tokens of a path after the first, up to the first whose value is not known."""
+    """Of the tokens of a path after the first whose values are known."""
 
     def __init__(self, tip: Node, value: Callable[[Node], float | None], run: Callable[[Block], Run]) -> None:
         """`value` gives the quantity of a node, None where unknown; `run` takes the same quantity from a block."""
         self._tip = tip
         self._value = value
-        known = tip if tip.known else tip.ancestor(min(tip.first_unknown() + 1, tip.depth))
-        node = known.ancestor(known.depth // BLOCK * BLOCK)
+        node = tip.ancestor(tip.depth // BLOCK * BLOCK)
         self._runs: list[Run] = []
         """From the end of the path to its beginning."""
-        self._add(known.nodes(node.depth))
+        self._add(tip.nodes(node.depth))
         while node.depth:
             if block := node.block():
                 self._runs.append(run(block))
@@ -44,15 +43,9 @@ class Ranking:
         self._values = [run.values for run in self._runs]
 
     def _add(self, nodes: list[Node]) -> None:
-        """Adds the nodes before those that are there. What comes behind an unknown value does not count."""
-        values: list[tuple[float, int]] = []
-        for node in nodes:
-            if node.depth > 1:
-                if (bits := self._value(node)) is None:
-                    self._runs = []
-                    break
-                values.append((bits, node.depth))
-        self._runs.append(Run.of(values))
+        """Adds the nodes before those that are there, as far as their values are known."""
+        told = [(bits, node.depth) for node in nodes if node.depth > 1 and (bits := self._value(node)) is not None]
+        self._runs.append(Run.of(told))
 
     def __len__(self) -> int:
         return sum(map(len, self._values))
@@ -122,5 +115,5 @@ def surprisals(tip: Node) -> Ranking:
 
 
 def entropies(tip: Node) -> Ranking:
-    """A path's tokens by the entropy in bits of the distribution that each was drawn from."""
+    """A path's tokens by the entropy in bits of the distribution that each was drawn from, at least."""
     return Ranking(tip, entropy_before, lambda block: block.entropies)

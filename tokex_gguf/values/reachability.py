@@ -40,6 +40,8 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
     """
     if taken.rank == 1:
         return KEPT  # all of these keep the most likely one
+    if taken.at_least:
+        return None
     limit = math.inf
     for stage, sampler in enumerate(lens.chain.samplers):
         match sampler.kind:

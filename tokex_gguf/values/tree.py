@@ -9,7 +9,7 @@ distribution is computed once, and one path never shows two answers.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 class Tree:
     """What all nodes of a tree share."""
 
-    __slots__ = ("changes", "latest", "visited", "visits")
+    __slots__ = ("changes", "counted", "latest", "visited", "visits")
 
     def __init__(self, root: "Node") -> None:
         self.changes = 0
@@ -67,6 +67,8 @@ class Tree:
 
         It is never changed, only replaced, so it may be read from any thread.
         """
+        self.counted: tuple[Node, int] = (root, 0)
+        """The path whose unknown nodes were counted last, and how many there are."""
 
 
 class Block(NamedTuple):
@@ -76,20 +78,21 @@ class Block(NamedTuple):
     surprisals: Run
     """Bits of each token after the path before it."""
     entropies: Run
-    """Bits of the distribution that each token was drawn from."""
+    """Bits of the distribution that each token was drawn from, at least."""
 
 
 class Node:
     """A path, by its last token and its parent.
 
     `distribution` is what the model says after this path, `taken` what it said
-    of this path's last token before it; both are None until computed. What a
-    lens makes of that distribution is kept by lens: see `answers.Answers`.
+    of this path's last token before it; both are None until computed, which may be
+    in any order along a path. What a lens makes of that distribution is kept by lens:
+    see `answers.Answers`.
     """
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
-        *("visited", "played", "seen", "checked", "differs", "_total", "_jump", "_block"),
+        *("visited", "played", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -117,7 +120,12 @@ class Node:
         """Whether `differs` is known."""
         self.differs: int | None = None
         """The first position where this path is not what the tokenizer makes of its text."""
-        self._total: float | None = None
+        self.whole = parent is None
+        """Whether all of the path is known."""
+        self.logprob: float | None = 0.0 if self.depth <= 1 else None
+        """Log-probability (natural) of the path given its first token; None while incomplete.
+
+        The first token is given, not predicted: nothing comes before it."""
         self._block: Block | None = None
 
     def play(self) -> "Node":
@@ -155,7 +163,7 @@ class Node:
             node = self.children[token] = Node(self, token)
         if node.taken is None and self.distribution and token in self.distribution.rows:
             row = self.distribution.candidate(self.distribution.rows[token])
-            node.attach_taken(Taken(row.logprob, row.rank))
+            node.attach_taken(row.taken)
         return node
 
     def descend(self, tokens: list[int]) -> "Node":
@@ -222,18 +230,41 @@ class Node:
     def first_unknown(self) -> int:
         """The first position whose distribution an evaluation of this path must give.
 
-        Returns `depth` when nothing is missing. Known nodes form a prefix of every
-        path, since evaluations answer in order: what is looked for is the first that is
-        not. A node that lacks only what was said of its token needs its parent's
-        distribution again.
+        Returns `depth` when nothing is missing. What comes behind it may be known or not. A node
+        that lacks only what was said of its token needs its parent's distribution again.
         """
         node = self
-        if not node.depth or node.known:
+        if node.whole:
             return node.depth
-        while node.parent is not None and node.parent.depth and not node.parent.known:
+        while node.parent is not None and not node.parent.whole:
             far = node._jump
-            node = far if far.depth and not far.known else node.parent
+            node = node.parent if far.whole else far
         return node.depth - (1 if node.taken is not None or node.depth == 1 else 2)
+
+    @property
+    def unknown(self) -> int:
+        """How many nodes of the path are not known.
+
+        What differs from the path counted last is looked at, and nothing where that is asked for again.
+        """
+        if self.whole:
+            return 0
+        before, count = self.tree.counted
+        if before is not self:
+            same = self.common(before)
+            count -= sum(not node.known for node in before.nodes(same))
+            count += sum(not node.known for node in self.nodes(same))
+            self.tree.counted = (self, count)
+        return count
+
+    def lacking(self, start: int, end: int) -> "list[Node]":
+        """The nodes at positions from `start` to before `end` of the path whose distribution must be given.
+
+        That is also where only what it said of the next token is missing.
+        """
+        nodes = self.ancestor(end + 1).nodes(max(0, start))
+        lacking = [node for node, then in pairwise(nodes) if node.distribution is None or then.taken is None]
+        return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and node.distribution is None)]
 
     @property
     def surprisal(self) -> float | None:
@@ -244,20 +275,42 @@ class Node:
         """Keeps what the model says after this path. The first answer stays: a path never shows two."""
         if self.distribution is None:
             self.distribution = distribution
+            if self.known:
+                self._came_to_know()
 
     def attach_taken(self, taken: Taken) -> None:
         """Keeps what was said of this node's token. The first answer stays."""
         if self.taken is None:
             self.taken = taken
-            parent = self.parent
-            if parent and parent.depth:
-                before = parent._total if parent.depth > 1 else 0.0
-                if before is not None:
-                    self._total = before + taken.logprob  # else `logprob` would go through all of a long path at once
-            if self.visited and parent and len(parent.children) > 1:
+            self._add_up()
+            if self.known and self.depth > 1:
+                self._came_to_know()
+            if self.visited and self.parent and len(self.parent.children) > 1:
                 self.tree.changes += 1
             if self.depth % BLOCK == 0:
                 self.block()  # else the first look back would sort all of a long path at once
+
+    def _came_to_know(self) -> None:
+        """Notes that this node is known now, also for paths through it."""
+        tip, count = self.tree.counted
+        if count and tip.descends_from(self):
+            self.tree.counted = (tip, count - 1)
+        waiting = [self]  # those behind it may have been known before
+        while waiting:
+            node = waiting.pop()
+            if node.parent and node.parent.whole and node.known:
+                node.whole = True
+                waiting += node.children.values()
+
+    def _add_up(self) -> None:
+        """Gives this path its log-probability, and those that go on from it and waited for that."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            before = node.parent.logprob if node.parent else None
+            if before is not None and node.taken is not None and node.depth > 1:
+                node.logprob = before + node.taken.logprob
+                waiting += [child for child in node.children.values() if child.logprob is None]
 
     def block(self) -> Block | None:
         """The sorted values of the last tokens of this path, as many as are sorted together at this depth.
@@ -293,40 +346,17 @@ class Node:
         return block
 
     @property
-    def logprob(self) -> float | None:
-        """Log-probability (natural) of the path given its first token; None while incomplete.
-
-        The first token is given, not predicted: nothing comes before it.
-        """
-        waiting: list[Node] = []
-        node = self
-        while node._total is None:
-            if node.depth <= 1:
-                node._total = 0.0
-                break
-            if node.taken is None or node.parent is None:
-                return None
-            waiting.append(node)
-            node = node.parent
-        total = node._total
-        for node in reversed(waiting):
-            assert node.taken is not None
-            total += node.taken.logprob
-            node._total = total
-        return total
-
-    @property
     def perplexity(self) -> float | None:
         """Exp of the mean negative log-probability of the predicted tokens; None without any."""
-        if self.depth < 2 or (logprob := self.logprob) is None:
+        if self.depth < 2 or self.logprob is None:
             return None
         try:
-            return math.exp(-logprob / (self.depth - 1))
+            return math.exp(-self.logprob / (self.depth - 1))
         except OverflowError:
             return math.inf
 
 
 def entropy_before(node: Node) -> float | None:
-    """The entropy in bits of the distribution that a node's token was drawn from; None while not known."""
+    """The entropy in bits of the distribution that a node's token was drawn from, at least; None while not known."""
     parent = node.parent
     return parent.distribution.entropy_bits if parent and parent.distribution else None

@@ -114,7 +114,7 @@ def by_final(distribution: Distribution, view: View, further: Mapping[int, Taken
         if (place := distribution.rows.get(token)) is not None:
             rows[token] = distribution.candidate(place)
         elif (taken := known.get(token)) is not None:
-            rows[token] = Candidate(taken.rank, token, taken.logprob)
+            rows[token] = taken.row(token)
     cut = (one for one in distribution.candidates() if one.token not in rows)
     return (*rows.values(), *cut)
 

@@ -23,13 +23,13 @@ NAMED = 5
 
 def cannot_sample(session: Session) -> str:
     """Why nothing can be made of the model's probabilities; empty where something can."""
-    return "" if session.game.can(Capability.SAMPLERS) else "this engine has no samplers"
+    return session.game.cannot(Capability.SAMPLERS)
 
 
 def cannot_ban(session: Session) -> str:
     """Why no text can be banned; empty where one can."""
-    able = session.game.can(Capability.VOCABULARY_SEARCH)
-    return cannot_sample(session) or ("" if able else "this engine cannot search its vocabulary: - bans a row")
+    reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
+    return cannot_sample(session) or (f"{reason}: - bans a row" if reason else "")
 
 
 def step(direction: int) -> Callable[[Session], Outcome]:
@@ -76,7 +76,8 @@ def enter(session: Session) -> Outcome:
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, screen=screen, notice="the engine is not there: Esc, then r, restarts it"), []
+        told = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
+        return replace(session, screen=screen, notice=told), []
     return request(session, ForBan(text), lambda number: Spell(number, text))
 
 

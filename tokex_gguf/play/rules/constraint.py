@@ -18,10 +18,10 @@ from tokex_gguf.values.tokens import label
 
 def cannot_constrain(session: Session) -> str:
     """Why there can be no constraint now; empty where there can."""
-    if not session.game.can(Capability.CONSTRAINTS):
-        return "this engine has no constraints"
+    if reason := session.game.cannot(Capability.CONSTRAINTS):
+        return reason
     if session.game.engine is not EngineStatus.READY:
-        return "the engine is not there: r restarts it" if session.game.engine is EngineStatus.DEAD else "still loading"
+        return session.game.gone if session.game.engine is EngineStatus.DEAD else "still loading"
     return ""
 
 

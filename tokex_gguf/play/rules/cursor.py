@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import Prompt, Session
 from tokex_gguf.values.judged import Cut
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
@@ -78,9 +78,14 @@ def most(quantity: Layer) -> Callable[[Session], Outcome]:
         node = ranking.following(prompt.cursor if nth > 1 else None)
         if node is None:
             return replace(session, notice="this is the last: Esc, and the same key, leads to #1"), []
-        return look(session, node, quantity, nth)
+        return replace(look(session, node, quantity, nth)[0], notice=_so_far(prompt)), []
 
     return go
+
+
+def _so_far(prompt: Prompt) -> str:
+    """That numbers of tokens are still to come, where they are."""
+    return "the highest of what is known so far" if prompt.tip.logprob is None else ""
 
 
 def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float]) -> Callable[[Session], Outcome]:
@@ -132,5 +137,7 @@ def _to_next(session: Session, there: Notable | Cut, direction: int, none: str, 
     if node is prompt.cursor:
         return replace(session, notice="this is the only such token"), []
     session, effects = look(session, node, sought)
-    around = "" if near or prompt.cursor is None else f"from the other end again: {len(there)} such tokens"
-    return replace(session, notice=around), effects
+    told = _so_far(prompt) if sought else ""
+    if not near and prompt.cursor is not None:
+        told = f"from the other end again: {len(there)} such tokens"
+    return replace(session, notice=told), effects

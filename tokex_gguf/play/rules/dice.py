@@ -26,10 +26,10 @@ AHEAD = 2
 
 def cannot_draw(session: Session) -> str:
     """Why nothing can be drawn now; empty where it can."""
-    if not session.game.can(Capability.SAMPLERS):
-        return "this engine does not draw"
+    if reason := session.game.cannot(Capability.SAMPLERS):
+        return reason
     if session.game.engine is EngineStatus.DEAD:
-        return "the engine is not there: r restarts it"
+        return session.game.gone
     if session.game.full is not None:
         return "the context is full: ← makes room"
     return ""

@@ -7,7 +7,7 @@ from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.rules import prompt
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import go_to, no_room
-from tokex_gguf.play.rules.text_entry import STOPPED, open_text
+from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.text_field import EMPTY
@@ -69,7 +69,7 @@ def choose(session: Session) -> Outcome:
     if index >= len(session.starters):
         return session, []
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice="the engine is not there: r restarts it"), []
+        return replace(session, notice=session.game.gone), []
     if reason := no_room(session):
         return replace(session, notice=reason), []
     return open_text(replace(session, screen=PLAY), session.starters[index].text)
@@ -176,7 +176,7 @@ def open_new(session: Session) -> Outcome:
     """Opens what is typed as a new prompt. With no text it has the token alone with which the model's texts begin."""
     text, model = session.line.text, session.game.model
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice=STOPPED), []
+        return replace(session, notice=stopped(session)), []
     if not text and model and model.bos is None:
         return replace(session, notice="no token begins this model's texts: type one"), []
     if reason := no_room(session):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Continue, Stop
+from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue, Stop
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay, ForVerdicts, ForView
 from tokex_gguf.play.requests import ask, given_up, kept, request, send, without
@@ -30,7 +30,7 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
 def show(session: Session) -> Outcome:
     """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
     session = replace(session, game=replace(session.game, ahead=0, rolling=0, appending=False, full=None))
-    if session.game.prompt.tip.known:
+    if session.game.complete(session.game.prompt.tip):
         session = replace(session, game=replace(session.game, cost=Cost()))
     return ask(session)
 
@@ -68,7 +68,8 @@ def select(rows: int) -> Callable[[Session], Outcome]:
             return _without_table(session)
         last = 0 if rows < 0 else len(there) - 1
         if selected_row(session, session.game.prompt.place) == last:
-            told = "this is the most likely token" if rows < 0 else "the table ends here: / finds every other token"
+            further = "/ finds" if session.game.can(Capability.VOCABULARY_SEARCH) else "i types"
+            told = "this is the most likely token" if rows < 0 else f"the table ends here: {further} every other token"
             return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
 
@@ -160,7 +161,7 @@ def pop(session: Session) -> Outcome:
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice="the engine is not there: r restarts it"), []
+        return replace(session, notice=session.game.gone), []
     if session.game.full is not None:
         return replace(session, notice="the context is full: ← makes room"), []
     if session.game.prompt.cursor is not None:

@@ -13,7 +13,6 @@ from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, p
 from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import Commands, Find, Input, Name, Search, Sessions, TreeSearch, TypingScreen
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
-from tokex_gguf.values.distribution import Candidate, Taken
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
@@ -28,12 +27,14 @@ def _place(session: Session) -> Node | None:
     return tip if tip.depth else None
 
 
-STOPPED = "the engine stopped: Esc, then r, restarts it; the text is kept"
+def stopped(session: Session) -> str:
+    """That nothing can be asked, what helps, and that what is typed is not lost."""
+    return f"{session.game.stopped}: Esc, then {session.game.comes_back}; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
     if session.game.engine is not EngineStatus.READY:
-        return "the engine is not there: r restarts it" if session.game.engine is EngineStatus.DEAD else "still loading"
+        return session.game.gone if session.game.engine is EngineStatus.DEAD else "still loading"
     if _place(session) is None:
         return "nothing comes before the first token"
     return ""
@@ -173,7 +174,27 @@ def search(session: Session) -> Outcome:
     session = _again(session, Search(tip=session.game.prompt.place.tip))
     searching = session.on(Search)
     assert searching is not None
-    return _search(session, searching)
+    return (session, []) if _costs(session) else _search(session, searching)
+
+
+BYTES_A_TOKEN = 96
+"""Bytes that a server takes to tell of a token of its vocabulary, about."""
+
+
+def _costs(session: Session) -> bool:
+    """Whether a search reads the whole vocabulary from a server: it is begun by what is typed, and not before."""
+    model = session.game.model
+    return bool(session.game.server and model and model.candidates)
+
+
+def price(session: Session) -> str:
+    """What a search costs that was not begun yet; empty where that is nothing to speak of."""
+    searching, model = session.on(Search), session.game.model
+    if not searching or searching.rows is not None or not _costs(session) or session.game.newest(ForSearch):
+        return ""
+    size = model.vocab_size * BYTES_A_TOKEN / 1e6 if model else 0
+    told = f"about {max(1, round(size))} MB" if size else "some MB"
+    return f"needs the whole vocabulary from the server: {told} "
 
 
 def _search(session: Session, searching: Search) -> Outcome:
@@ -187,9 +208,7 @@ def found(session: Session, message: Found) -> Outcome:
     """Shows what a search found."""
     searching = session.on(Search)
     assert searching is not None
-    rows = tuple(
-        Candidate(taken.rank, token, taken.logprob) for token, taken in zip(message.tokens, message.taken, strict=True)
-    )
+    rows = tuple(taken.row(token) for token, taken in zip(message.tokens, message.taken, strict=True))
     return session.turned(replace(searching, rows=rows, total=message.total, row=0, fault="")), []
 
 
@@ -231,12 +250,14 @@ def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
     searching = session.on(Search)
     if searching is None or not searching.rows:
+        if searching and searching.rows is None and not session.game.newest(ForSearch):
+            return _search(session, searching)  # it was not begun yet
         waiting = searching is not None and searching.rows is None
         nothing = (searching.fault if searching else "") or "no token has this text"
         return replace(session, notice="still searching" if waiting else nothing), []
     row = searching.rows[searching.row]
     node = searching.tip.child(row.token)
-    node.attach_taken(Taken(row.logprob, row.rank))
+    node.attach_taken(row.taken)
     if not no_room(session) or session.game.prompt.tip is searching.tip:
         node.play()
     return go_on(session, searching.tip, node)
@@ -342,7 +363,7 @@ def enter(session: Session) -> Outcome:
         session, effects = close(session)
         return replace(session, notice="nothing was typed, nothing is appended"), effects
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice=STOPPED), []
+        return replace(session, notice=stopped(session)), []
     if tokens := session.game.newest(ForContinuation):
         return replace(
             session, game=replace(session.game, asked={**session.game.asked, tokens[0]: ForContinuation(entered=True)})
@@ -358,7 +379,7 @@ def score(session: Session) -> Outcome:
     if typing is None or not typing.line.text:
         return replace(session, notice="type a phrase first"), []
     if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice=STOPPED), []
+        return replace(session, notice=stopped(session)), []
     text = typing.line.text
     session = with_history(session, Input, history(session, Input).use(text))
     session = session.turned(Input(base=typing.base, tip=typing.base))
@@ -444,7 +465,7 @@ def edited(session: Session, text: str) -> Outcome:
     if session.game.engine is EngineStatus.LOADING:
         return replace(session, notice="still loading: the text becomes the prompt then"), []
     if session.game.engine is EngineStatus.DEAD:
-        return replace(session, notice="the engine is not there: r restarts it, and the text becomes the prompt"), []
+        return replace(session, notice=f"{session.game.gone}, and the text becomes the prompt"), []
     return send_edited(session)
 
 

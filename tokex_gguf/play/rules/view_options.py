@@ -12,8 +12,6 @@ from tokex_gguf.play.screens import PLAY, Input, Search
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
 from tokex_gguf.values.layers import PLAIN, Layer
 
-CONFIRM = "the engine is still at it: press r again to start it anew; your prompts are safe"
-
 
 def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
     """To the next of some layers, behind the last to the plain one; from others to the first."""
@@ -49,15 +47,19 @@ def save(session: Session) -> Outcome:
 
 
 def restart(session: Session) -> Outcome:
-    """Starts an engine again that has stopped, or does not answer.
+    """Starts an engine again that has stopped, or does not answer; connects to a server again.
 
     Asks first, unless it is silent: a long answer may be near its end.
     """
+    server = session.game.server
     if session.game.engine is not EngineStatus.DEAD and not session.game.silence:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
-            return replace(session, confirm=None, notice="the engine answers: there is nothing to restart"), []
+            told = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
+            return replace(session, confirm=None, notice=f"the {told}"), []
         if session.confirm is not Action.RESTART:
-            return replace(session, confirm=Action.RESTART, notice=CONFIRM), []
+            who, what = ("server", "reconnect") if server else ("engine", "start it anew")
+            told = f"the {who} is still at it: press r again to {what}; your prompts are safe"
+            return replace(session, confirm=Action.RESTART, notice=told), []
     return started_anew(session)
 
 
@@ -84,7 +86,7 @@ def without_engine(session: Session) -> Session:
         case Input():
             current = replace(current, tip=current.base)
         case Search():
-            current = Search(line=current.line, tip=current.tip, rows=(), fault="the engine stopped")
+            current = Search(line=current.line, tip=current.tip, rows=(), fault=session.game.stopped)
     return replace(session.turned(current), game=asking_nothing(session.game))
 
 
