@@ -30,7 +30,7 @@ def test_without_a_word_all_is_there() -> None:
 
 def test_typing_filters_keys_and_signs_and_erasing_brings_them_back() -> None:
     play = helping("entro")
-    assert names(play) == ["m", "M", "B", "e", "entropy", "2^H"]
+    assert names(play) == ["m", "M", "B", "e", "entropy", "2^H", "3.98–4.35 bits", "at least"]
     lines = shown(play)
     assert "find in the help: entro" in lines[-3]
     assert not any("Pop the prompt" in line for line in lines)

@@ -29,6 +29,7 @@ from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import App, colour_depth
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.tokens import label
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
 
@@ -448,7 +449,52 @@ def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
             before = play.session
             play.take(Action.LAYER)
             assert not app_module._walked(before, play.session), "a key is drawn at once"
-    play.take(Action.APPEND)
-    before = play.session
-    play.take(next(play.replies(play.asked[-1])))
-    assert not app_module._walked(before, play.session), "and so is a table"
+
+
+def test_a_table_that_is_looked_at_and_on_its_way_is_waited_for_a_moment() -> None:
+    """A frame without it would flicker."""
+    play = fake.walking("hello " * 20)
+    play.take(Action.CURSOR_FAR_BACK)
+    walk = play.asked[-1]
+    assert isinstance(walk, Walk) and app_module._under_way(play.session) == {walk.request}
+    play.take(fake.evaluated(walk, walk.places[0], walk.places[0] + 1, fake.GIVEN))
+    assert not app_module._under_way(play.session)
+
+
+def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[Walk] = []
+
+    def send(engine: FakeEngine, request: Request) -> None:
+        if isinstance(request, Load):
+            engine.deliver(fake.SERVED)
+        elif isinstance(request, Evaluate):
+            last = len(request.path) - 1
+            engine.deliver(fake.evaluated(request, last, last + 1, fake.GIVEN))
+        elif isinstance(request, Walk):
+            walks.append(request)
+        elif isinstance(request, Tokenize):
+            engine.deliver(Tokenized(request.request, fake.text_to_path(request.text), fake.PIECES))
+
+    def walk(place: int) -> None:
+        FakeEngine.latest.deliver(fake.evaluated(walks[-1], place, place + 1, fake.GIVEN))
+
+    async def scenario(player: Player) -> None:
+        await player.shows(r"… 0/5 .* ready")
+        await player.press(",", ",")
+        text = await player.shows("looking at 4")
+        assert walks[-1].places[0] == 2 and " 0.1" not in text
+        walk(2)
+        await player.shows(rf"(?s)rank token.* 1 {re.escape(label(best(3)))} .*rank > 10  surprisal")
+        for place in (0, 1, 3):
+            walk(place)
+        await player.press("esc")
+        text = await player.shows("ppl")
+        assert "…" not in text.splitlines()[-4]
+
+    monkeypatch.setattr(FakeEngine, "send", send)
+    played(scenario)
+
+
+def best(tokens: int) -> bytes:
+    """The likeliest token after so many of the prompt."""
+    return fake.PIECES[fake.ranked(fake.text_to_path("hello")[:tokens])[0]].data

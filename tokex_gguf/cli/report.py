@@ -52,10 +52,10 @@ def _complete(session: Session) -> bool:
     told = game.ready and (game.can(Capability.PROMPT_AT_ONCE) or game.prompt.tip.whole)
     if not told or isinstance(lens, Raw):
         return told
-    judged = session.layer not in LENS_LAYERS
-    return session.view is not None and (
-        judged or session.game.answers.first_unjudged(lens, session.game.prompt.tip) is None
-    )
+    if session.view is None or session.layer not in LENS_LAYERS:
+        return session.view is not None
+    answers, tip = game.answers, game.prompt.tip
+    return answers.look_on(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
 def _number(value: float | None) -> float | None:

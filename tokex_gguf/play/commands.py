@@ -1286,6 +1286,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
     ("2^H", "Two to the power of the entropy: as unsure as between so many equally likely tokens."),
     ("#3", "The third largest of its kind in this prompt."),
+    ("3.98–4.35 bits", "Over a server that tells a part of a distribution: the entropy is somewhere between."),
+    ("> 100", "Over a server: the rank is higher than this; more of it is not told."),
+    ("at least", "Over a server: the colours are of the lowest that entropy or rank can be."),
+    ("… 312/1,000", "Over a server: so many tokens of the prompt have their numbers; the others are on their way."),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )
 """What stands on the screen while it is played, for the help."""

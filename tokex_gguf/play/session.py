@@ -144,6 +144,14 @@ class Prompt:
         selected = taken if self.chosen is None else self.chosen
         return Prompt(self.cursor.parent, selected, popped=taken, begins=self.begins)
 
+    @property
+    def unseen(self) -> Node | None:
+        """The path whose table the cursor looks at, where that is not known, or not what it says of the token taken."""
+        before = self.cursor.parent if self.cursor else None
+        if self.cursor is None or before is None or not before.depth:
+            return None
+        return before if before.distribution is None or self.cursor.taken is None else None
+
 
 @record
 class Cost:
@@ -241,11 +249,11 @@ class Sampling:
     own: tuple[Chain, ...] = ()
     """Chains that the player made and then left for others, the latest last: they are among the presets."""
 
-    def lens(self, prompt: Prompt) -> Raw | Sampled:
-        """Through what a prompt is seen."""
+    def lens(self, prompt: Prompt, suppressed: tuple[int, ...]) -> Raw | Sampled:
+        """Through what a prompt is seen. `suppressed`: tokens that the model's file bans."""
         if self.constraint is None and self.chain is NO_CHAIN:
             return RAW  # nearly always: hashing the chain for nothing would be a part of each key
-        return lens_of(self.chain, self.constraint, prompt.begins)
+        return lens_of(self.chain, self.constraint, prompt.begins, suppressed)
 
 
 class Viewed(NamedTuple):
@@ -457,6 +465,11 @@ class Game:
         """Whether the engine can do something. What is not told yet, it can."""
         return self.model is None or capability in self.model.capabilities
 
+    @property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that the model's file bans wherever samplers are applied."""
+        return self.model.suppressed if self.model else ()
+
     def cannot(self, capability: Capability) -> str:
         """Why the engine cannot do something, in one line; empty where it can."""
         if self.model is None or self.can(capability):
@@ -549,6 +562,10 @@ class Session:
     """What the player called this session."""
     unsaved: str = ""
     """Why the session cannot be saved as it is now; empty where it can."""
+    judging: bool = False
+    """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    jumping: int = 0
+    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
     notice: str = ""
     """One line for the player."""
     confirm: Action | None = None
@@ -571,7 +588,8 @@ class Session:
     @property
     def lens(self) -> Raw | Sampled:
         """Through what the active prompt is seen."""
-        return self.game.sampling.lens(self.game.prompt) if self.game.prompts else RAW
+        game = self.game
+        return game.sampling.lens(game.prompt, game.suppressed) if game.prompts else RAW
 
     @property
     def view(self) -> View | None:

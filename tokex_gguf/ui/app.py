@@ -48,7 +48,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
-from tokex_gguf.play.purposes import ForView
+from tokex_gguf.play.purposes import ForView, ForWalk
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
@@ -112,13 +112,15 @@ class _Application(Application[None]):
 
 def _under_way(session: Session) -> set[int]:
     """The requests whose answers the next frame waits for: the table's numbers, and what the samplers make of them."""
-    view = session.game.newest(ForView)
-    return {number for number in (session.game.pending, view and view[0]) if number is not None}
+    view, walk = session.game.newest(ForView), session.game.newest(ForWalk)
+    if walk and not (session.game.prompts and session.game.prompt.unseen is walk[1].nodes[0]):
+        walk = None
+    return {number for number in (session.game.pending, view and view[0], walk and walk[0]) if number is not None}
 
 
 def _walked(before: Session, session: Session) -> bool:
     """Whether nothing else came than numbers of the prompt's tokens, of which there are more to come."""
-    if not (session.game.prompts and session.game.walking) or _under_way(before) != _under_way(session):
+    if not (session.game.prompts and session.game.walking):
         return False
     game = replace(before.game, asked=session.game.asked, context=session.game.context)
     return replace(before, game=game, requests=session.requests) == session
@@ -135,6 +137,8 @@ class App:
         self._ask_background = ask_background
         self._view = View()
         self._timer: asyncio.TimerHandle | None = None
+        self._under_way: set[int] = set()
+        """What the last frame did not have yet."""
         self._beat: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._editor: Editor | None = None
@@ -430,6 +434,9 @@ class App:
     def _draw(self, before: Session) -> None:
         """Draws the next frame; where an answer is under way, not before it had its chance."""
         session = self._game.session
+        # What was under way, as it was then: the session before shares its tree with this one.
+        under_way, then = _under_way(session), self._under_way
+        self._under_way = under_way
         if session.game.waiting and self._beat is None:
             self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
         if self._game.quit:
@@ -446,10 +453,10 @@ class App:
             return
         elif session.game.autoplay and before.game.autoplay:
             self._later(PLAYING)
-        elif _under_way(session) - _under_way(before):
+        elif under_way - then:
             self._later(PATIENCE)
-        elif _walked(before, session):
-            self._later(PLAYING if session.game.prompt.cursor is None else PATIENCE)
+        elif under_way == then and _walked(before, session):
+            self._later(PLAYING)
         else:
             self._application.invalidate()
 
