@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Nonsense
@@ -51,6 +52,20 @@ def found(answer: object, *keys: str | int) -> Any:
         return dig(answer, *keys)
     except Nonsense:
         return None
+
+
+def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
+    """What stands behind some keys in each of some rows: as `dig` does, and fast.
+
+    >>> columns([{"id": 5, "logprob": -1.0}], "id", "logprob")
+    [(5, -1.0)]
+    """
+    try:
+        assert type(rows) is list
+        get = itemgetter(*keys)
+        return [get(row) for row in rows]
+    except (AssertionError, LookupError, TypeError):
+        raise Nonsense("rows without what belongs into them") from None
 
 
 def name(value: object) -> str:

@@ -198,21 +198,20 @@ class LlamaServer:
         if dig(place, "id") != forced:
             raise Nonsense("another token than it was told to generate")
         rows = dig(place, "top_logprobs")
-        if not isinstance(rows, list):
-            raise Nonsense("a distribution that is no list")
-        if len(rows) > top:
+        if not isinstance(rows, list) or len(rows) > top:
             raise Nonsense("more tokens than were asked for")
-        pairs = [(dig(row, "id"), dig(row, "logprob")) for row in rows]
+        columns = checks.columns(rows, "id", "logprob", "bytes")
+        pairs = [(each, value) for each, value, _ in columns]
         checks.descending([value for _, value in pairs])
         told = None if asked is None else checks.logprob(dig(place, "logprob"), FLOOR)
         result = checks.distribution(pairs, self._served.vocab_size, top, FLOOR, asked, told)
-        for (one, _), row in zip(pairs, rows, strict=True):
-            if one not in self._data:
+        for each, _, data in columns:
+            if each not in self._data:
                 # Special tokens have none here, unless the server was told to show them.
-                if data := checks.data_of(dig(row, "bytes")):
-                    self._remember(one, data)
+                if known := checks.data_of(data):
+                    self._remember(each, known)
                 else:
-                    self._control[one] = True
+                    self._control[each] = True
         return result
 
 
