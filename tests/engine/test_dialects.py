@@ -59,6 +59,11 @@ class Toy:
         assert len(data) <= call.most
         return json.loads(data)
 
+    def seen(self) -> list[Call]:
+        """The calls of connecting."""
+        self.run(probe(""))
+        return self.calls
+
     def connected(self) -> Dialect:
         dialect: Dialect = self.run(probe(""))
         self.calls.clear()
@@ -299,6 +304,30 @@ def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None
         assert set(pieces) == set(range(40)), f"seed {seed}"
         for answer in answers:
             sound(answer, 5)
+    assert refused > 10, f"seed {seed}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str) -> None:
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    refused = 0
+    calls = len(Toy(kind).seen())
+    for countdown in list(range(calls)) * (2 if calls > 20 else 12):
+        toy = Toy(kind)
+
+        def spoil(answer: Any, toy: Toy = toy, last: int = countdown + 1) -> Any:
+            return mutated(answer, dice) if len(toy.calls) == last else answer
+
+        toy.spoil = spoil
+        try:
+            served = toy.run(probe("")).served
+        except (Nonsense, Refused, Unsuited) as trouble:
+            refused += str(trouble).isprintable()
+            continue
+        for text in (served.software, served.model, served.quantization):
+            assert len(text) < 10_000 and text.isprintable(), f"seed {seed}"
+        assert served.context > 0 and served.candidates > 0 and served.vocab_size >= 0, f"seed {seed}"
     assert refused > 10, f"seed {seed}"
 
 

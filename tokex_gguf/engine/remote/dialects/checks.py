@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Nonsense
+from tokex_gguf.values.tokens import visible
 
 LARGEST_ID = 2**31 - 1
 LONGEST_PIECE = 4096
@@ -69,8 +70,8 @@ def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
 
 
 def name(value: object) -> str:
-    """A name or a version; empty where there is none."""
-    return value[:LONGEST_NAME] if isinstance(value, str) else ""
+    """A name or a version, as it can be shown; empty where there is none."""
+    return visible(value[:LONGEST_NAME]) if isinstance(value, str) else ""
 
 
 def digest(*parts: object) -> str:

@@ -189,8 +189,7 @@ class LlamaServer:
 
     def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> Answer | None:
         """None where the forced token is half a character."""
-        who = checks.found(answer, "model")
-        if isinstance(who, str) and self._name and who != self._name:
+        if checks.name(found(answer, "model")) != self._name:
             raise Changed("another model than before")
         if isinstance(answer, dict) and "completion_probabilities" not in answer:
             return None
@@ -238,8 +237,9 @@ def connect(model: str) -> Steps[LlamaServer]:
     def tokens(text: str, *, first: bool) -> Steps[list[tuple[int, bytes]]]:
         body = {**named, "content": text, "add_special": first, "parse_special": True, "with_pieces": True}
         rows = dig((yield Call("/tokenize", body)), "tokens")
-        ids = checks.tokens([dig(row, "id") for row in rows], vocab_size, len(text) + 8)
-        return list(zip(ids, [checks.data_of(dig(row, "piece")) for row in rows], strict=True))
+        told = checks.columns(rows, "id", "piece")
+        ids = checks.tokens([one for one, _ in told], vocab_size, len(text) + 8)
+        return list(zip(ids, [checks.data_of(piece) for _, piece in told], strict=True))
 
     letter = yield from tokens("a", first=False)
     begun = yield from tokens("a", first=True)
@@ -254,7 +254,8 @@ def connect(model: str) -> Steps[LlamaServer]:
     if found(answer, "completion_probabilities", 0, "top_logprobs", 0, "logprob") is None:
         raise Unsuited("this llama-server is too old: it gives no log-probabilities (those of 2025 and later do)")
     biases = found(answer, "generation_settings/logit_bias")
-    ends = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
+    biased = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
+    ends = frozenset(checks.token(one, vocab_size) for one in biased) - {harmless}
     build = checks.name(found(props, "build_info")).partition("-")[0]
     build = "" if build == "b0" else build  # built from sources that do not know their number
     slots = checks.count(found(props, "total_slots"))
@@ -275,7 +276,7 @@ def connect(model: str) -> Steps[LlamaServer]:
         space_prefix=letter[0][1].startswith(b" "),
     )
     name = checks.name(found(answer, "model"))
-    return LlamaServer(served, name, model, frozenset(ends) - {harmless, None}, harmless, (0, 1 if slots > 1 else 0))
+    return LlamaServer(served, name, model, ends, harmless, (0, 1 if slots > 1 else 0))
 
 
 def _described(model: str) -> Steps[tuple[object, object]]:
@@ -283,10 +284,14 @@ def _described(model: str) -> Steps[tuple[object, object]]:
     props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
     models = dig((yield Call("/v1/models")), "data")
     rows = models if isinstance(models, list) else []
-    named = [row for row in rows if not model or model == found(row, "id") or model in (found(row, "aliases") or [])]
+    named = [row for row in rows if not model or model in (found(row, "id"), *_names(found(row, "aliases")))]
     if not named:
         raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
     return props, named[0]
+
+
+def _names(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _identity(named: Mapping[str, object], props: object, listed: object) -> Steps[str]:
