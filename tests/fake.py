@@ -39,7 +39,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.play import screens
-from tokex_gguf.play.messages import Begin, Effect, Heard, Lit, Message, Send
+from tokex_gguf.play.messages import Begin, Effect, Heard, JudgeFurther, Lit, Message, Send
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
@@ -243,7 +243,10 @@ class Play:
 
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
-        while self.asked:
+        while self.asked or self.session.judging:
+            if self.session.judging:
+                self.take(JudgeFurther())
+                continue
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
                 continue

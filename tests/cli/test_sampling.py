@@ -45,7 +45,7 @@ def model(tiny: dict[str, Path]) -> list[str]:
 
 def given(*arguments: str, before: Sampling | None = None) -> Sampling:
     options = make_parser().parse_args(arguments)
-    return sampling_of(options, before)
+    return sampling_of(options, before)[0]
 
 
 def drawn(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
@@ -95,12 +95,21 @@ def test_constraints(arguments: tuple[str, ...], constraint: Constraint) -> None
     assert given(*arguments).constraint == constraint
 
 
+def test_a_value_that_is_taken_otherwise_is_told(model: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([*model, "--json", "--top-p", "1.5", "--temp", "0.7"]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["tokex-gguf: --top-p 1.5 is taken as 1"]
+    assert "--top-p 1.5 is taken as 1" in json.loads(said.out)["notices"]
+    assert main.main([*model, "--plain", "--top-p", "1", "--temp", "0.7"]) == 0
+    assert "taken" not in capsys.readouterr().err
+
+
 def test_a_schema_from_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "schema").write_text('{"type": "integer"}')
     with (tmp_path / "schema").open() as file:
         monkeypatch.setattr(sys, "stdin", file)
         options = make_parser().parse_args(["-p", "x", "--json-schema", "-"])
-        assert sampling_of(options, None).constraint == Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "integer"}')
+        assert sampling_of(options, None)[0].constraint == Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "integer"}')
     with pytest.raises(Exit, match="standard input is the prompt already"):
         given("-i", "-", "--json-schema", "-")
 

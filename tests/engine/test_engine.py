@@ -311,7 +311,7 @@ def test_the_model_tells_what_it_is(llama: Llama) -> None:
     assert not llama.vocabulary.space_prefix()
     assert llama.context_limit == 8192
     assert math.log2(llama.cells) == 12
-    assert llama.sampling() == {}
+    assert llama.sampling() == {} and llama.suppressed() == []
 
 
 def test_the_model_tells_what_its_file_recommends_to_draw_by(tmp_path: Path) -> None:
@@ -323,6 +323,13 @@ def test_the_model_tells_what_its_file_recommends_to_draw_by(tmp_path: Path) -> 
     told = open_model(tiny_models.qwen2(tmp_path, change=recommend)).sampling()
     assert list(told) == ["sequence", "top_k", "temp"]
     assert chain_of_metadata(told).short == "top-k 20 · T 0.5"
+
+
+def test_the_model_tells_what_its_file_bans(tmp_path: Path) -> None:
+    told = tiny_models.qwen2(
+        tmp_path, change=lambda file: file.add_array("tokenizer.ggml.suppress_tokens", [7, 3, 7, -1, 2**30])
+    )
+    assert open_model(told).suppressed() == [3, 7], "those that there are, once"
 
 
 @pytest.mark.parametrize("context", [1, 2, 7, 31, 33])

@@ -132,6 +132,7 @@ EXAMPLES: list[Message] = [
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, capabilities=frozenset({Capability.BATCHES})),
     Loaded("Name", "", "", 49152, 8192, 8192, None, False, server="llama-server b11434", candidates=100),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, sampling={"top_k": "20", "sequence": "top_k;min_p"}),
+    Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, suppressed=(3, 7)),
 ]
 
 

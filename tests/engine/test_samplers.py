@@ -29,7 +29,7 @@ from tests.plain_samplers import Alive, Row, Whole, any_chain
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.lenses import Lenses, Place, Seen
-from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary
+from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_cpp
 from tokex_gguf.engine.worker.sampling import BuiltChain, Left, Memory, Workshop
 from tokex_gguf.values import reachability
 from tokex_gguf.values.dice import numbers
@@ -779,6 +779,82 @@ def test_typical_says_where_llama_cpp_leaves_it_undefined() -> None:
 def test_a_chain_that_llama_cpp_is_not_made_for_is_refused(chain: Chain) -> None:
     with pytest.raises(ModelError):
         BuiltChain(workshop(5), chain)
+
+
+# --- what was accepted
+
+
+def counting(number: int, last: int) -> Chain:
+    """A chain that counts what came in the last tokens; each number is another one."""
+    dry, penalties = Sampler.of(Kind.DRY, 0.5 + number / 100, 1.75, 1, last), Sampler.of(Kind.PENALTIES, 1.2, last, 0.1)
+    return Chain((penalties, dry, Sampler.of(Kind.TOP_P, 0.95)))
+
+
+@pytest.mark.parametrize("last", [3, 64, 100_000])
+def test_what_was_accepted_is_right_after_any_way(last: int, scenes: dict[str, Scene]) -> None:
+    """Growing, popping, branching, an edit in the middle, another path of the same length, another chain between."""
+    place, chance = scenes["qwen2"], random.Random(SEED)
+    path, row, log_sum = place.places[-1]
+    kept, chains = Workshop(place.vocabulary), [counting(number, last) for number in range(2)]
+    walked = path[:9]
+    for _ in range(120):
+        match chance.randrange(6):
+            case 0 | 1:
+                walked = [*walked, *(chance.choice(path) for _ in range(chance.choice([1, 1, 1, 2, 90])))]
+            case 2:
+                walked = walked[: max(1, len(walked) - chance.choice([1, 1, 5, 80]))]
+            case 3:
+                walked = [*walked[:-1], chance.choice(path)]
+            case 4:
+                at = chance.randrange(len(walked))
+                walked = [*walked[:at], chance.choice(path), *walked[at + 1 :]]
+            case _:
+                walked = chance.sample(path, len(path)) * 3
+        chain = chance.choice(chains)
+        ours, fresh = BuiltChain(kept, chain), BuiltChain(Workshop(place.vocabulary), chain)
+        one, other = (built.apply(row, log_sum, walked, built.beginning()) for built in (ours, fresh))
+        assert one.ids.tolist() == other.ids.tolist() and one.finals.tolist() == other.finals.tolist(), (last, walked)
+
+
+def test_only_what_is_new_of_a_path_is_accepted(scenes: dict[str, Scene], monkeypatch: pytest.MonkeyPatch) -> None:
+    place = scenes["qwen2"]
+    path, row, log_sum = place.places[-1]
+    accepted: list[int] = []
+    accept = llama_cpp.llama_sampler_accept
+
+    def noted(pointer: Any, token: int) -> None:
+        accepted.append(token)
+        accept(pointer, token)
+
+    monkeypatch.setattr(llama_cpp, "llama_sampler_accept", noted)
+    built, long = BuiltChain(Workshop(place.vocabulary), counting(0, 100_000)), path * 50
+    for end, new in ((1000, 1000), (1001, 1), (1001, 0), (1010, 9), (1009, 1009)):
+        accepted.clear()
+        built.apply(row, log_sum, long[:end], built.beginning())
+        assert sorted(accepted) == sorted(2 * long[end - new : end]), end
+
+
+def test_dry_reads_the_vocabulary_for_steps_of_its_own_values_alone(
+    scenes: dict[str, Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, made = scenes["qwen2"], []
+    init = llama_cpp.llama_sampler_init_dry
+
+    def noted(*values: Any) -> Any:
+        made.append(values[1])
+        return init(*values)
+
+    monkeypatch.setattr(llama_cpp, "llama_sampler_init_dry", noted)
+    room = Workshop(place.vocabulary)
+    chain = CREATIVE.acting
+    for value in range(1, 40):  # by steps of another sampler, in another order, with and without another one
+        BuiltChain(room, chain.with_sampler(Sampler.of(Kind.MIN_P, value / 50)).acting)
+        BuiltChain(room, chain.moved(Kind.DRY, 1).acting)
+        BuiltChain(room, chain.with_sampler(Sampler.of(Kind.TOP_K, value)).biased(5, value).acting)
+    assert made == [0.8]
+    for multiplier in (0.9, 0.8, 0.9, 1.0, 0.8):
+        BuiltChain(room, chain.with_sampler(Sampler.of(Kind.DRY, multiplier)).acting)
+    assert made == [0.8, 0.9, 1.0], "and comes back to one that is there"
 
 
 def test_a_bias_on_tokens_that_are_not_there_is_nothing() -> None:

@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import pytest
 
+from tests import fake
 from tests.fake import Play, on, started
 from tests.play.test_sampling import sampled
 from tokex_gguf.engine.protocol import Apply, Capability, EngineDied, Evaluate
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import CopiedOut, CopyOut, Message, PointedAtRow, Typed
+from tokex_gguf.play.messages import CopiedOut, CopyOut, Lit, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.model_switch import _carried
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, SamplerValue
-from tokex_gguf.play.session import Sampling
+from tokex_gguf.play.session import Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW
-from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
+from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW, Sampled
+from tokex_gguf.values.sampler_text import chain_of_flags, flags_of, json_of, read_json
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Sampler
 
 SHORT = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.8)))
@@ -47,9 +48,8 @@ def at(play: Play) -> tuple[str, int]:
 
 
 def test_a_line_for_each_parameter_in_the_order_of_the_chain() -> None:
-    lines = rules.lines(
-        Sampling(DEFAULT.moved(Kind.TEMPERATURE, -8).biased(5, 1.0), Constraint(ConstraintKind.REGEX, "a"))
-    )
+    sampling = Sampling(DEFAULT.moved(Kind.TEMPERATURE, -8).biased(5, 1.0), Constraint(ConstraintKind.REGEX, "a"))
+    lines = rules.lines(replace(sampled(SHORT).session.game, sampling=sampling))
     assert lines[:2] == [(GRAMMAR, None, 0), (LOGIT_BIAS, None, 0)]
     assert [(line.kind, line.parameter) for line in lines[2:6]] == [
         *((Kind.TEMPERATURE, index) for index in range(3)),
@@ -239,6 +239,36 @@ def test_biased_tokens_have_a_line_that_takes_their_bias_away() -> None:
     assert chain_of(play.press(Action.REMOVE)) == SHORT
 
 
+def suppressing(play: Play, *tokens: int) -> Play:
+    """The same with a model whose file bans some tokens."""
+    game = play.session.game
+    assert game.model
+    game = replace(game, model=replace(game.model, suppressed=tokens))
+    play.session = replace(play.session, game=game)
+    return play.press(Lit(light=False))
+
+
+def test_what_the_models_file_bans_is_banned_with_any_chain_and_seen_there() -> None:
+    """As llama.cpp's tools do; but with no chain the table is the model's own."""
+    first, second = fake.ranked(sampled(SHORT).session.game.prompt.tip.path())[:2]
+    play = suppressing(opened(SHORT), first, second).press(Action.TOP)
+    assert at(play) == (LOGIT_BIAS, 0) and rules.biased(play.session.game) == 2
+    assert "the model's file bans 2" in play.press(Action.MORE).session.notice
+    lens, view = play.session.lens, play.session.view
+    assert isinstance(lens, Sampled) and view is not None
+    assert lens.stage(view.verdicts[first].cut_by) == LOGIT_BIAS and first not in view.likeliest
+    assert lens.chain.short.startswith("2 biased")
+    # A bias of the player's own does not bring it back, as in llama.cpp: both are added.
+    biased = suppressing(opened(SHORT.biased(first, 5.0).biased(9, 1.0)), first, second)
+    assert rules.biased(biased.session.game) == 3
+    assert biased.session.view is not None and first not in biased.session.view.likeliest
+    assert chain_of(biased.press(Action.TOP, Action.REMOVE)) == SHORT and "file bans" in biased.session.notice
+    assert at(biased.press(Action.TOP)) == (LOGIT_BIAS, 0), "those of the model's file stay"
+    assert suppressing(sampled(NO_CHAIN), first).session.lens == RAW
+    assert rules.lines(suppressing(opened(NO_CHAIN), first).session.game) == []
+    assert flags_of(chain_of(play)) == flags_of(SHORT), "llama.cpp's programs do it by themselves"
+
+
 def test_the_constraint_has_a_line_that_is_not_for_these_keys() -> None:
     play = sampled(SHORT)
     sampling = replace(play.session.game.sampling, constraint=Constraint(ConstraintKind.REGEX, "[a-z]*"))
@@ -298,6 +328,31 @@ def test_the_models_own_and_the_configurations_are_among_them() -> None:
     assert play.press(Action.PRESET).session.notice == "preset 1 of 6: none"
 
 
+# --- one alone
+
+
+@pytest.mark.parametrize("downs", [0, 3, 7, 12, 25])
+def test_what_a_sampler_alone_would_do_with_the_selected_token(downs: int) -> None:
+    """Whatever stands before it in the chain, and cuts it already."""
+    chain = Chain((*(Sampler.of(kind) for kind in (Kind.TYPICAL, Kind.XTC)), *SHORT.samplers))
+    chain = chain.with_sampler(Sampler.of(Kind.TOP_K, 5)).with_sampler(Sampler.of(Kind.TYPICAL, 0.9))
+    play = sampled(chain).press(*downs * [Action.DOWN], Action.SAMPLERS, Action.TOP)
+    prompt = play.session.game.prompt
+    row = table(play.session, prompt)[selected_row(play.session, prompt)]
+    best = table(play.session, prompt)[0]
+    assert row.rank == downs + 1
+    told = {}
+    for _ in range(rules.length(play.session)):
+        told[at(play)[0]] = rules.alone(play.session)
+        play.press(Action.DOWN)
+    cut_by_min_p = row.prob < 0.05 * best.prob
+    assert told == {
+        "top-k": (row.token, row.rank > 5),
+        "min-p": (row.token, cut_by_min_p),
+        **dict.fromkeys(["typical", "XTC", "temperature"]),
+    }
+
+
 # --- other programs
 
 
@@ -314,7 +369,7 @@ def test_the_chain_is_copied_as_flags_and_kept_as_both() -> None:
 
 @pytest.mark.parametrize("text", ["--top-k 7 --temp 0", '{"top_k": 7, "temperature": 0}'])
 def test_flags_and_json_are_read_typed_or_pasted(text: str) -> None:
-    wanted = chain_of_json(text) if text.startswith("{") else chain_of_flags(text)
+    wanted = read_json(text).chain if text.startswith("{") else chain_of_flags(text)
     ways: list[list[Message]] = [[Typed(f" {text}\n")], [Action.READ_IN, *map(Typed, text), Action.ENTER]]
     for keys in ways:
         play = opened().press(*keys)
@@ -330,6 +385,27 @@ def test_what_is_no_chain_says_why_and_can_be_edited() -> None:
     assert value(play, Kind.TOP_K) == 9
     play.press(Action.READ_IN, Typed("{"), Action.ENTER)
     assert "JSON" in play.session.notice and isinstance(play.session.screen, SamplerText)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "./llama-server -m model.gguf -c 4096 --top-p 1.5 \\\n  --flash-attn on -ngl -1 --temp 0.7 -p 'the --temp'",
+            "read; --top-p 1.5 is taken as 1; left alone: -m, -c, --flash-attn, -ngl, -p",
+        ),
+        (
+            '{"prompt": "a", "top_p": 1.5, "temperature": 0.7, "stop": ["x"], "n_predict": 9}',
+            "read; top_p 1.5 is taken as 1; left alone: prompt, stop, n_predict",
+        ),
+        ("--top-p 1.5 --top-p 1 --temp 0.7", "read"),
+        ('{"top_p": 1, "temperature": 0.7}', "read"),
+    ],
+)
+def test_of_a_whole_command_line_or_request_the_chain_is_taken_and_the_rest_named(text: str, told: str) -> None:
+    play = opened().press(Typed(text))
+    assert play.session.notice == f"{told}; p leads back to the chain before"
+    assert chain_of(play) == chain_of_flags("--top-p 1 --temp 0.7")
 
 
 def test_a_text_that_is_left_comes_back() -> None:

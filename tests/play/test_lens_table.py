@@ -12,8 +12,8 @@ from tests.play.test_capabilities import Without
 from tokex_gguf.engine.protocol import Applied, Apply, Capability, Evaluate, Failed, Roll, Spell
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Typed
-from tokex_gguf.play.session import Sampling, selected_row, table
+from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
+from tokex_gguf.play.session import Prompt, Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -289,8 +289,49 @@ def constrained(costs: dict[int, float]) -> Play:
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
         play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
+    play.session.game.answers.look_on(lens, play.session.game.prompt.tip, 1000)
     play.session = replace(play.session, layer=COST)
     return play
+
+
+def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
+    play = sampled(CHAIN, "hello " * 60)
+    play.session = replace(play.session, layer=REACHABLE)
+    play.take(Lit(light=False))
+    pieces = play.effects.count(JudgeFurther())
+    while play.session.judging:
+        play.take(Lit(light=False))
+        assert JudgeFurther() not in play.effects, "one is on its way"
+        play.take(JudgeFurther())
+        pieces += play.effects.count(JudgeFurther())
+    assert 3 <= pieces <= 8 and play.session.game.prompt.tip.depth == 360
+    tip, lens = play.session.game.prompt.tip, play.session.lens
+    assert isinstance(lens, Sampled)
+    assert play.session.game.answers.judged(lens, tip).tip is tip
+    play.press(Action.NEXT_SURPRISAL)
+    assert play.session.game.prompt.cursor is not None
+
+
+@pytest.mark.parametrize("beat", [False, True])
+@pytest.mark.parametrize("tokens", range(64, 78))
+def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, beat: bool) -> None:
+    play = sampled(Chain((Sampler.of(Kind.TOP_K, 1),)), "hello" * 20)
+    tip = play.session.game.prompt.tip.ancestor(tokens)
+    play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=REACHABLE)
+    play.take(Lit(light=False))
+    play.take(Action.PREVIOUS_SURPRISAL)
+    assert play.session.judging and play.session.jumping == -1 and play.session.game.prompt.cursor is None
+    for _ in range(9):
+        if play.session.judging:
+            play.take(JudgeFurther())
+        if beat:
+            play.take(Lit(light=False))
+    assert not play.session.judging and play.session.jumping == 0
+    lens = play.session.lens
+    assert isinstance(lens, Sampled)
+    last = play.session.game.answers.judged(lens, tip).cut(tip).depths[-1]
+    assert play.session.game.prompt.cursor is tip.ancestor(last) and last > tokens - 6
+    assert any(isinstance(one, Apply) and len(one.path) == last - 1 for one in play.asked), "its table is asked for"
 
 
 def test_with_cost_n_jumps_to_the_highest_tenth_of_the_places_that_cost_something() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.program.test_play import elsewhere, terminal
 from tests.terminal import Terminal
-from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json
+from tokex_gguf.values.sampler_text import chain_of_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, Kind, Sampler
 
 __all__ = ["elsewhere", "terminal"]
@@ -43,7 +43,7 @@ def test_a_chain_is_made_changed_and_copied(terminal: Terminal, tmp_path: Path) 
     assert chain_of_flags(base64.b64decode(copied).decode()).acting == wanted.acting
     (file,) = (tmp_path / "samplers").iterdir()
     flags, json, _ = file.read_text().replace("\n\n", "\n").split("\n")
-    assert chain_of_flags(flags).acting == chain_of_json(json).acting == wanted.acting
+    assert chain_of_flags(flags).acting == read_json(json).chain.acting == wanted.acting
 
     # A paste is read at once, and p leads back to what was there.
     terminal.press("\x1b[200~--temp 0\x1b[201~")

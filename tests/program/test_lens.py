@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,29 @@ def test_without_colours_what_was_cut_is_struck_through_too(plain_terminal: Term
     plain_terminal.shows(r"banned +0\.\d+ logit")
     struck = [cell for cell in plain_terminal.row("banned") if cell.strikethrough]
     assert struck and {cell.fg for cell in struck} == {"default"}
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_in_a_long_prompt_what_was_cut_is_jumped_through_from_end_to_end(light: str) -> None:
+    """Judged in pieces, between keys: the jump that comes to the end names how many there are."""
+    terminal = Terminal("--model", light, "--prompt", "every body is a word " * 600, "--top-k", "9000", "--top-p", "1")
+    terminal.shows(r"tokens: \d{4} .* ready")
+    terminal.press(*5 * ["E"])
+    terminal.shows(r"reachable +can be drawn")
+    terminal.press("N")
+    last = int(re.findall(r"looking at (\d+)", terminal.shows(r"looking at \d+[\s\S]*cut by "))[0])
+    terminal.press("n")
+    screen = terminal.shows(r"from the other end again: \d+ such tokens")
+    first = int(re.findall(r"looking at (\d+)", screen)[0])
+    assert first < 30 < 2000 < last
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_values_that_are_taken_otherwise_are_told_at_the_start(light: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[samplers]\nmine = '--min-p -1'\n")
+    terminal = Terminal("--model", light, "--prompt", "once", "--top-p", "2")
+    terminal.shows(r"--top-p 2 is taken as 1; \[samplers\] mine: --min-p -1 is taken as 0")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0

@@ -65,6 +65,21 @@ def test_what_does_nothing_is_dim_and_says_why() -> None:
     assert "class:dim" in styles["DRY"] and "class:dim" in styles["top-k"] and "class:dim" not in styles["mirostat"]
 
 
+def test_below_the_chain_stands_what_the_selected_sampler_alone_would_do() -> None:
+    play = sampled(
+        Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.MIN_P, 0.0001), Sampler.of(Kind.TEMPERATURE, 0.5)))
+    )
+    for width, height in ((130, 40), (80, 24)):
+        assert re.search(r"Alone, it would leave ␣.\.", text(play, width, height))
+    play.press(Action.CLOSE, *9 * [Action.DOWN], Action.SAMPLERS)
+    selected = play.session.game.prompt.selected
+    assert selected is not None
+    name = play.session.game.piece(selected).data.decode().replace(" ", "␣")
+    assert f"Alone, it would cut {name}." in text(play)
+    assert f"Alone, it would leave {name}." in text(play.press(Action.DOWN))
+    assert "Alone" not in text(play.press(Action.DOWN)), "temperature cuts nothing"
+
+
 def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
     play = sampled(Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TYPICAL, 0.9))))
     lens, view = play.session.lens, play.session.view

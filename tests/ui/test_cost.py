@@ -21,21 +21,27 @@ from tests.figures import Figure
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.messages import JudgeFurther, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
+from tokex_gguf.sessions import codec
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.screen import shown as shown_path
 from tokex_gguf.values import layers
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
+from tokex_gguf.values.view import KEPT, Verdict
 
 SEED = int(os.environ.get("COST_SEED", "1"))
 SIZES = [(80, 24), (130, 40)]
@@ -512,3 +518,138 @@ def test_an_answer_costs_no_more_at_the_end_of_a_long_path() -> None:
         counts.append(steps(lambda tip=tip, grow=grow: grow.append(grown(tip, 48))))  # type: ignore[misc]
         (tip,) = grow
     assert max(counts[-200:]) < 40_000
+
+
+# --- the layers of a lens
+
+
+LONG = 30_000
+DECIDED = Chain((Sampler.of(Kind.TOP_K, 6), Sampler.of(Kind.MIN_P, 0.02), Sampler.of(Kind.TEMPERATURE, 0.8)))
+"""Samplers whose cuts the numbers of each place decide."""
+OTHER = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.TEMPERATURE, 0.8)))
+REGEX = Constraint(ConstraintKind.REGEX, ".*")
+
+
+def unlike(tokens: int, start: Node | None = None, seed: int = SEED) -> Node:
+    """A path longer by so many tokens of various ranks, all of it computed and visited."""
+    chance, node = random.Random(seed), start or Node(None, -1).child(0)
+    answers = [fake.distribution([index], 20) for index in range(20)]
+    if node.distribution is None:
+        node.attach(answers[0])
+    for _ in range(tokens):
+        rank = chance.choice([0, 0, 0, 0, 0, 1, 2, 5, 9, 15])
+        assert node.distribution is not None
+        node = node.child(node.distribution.ids[rank])
+        node.attach(chance.choice(answers))
+    node.visit()
+    return node
+
+
+def through(play: Play, chain: Chain, layer: Layer, constraint: Constraint | None = None) -> Play:
+    """The same game, coloured by what a lens makes of it."""
+    game = play.session.game
+    game = replace(game, sampling=replace(game.sampling, chain=chain, constraint=constraint))
+    play.session = replace(play.session, game=game, layer=layer)
+    return play
+
+
+def lens_in(play: Play) -> Sampled:
+    assert isinstance(play.session.lens, Sampled)
+    return play.session.lens
+
+
+def every_key_costs_little(play: Play, view: View, *keys: Action) -> None:
+    """Holds keys, what is computed behind them, and their frames, against the limits of the other layers."""
+    for key in keys:
+        assert steps(lambda key=key: play.take(key)) < 3500, key  # type: ignore[misc]
+        view.screen(play.session, 130, 40)  # lays out what is in sight now, and decides what is seen of it
+        assert frame(play, view, (130, 40)) < 2 * STEPS, key
+        while play.session.judging:
+            assert steps(lambda: play.take(JudgeFurther())) < 9000, key
+
+
+JUMPS = (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL)
+
+
+def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
+    """Also on another way, through another lens, and for each key of all that leads there."""
+    tip = unlike(LONG)
+    play, view = with_prompts(tip), View()
+    tip.path()  # as it was sent to the engine
+    through(play, DECIDED, layers.SURPRISAL)
+    view.screen(play.session, 130, 40)
+    while play.session.layer is not layers.REACHABLE:
+        every_key_costs_little(play, view, Action.MORE_LAYERS)
+    cut = play.session.game.answers.judged(lens_in(play), tip).cut(tip)
+    assert LONG / 5 < len(cut) < LONG / 2, "all of it was looked at"
+    every_key_costs_little(play, view, *JUMPS, *JUMPS)
+    assert play.session.game.prompt.cursor is not None and play.session.game.prompt.cursor.depth in cut.depths
+    every_key_costs_little(play, view, Action.CLOSE, *3 * [Action.POP], *3 * [Action.APPEND], *3 * [Action.POP])
+    play.press(Action.NEXT_SURPRISAL, *40 * [Action.CURSOR_FAR_BACK])
+    here = play.session.game.prompt.cursor
+    assert here is not None and here.depth < LONG - 300
+    every_key_costs_little(play, view, Action.DOWN, Action.APPEND, *JUMPS, Action.UNDO, *JUMPS)
+    assert len(play.session.game.prompts) == 1 and not play.session.judging
+    through(play, OTHER, layers.REACHABLE)
+    every_key_costs_little(play, view, *JUMPS, *JUMPS)
+    assert len(play.session.game.answers.judged(lens_in(play), tip).cut(tip)) < len(cut)
+
+
+def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
+    tip = unlike(LONG)
+    play, view = with_prompts(tip), View()
+    tip.path()
+    view.screen(through(play, DECIDED, layers.SURPRISAL).session, 130, 40)
+    while play.session.layer is not layers.REACHABLE:
+        play.take(Action.MORE_LAYERS)
+    for key in (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL, Action.CURSOR_FIRST, Action.PREVIOUS_SURPRISAL):
+        assert play.session.judging and play.session.jumping == 0
+        assert steps(lambda key=key: play.take(key)) < 3500  # type: ignore[misc]
+        play.take(JudgeFurther())
+        assert key is Action.CURSOR_FIRST or play.session.game.prompt.cursor is None
+        assert (play.session.jumping == 0) == (key is Action.CURSOR_FIRST)
+        play.take(Action.CURSOR_TIP)
+        assert play.session.jumping == 0, "who goes on does not wait"
+    play.take(Action.PREVIOUS_SURPRISAL)
+    play.answer()
+    cut = play.session.game.answers.judged(lens_in(play), tip).cut(tip)
+    assert play.session.game.prompt.cursor is tip.ancestor(cut.depths[-1])
+
+
+def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_cost() -> None:
+    """The verdicts come from the engine here, and are sorted in as they come."""
+    chance, tip = random.Random(SEED), unlike(LONG)
+    play, view = with_prompts(tip), View()
+    tip.path()
+    through(play, Chain(), layers.COST, REGEX)
+    lens, answers = lens_in(play), play.session.game.answers
+    nodes = tip.nodes(1)
+    for node in nodes[: LONG // 2]:
+        answers.attach_verdict(lens, node, Verdict(0.5, KEPT, chance.choice([1.0, chance.random()])))
+    while not answers.look_on(lens, tip, 1000):
+        pass
+
+    def sorted_in() -> None:
+        for node in nodes[LONG // 2 :]:
+            answers.attach_verdict(lens, node, Verdict(0.5, KEPT, chance.choice([1.0, chance.random()])))
+
+    assert steps(sorted_in) < 100 * LONG / 2
+    view.screen(play.session, 130, 40)
+    every_key_costs_little(play, view, *JUMPS, *JUMPS, Action.CLOSE, *3 * [Action.POP], *JUMPS)
+    assert f"{answers.cost(lens, tip):,.0f}" != "0" and steps(lambda: answers.cost(lens, tip)) < 50
+    assert len(answers.judged(lens, tip).dear(tip)) >= LONG / 20 - 1
+
+
+def test_the_layer_of_a_lens_costs_no_more_where_a_session_is_gone_on_with() -> None:
+    play, view = with_prompts(unlike(LONG)), View()
+    through(play, DECIDED, layers.REACHABLE)
+    data = codec.dump(play.session)
+    resumed = started()
+    resumed.session = codec.load(data, play.session.game.settings)
+    game = replace(resumed.session.game, engine=play.session.game.engine, model=play.session.game.model)
+    resumed.session = replace(resumed.session, game=game, layer=layers.SURPRISAL)
+    resumed.session.game.prompt.tip.path()
+    view.screen(resumed.session, 130, 40)
+    while resumed.session.layer is not layers.REACHABLE:
+        every_key_costs_little(resumed, view, Action.MORE_LAYERS)
+    every_key_costs_little(resumed, view, *JUMPS)

@@ -1,11 +1,17 @@
 """Answers through a lens: kept by lens and path, the first one stays, old lenses are forgotten."""
 
 import math
+import random
 from array import array
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import fake
 from tokex_gguf.values.answers import LENSES, Answers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT, Standing, Verdict, View
@@ -54,23 +60,49 @@ def test_what_changes_nothing_is_no_part_of_the_question() -> None:
     assert lens_of(one, None, 5) == lens_of(Chain((Sampler.of(Kind.TOP_K, 40),)), None, 9)
 
 
+class Counted(float):
+    """A number that counts how often it is hashed."""
+
+    hashes = 0
+
+    def __hash__(self) -> int:
+        Counted.hashes += 1
+        return super().__hash__()
+
+
+def test_a_chain_of_very_many_biases_is_hashed_and_sorted_once() -> None:
+    chain, answers, node = Chain(bias=tuple((token, Counted(1)) for token in range(9000))), Answers(), Node(None, -1)
+    lens = lens_of(chain)
+    assert isinstance(lens, Sampled)
+    answers.attach(lens, node, view(0.5))
+    once = Counted.hashes
+    assert once <= 2 * 9000, "the chain, and what acts of it"
+    for _ in range(5):
+        assert lens_of(chain) is lens and answers.view(lens, node) and answers.verdict(lens, node.child(7))
+        assert lens.chain.short == chain.short == "9000 biased"
+    assert Counted.hashes == once
+    assert chain.acting is chain.acting and Chain(chain.samplers, chain.bias) == chain
+    assert hash(Chain(chain.samplers, chain.bias)) == hash(chain)
+
+
 def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     answers, lens = Answers(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
-    assert answers.first_unjudged(lens, tip) is None
+    assert answers.look_on(lens, tip, 1000) and answers.first_unjudged(lens, tip) is None
     longer = tip.descend([7, 8])
     for node in longer.nodes(100):
         node.attach_taken(Taken(-1.0, 2))
+    assert answers.look_on(lens, longer, 1000)
     assert answers.first_unjudged(lens, longer) == 99, "the distribution behind the hundredth token"
     for node in longer.nodes(100):
         answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
-    assert answers.first_unjudged(lens, longer) is None
+    assert answers.look_on(lens, longer, 1000) and answers.first_unjudged(lens, longer) is None
     other = tip.ancestor(50).child(9)
     other.attach_taken(Taken(-1.0, 2))
-    assert answers.first_unjudged(lens, other) == 49
+    assert answers.look_on(lens, other, 1000) and answers.first_unjudged(lens, other) == 49
 
 
 def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
@@ -87,3 +119,111 @@ def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
     assert answers.cost(lens, further) is None
     answers.attach_verdict(lens, further, Verdict(0.5, KEPT, 0.0))
     assert answers.cost(lens, further) == math.inf
+
+
+# --- what is kept sorted
+
+
+def test_a_path_is_looked_at_in_pieces() -> None:
+    answers, lens = Answers(), sampled(5)
+    tip = Node(None, -1).descend(list(range(100)))
+    for node in tip.nodes(1):
+        node.attach_taken(Taken(-1.0, 2))
+        answers.attach_verdict(lens, node, Verdict(0.0, 0))
+    assert not answers.look_on(lens, tip, 40) and len(answers.judged(lens, tip).cut(tip)) == 40
+    assert not answers.look_on(lens, tip, 40) and not answers.look_on(lens, tip, 0)
+    assert answers.look_on(lens, tip, 40) and list(answers.judged(lens, tip).cut(tip).depths) == list(range(2, 101))
+
+
+def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
+    answers, lens = Answers(), sampled(5)
+    tip = Node(None, -1).descend(list(range(10)))
+    for node in tip.nodes(1):
+        answers.attach_verdict(lens, node, Verdict(0.0, 0))
+    for node in tip.nodes(1)[:5]:
+        node.attach_taken(Taken(-1.0, 2))
+    assert answers.look_on(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 5
+    for node in tip.nodes(1)[5:]:
+        node.attach_taken(Taken(-1.0, 2))
+    assert answers.look_on(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 9
+
+
+def plain(answers: Answers, lens: Sampled, tip: Node) -> tuple[list[int], list[int], list[int]]:
+    """The depths of the tokens of a path that are unknown, that were cut, and that cost most, by going through it."""
+    verdicts = [(node.depth, answers.verdict(lens, node)) for node in tip.nodes(1)]
+    unknown = [depth for depth, verdict in verdicts if verdict is None]
+    cut = [depth for depth, verdict in verdicts if verdict and verdict.cut_by != KEPT]
+    costs = [(verdict.cost_bits, depth) for depth, verdict in verdicts if verdict and verdict.cost_bits > 0]
+    least = sorted(costs, reverse=True)[: math.ceil(len(costs) / 10)][-1:]
+    return unknown, cut, [depth for bits, depth in costs if least and bits >= least[0][0]]
+
+
+@given(st.integers(0, 1 << 30))
+@settings(deadline=None, max_examples=60)
+def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> None:
+    """On any way through a tree, through two lenses, whenever and from wherever a verdict comes."""
+    chance, answers = random.Random(seed), Answers()
+    asked = lens_of(Chain(bias=((3, 1.0),)))
+    assert isinstance(asked, Sampled) and not decidable(asked) and decidable(sampled(2))
+    tips = [Node(None, -1).child(0)]
+    tips[0].attach(fake.distribution([1], 4))
+    for _ in range(60):
+        lens = chance.choice([asked, sampled(2)])
+        tip = chance.choice(tips)
+        tip = tip.ancestor(chance.randint(max(1, tip.depth - 12), tip.depth))
+        for _ in range(chance.randint(0, 9)):
+            tip = tip.child(chance.randrange(6))
+            tip.attach(fake.distribution([chance.randrange(9)], 4))
+            tip.attach_taken(Taken(-chance.randrange(5) / 2, chance.randint(1, 6)))
+        tips = [*tips[-4:], tip]
+        for node in tip.nodes(1):
+            if chance.random() < 0.2:
+                answers.attach_verdict(lens, node, true(lens, node, seed))
+            elif chance.random() < 0.05 and node.parent is not None and node.parent.depth > 1:
+                answers.attach(lens, node.parent, told(lens, node, seed))
+        answers.look_on(lens, tip, chance.choice([1, 3, 1000]))
+        if chance.random() < 0.5:
+            answers.look_on(lens, tip, 1000)
+            unknown, cut, dear = plain(answers, lens, tip)
+            found = answers.judged(lens, tip)
+            assert answers.first_unjudged(lens, tip) == (unknown[0] - 2 if unknown else None)
+            places = range(tip.depth + 2)
+            for marked, depths in ((found.cut(tip), cut), (found.dear(tip), dear)):
+                assert len(marked) == len(depths)
+                for here in places:
+                    assert marked.next(here) == next((one for one in depths if one > here), None)
+                    assert marked.previous(here) == next((one for one in reversed(depths) if one < here), None)
+
+
+def true(lens: Sampled, node: Node, seed: int) -> Verdict:
+    """What a lens makes of a token, always the same."""
+    assert node.parent is not None and node.parent.distribution is not None and node.taken is not None
+    chance = random.Random(f"{seed} {node.path()} {lens}")
+    cut, mass = chance.choice([KEPT, KEPT, 0]), chance.choice([1.0, 0.5, 0.25, chance.random(), 0.0])
+    if decidable(lens):
+        decided = cut_by(lens, node.parent.distribution, node.taken)
+        cut, mass = cut if decided is None else decided, 1.0
+    return Verdict(0.0 if cut == 0 else 0.5, cut, mass)
+
+
+def told(lens: Sampled, node: Node, seed: int) -> View:
+    """A view that tells of what was visited there."""
+    assert node.parent is not None
+    verdict = true(lens, node, seed)
+    rows = array("i", [node.token]), array("d", [verdict.final]), array("b", [verdict.cut_by])
+    return View(1, 1.0, 0.0, verdict.legal_mass, (), Standing.FREE, -1, *rows)
+
+
+def test_a_path_that_ends_earlier_has_what_comes_before_its_end() -> None:
+    answers, lens = Answers(), sampled(5)
+    tip = Node(None, -1).descend(list(range(300)))
+    for node in tip.nodes(1):
+        node.attach_taken(Taken(-1.0, 2))
+        answers.attach_verdict(lens, node, Verdict(0.0, 0, 1 / node.depth))
+    answers.look_on(lens, tip, 1000)
+    for depth in (300, 150, 40, 2, 1):
+        shorter = tip.ancestor(depth)
+        found = answers.judged(lens, shorter)
+        assert len(found.cut(shorter)) == depth - 1
+        assert len(found.dear(shorter)) == math.ceil((depth - 1) / 10)
+        assert answers.look_on(lens, shorter, 0), "it was looked at"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokex_gguf.values.sampler_text import OPTIONS, chain_of_flags, chain_of_json, flags_of, json_of, seed_of
+from tokex_gguf.values.sampler_text import OPTIONS, chain_of_flags, flags_of, json_of, read_flags, read_json, seed_of
 from tokex_gguf.values.samplers import BREAKERS, DEFAULT, DEFAULT_ORDER, KINDS, PRESETS, Chain, Kind, Sampler
 
 
@@ -46,7 +46,7 @@ def test_flags_give_the_same_chain_again(chain: Chain) -> None:
 
 @given(chains())
 def test_json_gives_the_same_chain_again(chain: Chain) -> None:
-    assert chain_of_json(json_of(chain)).acting == chain.acting
+    assert read_json(json_of(chain)).chain.acting == chain.acting
 
 
 @given(chains())
@@ -59,7 +59,7 @@ def test_flags_name_every_sampler_that_acts_and_no_other(chain: Chain) -> None:
 
 
 def test_nothing_given_is_llama_cpps_own_chain() -> None:
-    assert chain_of_flags("") == chain_of_json("{}") == DEFAULT
+    assert chain_of_flags("") == read_json("{}").chain == DEFAULT
     assert [one.kind for one in DEFAULT.samplers] == list(DEFAULT_ORDER)
     assert flags_of(DEFAULT) == (
         '--samplers "top_k;top_p;min_p;temperature" --top-k 40 --top-p 0.95 --min-p 0.05 --temp 0.8'
@@ -69,7 +69,7 @@ def test_nothing_given_is_llama_cpps_own_chain() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_come_back(name: str) -> None:
     chain = PRESETS[name]
-    assert chain_of_flags(flags_of(chain)).acting == chain_of_json(json_of(chain)).acting == chain.acting
+    assert chain_of_flags(flags_of(chain)).acting == read_json(json_of(chain)).chain.acting == chain.acting
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_breakers() -> None:
     assert chain_of_flags(rf"{flags} '\n' --dry-sequence-breaker ab").breakers == ("\n", "ab")
     assert chain_of_flags(f"{flags} ab --dry-sequence-breaker none").breakers == ()
     assert chain_of_flags(rf"{flags} '\x6eone'").breakers == ("none",)
-    assert chain_of_json('{"dry_sequence_breakers": [""]}').breakers == ()
+    assert read_json('{"dry_sequence_breakers": [""]}').chain.breakers == ()
     dry = Chain((Sampler.of(Kind.DRY, 1),))
     assert "breaker" not in flags_of(dry), "llama.cpp's own need not be told"
     assert "--dry-sequence-breaker none" in flags_of(replace(dry, breakers=()))
@@ -114,7 +114,7 @@ def test_breakers() -> None:
     ],
 )
 def test_json_means_what_it_means_in_llama_server(document: str, chain: str) -> None:
-    assert chain_of_json(document) == chain_of_flags(chain)
+    assert read_json(document).chain == chain_of_flags(chain)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,40 @@ def test_bad_flags_are_one_line(flags: str, reason: str) -> None:
 )
 def test_bad_json_is_one_line(document: str, reason: str) -> None:
     with pytest.raises(ValueError) as caught:
-        chain_of_json(document)
+        read_json(document)
     assert str(caught.value).startswith(reason) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("--temp 0.7", []),
+        ("-m a --temp 0.7 --threads 4 --mlock", ["left alone: -m, --threads, --mlock"]),
+        ("server --temp 0.7 --n-gpu-layers -1 -m a -m b", ["left alone: --n-gpu-layers, -m"]),
+        ("--top_k -1 --min-p 7", ["--top-k -1 is taken as 0", "--min-p 7 is taken as 1"]),
+        ("--top-p 1.5 --top-p 0.5", []),
+        ("--temp 1 -a -b -c -d -e -f -g -h", ["left alone: -a, -b, -c, -d, -e, -f and 2 more"]),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_told(flags: str, told: list[str]) -> None:
+    assert read_flags(flags).told == told
+
+
+@pytest.mark.parametrize("flags", ["-m model.gguf -c 9", "model.gguf", "llama-cli -m a -s 7"])
+def test_a_command_line_without_a_chain_is_none(flags: str) -> None:
+    with pytest.raises(ValueError, match="no flag of a sampler"):
+        read_flags(flags)
+
+
+def test_a_request_without_a_chain_is_none() -> None:
+    for document in ('{"prompt": "a", "seed": 3}', '{"prompt": "a", "top_k": null}'):
+        with pytest.raises(ValueError, match="prompt: no key of a sampler"):
+            read_json(document)
+
+
+def test_a_preset_has_no_other_flags() -> None:
+    with pytest.raises(ValueError, match="top-z: no flag of a sampler"):
+        chain_of_flags("--temp 0.7 --top-z 3")
 
 
 def test_seeds() -> None:
@@ -191,4 +223,4 @@ def test_a_bias_that_is_no_bias_is_refused(flags: str) -> None:
 @pytest.mark.parametrize("breakers", [["\ud800"], ["x"] * 2000])
 def test_breakers_that_no_session_could_keep_are_refused(breakers: list[str]) -> None:
     with pytest.raises(ValueError, match="Unicode"):
-        chain_of_json(json.dumps({"samplers": ["dry"], "dry_multiplier": 1, "dry_sequence_breakers": breakers}))
+        read_json(json.dumps({"samplers": ["dry"], "dry_multiplier": 1, "dry_sequence_breakers": breakers}))

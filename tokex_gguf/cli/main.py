@@ -42,7 +42,7 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
-from tokex_gguf.values.sampler_text import chain_of_flags
+from tokex_gguf.values.sampler_text import read_flags
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -192,11 +192,16 @@ def _begun(
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
     if kept.session and options.constraint_start is not None:
         raise Exit("--constraint-start is for a text that is given now: leave it out to go on with a session", USAGE)
-    sampling = sampling_of(options, kept.session.game.sampling if kept.session else None)
-    text, about = settings.prompt.example_prompt, tuple[str, ...]()
+    sampling, about = sampling_of(options, kept.session.game.sampling if kept.session else None)
+    presets = {name: read_flags(flags) for name, flags in settings.samplers.items()}
+    if screen:  # nothing else goes through them
+        about += tuple(f"[samplers] {name}: {line}" for name, one in presets.items() for line in one.clamped)
+    notices += about
+    text = settings.prompt.example_prompt
     if kept.session is None:
-        text, about = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
-        notices += about
+        text, more = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
+        about += more
+        notices += more
     chat, more = _chat(text) if options.chat else ("", ())
     about += more
     notices += more
@@ -241,7 +246,7 @@ def _begun(
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
-        presets=tuple((name, chain_of_flags(flags)) for name, flags in settings.samplers.items()),
+        presets=tuple((name, reading.chain) for name, reading in presets.items()),
         begins=ALL if options.constraint_start is None else options.constraint_start,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME

@@ -47,10 +47,10 @@ def _complete(session: Session) -> bool:
         return session.game.ready
     if not session.game.can(Capability.SAMPLERS):
         raise EvaluationFailed("this engine has no samplers", usage=False)
-    judged = session.layer not in LENS_LAYERS
-    return session.view is not None and (
-        judged or session.game.answers.first_unjudged(lens, session.game.prompt.tip) is None
-    )
+    if session.view is None or session.layer not in LENS_LAYERS:
+        return session.view is not None
+    answers, tip = session.game.answers, session.game.prompt.tip
+    return answers.look_on(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
 def _number(value: float | None) -> float | None:

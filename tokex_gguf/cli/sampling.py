@@ -9,11 +9,13 @@ from tokex_gguf.play.session import Sampling
 from tokex_gguf.system.console import USAGE, Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
 from tokex_gguf.values.dice import MOST
-from tokex_gguf.values.sampler_text import RANDOM, chain_of_options
+from tokex_gguf.values.sampler_text import RANDOM, read_options
 
 
-def sampling_of(options: argparse.Namespace, before: Sampling | None) -> Sampling:
-    """What was asked for, and else what a session had `before`. Raises Exit.
+def sampling_of(options: argparse.Namespace, before: Sampling | None) -> tuple[Sampling, tuple[str, ...]]:
+    """What was asked for, and else what a session had `before`; a line for each value that is taken otherwise.
+
+    Raises Exit.
 
     The seed of a new one is random, and shown, so that it can be given the next time.
     """
@@ -24,19 +26,21 @@ def sampling_of(options: argparse.Namespace, before: Sampling | None) -> Samplin
         )
     if options.predict is not None and options.draw is None:
         raise Exit("--predict is for --draw", USAGE)
+    told: tuple[str, ...] = ()
     made = Sampling(seed=secrets.randbelow(MOST)) if before is None else before
     if options.seed is not None:
         made = replace(made, seed=secrets.randbelow(MOST) if options.seed == RANDOM else options.seed)
     if options.sampling:
         try:
-            made = replace(made, chain=chain_of_options(options.sampling))
+            reading = read_options(options.sampling)
         except ValueError as error:
             raise Exit(str(error), USAGE) from None
+        made, told = replace(made, chain=reading.chain), reading.clamped
     if constraint is None:
-        return made
+        return made, told
     if any("\ud800" <= char <= "\udfff" for char in constraint.text):
         raise Exit(f"--{constraint.kind}: not UTF-8", USAGE)
-    return replace(made, constraint=constraint)
+    return replace(made, constraint=constraint), told
 
 
 def _constraint(options: argparse.Namespace) -> Constraint | None:

@@ -1,4 +1,4 @@
-r"""Requests on their way to the engine: of each path, only where it leaves the one before.
+r"""Requests on their way to the engine: of each path, only where it leaves the one before; biases once.
 
 A request carries its whole path. From one key to the next nearly all of it is the same, and
 writing and reading thousands of token ids takes a millisecond. So a line's path is the number
@@ -13,6 +13,8 @@ b'["Search",{"request":2,"path":[2,8],"query":"a","top":30}]\n'
 Search(request=1, path=[5, 7, 9], query='a', top=30)
 >>> receiver.decode(b'["Search",{"request":2,"path":[2,8],"query":"a","top":30}]\n')
 Search(request=2, path=[5, 7, 8], query='a', top=30)
+
+A lens may have tens of thousands of biases. Where the last lens with any had the same, `AS_BEFORE` stands for them.
 """
 
 from dataclasses import replace
@@ -33,9 +35,14 @@ from tokex_gguf.engine.protocol import (
     decode,
     encode,
 )
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import Bias
 from tokex_gguf.values.sequence import common_prefix
 
+AS_BEFORE = ((-1, 0.0),)
+"""No token has this number."""
 _WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check
+_WITH_A_LENS = Evaluate | Continue | Apply | Roll | Force
 
 
 class Sender:
@@ -43,14 +50,22 @@ class Sender:
 
     def __init__(self) -> None:
         self._path: list[int] = []
+        self._bias: Bias = ()
 
     def encode(self, request: Request) -> bytes:
         """A request as a line of JSON, to be sent before the next one is made."""
+        path, bias = self._path, self._bias
         if isinstance(request, _WITH_A_PATH):
-            before, self._path = self._path, request.path
-            same = common_prefix(before, self._path)
-            request = replace(request, path=[same, *self._path[same:]])
-        return encode(request)
+            path = request.path
+            same = common_prefix(self._path, path)
+            request = replace(request, path=[same, *path[same:]])
+        if isinstance(request, _WITH_A_LENS) and isinstance(request.lens, Sampled) and request.lens.chain.bias:
+            bias = request.lens.chain.bias
+            if bias == self._bias:
+                request = replace(request, lens=_with_bias(request.lens, AS_BEFORE))
+        line = encode(request)
+        self._path, self._bias = path, bias  # only of what is sent
+        return line
 
 
 class OutOfStep(ProtocolError):
@@ -62,6 +77,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self._path: list[int] = []
+        self._bias: Bias = ()
+        self._lens: Sampled | None = None
 
     def decode(self, line: bytes) -> Message:
         """The request of a line. Raises ProtocolError, and OutOfStep if no later path can be read either."""
@@ -72,4 +89,22 @@ class Receiver:
             same, *rest = request.path
             self._path = [*self._path[:same], *rest]
             request = replace(request, path=self._path)
+        if isinstance(request, _WITH_A_LENS) and isinstance(request.lens, Sampled):
+            request = replace(request, lens=self._whole(request.lens))
         return request
+
+    def _whole(self, lens: Sampled) -> Sampled:
+        """A lens with its biases; an equal one is the same, which is hashed already. Raises OutOfStep."""
+        if lens.chain.bias == AS_BEFORE:
+            if not self._bias:
+                raise OutOfStep("biases as before, where there were none")
+            lens = _with_bias(lens, self._bias)
+        elif lens.chain.bias:
+            self._bias = lens.chain.bias
+        if self._lens is None or lens != self._lens:
+            self._lens = lens
+        return self._lens
+
+
+def _with_bias(lens: Sampled, bias: Bias) -> Sampled:
+    return replace(lens, chain=replace(lens.chain, bias=bias))

@@ -339,6 +339,8 @@ class Loaded:
     """The most candidates that there are of a distribution; 0: as many as the vocabulary has."""
     sampling: dict[str, str] = field(default_factory=dict)
     """What the model's file recommends to draw by: the keys behind `general.sampling.`, and their values."""
+    suppressed: tuple[int, ...] = ()
+    """Tokens that the model's file bans wherever samplers are applied."""
 
     def same(self, other: "Loaded") -> bool:
         """Whether numbers of an earlier game with `other` may stand beside those of this one."""
@@ -688,6 +690,10 @@ def decode(line: bytes) -> Message:
             values["constraint"] = _unpack_constraint(*values["constraint"])
         if "view" in values:
             values["view"] = _unpack_view(*values["view"])
+        if "suppressed" in values:
+            values["suppressed"] = tuple(values["suppressed"])
+            if not set(map(type, values["suppressed"])) <= {int}:
+                raise TypeError("tokens of the wrong types")
         if "capabilities" in values:
             # One that this program does not know is one that it does not use.
             known = set(Capability)

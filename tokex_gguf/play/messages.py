@@ -246,6 +246,15 @@ class Heard:
     reply: Reply | EngineDied
 
 
+class JudgeFurther(_WithoutFields):
+    """More of a prompt's tokens are to be judged than one message may take.
+
+    As an effect it asks to be given back as a message, once other messages had their turn.
+    """
+
+    __slots__ = ()
+
+
 class Beat(_WithoutFields):
     """So much time has passed that an engine which owes an answer is to show that it is alive."""
 
@@ -267,6 +276,7 @@ News: TypeAlias = (
     | Resized
     | Heard
     | Beat
+    | JudgeFurther
     | Saved
     | CopiedOut
     | SessionSaved
@@ -432,6 +442,7 @@ Effect: TypeAlias = (
     | Prepare
     | Download
     | Keep
+    | JudgeFurther
     | Quit
 )
 Outcome: TypeAlias = tuple[Session, list[Effect]]

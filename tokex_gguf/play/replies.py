@@ -33,6 +33,7 @@ from tokex_gguf.play.messages import (
     Effect,
     Heard,
     InternalError,
+    JudgeFurther,
     Listed,
     ListedModels,
     ListedSessions,
@@ -76,8 +77,17 @@ from tokex_gguf.play.purposes import (
     ForView,
     Purpose,
 )
-from tokex_gguf.play.requests import answered, ask, begin, read_prompt
-from tokex_gguf.play.rules import bias, constraint, dice, downloads, model_switch, sessions, text_entry, view_options
+from tokex_gguf.play.requests import answered, ask, begin, judge_further, read_prompt
+from tokex_gguf.play.rules import (
+    bias,
+    constraint,
+    dice,
+    downloads,
+    model_switch,
+    sessions,
+    text_entry,
+    view_options,
+)
 from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
@@ -102,6 +112,8 @@ def hear(session: Session, message: News) -> Outcome:
             return _heard(session, reply) if engine == session.game.address else (session, [])
         case Beat():
             return view_options.beat(session)
+        case JudgeFurther():
+            return judge_further(session), []
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
         case CopiedOut():

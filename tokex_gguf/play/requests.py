@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Apply, Capability, Chat, Check, Evaluate, Lookahead, Request, Stop, Tokenize
-from tokex_gguf.play.messages import Close, Effect, Outcome, Send, Start
+from tokex_gguf.play.messages import Close, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
     ForAutoplay,
     ForCheck,
@@ -169,11 +169,32 @@ def look_through(session: Session) -> Outcome:
     return request(session, ForView(node, lens), lambda number: Apply(number, node.path(), lens, tokens, top))
 
 
+AT_ONCE, FURTHER = 4, 64
+"""Tokens of a prompt that are judged along with a key, and with a message of their own: 2 ms at the most."""
+
+
+def judge_further(session: Session) -> Session:
+    """Looks at more of the prompt's tokens, where a layer shows what a lens made of them."""
+    lens = session.lens
+    if isinstance(lens, Sampled) and session.layer in LENS_LAYERS:
+        session.game.answers.look_on(lens, session.game.prompt.tip, FURTHER)
+    return replace(session, judging=False)
+
+
+def judge_on(session: Session) -> Outcome:
+    """Looks at a few more of them, and asks for a message of its own where there are more than a few."""
+    game, lens = session.game, session.lens
+    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
+        return session, []
+    if game.answers.look_on(lens, game.prompt.tip, AT_ONCE):
+        return replace(session, judging=False) if session.judging else session, []
+    return replace(session, judging=True), [] if session.judging else [JudgeFurther()]
+
+
 def judge(session: Session) -> Outcome:
     """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
-    game = session.game
-    lens = session.lens
-    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
+    game, lens = session.game, session.lens
+    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay or session.judging:
         return session, []
     asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
     if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):

@@ -235,11 +235,11 @@ class Sampling:
     own: tuple[Chain, ...] = ()
     """Chains that the player made and then left for others, the latest last: they are among the presets."""
 
-    def lens(self, prompt: Prompt) -> Raw | Sampled:
-        """Through what a prompt is seen."""
+    def lens(self, prompt: Prompt, suppressed: tuple[int, ...]) -> Raw | Sampled:
+        """Through what a prompt is seen. `suppressed`: tokens that the model's file bans."""
         if self.constraint is None and self.chain is NO_CHAIN:
             return RAW  # nearly always: hashing the chain for nothing would be a part of each key
-        return lens_of(self.chain, self.constraint, prompt.begins)
+        return lens_of(self.chain, self.constraint, prompt.begins, suppressed)
 
 
 class Viewed(NamedTuple):
@@ -437,6 +437,11 @@ class Game:
         """Whether the engine can do something. What is not told yet, it can."""
         return self.model is None or capability in self.model.capabilities
 
+    @property
+    def suppressed(self) -> tuple[int, ...]:
+        """Tokens that the model's file bans wherever samplers are applied."""
+        return self.model.suppressed if self.model else ()
+
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
         return self.pieces[token]
@@ -485,6 +490,10 @@ class Session:
     """What the player called this session."""
     unsaved: str = ""
     """Why the session cannot be saved as it is now; empty where it can."""
+    judging: bool = False
+    """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    jumping: int = 0
+    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
     notice: str = ""
     """One line for the player."""
     confirm: Action | None = None
@@ -507,7 +516,8 @@ class Session:
     @property
     def lens(self) -> Raw | Sampled:
         """Through what the active prompt is seen."""
-        return self.game.sampling.lens(self.game.prompt) if self.game.prompts else RAW
+        game = self.game
+        return game.sampling.lens(game.prompt, game.suppressed) if game.prompts else RAW
 
     @property
     def view(self) -> View | None:

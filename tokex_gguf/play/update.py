@@ -11,8 +11,8 @@ from dataclasses import replace
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import check, judge, look_ahead, look_through
-from tokex_gguf.play.rules import dice, downloads
+from tokex_gguf.play.requests import check, judge, judge_on, look_ahead, look_through
+from tokex_gguf.play.rules import cursor, dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
@@ -28,12 +28,18 @@ def seen(session: Session) -> Session:
     return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
+THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge)
+"""What goes on by itself where the prompt is seen through a lens."""
+
+
 def update(session: Session, message: Message) -> Outcome:
     """The session after a message, and what is to be done."""
     if isinstance(message, InternalError):  # before all that may have failed
         return replace(session, notice=INTERNAL_ERROR), []
     before = session
     if isinstance(message, PLAYERS):
+        if session.jumping:
+            session = replace(session, jumping=0)  # who goes on meanwhile does not wait for it
         session, effects = act(session, message)
     else:
         asked = session.notice
@@ -43,7 +49,7 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = visited(before, session)
-    through = (dice.roll_on, look_through, judge) if session.game.rolling or session.lens is not RAW else ()
+    through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     for more in (*through, look_ahead, check, downloads.begin):
         session, further = more(session)
         effects = effects + further

@@ -232,7 +232,7 @@ def _chain_told(chain: Chain) -> dict[str, object]:
 def _told(model: Loaded) -> dict[str, object]:
     """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
     values = asdict(model)
-    del values["capabilities"], values["sampling"]
+    del values["capabilities"], values["sampling"], values["suppressed"]
     return values
 
 

@@ -36,6 +36,7 @@ from tokex_gguf.play.messages import (
     GiveBack,
     GoOn,
     Heard,
+    JudgeFurther,
     Keep,
     Listed,
     ListedModels,
@@ -369,6 +370,8 @@ class Runtime:
                 case Download():
                     # Nobody waits for its end: what came of it is on the disk, for the next start.
                     self._beside(partial(self._download, effect.name), NotDownloaded)
+                case JudgeFurther():
+                    self._put(effect)
                 case Quit():
                     self.quit = effect
 

@@ -11,6 +11,7 @@ from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.lens import LOGIT_BIAS
 from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
+from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.view import Stage
 
 BOTH = 64
@@ -40,14 +41,18 @@ def chain_entries(session: Session, height: int) -> range:
 
 def chain_lines(session: Session, width: int, height: int) -> list[Line]:
     """The chain, and what there is to say of its selected line."""
-    there = rules.lines(session.game.sampling)
+    there = rules.lines(session.game)
     if not there:
         return _offer(width)
     did, selected = rules.what_it_did(session), rules.selected(session)
     shown = [there[index] for index in chain_entries(session, height)]
     chain = session.game.sampling.chain
     acting = frozenset(one.kind for one in chain.acting.samplers)
-    lines = [_heading(width), *(_line(chain, acting, one, did, width, selected=one == selected) for one in shown)]
+    biased = rules.biased(session.game)
+    lines = [
+        _heading(width),
+        *(_line(chain, acting, biased, one, did, width, selected=one == selected) for one in shown),
+    ]
     room = _below(height)
     below = _about(session, selected, did, width) if selected else []
     return [*lines, *([[], *below] if len(below) < room else below[:room])]
@@ -84,6 +89,7 @@ def _heading(width: int) -> Line:
 def _line(
     chain: Chain,
     acting: Set[Kind],
+    biased: int,
     line: ChainLine,
     did: dict[str, tuple[Stage, Stage]],
     width: int,
@@ -94,7 +100,7 @@ def _line(
     names, made = _name_width(width), did.get(line.stage)
     mark = "!" if made and made[1].note and line.parameter == 0 else " "
     if line.kind is None:
-        value = f"{len(chain.bias)} tok" if line.stage == LOGIT_BIAS else ""
+        value = f"{biased} tok" if line.stage == LOGIT_BIAS else ""
         told = f"{pad(line.stage, names)} {value:>7}"
         return fit([("", mark), (own, told), (own, _figures(made, width))], width, own)
     sampler = chain.get(line.kind)
@@ -150,7 +156,12 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
     off = "" if parameter.off is None else f"; {parameter.text(parameter.off)} is off"
     scope = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}{off}"
     lines.append(fit([("class:key", f" {parameter.flag}"), ("class:dim", f"  {scope}")], width))
-    return [*lines, *_wrapped(row.help, "class:dim", width)]
+    lines += _wrapped(row.help, "class:dim", width)
+    if (alone := rules.alone(session)) is not None:
+        token, cut = alone
+        name = label(glimpse(session.game.piece(token).data))
+        lines += _wrapped(f"Alone, it would {'cut' if cut else 'leave'} {name}.", "class:dim", width)
+    return lines
 
 
 def missing_entries(session: Session, height: int) -> range:

@@ -197,15 +197,15 @@ class PromptPane:
         if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
             return fit(_draw(session, nodes, line, tip, cursor, base), width)
         # What is known before a node is known with it; the tip is underlined and goes on changing.
-        lasting, lens = last is not tip and last.known, None
-        if isinstance(session.layer, LensLayer):
-            # What a lens made of a token may come later than what is known of those behind it.
-            lens = session.lens
-            lasting = lasting and all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
-        key = (id(line), last, session.layer, session.palette, lens)
-        if lasting and key in self._lines:
+        of_lens = isinstance(session.layer, LensLayer)
+        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None)
+        if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
+        lasting = last is not tip and last.known
+        if lasting and of_lens:
+            # What a lens made of a token may come later than what is known of those behind it.
+            lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
         drawn = fit(_draw(session, nodes, line, tip, None, base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
@@ -539,7 +539,7 @@ class _Look(NamedTuple):
         through = isinstance(lens, Sampled)
         settled = viewed is not None and viewed.lens == lens
         by_final = through and session.by_final and session.on(Search) is None
-        biases = dict(session.game.sampling.chain.bias)
+        biases = session.game.sampling.chain.biases
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 
 

@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from tokex_gguf.values.judged import Judged
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.tree import Node
@@ -11,6 +12,8 @@ from tokex_gguf.values.view import KEPT, Verdict, View
 
 LENSES = 16
 """Lenses whose answers are kept, the latest: a value that is turned up and down comes back to one of them."""
+PATHS = 4
+"""Paths of a lens whose verdicts are kept sorted, the latest: prompts that the player goes back and forth between."""
 
 
 @dataclass(slots=True)
@@ -19,10 +22,30 @@ class _Through:
 
     views: dict[Node, View] = field(default_factory=dict)
     verdicts: dict[Node, Verdict] = field(default_factory=dict)
-    judged: Node | None = None
-    """A path all of whose tokens have their verdicts: of what goes on from it, only what is new is looked at."""
+    paths: list[Judged] = field(default_factory=list)
+    """The latest last. Of what goes on from one of them, only what is new is looked at."""
     costs: dict[Node, float] = field(default_factory=dict)
-    """Bits that the constraint cost along paths."""
+    """Bits that the constraint cost along paths, as far as those are known without a gap."""
+
+    def settle(self, node: Node, verdict: Verdict) -> None:
+        """Sorts a verdict in that was waited for."""
+        for one in self.paths:
+            one.settle(node, verdict)
+
+    def judged(self, tip: Node) -> Judged:
+        """What is kept sorted of a path; it may go on from there elsewhere, or not be looked at to its end."""
+        if self.paths and self.paths[-1].tip is tip:
+            return self.paths[-1]
+        known = max(self.paths, key=lambda one: one.tip.common(tip), default=None)
+        same = known.tip.common(tip) if known else 0
+        if known is None or not same:
+            known = Judged(tip.ancestor(1))  # nothing comes before the first token
+        elif same < min(known.tip.depth, tip.depth):
+            known = known.beginning(tip.ancestor(same))
+        else:
+            self.paths.remove(known)
+        self.paths = [*self.paths, known][-PATHS:]
+        return known
 
 
 class Answers:
@@ -45,12 +68,23 @@ class Answers:
         return kept.views.get(node) if kept else None
 
     def attach(self, lens: Sampled, node: Node, view: View) -> None:
-        """Keeps a view. One that tells of a token more replaces the one before: its numbers are the same."""
-        self._through(lens).views[node] = view
+        """Keeps a view, in place of one that told of other tokens: its numbers are the same."""
+        through = self._through(lens)
+        before = through.views.get(node)
+        for told in (before, view) if before else (view,):
+            for child in node.children.values():
+                if (verdict := told.verdicts.get(child.token)) is not None:
+                    self.attach_verdict(lens, child, verdict)
+        through.views[node] = view
 
     def attach_verdict(self, lens: Sampled, node: Node, verdict: Verdict) -> None:
         """Keeps what the lens made of a path's last token."""
-        self._through(lens).verdicts.setdefault(node, verdict)
+        through = self._through(lens)
+        verdict = through.verdicts.setdefault(node, verdict)
+        through.settle(node, verdict)
+        if node.parent is not None and (before := _cost_before(through, lens, node.parent)) is not None:
+            # Else the first look at what a long path cost would go through all of it at once.
+            through.costs.setdefault(node, before + verdict.cost_bits)
 
     def verdict(self, lens: Sampled, node: Node) -> Verdict | None:
         """What the lens made of a path's last token; None until told, where what its place keeps does not decide it."""
@@ -66,29 +100,50 @@ class Answers:
                 self.attach_verdict(lens, node, verdict)
         return verdict
 
+    def look_on(self, lens: Sampled, tip: Node, most: int) -> bool:
+        """Looks at so many further tokens of a path at the most; returns whether that was all of it.
+
+        It ends where what the model says of a token is not there yet.
+        """
+        judged = self._through(lens).judged(tip)
+        seen = judged.tip.depth
+        for node in tip.ancestor(seen + most).nodes(seen):
+            if node.taken is None:
+                return True
+            judged.go_on(node, self.verdict(lens, node))
+        return judged.tip.depth >= tip.depth
+
+    def judged(self, lens: Sampled, tip: Node) -> Judged:
+        """A path's tokens by their verdicts, as far as they were looked at."""
+        return self._through(lens).judged(tip)
+
     def first_unjudged(self, lens: Sampled, tip: Node) -> int | None:
-        """The first position whose distribution must be seen again for a verdict on the token after it; None: none."""
-        through = self._through(lens)
-        known = through.judged.common(tip) if through.judged else 1
-        for node in tip.nodes(max(1, known)):
-            if node.taken is not None and self.verdict(lens, node) is None:
-                return node.depth - 2
-        through.judged = tip
-        return None
+        """The first position whose distribution must be seen again for a verdict on the token after it.
+
+        None where there is none among those that were looked at.
+        """
+        node = next(iter(self._through(lens).judged(tip).unknown), None)
+        return node.depth - 2 if node and node.depth <= tip.depth else None
 
     def cost(self, lens: Sampled, tip: Node) -> float | None:
         """The bits that the constraint cost along a path; None while not known for all of its tokens."""
-        costs = self._through(lens).costs
+        through = self._through(lens)
         unseen: list[tuple[Node, float]] = []
         node = tip
-        while node not in costs and node.depth > max(1, lens.start):  # it governs nothing before that
+        while (total := _cost_before(through, lens, node)) is None:
             verdict = self.verdict(lens, node)
             if verdict is None or node.parent is None:
                 return None
             unseen.append((node, verdict.cost_bits))
             node = node.parent
-        total = costs.get(node, 0.0)
         for node, bits in reversed(unseen):
             total += bits
-            costs[node] = total
+            through.costs[node] = total
         return total
+
+
+def _cost_before(through: _Through, lens: Sampled, node: Node) -> float | None:
+    """The bits that the constraint cost up to the end of a path, as far as that was added up."""
+    if node.depth <= max(1, lens.start):  # it governs nothing before that
+        return 0.0
+    return through.costs.get(node)

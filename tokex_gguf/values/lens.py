@@ -58,8 +58,13 @@ class Sampled(Lens):
 
 
 @lru_cache(64)
-def lens_of(chain: Chain, constraint: Constraint | None = None, start: int = 0) -> Raw | Sampled:
+def lens_of(
+    chain: Chain, constraint: Constraint | None = None, start: int = 0, suppressed: tuple[int, ...] = ()
+) -> Raw | Sampled:
     """The lens of a chain and a constraint; what changes nothing is left out of it, so that equal ones are equal.
+
+    `suppressed`: tokens that the model's own file bans. As in llama.cpp's tools they join the biased ones, but what
+    is drawn by the model's own probabilities is left as it is.
 
     >>> lens_of(NO_CHAIN)
     Raw()
@@ -67,6 +72,7 @@ def lens_of(chain: Chain, constraint: Constraint | None = None, start: int = 0) 
     acting = chain.acting
     if acting == NO_CHAIN and constraint is None:
         return RAW
+    acting = acting.banning(suppressed) if suppressed else acting
     counts = constraint is not None or any(one.kind in (Kind.MIROSTAT, Kind.ADAPTIVE_P) for one in acting.samplers)
     return Sampled(acting, constraint, start if counts else 0)
 

@@ -6,6 +6,7 @@ among the candidates, and bounded where they are not. What is not decided, the e
 """
 
 import math
+from functools import lru_cache
 
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled
@@ -17,6 +18,7 @@ CLOSE = 2e-4
 _ORDER = (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)
 
 
+@lru_cache(64)
 def decidable(lens: Sampled) -> bool:
     """Whether the kept numbers can decide anything: only samplers that cut by rank and probability, in this order."""
     kinds = [one.kind for one in lens.chain.samplers]
@@ -77,7 +79,7 @@ def _border(before: Distribution, limit: int) -> float:
 
 def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:
     """Whether the mass above a token, among the `limit` likeliest, is p already."""
-    probs = [math.exp(value) for value in before.logprobs]
+    probs = [*map(math.exp, before.logprobs)]
     last = probs[-1]
     above = math.fsum(probs[: taken.rank - 1])
     # Those between the last candidate and the token have at most the last one's probability, at least the token's.

@@ -84,6 +84,28 @@ _SEED = ("-s", "--seed")
 # --- reading
 
 
+class Reading(NamedTuple):
+    """What was read."""
+
+    chain: Chain
+    clamped: tuple[str, ...] = ()
+    """A line for each value beyond its range that is taken as the end of it, as llama.cpp takes it."""
+    left: tuple[str, ...] = ()
+    """Flags or keys that say nothing of a chain, in their order."""
+
+    @property
+    def told(self) -> list[str]:
+        """A line for each thing that is not as it was written."""
+        left = list(dict.fromkeys(self.left))
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        named = ", ".join(one[:40] for one in left[:NAMED])
+        return [*self.clamped, *([f"left alone: {named}{more}"] if left else [])]
+
+
+NAMED = 6
+"""Flags or keys that a line names."""
+
+
 def chain_of_flags(text: str) -> Chain:
     """The chain that llama.cpp's tools make of these flags; a seed is no part of it. Raises ValueError.
 
@@ -93,30 +115,53 @@ Sampler(kind=<Kind.TEMPERATURE: 'temperature'>, values=(0.8, 0.0, 1.0), on=True)
     >>> chain_of_flags("--min-p 0").short
     'top-k 40 · top-p 0.95 · T 0.8'
     """
+    given, others = _words(text)
+    if others:
+        raise ValueError(f"{others[0][:40]}: no flag of a sampler")
+    return read_options(given).chain
+
+
+def read_flags(text: str) -> Reading:
+    """The same of a whole command line, whose other words are left alone. Raises ValueError, also where it has no flag.
+
+    >>> read_flags("llama-server -m model.gguf -c 4096 --temp 0.7 -ngl 99").left
+    ('-m', '-c', '-ngl')
+    """
+    given, others = _words(text)
+    flags = [one for one in others if re.match("--?[A-Za-z]", one)]
+    if others and not given:
+        raise ValueError(f"{(flags or others)[0][:40]}: no flag of a sampler")
+    return read_options(given)._replace(left=tuple(flags))
+
+
+def _words(text: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The flags of a chain by their first names, with their values; and all other words."""
     try:
         words = shlex.split(re.sub(r"\\\r?\n", " ", text))
     except ValueError as error:
         raise ValueError(f"not a command line: {str(error).lower()}") from None
     given: list[tuple[str, str]] = []
+    others: list[str] = []
     waiting = iter(words)
     for word in waiting:
         # As llama.cpp takes it: --top_k is --top-k.
         name = word.replace("_", "-") if word.startswith("--") else word
         if name not in _NAMED and name not in _SEED:
-            raise ValueError(f"{word[:40]}: no flag of a sampler")
+            others.append(word)
+            continue
         if (value := next(waiting, None)) is None:
             raise ValueError(f"{word} takes a value")
         if name in _SEED:
             seed_of(value)
         else:
             given.append((_NAMED[name].names[0], value))
-    return chain_of_options(given)
+    return given, others
 
 
-def chain_of_options(given: Iterable[tuple[str, str]]) -> Chain:
+def read_options(given: Iterable[tuple[str, str]]) -> Reading:
     """The chain that llama.cpp's tools make of flags, by their first names, and their values. Raises ValueError."""
     order: Sequence[Kind] = DEFAULT_ORDER
-    values: dict[str, float] = {}
+    values = _Values()
     bias: list[tuple[int, float]] = []
     breakers: tuple[str, ...] | None = None
     for name, text in given:
@@ -129,15 +174,41 @@ def chain_of_options(given: Iterable[tuple[str, str]]) -> Chain:
         elif name == _BIAS.names[0]:
             bias.append(_bias(name, text))
         else:
-            values[_PARAMETERS[name].key] = _PARAMETERS[name].parsed(text)
-    return _chain(order, values, bias, BREAKERS if breakers is None else breakers)
+            values.set(_PARAMETERS[name], text)
+    chain = _chain(order, values.values, bias, BREAKERS if breakers is None else breakers)
+    return Reading(chain, values.clamped)
 
 
-def chain_of_json(text: str) -> Chain:
-    """The chain that llama-server makes of a request's JSON; a seed is no part of it. Raises ValueError.
+class _Values:
+    """The values that parameters are given, by their keys."""
 
-    >>> chain_of_json('{"samplers": ["min_p"], "min_p": 0.1, "logit_bias": [[5, false]]}').short
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self._clamped: dict[str, str] = {}
+
+    def set(self, parameter: Parameter, text: str, name: str = "") -> None:
+        """Takes a value; of several the last one counts. Raises ValueError."""
+        value = self.values[parameter.key] = parameter.parsed(text, name)
+        self._clamped.pop(parameter.key, None)
+        if value != float(text):
+            taken = f"{name or parameter.flag} {text.strip()[:20]} is taken as {parameter.text(value)}"
+            self._clamped[parameter.key] = taken
+
+    @property
+    def clamped(self) -> tuple[str, ...]:
+        """A line for each that was beyond its range."""
+        return tuple(self._clamped.values())
+
+
+def read_json(text: str) -> Reading:
+    """The chain that llama-server makes of a request's JSON. Raises ValueError, also where there is nothing of a chain.
+
+    A seed is no part of it, and what else there is in the request is left alone.
+
+    >>> read_json('{"samplers": ["min_p"], "min_p": 0.1, "logit_bias": [[5, false]]}').chain.short
     '1 biased · min-p 0.1'
+    >>> read_json('{"prompt": "a", "top_k": 5, "n_predict": 9}').left
+    ('prompt', 'n_predict')
     """
     try:
         document = json.loads(text)
@@ -148,14 +219,15 @@ def chain_of_json(text: str) -> Chain:
         raise ValueError("not a JSON object")
     keys = {one.key: one for one in _PARAMETERS.values()}
     order: Sequence[Kind] = DEFAULT_ORDER
-    values: dict[str, float] = {}
+    values = _Values()
     bias: list[tuple[int, float]] = []
     breakers: tuple[str, ...] = BREAKERS
+    left: list[str] = []
     for key, value in document.items():
         if value is None:
             continue  # as if it were not there
         if key in keys:
-            values[key] = keys[key].parsed(_told(key, value), key)
+            values.set(keys[key], _told(key, value), key)
         elif key == "samplers":
             order = _sequence(key, value) if isinstance(value, str) else _order(key, _texts(key, value))
         elif key == "dry_sequence_breakers":
@@ -167,8 +239,11 @@ def chain_of_json(text: str) -> Chain:
         elif key == "seed":
             seed_of(_told(key, value), key)
         else:
-            raise ValueError(f"{key[:40]}: no key of a sampler")
-    return _chain(order, values, bias, breakers)
+            left.append(key)
+    others = {*left, "seed"}
+    if left and all(key in others or value is None for key, value in document.items()):
+        raise ValueError(f"{left[0][:40]}: no key of a sampler")
+    return Reading(_chain(order, values.values, bias, breakers), values.clamped, tuple(left))
 
 
 def seed_of(text: str, name: str = "--seed") -> int:

@@ -6,10 +6,12 @@ Names, flags, JSON keys, defaults and ranges are those of llama.cpp's tools (`co
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
+from typing import TypeAlias
 
 from tokex_gguf.values.record import record
 
@@ -432,22 +434,38 @@ class Sampler:
         return f"{title} {first.text(self.values[0])}"
 
 
+Bias: TypeAlias = tuple[tuple[int, float], ...]
 BREAKERS = ("\n", ":", '"', "*")
 """llama.cpp's texts at which DRY does not look for repetitions further back."""
 
 
-@record
+@record(slots=False)
 class Chain:
-    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are."""
+    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are.
+
+    It is a part of the key of each answer and may have tens of thousands of biases, so it is hashed once.
+    """
 
     samplers: tuple[Sampler, ...] = ()
     """At most one of each kind."""
-    bias: tuple[tuple[int, float], ...] = ()
+    bias: Bias = ()
     """Tokens and what is added to their logits, before all samplers; minus infinity bans a token."""
     breakers: tuple[str, ...] = BREAKERS
     """Texts at which DRY does not look for repetitions further back."""
 
-    @property
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.samplers, self.bias, self.breakers))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def biases(self) -> Mapping[int, float]:
+        """What is added to the logit of each token that has a bias."""
+        return MappingProxyType(dict(self.bias))
+
+    @cached_property
     def acting(self) -> "Chain":
         """What really changes something: the key under which answers are kept.
 
@@ -496,6 +514,10 @@ class Chain:
         if amount:
             others[token] = amount
         return replace(self, bias=tuple(sorted(others.items())))
+
+    def banning(self, tokens: Sequence[int]) -> "Chain":
+        """The chain with all of some tokens banned, whatever bias they have."""
+        return replace(self, bias=tuple(sorted({**self.biases, **dict.fromkeys(tokens, -math.inf)}.items())))
 
     @property
     def short(self) -> str:

@@ -63,7 +63,10 @@ class Tree:
         self.visited: Node | None = None
         """The node that a prompt came to last."""
         self.latest: tuple[Node, list[int]] = (root, [])
-        """The path given last. It is never changed, only replaced, so it may be read from any thread."""
+        """The last path that was asked for and is not the beginning of another that was.
+
+        It is never changed, only replaced, so it may be read from any thread.
+        """
 
 
 class Block(NamedTuple):
@@ -180,14 +183,14 @@ class Node:
 
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
-        # Most that are asked for have nearly all of the last one.
-        latest, path = self.tree.latest
-        if latest is not self:
-            same = self.common(latest)
-            path = path[:same]
+        # Most that are asked for have nearly all of the last one, or are a beginning of it.
+        latest, longest = self.tree.latest
+        same = self.common(latest)
+        path = longest[:same]
+        if same < self.depth:
             path += [node.token for node in self.nodes(same)]
-            self.tree.latest = (self, path)
-        return path.copy()
+            self.tree.latest = (self, path.copy())
+        return path
 
     def ancestor(self, depth: int) -> "Node":
         """The node of this path with that many tokens; this one where it has no more."""

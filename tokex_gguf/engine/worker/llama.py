@@ -597,6 +597,12 @@ class Llama:
         told = {key: self._meta(f"{PREFIX}{key}") for key in (SEQUENCE, *KEYS)}
         return {key: value for key, value in told.items() if value}
 
+    def suppressed(self) -> list[int]:
+        """Tokens that the file bans, as llama.cpp reads it (`tokenizer.ggml.suppress_tokens`), each once."""
+        count = ctypes.c_int32()
+        tokens = llama_cpp.llama_vocab_get_suppress_tokens(self.vocabulary.pointer, ctypes.byref(count))
+        return sorted(set(tokens[: count.value])) if count.value else []
+
     def _quantization(self) -> str:
         ftype = self._meta("general.file_type")
         return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"

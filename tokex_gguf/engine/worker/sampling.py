@@ -115,6 +115,20 @@ class _Made:
             raise ModelError("llama.cpp refuses a sampler of this chain")
         self.pointer = pointer
         weakref.finalize(self, llama_cpp.llama_sampler_free, pointer).atexit = False
+        self._length = 0
+        """Tokens of the path that it has accepted."""
+        self._window: list[int] = []
+        """The last ones of them: all that it knows of them."""
+
+    def follow(self, path: Sequence[int], last: int) -> None:
+        """Has it accept the `last` tokens of a path: only what is new, where the path goes on from the one before."""
+        begin = self._length
+        if begin > len(path) or path[max(0, begin - last) : begin] != self._window:
+            llama_cpp.llama_sampler_reset(self.pointer)
+            begin = 0
+        for token in path[max(begin, len(path) - last) :]:
+            llama_cpp.llama_sampler_accept(self.pointer, token)
+        self._length, self._window = len(path), list(path[-last:])
 
 
 class Workshop:
@@ -311,7 +325,7 @@ class BuiltChain:
             made = None if one.row.chooses else workshop.made(key, lambda one=one: _init(workshop, breakers, one))  # type: ignore[misc]
             self._made.append(made)
         self._counted = [
-            (made.pointer, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
+            (made, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
             for sampler, made in zip(chain.samplers, self._made, strict=True)
             if made and sampler.kind in (Kind.PENALTIES, Kind.DRY)
         ]
@@ -322,10 +336,8 @@ class BuiltChain:
         `legal`: the tokens that a constraint allows; it is the first stage then. Where XTC comes now and then,
         the chances are those of both ways together, and the record is that of the more frequent one.
         """
-        for pointer, last in self._counted:
-            llama_cpp.llama_sampler_reset(pointer)
-            for token in path[-last:]:
-                llama_cpp.llama_sampler_accept(pointer, token)
+        for made, last in self._counted:
+            made.follow(path, last)
         run = _Run(self._workshop.array(0), row, log_sum, self._workshop.statistics)
         likeliest = self._first_candidates(row) if legal is None else _NONE
         if legal is not None or len(likeliest):
@@ -342,17 +354,17 @@ class BuiltChain:
             stage += 1
         ways = [(1.0, run)]
         chosen_among: tuple[tuple[Ids, Logits], ...] = ()
-        for number, (sampler, made) in enumerate(zip(self._samplers, self._made, strict=True), stage):
-            if made is None:
+        for number, (sampler, its) in enumerate(zip(self._samplers, self._made, strict=True), stage):
+            if its is None:
                 chosen_among = tuple(
                     self._choose(one, sampler, memory, number) for _, one in sorted(ways, key=lambda way: -way[0])
                 )
             elif sampler.kind is Kind.XTC:
-                ways = self._xtc(run, sampler, made, number)
+                ways = self._xtc(run, sampler, its, number)
                 run = max(ways, key=lambda way: way[0])[1]
             else:
                 for _, one in ways:
-                    one.apply(sampler, made, number)
+                    one.apply(sampler, its, number)
         return self._together(ways, run, likeliest, chosen_among)
 
     def _first_candidates(self, row: Logits) -> Ids:

@@ -384,6 +384,7 @@ class Server:
                 model.vocabulary.space_prefix(),
                 *identity.found(),
                 sampling=model.sampling(),
+                suppressed=tuple(model.suppressed()),
             )
         )
         return model

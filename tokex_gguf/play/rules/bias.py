@@ -42,7 +42,7 @@ def step(direction: int) -> Callable[[Session], Outcome]:
             return replace(session, notice="this table is not there yet"), []
         token = rows[selected_row(session, place)].token
         chain = session.game.sampling.chain
-        amount = dict(chain.bias).get(token, 0.0)
+        amount = chain.biases.get(token, 0.0)
         further = [one for one in STEPS if (one > amount if direction > 0 else one < amount)]
         name = label(glimpse(session.game.piece(token).data))
         if not further:

@@ -7,19 +7,21 @@ from typing import NamedTuple
 from tokex_gguf.play.messages import CopyOut, Outcome
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
-from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session
-from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw
+from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selected_row, table
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
 from tokex_gguf.values.model_sampling import chain_of_metadata
-from tokex_gguf.values.sampler_text import chain_of_flags, chain_of_json, flags_of, json_of
+from tokex_gguf.values.reachability import cut_by, decidable
+from tokex_gguf.values.sampler_text import flags_of, json_of, read_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.view import Stage
+from tokex_gguf.values.view import KEPT, Stage
 
 FAR = 10
 """Steps that one key can go at once."""
 LONGEST = 30
 """Characters of a number: what is pasted may be longer."""
-KEPT = 9
+MOST_KEPT = 9
 """Chains of the player's own that stay among the presets."""
 OFFERED = "llama.cpp"
 """The preset that an empty chain is offered."""
@@ -31,30 +33,38 @@ class ChainLine(NamedTuple):
     stage: str
     """What cuts there, as `Sampled.stages` names it."""
     kind: Kind | None = None
-    """The sampler; None: it is the constraint, or the tokens with a bias."""
+    """The sampler; None: it is the constraint, or the tokens with a bias, yours and the model's own."""
     parameter: int = 0
     """Which of the sampler's parameters."""
 
 
-def lines(sampling: Sampling) -> list[ChainLine]:
-    """The lines of a chain, in the order in which they are applied: one for each parameter."""
+def lines(game: Game) -> list[ChainLine]:
+    """The lines of a game's chain, in the order in which they are applied: one for each parameter."""
+    sampling = game.sampling
     constraint = [ChainLine(GRAMMAR)] if sampling.constraint else []
-    bias = [ChainLine(LOGIT_BIAS)] if sampling.chain.bias else []
+    bias = [ChainLine(LOGIT_BIAS)] if biased(game) else []
     samplers = [
         ChainLine(one.row.title, one.kind, index) for one in sampling.chain.samplers for index in range(len(one.values))
     ]
     return [*constraint, *bias, *samplers]
 
 
+def biased(game: Game) -> int:
+    """How many tokens have a bias; where anything acts, with those that the model's file bans."""
+    sampling = game.sampling
+    own = game.suppressed if sampling.constraint or sampling.chain.acting != NO_CHAIN else ()
+    return len(sampling.chain.bias) + sum(token not in sampling.chain.biases for token in own)
+
+
 def length(session: Session) -> int:
     """How many lines the chain has."""
-    return len(lines(session.game.sampling))
+    return len(lines(session.game))
 
 
 def selected(session: Session) -> ChainLine | None:
     """The selected line; None where there is none."""
     screen = session.on(Samplers) or session.on(SamplerValue)
-    there = lines(session.game.sampling)
+    there = lines(session.game)
     return there[min(screen.row, len(there) - 1)] if screen and there else None
 
 
@@ -73,18 +83,35 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
     return dict(zip(lens.stages, zip((first, *view.stages), view.stages, strict=False), strict=False))
 
 
+def alone(session: Session) -> tuple[int, bool] | None:
+    """The token that is selected in the table, and whether the selected sampler would cut it if it were the only one.
+
+    None for a sampler that cuts nothing, and where what is kept of the table does not decide it.
+    """
+    line, place = selected(session), session.game.prompt.place
+    before, rows = place.tip.distribution, table(session, place)
+    sampler = session.game.sampling.chain.get(line.kind) if line and line.kind else None
+    if sampler is None or sampler.kind is Kind.TEMPERATURE or before is None or not rows:
+        return None
+    lens, row = lens_of(Chain((sampler,))), rows[selected_row(session, place)]
+    if isinstance(lens, Raw) or not decidable(lens):
+        return None
+    cut = cut_by(lens, before, Taken(row.logprob, row.rank))
+    return None if cut is None else (row.token, cut != KEPT)
+
+
 # --- the screen
 
 
 def open_chain(session: Session) -> Outcome:
     """Shows the chain; selected is the first sampler that acts."""
-    return replace(session, screen=Samplers(row=_first(session.game.sampling), told=session.lens)), []
+    return replace(session, screen=Samplers(row=_first(session.game), told=session.lens)), []
 
 
-def _first(sampling: Sampling) -> int:
+def _first(game: Game) -> int:
     """The line of the first sampler that acts."""
-    acting = {one.kind for one in sampling.chain.acting.samplers}
-    return next((index for index, line in enumerate(lines(sampling)) if line.kind in acting), 0)
+    acting = {one.kind for one in game.sampling.chain.acting.samplers}
+    return next((index for index, line in enumerate(lines(game)) if line.kind in acting), 0)
 
 
 def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLine | None = None) -> Outcome:
@@ -92,11 +119,11 @@ def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLin
     screen = session.on(Samplers)
     told = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
     keep = keep or selected(session)
-    sampling = replace(session.game.sampling, chain=chain)
-    there = lines(sampling)
-    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(sampling)
+    game = replace(session.game, sampling=replace(session.game.sampling, chain=chain))
+    there = lines(game)
+    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(game)
     row = there.index(keep) if keep in there else row
-    session = replace(session, game=replace(session.game, sampling=sampling), notice=notice)
+    session = replace(session, game=game, notice=notice)
     return session.turned(Samplers(row=row, told=told)), []
 
 
@@ -119,7 +146,11 @@ def no_value(session: Session) -> str:
     if line is None:
         return f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
     if line.stage == LOGIT_BIAS and line.kind is None:
-        return "biased tokens: + and - on a row of the table change them, Del takes all away"
+        own = session.game.suppressed
+        if not own:
+            return "biased tokens: + and - on a row of the table change them, Del takes all away"
+        told = f"the model's file bans {len(own)}, as in llama.cpp's programs"
+        return f"biased tokens: {told}; + and - on a row of the table make more, Del takes those away"
     return "" if line.kind else "the constraint comes before all samplers: C changes it, back at the table"
 
 
@@ -268,7 +299,9 @@ def remove(session: Session) -> Outcome:
     if line is None or line.stage == GRAMMAR:
         return replace(session, notice=no_value(session)), []
     if line.kind is None:
-        return _with_chain(session, replace(chain, bias=()), "no token has a bias any more")
+        own = session.game.suppressed
+        but = ", but those that the model's file bans" if own else ""
+        return _with_chain(session, replace(chain, bias=()), f"no token has a bias any more{but}")
     return _with_chain(session, chain.without(line.kind), f"{line.stage} is removed: a adds it again")
 
 
@@ -331,7 +364,7 @@ def presets(game: Game) -> dict[str, Chain]:
 def _kept(sampling: Sampling, game: Game) -> Sampling:
     """What is drawn by, with the chain among the presets: it can be left for another."""
     chain = _unbiased(sampling.chain)
-    return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-KEPT:])
+    return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-MOST_KEPT:])
 
 
 def preset(session: Session) -> Outcome:
@@ -377,15 +410,16 @@ def _read(session: Session, text: str) -> Outcome:
     """A chain of other programs in place of this one, which stays among the presets. What is none can be edited."""
     text = text.strip()
     try:
-        chain = chain_of_json(text) if text.startswith("{") else chain_of_flags(text)
+        reading = read_json(text) if text.startswith("{") else read_flags(text)
     except ValueError as error:
         screen = session.on(SamplerText) or SamplerText(line=EMPTY.typed(text))
         return replace(session, screen=screen, notice=str(error)), []
     session = used_up(session) if session.on(SamplerText) else session
     sampling = _kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
-    chain = chain if chain.bias else replace(chain, bias=sampling.chain.bias)
-    session, effects = _with_chain(session, chain, "read; p leads back to the chain before")
+    chain = reading.chain if reading.chain.bias else replace(reading.chain, bias=sampling.chain.bias)
+    told = "; ".join(["read", *reading.told, "p leads back to the chain before"])
+    session, effects = _with_chain(session, chain, told)
     return replace(session, screen=_or_play(session, session.screen)), effects
 
 

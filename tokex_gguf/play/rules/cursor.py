@@ -1,16 +1,15 @@
 """Looking back inside a prompt without popping, and jumping to high surprisals and entropies."""
 
-import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.judged import Cut
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
-from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.ranking import Notable, Ranking, entropies, surprisals
 from tokex_gguf.values.tree import Node
 
 NONE = "no such token here (or not computed yet)"
@@ -88,20 +87,8 @@ def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float])
     """Looks at the next notable token in a direction; behind the last comes the first."""
 
     def go(session: Session) -> Outcome:
-        prompt = session.game.prompt
-        notable = QUANTITIES[quantity](prompt.tip).notable(threshold(session))
-        end = prompt.tip.depth + 1
-        here = end if prompt.cursor is None else prompt.cursor.depth
-        near = notable.next(here) if direction > 0 else notable.previous(here)
-        found = near or (notable.next(0) if direction > 0 else notable.previous(end))
-        if found is None:
-            return replace(session, notice=NONE), []
-        node = prompt.tip.ancestor(found)
-        if node is prompt.cursor:
-            return replace(session, notice="this is the only such token"), []
-        session, effects = look(session, node, quantity)
-        around = "" if near or prompt.cursor is None else f"from the other end again: {len(notable)} such tokens"
-        return replace(session, notice=around), effects
+        notable = QUANTITIES[quantity](session.game.prompt.tip).notable(threshold(session))
+        return _to_next(session, notable, direction, NONE, quantity)
 
     return go
 
@@ -111,33 +98,39 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
     surprising = jump(SURPRISAL, direction, lambda session: session.game.settings.surprise)
 
     def go(session: Session) -> Outcome:
-        layer, lens, prompt = session.layer, session.lens, session.game.prompt
+        layer, lens, tip = session.layer, session.lens, session.game.prompt.tip
         if not isinstance(layer, LensLayer):
             return surprising(session)
         if not isinstance(lens, Sampled) or layer.lacking(lens):
             return replace(session, notice=layer.lacking(lens)), []
-        depths = _marked(session, layer, lens)
-        if not depths:
-            return replace(session, notice="no such token here, as far as is known"), []
-        here = prompt.tip.depth + 1 if prompt.cursor is None else prompt.cursor.depth
-        place = bisect_right(depths, here) if direction > 0 else bisect_left(depths, here) - 1
-        around = not 0 <= place < len(depths)
-        node = prompt.tip.ancestor(depths[place % len(depths)])
-        if node is prompt.cursor:
-            return replace(session, notice="this is the only such token"), []
-        session, effects = look(session, node)
-        told = around and prompt.cursor is not None
-        return replace(session, notice=f"from the other end again: {len(depths)} such tokens" if told else ""), effects
+        if session.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
+            return replace(session, jumping=direction), []
+        judged = session.game.answers.judged(lens, tip)
+        there = judged.dear(tip) if layer is COST else judged.cut(tip)
+        return _to_next(session, there, direction, "no such token here, as far as is known")
 
     return go
 
 
-def _marked(session: Session, layer: LensLayer, lens: Sampled) -> list[int]:
-    """The depths of the tokens that were cut; or where the constraint cost most, one in ten of those where it did."""
-    judged = ((node, session.game.answers.verdict(lens, node)) for node in session.game.prompt.tip.nodes(1))
-    verdicts = [(node.depth, verdict) for node, verdict in judged if verdict is not None]
-    if layer is not COST:
-        return [depth for depth, verdict in verdicts if layer.judged(verdict)]
-    costs = [(verdict.cost_bits, depth) for depth, verdict in verdicts if verdict.cost_bits > 0]
-    least = sorted(costs, reverse=True)[: math.ceil(len(costs) / 10)][-1:]
-    return [depth for bits, depth in costs if least and bits >= least[0][0]]
+def jump_on(session: Session) -> Outcome:
+    """Makes a jump that has waited, once all of the prompt is judged."""
+    if not session.jumping or session.judging:
+        return session, []
+    return jump_by_layer(session.jumping)(replace(session, jumping=0))
+
+
+def _to_next(session: Session, there: Notable | Cut, direction: int, none: str, sought: Layer | None = None) -> Outcome:
+    """Looks at the next one of some tokens of the prompt in a direction; `none` says that there are none."""
+    prompt = session.game.prompt
+    end = prompt.tip.depth + 1
+    here = end if prompt.cursor is None else prompt.cursor.depth
+    near = there.next(here) if direction > 0 else there.previous(here)
+    found = near or (there.next(0) if direction > 0 else there.previous(end))
+    if found is None:
+        return replace(session, notice=none), []
+    node = prompt.tip.ancestor(found)
+    if node is prompt.cursor:
+        return replace(session, notice="this is the only such token"), []
+    session, effects = look(session, node, sought)
+    around = "" if near or prompt.cursor is None else f"from the other end again: {len(there)} such tokens"
+    return replace(session, notice=around), effects
