@@ -371,8 +371,8 @@ def same_as_here(asked: Asked, llama: "Llama", evaluator: "Evaluator") -> tuple[
     assert {token for token, piece in asked.pieces.items() if piece.ends} <= set(llama.vocabulary.ends())
     for token, piece in asked.pieces.items():
         # With what generation ends, each server has from another file.
-        own = llama.vocabulary.piece(token)
-        assert (piece.data, piece.control) == (own.data, own.control)
+        here = llama.vocabulary.piece(token)
+        assert (piece.data, piece.control) == (here.data, here.control)
     largest, others = 0.0, 0
     for place, answer in enumerate(asked.after):
         (chunk,) = evaluator.evaluate(asked.path[: place + 1], place, TOP)
