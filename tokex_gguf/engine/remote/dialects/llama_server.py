@@ -204,8 +204,7 @@ class LlamaServer:
 
     def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> Answer | None:
         """None where the forced token is half a character."""
-        who = checks.found(answer, "model")
-        if isinstance(who, str) and self._name and who != self._name:
+        if checks.name(found(answer, "model")) != self._name:
             raise Changed("another model than before")
         if isinstance(answer, dict) and "completion_probabilities" not in answer:
             return None
@@ -213,21 +212,20 @@ class LlamaServer:
         if dig(place, "id") != forced:
             raise Nonsense("another token than it was told to generate")
         rows = dig(place, "top_logprobs")
-        if not isinstance(rows, list):
-            raise Nonsense("a distribution that is no list")
-        if len(rows) > top:
+        if not isinstance(rows, list) or len(rows) > top:
             raise Nonsense("more tokens than were asked for")
-        pairs = [(dig(row, "id"), dig(row, "logprob")) for row in rows]
+        columns = checks.columns(rows, "id", "logprob", "bytes")
+        pairs = [(each, value) for each, value, _ in columns]
         checks.descending([value for _, value in pairs])
         told = None if asked is None else checks.logprob(dig(place, "logprob"), FLOOR)
         result = checks.distribution(pairs, self._served.vocab_size, top, FLOOR, asked, told)
-        for (one, _), row in zip(pairs, rows, strict=True):
-            if one not in self._data:
+        for each, _, data in columns:
+            if each not in self._data:
                 # Special tokens have none here, unless the server was told to show them.
-                if data := checks.data_of(dig(row, "bytes")):
-                    self._remember(one, data)
+                if known := checks.data_of(data):
+                    self._remember(each, known)
                 else:
-                    self._control[one] = True
+                    self._control[each] = True
         return result
 
 
@@ -254,8 +252,9 @@ def connect(model: str) -> Steps[LlamaServer]:
     def tokens(text: str, *, first: bool) -> Steps[list[tuple[int, bytes]]]:
         body = {**named, "content": text, "add_special": first, "parse_special": True, "with_pieces": True}
         rows = dig((yield Call("/tokenize", body)), "tokens")
-        ids = checks.tokens([dig(row, "id") for row in rows], vocab_size, len(text) + 8)
-        return list(zip(ids, [checks.data_of(dig(row, "piece")) for row in rows], strict=True))
+        told = checks.columns(rows, "id", "piece")
+        ids = checks.tokens([one for one, _ in told], vocab_size, len(text) + 8)
+        return list(zip(ids, [checks.data_of(piece) for _, piece in told], strict=True))
 
     letter = yield from tokens("a", first=False)
     begun = yield from tokens("a", first=True)
@@ -270,7 +269,8 @@ def connect(model: str) -> Steps[LlamaServer]:
     if found(answer, "completion_probabilities", 0, "top_logprobs", 0, "logprob") is None:
         raise Unsuited("this llama-server is too old: it gives no log-probabilities (those of 2025 and later do)")
     biases = found(answer, "generation_settings/logit_bias")
-    ends = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
+    biased = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
+    ends = frozenset(checks.token(one, vocab_size) for one in biased) - {harmless}
     build = checks.name(found(props, "build_info")).partition("-")[0]
     build = "" if build == "b0" else build  # built from sources that do not know their number
     slots = checks.count(found(props, "total_slots"))
@@ -291,7 +291,7 @@ def connect(model: str) -> Steps[LlamaServer]:
         space_prefix=letter[0][1].startswith(b" "),
     )
     name = checks.name(found(answer, "model"))
-    return LlamaServer(served, name, model, frozenset(ends) - {harmless, None}, harmless, (0, 1 if slots > 1 else 0))
+    return LlamaServer(served, name, model, ends, harmless, (0, 1 if slots > 1 else 0))
 
 
 def _described(model: str) -> Steps[tuple[object, object]]:
@@ -299,10 +299,14 @@ def _described(model: str) -> Steps[tuple[object, object]]:
     props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
     models = dig((yield Call("/v1/models")), "data")
     rows = models if isinstance(models, list) else []
-    named = [row for row in rows if not model or model == found(row, "id") or model in (found(row, "aliases") or [])]
+    named = [row for row in rows if not model or model in (found(row, "id"), *_names(found(row, "aliases")))]
     if not named:
         raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
     return props, named[0]
+
+
+def _names(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _identity(named: Mapping[str, object], props: object, listed: object) -> Steps[str]:

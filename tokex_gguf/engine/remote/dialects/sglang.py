@@ -163,7 +163,7 @@ class SGLang(ByText):
     def _distribution(self, rows: object, top: int, asked: int | None, told: float | None) -> Answer:
         if not isinstance(rows, list) or len(rows) > top:
             raise Nonsense("more tokens than were asked for")
-        pairs = [(dig(row, 1), dig(row, 0)) for row in rows]
+        pairs: list[tuple[Any, Any]] = [(one, value) for value, one in checks.columns(rows, 0, 1)]
         checks.descending([value for _, value in pairs])
         return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, told)
 

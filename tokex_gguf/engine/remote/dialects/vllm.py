@@ -175,10 +175,10 @@ class VLLM(ByText):
         choices = dig(answer, "choices")
         if not isinstance(choices, list) or len(choices) != count:
             raise Nonsense("not as many answers as questions")
-        rows = {found(choice, "index"): choice for choice in choices}
-        if set(rows) != set(range(count)):
+        places = [found(choice, "index") for choice in choices]
+        if any(type(place) is not int for place in places) or sorted(places) != list(range(count)):
             raise Nonsense("answers without their numbers")
-        return [rows[place] for place in range(count)]
+        return [choices[places.index(place)] for place in range(count)]
 
     def _next(self, choice: object, asked: int | None, top: int) -> Answer:
         rows = dig(choice, "logprobs", "top_logprobs", 0)
