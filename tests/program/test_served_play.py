@@ -1,6 +1,7 @@
 """The real program over a server, a stand-in: what is played, kept, lost and found again."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -283,3 +284,32 @@ def test_no_server_is_one_line() -> None:
     assert done.returncode == 2 and "127.0.0.1:1 does not answer" in done.stderr
     done = played("--server", "127.0.0.1:8080", "--prompt", TEXT, "--json")
     assert done.returncode == 2 and "begins with http://" in done.stderr
+
+
+# --- what doctor says
+
+
+def doctor(key: str = "") -> str:
+    environment = {**os.environ, "PYTHONUTF8": "1", "LINES": "24", "COLUMNS": "80", "TOKEX_SERVER_KEY": key}
+    command = [sys.executable, "-m", "tokex_gguf", "doctor", "--model", "bundled"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return " ".join(done.stdout.split())
+
+
+def test_doctor_tells_of_the_server_and_keeps_the_key_to_itself(tmp_path: Path) -> None:
+    own = tmp_path / "config" / "tokex-gguf"
+    own.mkdir(parents=True)
+    with serving(key="s3cret-of-mine") as server:
+        (own / "config.toml").write_text(f'[server]\nurl = "{server.address}"\n')
+        told = doctor("s3cret-of-mine")
+        assert f"server {server.address}: llama-server" in told and "100 candidates; TOKEX_SERVER_KEY is set" in told
+        assert "s3cret" not in told
+        assert "! 127.0.0.1" in doctor(), "it asks for a key"
+    assert "does not answer: connection refused" in doctor()
+
+
+def test_doctor_sends_no_key_where_only_the_current_folder_says(server: StandIn) -> None:
+    Path("config.toml").write_text(f'[server]\nurl = "{server.address}"\n')
+    assert f"server {server.address}: not asked" in doctor("s3cret-of-mine")
+    assert not server.calls
+    assert f"server {server.address}: llama-server" in doctor()
