@@ -49,7 +49,8 @@ PURE = (
     *("values", "play", "models.memory", "models.reference", "sessions.codec", "sessions.summary", "cli.chat_input"),
     *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
     *("engine.worker.gbnf", "engine.worker.vocabulary_tree"),
-    *("engine.remote.dialects", "engine.remote.bounds"),
+    *("engine.remote.dialects", "engine.remote.bounds", "engine.remote.memory", "engine.remote.vocabulary"),
+    *("engine.query", "engine.spelling", "engine.capacity"),
     *("ui.layers", "ui.wrap", "ui.cells", "ui.theme", "ui.window"),
     *("ui.terminal_input.parser", "ui.terminal_input.key_codes"),
 )
