@@ -385,7 +385,7 @@ _PLAYING: tuple[Command, ...] = (
         ("u",),
         "Tokens",
         "undo",
-        "Undo what was done last to the prompts: tokens appended or popped, prompts opened, edited or removed.",
+        "Undo what was done last: to the prompts (tokens, prompts opened, edited, removed), constraint, samplers.",
         footer=38,
     ),
     Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Redo what was undone last."),
