@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tokex_gguf.engine.worker import constraint_faults as faults
 from tokex_gguf.engine.worker import gbnf
+from tokex_gguf.engine.worker.endings import endless
 from tokex_gguf.engine.worker.llama import Grammar, GrammarError, ModelError, Vocabulary
 from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree, starts_inside, unfinished
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, listed
@@ -289,6 +291,7 @@ class Constraints:
         if compiled is None:
             try:
                 compiled = _Compiled(self._start(constraint))
+                self._satisfiable(constraint, compiled)
             except BadConstraint as error:
                 compiled = str(error)
             self._compiled[constraint] = compiled
@@ -298,6 +301,16 @@ class Constraints:
         if isinstance(compiled, str):
             raise BadConstraint(compiled)
         return compiled
+
+    def _satisfiable(self, constraint: Constraint, compiled: _Compiled) -> None:
+        """Raises BadConstraint where no text fits, as far as that can be told at the start."""
+        if never := endless(constraint):
+            raise _bad(constraint, never[1], never[0])
+        place = compiled.at([])
+        assert isinstance(place, _Place)
+        self._look(place)
+        if place.bits is None or not place.bits.any():
+            raise _bad(constraint, faults.NOTHING, None)
 
     def _start(self, constraint: Constraint) -> _Cursor:
         text = constraint.text
@@ -342,7 +355,7 @@ class Constraints:
             at = error.place
             if at is None and (named := re.search(r"identifier '(.+)'", error.reason)):
                 at = next((m.start() for m in re.finditer(rf"(?<![\w-]){re.escape(named[1])}(?![\w-])", text)), None)
-            raise _bad(constraint, error.reason, at) from None
+            raise _bad(constraint, faults.plain(error.reason), at) from None
         return _Native(grammar, self._words)
 
 
@@ -405,10 +418,12 @@ _FREE = '%llguidance {"no_forcing": true}'
 class _Guided:
     """A constraint of llguidance's after some tokens."""
 
-    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words) -> None:
+    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words, stuck: bool = False) -> None:
         self._constraint = constraint
         self._matcher = matcher
         self._words = words
+        self._stuck = stuck
+        """Whether nothing can follow, after which llguidance answers no more."""
 
     @classmethod
     def of(cls, constraint: Constraint, lark: str, words: _Words) -> "_Guided":
@@ -417,7 +432,7 @@ class _Guided:
         assert words.tokenizer is not None
         matcher = LLMatcher(words.tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
         if matcher.is_error():
-            raise _told(constraint, matcher.get_error())
+            raise _bad(constraint, *faults.told(constraint, matcher.get_error(), _in_slashes))
         return cls(constraint, matcher, words)
 
     def advance(self, tokens: list[int]) -> int:
@@ -426,75 +441,53 @@ class _Guided:
             (at for at, token in enumerate(tokens) if not (0 <= token < size and (texts[token] or token in named))),
             len(tokens),
         )
+        if self._stuck:
+            return 0
         went: int = self._matcher.validate_tokens(tokens[:known])
         if went:
             self._matcher.consume_tokens(tokens[:went])
-        self._check()
+        self._stuck = bool(self._check())
         return went
 
     def copy(self) -> "_Guided":
-        return _Guided(self._constraint, self._matcher.deep_copy(), self._words)
+        return _Guided(self._constraint, self._matcher.deep_copy(), self._words, self._stuck)
 
     def legal(self) -> tuple[Mask, bool]:
         size = self._words.size
+        if self._stuck:
+            return np.zeros(size, np.bool_), False
         bits = np.zeros(size // 32 + 1, np.uint32)
         self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
-        self._check()
+        if self._check() == faults.NOTHING:
+            self._stuck = True
+            return self.legal()
         mask = np.unpackbits(bits.view(np.uint8), count=size + 1, bitorder="little").view(np.bool_)
         return mask[:size], bool(mask[size])
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            reason = self._matcher.get_error().partition("\n")[0]
-            raise BadConstraint(f"{self._constraint.kind}: too complex here: {visible(reason)[:LONGEST_REASON]}")
+    def _check(self) -> str:
+        """That nothing can follow, or nothing. Raises BadConstraint where llguidance gives up."""
+        if not self._matcher.is_error():
+            return ""
+        reason = faults.plain(self._matcher.get_error())
+        if reason != faults.NOTHING:
+            reason = visible(reason).replace(faults.TOO_COMPLEX, f"{faults.TOO_COMPLEX} here")
+            raise BadConstraint(f"{self._constraint.kind}: {reason[:LONGEST_REASON]}")
+        return reason
 
 
-def _escaped(regex: str) -> str:
+def _in_slashes(regex: str) -> str:
     """A regex as it stands between two slashes."""
     from llguidance import regex_to_lark
 
-    backslashes = len(regex) - len(regex.rstrip("\\"))
-    if backslashes % 2:
-        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
     return str(regex_to_lark(regex))
 
 
-def _told(constraint: Constraint, said: str) -> BadConstraint:
-    """What llguidance says about a constraint, as one line with the place in the constraint's own text."""
-    text = constraint.text
-    first = said.partition("\n")[0]
-    reason = re.sub(r"^(at )?\d+\(\d+\): ", "", first)
-    at: int | None = None
-    if "regex parse error:" in said and (error := re.search(r"\n( *)\^+\nerror: ([^\n]+)", said)):
-        reason = error[2]
-        if constraint.kind is ConstraintKind.REGEX:
-            at = _place_in_regex(text, len(error[1]) - 4)
-            return _bad(constraint, reason, at)
-    if constraint.kind is ConstraintKind.REGEX:
-        return _bad(constraint, re.sub(r' in regex /.*|^invalid regex ".*" \(in regex\): ', "", reason), None)
-    if constraint.kind is ConstraintKind.LARK:
-        if found := re.match(r"(?:at )?(\d+)\((\d+)\): ", first):
-            line, column = int(found[1]), int(found[2])
-            lines = text.split("\n")
-            if line <= len(lines):
-                at = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
-        return _bad(constraint, re.split(r' \(at "|; following special', reason)[0], at)
-    reason = reason.removeprefix("failed to compile JSON schema: ")
-    # A schema's errors have no place: what they name is looked for.
-    for named in re.findall(r"\"([^\"]+)\"|'([^']+)'|: (\w+)$", reason):
-        word = next(filter(None, named)).rpartition("/")[2]
-        if (found_at := text.find(f'"{word}"')) >= 0 or (found_at := text.find(f'/{word}"')) >= 0:
-            at = found_at
-            break
-    return _bad(constraint, reason, at)
-
-
-def _place_in_regex(text: str, column: int) -> int:
-    """The place in a regex of a column of its escaped form."""
-    at = 0
-    while at < len(text) and len(_escaped(text[: at + 1])) <= column:
-        at += 1
-    return at
+def _escaped(regex: str) -> str:
+    """The same of one that is whole. Raises BadConstraint."""
+    backslashes = len(regex) - len(regex.rstrip("\\"))
+    if backslashes % 2:
+        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
+    return _in_slashes(regex)
 
 
 # --- llama.cpp's own
