@@ -3,10 +3,11 @@
 import pytest
 
 from tests.fake import Play, on, started
-from tokex_gguf.engine.protocol import Constrain
+from tokex_gguf.engine.protocol import Constrain, Evaluate, Pong
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead, Typed
 from tokex_gguf.play.screens import PLAY, Constraining
+from tokex_gguf.ui.screen import AssistantTurns, status
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled
 
@@ -145,3 +146,123 @@ def test_an_illegal_token_that_is_taken_is_told_of() -> None:
     play.press(Action.APPEND)
     cut = view.verdicts[play.session.game.prompt.tip.token].cut_by == 0
     assert ("would not be drawn: grammar cuts it" in play.session.notice) == cut
+
+
+# --- kinds, files, and what takes time
+
+
+def test_a_constraint_that_was_lifted_comes_back_in_its_kind() -> None:
+    play = started().press(Action.CONSTRAINT, Action.KIND, Action.KIND, Action.KIND, Typed("02468"), Action.ENTER)
+    assert play.session.game.sampling.constraint == Constraint(ConstraintKind.LARK, "02468")
+    play.press(Action.CONSTRAINT, Action.ERASE_LINE, Action.ENTER, Action.CONSTRAINT, Action.EARLIER)
+    screen = on(play.session, Constraining)
+    assert (screen.line.text, screen.kind) == ("02468", ConstraintKind.LARK), "and not guessed from its text"
+    play.press(Action.ENTER)
+    assert play.session.game.sampling.constraint == Constraint(ConstraintKind.LARK, "02468")
+
+
+def test_each_earlier_constraint_has_its_kind_and_so_has_the_one_that_was_typed() -> None:
+    play = started()
+    for kinds, text in ((0, "0"), (2, "1"), (1, "{2")):  # a regex, a grammar, a schema
+        play.press(Action.CONSTRAINT, Action.ERASE_LINE)
+        while on(play.session, Constraining).kind is not list(ConstraintKind)[kinds]:
+            play.press(Action.KIND)
+        play.press(Typed(text), Action.ENTER)
+    play.press(Action.CONSTRAINT, Action.ERASE_LINE)
+    while on(play.session, Constraining).kind is not ConstraintKind.CHOICES:
+        play.press(Action.KIND)
+    play.press(Typed("a,b"))
+    seen = []
+    for step in (Action.EARLIER, Action.EARLIER, Action.EARLIER, Action.LATER, Action.LATER, Action.LATER):
+        play.press(step)
+        seen.append((on(play.session, Constraining).line.text, on(play.session, Constraining).kind.value))
+    back = [("{2", "json-schema"), ("1", "grammar"), ("0", "regex")]
+    assert seen == [*back, *back[1::-1], ("a,b", "choices")]
+
+
+def test_what_was_left_has_its_kind_whatever_it_looks_like() -> None:
+    play = started().press(Action.CONSTRAINT, *[Action.KIND] * 4, Typed("{a,b"), Action.CLOSE, Action.CONSTRAINT)
+    assert on(play.session, Constraining).kind is ConstraintKind.CHOICES
+
+
+def test_an_empty_line_takes_the_example() -> None:
+    play = started().press(Action.CONSTRAINT, Action.KIND, Action.CARET_RIGHT)
+    assert '"answer"' in on(play.session, Constraining).line.text
+    play.press(Action.CARET_START, Action.CARET_RIGHT)
+    assert on(play.session, Constraining).line.caret == 1, "else it moves the caret"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("schema.json", ConstraintKind.JSON_SCHEMA),
+        ("A.GBNF", ConstraintKind.GRAMMAR),
+        ("a.lark", ConstraintKind.LARK),
+        ("a.txt", ConstraintKind.REGEX),
+    ],
+)
+def test_a_file_is_read_and_its_name_says_its_kind(name: str, kind: ConstraintKind) -> None:
+    play = started().press(Action.CONSTRAINT, Typed(f"@{name}"))
+    play.take(Action.ENTER)
+    assert ReadText(name) in play.effects and not play.asked
+    play.take(Typed("x"))
+    assert on(play.session, Constraining).line.text == f"@{name}" and "Esc leaves it" in play.session.notice
+    play.press(TextRead(name, "02468\n"))
+    assert play.session.game.sampling.constraint == Constraint(kind, "02468")
+    play.press(Action.CONSTRAINT)
+    assert on(play.session, Constraining).line.text == "02468", "what is in it can be changed"
+    play.press(Action.ERASE_LINE, Action.EARLIER)
+    assert on(play.session, Constraining).line.text == f"@{name}", "and it can be read again"
+
+
+def test_a_file_that_cannot_be_read_is_one_line_and_the_name_stays() -> None:
+    play = started().press(Action.CONSTRAINT, Typed("@no.json"), Action.ENTER)
+    play.press(TextNotRead("no.json", "no such file"))
+    assert play.session.notice == "no.json: no such file"
+    assert on(play.session, Constraining).line.text == "@no.json"
+    play.press(Typed("x"))
+    assert on(play.session, Constraining).line.text == "@no.jsonx"
+    play.press(Action.ENTER, TextRead("no.jsonx", " \n"))
+    assert "empty" in play.session.notice and play.session.game.sampling.constraint is None
+    play.press(Action.ERASE_LINE, Typed("@"), Action.ENTER)
+    assert "file's name" in play.session.notice
+
+
+def test_a_file_that_is_read_after_esc_sets_nothing() -> None:
+    play = started().press(Action.CONSTRAINT, Typed("@a.json"), Action.ENTER, Action.CLOSE)
+    play.press(TextRead("a.json", "{}"))
+    assert play.session.game.sampling.constraint is None and not play.asked
+    play.press(Action.CONSTRAINT, TextRead("a.json", "{}"))
+    assert on(play.session, Constraining).line.text == "@a.json"
+
+
+def test_esc_while_a_constraint_is_read_leaves_all_as_it_was() -> None:
+    play = started().press(Action.CONSTRAINT, Typed("02468"))
+    play.take(Action.ENTER)
+    assert "reading" in play.session.notice and "Esc" in play.session.notice
+    play.take(Action.CLOSE)
+    assert play.session.screen is PLAY
+    play.answer()
+    assert play.session.game.sampling.constraint is None
+    play.press(Action.CONSTRAINT)
+    assert on(play.session, Constraining).line.text == "02468"
+
+
+def test_a_constraint_is_asked_for_while_the_prompt_is_evaluated() -> None:
+    play = Play("hello").press()
+    while not play.session.game.prompts:
+        play.take(play.reply(play.asked.pop(0)) or Pong())
+    evaluation = play.asked.pop()
+    assert isinstance(evaluation, Evaluate) and play.session.game.pending is not None
+    play.take(Action.CONSTRAINT)
+    play.take(Typed("02468"))
+    play.take(Action.ENTER)
+    (request,) = play.asked
+    assert isinstance(request, Constrain), "it does not wait for the evaluation, and does not end it"
+    shown = "".join(text for _, text in status(play.session, 120, AssistantTurns()))
+    assert "0/5 tokens  reading the constraint" in shown
+    play.answer()
+    assert play.session.game.sampling.constraint and play.session.game.pending is not None
+    play.asked.append(evaluation)
+    play.answer()
+    assert play.session.game.ready and play.session.view is not None

@@ -4,6 +4,7 @@ Key bindings, footer, help screen and the tables in the docs all come from here.
 """
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
@@ -975,6 +976,13 @@ _NEW_PROMPT: tuple[Command, ...] = (
     *_leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
 )
 
+_OF_CONSTRAINTS: dict[Action, tuple[Handler, str]] = {
+    Action.EARLIER: (constraint.walk(-1), "Back to a constraint that was typed before, in the kind that it had."),
+    Action.LATER: (constraint.walk(1), "On to the one typed after it."),
+    Action.CARET_RIGHT: (constraint.right, "One character right. In an empty line, take the example that is shown."),
+}
+"""Keys of the line that do a little more here."""
+
 _CONSTRAINING: tuple[Command, ...] = (
     Command(
         Action.ENTER,
@@ -982,7 +990,8 @@ _CONSTRAINING: tuple[Command, ...] = (
         ("enter",),
         "Typing",
         "set",
-        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it.",
+        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it. "
+        "@ and a file's name, as @schema.json, reads that file.",
         footer=90,
     ),
     Command(
@@ -994,9 +1003,14 @@ _CONSTRAINING: tuple[Command, ...] = (
         "Write it in another way: regex, JSON schema, GBNF grammar, Lark grammar, choices with commas between them.",
         footer=80,
     ),
-    *_CARET,
+    *(
+        replace(one, handler=_OF_CONSTRAINTS[one.action][0], help=_OF_CONSTRAINTS[one.action][1])
+        if one.action in _OF_CONSTRAINTS
+        else one
+        for one in _CARET
+    ),
     *_ERASING,
-    *_leaving(text_entry.close, "Leave the constraint as it was; the text comes back the next time."),
+    *_leaving(constraint.close, "Leave the constraint as it was; the text comes back the next time."),
 )
 
 _PROMPT_NAME: tuple[Command, ...] = (

@@ -54,6 +54,8 @@ from tokex_gguf.play.messages import (
     SaveFailed,
     SessionSaved,
     SessionsNotListed,
+    TextNotRead,
+    TextRead,
     Unsaved,
 )
 from tokex_gguf.play.purposes import (
@@ -136,6 +138,10 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=message.reason), []
         case Listed():
             return replace(session, starters=message.starters), []
+        case TextRead():
+            return constraint.file_read(session, message.name, message.text)
+        case TextNotRead():
+            return constraint.file_not_read(session, message.name, message.reason)
         case ListedModels():
             return model_switch.listed(session, message.entries), []
         case NotListed():

@@ -19,7 +19,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.answers import Answers
-from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
@@ -546,6 +546,8 @@ class Session:
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
     """What was typed before on each screen for typing."""
+    kinds: Mapping[str, ConstraintKind] = field(default_factory=dict)
+    """In what the constraints that were typed before are written, by their texts."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in the list of prompts."""
     models: tuple[ModelEntry, ...] = ()
