@@ -3,10 +3,11 @@
 import pytest
 
 from tests.fake import Play, on, started
-from tokex_gguf.engine.protocol import Constrain, Evaluate, Pong
+from tokex_gguf.engine.protocol import Constrain, Evaluate, Failed, Pong
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead, Typed
 from tokex_gguf.play.screens import PLAY, Constraining
+from tokex_gguf.ui.lists import score_lines
 from tokex_gguf.ui.screen import AssistantTurns, status
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled
@@ -266,3 +267,58 @@ def test_a_constraint_is_asked_for_while_the_prompt_is_evaluated() -> None:
     play.asked.append(evaluation)
     play.answer()
     assert play.session.game.ready and play.session.view is not None
+
+
+# --- scored phrases
+
+
+def scored(*phrases: str) -> Play:
+    """Phrases that are scored under a constraint that allows the tokens ` _`, ` <` and ` ?`."""
+    play = constrained("_<?").press(Action.INPUT)
+    for phrase in phrases:
+        play.press(Typed(phrase), Action.SCORE)
+    return play
+
+
+def marks(play: Play, width: int) -> list[tuple[str, str]]:
+    """What of each phrase is struck through, and what the constraint says of it."""
+    found = []
+    for line in score_lines(play.session, width, 12)[1:]:
+        struck = "".join(text for style, text in line if "class:cut" in style)
+        told = "".join(text for style, text in line if "class:cut" not in style).split()
+        if told[-1:] in (["legal"], ["breaks"]) and "←" not in told:
+            found.append((struck, told[-1]))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("width", [52, 79])
+def test_scored_phrases_say_whether_they_are_legal_and_where_they_break(width: int) -> None:
+    play = scored("oo", "oxo", "xo")
+    assert marks(play, width) == [("", "legal"), (" h _", "breaks"), ("␣h _", "breaks")]
+    assert play.session.game.ready and not play.session.game.waiting, "nobody waits for that"
+    notes = ["".join(text for _, text in line).split() for line in score_lines(play.session, 79, 14)]
+    assert [note[0] for note in notes if note[-3:] == ["←", "not", "legal"]] == ["␣h"], "of the last one, at its token"
+    limits = {play.session.limit_of(score) for score in play.session.game.scores}
+    assert [limit.start for limit in limits if limit] == [play.session.game.prompt.begins]
+
+
+def test_another_constraint_is_another_question_and_no_constraint_is_none() -> None:
+    play = scored("xo").press(Action.CLOSE, Action.CONSTRAINT, Action.ERASE_LINE, Typed("h_"), Action.ENTER)
+    assert marks(play, 79) == [], "who does not see the phrases asks nothing about them"
+    play.press(Action.INPUT)
+    assert [told for _, told in marks(play, 79)] == ["legal"]
+    play.press(Action.CLOSE, Action.CONSTRAINT, Action.ERASE_LINE, Action.ENTER, Action.INPUT)
+    assert marks(play, 79) == [] and "grammar" not in "".join(text for _, text in score_lines(play.session, 79, 9)[0])
+
+
+def test_a_phrase_that_the_engine_refuses_is_not_asked_about_again() -> None:
+    play = constrained("_<?").press(Action.INPUT, Typed("oo"))
+    play.take(Action.SCORE)
+    while not isinstance(play.asked[-1], Constrain):
+        play.take(play.reply(play.asked.pop(0)) or Pong())
+    asked = play.asked.pop()
+    assert isinstance(asked, Constrain)
+    notice = play.session.notice
+    play.press(Failed(asked.request, "too complex"))
+    assert marks(play, 79) == [] and play.session.notice == notice
+    assert not any(isinstance(one, Constrain) for one in play.asked)

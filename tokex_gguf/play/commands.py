@@ -1364,6 +1364,10 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("share", "The phrase's part of the probability of all that were scored at the same place."),
             ("odds", "So many times less likely than the best of them."),
             ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
+            (
+                "legal, breaks",
+                "Whether the constraint allows the phrase; what is not legal is struck through.",
+            ),
         ),
         typed=text_entry.typed,
     ),

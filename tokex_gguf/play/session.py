@@ -599,6 +599,13 @@ class Session:
         game = self.game
         return game.sampling.lens(game.prompt, game.suppressed) if game.prompts else RAW
 
+    def limit_of(self, score: Score) -> Sampled | None:
+        """The constraint that a scored phrase is under, from where it begins on its path; None without one."""
+        constraint = self.game.sampling.constraint
+        if constraint is None:
+            return None
+        return Sampled(NO_CHAIN, constraint, min(self.game.prompt.begins, score.base.depth))
+
     @property
     def view(self) -> View | None:
         """What the lens leaves of the distribution that the table shows; None through the raw one, and until told."""
