@@ -27,6 +27,7 @@ from tests import tiny_models
 from tests.figures import Figure
 from tokex_gguf.engine.worker import constraints as module
 from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.ambiguity import Ways
 from tokex_gguf.engine.worker.constraints import BadConstraint, Broken, Constraints, Legal
 from tokex_gguf.engine.worker.llama import Llama, Vocabulary
 from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree
@@ -747,6 +748,92 @@ def test_an_ambiguous_grammar_ends_before_it_hangs(small: Constraints, monkeypat
             break
     assert told.startswith("grammar: too ambiguous here")
     assert legal(small, constraint, [token]).mask.sum() >= 3  # a, x and y
+
+
+HOSTILE = {
+    "grows": ('root ::= "a" root "x" | "a" root "y" | ""', "a" * 40),
+    "two of a kind": ('root ::= (x | y)* "!"\nx ::= [a-z ]\ny ::= [a-z ]', "the quick brown fox"),
+    "any character": ('root ::= [^x] root "x" | [^x] root "y" | ""', "the quick brown fox"),
+    "many at once": ("root ::= " + " | ".join(f'"a" root "x{n}"' for n in range(700)) + ' | "a"', "aaaaaaaa"),
+    "all left out": ("root ::= " + '"a"? ' * 200 + '"b"', "aaaaaaaa"),
+    "all repeated": ("root ::= " + "[a-z]* " * 30 + '"!"', "the quick brown fox"),
+    "dashes": ('root ::= ("-" | [-])* "x"', "-" * 300 + "y"),
+    "far below": ("root ::= " + "(" * 30 + '"a"?' + ")*" * 30, "a" * 64 + "b"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_question_to_a_grammar_takes_much_more_than_a_second(name: str, real: Constraints) -> None:
+    text, path = HOSTILE[name]
+    legal(real, Constraint(K.GRAMMAR, "root ::= [a-z]*"), [])  # the vocabulary is ready
+    tokens = ids(real, path)
+    times = []
+    for length in range(len(tokens) + 1):
+        began = time.thread_time()
+        try:
+            state = real.state(Constraint(K.GRAMMAR, text), tokens[:length])
+            told = ""
+        except BadConstraint as error:
+            state, told = None, str(error)
+        times.append(time.thread_time() - began)
+        if told or isinstance(state, Broken):
+            break
+    assert told in ("", module.TOO_AMBIGUOUS) or "too many ways" in told
+    assert max(times) < 3 * module.SLOWEST, times
+
+
+@pytest.mark.parametrize(
+    ("grammar", "path"),
+    [
+        ('root ::= ws ws ws ws ws ws "x"\nws ::= " "*', " " * 30 + "x"),
+        ('root ::= ("-" | [-])* "x"', "-" * 64 + "x"),
+        (
+            'root ::= (e "=" ws t "\\n")+\ne ::= t ([-+*/] t)*\nt ::= [a-z]+ ws | n | "(" ws e ")" ws\n'
+            "n ::= ([0-9] | [1-9] [0-9]{0,15}) ws\nws ::= [ \\t\\n]*",
+            "(a +b)*(c+12) = 7\n",
+        ),
+    ],
+)
+def test_a_little_ambiguity_is_no_matter(grammar: str, path: str, real: Constraints) -> None:
+    tokens = ids(real, path)
+    for length in range(len(tokens) + 1):
+        legal(real, Constraint(K.GRAMMAR, grammar), tokens[:length])
+    assert legal(real, Constraint(K.GRAMMAR, grammar), tokens).complete
+
+
+def test_the_guard_reads_a_grammar_as_llama_cpp_does(small: Constraints) -> None:
+    """Of random texts, those that it finds a way for are those that llama.cpp goes on with."""
+    rng = random.Random(SEED)
+    letters = {letter: small._words.texts.index(letter.encode()) for letter in "abc"}
+    compared = went = 0
+    for _ in range(150):
+        shape = random_shape(rng)
+        parts = [
+            "r",
+            "s",
+            f"({shape.gbnf})",
+            '"ab"',
+            "[^b]",
+            ".",
+            "[a-b]",
+            '"a"?',
+            "[bc]{1,3}",
+            "s{2}",
+            '"c"{2,}',
+            "r*",
+        ]
+        lines = [f'{name} ::= "{rng.choice("abc")}" {" ".join(rng.choices(parts, k=3))} | "bc"' for name in "rs"]
+        text = 'root ::= "a"? (r | s "b")\n' + "\n".join(lines)
+        constraint = Constraint(K.GRAMMAR, text)
+        if played(small, constraint, rng, 1):
+            continue
+        ways = Ways(text)
+        for _ in range(30):
+            said = rng.choices("abc", k=rng.randint(1, 6))
+            state = small.state(constraint, [letters[letter] for letter in said])
+            assert bool(ways.after(ways.start, "".join(said))) == isinstance(state, Legal), (text, said)
+            compared, went = compared + 1, went + isinstance(state, Legal)
+    assert compared > 1000 and 200 < went < compared - 200
 
 
 @pytest.mark.parametrize("kind", [K.GRAMMAR, K.LARK, K.REGEX])

@@ -8,8 +8,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker import constraint_faults as faults
 from tokex_gguf.engine.worker import gbnf
+from tokex_gguf.engine.worker.ambiguity import MOST_WAYS, TooMany, Ways
 from tokex_gguf.engine.worker.endings import endless
 from tokex_gguf.engine.worker.llama import Grammar, GrammarError, ModelError, Vocabulary
 from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree, starts_inside, unfinished
@@ -41,6 +41,8 @@ MOST_KEPT = 256
 """Places of a constraint whose state is kept."""
 MOST_TOKENS_KEPT = 400_000
 """Tokens of the paths to those places together."""
+MOST_MATCHED = 16
+"""Regexes whose tokens are kept."""
 MOST_FORCED = 200
 """Tokens that `forced` gives at the most."""
 MOST_FORCED_BYTES = 800
@@ -48,8 +50,8 @@ MOST_FORCED_BYTES = 800
 
 
 SLOWEST = 1.0
-"""Seconds of the processor that one question to llama.cpp's grammar may take: an ambiguous one takes four times as long
-with each letter."""
+"""Seconds of the processor that the tokens after an ambiguous text may take."""
+TOO_AMBIGUOUS = f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
 
 
 class BadConstraint(Exception):
@@ -142,6 +144,7 @@ class _Words:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.size = vocabulary.size
+        self._of: dict[str, Mask] = {}
 
     @cached_property
     def texts(self) -> list[bytes]:
@@ -176,6 +179,25 @@ class _Words:
     @cached_property
     def tree(self) -> VocabularyTree:
         return VocabularyTree(self.texts)
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The whole characters of each token's text."""
+        return [data.decode("utf-8", "ignore") for data in self.texts]
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest one."""
+        return max(map(len, self.strings))
+
+    def of(self, regex: str) -> Mask:
+        """Which tokens have a text that a regex matches."""
+        if regex not in self._of:
+            if len(self._of) > MOST_MATCHED:
+                self._of.clear()
+            fits = re.compile(regex, re.DOTALL).fullmatch
+            self._of[regex] = np.array([fits(text) is not None for text in self.strings], np.bool_)
+        return self._of[regex]
 
     @cached_property
     def named(self) -> dict[int, bytes]:
@@ -356,7 +378,8 @@ class Constraints:
             if at is None and (named := re.search(r"identifier '(.+)'", error.reason)):
                 at = next((m.start() for m in re.finditer(rf"(?<![\w-]){re.escape(named[1])}(?![\w-])", text)), None)
             raise _bad(constraint, faults.plain(error.reason), at) from None
-        return _Native(grammar, self._words)
+        ways = Ways(text)
+        return _Native(grammar, self._words, ways, ways.start)
 
 
 def _lark_of(constraint: Constraint) -> str:
@@ -496,53 +519,85 @@ def _escaped(regex: str) -> str:
 class _Native:
     """A grammar of llama.cpp's after some tokens."""
 
-    def __init__(self, grammar: Grammar, words: _Words, pending: bytes = b"", slow: bool = False) -> None:
+    def __init__(
+        self,
+        grammar: Grammar,
+        words: _Words,
+        ways: Ways,
+        stacks: frozenset[int],
+        pending: bytes = b"",
+    ) -> None:
         self._grammar = grammar
         self._words = words
+        self._ways = ways
+        self._stacks = stacks
         self._pending = pending
         """The bytes of a character that has begun."""
-        self._slow = slow
-        """Whether the last question took too long: the next one would take longer."""
 
     def advance(self, tokens: list[int]) -> int:
         for at, token in enumerate(tokens):
             if not (0 <= token < self._words.size and self._fits(token)):
                 return at
-            with self._timed():
-                if not self._grammar.accept(token):
-                    return at
-            self._pending = unfinished(self._pending + self._words.texts[token])
+            text = self._text(token)
+            try:
+                self._ways.steps(self._stacks, text)
+                stacks = self._ways.after(self._stacks, text)
+            except TooMany:
+                raise BadConstraint(TOO_AMBIGUOUS) from None
+            if not self._grammar.accept(token):
+                return at
+            self._stacks, self._pending = stacks, unfinished(self._pending + self._words.texts[token])
         return len(tokens)
+
+    def _text(self, token: int) -> str:
+        """The whole characters that there are with a token."""
+        return (self._pending + self._words.texts[token]).decode("utf-8", "ignore")
 
     def _fits(self, token: int) -> bool:
         """Whether a token may be asked about: special ones match as text, and wrong UTF-8 does, too."""
         return token in self._words.tree.after(self._pending) if self._pending else self._words.tree.whole[token]
 
     def copy(self) -> "_Native":
-        return _Native(self._grammar.copy(), self._words, self._pending, self._slow)
+        return _Native(self._grammar.copy(), self._words, self._ways, self._stacks, self._pending)
 
     def legal(self) -> tuple[Mask, bool]:
         size, tree = self._words.size, self._words.tree
+        ask = self._asking()
         if self._pending:
             mask = np.zeros(size, np.bool_)
             ids = tree.after(self._pending)
-            mask[ids] = self._ask(ids)
+            mask[ids] = ask(ids)
         else:
-            mask = tree.legal(self._ask)
+            mask = tree.legal(ask)
         ends = self._words.ends_array[:1].astype(np.int32)
-        return mask, not self._pending and bool(self._ask(ends).any())
+        return mask, not self._pending and bool(self._grammar.legal(ends).any())
 
-    def _ask(self, tokens: NDArray[np.int32]) -> Mask:
-        with self._timed():
-            return self._grammar.legal(tokens)
+    def _asking(self) -> Callable[[NDArray[np.int32]], Mask]:
+        """What asks llama.cpp about tokens: where one could be read in very many ways, each is looked at before."""
+        if self._ways.are_few(self._stacks, self._words.longest):
+            return self._grammar.legal
+        known = self._words.of(self._ways.plain(self._stacks))
+        end = time.thread_time() + SLOWEST
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Raises BadConstraint where llama.cpp is asked once more after it took too long."""
-        if self._slow:
-            raise BadConstraint(
-                f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
-            )
-        began = time.thread_time()
-        yield
-        self._slow = time.thread_time() - began > SLOWEST
+        def ask(tokens: NDArray[np.int32]) -> Mask:
+            found = np.zeros(len(tokens), np.bool_)
+            told: list[int] = []
+            steps = 0.0
+            for place, token in enumerate(tokens.tolist()):
+                if not known[token]:
+                    steps += self._steps(token)
+                    if time.thread_time() > end:
+                        raise BadConstraint(TOO_AMBIGUOUS)
+                told.append(place)
+                if steps > MOST_WAYS or place == len(tokens) - 1:
+                    found[told] = self._grammar.legal(tokens[told])
+                    told, steps = [], 0.0
+            return found
+
+        return ask
+
+    def _steps(self, token: int) -> float:
+        try:
+            return self._ways.steps(self._stacks, self._text(token))
+        except TooMany:
+            raise BadConstraint(TOO_AMBIGUOUS) from None

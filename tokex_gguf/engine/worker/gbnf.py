@@ -11,7 +11,7 @@ True
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 DEEPEST = 200
 """Brackets inside each other: llama.cpp's parser calls itself for each."""
@@ -39,6 +39,17 @@ _TOKEN = re.compile(
 _TIMES = re.compile(r"\{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}")
 
 
+class Times(NamedTuple):
+    """How often a symbol comes."""
+
+    least: int
+    most: int | None
+    """None: as often as one likes."""
+
+
+ONCE = Times(1, 1)
+
+
 @dataclass(slots=True)
 class Symbol:
     """One item of a sequence: a rule's name, or a character or token where it has none."""
@@ -49,6 +60,9 @@ class Symbol:
     """How often it comes at the least, as far as that tells whether it can be left out."""
     can_match: bool = True
     """Whether any character fits it."""
+    written: str = ""
+    """The text or the set as it is written."""
+    times: Times = ONCE
 
 
 Rules: TypeAlias = dict[str, list[list[Symbol]]]
@@ -99,7 +113,7 @@ def _read(text: str) -> _Read:
             case "text" | "set":
                 size = max(0, len(found) - 2)
                 can_match = match.lastgroup == "text" or _matches_some(found)
-                alternatives[-1].append(Symbol("", size, int(size > 0 or found == "."), can_match))
+                alternatives[-1].append(Symbol("", size, int(size > 0 or found == "."), can_match, found))
             case "sign" if found == "|":
                 alternatives.append([])
             case "sign" if found == "(":
@@ -127,7 +141,10 @@ def _repeat(symbol: Symbol, times: str, read: _Read) -> str:
     """Notes that a symbol is repeated; returns what is wrong with that."""
     if times in ("*", "?"):
         symbol.least = 0
-    elif times != "+":
+        symbol.times = Times(0, None if times == "*" else 1)
+    elif times == "+":
+        symbol.times = Times(1, None)
+    else:
         if "#" in times:
             return "a comment inside a repetition"
         if (bounds := _TIMES.fullmatch(times)) is None or len(bounds[1]) > 9:
@@ -136,6 +153,7 @@ def _repeat(symbol: Symbol, times: str, read: _Read) -> str:
         if most < least:
             return "a repetition whose end is before its beginning"
         symbol.least = min(symbol.least, least)
+        symbol.times = Times(least, None if bounds[2] and not bounds[3] else most)
         read.elements += max(1, symbol.size) * max(least, most)
         if read.elements > MOST_ELEMENTS:
             return "repetitions of too much text"
@@ -152,14 +170,7 @@ def _matches_some(written: str) -> bool:
     if written == "." or len(written) < 3:
         return True
     negated = written.startswith("[^")
-    text, at = written[1 + negated : -1], 0
-    ranges: list[tuple[int, int]] = []
-    while at < len(text):
-        first, at = _code_at(text, at)
-        last = first
-        if text[at : at + 1] == "-" and at + 1 < len(text):
-            last, at = _code_at(text, at + 1)
-        ranges.append((first, last))
+    ranges = list(ranges_of(written[1 + negated : -1]))
     real = sorted(one for one in ranges if one[0] <= one[1])
     if not negated:
         return bool(real) or not ranges
@@ -169,6 +180,17 @@ def _matches_some(written: str) -> bool:
             break
         covered = max(covered, last + 1)
     return covered <= _LAST
+
+
+def ranges_of(text: str, *, within_set: bool = True) -> Iterator[tuple[int, int]]:
+    """The code points that are written one after the other; within a set a hyphen makes a range of two."""
+    at = 0
+    while at < len(text):
+        first, at = _code_at(text, at)
+        last = first
+        if within_set and text[at : at + 1] == "-" and at + 1 < len(text):
+            last, at = _code_at(text, at + 1)
+        yield first, last
 
 
 def _code_at(text: str, at: int) -> tuple[int, int]:
