@@ -5,12 +5,15 @@ import pytest
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import Constrain, Evaluate, Failed, Pong
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands import help_found
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead, Typed
-from tokex_gguf.play.screens import PLAY, Constraining
+from tokex_gguf.play.screens import PLAY, Constraining, Help
 from tokex_gguf.ui.lists import score_lines
-from tokex_gguf.ui.screen import AssistantTurns, status
+from tokex_gguf.ui.screen import AssistantTurns, footer, status
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled
+from tokex_gguf.values.text_field import EMPTY
 
 
 def constrained(text: str) -> Play:
@@ -322,3 +325,55 @@ def test_a_phrase_that_the_engine_refuses_is_not_asked_about_again() -> None:
     play.press(Failed(asked.request, "too complex"))
     assert marks(play, 79) == [] and play.session.notice == notice
     assert not any(isinstance(one, Constrain) for one in play.asked)
+
+
+# --- the way to what it costs
+
+
+def test_under_a_constraint_the_first_of_the_other_layers_is_its_cost() -> None:
+    play = constrained("02468")
+    assert play.session.notice == "regex 02468: it holds from here on; space plays on, E shows its cost"
+    play.press(Action.APPEND, Action.MORE_LAYERS)
+    assert play.session.layer is COST
+    assert "the constraint cost 0.00 bits; n looks at the token that cost most" in play.session.notice
+    names = [COST.name]
+    while play.session.layer is not PLAIN:
+        play.press(Action.MORE_LAYERS)
+        names.append(play.session.layer.name)
+    assert sorted(names) == sorted([*MORE_LAYERS, PLAIN.name]), "and each comes once"
+    free = started().press(Action.MORE_LAYERS)
+    assert free.session.layer.name == next(iter(MORE_LAYERS)) and not free.session.notice
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("schema", Action.CONSTRAINT),
+        ("json", Action.CONSTRAINT),
+        ("grammar", Action.CONSTRAINT),
+        ("regex", Action.CONSTRAINT),
+        ("constraint", Action.CONSTRAINT),
+        ("cost", Action.CONSTRAINT),
+    ],
+)
+def test_the_help_leads_to_a_constraint_and_its_cost(words: str, first: Action) -> None:
+    found = [entry.command.action for entry in help_found(Help(over=PLAY, line=EMPTY.typed(words))) if entry.command]
+    assert found[0] is first
+    if words in ("cost", "schema", "grammar"):
+        assert Action.NEXT_SURPRISAL in found, "and to the key that goes to where it cost most"
+    if words == "cost":
+        assert Action.MORE_LAYERS in found
+
+
+def footer_of(play: Play, width: int, rows: int) -> str:
+    return " ".join("".join(text for _, text in line) for line in footer(play.session, width, rows))
+
+
+def test_the_footer_has_rolls_and_constraints_where_there_is_room() -> None:
+    assert " C constrain" in footer_of(started(), 130, 2) and " R roll" in footer_of(started(), 130, 2)
+    narrow = footer_of(started(), 80, 2)
+    for key in ("→ append", "← pop", "space play", "d copy", "e layer", "? help", "^q quit"):
+        assert key in narrow, "the beginners' keys stay"
+    under = footer_of(constrained("02468"), 80, 2)
+    for key in ("→ append", "← pop", "space play", "C constrain", "E cost", "? help", "^q quit"):
+        assert key in under

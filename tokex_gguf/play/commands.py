@@ -123,6 +123,15 @@ def _without_engine(importance: int, label: str, of_server: str) -> Hint:
     return hint
 
 
+def _limited(importance: int, label: str) -> Hint:
+    """Other ones under a constraint."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        return (importance, label) if session.game.sampling.constraint is not None else None
+
+    return hint
+
+
 def _of(screen: Screen) -> Sequence[Command]:
     return SCREENS[type(screen)].commands
 
@@ -296,6 +305,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "roll",
         "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
+        footer=24,
         disabled=_cannot_draw,
     ),
     Command(
@@ -313,7 +323,10 @@ _PLAYING: tuple[Command, ...] = (
         ("C",),
         "Sampling",
         "constrain",
-        "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices.",
+        "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices. "
+        "E shows what it costs.",
+        footer=25,
+        now=_limited(46, "constrain"),
         disabled=_cannot_constrain,
     ),
     Command(
@@ -386,7 +399,7 @@ _PLAYING: tuple[Command, ...] = (
         ("u",),
         "Tokens",
         "undo",
-        "Undo what was done last: to the prompts (tokens, prompts opened, edited, removed), constraint, samplers.",
+        "Undo what was done last: tokens appended or popped, prompts opened, edited or removed, samplers and limits.",
         footer=38,
     ),
     Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Redo what was undone last."),
@@ -425,7 +438,8 @@ _PLAYING: tuple[Command, ...] = (
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal (highest tenth); in a layer of samplers, that was cut or costly.",
+        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; in the layer "
+        "cost, where the constraint, as a JSON schema or a grammar, cost most.",
         footer=67,
     ),
     Command(
@@ -569,11 +583,12 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.MORE_LAYERS,
-        view_options.layer(MORE_LAYERS),
+        view_options.more_layers,
         ("E",),
         "View",
         "more layers",
-        f"Colour it {listed(MORE_LAYERS.values())}, and plain again.",
+        f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
+        now=_limited(47, "cost"),
         disabled=_never,
     ),
     Command(

@@ -25,6 +25,8 @@ ENDINGS = {
     ".regex": ConstraintKind.REGEX,
 }
 """In what a file is written, by the end of its name."""
+NEXT = "space plays on, E shows its cost"
+"""What to do under a constraint."""
 
 
 def cannot_constrain(session: Session) -> str:
@@ -178,9 +180,9 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []
     begins = purpose.place.depth
     if message.broken < 0:
-        told = "the text so far can go on" if begins < prompt.tip.depth else f"it holds behind token {begins}"
+        told = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
         session = with_prompt(session, replace(prompt, begins=begins, selected=None, cursor=None, chosen=None))
-        return replace(session, notice=f"{purpose.constraint.title}: {told}; C changes it"), []
+        return replace(session, notice=f"{purpose.constraint.title}: {told}; {NEXT}"), []
     first = prompt.tip.ancestor(message.broken + 1)
     session = with_prompt(session, replace(prompt, begins=begins, cursor=first, chosen=None, sought=None))
     told = f"token {first.depth}, {label(session.game.piece(first.token).data)}, is the first that is not legal"
