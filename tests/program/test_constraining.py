@@ -13,7 +13,8 @@ __all__ = ["elsewhere"]
 
 @pytest.fixture
 def spider(light: str) -> Iterator[Terminal]:
-    terminal = Terminal("--model", light, "--prompt", "Q: How many legs has a spider? Reply as JSON. A: ", rows=24, columns=80)
+    prompt = "Q: How many legs has a spider? Reply as JSON. A: "
+    terminal = Terminal("--model", light, "--prompt", prompt, rows=24, columns=80)
     terminal.shows(r"\bready")
     yield terminal
     terminal.child.close(force=True)

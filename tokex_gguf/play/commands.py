@@ -305,7 +305,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "roll",
         "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
-        footer=24,
+        footer=17,
         disabled=_cannot_draw,
     ),
     Command(
@@ -325,7 +325,7 @@ _PLAYING: tuple[Command, ...] = (
         "constrain",
         "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices. "
         "E shows what it costs.",
-        footer=25,
+        footer=19,
         now=_limited(46, "constrain"),
         disabled=_cannot_constrain,
     ),
