@@ -20,6 +20,8 @@ from tokex_gguf.engine.client import EngineClient, exit_reason
 from tokex_gguf.engine.path_delta import Receiver, Sender
 from tokex_gguf.engine.protocol import (
     Check,
+    Constrain,
+    Constrained,
     Continue,
     Continued,
     EngineDied,
@@ -40,6 +42,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.worker import server as server_module
 from tokex_gguf.engine.worker.server import TOGETHER, Inbox, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 
 LONG = list(range(1000, 2000)) * 5
 
@@ -104,6 +107,20 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, light_
     again = conversation.next()
     assert isinstance(again, Evaluated)
     assert again.decoded == 1, "what it had decoded is kept"
+
+
+def test_a_constraint_is_read_while_a_long_prompt_is_evaluated(conversation: Conversation, light_model: Path) -> None:
+    """Without ending the evaluation, and also where it is refused."""
+    conversation.load(light_model)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    for number, regex in enumerate(("[0-9]+", "[0-9"), 2):
+        conversation.client.send(Constrain(number, LONG, Constraint(ConstraintKind.REGEX, regex), len(LONG)))
+    came = [conversation.next()]
+    while not (isinstance(came[-1], Evaluated) and came[-1].start + len(came[-1].distributions) == len(LONG)):
+        came.append(conversation.next())
+    assert Constrained(2, -1) in came and Failed(3, "regex:1:1: unclosed character class") in came
+    assert sum(len(one.distributions) for one in came if isinstance(one, Evaluated)) > len(LONG) // 4
 
 
 def test_stop_ends_an_evaluation(conversation: Conversation, light_model: Path) -> None:

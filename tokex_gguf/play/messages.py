@@ -129,6 +129,24 @@ class Listed:
 
 
 @record
+class TextRead:
+    """The text of a file."""
+
+    name: str
+    """As it was asked for."""
+    text: str
+
+
+@record
+class TextNotRead:
+    """A file has no text that can be had."""
+
+    name: str
+    """As it was asked for."""
+    reason: str
+
+
+@record
 class ListedModels:
     """The models on this machine."""
 
@@ -286,6 +304,8 @@ News: TypeAlias = (
     | EditFailed
     | NotSuspended
     | Listed
+    | TextRead
+    | TextNotRead
     | ListedModels
     | NotListed
     | ListedSessions
@@ -358,6 +378,13 @@ class ListStarters(_WithoutFields):
     """Read the texts that prompts can start with; answer Listed or Remark."""
 
     __slots__ = ()
+
+
+@record
+class ReadText:
+    """Read the text of a file; answer TextRead or TextNotRead."""
+
+    name: str
 
 
 class ListModels(_WithoutFields):
@@ -434,6 +461,7 @@ Effect: TypeAlias = (
     | Edit
     | Suspend
     | ListStarters
+    | ReadText
     | ListModels
     | ListSessions
     | Resume

@@ -172,6 +172,14 @@ class Inbox:
         with self._changed:
             return not self._changed.wait_for(lambda: self._waiting or self._closed, seconds)
 
+    def beside(self) -> Constrain | Force | None:
+        """A request that needs nothing decoded, to be answered while something is."""
+        with self._changed:
+            found = next((r for r in self._waiting if isinstance(r, Constrain | Force)), None)
+            if found is not None:
+                self._waiting.remove(found)
+            return found
+
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
         with self._changed:
@@ -297,28 +305,35 @@ class Server:
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
                 continue  # a second Load, what this engine is not asked; the others never get here
             try:
-                self._answer(request, model, evaluator, index)
+                self._attempt(request, model, evaluator, index)
             except Interrupted:
                 continue
             except Damaged as error:
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
-            except ContextFull as error:
-                self._send(Failed(request.request, str(error), error.room))
-            except ModelError as error:
-                self._send(Failed(request.request, str(error)))
-            except OSError:
-                raise  # nobody listens any more
-            except Exception as error:
-                # The kind and the place only: an error's own words may hold a prompt's text.
-                places = "".join(traceback.format_tb(error.__traceback__))
-                print(f"{type(request).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
-                self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
+
+    def _attempt(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        """Answers a request, if only by why it cannot be answered. Raises Interrupted, Damaged, and OSError."""
+        try:
+            self._answer(request, model, evaluator, index)
+        except ContextFull as error:
+            self._send(Failed(request.request, str(error), error.room))
+        except (Interrupted, Damaged):
+            raise
+        except ModelError as error:
+            self._send(Failed(request.request, str(error)))
+        except OSError:
+            raise  # nobody listens any more
+        except Exception as error:
+            # The kind and the place only: an error's own words may hold a prompt's text.
+            places = "".join(traceback.format_tb(error.__traceback__))
+            print(f"{type(request).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
+            self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
 
     def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
         match request:
             case Evaluate():
-                self._evaluate(request, model, evaluator)
+                self._evaluate(request, model, evaluator, index)
             case Tokenize():
                 self._tokenize(request, model)
             case Chat():
@@ -456,7 +471,7 @@ class Server:
             raise ModelError(str(error)) from None
         return path
 
-    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
+    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator, index: Index) -> None:
         chunks = evaluator.evaluate(
             request.path, request.start, request.top, request.asked, request.last_top, request.lens
         )
@@ -475,6 +490,8 @@ class Server:
                     chunk.verdicts,
                 )
             )
+            while (other := self._inbox.beside()) is not None:  # a long prompt takes minutes
+                self._attempt(other, model, evaluator, index)
             if self._inbox.abort.asked:
                 raise Interrupted
 
