@@ -429,12 +429,13 @@ def test_the_system_itself_ends_a_process_of_ours_with_its_parent() -> None:
 def test_a_busy_engine_ends_when_its_pipe_does() -> None:
     """Also where nothing else tells it that it is alone."""
     script = """
-import sys, threading
+import gc
 from tokex_gguf.engine import __main__ as engine
 from tokex_gguf.engine.worker import confinement, server
 engine.PATIENCE = 0.2
 confinement.confine = lambda: None
 def busy(self):
+    assert gc.isenabled()  # it was not while the engine was imported
     while True:
         pass
 server.Server.serve = busy

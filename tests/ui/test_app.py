@@ -1,8 +1,10 @@
 """The real application without a terminal: keys through a pipe, the screen read back."""
 
 import asyncio
+import gc
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -252,6 +254,28 @@ def test_quitting(played: Played, key: str) -> None:
         await player.until(lambda _: player.app.application.is_done or not player.app.application.is_running)
 
     assert played(scenario).quit is not None
+
+
+def test_garbage_is_collected_while_a_game_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def run(playing: Coroutine[object, object, None]) -> None:
+        playing.close()
+        found.append(gc.isenabled())
+
+    monkeypatch.setattr(asyncio, "run", run)
+    monkeypatch.setattr(signals, "listen", lambda _: None)
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.disable()  # as the start of the program does
+    try:
+        with create_pipe_input() as keys:
+            App(Runtime(Session(Game(Settings("hello", GgufFile("fake.gguf")))), folder=tmp_path), keys, Canvas()).run()
+    finally:
+        gc.unfreeze()
+        gc.enable()
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
+    assert found == [True]
 
 
 def test_resizing_redraws_for_the_new_size(played: Played) -> None:

@@ -6,6 +6,7 @@ arguments; 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 hung 
 
 import argparse
 import errno
+import gc
 import io
 import logging
 import os
@@ -91,6 +92,7 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         if given and given[0] in COMMANDS:
             from tokex_gguf.cli import commands  # not on the way to the first frame
 
+            gc.enable()
             return commands.run(given[0], given[1:])
         options = make_parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
@@ -438,6 +440,7 @@ def _chat(text: str) -> Conversation:
 def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -> int:
     from tokex_gguf.cli import draw, report
 
+    gc.enable()
     plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
     try:
         session = report.evaluate(game)
