@@ -13,6 +13,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tests import fake
 from tests.canvas import Canvas
@@ -29,7 +30,8 @@ from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
-from tokex_gguf.ui.app import App, colour_depth
+from tokex_gguf.ui.app import COLOURS, App, PaletteStyle, colour_depth
+from tokex_gguf.ui.theme import styles
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import label
 
@@ -522,3 +524,22 @@ def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatc
 def best(tokens: int) -> bytes:
     """The likeliest token after so many of the prompt."""
     return fake.PIECES[fake.ranked(fake.text_to_path("hello")[:tokens])[0]].data
+
+
+@pytest.mark.parametrize("depth", COLOURS)
+@pytest.mark.parametrize("light", [False, True])
+def test_styles_that_are_made_when_they_are_shown_are_those_of_the_whole_palette(
+    depth: ColorDepth, light: bool
+) -> None:
+    """Also where prompt_toolkit's own styles are left out."""
+    for palette in ("standard", "colour-blind", "monochrome"):
+        rules = styles(palette, light=light, colours=COLOURS[depth])
+        whole = merge_styles([default_ui_style(), Style.from_dict(rules)])
+        lazy = PaletteStyle(palette, light, depth)
+        assert sorted(lazy.style_rules) == sorted(rules.items())
+        names = [name for rule in rules for name in rule.split() if "." not in name or name.endswith((".0", ".31"))]
+        for name in ["", "bold", "class:unknown.3", *(f"class:{name}" for name in names)]:
+            for shown in (name, f"{name} class:selected", f"class:cursor {name}", f"class:entropy.3 {name} reverse"):
+                assert lazy.get_attrs_for_style_str(shown) == whole.get_attrs_for_style_str(shown), shown
+    assert lazy.invalidation_hash() == PaletteStyle("monochrome", light, depth).invalidation_hash()
+    assert lazy.invalidation_hash() != PaletteStyle("standard", light, depth).invalidation_hash()
