@@ -15,7 +15,6 @@ import importlib.util
 import os
 import re
 import sys
-import tempfile
 import time
 import weakref
 from collections import deque
@@ -412,6 +411,8 @@ def _said() -> Iterator[list[bytes]]:
 
     llama.cpp's grammar parser says there alone what is wrong.
     """
+    import tempfile  # it brings a tenth of what the engine imports, for a grammar that may never come
+
     said: list[bytes] = []
     try:
         kept = os.dup(2)
