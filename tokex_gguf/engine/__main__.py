@@ -50,6 +50,8 @@ def main() -> None:
     # ggml's threads go on waiting awake for about a third of a second after a decode. Sooner
     # asleep, they are woken on a core that is taken, and the next decode takes twice as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
+    # numpy's own threads would wait awake as well, from its import on. Nothing here is large enough for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # what is imported is no garbage, and searching it took a fifth of the time
     try:
         from tokex_gguf.engine.worker.server import Inbox, Server
