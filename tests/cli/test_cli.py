@@ -113,8 +113,9 @@ def test_garbage_is_collected_where_a_start_is_over(arguments: list[str], tiny: 
     gc.disable()  # as `run` does
     try:
         assert main.main([*arguments, *(["--model", str(tiny["qwen2"])] if len(arguments) > 1 else [])]) == 0
-        assert gc.isenabled()
+        assert gc.isenabled() and gc.get_freeze_count()
     finally:
+        gc.unfreeze()
         gc.enable()
 
 

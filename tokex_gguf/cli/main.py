@@ -92,7 +92,7 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         if given and given[0] in COMMANDS:
             from tokex_gguf.cli import commands  # not on the way to the first frame
 
-            gc.enable()
+            _collect_garbage()
             return commands.run(given[0], given[1:])
         options = make_parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
@@ -120,6 +120,13 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         details = f"); details in {log_path}" if log_path else f": {error})"
         say(f"internal error ({type(error).__name__}{details}")
         return FAILED
+
+
+def _collect_garbage() -> None:
+    """After a start without. What that has made is left out: Python would go through all of it again at the end."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _log_path(asked: Path | None) -> Path:
@@ -440,7 +447,7 @@ def _chat(text: str) -> Conversation:
 def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -> int:
     from tokex_gguf.cli import draw, report
 
-    gc.enable()
+    _collect_garbage()
     plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
     try:
         session = report.evaluate(game)
