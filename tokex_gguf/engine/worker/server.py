@@ -300,7 +300,7 @@ class Server:
             self._send(Failed(None, str(error)))
             return
         evaluator = Evaluator(model)
-        index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
+        index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
                 continue  # a second Load, what this engine is not asked; the others never get here
