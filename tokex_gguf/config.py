@@ -6,7 +6,6 @@ The file's tables and keys are the dataclasses' names and fields; the defaults s
 import os
 import re
 import stat
-import tomllib
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,6 +167,8 @@ def find() -> Found:
 
 def _foreign(path: Path) -> str | None:
     """Why a file of our name is none of ours; None where it is one, sound or not."""
+    import tomllib  # not at the start where there is no file
+
     try:
         if path.stat().st_size > LARGEST:
             return f"larger than {LARGEST // 1024} KiB"
@@ -193,6 +194,8 @@ def load(path: Path | None) -> Config:
     """Reads a configuration file; without one, the defaults. Raises ConfigError."""
     if path is None or str(path) == os.devnull:
         return Config()
+    import tomllib
+
     try:
         about = path.stat()
         if stat.S_ISCHR(about.st_mode) and path.samefile(os.devnull):

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it refuses, and its exit codes."""
 
 import errno
+import gc
 import itertools
 import json
 import logging
@@ -105,6 +106,17 @@ def test_json_has_all_the_numbers() -> None:
     assert told["perplexity"] == pytest.approx(math.exp(-told["logprob"] / len(rest)))
     assert [row["rank"] for row in told["next"]["candidates"]] == list(range(1, 31))
     assert 0 < told["next"]["entropy"] < 1
+
+
+@pytest.mark.parametrize("arguments", [["--json", "--prompt", "a"], ["sessions"]])
+def test_garbage_is_collected_where_a_start_is_over(arguments: list[str], tiny: dict[str, Path]) -> None:
+    gc.disable()  # as `run` does
+    try:
+        assert main.main([*arguments, *(["--model", str(tiny["qwen2"])] if len(arguments) > 1 else [])]) == 0
+        assert gc.isenabled() and gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_without_a_terminal_plain_text_is_printed(tiny: dict[str, Path]) -> None:

@@ -21,6 +21,8 @@ from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.path_delta import Receiver, Sender
 from tokex_gguf.engine.protocol import (
     Check,
+    Constrain,
+    Constrained,
     Continue,
     Continued,
     EngineDied,
@@ -44,6 +46,7 @@ from tokex_gguf.engine.worker import server as server_module
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.server import TOGETHER, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 
 LONG = list(range(1000, 2000)) * 5
 
@@ -108,6 +111,20 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, light_
     again = conversation.next()
     assert isinstance(again, Evaluated)
     assert again.decoded == 1, "what it had decoded is kept"
+
+
+def test_a_constraint_is_read_while_a_long_prompt_is_evaluated(conversation: Conversation, light_model: Path) -> None:
+    """Without ending the evaluation, and also where it is refused."""
+    conversation.load(light_model)
+    conversation.client.send(Evaluate(1, LONG, 0, 5))
+    assert isinstance(conversation.next(), Evaluated)
+    for number, regex in enumerate(("[0-9]+", "[0-9"), 2):
+        conversation.client.send(Constrain(number, LONG, Constraint(ConstraintKind.REGEX, regex), len(LONG)))
+    came = [conversation.next()]
+    while not (isinstance(came[-1], Evaluated) and came[-1].start + len(came[-1].distributions) == len(LONG)):
+        came.append(conversation.next())
+    assert Constrained(2, -1) in came and Failed(3, "regex:1:1: unclosed character class") in came
+    assert sum(len(one.distributions) for one in came if isinstance(one, Evaluated)) > len(LONG) // 4
 
 
 def test_stop_ends_an_evaluation(conversation: Conversation, light_model: Path) -> None:
@@ -421,7 +438,7 @@ def test_text_is_tokenised_between_two_parts_of_a_walk() -> None:
     assert box.next() == walk
     box._take(Tokenize(4, "b", True))
     assert not box.abort.asked
-    assert (box.aside(), box.aside()) == (Tokenize(4, "b", True), None)
+    assert (box.beside(Tokenize), box.beside(Tokenize)) == (Tokenize(4, "b", True), None)
 
 
 def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -437,7 +437,7 @@ def test_what_goes_on_from_a_text_is_tokenised_as_it_stands(llama: Llama) -> Non
 
 def test_a_search_finds_every_token_with_the_text_and_the_id(llama: Llama) -> None:
     vocabulary = llama.vocabulary
-    index = Index(vocabulary.size, lambda token: vocabulary.piece(token).data)
+    index = Index(vocabulary.size, vocabulary.data)
     texts = [vocabulary.piece(token).data.decode("utf-8", "replace").lower() for token in range(vocabulary.size)]
     for query, wanted in [("Nat", "nat"), ('" the"', " the"), ("a", "a"), ("ab", "ab"), ("zzzzzz", "zzzzzz")]:
         assert index.matching(query).tolist() == [token for token, text in enumerate(texts) if wanted in text]
@@ -489,7 +489,7 @@ def test_the_last_distribution_has_more_candidates(natalia: list[int], light_loa
 
 def test_every_token_that_spells_a_text_is_found(load: Loader) -> None:
     vocabulary = load().vocabulary
-    index = Index(vocabulary.size, lambda token: vocabulary.piece(token).data)
+    index = Index(vocabulary.size, vocabulary.data)
     pieces = [vocabulary.piece(token).data for token in range(vocabulary.size)]
     for text in ("the", "The", "a", "A", " the", "\n", "é", "Nat"):
         spelled = {text.encode(), b" " + text.encode()}

@@ -416,6 +416,13 @@ def test_the_engine_ends_with_a_parent_that_is_killed() -> None:
 
 
 @linux
+def test_no_thread_waits_for_work_that_never_comes(raw: Raw) -> None:
+    """numpy's would, awake, while everything else starts."""
+    assert isinstance(raw.ask(encode(Ping())), Pong)
+    assert len(list(Path(f"/proc/{raw.process.pid}/task").iterdir())) == 2, "the main one, and the one that reads"
+
+
+@linux
 def test_the_system_itself_ends_a_process_of_ours_with_its_parent() -> None:
     """Also one that is too busy to see the end of its pipe. 2 is PR_GET_PDEATHSIG."""
     script = (
@@ -429,13 +436,14 @@ def test_the_system_itself_ends_a_process_of_ours_with_its_parent() -> None:
 def test_a_busy_engine_ends_when_its_pipe_does() -> None:
     """Also where nothing else tells it that it is alone."""
     script = """
-import sys, threading
+import gc
 from tokex_gguf.engine import __main__ as engine
 from tokex_gguf.engine import confinement
 from tokex_gguf.engine.worker import server
 engine.PATIENCE = 0.2
 confinement.confine = lambda: None
 def busy(self):
+    assert gc.isenabled()  # it was not while the engine was imported
     while True:
         pass
 server.Server.serve = busy

@@ -284,7 +284,9 @@ def constrained(costs: dict[int, float]) -> Play:
     play = started("hello " * 8)
     limit = Constraint(ConstraintKind.REGEX, "a*")
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(NO_CHAIN, limit, 0)))
-    lens = lens_of(NO_CHAIN, limit, play.session.game.prompt.begins)
+    prompts = tuple(replace(prompt, begins=1) for prompt in play.session.game.prompts)
+    play.session = replace(play.session, game=replace(play.session.game, prompts=prompts))
+    lens = lens_of(NO_CHAIN, limit, 1)
     assert isinstance(lens, Sampled)
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
@@ -335,15 +337,16 @@ def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, 
 
 
 def test_with_cost_n_jumps_to_the_highest_tenth_of_the_places_that_cost_something() -> None:
-    costs = dict.fromkeys(range(2, 20), 0.0) | dict.fromkeys(range(20, 40), 1.0) | {23: 9.0, 31: 7.0}
+    costs = dict.fromkeys(range(2, 20), 0.0) | dict.fromkeys(range(20, 40), 1.0) | {23: 7.0, 31: 9.0}
     play = constrained(costs)
     seen = []
     for _ in range(3):
         play.take(Action.NEXT_SURPRISAL)
         assert play.session.game.prompt.cursor is not None
-        seen.append(play.session.game.prompt.cursor.depth)
-    assert seen == [23, 31, 23]
-    assert play.session.layer_value(play.session.game.prompt.tip.ancestor(23)) == 9 / 16
+        seen.append((play.session.game.prompt.cursor.depth, play.session.notice.partition(" cost ")[2]))
+    most, second = (31, "9.00 bits, most of all"), (23, "7.00 bits, #2; from the other end again: 2 such tokens")
+    assert seen == [most, second, most], "from the end, the costliest comes first"
+    assert play.session.layer_value(play.session.game.prompt.tip.ancestor(31)) == 9 / 16
     assert play.session.layer_value(play.session.game.prompt.tip.ancestor(45)) is None
 
 

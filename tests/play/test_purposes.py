@@ -12,7 +12,7 @@ from tests.fake import OTHER, Play, on, started
 from tests.play.test_constraint import constrained
 from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
-from tokex_gguf.engine.protocol import EngineDied, Failed, Found, Search, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import Checked, Constrain, EngineDied, Failed, Found, Pong, Search, Tokenize, Tokenized
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
@@ -28,6 +28,7 @@ from tokex_gguf.play.purposes import (
     ForForced,
     ForLookahead,
     ForNewPrompt,
+    ForPhrase,
     ForRoll,
     ForScore,
     ForSearch,
@@ -186,6 +187,18 @@ def forcing() -> Play:
     return play
 
 
+def judging_a_phrase() -> Play:
+    play = started().press(Action.CONSTRAINT, Typed("_<?"), Action.ENTER, Action.INPUT, Typed("xo"))
+    play.take(Action.SCORE)
+    while not isinstance(play.asked[-1], Constrain):
+        play.take(play.reply(play.asked.pop(0)) or Pong())
+    while play.checks:
+        play.take(Checked(play.checks.pop(0).request, None))
+    while len(play.asked) > 1:
+        play.take(play.reply(play.asked.pop(0)) or Pong())
+    return play
+
+
 ASKING: dict[Callable[[], Play], type[Purpose]] = {
     starting: ForStart,
     continuing: ForContinuation,
@@ -208,6 +221,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     banning: ForBan,
     constraining: ForConstraint,
     forcing: ForForced,
+    judging_a_phrase: ForPhrase,
 }
 """States in which something is asked for, and what for."""
 
@@ -233,7 +247,7 @@ def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> 
     if kind is ForStart:
         assert play.effects == [Quit(REASON)]
         return
-    silent = kind in (ForLookahead, ForCheck)  # nobody waits for these
+    silent = kind in (ForLookahead, ForCheck, ForPhrase)  # nobody waits for these
     assert (REASON in play.session.notice) != silent
     if not silent:
         assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)

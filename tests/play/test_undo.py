@@ -1,5 +1,6 @@
-"""Undoing: each action on the prompts is one step, and comes back; nothing else is a step."""
+"""Undoing: each action on the prompts, the constraint and the samplers is one step; nothing else is a step."""
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,13 @@ from tokex_gguf.engine.protocol import Continue
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Go, Send, Typed
 from tokex_gguf.play.rules import undo
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.screens import PLAY
+from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.sessions.codec import dump, load
+from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.lens import RAW
+from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.samplers import Chain
 
 Places = tuple[list[list[int]], int]
 
@@ -165,3 +172,140 @@ def test_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(9):
         play.press(Action.UNDO)
     assert play.session.game.prompt.tip.depth == len("hello") + 4
+
+
+# --- the constraint and the sampler chain
+
+
+def constrain(text: str) -> tuple[Action | Typed, ...]:
+    return Action.CONSTRAINT, Action.ERASE_LINE, Typed(text), Action.ENTER
+
+
+LIFT = (Action.CONSTRAINT, Action.ERASE_LINE, Action.ENTER)
+INSIDE = (Action.CURSOR_FIRST, Action.CURSOR_ON, Action.CURSOR_ON)
+HOTTER = (Action.SAMPLERS, Action.BOTTOM, Action.MORE, Action.CLOSE)
+
+
+def drawn_by(session: Session) -> tuple[list[int], Chain, Constraint | None, bool]:
+    begins = [prompt.begins for prompt in session.game.prompts]
+    return begins, session.game.sampling.chain, session.game.sampling.constraint, session.by_final
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "told"),
+    [
+        ((), constrain("02468"), "there is no constraint"),
+        (constrain("02468"), constrain("0123"), "regex 02468 holds again"),
+        (constrain("02468"), LIFT, "regex 02468 holds again"),
+        (constrain("02468"), (*INSIDE, Action.CONSTRAINT, Action.ENTER), "the constraint holds behind token 5"),
+        ((), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
+        ((Action.SAMPLERS, Action.ENTER, Action.CLOSE), HOTTER, "the samplers are changed back"),
+        ((), (Action.DOWN, Action.LIKELIER), "the samplers are changed back"),
+        (constrain("02468"), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
+    ],
+)
+def test_what_is_drawn_by_is_undone_as_prompts_are(
+    before: tuple[Action | Typed, ...], action: tuple[Action | Typed, ...], told: str
+) -> None:
+    play = started("hello").press(Action.APPEND, Action.POP, *before)
+    seen, steps = drawn_by(play.session), len(play.session.game.undo.past)
+    play.press(*action)
+    done = drawn_by(play.session)
+    assert done != seen and len(play.session.game.undo.past) == steps + 1
+    play.press(Action.UNDO)
+    assert drawn_by(play.session) == seen and told in play.session.notice
+    play.press(Action.REDO)
+    assert drawn_by(play.session) == done
+    assert play.session.view is not None or play.session.lens == RAW, "the table is seen as it was"
+
+
+def test_a_constraint_begins_where_it_did_when_tokens_come_back() -> None:
+    play = started("hello").press(Action.APPEND, Action.APPEND)
+    before = play.session.game.prompt.begins
+    play.press(Action.APPEND, *constrain("02468"), Action.APPEND)
+    held = play.session.game.prompt.begins
+    assert held > before
+    play.press(Action.UNDO)
+    assert play.session.game.prompt.begins == held and play.session.game.sampling.constraint
+    play.press(Action.UNDO, Action.UNDO)
+    assert play.session.game.prompt.begins == before and play.session.game.sampling.constraint is None
+
+
+def test_the_steps_of_one_value_are_one() -> None:
+    play = started("hello").press(Action.SAMPLERS, Action.ENTER)
+    before, steps = drawn_by(play.session), len(play.session.game.undo.past)
+    play.press(Action.BOTTOM, Action.MORE, Action.MORE, Action.MORE)
+    assert len(play.session.game.undo.past) == steps + 1
+    play.press(Action.UP, Action.MORE, Action.LESS, Action.MORE)
+    changed = len(play.session.game.undo.past) - steps
+    play.press(Action.CLOSE, *[Action.UNDO] * changed)
+    assert changed in (1, 2) and drawn_by(play.session) == before  # the line above may be the same sampler's
+
+
+WALKED: list[tuple[Action | Typed | Go, ...]] = [
+    *[(Action.APPEND,)] * 4,
+    *[(Action.POP,)] * 3,
+    *[(Action.UNDO,)] * 5,
+    *[(Action.REDO,)] * 3,
+    (Action.DOWN,),
+    (Action.COPY,),
+    (Action.REMOVE,),
+    (Action.BRING_BACK,),
+    (Action.NEXT,),
+    (Action.FORCE,),
+    (Action.ROLL,),
+    (Action.CURSOR_BACK,),
+    (Action.CURSOR_TIP,),
+    constrain("02468"),
+    constrain("7"),
+    constrain("["),
+    (Action.CONSTRAINT, Action.ENTER),
+    (*INSIDE, *constrain("05<?")),
+    LIFT,
+    (Action.CONSTRAINT, Typed("1"), Action.CLOSE),
+    (Action.SAMPLERS, Action.PRESET, Action.CLOSE),
+    (Action.SAMPLERS, Action.SWITCH, Action.CLOSE),
+    (Action.SAMPLERS, Action.ENTER, Action.CLOSE, Action.CLOSE),
+    HOTTER,
+    (Action.LIKELIER,),
+    (Action.INPUT, Typed("ab"), Action.ENTER),
+]
+
+
+def state(session: Session) -> object:
+    """All that is undone, as it can be compared."""
+    game = session.game
+    prompts = [(prompt.tip.path(), prompt.begins, prompt.name) for prompt in game.prompts]
+    removed = [(place, prompt.tip.path(), prompt.begins) for place, prompt in game.removed]
+    return prompts, removed, game.sampling.chain, game.sampling.constraint
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_random_walk_goes_back_and_forth_through_the_states_it_was_in(seed: int) -> None:
+    rng = random.Random(seed)
+    play = started("hello")
+    states, here, tuned = [state(play.session)], 0, False
+    for _ in range(60):
+        for message in rng.choice(WALKED):
+            before = state(play.session)
+            tuning = message in (Action.MORE, Action.LESS)
+            play.press(message)
+            now = state(play.session)
+            if message is Action.UNDO:
+                here, tuned = max(0, here - 1), False
+            elif message is Action.REDO:
+                here, tuned = min(len(states) - 1, here + 1), False
+            elif now != before:
+                del states[here + 1 :]
+                if tuning and tuned:
+                    states[here] = now  # more of the same step
+                else:
+                    states.append(now)
+                    here += 1
+                tuned = tuning
+            assert now == states[here], (seed, message)
+            assert all(prompt.begins <= prompt.tip.depth for prompt in play.session.game.prompts)
+        if play.session.screen is not PLAY:
+            play.press(Action.CLOSE)
+    again = load(dump(play.session), Settings("", GgufFile("")))
+    assert state(again) == state(play.session), "what is saved begins where it did"

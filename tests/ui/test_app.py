@@ -1,8 +1,10 @@
 """The real application without a terminal: keys through a pipe, the screen read back."""
 
 import asyncio
+import gc
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tests import fake
 from tests.canvas import Canvas
@@ -27,7 +30,8 @@ from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
-from tokex_gguf.ui.app import App, colour_depth
+from tokex_gguf.ui.app import COLOURS, App, PaletteStyle, colour_depth
+from tokex_gguf.ui.theme import styles
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import label
 
@@ -252,6 +256,28 @@ def test_quitting(played: Played, key: str) -> None:
         await player.until(lambda _: player.app.application.is_done or not player.app.application.is_running)
 
     assert played(scenario).quit is not None
+
+
+def test_garbage_is_collected_while_a_game_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[bool] = []
+
+    def run(playing: Coroutine[object, object, None]) -> None:
+        playing.close()
+        found.append(gc.isenabled())
+
+    monkeypatch.setattr(asyncio, "run", run)
+    monkeypatch.setattr(signals, "listen", lambda _: None)
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.disable()  # as the start of the program does
+    try:
+        with create_pipe_input() as keys:
+            App(Runtime(Session(Game(Settings("hello", GgufFile("fake.gguf")))), folder=tmp_path), keys, Canvas()).run()
+    finally:
+        gc.unfreeze()
+        gc.enable()
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
+    assert found == [True]
 
 
 def test_resizing_redraws_for_the_new_size(played: Played) -> None:
@@ -498,3 +524,22 @@ def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatc
 def best(tokens: int) -> bytes:
     """The likeliest token after so many of the prompt."""
     return fake.PIECES[fake.ranked(fake.text_to_path("hello")[:tokens])[0]].data
+
+
+@pytest.mark.parametrize("depth", COLOURS)
+@pytest.mark.parametrize("light", [False, True])
+def test_styles_that_are_made_when_they_are_shown_are_those_of_the_whole_palette(
+    depth: ColorDepth, light: bool
+) -> None:
+    """Also where prompt_toolkit's own styles are left out."""
+    for palette in ("standard", "colour-blind", "monochrome"):
+        rules = styles(palette, light=light, colours=COLOURS[depth])
+        whole = merge_styles([default_ui_style(), Style.from_dict(rules)])
+        lazy = PaletteStyle(palette, light, depth)
+        assert sorted(lazy.style_rules) == sorted(rules.items())
+        names = [name for rule in rules for name in rule.split() if "." not in name or name.endswith((".0", ".31"))]
+        for name in ["", "bold", "class:unknown.3", *(f"class:{name}" for name in names)]:
+            for shown in (name, f"{name} class:selected", f"class:cursor {name}", f"class:entropy.3 {name} reverse"):
+                assert lazy.get_attrs_for_style_str(shown) == whole.get_attrs_for_style_str(shown), shown
+    assert lazy.invalidation_hash() == PaletteStyle("monochrome", light, depth).invalidation_hash()
+    assert lazy.invalidation_hash() != PaletteStyle("standard", light, depth).invalidation_hash()

@@ -184,6 +184,14 @@ STATES: dict[str, Callable[[], Play]] = {
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
     "constraining": lambda: started("hello").press(Action.CONSTRAINT, Typed("[0-9]+")),
+    "constraining by a schema": lambda: started("hello").press(Action.CONSTRAINT, Action.KIND, Action.CARET_RIGHT),
+    "under a constraint": lambda: started("hello").press(
+        *(Action.CONSTRAINT, Typed("02468"), Action.ENTER, Action.APPEND, Action.APPEND, Action.MORE_LAYERS)
+    ),
+    "scored under a constraint": lambda: started().press(
+        *(Action.CONSTRAINT, Typed("_<?"), Action.ENTER, Action.INPUT),
+        *(Typed("oo"), Action.SCORE, Typed("oxo"), Action.SCORE, Typed("xo"), Action.SCORE),
+    ),
     "the beginning": beginning,
     "in the middle": lambda: started("hello " * 500).press(Action.COMMANDS, Typed("1500"), Action.ENTER),
     "finding": lambda: started().press(Action.FIND, Typed("e")),

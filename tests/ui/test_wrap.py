@@ -68,6 +68,8 @@ def lines(texts: list[str], width: int) -> list[str]:
         (["कका", "क"], 2, ["क", "का", "क"]),
         (["क", "क", SPACING, "क"], 2, ["क", "का", "क"]),  # also where it is a token of its own
         (["ab ", "का"], 4, ["ab ", "का"]),
+        ([MARK + MARK + "कक"], 2, [ASIDE + MARK + MARK, "कक"]),
+        (["a", MARK + MARK + MARK + "bcd"], 3, ["a" + MARK + MARK + MARK + "bc", "d"]),
         (["कमि"], 2, ["क", "मि"]),
     ],
 )

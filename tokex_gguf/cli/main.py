@@ -6,6 +6,7 @@ arguments; 128 + n ended by signal n: 130 interrupted, 143 terminated, 129 hung 
 
 import argparse
 import errno
+import gc
 import io
 import logging
 import os
@@ -92,6 +93,7 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         if given and given[0] in COMMANDS:
             from tokex_gguf.cli import commands  # not on the way to the first frame
 
+            _collect_garbage()
             return commands.run(given[0], given[1:])
         options = make_parser().parse_args(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
@@ -119,6 +121,13 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         details = f"); details in {log_path}" if log_path else f": {error})"
         say(f"internal error ({type(error).__name__}{details}")
         return FAILED
+
+
+def _collect_garbage() -> None:
+    """After a start without. What that has made is left out: Python would go through all of it again at the end."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _log_path(asked: Path | None) -> Path:
@@ -510,6 +519,7 @@ def _chat(text: str) -> Conversation:
 def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -> int:
     from tokex_gguf.cli import draw, report
 
+    _collect_garbage()
     plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
     try:
         session = report.evaluate(game)

@@ -1,5 +1,6 @@
 """The engine process: requests on standard input, replies on standard output, log on standard error."""
 
+import gc
 import os
 import sys
 import threading
@@ -30,6 +31,9 @@ def main() -> None:
     # ggml's threads go on waiting awake for about a third of a second after a decode. Sooner
     # asleep, they are woken on a core that is taken, and the next decode takes twice as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
+    # numpy's own threads would wait awake as well, from its import on. Nothing here is large enough for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # what is imported is no garbage, and searching it took a fifth of the time
     try:
         from tokex_gguf.engine.inbox import Inbox
         from tokex_gguf.engine.worker.abort import Abort
@@ -40,6 +44,8 @@ def main() -> None:
         sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
         sink.flush()
         return
+    gc.freeze()
+    gc.enable()
     abort = Abort()
     inbox = Inbox(sys.stdin.buffer, sink, abort)
 

@@ -142,10 +142,10 @@ class Inbox:
             self._waiting.remove(self._current)
             return self._current
 
-    def aside(self) -> Request | None:
-        """What waits and can be answered between two parts of a walk, which it does not end; None where nothing is."""
+    def beside(self, *kinds: type[Request]) -> Request | None:
+        """A request of these kinds, to be answered between two parts of what takes long; None where none waits."""
         with self._changed:
-            found = next((r for r in self._waiting if isinstance(r, Tokenize | Chat | Check)), None)
-            if found:
+            found = next((r for r in self._waiting if isinstance(r, kinds)), None)
+            if found is not None:
                 self._waiting.remove(found)
             return found

@@ -4,6 +4,7 @@ Key bindings, footer, help screen and the tables in the docs all come from here.
 """
 
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
@@ -118,6 +119,15 @@ def _without_engine(importance: int, label: str, of_server: str) -> Hint:
     def hint(session: Session) -> tuple[int, str] | None:
         told = of_server if session.game.server else label
         return (importance, told) if session.game.engine is EngineStatus.DEAD else None
+
+    return hint
+
+
+def _limited(importance: int, label: str) -> Hint:
+    """Other ones under a constraint."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        return (importance, label) if session.game.sampling.constraint is not None else None
 
     return hint
 
@@ -295,6 +305,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "roll",
         "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
+        footer=17,
         disabled=_cannot_draw,
     ),
     Command(
@@ -312,7 +323,10 @@ _PLAYING: tuple[Command, ...] = (
         ("C",),
         "Sampling",
         "constrain",
-        "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices.",
+        "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices. "
+        "E shows what it costs.",
+        footer=19,
+        now=_limited(46, "constrain"),
         disabled=_cannot_constrain,
     ),
     Command(
@@ -385,7 +399,7 @@ _PLAYING: tuple[Command, ...] = (
         ("u",),
         "Tokens",
         "undo",
-        "Undo what was done last to the prompts: tokens appended or popped, prompts opened, edited or removed.",
+        "Undo what was done last: tokens appended or popped, prompts opened, edited or removed, samplers and limits.",
         footer=38,
     ),
     Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Redo what was undone last."),
@@ -424,7 +438,8 @@ _PLAYING: tuple[Command, ...] = (
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal (highest tenth); in a layer of samplers, that was cut or costly.",
+        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; in the layer "
+        "cost, where the constraint, as a JSON schema or a grammar, cost most.",
         footer=67,
     ),
     Command(
@@ -568,11 +583,12 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.MORE_LAYERS,
-        view_options.layer(MORE_LAYERS),
+        view_options.more_layers,
         ("E",),
         "View",
         "more layers",
-        f"Colour it {listed(MORE_LAYERS.values())}, and plain again.",
+        f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
+        now=_limited(47, "cost"),
         disabled=_never,
     ),
     Command(
@@ -975,6 +991,13 @@ _NEW_PROMPT: tuple[Command, ...] = (
     *_leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
 )
 
+_OF_CONSTRAINTS: dict[Action, tuple[Handler, str]] = {
+    Action.EARLIER: (constraint.walk(-1), "Back to a constraint that was typed before, in the kind that it had."),
+    Action.LATER: (constraint.walk(1), "On to the one typed after it."),
+    Action.CARET_RIGHT: (constraint.right, "One character right. In an empty line, take the example that is shown."),
+}
+"""Keys of the line that do a little more here."""
+
 _CONSTRAINING: tuple[Command, ...] = (
     Command(
         Action.ENTER,
@@ -982,7 +1005,8 @@ _CONSTRAINING: tuple[Command, ...] = (
         ("enter",),
         "Typing",
         "set",
-        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it.",
+        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it. "
+        "@ and a file's name, as @schema.json, reads that file.",
         footer=90,
     ),
     Command(
@@ -994,9 +1018,14 @@ _CONSTRAINING: tuple[Command, ...] = (
         "Write it in another way: regex, JSON schema, GBNF grammar, Lark grammar, choices with commas between them.",
         footer=80,
     ),
-    *_CARET,
+    *(
+        replace(one, handler=_OF_CONSTRAINTS[one.action][0], help=_OF_CONSTRAINTS[one.action][1])
+        if one.action in _OF_CONSTRAINTS
+        else one
+        for one in _CARET
+    ),
     *_ERASING,
-    *_leaving(text_entry.close, "Leave the constraint as it was; the text comes back the next time."),
+    *_leaving(constraint.close, "Leave the constraint as it was; the text comes back the next time."),
 )
 
 _PROMPT_NAME: tuple[Command, ...] = (
@@ -1350,6 +1379,10 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("share", "The phrase's part of the probability of all that were scored at the same place."),
             ("odds", "So many times less likely than the best of them."),
             ("after …", "What stands before the phrases below it. Only phrases after the same text are compared."),
+            (
+                "legal, breaks",
+                "Whether the constraint allows the phrase; what is not legal is struck through.",
+            ),
         ),
         typed=text_entry.typed,
     ),

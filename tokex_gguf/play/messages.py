@@ -130,6 +130,24 @@ class Listed:
 
 
 @record
+class TextRead:
+    """The text of a file."""
+
+    name: str
+    """As it was asked for."""
+    text: str
+
+
+@record
+class TextNotRead:
+    """A file has no text that can be had."""
+
+    name: str
+    """As it was asked for."""
+    reason: str
+
+
+@record
 class ListedModels:
     """The models on this machine."""
 
@@ -287,6 +305,8 @@ News: TypeAlias = (
     | EditFailed
     | NotSuspended
     | Listed
+    | TextRead
+    | TextNotRead
     | ListedModels
     | NotListed
     | ListedSessions
@@ -363,6 +383,13 @@ class ListStarters(_WithoutFields):
     __slots__ = ()
 
 
+@record
+class ReadText:
+    """Read the text of a file; answer TextRead or TextNotRead."""
+
+    name: str
+
+
 class ListModels(_WithoutFields):
     """Look for models; answer ListedModels or NotListed."""
 
@@ -437,6 +464,7 @@ Effect: TypeAlias = (
     | Edit
     | Suspend
     | ListStarters
+    | ReadText
     | ListModels
     | ListSessions
     | Resume

@@ -189,6 +189,18 @@ class ForForced(_Awaited):
 
 
 @record
+class ForPhrase:
+    """Where a scored phrase breaks the constraint, if it does."""
+
+    node: Node
+    """The phrase's end."""
+    lens: Sampled
+    """The constraint and its place, without samplers."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
 class ForCheck:
     """Whether a path is what the tokenizer makes of its text. May never be answered."""
 
@@ -203,4 +215,6 @@ Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""
-Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | ForView | ForRoll | ForConstraint | ForForced | ForCheck
+OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase
+"""What is asked of samplers and constraints."""
+Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | OfLens | ForCheck

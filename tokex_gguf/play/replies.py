@@ -54,6 +54,8 @@ from tokex_gguf.play.messages import (
     SaveFailed,
     SessionSaved,
     SessionsNotListed,
+    TextNotRead,
+    TextRead,
     Unsaved,
 )
 from tokex_gguf.play.purposes import (
@@ -69,6 +71,7 @@ from tokex_gguf.play.purposes import (
     ForForced,
     ForLookahead,
     ForNewPrompt,
+    ForPhrase,
     ForRoll,
     ForScore,
     ForSearch,
@@ -136,6 +139,10 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=message.reason), []
         case Listed():
             return replace(session, starters=message.starters), []
+        case TextRead():
+            return constraint.file_read(session, message.name, message.text)
+        case TextNotRead():
+            return constraint.file_not_read(session, message.name, message.reason)
         case ListedModels():
             return model_switch.listed(session, message.entries), []
         case NotListed():
@@ -236,6 +243,9 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
             return dice.rolled(session, purpose, message.draws, message.verdicts)
         case ForConstraint(), Constrained():
             return constraint.constrained(session, purpose, message)
+        case ForPhrase(node=node, lens=lens), Constrained():
+            session.game.answers.attach_broken(lens, node, message.broken)
+            return session, []
         case ForForced(), Forced():
             return constraint.forced(session, purpose, message.tokens)
         case ForBan(text=text), Spelt():
@@ -310,7 +320,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
-        case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced():
+        case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced() | ForPhrase():
             raise WrongReply
         case _:
             assert_never(purpose)
@@ -510,6 +520,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _not_walked(told, walk)
         case ForVerdicts(nodes=nodes, lens=lens):
             return _refused(told, ForVerdicts, nodes[-1], lens), []
+        case ForPhrase(node=node, lens=lens):
+            return _refused(answered(session, message.request), ForPhrase, node, lens), []
         case ForView(node=node, lens=lens):
             # Who waits to append what comes first then does not know any more what that would be.
             return _refused(replace(told, game=replace(told.game, ahead=0)), ForView, node, lens), []

@@ -9,6 +9,7 @@ from tokex_gguf.engine.protocol import (
     Chat,
     Check,
     ConnectServer,
+    Constrain,
     Evaluate,
     Load,
     Lookahead,
@@ -24,6 +25,7 @@ from tokex_gguf.play.purposes import (
     ForCheck,
     ForEvaluation,
     ForLookahead,
+    ForPhrase,
     ForStart,
     ForVerdicts,
     ForView,
@@ -256,6 +258,30 @@ def judge(session: Session) -> Outcome:
     nodes = tuple(tip.nodes(start))
     purpose = ForVerdicts(nodes, start, lens)
     return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, 1, None, 0, lens))
+
+
+def judge_phrases(session: Session) -> Outcome:
+    """Asks where scored phrases break the constraint, one after the other, while they are seen."""
+    game = session.game
+    if game.engine is not EngineStatus.READY or not session.on(Input) or not game.can(Capability.CONSTRAINTS):
+        return session, []
+    if game.newest(ForPhrase):
+        return session, []
+    for score in reversed(game.scores):
+        limit = session.limit_of(score)
+        if limit is None or game.answers.broken(limit, score.tip) is not None:
+            continue
+        if (ForPhrase, score.tip, limit) not in game.refused:
+            return _judge_phrase(session, score.tip, limit)
+    return session, []
+
+
+def _judge_phrase(session: Session, tip: Node, limit: Sampled) -> Outcome:
+    constraint = limit.constraint
+    assert constraint is not None
+    return request(
+        session, ForPhrase(tip, limit), lambda number: Constrain(number, tip.path(), constraint, limit.start)
+    )
 
 
 def covers(game: Game, purpose: Purpose, prompt: Prompt) -> bool:

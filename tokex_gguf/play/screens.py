@@ -154,6 +154,8 @@ class Constraining(TypingScreen):
 
     kind: ConstraintKind
     """In what it is written."""
+    file: str = ""
+    """The file whose text it is, while that is read."""
 
 
 class Models(ListScreen):

@@ -19,7 +19,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.answers import Answers
-from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
@@ -29,7 +29,7 @@ from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
-from tokex_gguf.values.samplers import NO_CHAIN, Chain
+from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
@@ -219,26 +219,6 @@ def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
     return places
 
 
-class Places(NamedTuple):
-    """The open prompts at one time."""
-
-    prompts: tuple[Prompt, ...]
-    active: int
-    removed: tuple[tuple[int, Prompt], ...]
-
-
-@record
-class Undo:
-    """What can be undone, and done again."""
-
-    past: tuple[Places, ...] = ()
-    """The prompts before each action, the latest last."""
-    undone: tuple[Places, ...] = ()
-    """The prompts before each undo, the latest last."""
-    playing: bool = False
-    """Whether the last action is an autoplay that may go on."""
-
-
 @record
 class Sampling:
     """How the next token is drawn: what is left of the model's distribution, and by which numbers."""
@@ -254,6 +234,37 @@ class Sampling:
         if self.constraint is None and self.chain is NO_CHAIN:
             return RAW  # nearly always: hashing the chain for nothing would be a part of each key
         return lens_of(self.chain, self.constraint, prompt.begins, suppressed)
+
+
+class Places(NamedTuple):
+    """The open prompts at one time, and what their tokens are drawn by: a prompt knows where a constraint begins."""
+
+    prompts: tuple[Prompt, ...]
+    active: int
+    removed: tuple[tuple[int, Prompt], ...]
+    chain: Chain
+    constraint: Constraint | None
+    by_final: bool
+    """How the table was sorted, which a constraint changes."""
+
+
+class Running(Enum):
+    """What may go on as the same action."""
+
+    NOTHING = "nothing"
+    AUTOPLAY = "autoplay"
+
+
+@record
+class Undo:
+    """What can be undone, and done again."""
+
+    past: tuple[Places, ...] = ()
+    """What was there before each action, the latest last."""
+    undone: tuple[Places, ...] = ()
+    """What was there before each undo, the latest last."""
+    running: Running | Kind = Running.NOTHING
+    """What the last action is, where more of it is no further one; a sampler's kind: its values are changed."""
 
 
 class Viewed(NamedTuple):
@@ -540,6 +551,8 @@ class Session:
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
     """What was typed before on each screen for typing."""
+    kinds: Mapping[str, ConstraintKind] = field(default_factory=dict)
+    """In what the constraints that were typed before are written, by their texts."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in the list of prompts."""
     models: tuple[ModelEntry, ...] = ()
@@ -590,6 +603,13 @@ class Session:
         """Through what the active prompt is seen."""
         game = self.game
         return game.sampling.lens(game.prompt, game.suppressed) if game.prompts else RAW
+
+    def limit_of(self, score: Score) -> Sampled | None:
+        """The constraint that a scored phrase is under, from where it begins on its path; None without one."""
+        constraint = self.game.sampling.constraint
+        if constraint is None:
+            return None
+        return Sampled(NO_CHAIN, constraint, min(self.game.prompt.begins, score.base.depth))
 
     @property
     def view(self) -> View | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import check, judge, judge_on, look_ahead, look_through, walk
+from tokex_gguf.play.requests import check, judge, judge_on, judge_phrases, look_ahead, look_through, walk
 from tokex_gguf.play.rules import cursor, dice, downloads
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
@@ -28,7 +28,7 @@ def seen(session: Session) -> Session:
     return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
-THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge)
+THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_phrases)
 """What goes on by itself where the prompt is seen through a lens."""
 
 

@@ -52,6 +52,7 @@ from tokex_gguf.play.messages import (
     Prepare,
     Prepared,
     Quit,
+    ReadText,
     Remark,
     Resume,
     Resumed,
@@ -63,10 +64,13 @@ from tokex_gguf.play.messages import (
     SessionsNotListed,
     Start,
     Suspend,
+    TextNotRead,
+    TextRead,
     Unsaved,
 )
 from tokex_gguf.play.session import Sampling, Score, Session
 from tokex_gguf.play.update import update
+from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.formatting import system_reason
@@ -360,6 +364,8 @@ class Runtime:
                     self._beside(self._list, Remark)
                 case Keep():
                     self._name(effect.name)
+                case ReadText():
+                    self._beside(partial(self._read, effect.name), partial(TextNotRead, effect.name))
                 case ListModels():
                     self._beside(self._list_models, NotListed)
                 case ListSessions():
@@ -417,6 +423,12 @@ class Runtime:
 
     def _list(self) -> None:
         self._put(Listed(starters(self._folder, self.session.game.settings.example)))
+
+    def _read(self, name: str) -> None:
+        try:
+            self._put(TextRead(name, text_of_file(name)))
+        except Unreadable as error:
+            self._put(TextNotRead(name, str(error)))
 
     def _list_models(self) -> None:
         self._put(ListedModels((*self._servers(), *map(listed, catalogue()))))

@@ -13,7 +13,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -29,7 +29,7 @@ from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import Renderer
-from prompt_toolkit.styles import BaseStyle, DynamicStyle, Style
+from prompt_toolkit.styles import DEFAULT_ATTRS, Attrs, BaseStyle, DynamicStyle, Style
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import action, all_commands
@@ -59,7 +59,7 @@ from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.screen import View, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
-from tokex_gguf.ui.theme import FEWEST, is_light, styles
+from tokex_gguf.ui.theme import FEWEST, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import is_text, pasted
 
@@ -163,7 +163,6 @@ class App:
                 )
             ),
             key_bindings=self._bindings(),
-            style=DynamicStyle(self._style),
             mouse_support=Condition(lambda: self._game.session.mouse),
             full_screen=True,
             color_depth=colour_depth,
@@ -171,6 +170,8 @@ class App:
             input=keys,
             output=output,
         )
+        # Not as the application's style: that is merged with those of prompt_toolkit's own widgets, for each palette.
+        self._application.renderer.style = DynamicStyle(self._style)
         # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
         self._application.ttimeoutlen = 0.05
         self._application.timeoutlen = 0.3
@@ -180,7 +181,7 @@ class App:
 
     def _style(self) -> BaseStyle:
         session = self._game.session
-        return palette_style(session.palette.value, session.game.settings.light, self._application.color_depth)
+        return PaletteStyle(session.palette.value, session.game.settings.light, self._application.color_depth)
 
     @property
     def application(self) -> Application[None]:
@@ -191,6 +192,7 @@ class App:
         """Plays until the player quits, or a signal does; the terminal is then as it was. Returns the exit code."""
         gc.freeze()  # collecting garbage is 4 ms with what was played and 25 with all that is imported
         gc.set_threshold(*COLLECTED)
+        gc.enable()
         sys.setswitchinterval(YIELD)
         self._watchdog = signals.Watchdog(ENDING, self._end_at_once)
         signals.listen(self._signal)
@@ -515,10 +517,32 @@ class App:
                 self._application.exit()
 
 
-@lru_cache(maxsize=8)
-def palette_style(palette: str, light: bool, depth: ColorDepth) -> Style:
-    """prompt_toolkit's form of a palette's styles, for as many colours as the terminal has."""
-    return Style.from_dict(styles(palette, light=light, colours=COLOURS[depth]))
+class PaletteStyle(BaseStyle):
+    """A palette's styles for prompt_toolkit. Those of a layer are made when it is first shown, and not at the start."""
+
+    def __init__(self, palette: str, light: bool, depth: ColorDepth) -> None:
+        """For as many colours as the terminal has."""
+        self._palette = palette, light, depth
+
+    def get_attrs_for_style_str(self, style_str: str, default: Attrs = DEFAULT_ATTRS) -> Attrs:
+        """See BaseStyle."""
+        named = (part.removeprefix("class:").partition(".") for part in style_str.split())
+        layers = SCALES.keys() & {layer for layer, dot, _ in named if dot}
+        return _rules(*self._palette, frozenset(layers)).get_attrs_for_style_str(style_str, default)
+
+    @property
+    def style_rules(self) -> list[tuple[str, str]]:
+        """See BaseStyle."""
+        return _rules(*self._palette, frozenset(SCALES)).style_rules
+
+    def invalidation_hash(self) -> Hashable:
+        """See BaseStyle."""
+        return self._palette
+
+
+@lru_cache(maxsize=64)
+def _rules(palette: str, light: bool, depth: ColorDepth, layers: frozenset[str]) -> Style:
+    return Style.from_dict(styles(palette, light=light, colours=COLOURS[depth], layers=layers))
 
 
 COLOURS = {

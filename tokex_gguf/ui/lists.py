@@ -16,6 +16,7 @@ from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.formatting import rank_text
+from tokex_gguf.values.lens import GRAMMAR
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
@@ -68,8 +69,13 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     if not session.game.scores:
         return _typing_hints(session, width)
     cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
-    wide = max(8, width - 38 - cells)
-    head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8} {'share':>7} {'odds':>8}"
+    limit = session.game.sampling.constraint is not None
+    if limit:
+        cells = 0  # its place is that of what the constraint says
+    logs = width >= 60 or not limit  # and where there is less, that of the logarithms, which say the same twice
+    wide = max(8, width - (38 if logs else 29) - cells - 9 * limit)
+    head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8}" if logs else f" {pad('phrase', wide)} {'joint p':>8}"
+    head += f" {'share':>7} {'odds':>8}" + (f"  {GRAMMAR}" if limit else "")
     lines: list[Line] = [fit([("class:head", head)], width)]
     last = session.game.scores[-1]
     typing = session.on(Input)
@@ -90,18 +96,46 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
         for score, share in shown:
             name = pad(beginning(session, base.depth, score.tip, wide), wide)
             if (logprob := score.logprob) is None or share is None:
-                lines.append([("class:dim", f" {name}  working")])
+                lines.append([("class:dim", f" {name}  working  {_legal(session, score)}")])
                 continue
             odds = _odds(logprob - tops[base] if tops[base] > -math.inf else 0.0)
-            figures = f" {logarithmic(logprob):>8} {logprob:>8.2f} {share:>7.1%} {odds:>8} "
+            ln_p = f" {logprob:>8.2f}" if logs else ""
+            figures = f" {logarithmic(logprob):>8}{ln_p} {share:>7.1%} {odds:>8} "
             style = "class:taken" if score is last and len(session.game.scores) > 1 else ""
-            lines.append(fit([(style, f" {name}{figures}"), ("class:bar", bar(share, cells))], width))
+            named = [(style, " "), *_struck(session, score, name, style, wide), (style, figures)]
+            lines.append(fit([*named, ("class:bar", bar(share, cells)), (style, _legal(session, score))], width))
         room, left = room - len(shown), left - len(shown)
         if len(shown) < len(phrases):
             break
     if left:
         lines.append([("class:dim", f" … {left} more phrases" if left > 1 else " … 1 more phrase")])
     return [*lines, *_tokens(session, last, width, height - len(lines))]
+
+
+def _broken(session: Session, score: Score) -> int | None:
+    """The position of the first token up to a phrase's end that is not legal; None: all are, or it is not known yet."""
+    limit = session.limit_of(score)
+    at = None if limit is None else session.game.answers.broken(limit, score.tip)
+    return None if at is None or at < 0 else at
+
+
+def _legal(session: Session, score: Score) -> str:
+    """Whether a phrase is legal under the constraint; empty without one, and until that is known."""
+    limit = session.limit_of(score)
+    at = None if limit is None else session.game.answers.broken(limit, score.tip)
+    return "" if at is None else " legal" if at < 0 else " breaks"
+
+
+def _struck(session: Session, score: Score, name: str, style: str, room: int) -> Line:
+    """A phrase's name, from where it breaks the constraint on struck through."""
+    at = _broken(session, score)
+    if at is None:
+        return [(style, name)]
+    legal = text(session, score.tip.ancestor(at).nodes(score.base.depth), room) if at > score.base.depth else ""
+    known = legal if name.startswith(legal) else ""
+    rest = name.rstrip(" ").removeprefix(known)
+    behind = name[len(known) + len(rest) :]
+    return [part for part in ((style, known), (f"class:cut {style}".strip(), rest), (style, behind)) if part[1]]
 
 
 def _end_of(session: Session, node: Node, width: int) -> str:
@@ -170,7 +204,8 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
             marked = node is weakest and count > 1
             figures = f" {number(node.taken.prob):>8} {rank_text(node.taken):>7}"
             name = pad(text(session, [node], room), room)
-            note = "  ← weakest" if marked else ""
+            broken = node.depth - 1 == _broken(session, score)
+            note = "  ← not legal" if broken else "  ← weakest" if marked else ""
             lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
     taken = weakest.taken

@@ -22,7 +22,7 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForScore, ForVerdicts, ForView
+from tokex_gguf.play.purposes import ForConstraint, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
 from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
 from tokex_gguf.ui import theme
@@ -403,6 +403,9 @@ def _state(session: Session) -> Line:
         back = ", Esc goes back" if session.origin else ""
         told = f"connecting to {server}" if server else f"loading the model {session.game.progress:4.0%}"
         return [("class:busy", "working"), ("class:dim", f"  {told}{back}")]
+    if session.game.newest(ForConstraint):
+        told = "" if session.game.pending is None else _progress(session)
+        return [("class:busy", "working"), ("class:dim", f"{told}  reading the constraint")]
     if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
     if session.game.ready and session.game.newest(ForView):
@@ -422,11 +425,14 @@ def _state(session: Session) -> Line:
         speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
         return [("class:busy", "working"), ("class:dim", f"  autoplay{by}, space stops it{speed}")]
     if session.game.prompts and session.game.pending is not None:
-        progress = f"  {session.game.evaluated}/{session.game.prompt.tip.depth} tokens"
-        return [("class:busy", "working"), ("class:dim", progress)]
+        return [("class:busy", "working"), ("class:dim", _progress(session))]
     if session.game.prompts:
         return [("class:fault", "no answer: → asks again")]
     return [("class:busy", "working"), ("class:dim", "  reading the prompt")]
+
+
+def _progress(session: Session) -> str:
+    return f"  {session.game.evaluated}/{session.game.prompt.tip.depth} tokens"
 
 
 def second_line(session: Session, width: int) -> Line:

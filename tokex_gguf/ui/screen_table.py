@@ -10,6 +10,7 @@ from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
+from tokex_gguf.ui.constraint import constraint_lines
 from tokex_gguf.ui.lists import (
     command_entries,
     command_lines,
@@ -74,12 +75,6 @@ def _new_text(session: Session) -> Text:
     return Text(session.line.text[-UNREAD:], end=True)
 
 
-def _kind(session: Session) -> str:
-    """In what the constraint is written that is typed."""
-    screen = session.on(screens.Constraining)
-    return f"{screen.kind.value} (Tab) " if screen else ""
-
-
 def _selected_session(session: Session) -> Shown:
     """What the selected session begins with."""
     screen = session.on(screens.Sessions)
@@ -103,7 +98,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
     screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
-    screens.Constraining: Pane(label="constraint", told=_kind),
+    screens.Constraining: Pane(constraint_lines, _no_rows, label="constraint"),
     screens.Models: Pane(model_lines, model_entries),
     screens.Sessions: Pane(
         session_lines,

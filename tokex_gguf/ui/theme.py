@@ -1,7 +1,7 @@
 """From values to styles. Pure: colours are computed once, into a few dozen classes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from tokex_gguf.values.record import record
@@ -235,21 +235,22 @@ def shade(layer: str, value: float) -> str:
     return f"class:{layer}.{step(value)}"
 
 
-def _coloured(*, safe: bool, light: bool) -> dict[str, str]:
+def _coloured(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
-    for layer, scale in SCALES.items():
-        colour_of = colours_of(scale, safe=safe, light=light)
+    for layer in layers:
+        colour_of = colours_of(SCALES[layer], safe=safe, light=light)
         for index in range(STEPS):
             colour = colour_of(index / (STEPS - 1))
             styles[f"{layer}.{index}"] = f"bg:{_hex(colour)} fg:{_hex(text_on(colour))}"
     return styles
 
 
-def _plain() -> dict[str, str]:
+def _plain(layers: Iterable[str]) -> dict[str, str]:
     """Without colours, the loud end of a scale stands out all the same, in four steps."""
     looks = ("", "underline", "bold", "bold underline")  # reversed is the cursor alone
     styles = {}
-    for layer, scale in SCALES.items():
+    for layer in layers:
+        scale = SCALES[layer]
         for index in range(STEPS):
             value = index / (STEPS - 1)
             loudness = value if scale.loud else 1 - value
@@ -258,10 +259,10 @@ def _plain() -> dict[str, str]:
     return styles
 
 
-def _few(*, safe: bool, light: bool) -> dict[str, str]:
+def _few(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
-    for layer, scale in SCALES.items():
-        looks = looks_of(scale, safe=safe, light=light)
+    for layer in layers:
+        looks = looks_of(SCALES[layer], safe=safe, light=light)
         for index in range(STEPS):
             styles[f"{layer}.{index}"] = looks[min(len(looks) - 1, int(index / (STEPS - 1) * len(looks)))]
     return styles
@@ -336,16 +337,19 @@ _MONOCHROME = {
 }
 
 
-def styles(palette: str, *, light: bool = False, colours: int = 1 << 24) -> dict[str, str]:
+def styles(
+    palette: str, *, light: bool = False, colours: int = 1 << 24, layers: Iterable[str] | None = None
+) -> dict[str, str]:
     """Style rules by class, in prompt_toolkit's notation.
 
     `palette`: "standard", "colour-blind" or "monochrome"; `light`: for a terminal with a light background;
-    `colours`: how many the terminal has.
+    `colours`: how many the terminal has; `layers`: those whose shades are wanted, None: all.
     """
+    layers = SCALES if layers is None else layers
     if palette == "monochrome" or colours < FEWEST:
-        return {**_MONOCHROME, **_plain()}
+        return {**_MONOCHROME, **_plain(layers)}
     base = _LIGHT if light else _DARK
     safe = palette == "colour-blind"
     if colours == 16:
-        return {**base, **_FEW, **_few(safe=safe, light=light)}
-    return {**base, **_coloured(safe=safe, light=light)}
+        return {**base, **_FEW, **_few(layers, safe=safe, light=light)}
+    return {**base, **_coloured(layers, safe=safe, light=light)}

@@ -45,8 +45,8 @@ class Wrapped:
 def _atoms(text: str) -> tuple[tuple[str, int], ...]:
     """Line breaks, single spaces and runs of other characters, each with its width in cells.
 
-    Text with wide characters is taken apart, as lines of CJK text break anywhere; a
-    combining mark at the beginning stands alone, as it may come to begin a line.
+    Text with wide characters is taken apart, as lines of CJK text break anywhere; combining
+    marks at the beginning stand alone, as each may come to begin a line.
     """
     atoms: list[tuple[str, int]] = []
     for part in re.findall(r"\n| |[^ \n]+", text):
@@ -54,7 +54,9 @@ def _atoms(text: str) -> tuple[tuple[str, int], ...]:
         if 2 in widths or widths.count(0) > MARKS:
             atoms += zip(part, widths, strict=True)
         elif widths[0] == 0:
-            atoms += [(part[0], 0), (part[1:], sum(widths[1:]))]
+            alone = next((index for index, width in enumerate(widths) if width), len(part))
+            atoms += zip(part[:alone], widths, strict=False)
+            atoms += [(part[alone:], sum(widths))] if alone < len(part) else []
         else:
             atoms.append((part, cells_of(part)))
     return tuple(atoms)

@@ -24,6 +24,8 @@ class _Through:
     verdicts: dict[Node, Verdict] = field(default_factory=dict)
     paths: list[Judged] = field(default_factory=list)
     """The latest last. Of what goes on from one of them, only what is new is looked at."""
+    broken: dict[Node, int] = field(default_factory=dict)
+    """The first token of paths that the constraint does not allow, by its position; -1: there is none."""
     costs: dict[Node, float] = field(default_factory=dict)
     """Bits that the constraint cost along paths, as far as those are known without a gap."""
 
@@ -116,6 +118,15 @@ class Answers:
     def judged(self, lens: Sampled, tip: Node) -> Judged:
         """A path's tokens by their verdicts, as far as they were looked at."""
         return self._through(lens).judged(tip)
+
+    def attach_broken(self, lens: Sampled, node: Node, position: int) -> None:
+        """Keeps where a path breaks the lens's constraint."""
+        self._through(lens).broken[node] = position
+
+    def broken(self, lens: Sampled, node: Node) -> int | None:
+        """The position of a path's first token that the constraint does not allow; -1: none is; None until told."""
+        kept = self._kept.get(lens)
+        return kept.broken.get(node) if kept else None
 
     def first_unjudged(self, lens: Sampled, tip: Node) -> int | None:
         """The first position whose distribution must be seen again for a verdict on the token after it.

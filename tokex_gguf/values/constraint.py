@@ -27,6 +27,17 @@ class ConstraintKind(StrEnum):
     """A JSON array of strings."""
 
 
+EXAMPLES = {
+    ConstraintKind.REGEX: "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    ConstraintKind.JSON_SCHEMA: '{"type": "object", "properties": {"answer": {"type": "integer"}}, '
+    '"required": ["answer"], "additionalProperties": false}',
+    ConstraintKind.GRAMMAR: 'root ::= "yes" | "no, " [a-z]+',
+    ConstraintKind.LARK: 'start: "yes" | "no, " /[a-z]+/',
+    ConstraintKind.CHOICES: "yes,no",
+}
+"""What can be taken and changed by who has not written one yet."""
+
+
 @record
 class Constraint:
     """What the tokens from some place on must spell."""

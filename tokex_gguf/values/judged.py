@@ -89,12 +89,25 @@ class Judged:
         known = [*map(depth.__ge__, self._costs.depths)]
         return Run(array("d", compress(self._costs.values, known)), array("l", compress(self._costs.depths, known)))
 
+    def _run(self, tip: Node) -> Run:
+        """The costs of a path that begins this one or goes on from it."""
+        return self._costs if tip.depth >= self.tip.depth else self._until(tip.depth)
+
     def cut(self, tip: Node) -> Cut:
         """The tokens that were cut, of a path that begins this one or goes on from it."""
         return Cut(self._cut[: bisect_right(self._cut, tip.depth)])
 
+    def costliest(self, tip: Node) -> int | None:
+        """The depth of the token where the constraint cost most, if it cost anything; of the same path."""
+        depths = self._run(tip).depths
+        return depths[0] if depths else None
+
+    def place(self, tip: Node, bits: float) -> int:
+        """The place that a cost has among them, from 1; equal ones share it."""
+        return 1 + bisect_left(self._run(tip).values, -bits)
+
     def dear(self, tip: Node) -> Notable:
         """Of the tokens where the constraint cost something, the dearest ones; of the same path."""
-        run = self._costs if tip.depth >= self.tip.depth else self._until(tip.depth)
+        run = self._run(tip)
         count = ceil(len(run.values) / ONE_IN)
         return Notable([run], -run.values[count - 1] if count else inf)

@@ -6,7 +6,6 @@ JSON array of `chat.render`'s arguments on standard input, one of its results or
 """
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -25,6 +24,8 @@ _LONGEST = 2**26
 
 def render_confined(template: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> Rendered:
     """`chat.render` within MEMORY and SECONDS. Raises TemplateFailed."""
+    import subprocess  # not at the start of an engine, nor of this module's own process
+
     if not template:
         return render(template, conversation, special)  # which says so
     try:

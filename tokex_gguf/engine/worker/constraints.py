@@ -8,8 +8,7 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -17,7 +16,10 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tokex_gguf.engine.worker import constraint_faults as faults
 from tokex_gguf.engine.worker import gbnf
+from tokex_gguf.engine.worker.ambiguity import MOST_WAYS, TooMany, Ways
+from tokex_gguf.engine.worker.endings import endless
 from tokex_gguf.engine.worker.llama import Grammar, GrammarError, ModelError, Vocabulary
 from tokex_gguf.engine.worker.vocabulary_tree import VocabularyTree, starts_inside, unfinished
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, listed
@@ -39,6 +41,8 @@ MOST_KEPT = 256
 """Places of a constraint whose state is kept."""
 MOST_TOKENS_KEPT = 400_000
 """Tokens of the paths to those places together."""
+MOST_MATCHED = 16
+"""Regexes whose tokens are kept."""
 MOST_FORCED = 200
 """Tokens that `forced` gives at the most."""
 MOST_FORCED_BYTES = 800
@@ -46,8 +50,8 @@ MOST_FORCED_BYTES = 800
 
 
 SLOWEST = 1.0
-"""Seconds of the processor that one question to llama.cpp's grammar may take: an ambiguous one takes four times as long
-with each letter."""
+"""Seconds of the processor that the tokens after an ambiguous text may take."""
+TOO_AMBIGUOUS = f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
 
 
 class BadConstraint(Exception):
@@ -140,6 +144,7 @@ class _Words:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.size = vocabulary.size
+        self._of: dict[str, Mask] = {}
 
     @cached_property
     def texts(self) -> list[bytes]:
@@ -174,6 +179,25 @@ class _Words:
     @cached_property
     def tree(self) -> VocabularyTree:
         return VocabularyTree(self.texts)
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The whole characters of each token's text."""
+        return [data.decode("utf-8", "ignore") for data in self.texts]
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest one."""
+        return max(map(len, self.strings))
+
+    def of(self, regex: str) -> Mask:
+        """Which tokens have a text that a regex matches."""
+        if regex not in self._of:
+            if len(self._of) > MOST_MATCHED:
+                self._of.clear()
+            fits = re.compile(regex, re.DOTALL).fullmatch
+            self._of[regex] = np.array([fits(text) is not None for text in self.strings], np.bool_)
+        return self._of[regex]
 
     @cached_property
     def named(self) -> dict[int, bytes]:
@@ -289,6 +313,7 @@ class Constraints:
         if compiled is None:
             try:
                 compiled = _Compiled(self._start(constraint))
+                self._satisfiable(constraint, compiled)
             except BadConstraint as error:
                 compiled = str(error)
             self._compiled[constraint] = compiled
@@ -298,6 +323,16 @@ class Constraints:
         if isinstance(compiled, str):
             raise BadConstraint(compiled)
         return compiled
+
+    def _satisfiable(self, constraint: Constraint, compiled: _Compiled) -> None:
+        """Raises BadConstraint where no text fits, as far as that can be told at the start."""
+        if never := endless(constraint):
+            raise _bad(constraint, never[1], never[0])
+        place = compiled.at([])
+        assert isinstance(place, _Place)
+        self._look(place)
+        if place.bits is None or not place.bits.any():
+            raise _bad(constraint, faults.NOTHING, None)
 
     def _start(self, constraint: Constraint) -> _Cursor:
         text = constraint.text
@@ -342,8 +377,9 @@ class Constraints:
             at = error.place
             if at is None and (named := re.search(r"identifier '(.+)'", error.reason)):
                 at = next((m.start() for m in re.finditer(rf"(?<![\w-]){re.escape(named[1])}(?![\w-])", text)), None)
-            raise _bad(constraint, error.reason, at) from None
-        return _Native(grammar, self._words)
+            raise _bad(constraint, faults.plain(error.reason), at) from None
+        ways = Ways(text)
+        return _Native(grammar, self._words, ways, ways.start)
 
 
 def _lark_of(constraint: Constraint) -> str:
@@ -405,10 +441,12 @@ _FREE = '%llguidance {"no_forcing": true}'
 class _Guided:
     """A constraint of llguidance's after some tokens."""
 
-    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words) -> None:
+    def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words, stuck: bool = False) -> None:
         self._constraint = constraint
         self._matcher = matcher
         self._words = words
+        self._stuck = stuck
+        """Whether nothing can follow, after which llguidance answers no more."""
 
     @classmethod
     def of(cls, constraint: Constraint, lark: str, words: _Words) -> "_Guided":
@@ -417,7 +455,7 @@ class _Guided:
         assert words.tokenizer is not None
         matcher = LLMatcher(words.tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
         if matcher.is_error():
-            raise _told(constraint, matcher.get_error())
+            raise _bad(constraint, *faults.told(constraint, matcher.get_error(), _in_slashes))
         return cls(constraint, matcher, words)
 
     def advance(self, tokens: list[int]) -> int:
@@ -426,75 +464,53 @@ class _Guided:
             (at for at, token in enumerate(tokens) if not (0 <= token < size and (texts[token] or token in named))),
             len(tokens),
         )
+        if self._stuck:
+            return 0
         went: int = self._matcher.validate_tokens(tokens[:known])
         if went:
             self._matcher.consume_tokens(tokens[:went])
-        self._check()
+        self._stuck = bool(self._check())
         return went
 
     def copy(self) -> "_Guided":
-        return _Guided(self._constraint, self._matcher.deep_copy(), self._words)
+        return _Guided(self._constraint, self._matcher.deep_copy(), self._words, self._stuck)
 
     def legal(self) -> tuple[Mask, bool]:
         size = self._words.size
+        if self._stuck:
+            return np.zeros(size, np.bool_), False
         bits = np.zeros(size // 32 + 1, np.uint32)
         self._matcher.unsafe_compute_mask_ptr(bits.ctypes.data, bits.nbytes)
-        self._check()
+        if self._check() == faults.NOTHING:
+            self._stuck = True
+            return self.legal()
         mask = np.unpackbits(bits.view(np.uint8), count=size + 1, bitorder="little").view(np.bool_)
         return mask[:size], bool(mask[size])
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            reason = self._matcher.get_error().partition("\n")[0]
-            raise BadConstraint(f"{self._constraint.kind}: too complex here: {visible(reason)[:LONGEST_REASON]}")
+    def _check(self) -> str:
+        """That nothing can follow, or nothing. Raises BadConstraint where llguidance gives up."""
+        if not self._matcher.is_error():
+            return ""
+        reason = faults.plain(self._matcher.get_error())
+        if reason != faults.NOTHING:
+            reason = visible(reason).replace(faults.TOO_COMPLEX, f"{faults.TOO_COMPLEX} here")
+            raise BadConstraint(f"{self._constraint.kind}: {reason[:LONGEST_REASON]}")
+        return reason
 
 
-def _escaped(regex: str) -> str:
+def _in_slashes(regex: str) -> str:
     """A regex as it stands between two slashes."""
     from llguidance import regex_to_lark
 
-    backslashes = len(regex) - len(regex.rstrip("\\"))
-    if backslashes % 2:
-        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
     return str(regex_to_lark(regex))
 
 
-def _told(constraint: Constraint, said: str) -> BadConstraint:
-    """What llguidance says about a constraint, as one line with the place in the constraint's own text."""
-    text = constraint.text
-    first = said.partition("\n")[0]
-    reason = re.sub(r"^(at )?\d+\(\d+\): ", "", first)
-    at: int | None = None
-    if "regex parse error:" in said and (error := re.search(r"\n( *)\^+\nerror: ([^\n]+)", said)):
-        reason = error[2]
-        if constraint.kind is ConstraintKind.REGEX:
-            at = _place_in_regex(text, len(error[1]) - 4)
-            return _bad(constraint, reason, at)
-    if constraint.kind is ConstraintKind.REGEX:
-        return _bad(constraint, re.sub(r' in regex /.*|^invalid regex ".*" \(in regex\): ', "", reason), None)
-    if constraint.kind is ConstraintKind.LARK:
-        if found := re.match(r"(?:at )?(\d+)\((\d+)\): ", first):
-            line, column = int(found[1]), int(found[2])
-            lines = text.split("\n")
-            if line <= len(lines):
-                at = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
-        return _bad(constraint, re.split(r' \(at "|; following special', reason)[0], at)
-    reason = reason.removeprefix("failed to compile JSON schema: ")
-    # A schema's errors have no place: what they name is looked for.
-    for named in re.findall(r"\"([^\"]+)\"|'([^']+)'|: (\w+)$", reason):
-        word = next(filter(None, named)).rpartition("/")[2]
-        if (found_at := text.find(f'"{word}"')) >= 0 or (found_at := text.find(f'/{word}"')) >= 0:
-            at = found_at
-            break
-    return _bad(constraint, reason, at)
-
-
-def _place_in_regex(text: str, column: int) -> int:
-    """The place in a regex of a column of its escaped form."""
-    at = 0
-    while at < len(text) and len(_escaped(text[: at + 1])) <= column:
-        at += 1
-    return at
+def _escaped(regex: str) -> str:
+    """The same of one that is whole. Raises BadConstraint."""
+    backslashes = len(regex) - len(regex.rstrip("\\"))
+    if backslashes % 2:
+        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
+    return _in_slashes(regex)
 
 
 # --- llama.cpp's own
@@ -503,53 +519,85 @@ def _place_in_regex(text: str, column: int) -> int:
 class _Native:
     """A grammar of llama.cpp's after some tokens."""
 
-    def __init__(self, grammar: Grammar, words: _Words, pending: bytes = b"", slow: bool = False) -> None:
+    def __init__(
+        self,
+        grammar: Grammar,
+        words: _Words,
+        ways: Ways,
+        stacks: frozenset[int],
+        pending: bytes = b"",
+    ) -> None:
         self._grammar = grammar
         self._words = words
+        self._ways = ways
+        self._stacks = stacks
         self._pending = pending
         """The bytes of a character that has begun."""
-        self._slow = slow
-        """Whether the last question took too long: the next one would take longer."""
 
     def advance(self, tokens: list[int]) -> int:
         for at, token in enumerate(tokens):
             if not (0 <= token < self._words.size and self._fits(token)):
                 return at
-            with self._timed():
-                if not self._grammar.accept(token):
-                    return at
-            self._pending = unfinished(self._pending + self._words.texts[token])
+            text = self._text(token)
+            try:
+                self._ways.steps(self._stacks, text)
+                stacks = self._ways.after(self._stacks, text)
+            except TooMany:
+                raise BadConstraint(TOO_AMBIGUOUS) from None
+            if not self._grammar.accept(token):
+                return at
+            self._stacks, self._pending = stacks, unfinished(self._pending + self._words.texts[token])
         return len(tokens)
+
+    def _text(self, token: int) -> str:
+        """The whole characters that there are with a token."""
+        return (self._pending + self._words.texts[token]).decode("utf-8", "ignore")
 
     def _fits(self, token: int) -> bool:
         """Whether a token may be asked about: special ones match as text, and wrong UTF-8 does, too."""
         return token in self._words.tree.after(self._pending) if self._pending else self._words.tree.whole[token]
 
     def copy(self) -> "_Native":
-        return _Native(self._grammar.copy(), self._words, self._pending, self._slow)
+        return _Native(self._grammar.copy(), self._words, self._ways, self._stacks, self._pending)
 
     def legal(self) -> tuple[Mask, bool]:
         size, tree = self._words.size, self._words.tree
+        ask = self._asking()
         if self._pending:
             mask = np.zeros(size, np.bool_)
             ids = tree.after(self._pending)
-            mask[ids] = self._ask(ids)
+            mask[ids] = ask(ids)
         else:
-            mask = tree.legal(self._ask)
+            mask = tree.legal(ask)
         ends = self._words.ends_array[:1].astype(np.int32)
-        return mask, not self._pending and bool(self._ask(ends).any())
+        return mask, not self._pending and bool(self._grammar.legal(ends).any())
 
-    def _ask(self, tokens: NDArray[np.int32]) -> Mask:
-        with self._timed():
-            return self._grammar.legal(tokens)
+    def _asking(self) -> Callable[[NDArray[np.int32]], Mask]:
+        """What asks llama.cpp about tokens: where one could be read in very many ways, each is looked at before."""
+        if self._ways.are_few(self._stacks, self._words.longest):
+            return self._grammar.legal
+        known = self._words.of(self._ways.plain(self._stacks))
+        end = time.thread_time() + SLOWEST
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Raises BadConstraint where llama.cpp is asked once more after it took too long."""
-        if self._slow:
-            raise BadConstraint(
-                f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
-            )
-        began = time.thread_time()
-        yield
-        self._slow = time.thread_time() - began > SLOWEST
+        def ask(tokens: NDArray[np.int32]) -> Mask:
+            found = np.zeros(len(tokens), np.bool_)
+            told: list[int] = []
+            steps = 0.0
+            for place, token in enumerate(tokens.tolist()):
+                if not known[token]:
+                    steps += self._steps(token)
+                    if time.thread_time() > end:
+                        raise BadConstraint(TOO_AMBIGUOUS)
+                told.append(place)
+                if steps > MOST_WAYS or place == len(tokens) - 1:
+                    found[told] = self._grammar.legal(tokens[told])
+                    told, steps = [], 0.0
+            return found
+
+        return ask
+
+    def _steps(self, token: int) -> float:
+        try:
+            return self._ways.steps(self._stacks, self._text(token))
+        except TooMany:
+            raise BadConstraint(TOO_AMBIGUOUS) from None

@@ -15,7 +15,6 @@ import importlib.util
 import os
 import re
 import sys
-import tempfile
 import time
 import weakref
 from collections import deque
@@ -273,6 +272,7 @@ class Vocabulary:
         """Whether the vocabulary asks for one and names none."""
         self._guessed_eos = eos if _meta(model, "tokenizer.ggml.eos_token_id") != str(eos) else -1
         """What llama.cpp takes for the end of a text though the file does not say so; -1: nothing."""
+        self._buffer = ctypes.create_string_buffer(64)
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """The path of a text, with BOS where the vocabulary asks for it.
@@ -343,18 +343,20 @@ class Vocabulary:
         return first is not None and self.piece(first).data.startswith(b" ")
 
     def piece(self, token: int) -> Piece:
-        """A token's bytes. Raises ModelError for an id outside the vocabulary."""
+        """A token's bytes, and what it is. Raises ModelError for an id outside the vocabulary."""
+        data = self.data(token)
+        control = bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
+        ends = bool(llama_cpp.llama_vocab_is_eog(self.pointer, token))
+        return Piece(data, control, ends and (control or token != self._guessed_eos))
+
+    def data(self, token: int) -> bytes:
+        """A token's bytes alone, which all of the vocabulary is asked for. On one thread at a time."""
         if not 0 <= token < self.size:
             raise ModelError(f"token id {token} is not in the vocabulary of {self.size}")
-        room = 64
-        while True:
-            buffer = ctypes.create_string_buffer(room)
-            count = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, room, 0, True)
-            if count >= 0:
-                control = bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
-                ends = bool(llama_cpp.llama_vocab_is_eog(self.pointer, token))
-                return Piece(buffer.raw[:count], control, ends and (control or token != self._guessed_eos))
-            room = -count
+        buffer = self._buffer
+        while (count := llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, True)) < 0:
+            buffer = self._buffer = ctypes.create_string_buffer(-count)
+        return buffer.raw[:count]
 
     def texts(self) -> list[bytes]:
         """The text that each token adds to an output, by id; empty for special tokens."""
@@ -412,6 +414,8 @@ def _said() -> Iterator[list[bytes]]:
 
     llama.cpp's grammar parser says there alone what is wrong.
     """
+    import tempfile  # it brings a tenth of what the engine imports, for a grammar that may never come
+
     said: list[bytes] = []
     try:
         kept = os.dup(2)

@@ -178,31 +178,38 @@ class Server:
             self._send(Failed(None, str(error)))
             return
         evaluator = Evaluator(model)
-        index = Index(model.vocabulary.size, lambda token: model.vocabulary.piece(token).data)
+        index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
                 continue  # a second Load, what this engine is not asked; the others never get here
             try:
-                self._answer(request, model, evaluator, index)
+                self._attempt(request, model, evaluator, index)
             except Interrupted:
                 continue
             except Damaged as error:
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
-            except ContextFull as error:
-                self._send(Failed(request.request, str(error), error.room))
-            except ModelError as error:
-                self._send(Failed(request.request, str(error)))
-            except OSError:
-                raise  # nobody listens any more
-            except Exception as error:
-                log_place(request, error)
-                self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
+
+    def _attempt(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        """Answers a request, if only by why it cannot be answered. Raises Interrupted, Damaged, and OSError."""
+        try:
+            self._answer(request, model, evaluator, index)
+        except ContextFull as error:
+            self._send(Failed(request.request, str(error), error.room))
+        except (Interrupted, Damaged):
+            raise
+        except ModelError as error:
+            self._send(Failed(request.request, str(error)))
+        except OSError:
+            raise  # nobody listens any more
+        except Exception as error:
+            log_place(request, error)
+            self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
 
     def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
         match request:
             case Evaluate():
-                self._evaluate(request, model, evaluator)
+                self._evaluate(request, model, evaluator, index)
             case Tokenize():
                 self._tokenize(request, model)
             case Chat():
@@ -340,7 +347,7 @@ class Server:
             raise ModelError(str(error)) from None
         return path
 
-    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator) -> None:
+    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator, index: Index) -> None:
         chunks = evaluator.evaluate(
             request.path, request.start, request.top, request.asked, request.last_top, request.lens
         )
@@ -359,6 +366,9 @@ class Server:
                     chunk.verdicts,
                 )
             )
+            while (other := self._inbox.beside(Constrain, Force)) is not None:  # a long prompt takes minutes
+                assert isinstance(other, Constrain | Force)
+                self._attempt(other, model, evaluator, index)
             if self._abort.asked:
                 raise Interrupted
 

@@ -35,7 +35,8 @@ class Index:
         """Reads the next slice."""
         start = len(self._starts)
         for token in range(start, min(start + self.SLICE, self._size)):
-            text = self._data_of(token).decode("utf-8", "replace").lower().encode()
+            text = self._data_of(token)
+            text = text.lower() if text.isascii() else text.decode("utf-8", "replace").lower().encode()
             self._starts.append(len(self._texts))
             self._texts += text + self._BETWEEN
 

@@ -1,19 +1,32 @@
 """Setting, changing and lifting a constraint; running through what is forced."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Constrain, Constrained, Force
-from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.messages import Outcome, ReadText
 from tokex_gguf.play.purposes import ForConstraint, ForForced
-from tokex_gguf.play.requests import ask, request
+from tokex_gguf.play.requests import ask, request, without
+from tokex_gguf.play.rules import text_entry
 from tokex_gguf.play.rules.histories import history, used_up, with_history
 from tokex_gguf.play.rules.prompt import show, with_prompt
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
-from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
+from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, choices
+from tokex_gguf.values.history import MOST_TEXTS
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label
+
+ENDINGS = {
+    ".json": ConstraintKind.JSON_SCHEMA,
+    ".gbnf": ConstraintKind.GRAMMAR,
+    ".lark": ConstraintKind.LARK,
+    ".regex": ConstraintKind.REGEX,
+}
+"""In what a file is written, by the end of its name."""
+NEXT = "space plays on, E shows its cost"
+"""What to do under a constraint."""
 
 
 def cannot_constrain(session: Session) -> str:
@@ -29,13 +42,13 @@ def open_constraint(session: Session) -> Outcome:
     """Begins to type a constraint, with the present one in the line, or what was left there."""
     before, present = history(session, Constraining), session.game.sampling.constraint
     text = before.unfinished or (present.text if present else "")
-    kind = present.kind if present and text == present.text else _kind_of(text)
+    kind = present.kind if present and text == present.text else session.kinds.get(text, _kind_of(text))
     session = with_history(session, Constraining, replace(before, unfinished=""))
     return replace(session, screen=Constraining(line=EMPTY.typed(text), kind=kind)), []
 
 
 def _kind_of(text: str) -> ConstraintKind:
-    """In what a text is written that was left, as far as that can be seen."""
+    """In what a text is written that was never typed here, as far as that can be seen."""
     begins = text.lstrip()
     if begins.startswith("{"):
         return ConstraintKind.JSON_SCHEMA
@@ -44,34 +57,112 @@ def _kind_of(text: str) -> ConstraintKind:
     return ConstraintKind.LARK if begins.startswith("start:") else ConstraintKind.REGEX
 
 
+def _with_kind(session: Session) -> Session:
+    """The session that knows in what the text in the line is written, for when that comes back."""
+    screen = _screen(session)
+    if not screen.line.text:
+        return session
+    others = {text: kind for text, kind in session.kinds.items() if text != screen.line.text}
+    kept = list(others.items())[-MOST_TEXTS:]
+    return replace(session, kinds={**dict(kept), screen.line.text: screen.kind})
+
+
 def next_kind(session: Session) -> Outcome:
     """To the next way to write a constraint; the text stays."""
     screen = _screen(session)
     kinds = list(ConstraintKind)
     following = kinds[(kinds.index(screen.kind) + 1) % len(kinds)]
-    return session.turned(replace(screen, kind=following)), []
+    return _awaited_no_more(session.turned(replace(screen, kind=following))), []
+
+
+def walk(step: int) -> Callable[[Session], Outcome]:
+    """To an earlier (-1) or a later (1) constraint that was typed, in what it was written then."""
+
+    def go(session: Session) -> Outcome:
+        session, effects = text_entry.walk(step)(_awaited_no_more(_with_kind(session)))
+        screen = _screen(session)
+        return session.turned(replace(screen, kind=session.kinds.get(screen.line.text, screen.kind))), effects
+
+    return go
+
+
+def right(session: Session) -> Outcome:
+    """One character right; in an empty line, the example comes."""
+    screen = _screen(session)
+    line = screen.line.moved(1) if screen.line.text else EMPTY.typed(EXAMPLES[screen.kind])
+    return session.turned(replace(screen, line=line)), []
+
+
+def close(session: Session) -> Outcome:
+    """Leaves the constraint as it was, also while what was typed is being read."""
+    return text_entry.close(_awaited_no_more(_with_kind(session)))
+
+
+def _awaited_no_more(session: Session) -> Session:
+    """The session in which no constraint is being read, nor the file of one."""
+    return without(session, ForConstraint).turned(replace(_screen(session), file=""))
 
 
 def enter(session: Session) -> Outcome:
-    """Sets what was typed as the constraint from the place on that is looked at; an empty line lifts it."""
-    screen, place = _screen(session), session.game.prompt.place.tip
+    """Sets what was typed as the constraint from the place on that is looked at; an empty line lifts it.
+
+    A file's name behind an @ is read first.
+    """
+    session = _awaited_no_more(_with_kind(session))
+    screen = _screen(session)
     text = screen.line.text
     if not text.strip():
-        lifted = replace(session.game.sampling, constraint=None)
-        told = "there is no constraint any more" if session.game.sampling.constraint else ""
-        session = used_up(session)
-        session = replace(session, game=replace(session.game, sampling=lifted), by_final=False)
-        return ask(replace(session, notice=told))
+        return _lifted(session)
+    if text.startswith("@"):
+        name = text[1:].strip()
+        if not name:
+            return replace(session, notice="behind the @ comes a file's name, as @schema.json"), []
+        return replace(session.turned(replace(screen, file=name)), notice=f"reading {name}"), [ReadText(name)]
+    return _asked(session, screen.kind, text)
+
+
+def _lifted(session: Session) -> Outcome:
+    told = "there is no constraint any more" if session.game.sampling.constraint else ""
+    sampling = replace(session.game.sampling, constraint=None)
+    session = used_up(session)
+    session = replace(session, game=replace(session.game, sampling=sampling), by_final=False)
+    return ask(replace(session, notice=told))
+
+
+def file_read(session: Session, name: str, text: str) -> Outcome:
+    """The file of a constraint is read: its name may say in what it is written."""
+    screen = session.on(Constraining)
+    if screen is None or screen.file != name:
+        return session, []  # whoever went on meanwhile does not want it
+    kind = next((kind for ending, kind in ENDINGS.items() if name.lower().endswith(ending)), screen.kind)
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        return file_not_read(session, name, "empty")
+    return _asked(_with_kind(session.turned(replace(screen, file="", kind=kind))), kind, text)
+
+
+def file_not_read(session: Session, name: str, reason: str) -> Outcome:
+    """The file of a constraint cannot be had: what was typed stays."""
+    screen = session.on(Constraining)
+    if screen is None or screen.file != name:
+        return session, []
+    return replace(session.turned(replace(screen, file="")), notice=f"{name}: {reason}"), []
+
+
+def _asked(session: Session, kind: ConstraintKind, text: str) -> Outcome:
+    """Asks the engine whether it understands a constraint."""
+    if reason := cannot_constrain(session):
+        return replace(session, notice=reason), []
+    place, tip = session.game.prompt.place.tip, session.game.prompt.tip
     try:
-        constraint = choices(text) if screen.kind is ConstraintKind.CHOICES else Constraint(screen.kind, text)
+        constraint = choices(text) if kind is ConstraintKind.CHOICES else Constraint(kind, text)
     except ValueError as error:
         return replace(session, notice=str(error)), []
-    tip = session.game.prompt.tip
     if constraint == session.game.sampling.constraint and session.game.prompt.cursor is None:
         begins = session.game.prompt.begins
         return ask(replace(used_up(session), notice=f"unchanged: it holds behind token {begins}"))
     return request(
-        session,
+        replace(session, notice="reading the constraint; Esc leaves it"),
         ForConstraint(constraint, place, tip),
         lambda number: Constrain(number, tip.path(), constraint, place.depth),
     )
@@ -89,9 +180,9 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []
     begins = purpose.place.depth
     if message.broken < 0:
-        told = "the text so far can go on" if begins < prompt.tip.depth else f"it holds behind token {begins}"
+        told = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
         session = with_prompt(session, replace(prompt, begins=begins, selected=None, cursor=None, chosen=None))
-        return replace(session, notice=f"{purpose.constraint.title}: {told}; C changes it"), []
+        return replace(session, notice=f"{purpose.constraint.title}: {told}; {NEXT}"), []
     first = prompt.tip.ancestor(message.broken + 1)
     session = with_prompt(session, replace(prompt, begins=begins, cursor=first, chosen=None, sought=None))
     told = f"token {first.depth}, {label(session.game.piece(first.token).data)}, is the first that is not legal"

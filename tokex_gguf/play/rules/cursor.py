@@ -10,9 +10,11 @@ from tokex_gguf.values.judged import Cut
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.ranking import Notable, Ranking, entropies, surprisals
+from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
 NONE = "no such token here (or not computed yet)"
+UNKNOWN = "no such token here, as far as is known"
 FAR = 10
 """Tokens that the far steps move by."""
 
@@ -110,9 +112,9 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
             return replace(session, notice=layer.lacking(lens)), []
         if session.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
             return replace(session, jumping=direction), []
-        judged = session.game.answers.judged(lens, tip)
-        there = judged.dear(tip) if layer is COST else judged.cut(tip)
-        return _to_next(session, there, direction, "no such token here, as far as is known")
+        if layer is COST:
+            return _to_costly(session, lens, direction)
+        return _to_next(session, session.game.answers.judged(lens, tip).cut(tip), direction, UNKNOWN)
 
     return go
 
@@ -122,6 +124,26 @@ def jump_on(session: Session) -> Outcome:
     if not session.jumping or session.judging:
         return session, []
     return jump_by_layer(session.jumping)(replace(session, jumping=0))
+
+
+def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
+    """Looks at a token where the constraint cost much; from the prompt's end, at the one where it cost most."""
+    prompt, answers = session.game.prompt, session.game.answers
+    judged = answers.judged(lens, prompt.tip)
+    most = judged.costliest(prompt.tip)
+    if prompt.cursor is None and most is not None:
+        session, effects = look(session, prompt.tip.ancestor(most))
+    else:
+        session, effects = _to_next(session, judged.dear(prompt.tip), direction, UNKNOWN)
+    node = session.game.prompt.cursor
+    verdict = None if node is None or node is prompt.cursor else answers.verdict(lens, node)
+    if node is None or verdict is None:
+        return session, effects
+    place, total = judged.place(prompt.tip, verdict.cost_bits), answers.cost(lens, prompt.tip)
+    of = "" if total is None else f" of {total:.2f}"
+    rank = "most of all" if place == 1 else f"#{place}"
+    told = f"{label(glimpse(session.game.piece(node.token).data))} cost {verdict.cost_bits:.2f}{of} bits, {rank}"
+    return replace(session, notice=f"{told}; {session.notice}" if session.notice else told), effects
 
 
 def _to_next(session: Session, there: Notable | Cut, direction: int, none: str, sought: Layer | None = None) -> Outcome:

@@ -192,7 +192,8 @@ def _end_of_play(session: Session, end: int) -> str:
     if end == NOTHING_LEFT:
         return "nothing is left to draw from"
     if end != GOES_ON:
-        return f"the model ends here: {label(session.game.piece(end).data)} was drawn"
+        further = "; E shows what the constraint cost" if session.game.sampling.constraint else ""
+        return f"the model ends here: {label(session.game.piece(end).data)} was drawn{further}"
     piece = session.game.piece(tip.distribution.most_likely)
     if piece.ends and isinstance(session.lens, Raw):
         return f"the model ends here: {label(piece.data)} is the most likely token"

@@ -11,7 +11,17 @@ from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, sessions
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
-from tokex_gguf.play.screens import Commands, Find, Input, Name, Search, Sessions, TreeSearch, TypingScreen
+from tokex_gguf.play.screens import (
+    Commands,
+    Constraining,
+    Find,
+    Input,
+    Name,
+    Search,
+    Sessions,
+    TreeSearch,
+    TypingScreen,
+)
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.text_field import EMPTY, TextField
@@ -72,8 +82,8 @@ def _begins(session: Session, base: Node, tip: Node) -> int:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
-    if session.game.newest(ForConstraint):
-        return replace(session, notice="the constraint is being read: keys wait until then"), []
+    if waited := _still_read(session):
+        return waited, []
     if (tokens := session.game.newest(ForContinuation)) and tokens[1].entered:
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
@@ -82,6 +92,14 @@ def typed(session: Session, text: str) -> Outcome:
         kind = type(typing)
         session = with_history(session, kind, history(session, kind).remember(typing.line.text))
     return _edited(session, typing.line.typed(text))
+
+
+def _still_read(session: Session) -> Session | None:
+    """The session in which the player is told that the constraint in the line is being read; None where none is."""
+    typing = session.on(Constraining)
+    if typing is None or not (typing.file or session.game.newest(ForConstraint)):
+        return None
+    return replace(session, notice="the constraint is being read; Esc leaves it")
 
 
 def line_break(session: Session) -> Outcome:
@@ -95,6 +113,8 @@ def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], O
     def go(session: Session) -> Outcome:
         typing = _typing(session)
         line = change(typing.line)
+        if line.text != typing.line.text and (waited := _still_read(session)):
+            return waited, []
         if line.text == typing.line.text:
             return session.turned(replace(typing, line=line)), []
         return _edited(session, line)

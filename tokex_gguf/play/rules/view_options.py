@@ -10,7 +10,8 @@ from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, Search
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
-from tokex_gguf.values.layers import PLAIN, Layer
+from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN, Layer
+from tokex_gguf.values.lens import Sampled
 
 
 def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
@@ -22,6 +23,19 @@ def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
         return replace(session, layer=cycle[(index + 1) % len(cycle)]), []
 
     return go
+
+
+def more_layers(session: Session) -> Outcome:
+    """To the next of the other layers. Under a constraint the first one is what that cost."""
+    limited = session.game.sampling.constraint is not None
+    first = {COST.name: COST} if limited else {}
+    session, effects = layer({**first, **MORE_LAYERS})(session)
+    if session.layer is not COST or not limited:
+        return session, effects
+    lens = session.lens
+    total = session.game.answers.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
+    told = "" if total is None else f"the constraint cost {total:.2f} bits; "
+    return replace(session, notice=f"{told}n looks at the token that cost most"), effects
 
 
 def palette(session: Session) -> Outcome:
