@@ -223,6 +223,8 @@ def test_the_key_is_in_no_argument_log_session_or_error(tmp_path: Path, monkeypa
         server.key = "another"
         server.fault = ""
         terminal.press("down", "down", "down", "down", "down", "down", "down", "right")
+        terminal.shows("no connection to")
+        terminal.press("r")
         terminal.shows("TOKEX_SERVER_KEY")
         assert "s3cret" not in terminal.text()
         terminal.press("ctrl-q")

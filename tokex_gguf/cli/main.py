@@ -170,8 +170,8 @@ def _blame(error: BaseException | None, where: str) -> None:
 
 def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
     settings, path, found = _configuration(options)
-    if path == config.HERE and not options.config and os.environ.get(SERVER_KEY):
-        settings = _without_its_server(settings, options)
+    if settings.server.url:
+        settings = _with_server(settings, options, here=path == config.HERE and not options.config)
     homeless = home.ensure()
     notices = [*found]
     screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw)
@@ -344,13 +344,17 @@ def _check_for_server(options: argparse.Namespace) -> None:
         raise Exit(f"{need}: leave them out, or play a model on this machine", USAGE)
 
 
-def _without_its_server(settings: config.Config, options: argparse.Namespace) -> config.Config:
-    """The configuration of the current folder: a key is for servers that the player named, and not for one in there."""
+def _with_server(settings: config.Config, options: argparse.Namespace, *, here: bool) -> config.Config:
+    """A configuration with its server's address as it is always written.
+
+    `here`: whether it is the current folder's. Its server gets no key: that is for those that the player named. Where
+    there is one, the program ends with a line, or does without that server.
+    """
     from tokex_gguf.values.server_url import parse
 
-    url = settings.server.url
-    if not url or options.server == parse(url).url:
-        return settings
+    url = parse(settings.server.url).url
+    if not (here and os.environ.get(SERVER_KEY)) or options.server == url:
+        return replace(settings, server=replace(settings.server, url=url))
     if options.server is None and options.model is None and options.resume is None and options.session is None:
         raise Exit(
             f"config.toml in the current folder chooses the server {url}: {SERVER_KEY} is sent there if you name it "
