@@ -208,9 +208,14 @@ class Runtime:
         for address in list(self._engines):
             self._end(address)
 
-    def _end(self, address: int) -> None:
+    def _end(self, address: int, *, beside: bool = False) -> None:
         self._ended.add(address)
-        if engine := self._engines.pop(address, None):
+        engine = self._engines.pop(address, None)
+        if engine and beside:
+            thread = threading.Thread(target=engine.close)
+            self._leaving = [one for one in self._leaving if one.is_alive()] + [thread]
+            thread.start()
+        elif engine:
             engine.close()
 
     @property
@@ -339,7 +344,8 @@ class Runtime:
                 case Start():
                     self._start(effect.engine)
                 case Close():
-                    self._end(effect.engine)
+                    # One on RPC workers takes its leave of them, for which nobody waits.
+                    self._end(effect.engine, beside=bool(self._asked.load.rpc))
                 case Send():
                     if engine := self._engines.get(effect.engine):
                         engine.send(effect.request)
@@ -419,7 +425,8 @@ class Runtime:
     def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked
         try:
-            fit = prepare(Path(path), context=settings.load.context, kv=settings.load.kv)
+            load = settings.load
+            fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
         except Unusable as error:
             self._put(NotPrepared(path, str(error)))
         else:
