@@ -37,6 +37,8 @@ from tokex_gguf.values.distribution import Distribution
 
 TOLD = 5.0
 """Seconds after which a hang must have been told."""
+STARTED = 5.0
+"""Seconds that an engine has to start, on a machine that has much else to do."""
 LONG = [1000 + index * 7 % 900 for index in range(700)]
 
 
@@ -179,7 +181,7 @@ def test_one_that_serves_another_program(light_model: Path, workers: list[RpcWor
                 f"the RPC worker {workers[0].name} does not answer: it is stopped or busy, serves another program, "
                 "or is none"
             )
-            assert time.monotonic() - began < TOLD
+            assert time.monotonic() - began < STARTED + TOLD
         first.evaluated([5, 6], 0)
 
 
@@ -190,7 +192,7 @@ def test_one_that_is_stopped_is_told_of_at_once_and_serves_when_it_goes_on(
     began = time.monotonic()
     with engine(light_model, listed(workers)) as one:
         assert f"the RPC worker {workers[1].name} does not answer" in one.fault()
-        assert time.monotonic() - began < TOLD
+        assert time.monotonic() - began < STARTED + TOLD
 
 
 @contextmanager
