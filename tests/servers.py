@@ -1,5 +1,6 @@
 """Real servers of llama.cpp, each on a free port of this machine: what `scripts/llama_servers.py` builds."""
 
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +109,51 @@ def rpc_workers(count: int = 2) -> Iterator[list[RpcWorker]]:
 def listed(workers: list[RpcWorker]) -> str:
     """Workers as the command line takes them."""
     return ",".join(worker.name for worker in workers)
+
+
+class LlamaServer:
+    """A llama-server with a model, which decodes prompts in the same pieces as the engine does."""
+
+    def __init__(self, model: Path) -> None:
+        self.port = free_port()
+        options = ("--ctx-size", "4096", "--parallel", "1", "--threads", "1", "--batch-size", "48", "--ubatch-size")
+        command = [folder() / "llama-server", "--model", model, "--host", "127.0.0.1", "--port", self.port]
+        command += [*options, "48", "--no-warmup", "--offline", "--fit", "off", "--log-disable"]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 120
+        while not self._ready():
+            assert self.process.poll() is None and time.monotonic() < end, "the server does not answer"
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        try:
+            return "ok" in self.ask("GET", "/health").get("status", "")
+        except (OSError, HTTPException):
+            return False
+
+    def ask(self, method: str, place: str, question: object = None) -> dict[str, Any]:
+        """What it answers, as JSON."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            body = None if question is None else json.dumps(question)
+            connection.request(method, place, body, {"Content-Type": "application/json"})
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        return answer
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def llama_server(model: Path) -> Iterator[LlamaServer]:
+    """A llama-server, for a while."""
+    server = LlamaServer(model)
+    try:
+        yield server
+    finally:
+        server.end()
