@@ -140,7 +140,7 @@ def over_workers(model: Sizes, layers: Sequence[int], places: Sequence[Place], *
             beside = f", {size_of((context or SMALLEST) * own_cell)} for a context of {context}" if context else ""
             raise TooLarge(
                 f"the RPC worker {place.worker} needs {size_of(needed)} of memory ({size_of(weights)} for "
-                f"{len(own)} of {len(layers)} layers{beside}) and has {size_of(place.free)} available: "
+                f"{len(own)} of {len(layers)} layers{beside}) and has {size_of(place.free)}: "
                 "add a worker, or take a smaller quantisation"
             )
         if own_cell:

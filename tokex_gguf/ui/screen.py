@@ -309,8 +309,8 @@ def _workers(session: Session, room: int) -> str:
     workers = session.game.settings.load.rpc.split(",")
     if not workers[0] or session.game.server:
         return ""
-    named = f"  ⇄ {visible(' '.join(workers))}"
-    return named if width_of([("", named)]) <= room else f"  ⇄ {len(workers)} RPC workers"
+    forms = (f"  ⇄ {visible(' '.join(workers))}", f"  ⇄ {len(workers)} RPC workers")
+    return next((form for form in forms if width_of([("", form)]) <= room), f"  ⇄ {len(workers)} RPC")
 
 
 def _download(session: Session) -> Line:
