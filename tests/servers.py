@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,46 @@ def rpc_workers(count: int = 2) -> Iterator[list[RpcWorker]]:
 def listed(workers: list[RpcWorker]) -> str:
     """Workers as the command line takes them."""
     return ",".join(worker.name for worker in workers)
+
+
+class Line:
+    """What stands between engines and a worker, and passes so many bytes on in all: then it is cut, or passes none."""
+
+    def __init__(self, worker: RpcWorker, passes: int, *, cut: bool) -> None:
+        self._worker, self._left, self._cut = worker, passes, cut
+        self._turn = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.name = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._worker.port))
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                with self._turn:
+                    data = data[: self._left]
+                    self._left -= len(data)
+                sink.sendall(data)
+                if not self._left:
+                    if self._cut:
+                        self.close()
+                    return
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        for one in (self._listener, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
 
 class LlamaServer:

@@ -1,5 +1,7 @@
 """The engine on llama.cpp's real RPC workers: equal numbers, and what becomes of workers that fail."""
 
+import math
+import os
 import queue
 import random
 import signal
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.servers import RpcWorker, listed
+from tests.servers import Line, RpcWorker, listed
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import (
@@ -35,6 +37,7 @@ from tokex_gguf.models.gguf.metadata import read, tensor_bytes
 from tokex_gguf.models.memory import BUFFERS, BYTES, PER_LOGIT, layers_on
 from tokex_gguf.values.distribution import Distribution
 
+SEED = int(os.environ.get("RPC_SEED", "1"))
 TOLD = 5.0
 """Seconds after which a hang must have been told."""
 STARTED = 5.0
@@ -269,6 +272,39 @@ def test_one_that_hangs_is_told_by_its_name_and_may_go_on(
         while not (isinstance(reply := one.told.get(timeout=60), Waits) and not reply.workers):
             assert isinstance(reply, Waits | Evaluated)
         one.evaluated([5, 6, 7], 0)
+
+
+CHANCE = random.Random(SEED)
+CUTS = [0, 8, 33, 69, *(round(math.exp(CHANCE.uniform(5, 16))) for _ in range(4)), 40_000_000]
+"""Bytes: while it is connected to, while weights are sent, while it computes."""
+STALLS = [33, round(math.exp(CHANCE.uniform(5, 16))), 40_000_000]
+
+
+@pytest.mark.parametrize(("cut", "passes"), [*((True, one) for one in CUTS), *((False, one) for one in STALLS)])
+def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path, workers: list[RpcWorker]) -> None:
+    """The player is told in time, and which worker it is."""
+    line = Line(workers[1], passes, cut=cut)
+    try:
+        with engine(model_path, f"{workers[0].name},{line.name}") as one:
+            began, asked = time.monotonic(), False
+            while True:
+                reply = one.told.get(timeout=STARTED + TOLD if not asked else 60)
+                if isinstance(reply, Failed) and reply.request is None:
+                    assert line.name in reply.reason
+                    assert workers[0].name not in reply.reason
+                    break
+                if isinstance(reply, Waits) and reply.workers:
+                    assert not cut
+                    assert reply.workers == [line.name]
+                    break
+                assert isinstance(reply, Loading | Loaded | Evaluated | Continued | Waits), reply
+                if isinstance(reply, Loaded):
+                    one.client.send(Continue(1, LONG[:100], 5))
+                    asked = True
+            assert time.monotonic() - began < 60
+    finally:
+        line.close()
+    assert workers[0].alive()
 
 
 def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, workers: list[RpcWorker]) -> None:

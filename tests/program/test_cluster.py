@@ -13,7 +13,7 @@ import pytest
 
 from tests import servers
 from tests.program import test_play
-from tests.servers import RpcWorker, listed
+from tests.servers import Line, RpcWorker, listed
 from tests.terminal import Terminal
 
 TOLD = 5.0
@@ -110,6 +110,20 @@ def test_a_worker_that_dies_stops_and_comes_back(workers: list[RpcWorker], light
     terminal.shows("tokens: 5 .* ready")
     terminal.press("\x11")
     assert terminal.ends() == 0
+
+
+def test_without_a_screen_who_is_waited_for_is_told(workers: list[RpcWorker]) -> None:
+    line = Line(workers[0], 60_000_000, cut=False)
+    command = [sys.executable, "-m", "tokex_gguf", "--no-config", "--model", "bundled", "--json", "--rpc", line.name]
+    command += ["--input", str(test_play.NATALIA)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stderr and program.stdout
+        told = program.stderr.readline()
+        line.close()
+        assert told == f"tokex-gguf: no answer from {line.name}: waiting\n"
+        assert program.stderr.read() == f"tokex-gguf: the RPC worker {line.name} is gone\n"
+        assert program.stdout.read() == ""
+    assert program.returncode in (1, 2)
 
 
 REFUSED = {
