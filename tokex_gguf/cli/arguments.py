@@ -175,9 +175,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     computing.add_argument(
         "--rpc",
-        metavar="HOST:PORT,…",
+        metavar="WORKERS",
         type=workers,
-        help="compute all layers on llama.cpp's RPC workers; only in a network that you trust",
+        help="compute all layers on llama.cpp's RPC workers, HOST:PORT with commas between; only in a trusted network",
     )
     parser.add_argument(
         "--chat",

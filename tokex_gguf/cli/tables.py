@@ -50,7 +50,7 @@ def _sessions(prog: str) -> Parser:
 def _doctor(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
     parser.add_argument("--model", metavar="MODEL", help="the model to look at (default: the configured one)")
-    parser.add_argument("--rpc", metavar="HOST:PORT,…", type=workers, help="RPC workers to look at, too")
+    parser.add_argument("--rpc", metavar="WORKERS", type=workers, help="RPC workers to look at, too")
     return parser
 
 
