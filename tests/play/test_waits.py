@@ -1,7 +1,7 @@
 """An engine that waits for RPC workers says so, and can be started anew at once."""
 
 from tests.fake import Play
-from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Waits
+from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Start
 from tokex_gguf.play.session import EngineStatus
@@ -20,6 +20,13 @@ def test_who_is_waited_for_is_told_until_that_is_over() -> None:
     assert told(play) == "no answer from lab:1, lab:2 for 4 s: r restarts the engine"
     play.take(Waits([], 0.0))
     assert "no answer" not in told(play)
+
+
+def test_while_a_model_is_sent_over_a_slow_network_its_progress_is_told_as_well() -> None:
+    play = Play()
+    play.take(Loading(0.4))
+    play.take(WAITS)
+    assert told(play) == "40% loaded, no answer from lab:1, lab:2 for 4 s: r restarts the engine"
 
 
 def test_an_engine_that_waits_is_restarted_by_one_press() -> None:

@@ -412,7 +412,8 @@ def _state(session: Session) -> Line:
         return [("class:fault", f"{who} silent for {session.game.silence:.0f} s: r {does}")]
     if waits := session.game.waits:
         silent = visible(", ".join(waits.workers))
-        return [("class:fault", f"no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
+        loading = f"{session.game.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
+        return [("class:fault", f"{loading}no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
         told = f"connecting to {server}" if server else f"loading the model {session.game.progress:4.0%}"
