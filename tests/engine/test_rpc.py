@@ -51,7 +51,7 @@ class Engine:
     def __init__(self, path: Path, rpc: str = "", *, context: int = 0) -> None:
         self.told: queue.Queue[Delivery] = queue.Queue()
         self.client = EngineClient(self.told.put)
-        self.client.send(Load(str(path), context, 0, rpc=rpc))
+        self.client.send(Load(str(path), context, 1, rpc=rpc))
 
     def next(self) -> Delivery:
         """What it says next, without what it says on the way."""
