@@ -71,7 +71,7 @@ def test_what_is_foreseen_autoplay_and_a_restart(workers: list[RpcWorker], light
     assert all(worker.alive() for worker in workers), "an engine that is ended takes its leave"
     terminal.press(" ")
     terminal.shows("autoplay")
-    terminal.press("\x11")
+    terminal.press("ctrl-q")
     assert terminal.ends() == 0
     assert all(worker.alive() for worker in workers)
 
@@ -108,7 +108,29 @@ def test_a_worker_that_dies_stops_and_comes_back(workers: list[RpcWorker], light
     workers[0].start()
     terminal.press("r")
     terminal.shows("tokens: 5 .* ready")
-    terminal.press("\x11")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
+
+
+def test_what_was_played_is_kept_where_a_worker_hangs_and_the_program_is_ended(
+    workers: list[RpcWorker], light: str
+) -> None:
+    """And it is gone on with on this machine alone."""
+    terminal = Terminal("--no-config", "--model", light, "--prompt", "Once upon", "--rpc", listed(workers))
+    terminal.shows("tokens: 2 .* ready")
+    terminal.press("right")
+    terminal.shows("tokens: 3 .* ready")
+    workers[0].signal(signal.SIGSTOP)
+    terminal.press("right")
+    terminal.shows("no answer from")
+    terminal.child.kill(signal.SIGTERM)
+    assert terminal.ends() == 143
+    workers[0].signal(signal.SIGCONT)
+
+    terminal = Terminal("--no-config", "--resume")
+    terminal.shows("tokens: 4 .* ready")
+    assert "computed by another build or machine: new ones can differ a little" in terminal.text()
+    terminal.press("ctrl-q")
     assert terminal.ends() == 0
 
 
