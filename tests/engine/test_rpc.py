@@ -36,6 +36,7 @@ from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.models.gguf.metadata import read, tensor_bytes
 from tokex_gguf.models.memory import BUFFERS, BYTES, PER_LOGIT, layers_on
 from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.workers import MOST
 
 SEED = int(os.environ.get("RPC_SEED", "1"))
 TOLD = 5.0
@@ -317,6 +318,15 @@ def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, worker
             assert isinstance(one.next(), Continued)
             time.sleep(chance.random() / 4)  # in the middle of any of its tokens
         assert all(worker.alive() for worker in workers), f"seed {seed}"
+
+
+def test_as_many_workers_as_llama_cpp_takes(light_model: Path) -> None:
+    """One more would end its process, and is refused before."""
+    with servers.rpc_workers(MOST) as many:
+        with engine(light_model) as one:
+            here = numbers(one.loaded().evaluated(LONG[:5], 0))
+        with engine(light_model, listed(many)) as one:
+            assert numbers(one.loaded().evaluated(LONG[:5], 0)) == here
 
 
 def test_a_build_without_rpc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 import re
 
-MOST = 16
-"""Workers that llama.cpp can use at the most."""
+MOST = 15
+"""Workers, and devices of them, that llama.cpp can use at the most: it has room for 16, and is one of them itself."""
 FORM = "HOST:PORT with commas between, each once, a port from 1 to 65535"
 """What a list of them is."""
 _WORKER = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?):([0-9]{1,5})")
