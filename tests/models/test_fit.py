@@ -17,8 +17,8 @@ from tokex_gguf.models.memory import (
     SMALLEST,
     STATES,
     Fit,
-    Place,
     TooLarge,
+    WorkerMemory,
     fit,
     layers_on,
     over_workers,
@@ -153,7 +153,7 @@ def test_each_layer_is_on_one_device_and_the_shares_are_those_of_the_memory(free
 
 
 def test_the_context_may_grow_into_what_the_fullest_worker_has_left() -> None:
-    places = [Place("a:1", 4 * GB, 8 * GB), Place("b:1", 4 * GB, 8 * GB)]
+    places = [WorkerMemory("a:1", 4 * GB, 8 * GB), WorkerMemory("b:1", 4 * GB, 8 * GB)]
     first, second = layers_on(41, [1, 1])
     assert (first, second) == (range(21), range(21, 41))
     weights = {"a": 21 * 100_000_000, "b": 19 * 100_000_000 + 200_000_000}
@@ -163,17 +163,17 @@ def test_the_context_may_grow_into_what_the_fullest_worker_has_left() -> None:
 
 
 def test_a_worker_without_room_for_its_layers_is_named() -> None:
-    places = [Place("a:1", 2 * GB, 8 * GB), Place("b:1", 2 * GB, 8 * GB)]
+    places = [WorkerMemory("a:1", 2 * GB, 8 * GB), WorkerMemory("b:1", 2 * GB, 8 * GB)]
     with pytest.raises(
         TooLarge, match=r"^the RPC worker a:1 needs 2\.2 GB of memory \(2\.1 GB for 21 of 41 layers\) and ha"
     ):
         over_workers(MODEL, LAYERS, places, context=0, kv="f16")
-    three = [*places, Place("c:1", 2 * GB, 8 * GB)]
+    three = [*places, WorkerMemory("c:1", 2 * GB, 8 * GB)]
     assert over_workers(MODEL, LAYERS, three, context=0, kv="f16") > 0, "a third one helps"
 
 
 def test_a_context_without_room_on_a_worker_is_told_with_its_size() -> None:
-    places = [Place("a:1", 4 * GB, 8 * GB), Place("b:1", 4 * GB, 8 * GB)]
+    places = [WorkerMemory("a:1", 4 * GB, 8 * GB), WorkerMemory("b:1", 4 * GB, 8 * GB)]
     with pytest.raises(
         TooLarge, match=r"2\.1 GB for 21 of 41 layers, 5\.2 GB for a context of 100000\) and has 4\.0 GB"
     ):
@@ -181,8 +181,10 @@ def test_a_context_without_room_on_a_worker_is_told_with_its_size() -> None:
 
 
 def test_workers_that_do_not_tell_their_memory_are_believed() -> None:
-    assert over_workers(MODEL, LAYERS, [Place("a:1", 0, 0)], context=0, kv="f16") == 0
-    assert over_workers(MODEL, LAYERS, [Place("a:1", GB, GB), Place("b:1", 0, 0)], context=0, kv="f16") == 0
+    assert over_workers(MODEL, LAYERS, [WorkerMemory("a:1", 0, 0)], context=0, kv="f16") == 0
+    assert (
+        over_workers(MODEL, LAYERS, [WorkerMemory("a:1", GB, GB), WorkerMemory("b:1", 0, 0)], context=0, kv="f16") == 0
+    )
 
 
 def test_the_weights_of_layers_are_read_from_the_header(model_path: Path) -> None:

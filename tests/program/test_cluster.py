@@ -15,6 +15,8 @@ from tests import servers
 from tests.program import test_play
 from tests.servers import Line, RpcWorker, listed
 from tests.terminal import Terminal
+from tokex_gguf.models.gguf.metadata import tensor_bytes
+from tokex_gguf.values.formatting import size_of
 
 TOLD = 5.0
 """Seconds after which a hang must have been told."""
@@ -199,7 +201,13 @@ def test_workers_of_the_configuration(workers: list[RpcWorker], tmp_path: Path, 
     )
 
 
-def test_the_doctor_looks_at_workers(workers: list[RpcWorker]) -> None:
+def test_the_doctor_looks_at_workers(workers: list[RpcWorker], model_path: Path) -> None:
+    done = run("doctor", "--model", "bundled", "--rpc", listed(workers))
+    text = " ".join(done.stdout.split())
+    layers = tensor_bytes([model_path])
+    halves = size_of(sum(layers[:16])), size_of(sum(layers[16:]))
+    for worker, count, half in zip(workers, (16, 15), halves, strict=True):
+        assert f"{worker.name}: {count} of 31 layers, {half}" in text
     gone = f"127.0.0.1:{servers.free_port()}"
     done = run("doctor", "--model", "bundled", "--rpc", f"{workers[0].name},{gone}")
     text = " ".join(done.stdout.split())

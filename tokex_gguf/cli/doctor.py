@@ -16,7 +16,8 @@ from tokex_gguf.engine import process
 from tokex_gguf.models import discovery, hub_cache, resolve
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.models.gguf import metadata
-from tokex_gguf.models.memory import BYTES
+from tokex_gguf.models.gguf.metadata import BadHeader
+from tokex_gguf.models.memory import BYTES, TooLarge, WorkerMemory, layers_on, over_workers
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
@@ -122,8 +123,10 @@ def _memory(report: Report) -> None:
         report.tell("limits", f"{', '.join(told)}: of the group that this program runs in, or by ulimit")
 
 
-def _workers(report: Report, workers: tuple[str, ...]) -> None:
-    """What RPC workers have; each is connected to."""
+def _workers(report: Report, workers: tuple[str, ...]) -> list[WorkerMemory]:
+    """What RPC workers have, each of their devices; each is connected to. None where one cannot be had."""
+    found: list[WorkerMemory] = []
+    faults = len(report.problems)
     for name in workers:
         try:
             told = json.loads(process.about(name).stdout)
@@ -134,6 +137,23 @@ def _workers(report: Report, workers: tuple[str, ...]) -> None:
             continue
         devices = [f"{size_of(free)} available of {size_of(total)}" for free, total in told["memories"]]
         report.tell("RPC worker", f"{name}: {'; '.join(devices)}")
+        found += [WorkerMemory(name, free, total) for free, total in told["memories"]]
+    return found if len(report.problems) == faults else []
+
+
+def _shares(report: Report, path: Path, devices: list[WorkerMemory], engine: config.EngineOptions) -> None:
+    """What each device of RPC workers gets of a model. Raises Unusable."""
+    try:
+        layers = metadata.tensor_bytes(Place("", "", path).parts)
+    except (BadHeader, OSError) as error:
+        raise Unusable(f"{path}: {error}") from None
+    for device, own in zip(devices, layers_on(len(layers), [one.free for one in devices]), strict=True):
+        weights = size_of(sum(layers[own.start : own.stop]))
+        report.tell("", f"{device.worker}: {len(own)} of {len(layers)} layers, {weights}")
+    try:
+        over_workers(metadata.glance(path), layers, devices, context=engine.context, kv=engine.kv)
+    except TooLarge as error:
+        raise Unusable(f"{path}: {error}") from None
 
 
 def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> None:
@@ -145,7 +165,7 @@ def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> Non
         settings = config.Config()
     name = name or settings.model.name
     workers = rpc or (workers_of(settings.engine.rpc) if settings.engine.rpc else ())
-    _workers(report, workers)
+    devices = _workers(report, workers)
     found = discovery.on_disk()
     report.tell("models", f"{len(found)} on this machine" + (": tokex-gguf models lists them" if found else ""))
     try:
@@ -162,6 +182,8 @@ def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> Non
     try:
         notice = prepare(path, context=engine.context, kv=engine.kv, rpc=",".join(workers)).notice
         about = metadata.glance(path)
+        if any(device.free for device in devices):
+            _shares(report, path, devices, engine)
     except Unusable as error:
         report.wrong(str(error))
         return

@@ -99,7 +99,7 @@ def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: 
     return Fit(context, 0 if context else cells, tight)
 
 
-class Place(NamedTuple):
+class WorkerMemory(NamedTuple):
     """A device of an RPC worker, and its memory in bytes; zeros: unknown."""
 
     worker: str
@@ -120,7 +120,7 @@ def layers_on(count: int, free: Sequence[int]) -> list[range]:
     return [range(start, end) for start, end in pairwise(starts)]
 
 
-def over_workers(model: Sizes, layers: Sequence[int], places: Sequence[Place], *, context: int, kv: str) -> int:
+def over_workers(model: Sizes, layers: Sequence[int], places: Sequence[WorkerMemory], *, context: int, kv: str) -> int:
     """How many KV cells there is room for where RPC workers compute all layers; 0: unknown, all is well.
 
     `layers`: bytes of each layer's weights, and of the output's. `context`: cells asked for. Raises TooLarge.

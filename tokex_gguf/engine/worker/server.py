@@ -273,12 +273,12 @@ def _check(path: Path) -> None:
 def _most(load: Load, workers: Workers) -> int:
     """How many KV cells there can be at the most on RPC workers that a model is loaded onto. Raises ModelError."""
     from tokex_gguf.models.gguf.metadata import BadHeader, read, tensor_bytes
-    from tokex_gguf.models.memory import Place, TooLarge, over_workers
+    from tokex_gguf.models.memory import TooLarge, WorkerMemory, over_workers
 
     path = Path(load.path)
     try:
         files = [path.with_name(part) for part in parts_of(path.name)]
-        places = [Place(worker.name, *device.memory()) for worker in workers.all for device in worker.devices]
+        places = [WorkerMemory(worker.name, *device.memory()) for worker in workers.all for device in worker.devices]
         room = over_workers(read(path), tensor_bytes(files), places, context=load.context, kv=load.kv)
     except TooLarge as error:
         raise ModelError(f"{path}: {error}") from None
