@@ -218,7 +218,8 @@ def _begun(
         raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
     kv = options.kv or begun or settings.engine.kv
     context = settings.engine.context if options.context is None else options.context
-    rpc = ",".join(options.rpc) if options.rpc else "" if options.gpu_layers else settings.engine.rpc
+    configured = "" if options.gpu_layers else settings.engine.rpc
+    rpc = ",".join(options.rpc) if options.rpc else configured
     fit = _prepared(model, context, kv, rpc)
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
