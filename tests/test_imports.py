@@ -25,6 +25,7 @@ ENTRANCES = {
 
 WORKER_MAY_IMPORT = (
     *("values", "system", "engine.protocol", "engine.path_delta", "engine.worker", "models.reference", "models.gguf"),
+    "models.memory",
 )
 """All that the engine's process and this one have in common."""
 
@@ -34,6 +35,7 @@ DOORS = {
     "jinja2": {"engine.worker.chat_template"},
     "llguidance": {"engine.worker.constraints"},
     "prompt_toolkit.application": {"ui.app"},
+    "socket": {"engine.worker.rpc"},
     "subprocess": {"engine.process", "engine.worker.confined_chat", "shell.editor", "system.machine"},
 }
 """Modules of other packages, and the only ones here that import them."""

@@ -227,7 +227,9 @@ def _begun(
         raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
     kv = options.kv or begun or settings.engine.kv
     context = settings.engine.context if options.context is None else options.context
-    fit = _prepared(model, context, kv)
+    configured = "" if options.gpu_layers else settings.engine.rpc
+    rpc = ",".join(options.rpc) if options.rpc else configured
+    fit = _prepared(model, context, kv, rpc)
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
     notices += [meanwhile(found.wanted)] if found.wanted else []
@@ -241,7 +243,8 @@ def _begun(
             log=str(log_path),
             most=fit.most,
             kv=kv,
-            gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+            gpu_layers=0 if rpc else options.gpu_layers or settings.engine.gpu_layers,
+            rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
         ),
@@ -430,9 +433,9 @@ def _played(settings: Settings, name: str, notices: list[str], *, at_once: bool)
     return replace(resolved, asked=settings.model.asked, wanted=name if wanted else "")
 
 
-def _prepared(model: Path, context: int, kv: str) -> Fit:
+def _prepared(model: Path, context: int, kv: str, rpc: str) -> Fit:
     try:
-        return prepare(model, context=context, kv=kv)
+        return prepare(model, context=context, kv=kv, rpc=rpc)
     except Unusable as error:
         raise Exit(str(error), USAGE) from None
 

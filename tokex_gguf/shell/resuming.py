@@ -58,7 +58,7 @@ def with_its_model(session: Session, started: Settings) -> tuple[Session, str]:
     asked = session.game.settings.model.asked
     found = resolve.played(session.game.settings.model.path, asked)
     kv = (session.game.model and session.game.model.cells) or started.load.kv
-    fit = prepare(found.path, context=started.load.context, kv=kv)
+    fit = prepare(found.path, context=started.load.context, kv=kv, rpc=started.load.rpc)
     settings = replace(
         started,
         text=started.example,
@@ -79,7 +79,7 @@ def resumed(session: Session, started: Settings, fit: Fit, kv: str) -> Session:
         )
     own_file = GgufFile(file, session.game.settings.model.asked)
     try:
-        own = prepare(Path(file), context=started.load.context, kv=kv)
+        own = prepare(Path(file), context=started.load.context, kv=kv, rpc=started.load.rpc)
         load = replace(started.load, context=own.context, most=own.most, repack=own.repack)
         settings = replace(started, model=own_file, load=load)
     except Unusable:
