@@ -29,7 +29,7 @@ SHARED = (
     *("engine.confinement", "engine.capacity", "engine.spelling", "engine.query"),
 )
 """What the engines' processes have in common, with each other and partly with this one."""
-WORKER_MAY_IMPORT = (*SHARED, "engine.worker", "models.reference", "models.gguf")
+WORKER_MAY_IMPORT = (*SHARED, "engine.worker", "models.reference", "models.gguf", "models.memory")
 REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 
 DOORS = {
@@ -38,7 +38,7 @@ DOORS = {
     "jinja2": {"engine.worker.chat_template"},
     "llguidance": {"engine.worker.constraints"},
     "http": {"engine.remote.http"},
-    "socket": {"engine.remote.http"},
+    "socket": {"engine.remote.http", "engine.worker.rpc"},
     "ssl": {"engine.remote.http"},
     "prompt_toolkit.application": {"ui.app"},
     "subprocess": {"engine.process", "engine.worker.confined_chat", "shell.editor", "system.machine"},

@@ -17,6 +17,7 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.record import record
 from tokex_gguf.values.sampler_text import chain_of_flags
 from tokex_gguf.values.text_files import NotText
+from tokex_gguf.values.workers import FORM, workers_of
 
 APP = "tokex-gguf"
 DEFAULT_MODEL = "QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf"
@@ -90,6 +91,8 @@ class EngineOptions:
     """Type of the KV cells; q8_0 takes half of the memory and a little of the precision."""
     gpu_layers: int = field(default=0, metadata={"range": (0, 1000)})
     """Layers to compute on a graphics processor, where llama.cpp was built for one."""
+    rpc: str = field(default="", metadata={"workers": True})
+    """RPC workers that compute all layers, HOST:PORT with commas between; "": none. --rpc goes before it."""
     lookahead: int = field(default=4, metadata={"range": (0, 16)})
     """Likely next tokens to go on from before they are chosen; 0: none."""
 
@@ -266,6 +269,8 @@ def _expected(key: Any, value: object) -> str | None:
         return None if isinstance(value, bool) else "true or false"
     if choices := key.metadata.get("choices"):
         return None if value in choices else " or ".join(map(repr, choices))
+    if key.metadata.get("workers"):
+        return _not_workers(value)
     if key.type is str:
         may_be_empty = key.metadata.get("may_be_empty", False)
         told = "a text" if may_be_empty else "a text that is not empty"
@@ -274,6 +279,17 @@ def _expected(key: Any, value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return None
     return f"a whole number from {low} to {high}"
+
+
+def _not_workers(value: object) -> str | None:
+    """What should have been there in place of what is no list of RPC workers, nor empty."""
+    if not isinstance(value, str):
+        return FORM
+    try:
+        workers_of(value)
+    except ValueError:
+        return FORM if value else None
+    return None
 
 
 def _short(value: object) -> str:

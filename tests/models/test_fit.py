@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 from tokex_gguf.models.gguf import metadata
-from tokex_gguf.models.memory import BYTES, OVERHEAD, PER_TOKEN, SMALLEST, STATES, Fit, TooLarge, fit
+from tokex_gguf.models.memory import (
+    BUFFERS,
+    BYTES,
+    OVERHEAD,
+    PER_LOGIT,
+    PER_TOKEN,
+    SMALLEST,
+    STATES,
+    Fit,
+    TooLarge,
+    WorkerMemory,
+    fit,
+    layers_on,
+    over_workers,
+)
 
 GB = 10**9
 
@@ -121,3 +135,61 @@ def test_the_engine_takes_what_was_foreseen(
 def test_weights_are_rearranged_where_that_makes_most_of_them_faster(share: float, repack: bool, memory: int) -> None:
     model = Model(repacked_bytes=int(share * 4 * GB))
     assert fit(model, context=0, kv="f16", free=memory, total=memory).repack is repack
+
+
+# --- RPC workers
+
+LAYERS = [*[100_000_000] * 40, 200_000_000]
+"""Bytes of each layer, and of the output."""
+BESIDE_ON_A_WORKER = BUFFERS + PER_LOGIT * MODEL.vocab_size
+
+
+@pytest.mark.parametrize("free", [[1], [1, 1], [3, 1], [1, 0], [0, 1], [5, 1, 9, 1], [1] * 16, [0, 0, 1, 0]])
+@pytest.mark.parametrize("count", [1, 2, 5, 31, 81])
+def test_each_layer_is_on_one_device_and_the_shares_are_those_of_the_memory(free: list[int], count: int) -> None:
+    ranges = layers_on(count, free)
+    assert [layer for each in ranges for layer in each] == list(range(count))
+    assert all(abs(len(each) - count * one / sum(free)) < 1 for each, one in zip(ranges, free, strict=True))
+
+
+def test_the_context_may_grow_into_what_the_fullest_worker_has_left() -> None:
+    places = [WorkerMemory("a:1", 4 * GB, 8 * GB), WorkerMemory("b:1", 4 * GB, 8 * GB)]
+    first, second = layers_on(41, [1, 1])
+    assert (first, second) == (range(21), range(21, 41))
+    weights = {"a": 21 * 100_000_000, "b": 19 * 100_000_000 + 200_000_000}
+    cells = {"a": 100_000 * 21 // 40, "b": 100_000 * 19 // 40}
+    room = {name: (4 * GB - weights[name] - BESIDE_ON_A_WORKER) // cells[name] for name in "ab"}
+    assert over_workers(MODEL, LAYERS, places, context=0, kv="f16") == min(room.values())
+
+
+def test_a_worker_without_room_for_its_layers_is_named() -> None:
+    places = [WorkerMemory("a:1", 2 * GB, 8 * GB), WorkerMemory("b:1", 2 * GB, 8 * GB)]
+    with pytest.raises(
+        TooLarge, match=r"^the RPC worker a:1 needs 2\.2 GB of memory \(2\.1 GB for 21 of 41 layers\) and ha"
+    ):
+        over_workers(MODEL, LAYERS, places, context=0, kv="f16")
+    three = [*places, WorkerMemory("c:1", 2 * GB, 8 * GB)]
+    assert over_workers(MODEL, LAYERS, three, context=0, kv="f16") > 0, "a third one helps"
+
+
+def test_a_context_without_room_on_a_worker_is_told_with_its_size() -> None:
+    places = [WorkerMemory("a:1", 4 * GB, 8 * GB), WorkerMemory("b:1", 4 * GB, 8 * GB)]
+    with pytest.raises(
+        TooLarge, match=r"2\.1 GB for 21 of 41 layers, 5\.2 GB for a context of 100000\) and has 4\.0 GB"
+    ):
+        over_workers(MODEL, LAYERS, places, context=100_000, kv="f16")
+
+
+def test_workers_that_do_not_tell_their_memory_are_believed() -> None:
+    assert over_workers(MODEL, LAYERS, [WorkerMemory("a:1", 0, 0)], context=0, kv="f16") == 0
+    assert (
+        over_workers(MODEL, LAYERS, [WorkerMemory("a:1", GB, GB), WorkerMemory("b:1", 0, 0)], context=0, kv="f16") == 0
+    )
+
+
+def test_the_weights_of_layers_are_read_from_the_header(model_path: Path) -> None:
+    layers = metadata.tensor_bytes([model_path])
+    about = metadata.read(model_path)
+    assert len(layers) == about.layers + 1
+    assert sum(layers) == about.weight_bytes, "its embeddings are its output as well"
+    assert len(set(layers[:-1])) == 1

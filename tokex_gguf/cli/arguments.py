@@ -11,6 +11,7 @@ from tokex_gguf import __version__, config
 from tokex_gguf.system.console import Parser
 from tokex_gguf.values.sampler_text import OPTIONS, seed_of
 from tokex_gguf.values.tokens import visible
+from tokex_gguf.values.workers import workers_of
 
 PROGRAM = "tokex-gguf"
 PREDICTED = 128
@@ -55,6 +56,14 @@ def _predicted(text: str) -> int:
         return -1 if text == "-1" else _count(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or -1 for no limit") from None
+
+
+def workers(text: str) -> tuple[str, ...]:
+    """RPC workers on the command line."""
+    try:
+        return workers_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _start(text: str) -> int:
@@ -181,13 +190,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-t", "--threads", metavar="N", type=_count, help="threads to compute with")
     parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
-    parser.add_argument(
+    computing = parser.add_mutually_exclusive_group()
+    computing.add_argument(
         "-ngl",
         "--gpu-layers",
         "--n-gpu-layers",
         metavar="N",
         type=_count,
         help="layers to compute on a graphics processor",
+    )
+    computing.add_argument(
+        "--rpc",
+        metavar="WORKERS",
+        type=workers,
+        help="compute all layers on llama.cpp's RPC workers, HOST:PORT with commas between; only in a trusted network",
     )
     parser.add_argument(
         "--chat",

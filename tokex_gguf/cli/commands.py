@@ -117,7 +117,7 @@ def _list_sessions(folder: Path) -> None:
 
 def _doctor(arguments: Sequence[str]) -> int:
     options = parser_of("doctor").parse_args(arguments)
-    report = doctor.examine(options.model)
+    report = doctor.examine(options.model, options.rpc)
     sys.stdout.write(report.text())
     return FAILED if report.problems else 0
 

@@ -20,12 +20,14 @@ from tokex_gguf.engine.protocol import ConnectServer, EngineDied, Failed, Loaded
 from tokex_gguf.models import discovery, hub_cache, resolve
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.models.gguf import metadata
-from tokex_gguf.models.memory import BYTES
+from tokex_gguf.models.gguf.metadata import BadHeader
+from tokex_gguf.models.memory import BYTES, TooLarge, WorkerMemory, layers_on, over_workers
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
 from tokex_gguf.values.formatting import size_of, system_reason
 from tokex_gguf.values.tokens import visible
+from tokex_gguf.values.workers import workers_of
 
 PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
 WIDTH = 80
@@ -75,13 +77,13 @@ def _wrapped(head: str, text: str) -> str:
     return "\n".join((head if not index else " " * len(head)) + line for index, line in enumerate(lines))
 
 
-def examine(model: str | None) -> Report:
+def examine(model: str | None, rpc: tuple[str, ...] | None) -> Report:
     """Looks at everything that the program needs. Nothing is downloaded, no weights are loaded."""
     report = Report()
     _versions(report)
     _engine(report)
     _memory(report)
-    _model(report, model)
+    _model(report, model, rpc)
     _server(report)
     _terminal(report)
     _folders(report)
@@ -114,7 +116,8 @@ def _engine(report: Report) -> None:
     used = ", ".join(name for name in features if name != "OPENMP") or "no special features"
     report.tell("llama.cpp", about["build"])
     report.tell("processor", f"{machine.processor()}; in use: {used}")
-    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors, {pool}; GPU {gpu}")
+    rpc = "can be used: --rpc" if about["rpc"] else "not built in"
+    report.tell("threads", f"{about['threads']} of {os.cpu_count()} processors, {pool}; GPU {gpu}; RPC {rpc}")
 
 
 def _memory(report: Report) -> None:
@@ -127,7 +130,40 @@ def _memory(report: Report) -> None:
         report.tell("limits", f"{', '.join(told)}: of the group that this program runs in, or by ulimit")
 
 
-def _model(report: Report, name: str | None) -> None:
+def _workers(report: Report, workers: tuple[str, ...]) -> list[WorkerMemory]:
+    """What RPC workers have, each of their devices; each is connected to. None where one cannot be had."""
+    found: list[WorkerMemory] = []
+    faults = len(report.problems)
+    for name in workers:
+        try:
+            told = json.loads(process.about(name).stdout)
+        except ValueError:
+            told = {"fault": f"the RPC worker {name} cannot be looked at"}
+        if fault := told.get("fault"):
+            report.wrong(str(fault))
+            continue
+        devices = [f"{size_of(free)} available of {size_of(total)}" for free, total in told["memories"]]
+        report.tell("RPC worker", f"{name}: {'; '.join(devices)}")
+        found += [WorkerMemory(name, free, total) for free, total in told["memories"]]
+    return found if len(report.problems) == faults else []
+
+
+def _shares(report: Report, path: Path, devices: list[WorkerMemory], engine: config.EngineOptions) -> None:
+    """What each device of RPC workers gets of a model. Raises Unusable."""
+    try:
+        layers = metadata.tensor_bytes(Place("", "", path).parts)
+    except (BadHeader, OSError) as error:
+        raise Unusable(f"{path}: {error}") from None
+    for device, own in zip(devices, layers_on(len(layers), [one.free for one in devices]), strict=True):
+        weights = size_of(sum(layers[own.start : own.stop]))
+        report.tell("", f"{device.worker}: {len(own)} of {len(layers)} layers, {weights}")
+    try:
+        over_workers(metadata.glance(path), layers, devices, context=engine.context, kv=engine.kv)
+    except TooLarge as error:
+        raise Unusable(f"{path}: {error}") from None
+
+
+def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> None:
     try:
         settings, path, notices = config.find()
         report.tell("configuration", "; ".join([str(path) if path else "none: defaults", *notices]))
@@ -135,6 +171,8 @@ def _model(report: Report, name: str | None) -> None:
         report.wrong(str(error))
         settings = config.Config()
     name = name or settings.model.name
+    workers = rpc or (workers_of(settings.engine.rpc) if settings.engine.rpc else ())
+    devices = _workers(report, workers)
     found = discovery.on_disk()
     report.tell("models", f"{len(found)} on this machine" + (": tokex-gguf models lists them" if found else ""))
     try:
@@ -149,8 +187,10 @@ def _model(report: Report, name: str | None) -> None:
     path, engine = resolved.path, settings.engine
     report.tell("model", f"{path}")
     try:
-        notice = prepare(path, context=engine.context, kv=engine.kv).notice
+        notice = prepare(path, context=engine.context, kv=engine.kv, rpc=",".join(workers)).notice
         about = metadata.glance(path)
+        if any(device.free for device in devices):
+            _shares(report, path, devices, engine)
     except Unusable as error:
         report.wrong(str(error))
         return

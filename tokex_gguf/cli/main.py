@@ -218,7 +218,9 @@ def _begun(
     about += more
     notices += more
     at_once = screen and options.model is None and len(text.encode()) <= SURELY_FITS
-    chosen = _chosen(options, settings, kept.session, notices, at_once=at_once)
+    configured = "" if options.gpu_layers else settings.engine.rpc
+    rpc = ",".join(options.rpc) if options.rpc else configured
+    chosen = _chosen(options, settings, kept.session, notices, rpc=rpc, at_once=at_once)
     fit, kv = chosen.fit, chosen.kv
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
@@ -233,7 +235,8 @@ def _begun(
             log=str(log_path),
             most=fit.most,
             kv=kv,
-            gpu_layers=options.gpu_layers or settings.engine.gpu_layers,
+            gpu_layers=0 if rpc else options.gpu_layers or settings.engine.gpu_layers,
+            rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
         ),
@@ -298,7 +301,13 @@ class _Chosen(NamedTuple):
 
 
 def _chosen(
-    options: argparse.Namespace, settings: config.Config, session: Session | None, notices: list[str], *, at_once: bool
+    options: argparse.Namespace,
+    settings: config.Config,
+    session: Session | None,
+    notices: list[str],
+    *,
+    rpc: str,
+    at_once: bool,
 ) -> _Chosen:
     """What was asked for, else the session's own model, else the one that is configured."""
     kv, context = settings.engine.kv, settings.engine.context if options.context is None else options.context
@@ -317,7 +326,7 @@ def _chosen(
         why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
         raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
     kv = options.kv or begun or kv
-    return _Chosen(GgufFile(str(found.path), found.asked), _prepared(found.path, context, kv), kv, found.wanted)
+    return _Chosen(GgufFile(str(found.path), found.asked), _prepared(found.path, context, kv, rpc), kv, found.wanted)
 
 
 def _server(options: argparse.Namespace, settings: config.Config, session: Session | None) -> ServerModel | None:
@@ -335,7 +344,7 @@ def _server(options: argparse.Namespace, settings: config.Config, session: Sessi
 def _check_for_server(options: argparse.Namespace) -> None:
     """Refuses what a server cannot be told, and what needs more than it tells."""
     own = {"--kv": options.kv, "--context": options.context, "--threads": options.threads}
-    own |= {"--gpu-layers": options.gpu_layers}
+    own |= {"--gpu-layers": options.gpu_layers, "--rpc": options.rpc or None}
     if given := [name for name, value in own.items() if value is not None]:
         raise Exit(f"{given[0]} is for a model on this machine: a server is told when it is started", USAGE)
     limits = (options.regex, options.json_schema, options.grammar, options.lark, options.choices)
@@ -506,9 +515,9 @@ def _played(model: GgufFile, name: str, notices: list[str], *, at_once: bool) ->
     return replace(resolved, asked=model.asked, wanted=name if wanted else "")
 
 
-def _prepared(model: Path, context: int, kv: str) -> Fit:
+def _prepared(model: Path, context: int, kv: str, rpc: str) -> Fit:
     try:
-        return prepare(model, context=context, kv=kv)
+        return prepare(model, context=context, kv=kv, rpc=rpc)
     except Unusable as error:
         raise Exit(str(error), USAGE) from None
 

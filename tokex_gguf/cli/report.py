@@ -7,6 +7,7 @@ from typing import Any
 from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.session import EngineStatus, Session, table
 from tokex_gguf.shell.runtime import Runtime
+from tokex_gguf.system.console import say
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
 from tokex_gguf.values.formatting import between, rank_text
 from tokex_gguf.values.layers import LENS_LAYERS
@@ -29,9 +30,14 @@ def evaluate(game: Runtime) -> Session:
 
     Raises EvaluationFailed.
     """
+    told: list[str] = []
     while not _complete(game.session):
         game.wait()
         session = game.session
+        silent = session.game.waits.workers if session.game.waits else []
+        if silent and silent != told:
+            say(f"no answer from {', '.join(silent)}: waiting")
+        told = silent
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
         if session.game.engine is EngineStatus.DEAD:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tokex_gguf import COMMANDS, config
-from tokex_gguf.cli.arguments import PROGRAM, make_parser
+from tokex_gguf.cli.arguments import PROGRAM, make_parser, workers
 from tokex_gguf.system.console import Parser
 
 SHELLS = ("bash", "zsh", "fish")
@@ -50,6 +50,7 @@ def _sessions(prog: str) -> Parser:
 def _doctor(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
     parser.add_argument("--model", metavar="MODEL", help="the model to look at (default: the configured one)")
+    parser.add_argument("--rpc", metavar="WORKERS", type=workers, help="RPC workers to look at, too")
     return parser
 
 

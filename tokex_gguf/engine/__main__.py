@@ -17,14 +17,39 @@ def about() -> None:
 
     from tokex_gguf.engine.worker import llama
 
-    about = {"build": llama.build(), "system": llama.built_for()}
-    print(json.dumps({**about, "threads": llama.default_threads(), "gpu": llama.has_gpu()}))
+    about = {"build": llama.build(), "system": llama.built_for(), "threads": llama.default_threads()}
+    print(json.dumps({**about, "gpu": llama.has_gpu(), "rpc": llama.has_rpc()}))
+
+
+def about_worker(name: str) -> None:
+    """Prints what an RPC worker has, or what is wrong with it, as one JSON object."""
+    import json
+
+    from tokex_gguf.engine.protocol import Failed, Reply
+    from tokex_gguf.engine.worker import llama
+
+    def tell(reply: Reply) -> None:
+        if isinstance(reply, Failed):
+            print(json.dumps({"fault": reply.reason}), flush=True)
+
+    try:
+        workers = llama.connect((name,), tell)
+    except llama.ModelError as error:
+        tell(Failed(None, str(error)))
+    else:
+        memories = [device.memory() for device in workers.all[0].devices]
+        workers.leave()
+        print(json.dumps({"memories": memories}), flush=True)
+    os._exit(0)  # a worker that does not answer would be waited for
 
 
 def main() -> None:
     """Serves one client until it closes the pipe."""
     if sys.argv[1:] == ["--about"]:
         about()
+        return
+    if sys.argv[1:2] == ["--worker"]:
+        about_worker(sys.argv[2])
         return
     confinement.confine()
     sink = pipes.replies()

@@ -10,16 +10,18 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.path_delta import Sender
-from tokex_gguf.engine.process import REMOTE, EngineProcess, start
+from tokex_gguf.engine.process import REMOTE, EngineProcess, TimeoutExpired, start
 from tokex_gguf.engine.protocol import (
     Check,
     EngineDied,
     Evaluate,
     Failed,
+    Load,
     Lookahead,
     Message,
     ProtocolError,
@@ -39,6 +41,10 @@ MOST_ITEMS = 2**22
 """Commas in a reply, at the most. Reading JSON holds the interpreter, so that no key is answered and no signal heeded
 meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
 
+
+LEAVE = 2.0
+"""Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine
+which is gone is ended by that, unless it ignores SIGPIPE."""
 
 QUIET = 0.02
 """Seconds that what nobody waits for is held back."""
@@ -82,6 +88,7 @@ class EngineClient:
         """Talks to `engine`, or starts one. `deliver` gets each reply. Raises OSError."""
         self._deliver = deliver
         self._closing = False
+        self._takes_leave = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process = engine or start()
         assert self._process.stdin and self._process.stdout
@@ -104,12 +111,17 @@ class EngineClient:
 
     def send(self, request: Request) -> None:
         """Queues a request; returns at once."""
+        if isinstance(request, Load):
+            self._takes_leave = bool(request.rpc)
         self._outbox.put(request)
 
     def close(self) -> None:
-        """Ends the engine, whatever it is doing. No EngineDied follows."""
+        """Ends the engine, whatever it is doing; one on RPC workers within `LEAVE`. No EngineDied follows."""
         self._closing = True
         self._outbox.put(None)
+        if self._takes_leave:
+            with suppress(TimeoutExpired):
+                self._process.wait(LEAVE)
         self._process.kill()
         self._process.wait()
         for thread in self._threads:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 EngineProcess: TypeAlias = subprocess.Popen[bytes]
+TimeoutExpired = subprocess.TimeoutExpired
 
 _NAMES = frozenset(
     (
@@ -66,10 +67,10 @@ def start(module: str = LOCAL) -> EngineProcess:
     )
 
 
-def about() -> "subprocess.CompletedProcess[str]":
-    """What an engine says of itself, as JSON on its standard output; see `engine/__main__.py`."""
+def about(worker: str = "") -> "subprocess.CompletedProcess[str]":
+    """What an engine says of itself, or of an RPC worker, as JSON on its standard output; see `engine/__main__.py`."""
     return subprocess.run(
-        [sys.executable, "-P", "-m", LOCAL, "--about"],
+        [sys.executable, "-P", "-m", LOCAL, *(["--worker", worker] if worker else ["--about"])],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

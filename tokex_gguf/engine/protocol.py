@@ -51,6 +51,8 @@ class Load:
     """Type of the KV cells' values: f16 or q8_0."""
     gpu_layers: int = 0
     """Layers to compute on a graphics processor."""
+    rpc: str = ""
+    """RPC workers that compute all layers, HOST:PORT with commas between; none if empty."""
     repack: bool = True
     """Whether weights may be rearranged into a copy, for faster kernels."""
     fingerprints: str = ""
@@ -504,6 +506,16 @@ class Pong:
 
 
 @record
+class Waits:
+    """The engine itself waits for others: said again and again, and once more when that is over."""
+
+    workers: list[str]
+    """RPC workers that do not answer; none: it is over."""
+    seconds: float
+    """How long it has waited."""
+
+
+@record
 class Failed:
     """A request cannot be fulfilled."""
 
@@ -537,6 +549,7 @@ Reply: TypeAlias = (
     | Spelt
     | Checked
     | Pong
+    | Waits
     | Failed
 )
 Message: TypeAlias = Request | Reply
@@ -665,6 +678,8 @@ def _fits(value: object, kind: object) -> bool:
         return True
     if kind == dict[str, str]:
         return type(value) is dict and {type(one) for pair in value.items() for one in pair} <= {str}
+    if kind == list[str]:
+        return type(value) is list and set(map(type, value)) <= {str}
     if kind in (list[int], list[int] | None):
         return type(value) is list and set(map(type, value)) <= {int}
     return True

@@ -1,7 +1,10 @@
 """Whether a model fits into the machine's memory, and how long a context fits beside it. Pure."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from itertools import accumulate, pairwise
+from typing import NamedTuple, Protocol
 
 from tokex_gguf.values.formatting import size_of
 from tokex_gguf.values.record import record
@@ -12,6 +15,8 @@ PER_TOKEN = 850
 """Bytes that a token of the vocabulary takes beside its weights: its text, and its logits for a batch."""
 STATES = 4
 """Sequences that recurrent models keep a state for."""
+BUFFERS, PER_LOGIT = 50_000_000, 192
+"""Bytes that an RPC worker takes beside its weights and cells, and for each token of the vocabulary."""
 SMALLEST = 256
 """KV cells that every context has."""
 BYTES = {"f16": 2.0, "q8_0": 34 / 32}
@@ -92,3 +97,52 @@ def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: 
         why = f"context {context} needs {size_of(context * cell)} beside {size_of(weights)} of weights"
         return Fit(cells, cells, tight or f"{why}, {size_of(free)} are available: {cells} tokens instead")
     return Fit(context, 0 if context else cells, tight)
+
+
+class WorkerMemory(NamedTuple):
+    """A device of an RPC worker, and its memory in bytes; zeros: unknown."""
+
+    worker: str
+    free: int
+    total: int
+
+
+def layers_on(count: int, free: Sequence[int]) -> list[range]:
+    """Which of so many layers, the output counted, llama.cpp puts on each device: by the memory that is free there.
+
+    >>> layers_on(31, [1000, 1000])
+    [range(0, 16), range(16, 31)]
+    """
+    ends = list(accumulate(free))
+    # Where the last device ends, rounding is not to leave a layer over.
+    on = [min(bisect_right(ends, layer * ends[-1] / count), len(free) - 1) for layer in range(count)]
+    starts = [bisect_right(on, device - 1) for device in range(len(free) + 1)]
+    return [range(start, end) for start, end in pairwise(starts)]
+
+
+def over_workers(model: Sizes, layers: Sequence[int], places: Sequence[WorkerMemory], *, context: int, kv: str) -> int:
+    """How many KV cells there is room for where RPC workers compute all layers; 0: unknown, all is well.
+
+    `layers`: bytes of each layer's weights, and of the output's. `context`: cells asked for. Raises TooLarge.
+    """
+    if not all(place.total for place in places) or not any(place.free for place in places):
+        return 0
+    count = len(layers) - 1
+    cell, state = model.kv_bytes_per_token(BYTES[kv]), STATES * model.state_bytes
+    rooms: list[int] = []
+    for place, own in zip(places, layers_on(len(layers), [place.free for place in places]), strict=True):
+        attending = len(range(own.start, min(own.stop, count)))
+        weights = sum(layers[own.start : own.stop])
+        least = weights + BUFFERS + PER_LOGIT * model.vocab_size + (state * attending // count if count else 0)
+        own_cell = cell * attending // count if count else 0
+        needed = least + (context or SMALLEST) * own_cell
+        if needed > place.free and own:
+            beside = f", {size_of((context or SMALLEST) * own_cell)} for a context of {context}" if context else ""
+            raise TooLarge(
+                f"the RPC worker {place.worker} needs {size_of(needed)} of memory ({size_of(weights)} for "
+                f"{len(own)} of {len(layers)} layers{beside}) and has {size_of(place.free)}: "
+                "add a worker, or take a smaller quantisation"
+            )
+        if own_cell:
+            rooms.append((place.free - least) // own_cell)
+    return min(rooms, default=0)

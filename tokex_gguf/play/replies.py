@@ -22,6 +22,7 @@ from tokex_gguf.engine.protocol import (
     Rolled,
     Spelt,
     Tokenized,
+    Waits,
 )
 from tokex_gguf.play.messages import (
     Beat,
@@ -175,6 +176,8 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
     match message:
         case Pong():
             return session, []
+        case Waits():
+            return replace(session, game=replace(session.game, waits=message if message.workers else None)), []
         case Loading():
             return replace(session, game=replace(session.game, progress=message.fraction)), []
         case Loaded():

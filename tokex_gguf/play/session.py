@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded
+from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
@@ -392,6 +392,8 @@ class Game:
     """Whether the most likely token is appended again and again."""
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
+    waits: Waits | None = None
+    """Whom the engine itself waits for."""
     unanswered: int = 0
     """Questions whether the engine is alive, since it said anything last."""
     cost: Cost = Cost()

@@ -60,7 +60,7 @@ def with_its_model(session: Session, started: Settings) -> tuple[Session, str]:
         return resumed(session, replace(begun, model=model), started.load.kv), ""
     found = resolve.played(model.path, model.asked)
     kv = (session.game.model and session.game.model.cells) or started.load.kv
-    fit = prepare(found.path, context=started.load.context, kv=kv)
+    fit = prepare(found.path, context=started.load.context, kv=kv, rpc=started.load.rpc)
     settings = replace(
         begun,
         model=GgufFile(str(found.path), model.asked),
@@ -89,7 +89,7 @@ def _load(model: ModelRef, started: Load, kv: str) -> Load:
     if isinstance(model, ServerModel):
         return started
     try:
-        own = prepare(Path(model.path), context=started.context, kv=kv)
+        own = prepare(Path(model.path), context=started.context, kv=kv, rpc=started.rpc)
     except Unusable:
         return started  # loading it says why, if it comes to that
     return replace(started, context=own.context, most=own.most, repack=own.repack)

@@ -179,6 +179,8 @@ class Runtime:
         """Sessions that were read, and are played or given back next."""
         self._resuming = threading.Lock()
         """Held while one is read."""
+        self._ending: list[threading.Thread] = []
+        """What ends engines that take their time."""
         self._leaving: list[threading.Thread] = []
         """What saves the sessions that were left for others."""
         self._inbox: queue.SimpleQueue[Message | _Of] = queue.SimpleQueue()
@@ -198,12 +200,19 @@ class Runtime:
         The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
         """
         self._end_all()
+        try:
+            return self._kept(patience, hurry or threading.Event(), waits)
+        finally:
+            for thread in self._ending:
+                thread.join(PATIENCE)
+
+    def _kept(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> "End | None":
         for thread in self._leaving:
             thread.join(PATIENCE)
         for waiting in self._opened.values():
             waiting.slot.close()
         if self._autosave:
-            return self._autosave.close(patience, hurry or threading.Event(), waits)
+            return self._autosave.close(patience, hurry, waits)
         if self._slot is None:
             return None
         with closing(self._slot):
@@ -219,7 +228,17 @@ class Runtime:
 
     def _end(self, address: int) -> None:
         self._ended.add(address)
-        if engine := self._engines.pop(address, None):
+        engine = self._engines.pop(address, None)
+        if engine and self._asked.load.rpc:
+            # It takes its leave of the workers. Nobody waits for that, least of all what is to be saved.
+            thread = threading.Thread(target=engine.close)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads
+                engine.close()
+            else:
+                self._ending = [one for one in self._ending if one.is_alive()] + [thread]
+        elif engine:
             engine.close()
 
     @property
@@ -444,7 +463,8 @@ class Runtime:
     def _prepare(self, path: str, asked: str) -> None:
         settings = self._asked
         try:
-            fit = prepare(Path(path), context=settings.load.context, kv=settings.load.kv)
+            load = settings.load
+            fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
         except Unusable as error:
             self._put(NotPrepared(path, str(error)))
         else:

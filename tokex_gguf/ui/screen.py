@@ -290,9 +290,11 @@ def header(session: Session, width: int) -> Line:
             context = f"  context {session.game.prompt.tip.depth}/{session.game.context} "
             right = [*right, ("class:header", context)]
     product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
+    workers = _workers(session, width - width_of([*product, ("", more), *right]))
     needless = bool(_download(session) or session.game.server)
-    if not needless or width_of([*product, ("", more), *right]) <= width:
+    if not needless or width_of([*product, ("", more + workers), *right]) <= width:
         product.append(("class:header", more))  # the model's name goes before what it is made of
+    product.append(("class:header", workers))
     return spread(product, right, width)
 
 
@@ -300,6 +302,15 @@ def _connection(server: str, model: Loaded) -> str:
     """Where the model is, by what program, and how many candidates of a distribution that gives."""
     parts = [f"⇄ {server}", visible(model.server), f"top {model.candidates}" if model.candidates else ""]
     return " · ".join(filter(None, parts))
+
+
+def _workers(session: Session, room: int) -> str:
+    """The RPC workers that compute, by their names where there is room for them."""
+    workers = session.game.settings.load.rpc.split(",")
+    if not workers[0] or session.game.server:
+        return ""
+    forms = (f"  ⇄ {visible(' '.join(workers))}", f"  ⇄ {len(workers)} RPC workers")
+    return next((form for form in forms if width_of([("", form)]) <= room), f"  ⇄ {len(workers)} RPC")
 
 
 def _download(session: Session) -> Line:
@@ -399,6 +410,10 @@ def _state(session: Session) -> Line:
         return [("class:fault", f"no connection to {server}: {way}" if server else f"engine stopped: {way}")]
     if session.game.silence:
         return [("class:fault", f"{who} silent for {session.game.silence:.0f} s: r {does}")]
+    if waits := session.game.waits:
+        silent = visible(", ".join(waits.workers))
+        loading = f"{session.game.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
+        return [("class:fault", f"{loading}no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
         told = f"connecting to {server}" if server else f"loading the model {session.game.progress:4.0%}"

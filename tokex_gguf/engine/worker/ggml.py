@@ -1,4 +1,4 @@
-"""ggml's functions that llama_cpp has no names for: plug-ins, the build, and threads that stay.
+"""ggml's functions that llama_cpp has no names for: plug-ins, the build, threads that stay, and RPC workers.
 
 They are called through the handle of llama.cpp's library: opened by its own path, ggml could be there twice.
 Not on Windows, where a library's handle has its own functions only.
@@ -6,6 +6,7 @@ Not on Windows, where a library's handle has its own functions only.
 
 import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 AWAKE = 100
@@ -50,11 +51,82 @@ def cpu_library(ggml: ctypes.CDLL) -> Path:
     return Path(os.fsdecode(symbol.file))
 
 
+def _backend(ggml: ctypes.CDLL, name: bytes) -> ctypes.c_void_p:
+    """What computes in one way, by its name; a null pointer where it is not built in."""
+    ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
+    return ctypes.c_void_p(ggml.ggml_backend_reg_by_name(name))
+
+
+def _function(ggml: ctypes.CDLL, backend: bytes, name: bytes) -> ctypes.c_void_p:
+    """The address of a function of a library that computes, plug-in or not."""
+    ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
+    return ctypes.c_void_p(ggml.ggml_backend_reg_get_proc_address(_backend(ggml, backend), name))
+
+
 def _of_cpu(ggml: ctypes.CDLL, name: bytes) -> ctypes.c_void_p:
-    """The address of a function of the library that computes on the processor, plug-in or not."""
-    ggml.ggml_backend_reg_by_name.restype = ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
-    cpu = ctypes.c_void_p(ggml.ggml_backend_reg_by_name(b"CPU"))
-    return ctypes.c_void_p(ggml.ggml_backend_reg_get_proc_address(cpu, name))
+    """The address of a function of the library that computes on the processor."""
+    return _function(ggml, b"CPU", name)
+
+
+_GPU, _INTEGRATED_GPU = 1, 2
+
+
+def has_gpu(ggml: ctypes.CDLL) -> bool:
+    """Whether there is a graphics processor to compute on. RPC workers that are registered count as such."""
+    ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
+    return any(ggml.ggml_backend_dev_by_type(kind) for kind in (_GPU, _INTEGRATED_GPU))
+
+
+def has_rpc(ggml: ctypes.CDLL) -> bool:
+    """Whether models can be computed by RPC workers."""
+    return bool(_backend(ggml, b"RPC").value)
+
+
+class Device:
+    """A device of an RPC worker, registered: models are loaded onto it from then on."""
+
+    def __init__(self, ggml: ctypes.CDLL, pointer: int) -> None:
+        self._ggml = ggml
+        self._pointer = ctypes.c_void_p(pointer)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that are free, and all: the worker is asked. Waits as long as it does not answer."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._ggml.ggml_backend_dev_memory(self._pointer, ctypes.byref(free), ctypes.byref(total))
+        return free.value, total.value
+
+    def hold(self) -> None:
+        """Keeps the connection for the process's life; without it there is one as long as something is computed."""
+        self._ggml.ggml_backend_dev_init(self._pointer, None)
+
+
+def add_worker(ggml: ctypes.CDLL, endpoint: str) -> list[Device]:
+    """Registers an RPC worker, ADDRESS:PORT, and connects to it; returns its devices, none where it has none.
+
+    Waits as long as it does not answer. Where it cannot be had, ggml ends the process (see `on_abort`).
+    """
+    address = _function(ggml, b"RPC", b"ggml_backend_rpc_add_server").value or 0
+    worker = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(address)(endpoint.encode())
+    if not worker:
+        return []
+    registered = ctypes.c_void_p(worker)
+    ggml.ggml_backend_register(registered)
+    ggml.ggml_backend_reg_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_reg_dev_get.restype = ctypes.c_void_p
+    count = ggml.ggml_backend_reg_dev_count(registered)
+    return [Device(ggml, ggml.ggml_backend_reg_dev_get(registered, ctypes.c_size_t(index))) for index in range(count)]
+
+
+_ABORTED = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+_on_abort: list[object] = []
+"""Kept for the process's life: ggml keeps only the address."""
+
+
+def on_abort(ggml: ctypes.CDLL, told: Callable[[str], None]) -> None:
+    """Calls a function with ggml's own words before ggml ends the process, from the thread in which that happens."""
+    callback = _ABORTED(lambda message: told((message or b"").decode("utf-8", "replace")))
+    _on_abort.append(callback)
+    ggml.ggml_set_abort_callback(callback)
 
 
 class _PoolParams(ctypes.Structure):

@@ -29,9 +29,11 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 import numpy as np
 from numpy.typing import NDArray
 
+from tokex_gguf.engine.protocol import Reply
 from tokex_gguf.engine.worker import deep, ggml
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
+from tokex_gguf.engine.worker.rpc import NoWorker, Workers
 from tokex_gguf.engine.worker.threads import Pace
 from tokex_gguf.system.limits import limits
 from tokex_gguf.values.model_sampling import KEYS, PREFIX, SEQUENCE
@@ -207,19 +209,41 @@ def build() -> str:
     return f"{version}, CPU code from {ggml.cpu_library(_GGML).name}, one of {count}"
 
 
-def arithmetic(gpu_layers: int, *, repack: bool) -> str:
+def arithmetic(gpu_layers: int, *, repack: bool, rpc: bool = False) -> str:
     """What a model's numbers depend on beside its file and its cells. They can agree where this differs."""
     import importlib.metadata  # 5 ms, while the model is loaded
 
     kernels = hashlib.sha256(llama_cpp.llama_print_system_info()).hexdigest()[:8]
     version = importlib.metadata.version("llama-cpp-python")
-    return f"llama-cpp-python {version}, kernels {kernels}, {gpu_layers} layers on a GPU, repack {repack:d}"
+    where = "all layers on RPC workers" if rpc else f"{gpu_layers} layers on a GPU"
+    return f"llama-cpp-python {version}, kernels {kernels}, {where}, repack {repack:d}"
 
 
 def has_gpu() -> bool:
-    """Whether llama.cpp was built to use a graphics processor, and there is one."""
-    return bool(llama_cpp.llama_supports_gpu_offload())
+    """Whether llama.cpp was built to use a graphics processor, and there is one; RPC workers, once connected, are."""
+    if _GGML is None:
+        return bool(llama_cpp.llama_supports_gpu_offload())  # on Windows also where RPC alone is built in
+    return ggml.has_gpu(_GGML)
 
+
+def has_rpc() -> bool:
+    """Whether llama.cpp was built to use RPC workers, and can be told of them."""
+    return _GGML is not None and ggml.has_rpc(_GGML)
+
+
+def connect(workers: tuple[str, ...], tell: Callable[[Reply], None]) -> Workers:
+    """Connects to RPC workers: all models that are loaded then are computed by them. Raises ModelError."""
+    if _GGML is None or not has_rpc():
+        why = "on Windows it cannot be used" if _GGML is None else "install it with -DGGML_RPC=ON in CMAKE_ARGS"
+        raise ModelError(f"this llama.cpp was built without RPC, which --rpc needs: {why}")
+    try:
+        return Workers(_GGML, workers, tell)
+    except NoWorker as error:
+        raise ModelError(str(error)) from None
+
+
+ALL_LAYERS = -1
+"""As a number of layers, in llama.cpp's own measure."""
 
 _SPECIAL = {
     "bos_token": "bos",
@@ -495,9 +519,15 @@ class Llama:
         kv: str = "f16",
         gpu_layers: int = 0,
         repack: bool = True,
+        rpc: bool = False,
     ) -> None:
-        """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError."""
-        if gpu_layers and not has_gpu():
+        """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError.
+
+        `rpc`: onto the workers that were connected to.
+        """
+        if rpc:
+            gpu_layers, repack, threads = ALL_LAYERS, False, 1  # of its own, this process looks up embeddings
+        elif gpu_layers and not has_gpu():
             raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
         llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()

@@ -55,13 +55,15 @@ from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.confined_chat import render_confined
 from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
-from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic
+from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
+from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import Raw, as_sampled
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
+from tokex_gguf.values.workers import workers_of
 
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
@@ -97,7 +99,9 @@ class _Identity(threading.Thread):
         load, path = self._load, Path(self._load.path)
         try:
             content = Fingerprints(Path(load.fingerprints) if load.fingerprints else None).of(path)
-            self._found = content, former(path), load.kv, arithmetic(load.gpu_layers, repack=load.repack)
+            rpc = bool(load.rpc)
+            by = arithmetic(load.gpu_layers, repack=load.repack and not rpc, rpc=rpc)
+            self._found = content, former(path), load.kv, by
         except Exception as error:
             self._error = error
 
@@ -150,6 +154,25 @@ def _check(path: Path) -> None:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
+def _most(load: Load, workers: Workers) -> int:
+    """How many KV cells there can be at the most on RPC workers that a model is loaded onto. Raises ModelError."""
+    from tokex_gguf.models.gguf.metadata import BadHeader, read, tensor_bytes
+    from tokex_gguf.models.memory import TooLarge, WorkerMemory, over_workers
+
+    path = Path(load.path)
+    try:
+        files = [path.with_name(part) for part in parts_of(path.name)]
+        places = [WorkerMemory(worker.name, *device.memory()) for worker in workers.all for device in worker.devices]
+        room = over_workers(read(path), tensor_bytes(files), places, context=load.context, kv=load.kv)
+    except TooLarge as error:
+        raise ModelError(f"{path}: {error}") from None
+    except BadHeader as error:
+        raise ModelError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return min(filter(None, (load.most, room)), default=0)
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -161,6 +184,7 @@ class Server:
         self._told: set[int] = set()
         self._answered = False
         self._progress = -1.0
+        self._workers: Workers | None = None
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -172,6 +196,13 @@ class Server:
         if not isinstance(load, Load):
             return
         log_to(load.log)
+        try:
+            self._play(load)
+        finally:
+            if self._workers:
+                self._workers.leave()
+
+    def _play(self, load: Load) -> None:
         try:
             model = self._load(load)
         except ModelError as error:
@@ -249,6 +280,10 @@ class Server:
     def _load(self, load: Load) -> Llama:
         if load.check:
             _check(Path(load.path))
+        most = load.most
+        if load.rpc:
+            self._workers = connect(workers_of(load.rpc), self._send)
+            most = _most(load, self._workers)
         # Beside the loading, which takes one processor and leaves the interpreter alone.
         identity = _Identity(load)
         identity.start()
@@ -256,10 +291,11 @@ class Server:
             Path(load.path),
             context=load.context,
             threads=load.threads,
-            most=load.most,
+            most=most,
             kv=load.kv,
             gpu_layers=load.gpu_layers,
             repack=load.repack,
+            rpc=bool(load.rpc),
             progress=self._report,
             abort=self._abort,
         )

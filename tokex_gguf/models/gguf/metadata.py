@@ -4,13 +4,15 @@ llama.cpp aborts its process on many a damaged file. So a file is read here firs
 follows the structure, `read` also holds what is said against what llama.cpp takes for granted.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokex_gguf.models.gguf.checks import TOKENS, check, check_kind
 from tokex_gguf.models.gguf.reader import REPACKED, Array, BadHeader, Contents, cut, follow
 from tokex_gguf.values.record import record
 
-__all__ = ["BadHeader", "Header", "glance", "read"]
+__all__ = ["BadHeader", "Header", "glance", "read", "tensor_bytes"]
 
 FILE_TYPES = [
     *("F32", "F16", "Q4_0", "Q4_1", "Q4_1_SOME_F16", "Q4_2", "Q4_3", "Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S"),
@@ -80,6 +82,27 @@ def read(path: Path) -> Header:
     contents = follow(path)
     check(contents)
     return _header(contents)
+
+
+_LAYER = re.compile(rb"blk\.([0-9]+)\.")
+
+
+def tensor_bytes(paths: Sequence[Path]) -> list[int]:
+    """Bytes of the tensors of each layer of a model, in all its files; the last number is of its output.
+
+    The embeddings of tokens are not among them, but where they are the output as well. Raises BadHeader or OSError.
+    """
+    tensors = {name: tensor.length for path in paths for name, tensor in follow(path).tensors.items()}
+    layers: dict[int, int] = {}
+    output = 0
+    embeddings = tensors.pop(b"token_embd.weight", 0)
+    for name, length in tensors.items():
+        if found := _LAYER.match(name):
+            layers[int(found[1])] = layers.get(int(found[1]), 0) + length
+        else:
+            output += length
+    output += 0 if b"output.weight" in tensors else embeddings
+    return [*(layers.get(index, 0) for index in range(max(layers, default=-1) + 1)), output]
 
 
 def _header(contents: Contents) -> Header:

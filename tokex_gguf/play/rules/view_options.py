@@ -66,7 +66,7 @@ def restart(session: Session) -> Outcome:
     Asks first, unless it is silent: a long answer may be near its end.
     """
     server = session.game.server
-    if session.game.engine is not EngineStatus.DEAD and not session.game.silence:
+    if session.game.engine is not EngineStatus.DEAD and not session.game.silence and not session.game.waits:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
             told = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
             return replace(session, confirm=None, notice=f"the {told}"), []
@@ -107,7 +107,7 @@ def without_engine(session: Session) -> Session:
 def asking_nothing(game: Game) -> Game:
     """A game when its engine is gone."""
     game = replace(game, asked={}, ahead=0, rolling=0, appending=False, autoplay=False, progress=0.0, unanswered=0)
-    return replace(game, refused=frozenset())
+    return replace(game, refused=frozenset(), waits=None)
 
 
 def suspend(session: Session) -> Outcome:

@@ -1,0 +1,33 @@
+"""RPC workers: llama.cpp's own servers on other machines, as they are named."""
+
+import re
+
+MOST = 15
+"""Workers, and devices of them, that llama.cpp can use at the most: it has room for 16, and is one of them itself."""
+FORM = "HOST:PORT with commas between, each once, a port from 1 to 65535"
+"""What a list of them is."""
+_WORKER = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?):([0-9]{1,5})")
+
+
+def workers_of(text: str) -> tuple[str, ...]:
+    """The workers of a list with commas between, HOST:PORT each. Raises ValueError.
+
+    >>> workers_of("127.0.0.1:50052, lab-2:50052")
+    ('127.0.0.1:50052', 'lab-2:50052')
+    """
+    workers: list[str] = []
+    for one in text.split(","):
+        name = one.strip()
+        found = _WORKER.fullmatch(name)
+        if found is None or not 0 < int(found[2]) < 1 << 16:
+            raise ValueError(f"expected {FORM}, got {_short(name)}")
+        if name in workers:
+            raise ValueError(f"expected {FORM}, got {name} twice")
+        workers.append(name)
+    if len(workers) > MOST:
+        raise ValueError(f"{len(workers)} workers: llama.cpp takes {MOST} at the most")
+    return tuple(workers)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
