@@ -251,7 +251,10 @@ def test_json_has_the_servers_numbers(server: StandIn) -> None:
     assert [row["id"] for row in told["next"]["candidates"]] == [one for _, one in ranked(PATH)[:30]]
 
 
-@pytest.mark.parametrize("option", [("--kv", "q8_0"), ("--threads", "2"), ("--context", "512"), ("--gpu-layers", "1")])
+@pytest.mark.parametrize(
+    "option",
+    [("--kv", "q8_0"), ("--threads", "2"), ("--context", "512"), ("--gpu-layers", "1"), ("--rpc", "127.0.0.1:1")],
+)
 def test_what_a_server_is_not_told_is_a_usage_error(server: StandIn, option: tuple[str, str]) -> None:
     done = played("--server", server.address, "--prompt", TEXT, "--json", *option)
     assert done.returncode == 2 and option[0] in done.stderr and len(done.stderr.splitlines()) == 1
