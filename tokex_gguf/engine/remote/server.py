@@ -135,6 +135,8 @@ class Server:
             self._send(Failed(None, str(error)))
         except (Refused, Nonsense) as error:  # while connecting
             self._send(Failed(None, _told(error)))
+        except Interrupted:
+            pass  # while connecting: nobody listens any more
 
     def _serve(self, connect: ConnectServer) -> None:
         """Raises NoAnswer, Unsuited, Changed; while connecting also Refused and Nonsense."""
