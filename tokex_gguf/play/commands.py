@@ -28,7 +28,7 @@ from tokex_gguf.play.rules import (
     undo,
     view_options,
 )
-from tokex_gguf.play.rules.prompt import UNREAD
+from tokex_gguf.play.rules.prompt import LOADING, UNREAD
 from tokex_gguf.play.screens import Help, Screen
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.key_names import shown
@@ -1528,7 +1528,7 @@ def hints(session: Session) -> list[tuple[int, str, str]]:
     shortest: list[tuple[int, str, str]] = []
     for command in SCREENS[type(session.screen)].commands:
         importance, label = command.now(session) or (command.footer, command.label)
-        if not importance or command.disabled(session) not in ("", UNREAD):
+        if not importance or command.disabled(session) not in ("", UNREAD, LOADING):
             continue
         key = shown(command.keys[0]).replace("ctrl+", "^")
         if shortest and shortest[-1][2] == label:

@@ -17,7 +17,8 @@ PAGE = 10
 """Rows that page up and page down move by."""
 ALL = 1_000_000
 """More rows than any table has."""
-UNREAD = "the starting prompt is not read yet"
+UNREAD, LOADING = "the starting prompt is not read yet", "still loading"
+"""Why something cannot be done, where that ends by itself."""
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:

@@ -10,7 +10,7 @@ from tokex_gguf.play.purposes import ForConstraint, ForContinuation, ForNewPromp
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, sessions
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
-from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
     Commands,
     Constraining,
@@ -44,7 +44,7 @@ def stopped(session: Session) -> str:
 
 def _unavailable(session: Session) -> str:
     if session.game.engine is not EngineStatus.READY:
-        return session.game.gone if session.game.engine is EngineStatus.DEAD else "still loading"
+        return session.game.gone if session.game.engine is EngineStatus.DEAD else LOADING
     if _place(session) is None:
         return "nothing comes before the first token"
     return ""
