@@ -1,5 +1,7 @@
 """Setting a constraint, lifting it, and what is forced under it."""
 
+from array import array
+
 import pytest
 
 from tests.fake import Play, on, started
@@ -7,6 +9,9 @@ from tokex_gguf.engine.protocol import Constrain, Evaluate, Failed, Pong
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import help_found
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead, Typed
+from tokex_gguf.play.purposes import ForForced
+from tokex_gguf.play.rules import constraint
+from tokex_gguf.play.rules.prompt import nothing_left
 from tokex_gguf.play.screens import PLAY, Constraining, Help
 from tokex_gguf.ui.lists import score_lines
 from tokex_gguf.ui.screen import AssistantTurns, footer, status
@@ -14,6 +19,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled
 from tokex_gguf.values.text_field import EMPTY
+from tokex_gguf.values.view import Standing, View
 
 
 def constrained(text: str) -> Play:
@@ -377,3 +383,24 @@ def test_the_footer_has_rolls_and_constraints_where_there_is_room() -> None:
     under = footer_of(constrained("02468"), 80, 2)
     for key in ("→ append", "← pop", "space play", "C constrain", "E cost", "? help", "^q quit"):
         assert key in under
+
+
+@pytest.mark.parametrize(
+    ("standing", "left", "forced"),
+    [
+        (Standing.OPEN, "nothing is left to draw from: S shows what cut it", "there is a choice here"),
+        (Standing.ENDED, "nothing is left to draw from: S shows what cut it", "the text must end here"),
+        (Standing.BROKEN, "nothing is legal behind token 12, which breaks the constraint", "behind token 12"),
+        (Standing.STUCK, "nothing that can come here is legal", "nothing that can come here is legal"),
+    ],
+)
+def test_where_nothing_goes_on_it_is_said_why(standing: Standing, left: str, forced: str) -> None:
+    play = constrained("02468")
+    lens = play.session.lens
+    assert isinstance(lens, Sampled)
+    tip, none = play.session.game.prompt.tip, (array("i"), array("d"), array("b"))
+    broken = 11 if standing is Standing.BROKEN else -1
+    play.session.game.answers.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
+    assert nothing_left(play.session).startswith(left)
+    session, _ = constraint.forced(play.session, ForForced(tip, lens), [])
+    assert forced in session.notice

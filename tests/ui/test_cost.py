@@ -161,7 +161,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], ord
     play.take(Action.UP)
     view.screen(play.session, *size)
     for key in [Action.UP, Action.PAGE_UP, Action.DOWN, Action.TOP, Action.DOWN, Action.FOLD, Action.DOWN]:
-        assert steps(lambda key=key: play.take(key)) < 1200  # type: ignore[misc]
+        assert steps(lambda key=key: play.take(key)) < 1300  # type: ignore[misc]
         view.screen(play.session, *size)
         assert frame(play, view, size) < STEPS
 

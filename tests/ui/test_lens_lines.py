@@ -196,7 +196,7 @@ def test_one_line_says_as_much_as_fits() -> None:
 
 
 def test_the_status_line_says_through_what_one_looks() -> None:
-    assert looked_through(started().session) == ""
+    assert looked_through(started().session) == []
     play = sampled(CHAIN)
     assert "  top-k 5 · T 0.5 " in text(play)
     long = Chain(tuple(Sampler.of(kind) for kind in (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)))
@@ -217,11 +217,15 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
     sampling = Sampling(Chain(CHAIN.samplers[1:]), REGEX, 0)
     play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
     lens = play.session.lens
-    assert isinstance(lens, Sampled) and looked_through(play.session) == "grammar · T 0.5"
+    assert isinstance(lens, Sampled) and looked_through(play.session)[0] == "grammar · T 0.5"
     rows = array("i", [3]), array("d", [1.0]), array("b", [KEPT])
     view = View(1, 0.031, 0.0, 0.031, (), standing, broken, *rows)
     play.session.game.answers.attach(lens, play.session.game.prompt.tip, view)
-    assert looked_through(play.session) == told and told in text(play)
+    assert looked_through(play.session)[0] == told and told in text(play)
+    for width in (70, 80, 90, 100, 110):
+        (line,) = [line for line in text(play, width).splitlines() if " Prompt 1/1 " in line]
+        assert "…" not in line, "fewer words, and no part of one"
+        assert any(words in line for words in looked_through(play.session))
 
 
 def test_the_total_cost_stands_beside_the_perplexity() -> None:
@@ -233,7 +237,7 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     nodes = play.session.game.prompt.tip.nodes(1)
     for node in nodes[1:]:
         play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.25))
-    assert "cost" not in text(play), "not known for all of it"
+    assert " bits  grammar" not in text(play), "not known for all of it"
     play.session.game.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
     play.take(Action.CURSOR_BACK)

@@ -438,8 +438,8 @@ _PLAYING: tuple[Command, ...] = (
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; in the layer "
-        "cost, where the constraint, as a JSON schema or a grammar, cost most.",
+        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; "
+        "in cost, where a schema or grammar cost most.",
         footer=67,
     ),
     Command(

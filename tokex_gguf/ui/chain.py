@@ -55,7 +55,9 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
     ]
     room = _below(height)
     below = _about(session, selected, did, width) if selected else []
-    return [*lines, *([[], *below] if len(below) < room else below[:room])]
+    if len(below) > room:
+        below = [*below[: room - 1], [*below[room - 1], ("class:dim", " …")]]
+    return [*lines, *([[], *below] if len(below) < room else below)]
 
 
 def _offer(width: int) -> list[Line]:
@@ -156,11 +158,11 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
     off = "" if parameter.off is None else f"; {parameter.text(parameter.off)} is off"
     scope = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}{off}"
     lines.append(fit([("class:key", f" {parameter.flag}"), ("class:dim", f"  {scope}")], width))
-    lines += _wrapped(row.help, "class:dim", width)
     if (alone := rules.alone(session)) is not None:
         token, cut = alone
         name = label(glimpse(session.game.piece(token).data))
-        lines += _wrapped(f"Alone, it would {'cut' if cut else 'leave'} {name}.", "class:dim", width)
+        lines += _wrapped(f"Alone, it would {'cut' if cut else 'leave'} “{name}”.", "class:dim", width)
+    lines += _wrapped(row.help, "class:dim", width)  # last: the first to be cut off
     return lines
 
 

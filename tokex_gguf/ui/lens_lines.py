@@ -28,19 +28,19 @@ def percent(share: float) -> str:
 # --- the status line
 
 
-def looked_through(session: Session) -> str:
-    """Through what the table is seen, for the status line; empty for the model's own numbers."""
-    lens = session.lens
+def looked_through(session: Session) -> list[str]:
+    """Through what the table is seen, for the status line, in some words and in fewer; none for the model's numbers."""
+    lens, view = session.lens, session.view
     if not isinstance(lens, Sampled):
-        return ""
-    parts = []
-    if lens.constraint is not None:
-        view = session.view
-        if view and (standing := _standing(view)):
-            parts.append(standing)  # first: it must not be cut off
-        parts.append(f"{GRAMMAR}: {percent(view.legal_mass)} legal" if view else GRAMMAR)
+        return []
     short = lens.chain.short
-    return " · ".join([*parts, short] if short else parts)
+    if lens.constraint is None:
+        return [short]
+    legal = f"{percent(view.legal_mass)} legal" if view else ""
+    standing = _standing(view) if view else ""
+    whole = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR]
+    told = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
+    return [" · ".join(filter(None, parts)) for parts in told]
 
 
 def _standing(view: View) -> str:

@@ -362,19 +362,22 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
             parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {_short(bits)} bits")]))
-    needed = [line for importance, line in parts if importance >= 8]
-    if session.game.ready and width_of(right) + sum(width_of(line) + 2 for line in needed) > width:
-        # What it cost is told where there is room for it.
+    through = looked_through(session)
+    least = min(cells_of(through[-1]), LEAST) + 2 if through else 0
+    needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
+    if session.game.ready and width_of(right) + needed + least > width:
+        # What the last answer took is told where there is room for it.
         right = [part for part in right if part[0] != "class:dim"]
-    if through := looked_through(session):
-        # What one looks through is said in any case, cut where there is less room.
-        room = width - width_of(right) - sum(width_of(line) + 2 for line in needed) - 1
-        parts.append((9, [("class:label", clip(through, max(NARROW, room)))]))
+    if through:
+        # What one looks through is said in any case, in fewer words where there is less room.
+        room = width - width_of(right) - needed - 1
+        fewer = next((words for words in through if cells_of(words) <= room), through[-1])
+        parts.append((9, [("class:label", clip(fewer, max(NARROW, room)))]))
     return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
-NARROW = 12
-"""Cells that the name of what one looks through has at the least."""
+NARROW, LEAST = 12, 24
+"""Cells that the name of what one looks through has at the least; and those for which the last answer's cost goes."""
 
 
 def _cost(session: Session, tip: Node) -> float | None:

@@ -9,7 +9,7 @@ from tokex_gguf.play.purposes import ForConstraint, ForForced
 from tokex_gguf.play.requests import ask, request, without
 from tokex_gguf.play.rules import text_entry
 from tokex_gguf.play.rules.histories import history, used_up, with_history
-from tokex_gguf.play.rules.prompt import LOADING, show, with_prompt
+from tokex_gguf.play.rules.prompt import LOADING, nothing_legal, show, with_prompt
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, choices
@@ -17,6 +17,7 @@ from tokex_gguf.values.history import MOST_TEXTS
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label
+from tokex_gguf.values.view import Standing
 
 ENDINGS = {
     ".json": ConstraintKind.JSON_SCHEMA,
@@ -204,13 +205,20 @@ def force(session: Session) -> Outcome:
     return request(session, ForForced(prompt.tip, lens), lambda number: Force(number, prompt.tip.path(), lens))
 
 
+def _not_forced(session: Session) -> str:
+    standing = session.view.standing if session.view else Standing.OPEN
+    if standing is Standing.ENDED:
+        return "the text must end here: nothing else is legal, and no end is appended by F"
+    return nothing_legal(session) or "there is a choice here: nothing is forced"
+
+
 def forced(session: Session, purpose: ForForced, tokens: list[int]) -> Outcome:
     """What is forced is there."""
     prompt = session.game.prompt
     if prompt.tip is not purpose.node or prompt.cursor is not None:
         return session, []  # who went elsewhere meanwhile does not want it
     if not tokens:
-        return replace(session, notice="there is a choice here: nothing is forced"), []
+        return replace(session, notice=_not_forced(session)), []
     tip = prompt.tip
     for token in tokens:
         tip = tip.child(token).play()

@@ -6,7 +6,7 @@ from tokex_gguf.engine.protocol import Capability, Roll
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
 from tokex_gguf.play.requests import request
-from tokex_gguf.play.rules.prompt import take
+from tokex_gguf.play.rules.prompt import nothing_left, take
 from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Drawn, EngineStatus, Session
 from tokex_gguf.values.dice import MOST, numbers
@@ -98,7 +98,7 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     """What was drawn is there."""
     node, game = purpose.node, session.game
     if not draws:
-        return replace(session, game=replace(game, rolling=0), notice="nothing is left to draw from"), []
+        return replace(session, game=replace(game, rolling=0), notice=nothing_left(session)), []
     if purpose.many:
         together = (*_counted(session, node, purpose.lens), *draws)
         drawn = Drawn(node, purpose.lens, game.sampling.seed, together, many=True)

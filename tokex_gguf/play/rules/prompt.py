@@ -11,7 +11,7 @@ from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selecte
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT
+from tokex_gguf.values.view import KEPT, Standing
 
 PAGE = 10
 """Rows that page up and page down move by."""
@@ -191,7 +191,7 @@ def _end_of_play(session: Session, end: int) -> str:
     assert tip.distribution is not None
     assert session.game.model is not None
     if end == NOTHING_LEFT:
-        return "nothing is left to draw from"
+        return nothing_left(session)
     if end != GOES_ON:
         further = "; E shows what the constraint cost" if session.game.sampling.constraint else ""
         return f"the model ends here: {label(session.game.piece(end).data)} was drawn{further}"
@@ -201,6 +201,23 @@ def _end_of_play(session: Session, end: int) -> str:
     if tip.depth >= session.game.model.context_limit:
         return f"context full ({tip.depth}/{session.game.model.context_limit})"
     return ""
+
+
+def nothing_legal(session: Session) -> str:
+    """Why the constraint allows no token here, and what helps; empty where it does, or that is not known."""
+    view = session.view
+    if view is None or view.standing not in (Standing.BROKEN, Standing.STUCK):
+        return ""
+    if view.standing is Standing.BROKEN:
+        return (
+            f"nothing is legal behind token {view.broken + 1}, which breaks the constraint: pop it, or lift that by C"
+        )
+    return "nothing that can come here is legal: ← goes back, C changes the constraint"
+
+
+def nothing_left(session: Session) -> str:
+    """Why nothing can be drawn here."""
+    return nothing_legal(session) or "nothing is left to draw from: S shows what cut it"
 
 
 def play_on(session: Session) -> Outcome:
