@@ -438,9 +438,9 @@ def test_a_busy_engine_ends_when_its_pipe_does() -> None:
     script = """
 import gc
 from tokex_gguf.engine import __main__ as engine
-from tokex_gguf.engine import confinement
+from tokex_gguf.engine import confinement, inbox
 from tokex_gguf.engine.worker import server
-engine.PATIENCE = 0.2
+inbox.PATIENCE = 0.2
 confinement.confine = lambda: None
 def busy(self):
     assert gc.isenabled()  # it was not while the engine was imported

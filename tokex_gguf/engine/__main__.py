@@ -3,12 +3,8 @@
 import gc
 import os
 import sys
-import threading
 
 from tokex_gguf.engine import confinement, pipes
-
-PATIENCE = 2
-"""Seconds that this process has for what it is doing, once nobody is there to be answered."""
 
 
 def about() -> None:
@@ -73,19 +69,7 @@ def main() -> None:
     gc.enable()
     abort = Abort()
     inbox = Inbox(sys.stdin.buffer, sink, abort)
-
-    def read() -> None:
-        inbox.read()
-        confinement.end_soon(PATIENCE)
-
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        Server(inbox, sink, abort).serve()
-    except BrokenPipeError:
-        pass
-    sys.stderr.flush()
-    # The reading thread may hold standard input's lock, which would stop an orderly exit.
-    os._exit(0)
+    inbox.serve(Server(inbox, sink, abort).serve)
 
 
 if __name__ == "__main__":

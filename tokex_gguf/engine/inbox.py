@@ -4,10 +4,14 @@ So a newer one can end what has become unnecessary: only the newest evaluation i
 waits for comes last.
 """
 
+import os
+import sys
 import threading
 from collections import deque
-from typing import BinaryIO, Protocol
+from collections.abc import Callable
+from typing import BinaryIO, NoReturn, Protocol
 
+from tokex_gguf.engine import confinement
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
 from tokex_gguf.engine.protocol import (
     Apply,
@@ -35,6 +39,9 @@ from tokex_gguf.engine.protocol import (
     encode,
     number_of,
 )
+
+PATIENCE = 2
+"""Seconds that this process has for what it is doing, once nobody is there to be answered."""
 
 
 class Wish(Protocol):
@@ -70,6 +77,22 @@ class Inbox:
             with self._changed:
                 self._closed = self.abort.asked = True
                 self._changed.notify()
+
+    def serve(self, answer: Callable[[], None]) -> NoReturn:
+        """Answers while another thread reads. Ends this process once that is done, or nobody is there any more."""
+
+        def read() -> None:
+            self.read()
+            confinement.end_soon(PATIENCE)
+
+        threading.Thread(target=read, daemon=True).start()
+        try:
+            answer()
+        except BrokenPipeError:
+            pass
+        sys.stderr.flush()
+        # The reading thread may hold standard input's lock, which would stop an orderly exit.
+        os._exit(0)
 
     def _read(self) -> None:
         receiver = Receiver()

@@ -5,12 +5,8 @@ It imports neither llama_cpp nor numpy, and has no terminal: what a server says 
 
 import os
 import sys
-import threading
 
 from tokex_gguf.engine import confinement, pipes
-
-PATIENCE = 2
-"""Seconds that this process has for what it is doing, once nobody is there to be answered."""
 
 
 def main() -> None:
@@ -24,19 +20,7 @@ def main() -> None:
     key = os.environ.pop(KEY, "")
     abort = Interruption()
     inbox = Inbox(sys.stdin.buffer, sink, abort)
-
-    def read() -> None:
-        inbox.read()
-        confinement.end_soon(PATIENCE)
-
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        Server(inbox, sink, abort, key).serve()
-    except BrokenPipeError:
-        pass
-    sys.stderr.flush()
-    # The reading thread may hold standard input's lock, which would stop an orderly exit.
-    os._exit(0)
+    inbox.serve(Server(inbox, sink, abort, key).serve)
 
 
 if __name__ == "__main__":
