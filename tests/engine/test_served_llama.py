@@ -15,6 +15,7 @@ import pytest
 
 from tests import servers
 from tests.engine.test_served import Talk
+from tests.pace import pace
 from tokex_gguf.engine.protocol import Continue, Continued, Evaluate, Evaluated, Loaded, Request, Walk
 from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
 from tokex_gguf.engine.remote.dialects.probe import probe
@@ -167,7 +168,7 @@ def test_a_key_costs_the_servers_own_decode_and_little_more(watched: tuple[Evalu
         began = time.perf_counter()
         (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
         beyond.append(1000 * (time.perf_counter() - began) - door.timings[0]["prompt_ms"])
-    assert sorted(beyond)[4] <= 3, sorted(beyond)
+    assert sorted(beyond)[4] <= 3 * pace(), sorted(beyond)
 
 
 @pytest.mark.timed
@@ -189,7 +190,7 @@ def test_lookahead_of_four_costs_four_tokens(watched: tuple[Evaluator, Watched])
             evaluator.look_ahead(path, [token], 30)
         aheads.append(time.perf_counter() - began)
         path = [*path, chunk.distributions[0].most_likely]
-    assert min(aheads) <= min(keys) + 0.005, (aheads, keys)
+    assert min(aheads) <= min(keys) + 0.005 * pace(), (aheads, keys)
 
 
 WALKED = list(range(1000, 1400))
@@ -220,21 +221,26 @@ def test_a_key_waits_for_one_token_at_the_most(name: str, address: str) -> None:
         path = [*path, reply.distributions[0].most_likely]
     talk.client.close()
     # Where a server has one cache for both, it is asked about something else first: a token more.
-    assert min(meanwhile) <= 4 * median(alone) + 0.005, (alone, meanwhile)
+    assert min(meanwhile) <= 4 * median(alone) + 0.005 * pace(), (alone, meanwhile)
 
 
 @pytest.mark.timed
 def test_a_key_waits_for_one_piece_of_a_long_prompt(address: str) -> None:
+    """Of three keys, the quickest: other programs take this machine, too."""
     talk = Talk(address)
     assert isinstance(talk.next(), Loaded)
-    began = time.perf_counter()
-    evaluated(talk, Evaluate(1, list(range(2000, 2000 + PIECE)), PIECE - 1, 30))
-    piece = time.perf_counter() - began
-    talk.client.send(Evaluate(2, list(range(3000, 5000)), 0, 30))
-    time.sleep(piece / 2)  # it is in the middle of one
-    began = time.perf_counter()
-    evaluated(talk, Evaluate(3, [5, 6, 7], 2, 30))
-    assert time.perf_counter() - began <= 1.5 * piece + 0.1
+    pieces, keys = [], []
+    for number in (1, 4, 7):
+        first = 1000 * number
+        began = time.perf_counter()
+        evaluated(talk, Evaluate(number, list(range(first, first + PIECE)), PIECE - 1, 30))
+        pieces.append(time.perf_counter() - began)
+        talk.client.send(Evaluate(number + 1, list(range(first + 500, first + 2500)), 0, 30))
+        time.sleep(pieces[-1] / 2)  # it is in the middle of one
+        began = time.perf_counter()
+        evaluated(talk, Evaluate(number + 2, [number, 6, 7], 2, 30))
+        keys.append(time.perf_counter() - began)
+    assert min(keys) <= 1.5 * max(pieces) + 0.1, (keys, pieces)
     talk.client.close()
 
 
