@@ -11,7 +11,7 @@ from tokex_gguf.engine.protocol import Continue
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Go, Send, Typed
 from tokex_gguf.play.rules import undo
-from tokex_gguf.play.screens import PLAY
+from tokex_gguf.play.screens import PLAY, Samplers
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.values.constraint import Constraint
@@ -200,7 +200,7 @@ def drawn_by(session: Session) -> tuple[list[int], Chain, Constraint | None, boo
         (constrain("02468"), (*INSIDE, Action.CONSTRAINT, Action.ENTER), "the constraint holds behind token 5"),
         ((), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
         ((Action.SAMPLERS, Action.ENTER, Action.CLOSE), HOTTER, "the samplers are changed back"),
-        ((), (Action.DOWN, Action.LIKELIER), "the samplers are changed back"),
+        ((), (Action.DOWN, Action.LIKELIER), "the biases are changed back"),
         (constrain("02468"), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
     ],
 )
@@ -309,3 +309,18 @@ def test_a_random_walk_goes_back_and_forth_through_the_states_it_was_in(seed: in
             play.press(Action.CLOSE)
     again = load(dump(play.session), Settings("", GgufFile("")))
     assert state(again) == state(play.session), "what is saved begins where it did"
+
+
+def test_in_the_chain_its_changes_are_undone_and_the_screen_stays() -> None:
+    play = started().press(Action.SAMPLERS, Action.ENTER)
+    whole = play.session.game.sampling.chain
+    play.press(Action.REMOVE)
+    less = play.session.game.sampling.chain
+    assert len(less.samplers) == len(whole.samplers) - 1
+    play.press(Action.UNDO)
+    assert play.session.game.sampling.chain == whole and isinstance(play.session.screen, Samplers)
+    assert "samplers are changed back" in play.session.notice
+    play.press(Action.REDO)
+    assert play.session.game.sampling.chain == less
+    play.press(Action.UNDO, Action.UNDO)
+    assert play.session.lens is RAW and isinstance(play.session.screen, Samplers)

@@ -1177,6 +1177,8 @@ _CHAIN: tuple[Command, ...] = (
         "Go to the next preset: none, llama.cpp's, greedy, creative, the model's own, those of config.toml, yours.",
         footer=80,
     ),
+    Command(Action.UNDO, undo.undo, ("u",), "Chain", "undo", "Undo the last change of the chain, or what was before."),
+    Command(Action.REDO, undo.redo, ("U",), "Chain", "redo", "Redo what was undone last."),
     Command(
         Action.COPY_OUT,
         chain.copy_out,

@@ -119,7 +119,8 @@ def _told(session: Session, places: Places) -> str:
     if places.constraint != sampling.constraint:
         return f": {places.constraint.title} holds again" if places.constraint else ": there is no constraint"
     if places.chain != sampling.chain:
-        return ": the samplers are changed back"
+        same = places.chain.samplers == sampling.chain.samplers
+        return f": the {'biases' if same else 'samplers'} are changed back"
     here, there = session.game.prompt, places.prompts[places.active]
     moved = places.constraint is not None and here.tip is there.tip and here.begins != there.begins
     return f": the constraint holds behind token {there.begins}" if moved else ""
