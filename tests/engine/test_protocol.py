@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import (
     NOTHING_LEFT,
+    Against,
     Applied,
     Apply,
     Capability,
     Chat,
     Check,
     Checked,
+    Compare,
+    Compared,
     ConnectServer,
     Constrain,
     Constrained,
@@ -26,6 +29,9 @@ from tokex_gguf.engine.protocol import (
     Continued,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
+    Export,
+    Exported,
     Failed,
     Force,
     Forced,
@@ -35,7 +41,9 @@ from tokex_gguf.engine.protocol import (
     Loading,
     Lookahead,
     LookaheadDone,
+    MeasureNoise,
     Message,
+    Noise,
     Ping,
     Pong,
     ProtocolError,
@@ -53,6 +61,7 @@ from tokex_gguf.engine.protocol import (
     encode,
 )
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
@@ -61,6 +70,15 @@ from tokex_gguf.values.view import Draw, Stage, Standing, Verdict, View
 
 ANSWER = Distribution.of(12.25, [5, 0, 2**31 - 1], [-0.1, -2.5, -700.125])
 INTERVAL = Distribution.of(3.75, [5, 7], [-0.5, -2.5], 0.25)
+
+DIFFERENCE = Difference(
+    0.25,
+    0.125,
+    5,
+    7,
+    (Beside(5, Taken(-0.5, 1), Taken(-1.5, 2)), Beside(7, Taken(-9.0, 101), Taken(-0.5, 1))),
+    Beside(9, Taken(-3.5, 140), Taken(-3.25, 139)),
+)
 
 LENS = Sampled(
     Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.7)), ((3, -math.inf), (5, 1.5)), ("\n", "é")),
@@ -136,6 +154,16 @@ EXAMPLES: list[Message] = [
     Loaded("Name", "", "", 49152, 8192, 8192, None, False, server="llama-server b11434", candidates=100),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, sampling={"top_k": "20", "sequence": "top_k;min_p"}),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, suppressed=(3, 7)),
+    Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, vocabulary="sha256:1f"),
+    EvaluateStrictly(8, [1, 2, 3], 1, 30),
+    Evaluated(8, 1, [ANSWER], [Taken(-1.5, 2)], {}, 8, 0.5, 2048, strict=True),
+    Compare(8, [1, 2, 3], [1, 4], 10),
+    Export(8, [1, 2, 3], 1, 3, "/tmp/a b/rows"),
+    Exported(8, 1, 3, 8, 0.5),
+    Against(8, [1, 2, 3], 1, 3, "/tmp/a b/rows", 0),
+    Compared(8, 1, [DIFFERENCE, Difference(0.0, 0.0, 7, 7, ())], {7: Piece(b"x")}, 8, 0.5),
+    MeasureNoise(8),
+    Noise(8, 0.015625),
 ]
 
 
@@ -303,7 +331,10 @@ def test_nothing_taken(taken: Any) -> None:
         decode(evaluated(taken=taken))
 
 
-@pytest.mark.parametrize("missing", [field.name for field in fields(Evaluated) if field.name != "verdicts"])
+NEEDED = [field.name for field in fields(Evaluated) if field.name not in ("verdicts", "strict")]
+
+
+@pytest.mark.parametrize("missing", NEEDED)
 def test_missing_field(missing: str) -> None:
     values = json.loads(evaluated())[1]
     del values[missing]

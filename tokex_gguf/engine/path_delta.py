@@ -32,6 +32,7 @@ from tokex_gguf.engine.protocol import (
     Request,
     Roll,
     Search,
+    Strict,
     Walk,
     decode,
     encode,
@@ -42,7 +43,7 @@ from tokex_gguf.values.sequence import common_prefix
 
 AS_BEFORE = ((-1, 0.0),)
 """No token has this number."""
-_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk
+_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk | Strict
 _WITH_A_LENS = Evaluate | Continue | Apply | Roll | Force
 
 

@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias, get_args
 
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
@@ -222,6 +223,76 @@ class Force:
 
 
 @record
+class EvaluateStrictly:
+    """Give the distributions at positions `start` to the end of a path, computed in one way, whatever came before.
+
+    Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. As Walk, it is done
+    while nothing else is asked: what a key asks for ends it, and what was given is kept. What is asked to be compared
+    waits behind it.
+    """
+
+    request: int
+    path: list[int]
+    start: int
+    top: int
+
+
+@record
+class Compare:
+    """Compare the distributions after two paths, both computed strictly. Answered by Compared, with one difference."""
+
+    request: int
+    path: list[int]
+    """A."""
+    other: list[int]
+    """B."""
+    top: int
+    """How many of the likeliest of each to tell of."""
+
+
+@record
+class Export:
+    """Write the log-probabilities at some positions of a path into a file, for another engine. Answered by Exported.
+
+    A row is the whole vocabulary, in float32. All are computed strictly.
+    """
+
+    request: int
+    path: list[int]
+    start: int
+    end: int
+    """The position behind the last."""
+    file: str
+    """Path of a file that is there, and that the engine writes into."""
+
+
+@record
+class Against:
+    """Compare the distributions at some positions of a path, A, with those of another engine, B.
+
+    Answered by Compared, with one difference for each position.
+    """
+
+    request: int
+    path: list[int]
+    start: int
+    end: int
+    file: str
+    """What another engine's Export wrote for the same positions."""
+    top: int
+
+
+@record
+class MeasureNoise:
+    """Say how far apart two strict answers to one question can be. Answered by Noise.
+
+    It is tried on this model with this processor, once, and remembered.
+    """
+
+    request: int
+
+
+@record
 class Stop:
     """Nothing is wanted any more of what is under way."""
 
@@ -260,6 +331,8 @@ class Ping:
     """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
 
 
+Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against
+"""What is computed in one way, whatever came before."""
 Request: TypeAlias = (
     Load
     | ConnectServer
@@ -276,6 +349,8 @@ Request: TypeAlias = (
     | Search
     | Spell
     | Check
+    | Strict
+    | MeasureNoise
     | Stop
     | Ping
 )
@@ -307,6 +382,8 @@ class Capability(StrEnum):
     """Evaluate gives all positions of a prompt."""
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
+    COMPARISON = "comparison"
+    """It answers EvaluateStrictly, Compare, Export, Against and MeasureNoise."""
 
 
 @record
@@ -343,6 +420,8 @@ class Loaded:
     """What the model's file recommends to draw by: the keys behind `general.sampling.`, and their values."""
     suppressed: tuple[int, ...] = ()
     """Tokens that the model's file bans wherever samplers are applied."""
+    vocabulary: str = ""
+    """Of the content of the vocabulary: two models with the same one have the same tokens; "" where it is not told."""
 
     def same(self, other: "Loaded") -> bool:
         """Whether numbers of an earlier game with `other` may stand beside those of this one."""
@@ -389,6 +468,8 @@ class Evaluated:
     """KV cells there are now."""
     verdicts: list[Verdict] = field(default_factory=list)
     """What the lens made of the tokens in `taken`, where one was asked for."""
+    strict: bool = False
+    """Whether these numbers are the same whatever was decoded before: only such are compared with others."""
 
 
 @record
@@ -501,6 +582,40 @@ class Checked:
 
 
 @record
+class Compared:
+    """How distributions at consecutive positions of a path differ from others."""
+
+    request: int
+    start: int
+    """The position of the first."""
+    differences: list[Difference]
+    pieces: dict[int, Piece]
+    decoded: int
+    seconds: float
+
+
+@record
+class Exported:
+    """The file is written."""
+
+    request: int
+    start: int
+    end: int
+    """The position behind the last that was written."""
+    decoded: int
+    seconds: float
+
+
+@record
+class Noise:
+    """How far apart two strict answers to one question can be."""
+
+    request: int
+    bits: float
+    """The largest difference of log2 of a probability that was seen; 0: the numbers are the same to the last bit."""
+
+
+@record
 class Pong:
     """The engine's process is alive: said between the parts of other answers."""
 
@@ -548,6 +663,9 @@ Reply: TypeAlias = (
     | Found
     | Spelt
     | Checked
+    | Compared
+    | Exported
+    | Noise
     | Pong
     | Waits
     | Failed
@@ -576,6 +694,9 @@ def _plain(value: object) -> object:
         arrays = value.ids.tolist(), value.finals.tolist(), value.cuts.tolist(), others
         one = (value.left, value.mass, value.entropy_bits, value.legal_mass)
         return [*one, value.stages, value.standing, value.broken, *arrays]
+    if isinstance(value, Difference):
+        rows = [(row.token, *row.a, *row.b) for row in value.rows]
+        return [value.kl_bits, value.reverse_bits, value.first_a, value.first_b, rows, value.taken]
     if isinstance(value, frozenset):
         return sorted(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")
@@ -666,6 +787,22 @@ def _unpack_taken(logprob: float, rank: int, at_least: bool = False) -> Taken:
     return Taken(logprob, rank, at_least)
 
 
+def _unpack_beside(token: int, a: list[Any], b: list[Any]) -> Beside:
+    if type(token) is not int:
+        raise ValueError("a token that is none")
+    return Beside(token, _unpack_taken(*a), _unpack_taken(*b))
+
+
+def _unpack_difference(
+    kl_bits: float, reverse_bits: float, first_a: int, first_b: int, rows: list[Any], taken: list[Any] | None
+) -> Difference:
+    # What is not a number compares as false.
+    if not (kl_bits >= 0 and reverse_bits >= 0 and type(first_a) is type(first_b) is int):
+        raise ValueError("a difference of the wrong numbers")
+    beside = tuple(_unpack_beside(token, both[:3], both[3:]) for token, *both in rows)
+    return Difference(kl_bits, reverse_bits, first_a, first_b, beside, _unpack_beside(*taken) if taken else None)
+
+
 def _fits(value: object, kind: object) -> bool:
     """Whether a field's value is of its type, where the type is a plain one."""
     if kind in (int, str, bool):
@@ -699,6 +836,10 @@ def decode(line: bytes) -> Message:
             values["verdicts"] = [Verdict(*packed) for packed in values["verdicts"]]
         if "draws" in values:
             values["draws"] = [Draw(*packed) for packed in values["draws"]]
+        if "differences" in values:
+            values["differences"] = [_unpack_difference(*packed) for packed in values["differences"]]
+        if "bits" in values and not values["bits"] >= 0:
+            raise ValueError("noise of the wrong number")
         if "lens" in values:
             values["lens"] = _unpack_lens(values["lens"])
         if "constraint" in values:

@@ -7,16 +7,19 @@ from typing import assert_never
 from tokex_gguf.engine.protocol import (
     Applied,
     Checked,
+    Compared,
     Constrained,
     Continued,
     EngineDied,
     Evaluated,
+    Exported,
     Failed,
     Forced,
     Found,
     Loaded,
     Loading,
     LookaheadDone,
+    Noise,
     Pong,
     Reply,
     Rolled,
@@ -196,6 +199,8 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _found(session, message)
         case Checked():
             return _checked(session, message)
+        case Compared() | Exported() | Noise():
+            return session, []  # nothing is compared yet
         case Failed():
             return _failed(session, message)
         case EngineDied():

@@ -242,7 +242,7 @@ def _chain_told(chain: Chain) -> dict[str, object]:
 def _told(model: Loaded) -> dict[str, object]:
     """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
     values = asdict(model)
-    del values["capabilities"], values["sampling"], values["suppressed"]
+    del values["capabilities"], values["sampling"], values["suppressed"], values["vocabulary"]
     return {name: value for name, value in values.items() if value or name not in ("server", "candidates")}
 
 

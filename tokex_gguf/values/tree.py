@@ -91,7 +91,7 @@ class Node:
     """
 
     __slots__ = (
-        *("tree", "parent", "token", "depth", "children", "distribution", "taken"),
+        *("tree", "parent", "token", "depth", "children", "distribution", "taken", "strict", "strict_taken"),
         *("visited", "played", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
     )
 
@@ -110,6 +110,10 @@ class Node:
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
         self.taken: Taken | None = None
+        self.strict: Distribution | None = None
+        """What the model says after this path, computed in one way whatever came before: these are compared."""
+        self.strict_taken: Taken | None = None
+        """What it said so of this path's last token."""
         self.visited = False
         """Whether a prompt has been here, or passed through."""
         self.played = False
@@ -164,6 +168,8 @@ class Node:
         if node.taken is None and self.distribution and token in self.distribution.rows:
             row = self.distribution.candidate(self.distribution.rows[token])
             node.attach_taken(row.taken)
+        if node.strict_taken is None and self.strict and token in self.strict.rows:
+            node.strict_taken = self.strict.candidate(self.strict.rows[token]).taken
         return node
 
     def descend(self, tokens: list[int]) -> "Node":
@@ -289,6 +295,29 @@ class Node:
                 self.tree.changes += 1
             if self.depth % BLOCK == 0:
                 self.block()  # else the first look back would sort all of a long path at once
+
+    def attach_strict(self, distribution: Distribution) -> None:
+        """Keeps a strict answer after this path; it is also the answer, where there is none yet."""
+        if self.strict is None:
+            self.strict = distribution
+        self.attach(distribution)
+
+    def attach_strict_taken(self, taken: Taken) -> None:
+        """Keeps what a strict answer said of this node's token."""
+        if self.strict_taken is None:
+            self.strict_taken = taken
+        self.attach_taken(taken)
+
+    def first_lax(self) -> int:
+        """The first position whose strict distribution an evaluation of this path must give; `depth`: none."""
+        # No further than the numbers of the path are needed without a gap.
+        missing = self.depth if self.strict is not None else self.depth - 1
+        node = self
+        while node.parent is not None and node.parent.depth:
+            if node.strict_taken is None or node.parent.strict is None:
+                missing = node.depth - 2
+            node = node.parent
+        return missing
 
     def _came_to_know(self) -> None:
         """Notes that this node is known now, also for paths through it."""

@@ -11,17 +11,21 @@ from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
     GOES_ON,
+    Against,
     Apply,
     Capability,
     Chat,
     Check,
     Checked,
+    Compare,
     ConnectServer,
     Constrain,
     Continue,
     Continued,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
+    Export,
     Failed,
     Force,
     Found,
@@ -29,6 +33,7 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     LookaheadDone,
+    MeasureNoise,
     Ping,
     Reply,
     Roll,
@@ -36,6 +41,7 @@ from tokex_gguf.engine.protocol import (
     Spell,
     Spelt,
     Stop,
+    Strict,
     Tokenize,
     Tokenized,
     Walk,
@@ -57,11 +63,26 @@ TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
 LIKELY_ONLY = "a server tells the likeliest tokens alone: samplers and constraints need the whole vocabulary"
+NOT_COMPARED = "a server's numbers depend on what it did before: differences of them say little"
 CHANGED = "the server has another model now than the one that was played"
 NO_SEARCH = "this server does not tell its vocabulary: there is nothing to search"
 
 Answered: TypeAlias = (
-    Tokenize | Chat | Evaluate | Walk | Lookahead | Continue | Search | Spell | Check | Apply | Roll | Constrain | Force
+    Tokenize
+    | Chat
+    | Evaluate
+    | Walk
+    | Lookahead
+    | Continue
+    | Search
+    | Spell
+    | Check
+    | Apply
+    | Roll
+    | Constrain
+    | Force
+    | Strict
+    | MeasureNoise
 )
 """Requests that carry a number."""
 
@@ -223,6 +244,8 @@ class Server:
                 self._check(request, evaluator, model)
             case Apply() | Roll() | Constrain() | Force():
                 raise _Fault(LIKELY_ONLY)
+            case EvaluateStrictly() | Compare() | Export() | Against() | MeasureNoise():
+                raise _Fault(NOT_COMPARED)
 
     def _pieces(self, evaluator: Evaluator, tokens: set[int]) -> dict[int, Piece]:
         new = evaluator.pieces(tokens - self._told)

@@ -35,6 +35,7 @@ from tokex_gguf.engine.protocol import (
     Loading,
     Lookahead,
     LookaheadDone,
+    MeasureNoise,
     Ping,
     Reply,
     Request,
@@ -44,6 +45,7 @@ from tokex_gguf.engine.protocol import (
     Spell,
     Spelt,
     Stop,
+    Strict,
     Tokenize,
     Tokenized,
     Walk,
@@ -211,7 +213,7 @@ class Server:
         evaluator = Evaluator(model)
         index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
-            if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
+            if isinstance(request, Load | ConnectServer | Walk | Stop | Ping | Strict | MeasureNoise):
                 continue  # a second Load, what this engine is not asked; the others never get here
             try:
                 self._attempt(request, model, evaluator, index)
