@@ -49,10 +49,22 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.play import screens
-from tokex_gguf.play.messages import Begin, Effect, Heard, JudgeFurther, Lit, Message, Send
+from tokex_gguf.play.messages import (
+    Align,
+    Aligned,
+    Begin,
+    CompareFurther,
+    Effect,
+    Heard,
+    JudgeFurther,
+    Lit,
+    Message,
+    Send,
+)
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
+from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.difference import Beside, Difference
@@ -331,6 +343,7 @@ class Play:
         self.effects: list[Effect] = []
         self.checks: list[Check] = []
         """Comparisons with the tokenizer's own tokens; nothing else waits for them."""
+        self.aligning: list[Align] = []
         self.decoded = self.lookaheads = 0
         self.take(Begin())
 
@@ -338,6 +351,7 @@ class Play:
         self.effects = [
             effect for effect in effects if not (isinstance(effect, Send) and isinstance(effect.request, Check))
         ]
+        self.aligning += [effect for effect in effects if isinstance(effect, Align)]
         requests = [effect.request for effect in effects if isinstance(effect, Send)]
         self.asked += [request for request in requests if not isinstance(request, Check)]
         self.checks += [request for request in requests if isinstance(request, Check)]
@@ -355,9 +369,16 @@ class Play:
 
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
-        while self.asked or self.session.judging:
+        while self.asked or self.session.judging or self.session.comparing or self.aligning:
             if self.session.judging:
                 self.take(JudgeFurther())
+                continue
+            if self.aligning:
+                one = self.aligning.pop(0)
+                self.take(Aligned(one.a, one.b, aligned(one.first, one.second)))
+                continue
+            if self.session.comparing:
+                self.take(CompareFurther())
                 continue
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):

@@ -6,7 +6,7 @@ import pytest
 from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tokex_gguf.ui import theme
-from tokex_gguf.values.layers import LAYERS, MORE_LAYERS
+from tokex_gguf.values.layers import DELTA, LAYERS, MORE_LAYERS
 
 RULES = theme.styles("standard")
 SHADES = {name: rule for name, rule in RULES.items() if "." in name}
@@ -66,7 +66,7 @@ def test_rounding_beyond_the_ends_is_an_end(value: float) -> None:
 
 def test_layers_do_not_share_shades() -> None:
     assert len(SHADES) == theme.STEPS * len(theme.SCALES)
-    assert set(theme.SCALES) == {*LAYERS, *MORE_LAYERS}
+    assert set(theme.SCALES) == {*LAYERS, *MORE_LAYERS, DELTA.name}
 
 
 @pytest.mark.parametrize("rule", sorted(EVERY_SHADE))

@@ -84,6 +84,12 @@ class Action(Enum):
     """Sort the table by what the samplers leave."""
     UNDO = auto()
     REDO = auto()
+    VERSUS = auto()
+    """Compare with another prompt, or no more."""
+    FLIP = auto()
+    """Look where another token is the most likely."""
+    SWAP = auto()
+    """Go to what the prompt is compared with."""
     FIND = auto()
     """Find text in the prompt."""
     NAME = auto()

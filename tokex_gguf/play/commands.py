@@ -26,11 +26,13 @@ from tokex_gguf.play.rules import (
     text_entry,
     tree,
     undo,
+    versus,
     view_options,
 )
 from tokex_gguf.play.rules.prompt import LOADING, UNREAD
 from tokex_gguf.play.screens import Help, Screen
 from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
 from tokex_gguf.values.text_field import TextField
@@ -102,6 +104,27 @@ def _no_prompt(session: Session) -> str:
 
 def _drops_nothing(session: Session) -> str:
     return lists.no_prompt(session) or _removes_nothing(session)
+
+
+def _cannot_compare(session: Session) -> str:
+    return unread(session) or versus.cannot_compare(session)
+
+
+def _compares_nothing(session: Session) -> str:
+    return unread(session) or versus.compares_nothing(session)
+
+
+def _compares_no_prompt(session: Session) -> str:
+    return lists.no_prompt(session) or _cannot_compare(session)
+
+
+def _comparing(importance: int, label: str) -> Hint:
+    """Other ones while something is compared."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        return (importance, label) if session.game.versus is not ALONE else None
+
+    return hint
 
 
 def _inside(importance: int, label: str) -> Hint:
@@ -434,21 +457,21 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.NEXT_SURPRISAL,
-        cursor.jump_by_layer(1),
+        versus.jump_by_layer(1),
         ("n",),
         "Look back",
         "jump",
         "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; "
-        "in cost, where a schema or grammar cost most.",
+        "in cost, where a schema or grammar cost most; in delta, of the greatest change, then the next greatest.",
         footer=67,
     ),
     Command(
         Action.PREVIOUS_SURPRISAL,
-        cursor.jump_by_layer(-1),
+        versus.jump_by_layer(-1),
         ("N",),
         "Look back",
         "jump",
-        "Look at the previous token of high surprisal, or that was cut, or of high cost.",
+        "Look at the previous token of high surprisal, or that was cut, or of high cost; the next greater change.",
     ),
     Command(
         Action.NEXT_ENTROPY,
@@ -569,6 +592,38 @@ _PLAYING: tuple[Command, ...] = (
         "list",
         "List the open prompts, and texts to start with.",
         footer=41,
+    ),
+    Command(
+        Action.VERSUS,
+        versus.versus,
+        ("v",),
+        "Compare",
+        "compare",
+        "Compare the prompt, A, with the one it was made from, B, or choose one: bits gained or lost by each token "
+        "that both have, by colours, and both tables in one. Again, and it ends.",
+        footer=43,
+        now=_comparing(48, "end comparing"),
+        disabled=_cannot_compare,
+    ),
+    Command(
+        Action.FLIP,
+        versus.flip,
+        ("V",),
+        "Compare",
+        "flip",
+        "Look at the first token in whose place A and B have another one most likely: a flip. Again, at the next.",
+        now=_comparing(66, "flip"),
+        disabled=_compares_nothing,
+    ),
+    Command(
+        Action.SWAP,
+        versus.swap,
+        ("tab",),
+        "Compare",
+        "swap",
+        "Go to B, at the same place: it is A then, and any layer shows what the model says there.",
+        now=_comparing(65, "A ⇄ B"),
+        disabled=_compares_nothing,
     ),
     Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
@@ -959,6 +1014,16 @@ _PROMPTS: tuple[Command, ...] = (
         disabled=_drops_nothing,
     ),
     Command(
+        Action.VERSUS,
+        versus.choose,
+        ("v",),
+        "List",
+        "compare",
+        "Compare the prompt that is played, A, with this one, B.",
+        footer=45,
+        disabled=_compares_no_prompt,
+    ),
+    Command(
         Action.BRING_BACK,
         lists.bring_back,
         ("A",),
@@ -1321,6 +1386,22 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("> 100", "Over a server: the rank is higher than this; more of it is not told."),
     ("at least", "Over a server: the colours are of the lowest that entropy or rank can be."),
     ("… 312/1,000", "Over a server: so many tokens of the prompt have their numbers; the others are on their way."),
+    (
+        "A, B, Δ bits",
+        "While you compare: the probabilities by A and by B, and log2 of A's divided by B's. +1: A makes the token "
+        "twice as likely; −1: half as likely; grey or 0: there is no difference.",
+    ),
+    ("moved", "While you compare: by how many ranks the token stands higher (↑) or lower (↓) in A than in B."),
+    (
+        "+3.21 bits over 40",
+        "A makes the 40 tokens that both have, after the first difference, 2^3.21 times as likely as B does.",
+    ),
+    ("KL", "KL divergence of B from A, in bits: how much the tables differ where you look, over the whole vocabulary."),
+    ("flip", "Another token is the most likely in B than in A."),
+    (
+        "+2 −1 tokens",
+        "While you compare: A has 2 tokens that B lacks, in italics; B has 1 that A lacks, there.",
+    ),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )
 """What stands on the screen while it is played, for the help."""

@@ -6,10 +6,12 @@ from tokex_gguf.engine.protocol import EngineDied, Reply, Request
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.session import Session, Starter
+from tokex_gguf.values.alignment import Alignment
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.record import record
 from tokex_gguf.values.session_entry import SessionEntry
+from tokex_gguf.values.tree import Node
 
 
 @record
@@ -274,6 +276,21 @@ class JudgeFurther(_WithoutFields):
     __slots__ = ()
 
 
+class CompareFurther(_WithoutFields):
+    """The same of what is compared."""
+
+    __slots__ = ()
+
+
+@record
+class Aligned:
+    """Which tokens two paths have in common."""
+
+    a: Node
+    b: Node
+    alignment: Alignment
+
+
 class Beat(_WithoutFields):
     """So much time has passed that an engine which owes an answer is to show that it is alive."""
 
@@ -296,6 +313,8 @@ News: TypeAlias = (
     | Heard
     | Beat
     | JudgeFurther
+    | CompareFurther
+    | Aligned
     | Saved
     | CopiedOut
     | SessionSaved
@@ -347,6 +366,18 @@ class Close:
     """End an engine, whatever it is doing; nothing is heard of it any more."""
 
     engine: int
+
+
+@record
+class Align:
+    """Find which tokens two paths have in common; answer Aligned."""
+
+    a: Node
+    b: Node
+    first: list[int]
+    """The tokens of A."""
+    second: list[int]
+    """Those of B."""
 
 
 @record
@@ -474,6 +505,8 @@ Effect: TypeAlias = (
     | Download
     | Keep
     | JudgeFurther
+    | CompareFurther
+    | Align
     | Quit
 )
 Outcome: TypeAlias = tuple[Session, list[Effect]]

@@ -209,9 +209,50 @@ class ForCheck:
     sole: ClassVar[bool] = True
 
 
+@record
+class ForStrict:
+    """Strict distributions at consecutive positions of a path, for what is compared.
+
+    Answered in parts, until something is asked behind it.
+    """
+
+    target: Node
+    """The path."""
+    start: int
+    """The first position that is still to come."""
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForDifference:
+    """How what comes after one path differs from what comes after another."""
+
+    a: Node
+    b: Node
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForNoise:
+    """How far apart two strict answers to one question can be."""
+
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
-Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts
+Comparing: TypeAlias = ForStrict | ForDifference | ForNoise
+"""What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
+Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
 """What a text's tokens are asked for."""

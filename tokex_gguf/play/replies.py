@@ -28,8 +28,10 @@ from tokex_gguf.engine.protocol import (
     Waits,
 )
 from tokex_gguf.play.messages import (
+    Aligned,
     Beat,
     Begin,
+    CompareFurther,
     CopiedOut,
     Downloaded,
     Downloading,
@@ -71,21 +73,24 @@ from tokex_gguf.play.purposes import (
     ForCheck,
     ForConstraint,
     ForContinuation,
+    ForDifference,
     ForEvaluation,
     ForForced,
     ForLookahead,
     ForNewPrompt,
+    ForNoise,
     ForPhrase,
     ForRoll,
     ForScore,
     ForSearch,
     ForStart,
+    ForStrict,
     ForVerdicts,
     ForView,
     ForWalk,
     Purpose,
 )
-from tokex_gguf.play.requests import answered, ask, begin, judge_further, read_prompt
+from tokex_gguf.play.requests import answered, ask, begin, compare_further, judge_further, read_prompt
 from tokex_gguf.play.rules import (
     bias,
     constraint,
@@ -122,6 +127,10 @@ def hear(session: Session, message: News) -> Outcome:
             return view_options.beat(session)
         case JudgeFurther():
             return judge_further(session), []
+        case CompareFurther():
+            return compare_further(session), []
+        case Aligned():
+            return _aligned(session, message), []
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
         case CopiedOut():
@@ -199,12 +208,21 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _found(session, message)
         case Checked():
             return _checked(session, message)
-        case Compared() | Exported() | Noise():
-            return session, []  # nothing is compared yet
+        case Compared():
+            return _compared(session, message)
+        case Noise():
+            return _noise(session, message)
+        case Exported():
+            return session, []  # no second engine is asked yet
         case Failed():
             return _failed(session, message)
         case EngineDied():
             return died(session, message)
+
+
+def _aligned(session: Session, message: Aligned) -> Session:
+    session.game.compared.paths(message.a, message.b).alignment = message.alignment
+    return replace(session, aligning=None) if session.aligning == (message.a, message.b) else session
 
 
 class WrongReply(Exception):
@@ -328,6 +346,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
+        case ForStrict() | ForDifference() | ForNoise():
+            raise WrongReply
         case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced() | ForPhrase():
             raise WrongReply
         case _:
@@ -351,14 +371,16 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
             return _judged(session, wanted, message), []
         case ForWalk() as walk:
             return _walked(session, walk, message)
+        case ForStrict() as strict:
+            return _told_strictly(session, strict, message), []
         case _:
             raise WrongReply
     offset = message.start - job.start
     nodes = job.nodes[offset : offset + len(message.distributions)]
     for node, distribution in zip(nodes, message.distributions, strict=True):
-        node.attach(distribution)
+        (node.attach_strict if message.strict else node.attach)(distribution)
     for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
-        node.attach_taken(taken)
+        (node.attach_strict_taken if message.strict else node.attach_taken)(taken)
     if isinstance(job.lens, Sampled):
         for node, verdict in zip(job.nodes[offset + 1 :], message.verdicts, strict=False):
             session.game.answers.attach_verdict(job.lens, node, verdict)
@@ -402,6 +424,56 @@ def _walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
         session = replace(session, notice="the engine does not tell all of this prompt")
         session = _refused(session, ForWalk, walk.target, RAW)
     return _go_on(session) if waits and not _waits(session) else (session, [])
+
+
+def _told_strictly(session: Session, wanted: ForStrict, message: Evaluated) -> Session:
+    """Keeps strict answers, whatever is compared meanwhile."""
+    end = message.start + len(message.distributions)
+    depth = wanted.target.depth
+    if not message.strict or not 0 <= message.start <= wanted.start < end <= depth:
+        raise WrongReply
+    if len(message.taken) < min(end, depth - 1) - message.start:  # it would be asked for again and again
+        raise WrongReply
+    nodes = wanted.target.ancestor(end + 1).nodes(message.start)
+    for node, distribution in zip(nodes, message.distributions, strict=False):
+        node.attach_strict(distribution)
+    for node, taken in zip(nodes[1:], message.taken, strict=False):
+        node.attach_strict_taken(taken)
+    asked = _from(session, message.request)
+    if end < depth:
+        asked[message.request] = replace(wanted, start=end)
+    else:
+        del asked[message.request]
+    return replace(session, game=replace(session.game, asked=asked, context=message.context))
+
+
+def _compared(session: Session, message: Compared) -> Outcome:
+    """Keeps how what comes after two paths differs."""
+    session.game.pieces.update(message.pieces)
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForDifference(a, b):
+            pass
+        case _:
+            raise WrongReply
+    if len(message.differences) != 1:
+        raise WrongReply
+    session.game.compared.differences.attach(a, b, message.differences[0])
+    asked = _from(session, message.request)
+    del asked[message.request]
+    return replace(session, game=replace(session.game, asked=asked)), []
+
+
+def _noise(session: Session, message: Noise) -> Outcome:
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForNoise():
+            session = answered(session, message.request)
+            return replace(session, game=replace(session.game, noise=message.bits)), []
+        case _:
+            raise WrongReply
 
 
 def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Session:
@@ -528,6 +600,12 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _not_walked(told, walk)
         case ForVerdicts(nodes=nodes, lens=lens):
             return _refused(told, ForVerdicts, nodes[-1], lens), []
+        case ForStrict(target):
+            return _refused(told, ForStrict, target, RAW), []
+        case ForDifference(a, b):
+            return _refused(_refused(told, ForDifference, a, RAW), ForDifference, b, RAW), []
+        case ForNoise():
+            return _refused(told, ForNoise, session.game.root, RAW), []
         case ForPhrase(node=node, lens=lens):
             return _refused(answered(session, message.request), ForPhrase, node, lens), []
         case ForView(node=node, lens=lens):

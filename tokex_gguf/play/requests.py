@@ -8,25 +8,32 @@ from tokex_gguf.engine.protocol import (
     Capability,
     Chat,
     Check,
+    Compare,
     ConnectServer,
     Constrain,
     Evaluate,
+    EvaluateStrictly,
     Load,
     Lookahead,
+    MeasureNoise,
     Request,
     Stop,
     Tokenize,
     Walk,
 )
-from tokex_gguf.play.messages import Close, Effect, JudgeFurther, Outcome, Send, Start
+from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
+    Comparing,
     Decoded,
     ForAutoplay,
     ForCheck,
+    ForDifference,
     ForEvaluation,
     ForLookahead,
+    ForNoise,
     ForPhrase,
     ForStart,
+    ForStrict,
     ForVerdicts,
     ForView,
     ForWalk,
@@ -35,6 +42,8 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.screens import Input, Search, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
+from tokex_gguf.values.alignment import aligned, quick
+from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
@@ -120,7 +129,7 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
-    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk) else purpose
+    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk | Comparing) else purpose
 
 
 def answered(session: Session, number: int) -> Session:
@@ -319,7 +328,7 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     # What was asked for stays asked for, answered or not, until the engine has to do something else.
     asked = (one for one in reversed(session.game.asked.values()) if isinstance(one, Decoded))
-    before = next((one for one in asked if not isinstance(one, ForWalk)), None)  # that goes on afterwards
+    before = next((one for one in asked if not isinstance(one, ForWalk | Comparing)), None)  # these go on afterwards
     if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
         return session, []
     path, top = prompt.tip.path(), kept(session)
@@ -387,6 +396,76 @@ def _in_order(session: Session, looked_at: Node | None) -> list[Node]:
         first = tip.first_unknown()
         nodes = tip.lacking(first, first + WALKED)
     return list(dict.fromkeys([looked_at, *nodes] if looked_at else nodes))[:WALKED]
+
+
+ALIGNED_AT_ONCE = 400
+"""Tokens of both paths together, between what they begin and end with alike, that are aligned along with a key."""
+
+
+def align(session: Session) -> Outcome:
+    """Finds which tokens the two paths have in common; where that takes long, beside."""
+    comparison = session.game.comparison
+    if not isinstance(comparison, PathComparison) or comparison.alignment is not None:
+        return session, []
+    a, b = comparison.a.path(), comparison.b.path()
+    if quick(a, b, ALIGNED_AT_ONCE):
+        comparison.alignment = aligned(a, b)
+        return session, []
+    pair = comparison.a, comparison.b
+    if session.aligning == pair:
+        return session, []
+    return replace(session, aligning=pair), [Align(*pair, a, b)]
+
+
+def compare_further(session: Session) -> Session:
+    """Looks at more of what is compared."""
+    comparison = session.game.comparison
+    if isinstance(comparison, PathComparison):
+        comparison.look_on(FURTHER)
+    return replace(session, comparing=False)
+
+
+def compare_on(session: Session) -> Outcome:
+    """Looks at a little of what is compared, and asks for a message of its own where there is more."""
+    comparison = session.game.comparison
+    if not isinstance(comparison, PathComparison) or session.game.autoplay:
+        return session, []
+    session, effects = align(session)
+    comparison.follow(session.game.prompt.tip)
+    if comparison.look_on(AT_ONCE):
+        return replace(session, comparing=False) if session.comparing else session, effects
+    return replace(session, comparing=True), [*effects, *([] if session.comparing else [CompareFurther()])]
+
+
+def compare(session: Session) -> Outcome:
+    """While nothing else is asked for, asks for what is compared: strict answers, then how the shown tables differ."""
+    game = session.game
+    comparison = game.comparison
+    if not isinstance(comparison, PathComparison) or game.engine is not EngineStatus.READY:
+        return session, []
+    if not game.ready or game.autoplay or game.waiting or _foreseeing(game) or not game.can(Capability.COMPARISON):
+        return session, []
+    asked = next((one for one in game.asked.values() if isinstance(one, Comparing) and one.going), None)
+    lacking, top = comparison.lacking(), game.settings.tokens_to_show
+    if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
+        # What is on its way is of one of the two paths, or of one that was compared before.
+        if asked or session.comparing:
+            return session, []
+        path, start = lacking
+        purpose = ForStrict(path, start)
+        return request(session, purpose, lambda number: EvaluateStrictly(number, path.path(), start, top))
+    if asked:
+        return session, []
+    place, cursor = game.prompt.place.tip, game.prompt.cursor
+    other = comparison.place(place, cursor) if place.depth else None
+    refused = any((ForDifference, node, RAW) in game.refused for node in (place, other) if node)
+    if other and other.depth and not refused and comparison.difference(place, cursor) is None:
+        a, b = place, other
+        difference = ForDifference(a, b)
+        return request(session, difference, lambda number: Compare(number, a.path(), b.path(), top))
+    if game.noise is None and (ForNoise, game.root, RAW) not in game.refused:
+        return request(session, ForNoise(), MeasureNoise)
+    return session, []
 
 
 def check(session: Session) -> Outcome:

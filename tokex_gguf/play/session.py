@@ -18,12 +18,15 @@ from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
+from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone, Versus
 from tokex_gguf.values.answers import Answers
+from tokex_gguf.values.comparison import Compared, Comparison
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.history import History
-from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
+from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
@@ -350,6 +353,12 @@ class Game:
     """What samplers and constraints make of the tree's distributions; only ever added to."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
     """How many draws were made by a seed after a path; only ever added to."""
+    versus: Versus = ALONE
+    """What the active prompt is compared with."""
+    compared: Compared = field(default_factory=Compared)
+    """What was compared, as far as it is kept; only ever added to."""
+    noise: float | None = None
+    """Bits that two strict answers to one question can differ by on this machine; None until told."""
     drawn: Drawn | None = None
     """The last draws, for the screen."""
     seen: Viewed | None = None
@@ -410,6 +419,17 @@ class Game:
     def prompt(self) -> Prompt:
         """The active prompt."""
         return self.prompts[self.active]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What is compared; None where nothing is."""
+        match self.versus:
+            case Alone():
+                return None
+            case AgainstPrompt(a, b):
+                return self.compared.paths(a, b)
+            case AgainstModel():
+                return None
 
     @property
     def ready(self) -> bool:
@@ -497,6 +517,8 @@ class Game:
                 else "this engine cannot search its vocabulary"
             )
         what = "constraints" if capability is Capability.CONSTRAINTS else "samplers"
+        if capability is Capability.COMPARISON:
+            return f"this {who}'s numbers depend on what it did before: differences of them say little"
         if self.model.candidates:
             return f"this {who} gives {self.model.candidates} candidates of a distribution: {what} need all of it"
         return f"this {who} has no {what}"
@@ -581,6 +603,10 @@ class Session:
     """Why the session cannot be saved as it is now; empty where it can."""
     judging: bool = False
     """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    comparing: bool = False
+    """The same of what is compared."""
+    aligning: tuple[Node, Node] | None = None
+    """The two paths that are being aligned, beside."""
     jumping: int = 0
     """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
     notice: str = ""
@@ -649,6 +675,10 @@ class Session:
 
     def layer_value(self, node: Node) -> float | None:
         """What colours a token, 0 to 1; None for a token without colour."""
+        if self.layer is DELTA:
+            comparison = self.game.comparison
+            bits = comparison.delta(node) if comparison else None
+            return None if bits is None else delta_value(bits, self.game.noise or 0.0)
         if not isinstance(self.layer, LensLayer):
             return self.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
         lens = self.lens
@@ -656,6 +686,15 @@ class Session:
             return None
         verdict = self.game.answers.verdict(lens, node)
         return None if verdict is None else self.layer.judged(verdict)
+
+    @property
+    def difference(self) -> Difference | None:
+        """How A and B differ where the table is shown; None where nothing is compared, and until told."""
+        comparison = self.game.comparison if self.game.prompts else None
+        if comparison is None:
+            return None
+        cursor = self.game.prompt.cursor
+        return comparison.difference(self.game.prompt.place.tip, cursor)
 
     @property
     def line(self) -> TextField:
@@ -706,6 +745,8 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
+    if (difference := session.difference) and prompt.tip is session.game.prompt.place.tip:
+        return _beside(prompt, difference)
     most = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
     further = {child.token: child.taken} if child is not None and child.taken is not None else {}
@@ -726,6 +767,22 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
         if places.get(token, len(rows)) >= len(rows):
             rows += (taken.row(token),)
     return rows
+
+
+def _beside(prompt: Prompt, difference: Difference) -> tuple[Candidate, ...]:
+    """The likeliest tokens of A or B, and those that are selected or popped."""
+    rows = [row.a.row(row.token) for row in difference.rows]
+    there = {row.token for row in rows}
+    distribution = prompt.tip.distribution
+    for token in dict.fromkeys((prompt.selected, prompt.popped)):
+        if token is None or token in there or distribution is None:
+            continue
+        child = prompt.tip.children.get(token)
+        if token in distribution.rows:
+            rows.append(distribution.candidate(distribution.rows[token]))
+        elif child is not None and child.taken is not None:
+            rows.append(child.taken.row(token))
+    return tuple(rows)
 
 
 def selected_row(session: Session, prompt: Prompt) -> int:

@@ -11,11 +11,22 @@ from dataclasses import replace
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
-from tokex_gguf.play.requests import check, judge, judge_on, judge_phrases, look_ahead, look_through, walk
-from tokex_gguf.play.rules import cursor, dice, downloads
+from tokex_gguf.play.requests import (
+    check,
+    compare,
+    compare_on,
+    judge,
+    judge_on,
+    judge_phrases,
+    look_ahead,
+    look_through,
+    walk,
+)
+from tokex_gguf.play.rules import cursor, dice, downloads, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
+from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.lens import RAW, Sampled
 
 
@@ -30,6 +41,8 @@ def seen(session: Session) -> Session:
 
 THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_phrases)
 """What goes on by itself where the prompt is seen through a lens."""
+BESIDE = (compare_on, compare)
+"""What goes on by itself where something is compared."""
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -48,9 +61,10 @@ def update(session: Session, message: Message) -> Outcome:
             session = replace(session, confirm=None)  # the question does not stand there any more
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
-        session = visited(before, session)
+        session = versus.follow(before, visited(before, session))
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
-    for more in (*through, look_ahead, walk, check, downloads.begin):
+    beside = () if session.game.versus is ALONE else BESIDE
+    for more in (*through, look_ahead, walk, *beside, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

@@ -24,8 +24,11 @@ from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
+    Align,
+    Aligned,
     Begin,
     Close,
+    CompareFurther,
     CopiedOut,
     CopyOut,
     Download,
@@ -73,6 +76,7 @@ from tokex_gguf.play.update import update
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
+from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
@@ -400,8 +404,10 @@ class Runtime:
                 case Download():
                     # Nobody waits for its end: what came of it is on the disk, for the next start.
                     self._beside(partial(self._download, effect.name), NotDownloaded)
-                case JudgeFurther():
+                case JudgeFurther() | CompareFurther():
                     self._put(effect)
+                case Align():
+                    self._beside(partial(self._align, effect), Remark)
                 case Quit():
                     self.quit = effect
 
@@ -431,6 +437,9 @@ class Runtime:
             threading.Thread(target=run, daemon=daemon).start()
         except RuntimeError:  # the system gives no more threads
             self._put(failed(system_reason(OSError(errno.EAGAIN, ""))))
+
+    def _align(self, asked: Align) -> None:
+        self._put(Aligned(asked.a, asked.b, aligned(asked.first, asked.second)))
 
     def _name(self, name: str) -> None:
         if self._slot is None or not (self.session.game.prompts or self.session.other_games):

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeAlias
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
-from tokex_gguf.ui import theme
+from tokex_gguf.play.versus import ALONE, Versus
+from tokex_gguf.ui import theme, versus
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, fit, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
@@ -18,7 +19,7 @@ from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bias_text, rank_text
-from tokex_gguf.values.layers import PLAIN, Layer, LensLayer
+from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
@@ -105,7 +106,8 @@ class PromptPane:
         self._depth = 0
         """Tokens of the path shown last."""
         self._lines: OrderedDict[
-            tuple[int, Node, Layer, Palette, Raw | Sampled | None, int | None], tuple[wrap_module.WrappedLine, Line]
+            tuple[int, Node, Layer, Palette, Raw | Sampled | None, int | None, Versus],
+            tuple[wrap_module.WrappedLine, Line],
         ] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
@@ -199,7 +201,8 @@ class PromptPane:
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known)
+        compared = session.game.versus if session.layer is DELTA else ALONE
+        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known, compared)
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
@@ -207,6 +210,10 @@ class PromptPane:
         if lasting and of_lens:
             # What a lens made of a token may come later than what is known of those behind it.
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
+        if lasting and compared is not ALONE:  # the same
+            lasting = session.game.noise is not None and all(
+                _settled(session, nodes[span.token]) for span in line.spans
+            )
         drawn = fit(_draw(session, nodes, line, tip, None, base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
@@ -268,6 +275,12 @@ class PromptPane:
         return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
 
 
+def _settled(session: Session, node: Node) -> bool:
+    """Whether it is known how a token differs from B."""
+    comparison = session.game.comparison
+    return comparison is None or comparison.delta(node) is not None or comparison.inserted(node)
+
+
 def _known(nodes: list[Node]) -> int:
     """How much is known of that by which a line's tokens are coloured: what is known never gets less."""
     before = nodes[0].parent
@@ -298,6 +311,8 @@ def _draw(
     session: Session, nodes: list[Node], line: wrap_module.WrappedLine, tip: Node, cursor: Node | None, base: Node
 ) -> Line:
     drawn: Line = []
+    compared = session.game.comparison if session.layer is DELTA else None
+    before: Node | None = None
     for span in line.spans:
         node = nodes[span.token]
         style = _token_style(session, node, tip)
@@ -305,7 +320,15 @@ def _draw(
             style = "class:typed"
         elif node is cursor:
             style = "class:cursor"
-        drawn.append((style, span.text.rstrip("\n")))
+        text = span.text.rstrip("\n")
+        if compared and node is not cursor and node is not before:
+            if compared.inserted(node):
+                style = f"{style} class:inserted".strip()
+            elif text and compared.missing(node):
+                drawn.append((f"{style} class:removed".strip(), text[:1]))
+                text = text[1:]
+        before = node
+        drawn.append((style, text))
     return drawn
 
 
@@ -417,12 +440,22 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     below = _below(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
     columns = _Columns(width, look)
-    lines = [columns.heading(mass if height < TALL and not below else "")]
+    compares = _compares(session, shown)
+    besides = versus.rows_by_token(session) if compares else {}
+    heading = columns.heading(mass if height < TALL and not below else "")
+    lines = [versus.heading(width) if compares else heading]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
         mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)
-        lines.append(columns.row(session, rows[index], f"{shown.style} {selected}".strip(), mark))
-    if below:
+        style = f"{shown.style} {selected}".strip()
+        if compares:
+            beside = besides.get(rows[index].token)
+            lines.append(versus.row(session, rows[index], beside, width, style, mark))
+        else:
+            lines.append(columns.row(session, rows[index], style, mark))
+    if compares:
+        lines += versus.below(session, width)
+    elif below:
         lines += _below_lines(session, shown, width, height)
     elif mass and height >= TALL:
         lines.append([("class:dim", f" {mass} of the probability")])
@@ -497,8 +530,17 @@ def _below(session: Session, shown: _Table, height: int) -> int:
     """Lines below the rows that tell of the lens and of draws."""
     if shown.node is None or not shown.node.depth:
         return 0
+    if _compares(session, shown):
+        return versus.BELOW
     lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
     return lens + (lines_of_draws(session, shown.node, height) if height > SMALL else 0)
+
+
+def _compares(session: Session, shown: _Table) -> bool:
+    """Whether the table is of A and B."""
+    if session.game.comparison is None or session.on(Search) or shown.node is None or not shown.node.depth:
+        return False
+    return shown.node is session.game.prompt.place.tip
 
 
 SMALL = 7

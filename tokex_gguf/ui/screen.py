@@ -31,12 +31,24 @@ from tokex_gguf.ui.lens_lines import looked_through
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES
+from tokex_gguf.ui.versus import of_token, told_on_status
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
 from tokex_gguf.values.formatting import between, rank_text
-from tokex_gguf.values.layers import COST, ENTROPY, PLAIN, PROBABILITY, RANK, REACHABLE, SURPRISAL, Layer, LensLayer
+from tokex_gguf.values.layers import (
+    COST,
+    DELTA,
+    ENTROPY,
+    PLAIN,
+    PROBABILITY,
+    RANK,
+    REACHABLE,
+    SURPRISAL,
+    Layer,
+    LensLayer,
+)
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
@@ -355,6 +367,8 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
     if tip is session.game.prompt.tip and session.game.ready and session.game.walking:
         parts.append((8, [("class:busy", f"… {tip.depth - tip.unknown:,}/{tip.depth:,}")]))
+    if tip is session.game.prompt.tip:
+        parts += told_on_status(session)
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
         parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
@@ -463,11 +477,15 @@ def second_line(session: Session, width: int) -> Line:
     if session.layer is not PLAIN:
         least = session.layer in BOUNDS and not session.game.can(BOUNDS[session.layer])
         parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8, least=least)))
+    if session.layer is DELTA and session.game.comparison is None:
+        parts.append((9, [("class:notice", "nothing is compared: v")]))
     if isinstance(session.layer, LensLayer) and (lacking := session.layer.lacking(session.lens)):
         parts.append((9, [("class:notice", lacking)]))
     path = shown(session)
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
+        if (differs := of_token(session)) and tip is session.game.prompt.tip:
+            parts.append((9, differs))
         if tip.differs is not None:
             important = 8 if cursor is None else 4
             told = f"cut unlike the tokenizer from token {tip.differs + 1} on"

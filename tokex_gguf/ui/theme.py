@@ -65,6 +65,35 @@ def reachable_on_light(value: float) -> RGB:
     return (175, 55, 0) if value > 0.5 else (215, 235, 250)
 
 
+def delta_colour(value: float) -> RGB:
+    """Red for what is less likely by A, over grey, to blue for what is likelier."""
+    return _between(((200, 30, 20), (130, 52, 46), DELTA_GREY, (30, 78, 150), (35, 110, 240)), _apart(value))
+
+
+def delta_on_light(value: float) -> RGB:
+    """The same on paper."""
+    return _between(((185, 20, 15), (250, 175, 160), (238, 238, 238), (170, 205, 250), (10, 70, 190)), _apart(value))
+
+
+def delta_safe(value: float) -> RGB:
+    """Orange and blue, which everybody can tell apart."""
+    return _between(((235, 150, 0), (135, 95, 35), DELTA_GREY, (30, 85, 135), (0, 130, 220)), _apart(value))
+
+
+def delta_safe_on_light(value: float) -> RGB:
+    """The same on paper."""
+    return _between(((190, 90, 0), (250, 205, 135), (238, 238, 238), (165, 210, 245), (0, 75, 150)), _apart(value))
+
+
+DELTA_GREY = (58, 58, 58)
+"""Where there is no difference."""
+
+
+def _apart(value: float) -> float:
+    """A value whose middle shades, of which there are two, are the same."""
+    return 0.5 if abs(value - 0.5) < 0.5 / (STEPS - 2) else value
+
+
 def _between(stops: tuple[RGB, ...], value: float) -> RGB:
     """The colour at a value from 0 to 1 of a scale through `stops`."""
     place = max(0.0, min(1.0, value)) * (len(stops) - 1)
@@ -101,6 +130,9 @@ class Scale:
     few_on_light: Looks | None = None
     loud: float = 1.0
     """The end of the scale that is to be found: in the other palettes it stands out."""
+    safe: tuple[Colours, Colours, Looks, Looks] | None = None
+    """Its own colours in the colour-blind palette, on a dark and on a light background, then those of sixteen; None:
+    those that all have. It has two loud ends then."""
     in_turns: bool = False
     """Whether it tells neighbours apart, and not values: in all palettes then."""
 
@@ -127,6 +159,10 @@ _SURPRISAL = Scale(
     surprisal_on_light,
     ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
 )
+
+_LOSSES = ("bg:ansired fg:ansiwhite", "bg:ansired fg:ansiwhite", "fg:ansired")
+_GAINS = ("fg:ansiblue", "bg:ansiblue fg:ansiwhite", "bg:ansiblue fg:ansiwhite")
+_SAFE_LOSSES = ("bg:ansiyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "fg:ansiyellow")
 
 SCALES: dict[str, Scale] = {
     "probability": _PROBABILITY,
@@ -157,6 +193,13 @@ SCALES: dict[str, Scale] = {
         ("", "bg:ansired fg:ansiwhite"),
     ),
     "cost": _SURPRISAL,
+    "delta": Scale(
+        delta_colour,
+        (*_LOSSES, "", *_GAINS),
+        delta_on_light,
+        (*_LOSSES, "", *_GAINS),
+        safe=(delta_safe, delta_safe_on_light, (*_SAFE_LOSSES, "", *_GAINS), (*_SAFE_LOSSES, "", *_GAINS)),
+    ),
     "boundaries": Scale(boundary_colour, ("", "bg:ansiblue fg:ansiwhite"), boundary_on_light, in_turns=True),
 }
 """The colours of each layer by its name."""
@@ -180,6 +223,8 @@ def colours_of(scale: Scale, *, safe: bool, light: bool) -> Colours:
     own = (scale.on_light if light else None) or scale.colour
     if not safe or scale.in_turns:
         return own
+    if scale.safe:
+        return scale.safe[1] if light else scale.safe[0]
     shared = safe_on_light if light else safe_colour
     return shared if scale.loud else lambda value: shared(1 - value)
 
@@ -189,6 +234,8 @@ def looks_of(scale: Scale, *, safe: bool, light: bool) -> Looks:
     own = (scale.few_on_light if light else None) or scale.few
     if not safe or scale.in_turns:
         return own
+    if scale.safe:
+        return scale.safe[3] if light else scale.safe[2]
     shared = SAFE_LOOKS_ON_LIGHT if light else SAFE_LOOKS
     return shared if scale.loud else shared[::-1]
 
@@ -255,6 +302,10 @@ def _plain(layers: Iterable[str]) -> dict[str, str]:
             value = index / (STEPS - 1)
             loudness = value if scale.loud else 1 - value
             in_turns = "underline" if value > 0.5 else ""
+            if scale.safe:  # of two loud ends
+                both = "" if abs(value - 0.5) < 0.1 else "bold" if value > 0.5 else "underline"
+                styles[f"{layer}.{index}"] = both
+                continue
             styles[f"{layer}.{index}"] = in_turns if scale.in_turns else looks[min(3, int(loudness * 4))]
     return styles
 
@@ -290,6 +341,12 @@ _DARK = {
     "cursor": "bg:#5fd7ff fg:#000000 bold",
     "played": "bold",
     "typed": "italic underline",
+    "inserted": "italic fg:ansiyellow",
+    "removed": "bg:ansimagenta fg:ansiwhite bold",
+    "gain": "fg:ansibrightblue",
+    "gain selected": "fg:ansibrightcyan",
+    "loss": "fg:ansibrightred",
+    "loss selected": "fg:ansibrightyellow",
     "taken": "bold",
     "state": "fg:ansigreen bold",
     "busy": "fg:ansiyellow bold",
@@ -313,6 +370,12 @@ _LIGHT = {
     "bar selected": "fg:#005faf",
     "cursor": "bg:#00afd7 fg:#000000 bold",
     "special": "fg:#870087",
+    "inserted": "italic fg:#875f00",
+    "removed": "bg:#870087 fg:#ffffff bold",
+    "gain": "fg:#005faf",
+    "gain selected": "fg:#005faf",
+    "loss": "fg:#af0000",
+    "loss selected": "fg:#af0000",
     "state": "fg:#005f00 bold",
     "busy": "fg:#005faf bold",
     "fault": "fg:#af0000 bold",
@@ -325,6 +388,8 @@ _FEW = {
     "cut selected": "fg:default",
     "stage selected": "fg:default",
     "bar selected": "fg:default",
+    "gain selected": "fg:default",
+    "loss selected": "fg:default",
     "cursor": "bg:ansibrightcyan fg:ansiblack bold",
 }
 """What is different with sixteen colours. A bar on a reversed line is one of the background's colour."""
@@ -334,6 +399,7 @@ _MONOCHROME = {
     "selected": "reverse",
     "cursor": "reverse bold underline",
     "cut": "strike dim",
+    "removed": "bold underline",
 }
 
 

@@ -76,3 +76,19 @@ def rank_text(one: Candidate | Taken) -> str:
     ('7', '> 100')
     """
     return f"> {one.rank - 1}" if one.at_least else str(one.rank)
+
+
+def bits_text(bits: float) -> str:
+    """A difference in bits, with its sign, in at most seven characters.
+
+    >>> bits_text(0.0), bits_text(-1.234), bits_text(123.4), bits_text(float("inf"))
+    ('0', '−1.23', '+123.4', '+∞')
+    """
+    if math.isnan(bits):
+        return "?"
+    if math.isinf(bits):
+        return "+∞" if bits > 0 else "−∞"
+    if bits == 0:
+        return "0"
+    text = f"{bits:+.2f}" if abs(bits) < 100 else f"{bits:+.1f}" if abs(bits) < 10_000 else f"{bits:+.0e}"
+    return text.replace("-", "−")

@@ -35,6 +35,10 @@ class Cut:
         place = bisect_right(self.depths, depth)
         return self.depths[place] if place < len(self.depths) else None
 
+    def after(self, depth: int) -> int:
+        """How many of them are behind a depth."""
+        return len(self.depths) - bisect_right(self.depths, depth)
+
     def previous(self, depth: int) -> int | None:
         """The nearest of them before a depth; None where there is none."""
         place = bisect_left(self.depths, depth)

@@ -114,6 +114,24 @@ COST = LensLayer(
     judged=lambda verdict: min(1.0, verdict.cost_bits / MOST_BITS),
     of_constraint=True,
 )
+MOST_DELTA = 8.0
+"""Bits at the ends of the scale of differences."""
+
+
+def delta_value(bits: float, noise: float = 0.0) -> float:
+    """A difference on its scale from 0 to 1; 0.5 is none. Small ones have more of the scale than large ones.
+
+    >>> delta_value(0.0), delta_value(8.0), delta_value(-2.0), delta_value(0.01, noise=0.02)
+    (0.5, 1.0, 0.25, 0.5)
+    """
+    if abs(bits) <= noise or math.isnan(bits):
+        return 0.5
+    return 0.5 + math.copysign(math.sqrt(min(1.0, abs(bits) / MOST_DELTA)) / 2, bits)
+
+
+DELTA = Layer("delta", None, "by what differs from B", f"−{MOST_DELTA:.0f}", f"+{MOST_DELTA:.0f} bits")
+"""Of what is compared: how much likelier A makes a token than B. Shown while something is compared."""
+
 LENS_LAYERS = (REACHABLE, COST)
 """Those of what a lens makes of a token, and not of what the model says."""
 
@@ -125,7 +143,7 @@ MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDA
 
 def every_layer() -> dict[str, Layer]:
     """All layers by their names."""
-    return {PLAIN.name: PLAIN, **LAYERS, **MORE_LAYERS}
+    return {PLAIN.name: PLAIN, **LAYERS, **MORE_LAYERS, DELTA.name: DELTA}
 
 
 def listed(layers: Iterable[Layer]) -> str:

@@ -10,7 +10,7 @@ from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, Search
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
-from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN, Layer
+from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
 
 
@@ -28,7 +28,8 @@ def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
 def more_layers(session: Session) -> Outcome:
     """To the next of the other layers. Under a constraint the first one is what that cost."""
     limited = session.game.sampling.constraint is not None
-    first = {COST.name: COST} if limited else {}
+    first = {DELTA.name: DELTA} if session.game.comparison else {}
+    first |= {COST.name: COST} if limited else {}
     session, effects = layer({**first, **MORE_LAYERS})(session)
     if session.layer is not COST or not limited:
         return session, effects

@@ -1,0 +1,214 @@
+"""Comparing the active prompt, A, with another one, B."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Capability
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules import cursor
+from tokex_gguf.play.rules.cursor import look
+from tokex_gguf.play.rules.prompt import go_to, insert
+from tokex_gguf.play.screens import PLAY, Prompts
+from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
+from tokex_gguf.values.comparison import PathComparison
+from tokex_gguf.values.formatting import bits_text
+from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tree import Node
+
+NOTHING = "nothing is compared: v compares with another prompt"
+TO_CHOOSE = "with which one? v on a line compares with that prompt"
+
+
+def cannot_compare(session: Session) -> str:
+    """Why nothing can be compared; empty where something can."""
+    return session.game.cannot(Capability.COMPARISON)
+
+
+def compares_nothing(session: Session) -> str:
+    """Why what is compared has nothing to show."""
+    return NOTHING if session.game.versus is ALONE else ""
+
+
+def versus(session: Session) -> Outcome:
+    """Begins to compare the prompt with what it was made from, or lets the player choose; ends that."""
+    if session.game.versus is not ALONE:
+        return leave(session), []
+    if reason := cannot_compare(session):
+        return replace(session, notice=reason), []
+    game, prompt = session.game, session.game.prompt
+    other = prompt.parent
+    if (other is None or other is prompt.tip) and len(game.prompts) == 2:
+        other = game.prompts[1 - game.active].tip
+    if other is None or other is prompt.tip:
+        if len(game.prompts) == 1:
+            told = "one prompt is open: d copies it, and v compares the two once they differ"
+            return replace(session, notice=told), []
+        row = game.active - 1 if game.active else 1
+        return replace(session, screen=Prompts(row=row), notice=TO_CHOOSE), []
+    return begin(session, other), []
+
+
+def begin(session: Session, other: Node) -> Session:
+    """Compares the active prompt with another path, and shows by colours how they differ."""
+    before = DELTA
+    match session.game.versus:
+        case Alone():
+            before = session.layer
+        case AgainstPrompt(before=before) | AgainstModel(before=before):
+            pass
+    compared = AgainstPrompt(session.game.prompt.tip, other, before)
+    session = replace(session, game=replace(session.game, versus=compared), layer=DELTA)
+    told = f"against {called(session)[1]}: n looks at the greatest change, V where another token comes first"
+    return replace(session, notice=told)
+
+
+def leave(session: Session) -> Session:
+    """Compares nothing any more; the layer from before comes back, unless the player has chosen another since."""
+    match session.game.versus:
+        case AgainstPrompt(before=before) | AgainstModel(before=before):
+            layer = before if session.layer is DELTA else session.layer
+            return replace(session, game=replace(session.game, versus=ALONE), layer=layer, notice="nothing is compared")
+        case _:
+            return session
+
+
+def choose(session: Session) -> Outcome:
+    """Compares the active prompt with the selected one of the list."""
+    screen = session.on(Prompts)
+    assert screen is not None
+    if reason := cannot_compare(session):
+        return replace(session, notice=reason), []
+    return begin(replace(session, screen=PLAY), session.game.prompts[screen.row].tip), []
+
+
+def follow(before: Session, session: Session) -> Session:
+    """Goes on comparing when the active prompt is another one, or another path.
+
+    Who goes to B's prompt sees the two the other way round.
+    """
+    versus = session.game.versus
+    if not isinstance(versus, AgainstPrompt):
+        return session
+    a, b, tip = versus.a, versus.b, session.game.prompt.tip
+    if tip.tree is not b.tree:
+        return leave(session)
+    same = session.game.active == before.game.active
+    if tip is b and not same and tip is not a:
+        b = before.game.prompt.tip if before.game.prompts else a
+    elif tip.descends_from(a) or (same and a.descends_from(tip)):
+        return session
+    return replace(session, game=replace(session.game, versus=AgainstPrompt(tip, b, versus.before)))
+
+
+def swap(session: Session) -> Outcome:
+    """Goes to B, at the same place; A becomes what it is compared with."""
+    game, versus = session.game, session.game.versus
+    if not isinstance(versus, AgainstPrompt):
+        return replace(session, notice=compares_nothing(session)), []
+    looked_at, tip = game.prompt.cursor, game.prompt.tip
+    comparison = game.compared.paths(versus.a, versus.b)
+    partner = comparison.partner(looked_at) if looked_at else None
+    index = next((index for index, one in enumerate(game.prompts) if one.tip is versus.b), None)
+    swapped = replace(session, game=replace(game, versus=AgainstPrompt(versus.b, tip, versus.before)))
+    if index is not None:
+        session, effects = go_to(swapped, index)
+    else:
+        session, effects = insert(swapped, Prompt.at(versus.b))
+        if session.game.prompt.tip is not versus.b:  # there is no room for one more
+            return replace(session, game=replace(session.game, versus=versus)), effects
+    if partner is not None and session.game.prompt.tip.descends_from(partner):
+        session, _ = look(session, partner)
+    return session, effects
+
+
+def jump(session: Session, direction: int) -> Outcome:
+    """Looks at the greatest change, and then at the next one in the order of their sizes."""
+    comparison = session.game.comparison
+    if comparison is None:
+        return replace(session, notice=NOTHING), []
+    prompt, deltas = session.game.prompt, comparison.deltas
+    here = None if prompt.cursor is None else prompt.cursor.depth
+    found = deltas.greatest(here if prompt.sought is DELTA else None, direction)
+    if found is None:
+        told = "none" if not len(deltas) else "the last" if direction > 0 else "the first"
+        told = "no token was compared yet" if told == "none" else f"this is {told}: Esc, and n leads to #1"
+        return replace(session, notice=told), []
+    node = prompt.tip.ancestor(found)
+    bits = deltas.bits(found) or 0.0
+    session, effects = look(session, node, DELTA, deltas.place(bits))
+    total = f" of {bits_text(deltas.total)}" if len(deltas) > 1 else ""
+    place = "the greatest change" if session.game.prompt.nth == 1 else f"#{session.game.prompt.nth}"
+    name = label(glimpse(session.game.piece(node.token).data))
+    so_far = "" if len(deltas) == comparison.shared(prompt.tip) else " so far"
+    return replace(session, notice=f"{name} {bits_text(bits)}{total} bits, {place}{so_far}"), effects
+
+
+def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
+    """Where the layer shows what differs, looks at the greatest change; with other layers, at what these are about."""
+    otherwise = cursor.jump_by_layer(direction)
+
+    def go(session: Session) -> Outcome:
+        return jump(session, direction) if session.layer is DELTA else otherwise(session)
+
+    return go
+
+
+def flip(session: Session) -> Outcome:
+    """Looks at the first place where A and B have another token most likely, then at the next."""
+    comparison = session.game.comparison
+    if comparison is None:
+        return replace(session, notice=NOTHING), []
+    prompt, flips = session.game.prompt, comparison.deltas.flips
+    found = flips.next(0 if prompt.cursor is None else prompt.cursor.depth)
+    told = "" if len(comparison.deltas) == comparison.shared(prompt.tip) else ", so far"
+    if found is None:
+        again = prompt.cursor is not None and len(flips) > 0
+        none = f"no shared token has another one most likely in its place{told}"
+        return replace(session, notice=f"this is the last of {len(flips)} flips{told}" if again else none), []
+    node = prompt.tip.ancestor(found)
+    session, effects = look(session, node)
+    place = len(flips) - flips.after(found)
+    return replace(session, notice=f"flip {place} of {len(flips)}{told}{_firsts(session)}"), effects
+
+
+def _firsts(session: Session) -> str:
+    """The tokens that A and B have most likely where the table is shown, if that is known."""
+    difference = session.difference
+    if difference is None:
+        return ""
+    a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))
+    return f": A {a}, B {b}"
+
+
+def called(session: Session) -> tuple[str, str]:
+    """What A and B are called."""
+    game = session.game
+    match game.versus:
+        case Alone():
+            return "", ""
+        case AgainstPrompt(b=b):
+            return _prompt(session, game.active), _path(session, b)
+        case AgainstModel(key):
+            return "", key
+
+
+def _prompt(session: Session, index: int) -> str:
+    name = session.game.prompts[index].name
+    return f"prompt {index + 1}{f' ({name})' if name else ''}"
+
+
+def _path(session: Session, end: Node) -> str:
+    """The prompt that has a path, or that none has it any more."""
+    found = [index for index, one in enumerate(session.game.prompts) if one.tip is end]
+    others = [index for index in found if index != session.game.active]
+    if found:
+        return _prompt(session, (others or found)[0])
+    return f"a path of {end.depth} tokens"
+
+
+def unshared(session: Session) -> tuple[int, int]:
+    """How many tokens of A B lacks, and A of B's."""
+    comparison = session.game.comparison
+    return comparison.unshared(session.game.prompt.tip) if isinstance(comparison, PathComparison) else (0, 0)

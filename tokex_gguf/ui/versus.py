@@ -1,0 +1,145 @@
+"""What stands on the screen while something is compared: the columns of both, what is below them, the status. Pure."""
+
+from tokex_gguf.play.rules.versus import called, unshared
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.values.difference import Beside
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.formatting import bits_text, rank_text
+from tokex_gguf.values.tokens import glimpse, label
+
+BELOW = 2
+"""Lines below the rows."""
+RANK, NUMBER, BITS, MOVED = 6, 7, 7, 5
+"""Cells of the columns besides the token's."""
+
+
+def _probability(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 or value == 0 else f"{value:.1e}"
+
+
+def _moved(row: Beside) -> str:
+    """By how many ranks it stands higher or lower in A than in B."""
+    if row.moved == 0:
+        return "="
+    steps = f"{abs(row.moved)}" if abs(row.moved) < 10_000 else f"{abs(row.moved) // 1000}k"
+    return ("↑" if row.moved < 0 else "↓") + steps
+
+
+def _token_cells(width: int) -> int:
+    """Cells that the token has; where there are too few, the rank by B goes."""
+    return max(8, width - RANK - 2 * NUMBER - BITS - MOVED - 6)
+
+
+def heading(width: int) -> Line:
+    """The columns' names."""
+    parts = ["rank".rjust(RANK), pad("token", _token_cells(width)), "A".rjust(NUMBER), "B".rjust(NUMBER)]
+    return fit([("class:head", " ".join([*parts, "Δ bits".rjust(BITS), "moved".rjust(MOVED)]))], width)
+
+
+def rows_by_token(session: Session) -> dict[int, Beside]:
+    """What A and B say of each token of the table, as far as known."""
+    difference = session.difference
+    rows = {row.token: row for row in difference.rows} if difference else {}
+    comparison, cursor = session.game.comparison, session.game.prompt.cursor
+    if comparison and cursor and (taken := comparison.beside(cursor)):
+        rows.setdefault(cursor.token, taken)
+    return rows
+
+
+def row(session: Session, candidate: Candidate, beside: Beside | None, width: int, style: str, mark: str) -> Line:
+    """One token, with a mark before it."""
+    piece = session.game.piece(candidate.token)
+    room = _token_cells(width)
+    name = label(glimpse(piece.data)) or "‹empty›"
+    line: Line = [
+        (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
+        ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
+        (style, " " + _probability(candidate.prob).rjust(NUMBER)),
+    ]
+    if beside is None:
+        return fit(line, width, style)
+    bits = bits_text(beside.delta_bits)
+    noise = session.game.noise or 0.0
+    look = style
+    if "class:dim" not in style and abs(beside.delta_bits) > noise:
+        look = f"class:{'gain' if beside.delta_bits > 0 else 'loss'} {style}".strip()
+    line += [
+        (style, " " + _probability(beside.b.prob).rjust(NUMBER)),
+        (look, " " + bits.rjust(BITS)),
+        (style, " " + _moved(beside).rjust(MOVED)),
+    ]
+    return fit(line, width, style)
+
+
+def below(session: Session, width: int) -> list[Line]:
+    """What is compared, and by how much it differs here."""
+    a, b = called(session)
+    names: Line = [("class:dim", " A "), ("", clip(a, (width - 8) // 2)), ("class:dim", "  B "), ("", b)]
+    return [fit(names, width), fit(_here(session), width)]
+
+
+def _here(session: Session) -> Line:
+    comparison, prompt = session.game.comparison, session.game.prompt
+    if comparison is None or not prompt.place.tip.depth:
+        return []
+    if not comparison.comparable(prompt.place.tip, prompt.cursor):
+        return [("class:notice", " B lacks this token: there is nothing to compare with")]
+    difference = session.difference
+    if difference is None:
+        return [("class:dim", " B is being computed")]
+    told: Line = [("class:dim", " KL "), ("", f"{difference.kl_bits:.4g} bits")]
+    if difference.flip:
+        a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))
+        return [
+            *told,
+            ("class:stage", "  flip"),
+            ("class:dim", ": first in A "),
+            ("", a),
+            ("class:dim", ", in B "),
+            ("", b),
+        ]
+    return [*told, ("class:dim", "  the same token is first")]
+
+
+def told_on_status(session: Session) -> list[tuple[int, Line]]:
+    """How much A and B differ altogether, in parts by their importance."""
+    comparison = session.game.comparison
+    if comparison is None:
+        return []
+    shared, known = comparison.shared(session.game.prompt.tip), len(comparison.deltas)
+    more, fewer = unshared(session)
+    parts: list[tuple[int, Line]] = []
+    if known:
+        total = comparison.deltas.total
+        parts.append((9, [("class:notice", f"A−B {bits_text(total)} bits"), ("", f" over {known:,}")]))
+        parts.append((7, [("", f"{bits_text(total / known)} a token")]))
+    if known < shared:
+        parts.append((8, [("class:busy", f"… {known:,}/{shared:,} compared")]))
+    difference = session.difference
+    if difference:
+        parts.append((8, [("", f"KL {difference.kl_bits:.3g}")]))
+    if more or fewer:
+        parts.append((6, [("", " ".join([f"+{more:,}"] * bool(more) + [f"−{fewer:,}"] * bool(fewer)) + " tokens")]))
+    elif not shared and not fewer and not more:
+        parts.append((8, [("", "A and B are the same")]))
+    return parts
+
+
+def of_token(session: Session) -> Line:
+    """By how much the token that is looked at, or the last one, differs; and that B lacks it, where it does."""
+    comparison, prompt = session.game.comparison, session.game.prompt
+    node = prompt.cursor or prompt.tip
+    if comparison is None:
+        return []
+    if comparison.inserted(node):
+        return [("class:inserted", "B lacks it")]
+    bits = comparison.delta(node)
+    if bits is None:
+        return []
+    told: Line = [("class:dim", "Δ "), ("", f"{bits_text(bits)} bits")]
+    if prompt.cursor is not None and prompt.nth and prompt.sought and prompt.sought.name == "delta":
+        told.append(("class:dim", f" #{prompt.nth}"))
+    if missing := comparison.missing(node):
+        told.append(("class:notice", f"  B has {missing} more before it"))
+    return told

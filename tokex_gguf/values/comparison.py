@@ -1,0 +1,258 @@
+"""Two paths of one tree beside each other: A, which is played, and B. Only strict answers are compared.
+
+Where A goes on behind its end, B goes on with the same tokens: what they would have cost there is what is asked.
+"""
+
+import math
+from collections import OrderedDict
+from typing import NamedTuple, Protocol
+
+from tokex_gguf.values.alignment import Alignment
+from tokex_gguf.values.deltas import Deltas
+from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.tree import Node
+
+PAIRS = 8
+"""Pairs of paths that are kept, the latest."""
+PLACES = 1024
+"""Places whose differences are kept, the latest."""
+
+
+class Comparison(Protocol):
+    """What the screen and the keys need to know of A and B. Nodes are those of A's path, the one that is played."""
+
+    deltas: Deltas
+    """As far as they are known."""
+
+    def delta(self, node: Node) -> float | None:
+        """By how many bits A makes a token likelier than B; None until known, and for one that B lacks."""
+
+    def beside(self, node: Node) -> Beside | None:
+        """What A and B say of a token; None until known, and for one that B lacks."""
+
+    def inserted(self, node: Node) -> bool:
+        """Whether B lacks a token."""
+
+    def missing(self, node: Node) -> int:
+        """How many tokens B has, and A lacks, right before a token."""
+
+    def difference(self, node: Node, taken: Node | None) -> Difference | None:
+        """How both differ after a path, before the token `taken` of it where that is looked at; None until known."""
+
+    def comparable(self, node: Node, taken: Node | None) -> bool:
+        """Whether there is such a place in B."""
+
+    def shared(self, tip: Node) -> int:
+        """How many tokens there are to compare, up to the end of a path."""
+
+
+class Lacking(NamedTuple):
+    """Strict answers that are still to come."""
+
+    path: Node
+    start: int
+    """The first position whose distribution is lacking."""
+
+
+class Differences:
+    """How distributions differ, by the paths that they come after. The latest are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Node, Node], Difference] = OrderedDict()
+
+    def attach(self, a: Node, b: Node, difference: Difference) -> None:
+        """Keeps how what comes after two paths differs."""
+        self._kept[a, b] = difference
+        if len(self._kept) > PLACES:
+            self._kept.popitem(last=False)
+
+    def get(self, a: Node, b: Node) -> Difference | None:
+        """How what comes after two paths differs; None until told."""
+        return self._kept.get((a, b))
+
+
+class PathComparison:
+    """Two paths of one tree. What goes on behind A's end goes on behind B's with the same tokens."""
+
+    def __init__(self, a: Node, b: Node, differences: Differences) -> None:
+        """`a` and `b`: where the two paths ended when their comparison began."""
+        self.a, self.b = a, b
+        self.common = a.common(b)
+        """Tokens that both begin with: there all is the same."""
+        self.deltas = Deltas()
+        self.alignment: Alignment | None = None
+        """None while it is on its way."""
+        self._differences = differences
+        self._along: dict[Node, Node] = {a: b}
+        """Of paths behind A's end, those behind B's."""
+        self._ends: tuple[Node, Node] | None = None
+        """Where the two paths end now."""
+        self._seen = self.common
+        """Up to this depth of A the tokens were looked at."""
+        self._first = max(0, self.common - 1)
+        """Before this depth no answer is needed."""
+        self._strict_a = self._strict_b = self._first
+        """Up to these depths all answers are strict."""
+
+    # --- places
+
+    def follow(self, tip: Node) -> None:
+        """Takes in where A's path ends now; it begins `a`, or goes on from it."""
+        if self.alignment is None or (self._ends and self._ends[0] is tip):
+            return
+        if tip.depth > self.a.depth:
+            unknown: list[Node] = []
+            node = tip
+            while node not in self._along:
+                unknown.append(node)
+                assert node.parent is not None
+                node = node.parent
+            for node in reversed(unknown):
+                assert node.parent is not None
+                self._along[node] = self._along[node.parent].child(node.token)
+        other = self._along.get(tip) or self.place(tip, None) or self.b
+        if self._ends:
+            same, same_other = tip.common(self._ends[0]), other.common(self._ends[1])
+            self._seen = max(self.common, min(self._seen, same))
+            self._strict_a = max(self._first, min(self._strict_a, same))
+            self._strict_b = max(self._first, min(self._strict_b, same_other))
+            self.deltas.cut(same)
+        self._ends = tip, other
+
+    def partner(self, node: Node) -> Node | None:
+        """The path of B that ends with the same token; None where B lacks it."""
+        if node.depth <= self.common:
+            return node
+        if node.depth > self.a.depth:
+            return self._along.get(node)
+        position = self.alignment.partner(node.depth - 1) if self.alignment else None
+        return None if position is None else self.b.ancestor(position + 1)
+
+    def place(self, node: Node, taken: Node | None) -> Node | None:
+        """The path of B after which to look, beside that of A which ends with `node` and goes on with `taken`."""
+        if taken is None and node in self._along:  # both at their ends
+            return self._along[node]
+        if node.depth <= self.common:
+            return node
+        if taken is not None and (partner := self.partner(taken)) is not None:
+            return partner.parent
+        return self.partner(node)
+
+    def comparable(self, node: Node, taken: Node | None) -> bool:
+        """As `Comparison` has it."""
+        return self.alignment is None or self.place(node, taken) is not None
+
+    def inserted(self, node: Node) -> bool:
+        """As `Comparison` has it."""
+        known = self.alignment is None or node.depth <= self.common or node.depth > self.a.depth
+        return not known and self.partner(node) is None
+
+    def missing(self, node: Node) -> int:
+        """As `Comparison` has it."""
+        return self.alignment.missing_before(node.depth - 1) if self.alignment and node.depth <= self.a.depth else 0
+
+    def shared(self, tip: Node) -> int:
+        """As `Comparison` has it. What both begin with does not count: there is nothing to compare."""
+        if self.alignment is None:
+            return 0
+        return (
+            self.alignment.shared_before(min(tip.depth, self.a.depth)) - self.common + max(0, tip.depth - self.a.depth)
+        )
+
+    def unshared(self, tip: Node) -> tuple[int, int]:
+        """How many of A's tokens B lacks, and A of B's."""
+        if self.alignment is None:
+            return 0, 0
+        depth = min(tip.depth, self.a.depth)
+        same = self.alignment.shared_before(depth)
+        return depth - same, self.b.depth - same
+
+    # --- numbers
+
+    def delta(self, node: Node) -> float | None:
+        """As `Comparison` has it."""
+        if node.depth <= self.common:
+            return 0.0
+        partner = self.partner(node)
+        return None if partner is None else _delta(node, partner)
+
+    def beside(self, node: Node) -> Beside | None:
+        """As `Comparison` has it."""
+        partner = self.partner(node)
+        a, b = node.strict_taken, partner.strict_taken if partner else None
+        return Beside(node.token, a, b) if a and b else None
+
+    def difference(self, node: Node, taken: Node | None) -> Difference | None:
+        """As `Comparison` has it."""
+        place = self.place(node, taken)
+        return None if place is None else self._differences.get(node, place)
+
+    def look_on(self, most: int) -> bool:
+        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+        if self._ends is None:
+            return True
+        tip, other = self._ends
+        self._strict_a, more_a = self._strict(tip, self._strict_a, most)
+        self._strict_b, more_b = self._strict(other, self._strict_b, most)
+        end = min(self._strict_a, self._seen + most)
+        for node in tip.ancestor(end).nodes(self._seen):
+            partner = self.partner(node)
+            if partner is not None:
+                if partner.depth > self._strict_b:
+                    return not (more_a or more_b)
+                bits = _delta(node, partner)
+                if bits is not None:
+                    self.deltas.add(node.depth, bits, flip=_flip(node.parent, partner.parent))
+            self._seen = node.depth
+        return not (more_a or more_b or self._seen < min(self._strict_a, tip.depth))
+
+    def _strict(self, tip: Node, known: int, most: int) -> tuple[int, bool]:
+        """Up to what depth all answers of a path are strict, and whether more of them may be."""
+        end = min(tip.depth, known + most)
+        for node in tip.ancestor(end).nodes(known):
+            if node.strict is None or (node.strict_taken is None and node.depth > max(1, self.common)):
+                return known, False
+            known = node.depth
+        return known, known < tip.depth
+
+    def lacking(self) -> Lacking | None:
+        """What is to be asked for next; None where all is there, or not looked at yet."""
+        for tip, known in zip(self._ends or (), (self._strict_a, self._strict_b), strict=False):
+            if known < tip.depth:
+                node = tip.ancestor(known + 1)
+                untold = node.strict_taken is None and node.depth > max(1, self.common)
+                return Lacking(tip, known - 1 if untold else known)
+        return None
+
+
+def _delta(a: Node, b: Node) -> float | None:
+    """By how many bits one path's last token is likelier than that of another."""
+    if a.strict_taken is None or b.strict_taken is None:
+        return None
+    one, other = a.strict_taken.logprob, b.strict_taken.logprob
+    return 0.0 if one == other else (one - other) / math.log(2)
+
+
+def _flip(a: Node | None, b: Node | None) -> bool:
+    """Whether another token is the most likely after one path than after another."""
+    if a is None or b is None or a.strict is None or b.strict is None:
+        return False
+    return a.strict.most_likely != b.strict.most_likely
+
+
+class Compared:
+    """What was compared: pairs of paths, the latest of them, and places. It only gains."""
+
+    def __init__(self) -> None:
+        self.differences = Differences()
+        self._pairs: OrderedDict[tuple[Node, Node], PathComparison] = OrderedDict()
+
+    def paths(self, a: Node, b: Node) -> PathComparison:
+        """The comparison of two paths."""
+        pair = self._pairs.get((a, b))
+        if pair is None:
+            pair = self._pairs[a, b] = PathComparison(a, b, self.differences)
+            if len(self._pairs) > PAIRS:
+                self._pairs.popitem(last=False)
+        self._pairs.move_to_end((a, b))
+        return pair
