@@ -32,6 +32,8 @@ from tokex_gguf.play.purposes import (
     ForLookahead,
     ForNoise,
     ForPhrase,
+    ForRoll,
+    ForSearch,
     ForStart,
     ForStrict,
     ForVerdicts,
@@ -119,7 +121,7 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
         session, effects = without(session, ForVerdicts), [send(session, Stop())]
     asked = dict(session.game.asked)
     if not isinstance(purpose, Tokens | ForCheck):
-        asked = {one: _ended(made) for one, made in asked.items()}
+        asked = {one: _ended(made, purpose) for one, made in asked.items()}
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
@@ -127,9 +129,15 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
     return session, [*effects, send(session, made(number))]
 
 
-def _ended(purpose: Purpose) -> Purpose:
+def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
-    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk | Comparing) else purpose
+    if isinstance(purpose, Comparing):
+        return replace(purpose, going=False) if isinstance(by, ENDING) else purpose
+    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk) else purpose
+
+
+ENDING = (ForEvaluation, ForAutoplay, ForVerdicts, ForView, ForRoll, ForSearch)
+"""What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
 
 
 def answered(session: Session, number: int) -> Session:
@@ -445,13 +453,12 @@ def compare(session: Session) -> Outcome:
         return session, []
     if not game.ready or game.autoplay or game.waiting or _foreseeing(game) or not game.can(Capability.COMPARISON):
         return session, []
-    asked = next((one for one in game.asked.values() if isinstance(one, Comparing) and one.going), None)
+    asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
-        # What is on its way is of one of the two paths, or of one that was compared before.
-        if asked or session.comparing:
-            return session, []
         path, start = lacking
+        if session.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
+            return session, []
         purpose = ForStrict(path, start)
         return request(session, purpose, lambda number: EvaluateStrictly(number, path.path(), start, top))
     if asked:
