@@ -427,6 +427,8 @@ def test_long_paths_are_aligned_beside() -> None:
     a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
     play = two(a, b)
     play.take(Action.VERSUS)
+    while play.session.comparing:
+        play.take(CompareFurther())
     asked = [effect for effect in play.effects if isinstance(effect, Align)]
     assert len(asked) == 1 and comparison(play).alignment is None
     tip = play.session.game.prompt.tip

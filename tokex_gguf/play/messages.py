@@ -289,6 +289,7 @@ class Aligned:
     a: Node
     b: Node
     alignment: Alignment
+    """Behind what both begin with."""
 
 
 class Beat(_WithoutFields):
@@ -375,7 +376,7 @@ class Align:
     a: Node
     b: Node
     first: list[int]
-    """The tokens of A."""
+    """The tokens of A, behind those that both begin with."""
     second: list[int]
     """Those of B."""
 

@@ -43,6 +43,12 @@ class Difference:
     taken: Beside | None = None
     """What both say of the path's next token; None at its end, and where the two paths go on with other tokens."""
 
+    def turned(self) -> "Difference":
+        """The same with A and B the other way round."""
+        rows = sorted((Beside(token, b, a) for token, a, b in self.rows), key=lambda row: (row.a.rank, row.token))
+        taken = self.taken and Beside(self.taken.token, self.taken.b, self.taken.a)
+        return Difference(self.reverse_bits, self.kl_bits, self.first_b, self.first_a, tuple(rows), taken)
+
     @property
     def flip(self) -> bool:
         """Whether another token is the most likely."""
