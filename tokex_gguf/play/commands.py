@@ -614,7 +614,7 @@ _PLAYING: tuple[Command, ...] = (
     Command(
         Action.FLIP,
         versus.flip,
-        ("V",),
+        ("D",),
         "Compare",
         "flip",
         "Look at the first token in whose place A and B have another one most likely: a flip. Again, at the next.",

@@ -76,7 +76,7 @@ class Differences:
         """How what comes after two paths differs; None until told."""
         found = self._kept.get((a, b))
         if found is None and (turned := self._kept.get((b, a))) is not None:
-            found = turned.turned()
+            found = turned.reverse
             self.attach(a, b, found)
         return found
 

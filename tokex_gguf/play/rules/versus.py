@@ -58,7 +58,7 @@ def begin(session: Session, other: Node) -> Session:
             pass
     compared = AgainstPrompt(session.game.prompt.tip, other, before)
     session = replace(session, game=replace(session.game, versus=compared), layer=DELTA)
-    told = f"against {called(session)[1]}: n looks at the greatest change, V where another token comes first"
+    told = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
     if other is session.game.prompt.tip:
         told = f"{called(session)[1]} is the same so far: change one of the two"
     return replace(session, notice=told)
