@@ -29,8 +29,10 @@ from tokex_gguf.play.purposes import (
     ForCheck,
     ForDifference,
     ForEvaluation,
+    ForExport,
     ForLookahead,
     ForNoise,
+    ForParting,
     ForPhrase,
     ForStart,
     ForStrict,
@@ -129,6 +131,8 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
+    if isinstance(purpose, ForExport | ForParting):
+        return replace(purpose, awaited=False)
     return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk | Comparing) else purpose
 
 
@@ -350,7 +354,7 @@ def walk(session: Session) -> Outcome:
     game = session.game
     if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.ready or game.autoplay or game.waiting or _foreseeing(game):
+    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
         return session, []
     path, start = next(_walks(session), (None, 0))
     if path is None:
@@ -366,7 +370,7 @@ def walk(session: Session) -> Outcome:
     return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
 
 
-def _foreseeing(game: Game) -> bool:
+def foreseeing(game: Game) -> bool:
     """Whether likely next tokens are being gone on from: a walk would end that."""
     newest = game.newest(ForLookahead)
     if newest is None or not newest[1].going:
@@ -420,7 +424,7 @@ def align(session: Session) -> Outcome:
 def compare_further(session: Session) -> Session:
     """Looks at more of what is compared."""
     comparison = session.game.comparison
-    if isinstance(comparison, PathComparison):
+    if comparison is not None:
         comparison.look_on(FURTHER)
     return replace(session, comparing=False)
 
@@ -428,7 +432,7 @@ def compare_further(session: Session) -> Session:
 def compare_on(session: Session) -> Outcome:
     """Looks at a little of what is compared, and asks for a message of its own where there is more."""
     comparison = session.game.comparison
-    if not isinstance(comparison, PathComparison) or session.game.autoplay:
+    if comparison is None or session.game.autoplay:
         return session, []
     session, effects = align(session)
     comparison.follow(session.game.prompt.tip)
@@ -443,7 +447,7 @@ def compare(session: Session) -> Outcome:
     comparison = game.comparison
     if not isinstance(comparison, PathComparison) or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.ready or game.autoplay or game.waiting or _foreseeing(game) or not game.can(Capability.COMPARISON):
+    if not game.ready or game.autoplay or game.waiting or foreseeing(game) or not game.can(Capability.COMPARISON):
         return session, []
     asked = next((one for one in game.asked.values() if isinstance(one, Comparing) and one.going), None)
     lacking, top = comparison.lacking(), game.settings.tokens_to_show

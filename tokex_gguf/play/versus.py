@@ -2,7 +2,9 @@
 
 from typing import TypeAlias
 
+from tokex_gguf.play.purposes import Part
 from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
@@ -14,6 +16,10 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+KERNELS = 0.13
+"""Bits by which the very same weights in files of different types differ now and then: by kernels alone."""
 
 
 @record
@@ -35,6 +41,60 @@ class AgainstModel:
     key: str
     """The other model's."""
     before: Layer
+    comparison: ModelComparison
+    floor: float
+    """Bits up to which a difference is one of kernels, and says nothing of the models."""
+
+    @classmethod
+    def of(cls, key: str, before: Layer, *, same_file: bool) -> "AgainstModel":
+        """With a model of which nothing is known yet."""
+        return cls(key, before, ModelComparison(), 0.0 if same_file else KERNELS)
 
 
 Versus: TypeAlias = Alone | AgainstPrompt | AgainstModel
+
+
+class Unpaired:
+    """There is one model."""
+
+    __slots__ = ()
+
+
+UNPAIRED = Unpaired()
+
+
+@record
+class Parting:
+    """Where two models part that both go on greedily from one path."""
+
+    a: Node
+    """The first model's way, as far as it came: in its own tree."""
+    b: Node
+    """The second one's, in that one's."""
+    base: tuple[int, int]
+    """How many tokens the path has that they go on from, in each."""
+    done: tuple[bool, bool] = (False, False)
+    """Whether each has come as far as it is to."""
+    told: bool = False
+    """Whether the player knows."""
+
+
+@record
+class Pair:
+    """A second model, B, is there beside the one that is played, A."""
+
+    key: str
+    """B's game is the one of this key among the others; the played one itself where B is the same file."""
+    comparison: ModelComparison
+    file: str = ""
+    """Where rows go from one engine to the other; empty until it is made."""
+    held: Part | None = None
+    """Whose rows of B the file holds."""
+    shared: bool = False
+    """Whether B's active prompt is the one that is compared, and goes where A's goes."""
+    companion: tuple[Node, Node] | None = None
+    """Where the vocabularies differ: a path of A's, and B's tokens for its text."""
+    parting: Parting | None = None
+
+
+Paired: TypeAlias = Unpaired | Pair

@@ -211,7 +211,7 @@ class PromptPane:
             # What a lens made of a token may come later than what is known of those behind it.
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
         if lasting and compared is not ALONE:  # the same
-            lasting = session.game.noise is not None and all(
+            lasting = session.game.floor is not None and all(
                 _settled(session, nodes[span.token]) for span in line.spans
             )
         drawn = fit(_draw(session, nodes, line, tip, None, base), width)

@@ -60,7 +60,7 @@ def row(session: Session, candidate: Candidate, beside: Beside | None, width: in
     if beside is None:
         return fit(line, width, style)
     bits = bits_text(beside.delta_bits)
-    noise = session.game.noise or 0.0
+    noise = session.game.floor or 0.0
     look = style
     if "class:dim" not in style and abs(beside.delta_bits) > noise:
         look = f"class:{'gain' if beside.delta_bits > 0 else 'loss'} {style}".strip()

@@ -24,6 +24,11 @@ class Beside(NamedTuple):
         """By how many ranks it stands higher in B than in A."""
         return self.a.rank - self.b.rank
 
+    @property
+    def reverse(self) -> "Beside":
+        """The same with B in the place of A."""
+        return Beside(self.token, self.b, self.a)
+
 
 @record
 class Difference:
@@ -45,3 +50,10 @@ class Difference:
     def flip(self) -> bool:
         """Whether another token is the most likely."""
         return self.first_a != self.first_b
+
+    @property
+    def reverse(self) -> "Difference":
+        """The same with B in the place of A."""
+        rows = sorted((row.reverse for row in self.rows), key=lambda row: (-row.a.logprob, row.token))
+        taken = self.taken.reverse if self.taken else None
+        return Difference(self.reverse_bits, self.kl_bits, self.first_b, self.first_a, tuple(rows), taken)

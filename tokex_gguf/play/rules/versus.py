@@ -60,7 +60,7 @@ def begin(session: Session, other: Node) -> Session:
             pass
     compared = AgainstPrompt(session.game.prompt.tip, other, before)
     session = replace(session, game=replace(session.game, versus=compared), layer=DELTA)
-    told = f"against {called(session)[1]}: n looks at the greatest change, V where another token comes first"
+    told = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
     return replace(session, notice=told)
 
 
@@ -190,8 +190,9 @@ def called(session: Session) -> tuple[str, str]:
             return "", ""
         case AgainstPrompt(b=b):
             return _prompt(session, game.active), _path(session, b)
-        case AgainstModel(key):
-            return "", key
+        case AgainstModel():
+            second = session.beside
+            return game.title, second.title if second else ""
 
 
 def _prompt(session: Session, index: int) -> str:
