@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.comparison import Figures, figures, percentile
+from tokex_gguf.values.figures import Figures, figures, percentile
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Taken
 
