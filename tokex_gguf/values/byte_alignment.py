@@ -87,6 +87,23 @@ def align(a: Cut, b: Cut, within: Iterable[int] | None = None) -> list[Stretch]:
     return found
 
 
+def single(cut: Cut, stretches: Iterable[Stretch]) -> dict[int, Stretch]:
+    """The stretches that are one token of A, whose text is `cut`, by that token.
+
+    One that takes no room and was not predicted, such as the first of all, may be there as well.
+
+    >>> a, b = Cut.of([0, 0, 3], [None, 2.0, 1.0], 7), Cut.of([0, 3, 5], [None, 1.0, 3.0], 7)
+    >>> [(token, one.delta_bits) for token, one in single(a, align(a, b)).items()]
+    [(1, None), (2, 3.0)]
+    """
+    found = {}
+    for one in stretches:
+        told = [token for token in one.a if cut.bits[token] is not None or cut.bounds[token + 1] > cut.bounds[token]]
+        if len(told) == 1:
+            found[told[0]] = one
+    return found
+
+
 def _firsts(bounds: Sequence[int]) -> dict[int, int]:
     """From each boundary to the first token that begins there."""
     firsts: dict[int, int] = {}
