@@ -24,15 +24,18 @@ from tokex_gguf.play.purposes import (
     ForCheck,
     ForConstraint,
     ForContinuation,
+    ForDifference,
     ForEvaluation,
     ForForced,
     ForLookahead,
     ForNewPrompt,
+    ForNoise,
     ForPhrase,
     ForRoll,
     ForScore,
     ForSearch,
     ForStart,
+    ForStrict,
     ForVerdicts,
     ForView,
     ForWalk,
@@ -199,6 +202,24 @@ def judging_a_phrase() -> Play:
     return play
 
 
+def comparing(kind: type[Purpose] = ForStrict) -> Play:
+    """Two prompts are compared, and what is asked for them is answered until something of a kind is."""
+    play = started("hello").press(Action.COPY, Action.POP, Action.UP, Action.APPEND)
+    play.take(Action.VERSUS)
+    while not play.session.game.newest(kind):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    return play
+
+
+def comparing_tables() -> Play:
+    return comparing(ForDifference)
+
+
+def measuring_noise() -> Play:
+    return comparing(ForNoise)
+
+
 ASKING: dict[Callable[[], Play], type[Purpose]] = {
     starting: ForStart,
     continuing: ForContinuation,
@@ -222,6 +243,9 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     constraining: ForConstraint,
     forcing: ForForced,
     judging_a_phrase: ForPhrase,
+    comparing: ForStrict,
+    comparing_tables: ForDifference,
+    measuring_noise: ForNoise,
 }
 """States in which something is asked for, and what for."""
 

@@ -158,7 +158,8 @@ VGA = {
 def test_sixteen_colours_keep_the_steps_apart_and_the_text_readable(palette: str, light: bool, layer: str) -> None:
     rules = theme.styles(palette, light=light, colours=16)
     looks = list(dict.fromkeys(rules[f"{layer}.{index}"] for index in range(theme.STEPS)))
-    assert len(looks) == (2 if layer == "boundaries" or (layer, palette) == ("reachable", "standard") else 4)
+    two = layer == "boundaries" or (layer, palette) == ("reachable", "standard")
+    assert len(looks) == (2 if two else 5 if layer == "delta" else 4)
     assert rules[f"{layer}.0"] == looks[0] and rules[f"{layer}.{theme.STEPS - 1}"] == looks[-1]
     grounds = [look.partition(" ")[0] for look in looks]
     assert len(set(grounds)) == len(grounds)

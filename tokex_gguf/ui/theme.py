@@ -160,9 +160,9 @@ _SURPRISAL = Scale(
     ("", "bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "bg:ansired fg:ansiwhite"),
 )
 
-_LOSSES = ("bg:ansired fg:ansiwhite", "bg:ansired fg:ansiwhite", "fg:ansired")
-_GAINS = ("fg:ansiblue", "bg:ansiblue fg:ansiwhite", "bg:ansiblue fg:ansiwhite")
-_SAFE_LOSSES = ("bg:ansiyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "fg:ansiyellow")
+_GAINS = ("bg:ansibrightblue fg:ansiblack", "bg:ansiblue fg:ansiwhite")
+_APART = ("bg:ansired fg:ansiwhite", "bg:ansimagenta fg:ansiwhite", "", *_GAINS)
+_SAFE_APART = ("bg:ansibrightyellow fg:ansiblack", "bg:ansiyellow fg:ansiblack", "", *_GAINS)
 
 SCALES: dict[str, Scale] = {
     "probability": _PROBABILITY,
@@ -195,10 +195,10 @@ SCALES: dict[str, Scale] = {
     "cost": _SURPRISAL,
     "delta": Scale(
         delta_colour,
-        (*_LOSSES, "", *_GAINS),
+        _APART,
         delta_on_light,
-        (*_LOSSES, "", *_GAINS),
-        safe=(delta_safe, delta_safe_on_light, (*_SAFE_LOSSES, "", *_GAINS), (*_SAFE_LOSSES, "", *_GAINS)),
+        _APART,
+        safe=(delta_safe, delta_safe_on_light, _SAFE_APART, _SAFE_APART),
     ),
     "boundaries": Scale(boundary_colour, ("", "bg:ansiblue fg:ansiwhite"), boundary_on_light, in_turns=True),
 }

@@ -146,7 +146,8 @@ class PathComparison:
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
         """As `Comparison` has it."""
-        return self.alignment is None or self.place(node, taken) is not None
+        settled = self.alignment is not None and node.depth <= self.a.depth
+        return not settled or self.place(node, taken) is not None
 
     def inserted(self, node: Node) -> bool:
         """As `Comparison` has it."""
@@ -166,12 +167,12 @@ class PathComparison:
         )
 
     def unshared(self, tip: Node) -> tuple[int, int]:
-        """How many of A's tokens B lacks, and A of B's."""
-        if self.alignment is None:
+        """How many of A's tokens B lacks, and A of B's, up to where B is compared."""
+        if self.alignment is None or self._ends is None:
             return 0, 0
         depth = min(tip.depth, self.a.depth)
         same = self.alignment.shared_before(depth)
-        return depth - same, self.b.depth - same
+        return depth - same, min(self._ends[1].depth, self.b.depth) - same
 
     # --- numbers
 

@@ -39,12 +39,11 @@ def versus(session: Session) -> Outcome:
         return replace(session, notice=reason), []
     game, prompt = session.game, session.game.prompt
     other = prompt.parent
-    if (other is None or other is prompt.tip) and len(game.prompts) == 2:
+    if other is None and len(game.prompts) == 2:
         other = game.prompts[1 - game.active].tip
-    if other is None or other is prompt.tip:
+    if other is None:
         if len(game.prompts) == 1:
-            told = "one prompt is open: d copies it, and v compares the two once they differ"
-            return replace(session, notice=told), []
+            return replace(session, notice="one prompt is open: d copies it, and v compares the two"), []
         row = game.active - 1 if game.active else 1
         return replace(session, screen=Prompts(row=row), notice=TO_CHOOSE), []
     return begin(session, other), []
@@ -61,6 +60,8 @@ def begin(session: Session, other: Node) -> Session:
     compared = AgainstPrompt(session.game.prompt.tip, other, before)
     session = replace(session, game=replace(session.game, versus=compared), layer=DELTA)
     told = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
+    if other is session.game.prompt.tip:
+        told = f"{called(session)[1]} is the same so far: change one of the two"
     return replace(session, notice=told)
 
 
@@ -163,14 +164,25 @@ def flip(session: Session) -> Outcome:
     prompt, flips = session.game.prompt, comparison.deltas.flips
     found = flips.next(0 if prompt.cursor is None else prompt.cursor.depth)
     told = "" if len(comparison.deltas) == comparison.shared(prompt.tip) else ", so far"
+    if found is None and prompt.cursor is not None and _differs_at_end(session):
+        session, effects = look(session, None)
+        return replace(session, notice=f"a flip at the end{_firsts(session)}"), effects
     if found is None:
-        again = prompt.cursor is not None and len(flips) > 0
         none = f"no shared token has another one most likely in its place{told}"
-        return replace(session, notice=f"this is the last of {len(flips)} flips{told}" if again else none), []
+        if _differs_at_end(session):
+            none = f"a flip at the end only{_firsts(session)}{told}"
+        return replace(session, notice=f"this is the last of {len(flips)} flips{told}" if len(flips) else none), []
     node = prompt.tip.ancestor(found)
     session, effects = look(session, node)
     place = len(flips) - flips.after(found)
     return replace(session, notice=f"flip {place} of {len(flips)}{told}{_firsts(session)}"), effects
+
+
+def _differs_at_end(session: Session) -> bool:
+    """Whether A and B have another token most likely behind their ends."""
+    comparison = session.game.comparison
+    difference = comparison.difference(session.game.prompt.tip, None) if comparison else None
+    return difference is not None and difference.flip
 
 
 def _firsts(session: Session) -> str:

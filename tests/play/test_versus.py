@@ -1,0 +1,520 @@
+"""Comparing two prompts: which tokens, by how much, and what is asked of the engine."""
+
+import math
+import random
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from tests import fake
+from tests.fake import Play, on, started
+from tokex_gguf.engine.protocol import (
+    Compare,
+    EngineDied,
+    Evaluate,
+    EvaluateStrictly,
+    Failed,
+    MeasureNoise,
+    Reply,
+    Request,
+)
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Align, Aligned, CompareFurther, Go, Message, Typed
+from tokex_gguf.play.session import table
+from tokex_gguf.play.versus import ALONE, AgainstPrompt
+from tokex_gguf.sessions.codec import dump, load
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.alignment import aligned
+from tokex_gguf.values.comparison import PathComparison
+from tokex_gguf.values.layers import DELTA, ENTROPY, PLAIN, PROBABILITY
+
+A, B = "say yes or no: it was good, so", "tell yes or no: it was good, so"
+
+
+def opened(play: Play, text: str) -> Play:
+    """The same game with a text as one more prompt."""
+    return play.press(Action.PROMPTS, Action.NEW, Typed(text), Action.ENTER)
+
+
+def two(a: str = A, b: str = B) -> Play:
+    """Two prompts, of which `a` is the active one."""
+    return opened(started(b), a)
+
+
+def compared(a: str = A, b: str = B) -> Play:
+    return two(a, b).press(Action.VERSUS)
+
+
+def comparison(play: Play) -> PathComparison:
+    found = play.session.game.comparison
+    assert isinstance(found, PathComparison)
+    return found
+
+
+def bits(path: list[int], other: list[int]) -> float:
+    """By how many bits the last token of one path is likelier than the same one of another."""
+    return (fake.logprobs(path[:-1])[path[-1]] - fake.logprobs(other[:-1])[other[-1]]) / math.log(2)
+
+
+def plain(a: list[int], b: list[int], tip: list[int]) -> dict[int, float]:
+    """The same of each token that two paths share behind what they begin with; `tip` is where A ends now."""
+    alignment = aligned(a, b)
+    common = next((index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    found = {}
+    for position in range(common, min(len(tip), len(a))):
+        if (partner := alignment.partner(position)) is not None and position and partner:
+            found[position + 1] = bits(tip[: position + 1], b[: partner + 1])
+    for position in range(len(a), len(tip)):
+        found[position + 1] = bits(tip[: position + 1], [*b, *tip[len(a) : position + 1]])
+    return found
+
+
+def check(play: Play) -> None:
+    """All that is compared is what plain arithmetic gives."""
+    versus, there = play.session.game.versus, comparison(play)
+    assert isinstance(versus, AgainstPrompt)
+    tip = play.session.game.prompt.tip
+    wanted = plain(versus.a.path(), versus.b.path(), tip.path())
+    assert there.shared(tip) - len(wanted) in (0, 1), "a first token has no numbers"
+    assert len(there.deltas) == len(wanted)
+    for depth, value in wanted.items():
+        told = there.deltas.bits(depth)
+        assert told is not None and math.isclose(told, value, abs_tol=1e-12)
+        assert there.delta(tip.ancestor(depth)) == told
+    assert math.isclose(there.deltas.total, math.fsum(wanted.values()), abs_tol=1e-9)
+
+
+def shown(play: Play, width: int = 130, height: int = 40) -> str:
+    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+
+
+# --- what is compared
+
+
+def test_two_prompts_are_compared_token_by_token() -> None:
+    play = compared()
+    check(play)
+    assert play.session.layer is DELTA and play.session.notice.startswith("against prompt 1: n looks")
+    drawn = shown(play.press(Action.PALETTE, Action.PALETTE, Action.PALETTE))
+    assert f"A−B {comparison(play).deltas.total:+.2f}".replace("-", "−") in drawn
+    assert "A prompt 2  B prompt 1" in drawn and "Δ bits" in drawn
+
+
+def test_it_ends_with_the_same_key_and_the_layer_from_before_is_back() -> None:
+    play = two().press(Action.LAYER, Action.VERSUS)
+    assert play.session.layer is DELTA
+    play.press(Action.VERSUS)
+    assert play.session.layer is PROBABILITY and play.session.game.versus is ALONE
+    play.press(Action.VERSUS, Action.LAYER, Action.LAYER, Action.VERSUS)
+    assert play.session.layer is ENTROPY, "a layer that was chosen since stays"
+
+
+def test_a_prompt_is_compared_with_what_it_was_made_from() -> None:
+    play = opened(two(), "something else").press(Go(1), Action.CURSOR_FAR_BACK, Action.UP, Action.APPEND)
+    assert len(play.session.game.prompts) == 4
+    play.press(Action.VERSUS)
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt) and versus.b is play.session.game.prompts[1].tip
+    check(play)
+
+
+def test_where_no_prompt_is_the_one_to_compare_with_the_list_lets_one_be_chosen() -> None:
+    play = opened(two(), "something else").press(Action.VERSUS)
+    assert on(play.session, screens.Prompts).row == 1
+    play.press(Action.UP, Action.VERSUS)
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt) and versus.b is play.session.game.prompts[0].tip
+    assert play.session.screen == screens.PLAY
+    check(play)
+    play.press(Action.PROMPTS, Action.UP, Action.VERSUS)  # another one, while one is compared
+    changed = play.session.game.versus
+    assert isinstance(changed, AgainstPrompt) and changed.b is play.session.game.prompts[1].tip
+    assert changed.before is PLAIN
+    check(play)
+
+
+def test_one_prompt_alone_has_nothing_to_be_compared_with() -> None:
+    play = started().press(Action.VERSUS)
+    assert play.session.game.versus is ALONE and "d copies it" in play.session.notice
+    for key in (Action.FLIP, Action.SWAP):
+        assert "v compares" in play.press(key).session.notice
+
+
+@pytest.mark.parametrize("text", ["a", "hello", A])
+def test_a_prompt_against_itself_is_zero_exactly(text: str) -> None:
+    play = started(text).press(Action.COPY, Action.VERSUS)
+    tip = play.session.game.prompt.tip
+    assert "the same so far" in play.session.notice
+    there = comparison(play)
+    assert [there.delta(node) for node in tip.nodes()] == [0.0] * tip.depth
+    difference = play.session.difference
+    assert difference and difference.kl_bits == 0.0 and not difference.flip
+    assert all(row.delta_bits == 0.0 and row.moved == 0 for row in difference.rows)
+    play.press(Action.APPEND, Action.APPEND)
+    assert there.deltas.total == 0.0 and comparison(play).delta(play.session.game.prompt.tip) == 0.0
+
+
+def test_prompts_that_share_nothing_say_so() -> None:
+    play = compared("aaaa", "bbbb")
+    there = comparison(play)
+    assert there.shared(play.session.game.prompt.tip) == 0 and len(there.deltas) == 0
+    assert there.unshared(play.session.game.prompt.tip) == (4, 4)
+    play.press(Action.NEXT_SURPRISAL)
+    assert "no token" in play.session.notice
+    assert play.session.difference, "what comes next is compared all the same"
+    play.press(Action.CURSOR_BACK)
+    assert "B lacks this token" in shown(play)
+
+
+def test_what_a_appends_is_compared_as_if_b_went_on_with_it() -> None:
+    play = compared().press(Action.DOWN, Action.APPEND, Action.APPEND)
+    check(play)
+    play.press(Action.POP)
+    check(play)
+    play.press(Action.DOWN, Action.APPEND)
+    check(play)
+    play.press(*[Action.POP] * 6)
+    check(play)
+    play.press(*[Action.UNDO] * 6)
+    check(play)
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt) and versus.b is play.session.game.prompts[0].tip
+
+
+def test_another_way_from_inside_the_prompt_is_aligned_anew() -> None:
+    play = compared().press(*[Action.POP] * 5, Action.UP, Action.APPEND, Action.APPEND)
+    check(play)
+    play.press(Action.CURSOR_FAR_BACK, Action.UP, Action.APPEND)
+    check(play)
+
+
+def test_going_to_b_turns_the_two_round() -> None:
+    play = compared()
+    total = comparison(play).deltas.total
+    play.press(Action.NEXT)
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt)
+    assert versus.a is play.session.game.prompts[0].tip and versus.b is play.session.game.prompts[1].tip
+    assert comparison(play).deltas.total == -total
+    play.press(Action.NEXT)
+    assert comparison(play).deltas.total == total
+
+
+def test_swap_goes_to_the_same_place_of_b() -> None:
+    play = compared().press(Action.CURSOR_FAR_BACK)
+    before = play.session.game.prompt
+    assert before.cursor
+    play.press(Action.SWAP)
+    after = play.session.game.prompt
+    assert play.session.game.active == 0 and after.cursor and after.cursor.token == before.cursor.token
+    assert after.tip.depth - after.cursor.depth == before.tip.depth - before.cursor.depth
+    assert play.press(Action.SWAP).session.game.prompt.cursor is before.cursor
+
+
+def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
+    play = compared()
+    total = comparison(play).deltas.total
+    play.press(Action.PROMPTS, Action.TOP, Action.REMOVE, Action.CLOSE)
+    assert len(play.session.game.prompts) == 1
+    check(play)
+    assert comparison(play).deltas.total == total and "B a path of" in shown(play)
+    play.press(Action.SWAP)
+    assert len(play.session.game.prompts) == 2 and comparison(play).deltas.total == -total
+
+
+def test_another_prompt_is_compared_with_b_as_well() -> None:
+    play = opened(two(), "spell yes or no: it was good, so").press(Go(1), Action.VERSUS)
+    on_list = play.session.on(screens.Prompts)
+    assert on_list
+    play.press(Action.TOP, Action.VERSUS, Go(2))
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt)
+    assert versus.a is play.session.game.prompts[2].tip and versus.b is play.session.game.prompts[0].tip
+    check(play)
+
+
+# --- looking at it
+
+
+def test_n_goes_to_the_greatest_change_and_then_to_the_next() -> None:
+    play = compared()
+    there = comparison(play)
+    order = sorted(
+        (depth for depth in range(1, 99) if there.deltas.bits(depth) is not None),
+        key=lambda depth: (-abs(there.deltas.bits(depth) or 0), depth),
+    )
+    for place, depth in enumerate(order, 1):
+        play.press(Action.NEXT_SURPRISAL)
+        assert play.session.game.prompt.cursor and play.session.game.prompt.cursor.depth == depth
+        assert play.session.notice.endswith(f"#{place}" if place > 1 else "the greatest change")
+    assert "this is the last" in play.press(Action.NEXT_SURPRISAL).session.notice
+    play.press(Action.PREVIOUS_SURPRISAL)
+    assert play.session.game.prompt.cursor and play.session.game.prompt.cursor.depth == order[-2]
+
+
+def test_flips_are_gone_through_from_the_first() -> None:
+    play = compared()
+    tip, there = play.session.game.prompt.tip, comparison(play)
+    flips = [
+        node.depth
+        for node in tip.nodes(there.common)
+        if (other := there.partner(node)) and node.parent and other.parent
+        if fake.ranked(node.parent.path())[0] != fake.ranked(other.parent.path())[0]
+    ]
+    assert len(flips) > 2
+    for place, depth in enumerate(flips, 1):
+        play.press(Action.FLIP)
+        assert play.session.game.prompt.cursor and play.session.game.prompt.cursor.depth == depth
+        assert play.session.notice.startswith(f"flip {place} of {len(flips)}: A ")
+    play.press(Action.FLIP)
+    assert "a flip at the end: A" in play.session.notice and play.session.game.prompt.cursor is None
+
+
+def test_the_table_has_both_and_rows_are_chosen_as_ever() -> None:
+    play = compared()
+    tip, other = (prompt.tip for prompt in reversed(play.session.game.prompts))
+    rows = table(play.session, play.session.game.prompt)
+    both = {*fake.ranked(tip.path())[:30], *fake.ranked(other.path())[:30]}
+    assert {row.token for row in rows} == both and [row.rank for row in rows] == sorted(row.rank for row in rows)
+    difference = play.session.difference
+    assert difference
+    for row in difference.rows:
+        assert math.isclose(row.delta_bits, bits([*tip.path(), row.token], [*other.path(), row.token]), abs_tol=1e-9)
+    play.press(*[Action.DOWN] * 40)
+    chosen = play.session.game.prompt.selected
+    assert chosen == rows[40].token, "one that only B has among the likely ones"
+    play.press(Action.APPEND)
+    assert play.session.game.prompt.tip.token == chosen
+    check(play)
+
+
+def test_at_the_cursor_the_token_that_was_taken_has_both_numbers() -> None:
+    play = compared().press(Action.NEXT_SURPRISAL)
+    cursor = play.session.game.prompt.cursor
+    assert cursor
+    line = next(line for line in shown(play).splitlines() if "›" in line)
+    delta = comparison(play).delta(cursor)
+    assert delta is not None and f"{delta:+.2f}".replace("-", "−") in line
+
+
+# --- what is asked
+
+
+def strictly(play: Play) -> list[EvaluateStrictly]:
+    """Answers everything; returns the strict evaluations that were asked for."""
+    found = []
+    while play.asked or play.session.comparing:
+        if play.session.comparing:
+            play.take(CompareFurther())
+            continue
+        request = play.asked.pop(0)
+        if isinstance(request, EvaluateStrictly):
+            found.append(request)
+        for reply in play.replies(request):
+            play.take(reply)
+    return found
+
+
+def lax(play: Play) -> Play:
+    """The game when nothing of it was computed strictly."""
+    for node in play.session.game.root.nodes():
+        node.strict = node.strict_taken = None
+    for prompt in play.session.game.prompts:
+        for node in prompt.tip.nodes():
+            node.strict = node.strict_taken = None
+    return play
+
+
+def test_only_what_comes_behind_the_common_beginning_is_asked_for_and_each_once() -> None:
+    beginning = "the same beginning of both " * 3
+    play = lax(two(f"{beginning}x and an end", f"{beginning}yz and an end"))
+    play.take(Action.VERSUS)
+    a, b = (prompt.tip for prompt in reversed(play.session.game.prompts))
+    asked = strictly(play)
+    assert [(one.path, one.start) for one in asked] == [
+        (a.path(), a.common(b) - 1),
+        (b.path(), a.common(b) - 1),
+    ]
+    check(play)
+    play.press(Action.VERSUS)
+    play.take(Action.VERSUS)
+    assert not strictly(play), "what is there is not asked for again"
+    play.press(Action.NEXT, Action.NEXT, Action.CURSOR_BACK, Action.CURSOR_TIP)
+    play.take(Action.APPEND)
+    assert [len(one.path) - one.start for one in strictly(play)] == [1, 1]
+
+
+def test_numbers_that_are_strict_already_are_compared_with_the_key() -> None:
+    play = two()
+    play.take(Action.VERSUS)
+    while play.session.comparing:
+        play.take(CompareFurther())
+    assert not any(isinstance(request, EvaluateStrictly) for request in play.asked)
+    check(play)
+    assert [type(request) for request in play.asked] == [Compare]
+
+
+def test_what_a_key_asks_for_goes_first_and_what_is_compared_afterwards() -> None:
+    play = lax(two())
+    play.take(Action.VERSUS)
+    assert isinstance(play.asked[-1], EvaluateStrictly)
+    play.asked.clear()  # the engine gives it up for the key
+    play.take(Action.APPEND)
+    assert [type(request) for request in play.asked] == [Evaluate]
+    play.answer()
+    check(play)
+
+
+def test_parts_of_an_answer_are_kept_and_not_asked_for_again() -> None:
+    play = lax(two())
+    play.take(Action.VERSUS)
+    (request,) = play.asked
+    assert isinstance(request, EvaluateStrictly)
+    middle = request.start + 5
+    play.asked.clear()
+    play.take(fake.evaluated(request, request.start, middle))
+    play.take(Action.APPEND)
+    play.take(fake.evaluated(play.asked.pop(0)))  # type: ignore[arg-type]
+    asked = strictly(play)
+    assert asked[0].start == middle
+    check(play)
+
+
+def test_what_the_engine_refuses_is_not_asked_for_again() -> None:
+    play = lax(two())
+    play.take(Action.VERSUS)
+    for _ in range(6):
+        if not play.asked:
+            break
+        play.take(Failed(play.asked.pop(0).request, "too long"))  # type: ignore[union-attr]
+    assert not play.asked and play.session.notice == "too long"
+    play.press(Action.CURSOR_BACK, Action.CURSOR_TIP)
+    assert len(comparison(play).deltas) == 0
+
+
+def test_the_noise_is_asked_for_once_and_what_is_within_it_is_grey() -> None:
+    play = two()
+    play.noise = 99.0
+    play.take(Action.VERSUS)
+    seen: list[Request] = []
+    while play.asked or play.session.comparing:
+        if play.session.comparing:
+            play.take(CompareFurther())
+            continue
+        seen.append(play.asked.pop(0))
+        for reply in play.replies(seen[-1]):
+            play.take(reply)
+    assert sum(isinstance(request, MeasureNoise) for request in seen) == 1
+    tip = play.session.game.prompt.tip
+    values = {play.session.layer_value(node) for node in tip.nodes()} - {None}
+    assert values == {0.5}
+    play.press(Action.VERSUS)
+    play.take(Action.VERSUS)
+    assert not any(isinstance(request, MeasureNoise) for request in play.asked)
+
+
+def test_over_a_server_nothing_is_compared_and_why_is_told() -> None:
+    play = fake.served("hello world").press(Action.COPY, Action.POP, Action.VERSUS)
+    assert play.session.game.versus is ALONE
+    assert "numbers depend on what it did before" in play.session.notice
+
+
+def test_long_paths_are_aligned_beside() -> None:
+    chance = random.Random(3)
+    a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
+    play = two(a, b)
+    play.take(Action.VERSUS)
+    asked = [effect for effect in play.effects if isinstance(effect, Align)]
+    assert len(asked) == 1 and comparison(play).alignment is None
+    tip = play.session.game.prompt.tip
+    assert play.session.layer_value(tip) is None and "0 bits" not in shown(play)
+    play.take(Action.CURSOR_BACK)
+    assert not any(isinstance(effect, Align) for effect in play.effects), "it is on its way"
+    play.press(Action.CURSOR_TIP)
+    check(play)
+
+
+def test_an_engine_that_dies_is_asked_again_after_its_restart() -> None:
+    play = lax(two())
+    play.take(Action.VERSUS)
+    play.asked.clear()
+    play.take(EngineDied("SIGSEGV"))
+    assert isinstance(play.session.game.versus, AgainstPrompt)
+    play.press(Action.RESTART)
+    check(play)
+
+
+# --- sessions
+
+
+def test_what_is_compared_survives_a_restart() -> None:
+    play = compared().press(Action.APPEND)
+    total = comparison(play).deltas.total
+    again = started()
+    again.session = load(dump(play.session), play.session.game.settings)
+    versus = again.session.game.versus
+    assert isinstance(versus, AgainstPrompt) and versus.before is PLAIN and again.session.layer is DELTA
+    again.press(Action.RESTART) if again.session.game.address else None
+    again.session = replace(again.session, game=replace(again.session.game, engine=play.session.game.engine))
+    again.press(Action.PALETTE)
+    check(again)
+    assert math.isclose(comparison(again).deltas.total, total)
+    assert load(dump(started().session), play.session.game.settings).game.versus is ALONE
+
+
+# --- whatever comes when
+
+
+KEYS: tuple[Message, ...] = (
+    *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.NEXT, Action.COPY, Action.REMOVE, Action.BRING_BACK),
+    *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_TIP, Action.NEXT_SURPRISAL, Action.FLIP, Action.SWAP),
+    *(Action.VERSUS, Action.UNDO, Action.REDO, Action.MORE_LAYERS, Action.AUTOPLAY, Go(0), Go(1)),
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) -> None:
+    chance = random.Random(seed)
+    play = lax(two("abc defgh ijk lmn", "abx defgh iijk lmn"))
+    late: list[Reply] = []
+    play.press(Action.VERSUS)
+    for step in count():
+        if step >= 150:
+            break
+        play.take(chance.choice(KEYS))
+        for _ in range(chance.randrange(3)):
+            if play.session.comparing and chance.random() < 0.7:
+                play.take(CompareFurther())
+            elif play.aligning:
+                one = play.aligning.pop(0)
+                play.take(Aligned(one.a, one.b, aligned(one.first, one.second)))
+            elif play.asked:
+                request = play.asked.pop(chance.randrange(len(play.asked)))
+                if chance.random() < 0.3 and not isinstance(request, Evaluate):
+                    continue  # it was ended
+                replies = list(play.replies(request))
+                if isinstance(request, EvaluateStrictly) and len(request.path) - request.start > 3:
+                    middle = chance.randrange(request.start + 1, len(request.path))
+                    replies = [fake.evaluated(request, request.start, middle), fake.evaluated(request, middle)]
+                (late.extend if chance.random() < 0.3 else lambda all_: [play.take(one) for one in all_])(replies)
+        if late and chance.random() < 0.3:
+            play.take(late.pop(chance.randrange(len(late))))
+    if play.session.game.autoplay:
+        play.take(Action.CURSOR_TIP)
+    for one in late:
+        play.take(one)
+    play.answer()
+    if play.session.screen != screens.PLAY:
+        play.press(Action.CLOSE)
+    if play.session.game.versus is ALONE:
+        if len(play.session.game.prompts) == 1:
+            play.press(Action.COPY)
+        play.press(Action.VERSUS)
+        if isinstance(play.session.screen, screens.Prompts):
+            play.press(Action.VERSUS)
+    play.press(Action.APPEND, Action.POP, Action.APPEND)
+    play.answer()
+    check(play)
+    assert not play.asked
