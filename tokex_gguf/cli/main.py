@@ -276,6 +276,10 @@ def _begun(
         session = replace(session, by_final=True)  # what is legal comes first, however unlikely it is
     if not screen and options.draw is None:
         session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
+    if screen and second:
+        from tokex_gguf.shell.resuming import with_beside
+
+        session = with_beside(session, GgufFile(str(second.path), options.versus), second.fit)
     session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -348,7 +352,7 @@ class _Second(NamedTuple):
 def _check_for_versus(options: argparse.Namespace, *, screen: bool) -> None:
     """Refuses what cannot be compared."""
     if screen:
-        raise Exit("--versus needs --json or --plain", USAGE)
+        return  # the screen shows both, through samplers and constraints as well
     if options.draw is not None:
         raise Exit("--draw: samples are one model's: leave --versus out", USAGE)
     if options.sampling or any(one is not None for one in _constraints(options)):

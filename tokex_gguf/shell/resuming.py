@@ -6,12 +6,15 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
+from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.play.versus import Pair
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.store import Slot
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 
 
@@ -84,6 +87,17 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
     )
     # The engine is started as that of any other game: by the first message.
     return replace(session, engines=0, game=replace(session.game, address=0))
+
+
+def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
+    """A session that begins, with another model beside the one that is played."""
+    own = session.game.settings
+    if isinstance(own.model, GgufFile) and _same_file(own.model.path, model.path):
+        second = session.game
+    else:
+        load = replace(own.load, context=fit.context, most=fit.most, repack=fit.repack)
+        second = second_model.second_game(session, replace(own, model=model, load=load))
+    return replace(second_model.beside(session, second), layer=DELTA)
 
 
 def _with_second(session: Session, started: Settings, kv: str) -> Session:

@@ -83,14 +83,17 @@ def second_game(session: Session, settings: Settings) -> Game:
 
 def paired(session: Session, second: Game, notice: str) -> Outcome:
     """Compares with a game, whose engine is started if it has none."""
+    return begun(replace(beside(session, second), layer=DELTA, notice=notice))
+
+
+def beside(session: Session, second: Game) -> Session:
+    """The session with a game beside the one that is played; an engine is still to be started."""
     key = second.settings.model.key
     same = key == session.game.settings.model.key
     against = AgainstModel.of(key, layer_before(session), same_file=same)
-    pair = Pair(key, against.comparison)
-    session = replace(session, game=replace(session.game, versus=against), paired=pair, layer=DELTA, notice=notice)
     if not same:
         session = replace(session, other_games={**session.other_games, key: second})
-    return begun(session)
+    return replace(session, game=replace(session.game, versus=against), paired=Pair(key, against.comparison))
 
 
 def layer_before(session: Session) -> Layer:
