@@ -28,11 +28,13 @@ from tokex_gguf.engine.protocol import (
     Request,
     Stop,
     Tokenize,
+    Tokenized,
 )
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     Beat,
+    Begin,
     Close,
     Effect,
     Go,
@@ -43,19 +45,25 @@ from tokex_gguf.play.messages import (
     NoRows,
     Prepare,
     Prepared,
+    Quit,
     RowsReady,
     Send,
     Start,
 )
 from tokex_gguf.play.replies import WrongReply
+from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.screens import SecondModels
-from tokex_gguf.play.session import EngineStatus, Game, Session
+from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.play.versus import UNPAIRED, Pair
 from tokex_gguf.sessions.codec import Encoder, load
 from tokex_gguf.sessions.summary import Stamp
+from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.text_comparison import TextComparison
 
 ENTRIES = tuple(
     ModelEntry(name, name, "Q8_0", "500 MB", fault)
@@ -67,12 +75,14 @@ ELSEWHERE = replace(OTHER, vocabulary="another one")
 class Two:
     """A game, and engines by their addresses, each with what it was asked; `run` lets them answer."""
 
-    def __init__(self, text: str = "hello", other: Loaded = OTHER) -> None:
+    def __init__(self, text: str = "hello", other: Loaded = OTHER, *, at_start: bool = False) -> None:
         self.play = started(text)
         self.session: Session = self.play.session
         self.other = other
-        self.files: dict[int, str] = {self.session.game.address: "fake.gguf"}
-        self.asked: dict[int, deque[Request]] = {self.session.game.address: deque()}
+        self.files: dict[int, str] = {}
+        self.asked: dict[int, deque[Request]] = {}
+        if not at_start:
+            self.files[self.session.game.address], self.asked[self.session.game.address] = "fake.gguf", deque()
         self.written: list[tuple[int, list[int], int, int]] = []
         """Who wrote which rows into the file."""
         self.going: set[int] = set()
@@ -126,6 +136,10 @@ class Two:
                 self.written.append((engine, request.path[: request.end], request.start, request.end))
                 yield Exported(request.request, request.start, request.end, 0, 0.0)
                 return
+            case Tokenize():  # as the tokens' pieces spell a text
+                path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]
+                yield Tokenized(request.request, path, PIECES)
+                return
             case Against():
                 writer, path, start, end = self.written[-1]
                 assert (path, start, end) == (request.path[: request.end], request.start, request.end)
@@ -167,8 +181,13 @@ class Two:
         assert isinstance(self.session.paired, Pair)
         return self.session.paired
 
+    @property
+    def known(self) -> ModelComparison:
+        assert isinstance(self.versus.comparison, ModelComparison)
+        return self.versus.comparison
+
     def complete(self) -> bool:
-        known, prompt = self.versus.comparison, self.session.game.prompt
+        known, prompt = self.known, self.session.game.prompt
         place = prompt.place.tip
         return known.first_lacking(prompt.tip) is None and (not place.depth or known.detailed(place))
 
@@ -207,15 +226,37 @@ def test_the_other_model_gets_an_engine_of_its_own_and_the_first_stays() -> None
     assert two.b.model == OTHER and two.complete()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_both_models_are_loaded_at_the_start(seed: int) -> None:
+    two, model = Two(at_start=True), GgufFile("fake.gguf")
+    session = Session(Game(Settings(" 1 2 3", model)), begun=True)
+    other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
+    two.session = second_model.beside(session, other)
+    two.take(Begin())
+    assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
+    View().screen(two.session, 130, 40)
+    assert two.run(random.Random(seed)).complete()
+
+
+def test_the_first_model_cannot_be_loaded_at_the_start() -> None:
+    two = Two(at_start=True)
+    session = Session(Game(Settings("hello", GgufFile("fake.gguf"))), begun=True)
+    other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
+    two.session = second_model.beside(session, other)
+    two.take(Begin())
+    two.take(Heard(two.session.game.address, Failed(None, "no memory")))
+    assert two.effects == [Quit("no memory")]
+
+
 def test_every_place_is_compared_with_what_both_say_of_it() -> None:
     two = compared("hello you")
     tip = two.session.game.prompt.tip
     for node in tip.nodes():
-        difference, path = two.versus.comparison.after(node), node.path()
+        difference, path = two.known.after(node), node.path()
         assert difference is not None and difference.kl_bits > 0
         assert difference.first_a == max(range(64), key=lambda token: logprobs(path)[token])
     for node in tip.nodes(1):
-        beside, path = two.versus.comparison.of(node), node.path()
+        beside, path = two.known.of(node), node.path()
         assert beside is not None and beside.token == node.token
         assert (beside.a.logprob, beside.b.logprob) == (
             logprobs(path[:-1])[node.token],
@@ -351,13 +392,13 @@ def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
 def test_the_other_model_comes_to_the_front_at_the_same_place() -> None:
     two = compared("hello you").press(Action.CURSOR_BACK, Action.CURSOR_BACK)
     prompt, kept = two.session.game.prompt, len(two.written)
-    difference = two.versus.comparison.after(prompt.place.tip)
+    difference = two.known.after(prompt.place.tip)
     assert difference
     two.press(Action.SWAP)
     there = two.session.game.prompt
     assert two.session.game.model == OTHER and there.tip.path() == prompt.tip.path()
     assert there.cursor and prompt.cursor and there.cursor.depth == prompt.cursor.depth
-    assert two.versus.comparison.after(there.place.tip) == difference.reverse
+    assert two.known.after(there.place.tip) == difference.reverse
     assert two.complete() and len(two.written) == kept  # nothing is computed again
     two.press(Action.CURSOR_TIP, Action.APPEND, Action.APPEND)
     path = two.session.game.prompt.tip.path()
@@ -415,7 +456,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
     two.run(choose).press(Action.POP, Action.APPEND)
     assert two.session.game.ready and two.complete()
     for node in two.session.game.prompt.tip.nodes(1):
-        beside, path = two.versus.comparison.of(node), node.parent.path() if node.parent else []
+        beside, path = two.known.of(node), node.parent.path() if node.parent else []
         assert beside
         own = {beside.a.logprob, beside.b.logprob}
         assert own == {logprobs(path)[node.token], second(path)[node.token]}
@@ -450,3 +491,35 @@ def test_a_key_breaks_off_looking_where_they_part() -> None:
     two.take(Action.APPEND)
     assert two.versus.parting is None and two.session.notice == "where they part is not looked for any more"
     assert two.run().complete()
+
+
+# --- other vocabularies
+
+
+def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
+    two = compared("hello", ELSEWHERE)
+    comparison = two.versus.comparison
+    assert isinstance(comparison, TextComparison) and not two.written
+    tip = two.session.game.prompt.tip
+    assert comparison.tip is tip and two.versus.companion and two.versus.companion[0] is tip
+    assert [comparison.delta(node) for node in tip.nodes(1)] == [0.0] * 4  # the fake says the same of the same tokens
+    assert comparison.rates and comparison.rates.per_byte[0] == comparison.rates.per_byte[1]
+    two.press(Action.APPEND)
+    assert comparison.tip is two.session.game.prompt.tip
+    View().screen(two.session, 130, 40)
+    two.press(Action.SWAP, Action.APPEND)
+    assert two.session.game.model == ELSEWHERE
+    there = two.versus.comparison
+    assert isinstance(there, TextComparison) and there.tip is two.session.game.prompt.tip
+    assert two.press(Action.PART).versus.parting
+
+
+def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:
+    two = chosen(Two("hello", ELSEWHERE))
+    two.step(two.b.address)
+    request = two.asked[two.b.address].popleft()
+    assert isinstance(request, Tokenize)
+    two.take(Heard(two.b.address, Failed(request.request, "no token for this")))
+    assert two.session.notice == "B: no token for this"
+    two.run()
+    assert not any(two.asked.values())

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
-from tokex_gguf.engine.protocol import Against, Compared, Export, Exported
+from tokex_gguf.engine.protocol import Against, Compared, EvaluateStrictly, Export, Exported
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, Part
+from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, Part
 from tokex_gguf.play.requests import ON_A_LINE, answered, foreseeing, request, tokenize
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
 from tokex_gguf.play.versus import Pair
 from tokex_gguf.values.lens import RAW
+from tokex_gguf.values.model_comparison import ModelComparison
+from tokex_gguf.values.text_comparison import TextComparison
+from tokex_gguf.values.tree import Node
 
 PART = 32
 """Positions that are compared together: a row takes four bytes for each token of the vocabulary."""
@@ -55,16 +58,16 @@ def resting(game: Game) -> bool:
 def compare_models(session: Session) -> Outcome:
     """While nothing else is asked for, asks for what the comparison of two models lacks of the prompt."""
     pair, other = session.paired, session.beside
-    if not isinstance(pair, Pair) or other is None or not pair.file or not both_ready(session):
+    if not isinstance(pair, Pair) or other is None or not both_ready(session):
         return session, []
     if not resting(session.game) or (pair.parting and not pair.parting.told):
         return session, []
-    if not one_vocabulary(session):
-        return _accompany(session, pair, other)
+    if isinstance(pair.comparison, TextComparison):
+        return _compare_text(session, pair, other, pair.comparison)
     asked, exporting = session.game.newest(ForAgainst), other.newest(ForExport)
-    if (exporting and exporting[1].awaited) or (asked and asked[1].going):
-        return session, []  # the file is written, or read
-    wanted = _wanted(session, pair)
+    if not pair.file or (exporting and exporting[1].awaited) or (asked and asked[1].going):
+        return session, []  # the file is not there, or it is written, or read
+    wanted = _wanted(session, pair.comparison)
     if wanted is None:
         return session, []
     part, detailed = wanted
@@ -76,10 +79,10 @@ def compare_models(session: Session) -> Outcome:
     return in_front(session, lambda inside: _export(inside, part, pair.file))
 
 
-def _wanted(session: Session, pair: Pair) -> tuple[Part, bool] | None:
+def _wanted(session: Session, known: ModelComparison) -> tuple[Part, bool] | None:
     """What is to be compared next, and whether all that a table shows: the table, what is in sight, then all."""
     tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
-    place, known = session.game.prompt.place.tip, pair.comparison
+    place = session.game.prompt.place.tip
     if place.depth and not known.detailed(place):
         return _part(place.depth - 1, place.depth, session), True
     sight = session.rows * ON_A_LINE
@@ -134,7 +137,7 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     part, end = purpose.part, message.start + len(message.differences)
     if not part.start <= message.start < end <= part.end:
         return None
-    if isinstance(session.paired, Pair):
+    if isinstance(session.paired, Pair) and isinstance(session.paired.comparison, ModelComparison):
         known = session.paired.comparison
         nodes = part.tip.ancestor(end).nodes(message.start)
         told = session.game.pieces.keys()
@@ -149,16 +152,35 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     return answered(session, message.request) if end == part.end else session
 
 
-def _accompany(session: Session, pair: Pair, other: Game) -> Outcome:
-    """Asks for B's tokens for the text of A's prompt, where the vocabularies differ."""
+def _compare_text(session: Session, pair: Pair, other: Game, known: TextComparison) -> Outcome:
+    """Where the vocabularies differ: asks for B's tokens for the text of A's prompt, then for both's strict numbers."""
     tip = session.game.prompt.tip
-    if (pair.companion and pair.companion[0] is tip) or (ForCompanion, tip, RAW) in other.refused:
+    if known.tip is tip or (ForCompanion, tip, RAW) in other.refused:
         return session, []
-    newest = other.newest(ForCompanion)
-    if newest and newest[1].target is tip:
+    if pair.companion is None or pair.companion[0] is not tip:
+        newest = other.newest(ForCompanion)
+        if newest and newest[1].target is tip:
+            return session, []
+        try:
+            text = text_of(session.game, tip).decode()
+        except UnicodeDecodeError:
+            return session, []  # the prompt ends within a character
+        return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
+    companion = pair.companion[1]
+    own, lacks = _strictly(session, tip)
+    there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
+    if lacks or lacks_b or tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
+        return there, lacks + lacks_b
+    known.take((tip, session.game.pieces), (companion, other.pieces), text_of(session.game, tip))
+    return session, []
+
+
+def _strictly(session: Session, tip: Node) -> Outcome:
+    """Asks the engine of the game in front for the strict numbers that a path lacks."""
+    start, top = tip.first_lax(), session.game.settings.tokens_to_show
+    newest = session.game.newest(ForStrict)
+    if start >= tip.depth or (ForStrict, tip, RAW) in session.game.refused:
         return session, []
-    try:
-        text = text_of(session.game, tip).decode()
-    except UnicodeDecodeError:
-        return session, []  # the prompt ends within a character
-    return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
+    if newest and newest[1].going and newest[1].target is tip:
+        return session, []
+    return request(session, ForStrict(tip, start), lambda number: EvaluateStrictly(number, tip.path(), start, top))

@@ -432,7 +432,7 @@ def compare_further(session: Session) -> Session:
 def compare_on(session: Session) -> Outcome:
     """Looks at a little of what is compared, and asks for a message of its own where there is more."""
     comparison = session.game.comparison
-    if comparison is None or session.game.autoplay:
+    if comparison is None or session.game.autoplay or not session.game.prompts:
         return session, []
     session, effects = align(session)
     comparison.follow(session.game.prompt.tip)

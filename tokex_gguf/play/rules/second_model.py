@@ -17,8 +17,9 @@ from tokex_gguf.play.screens import PLAY, SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
 from tokex_gguf.play.versus import ALONE, AgainstModel, Alone, Pair, Parting
 from tokex_gguf.values.layers import DELTA, Layer
+from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
-from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
@@ -199,6 +200,8 @@ def exchange(session: Session) -> Outcome:
         shared=True,
     )
     before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
+    if isinstance(turned.comparison, TextComparison):
+        before = _by_text(before, turned)
     session = _at(before, there, shared=pair.shared)
     if second.prompts:
         session = remember(before, session, asked=True)
@@ -215,7 +218,8 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
     if one_vocabulary(session):
         second.pieces.update(session.game.pieces)
         tip = second.root.descend(prompt.tip.path())
-        pair.comparison.join(prompt.tip, tip)
+        if isinstance(pair.comparison, ModelComparison):
+            pair.comparison.join(prompt.tip, tip)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
         return replace(prompt, tip=tip, cursor=cursor, sought=None)
     if pair.companion is None or pair.companion[0] is not prompt.tip:
@@ -272,7 +276,8 @@ def part(session: Session) -> Outcome:
     firsts = first_tokens(pair, tip, there.tip)
     if firsts is None:
         return replace(session, notice="B's table is not there yet"), []
-    parting = Parting(tip, there.tip, (tip.depth, there.tip.depth))
+    pieces = session.game.pieces, second.pieces
+    parting = Parting(tip, there.tip, (tip.depth, there.tip.depth), pieces, one_vocabulary(session))
     session = replace(session, paired=replace(pair, parting=parting), notice="looking where they part")
     session, effects = _go_on(session, tip, firsts[0])
     session, more = in_front(session, lambda inside: _go_on(inside, there.tip, firsts[1]))
@@ -281,9 +286,9 @@ def part(session: Session) -> Outcome:
 
 def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
     """What each model makes most likely after a path; None until both have said it."""
-    difference = pair.comparison.after(tip)
-    if difference is not None:
-        return difference.first_a, difference.first_b
+    if isinstance(pair.comparison, ModelComparison):
+        difference = pair.comparison.after(tip)
+        return None if difference is None else (difference.first_a, difference.first_b)
     if tip.strict is None or other.strict is None:
         return None
     return tip.strict.most_likely, other.strict.most_likely
@@ -309,8 +314,8 @@ def went_on(session: Session, message: Continued) -> Outcome:
     last = node.distribution
     ended = last is not None and session.game.piece(last.most_likely).ends
     length = node.depth - parting.base[is_b]
-    apart = parted_at(parting)
-    if not ended and length < LIMIT and (apart is None or length < apart + FURTHER):
+    apart = parting.apart
+    if not ended and length < LIMIT and (apart is None or length < apart[is_b] + FURTHER):
         return session, []
     return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), [send(session, Stop())]
 
@@ -330,13 +335,6 @@ def _came_to_its_end(session: Session, parting: Parting, *, is_b: bool) -> Sessi
     return replace(session, paired=replace(pair, parting=replace(parting, done=done)))
 
 
-def parted_at(parting: Parting) -> int | None:
-    """How many tokens both go on by alike before they part; None where they have not, as far as both came."""
-    a, b = parting.a.nodes(parting.base[0]), parting.b.nodes(parting.base[1])
-    same = common_prefix([node.token for node in a], [node.token for node in b])
-    return same if same < min(len(a), len(b)) else None
-
-
 def watch(session: Session) -> Outcome:
     """Tells where two models part once both have come far enough; gives it up where something else is asked.
 
@@ -345,6 +343,8 @@ def watch(session: Session) -> Outcome:
     pair, second = session.paired, session.beside
     if isinstance(pair, Pair) and not isinstance(session.game.versus, AgainstModel):
         return parted(session)
+    if isinstance(pair, Pair) and isinstance(pair.comparison, ModelComparison) and _differ(session):
+        session = _by_text(session, pair)
     if not isinstance(pair, Pair) or pair.parting is None or second is None:
         return session, []
     parting = pair.parting
@@ -358,6 +358,19 @@ def watch(session: Session) -> Outcome:
     if any(not done and not (one and one[1].awaited) for done, one in zip(parting.done, going, strict=True)):
         return _given_up(session, pair, second)
     return session, []
+
+
+def _differ(session: Session) -> bool:
+    """Whether it is known that the two have different vocabularies."""
+    return both_ready(session) and not one_vocabulary(session)
+
+
+def _by_text(session: Session, pair: Pair) -> Session:
+    """The two are compared by the bytes of their text."""
+    against, comparison = session.game.versus, TextComparison()
+    if isinstance(against, AgainstModel):
+        session = replace(session, game=replace(session.game, versus=replace(against, comparison=comparison)))
+    return replace(session, paired=replace(pair, comparison=comparison))
 
 
 def _is_from(session: Session, parting: Parting) -> bool:
@@ -382,14 +395,15 @@ def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
 
 def _told(session: Session, pair: Pair, parting: Parting) -> Session:
     """Both ways are shown, and are paths of the tree that is in front."""
-    base, apart = parting.base[0], parted_at(parting)
+    apart, (a, b) = parting.apart, parting.ways
     parting.a.pass_through()
-    if one_vocabulary(session):
-        parting.a.ancestor(base).descend([node.token for node in parting.b.nodes(parting.base[1])]).pass_through()
+    if parting.one_vocabulary:
+        parting.a.ancestor(parting.base[0]).descend([node.token for node in b]).pass_through()
+    ways = "both ways" if parting.one_vocabulary else "A's way"
     if apart is None:
-        told = f"they do not part in {min(parting.a.depth - base, parting.b.depth - parting.base[1])} tokens"
-    elif apart == 0:
-        told = "they part at once; t shows both ways"
+        told = f"they do not part in {min(len(a), len(b))} tokens"
+    elif apart[0] == 0:
+        told = f"they part at once; t shows {ways}"
     else:
-        told = f"they part after {apart} token{'s' * (apart > 1)}; t shows both ways"
+        told = f"they part after {apart[0]} token{'s' * (apart[0] > 1)}; t shows {ways}"
     return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=told)
