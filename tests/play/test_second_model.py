@@ -136,7 +136,7 @@ class Two:
                 self.written.append((engine, request.path[: request.end], request.start, request.end))
                 yield Exported(request.request, request.start, request.end, 0, 0.0)
                 return
-            case Tokenize():  # as the tokens' pieces spell a text
+            case Tokenize() if request.text.startswith(" "):  # as the tokens' pieces spell a text
                 path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]
                 yield Tokenized(request.request, path, PIECES)
                 return

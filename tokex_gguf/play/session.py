@@ -416,13 +416,6 @@ class Game:
     """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
 
     @property
-    def title(self) -> str:
-        """What the model is called: its name and quantisation, and its file's name until they are known."""
-        if self.model is None:
-            return visible(self.settings.model.name)
-        return f"{visible(self.model.name)} {visible(self.model.quantization)}"
-
-    @property
     def prompt(self) -> Prompt:
         """The active prompt."""
         return self.prompts[self.active]

@@ -2,6 +2,7 @@
 
 from tokex_gguf.play.rules.versus import called, unshared
 from tokex_gguf.play.session import Session
+from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Candidate
@@ -83,9 +84,13 @@ def _here(session: Session) -> Line:
     comparison, prompt = session.game.comparison, session.game.prompt
     if comparison is None or not prompt.place.tip.depth:
         return []
+    if lacking := second.state(session):
+        return lacking
     if not comparison.comparable(prompt.place.tip, prompt.cursor):
         return [("class:notice", " B lacks this token: there is nothing to compare with")]
     difference = session.difference
+    if difference is None and second.place_of_b(session):
+        return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:
         return [("class:dim", " B is being computed")]
     told: Line = [("class:dim", " KL "), ("", f"{difference.kl_bits:.4g} bits")]

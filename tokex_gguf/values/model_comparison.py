@@ -1,10 +1,26 @@
 """Two models of one vocabulary beside each other, along paths that both were asked about; only ever added to."""
 
+import math
+from array import array
 from itertools import pairwise
+from typing import NamedTuple
 
 from tokex_gguf.values.deltas import Deltas
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.tree import Node
+
+
+class Sums(NamedTuple):
+    """What two models differ by over the tokens of a text, in the figures of llama-perplexity's `--kl-divergence`."""
+
+    tokens: int
+    mean_kl_bits: float
+    same_top: float
+    """The share of places, 0 to 1, where both have the same token as the most likely one."""
+    delta_p_rms: float
+    """Root of the mean square of what B adds to the probability, 0 to 1, of the token that came."""
+    perplexity_ratio: float
+    """B's perplexity by A's."""
 
 
 class ModelComparison:
@@ -28,6 +44,8 @@ class ModelComparison:
         """Of the path followed, as far as they are known."""
         self._tip: Node | None = None
         """That path."""
+        self._sums = [array("d", [0.0]) for _ in range(4)]
+        """Behind each token of it: the sums of divergences, flips, squared changes of probability, and bits."""
         self._seen = 1
         """Up to this depth of it the tokens were looked at. Nothing is said of the first."""
 
@@ -101,6 +119,8 @@ class ModelComparison:
         same = tip.common(self._tip) if self._tip else 0
         self._seen = max(1, min(self._seen, same))
         self.deltas.cut(self._seen)
+        for sums in self._sums:
+            del sums[self._seen :]
         self._tip = tip
 
     def look_on(self, most: int) -> bool:
@@ -112,9 +132,24 @@ class ModelComparison:
             before = self.after(node.parent) if node.parent else None
             if beside is None or before is None:
                 return True
-            self.deltas.add(node.depth, beside.delta_bits, flip=before.flip)
+            bits = beside.delta_bits
+            self.deltas.add(node.depth, bits, flip=before.flip)
+            told = before.kl_bits, before.flip, (beside.b.prob - beside.a.prob) ** 2, bits
+            for sums, value in zip(self._sums, told, strict=True):
+                sums.append(sums[-1] + value)
             self._seen = node.depth
         return self._seen == self._tip.depth
+
+    @property
+    def sums(self) -> Sums | None:
+        """Over the tokens of the path that were looked at; None before the first."""
+        count = len(self._sums[0]) - 1
+        if not count:
+            return None
+        kl, flips, squares, bits = (sums[-1] for sums in self._sums)
+        mean = bits / count
+        ratio = 2**mean if mean < 1000 else math.inf
+        return Sums(count, kl / count, 1 - flips / count, math.sqrt(squares / count), ratio)
 
     def delta(self, node: Node) -> float | None:
         """By how many bits A makes a token likelier than B; None until known."""

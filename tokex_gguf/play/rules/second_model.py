@@ -20,7 +20,6 @@ from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
 from tokex_gguf.values.text_comparison import TextComparison
-from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
@@ -206,8 +205,8 @@ def exchange(session: Session) -> Outcome:
     if second.prompts:
         session = remember(before, session, asked=True)
     session, effects = show(session)
-    name = visible(second.model.name) if second.model else ""
-    return replace(session, notice=f"in front is {name}: Tab goes back"), effects
+    name, _ = versus.titles(session.game, here)
+    return replace(session, notice=f"A is {name} now: tab goes back"), effects
 
 
 def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
