@@ -11,6 +11,7 @@ from tests import fake
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import (
     Compare,
+    Continue,
     EngineDied,
     Evaluate,
     EvaluateStrictly,
@@ -456,7 +457,6 @@ def test_what_is_compared_survives_a_restart() -> None:
     again.session = load(dump(play.session), play.session.game.settings)
     versus = again.session.game.versus
     assert isinstance(versus, AgainstPrompt) and versus.before is PLAIN and again.session.layer is DELTA
-    again.press(Action.RESTART) if again.session.game.address else None
     again.session = replace(again.session, game=replace(again.session.game, engine=play.session.game.engine))
     again.press(Action.PALETTE)
     check(again)
@@ -492,8 +492,9 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
                 play.take(Aligned(one.a, one.b, aligned(one.first, one.second)))
             elif play.asked:
                 request = play.asked.pop(chance.randrange(len(play.asked)))
-                if chance.random() < 0.3 and not isinstance(request, Evaluate):
-                    continue  # it was ended
+                ended = any(isinstance(one, Evaluate | Continue) for one in play.asked)
+                if chance.random() < 0.5 and ended and not isinstance(request, Evaluate | Continue):
+                    continue
                 replies = list(play.replies(request))
                 if isinstance(request, EvaluateStrictly) and len(request.path) - request.start > 3:
                     middle = chance.randrange(request.start + 1, len(request.path))

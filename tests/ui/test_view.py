@@ -13,8 +13,9 @@ from tests import fake
 from tests.fake import Play, on, started
 from tests.fake import sampled as through
 from tests.play.test_switching import HEADER
+from tests.play.test_versus import compared, lax, two
 from tests.sampling import some
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Loading, Walk
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, EvaluateStrictly, Failed, Loading, Walk
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
@@ -70,6 +71,19 @@ def waiting(*keys: Message) -> Play:
     play = started()
     for key in keys:
         play.take(key)
+    return play
+
+
+def comparing() -> Play:
+    """Two prompts of whose strict numbers a part has come."""
+    play = lax(two())
+    play.take(Action.VERSUS)
+    request = play.asked.pop(0)
+    assert isinstance(request, EvaluateStrictly)
+    play.take(fake.evaluated(request))
+    request = play.asked.pop(0)
+    assert isinstance(request, EvaluateStrictly)
+    play.take(fake.evaluated(request, request.start, len(request.path) - 12))
     return play
 
 
@@ -252,6 +266,12 @@ STATES: dict[str, Callable[[], Play]] = {
     "the price of a search": lambda: fake.served("hello world").press(Action.SEARCH),
     "a lost connection": lost,
     "scored on a server": lambda: fake.served().press(Action.INPUT, Typed("abcdef"), Action.SCORE),
+    "comparing": lambda: compared(),
+    "comparing at a token": lambda: compared().press(Action.NEXT_SURPRISAL, Action.MORE_LAYERS, Action.CURSOR_ON),
+    "comparing at a token that B lacks": lambda: compared().press(
+        *(Action.COMMANDS, Typed("2"), Action.ENTER, Action.PALETTE, Action.PALETTE)
+    ),
+    "comparing while it is computed": comparing,
     "seed": lambda: through(SAMPLERS).press(Action.COMMANDS, Typed("seed"), Action.ENTER),
     "drawcount": lambda: started().press(Action.COMMANDS, Typed("draw"), Action.ENTER, Typed("1000")),
 }

@@ -119,6 +119,13 @@ def _compares_nothing(session: Session) -> str:
     return unread(session) or versus.compares_nothing(session)
 
 
+def _compares(session: Session) -> tuple[int, str] | None:
+    if session.game.versus is not ALONE:
+        return 48, "end comparing"
+    several = len(session.game.prompts) > 1 or (session.game.prompts and session.game.prompt.parent is not None)
+    return (43, "compare") if several else None
+
+
 def _compares_no_prompt(session: Session) -> str:
     return lists.no_prompt(session) or _cannot_compare(session)
 
@@ -606,8 +613,7 @@ _PLAYING: tuple[Command, ...] = (
         "compare",
         "Compare the prompt, A, with the one it was made from, B, or choose one: bits gained or lost by each token "
         "that both have, by colours, and both tables in one. Again, and it ends.",
-        footer=43,
-        now=_comparing(48, "end comparing"),
+        now=_compares,
         disabled=_cannot_compare,
     ),
     Command(

@@ -223,7 +223,7 @@ class ForStrict:
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
-    sole: ClassVar[bool] = True
+    sole: ClassVar[bool] = False
 
 
 @record

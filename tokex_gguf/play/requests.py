@@ -34,6 +34,8 @@ from tokex_gguf.play.purposes import (
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRoll,
+    ForSearch,
     ForStart,
     ForStrict,
     ForVerdicts,
@@ -121,7 +123,7 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
         session, effects = without(session, ForVerdicts), [send(session, Stop())]
     asked = dict(session.game.asked)
     if not isinstance(purpose, Tokens | ForCheck):
-        asked = {one: _ended(made) for one, made in asked.items()}
+        asked = {one: _ended(made, purpose) for one, made in asked.items()}
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
@@ -129,11 +131,22 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
     return session, [*effects, send(session, made(number))]
 
 
-def _ended(purpose: Purpose) -> Purpose:
+def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
+    if isinstance(purpose, Comparing | ForExport):
+        return ended(purpose) if isinstance(by, ENDING) else purpose
+    return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
+
+
+def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForWalk) -> Purpose:
+    """What is ended by what was asked behind it; what still comes is kept all the same."""
     if isinstance(purpose, ForExport | ForParting):
         return replace(purpose, awaited=False)
-    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk | Comparing) else purpose
+    return replace(purpose, going=False)
+
+
+ENDING = (ForEvaluation, ForAutoplay, ForVerdicts, ForView, ForRoll, ForSearch, ForParting)
+"""What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
 
 
 def answered(session: Session, number: int) -> Session:
@@ -449,13 +462,12 @@ def compare(session: Session) -> Outcome:
         return session, []
     if not game.ready or game.autoplay or game.waiting or foreseeing(game) or not game.can(Capability.COMPARISON):
         return session, []
-    asked = next((one for one in game.asked.values() if isinstance(one, Comparing) and one.going), None)
+    asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
-        # What is on its way is of one of the two paths, or of one that was compared before.
-        if asked or session.comparing:
-            return session, []
         path, start = lacking
+        if session.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
+            return session, []
         purpose = ForStrict(path, start)
         return request(session, purpose, lambda number: EvaluateStrictly(number, path.path(), start, top))
     if asked:

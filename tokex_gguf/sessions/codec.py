@@ -32,7 +32,7 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
-from tokex_gguf.play.versus import UNPAIRED, AgainstModel, Pair, Paired
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
@@ -205,6 +205,7 @@ def _encode(game: Game) -> _Encoded:
         "active": game.active,
         "removed": [[index, *prompt(one)] for index, one in game.removed],
         "scores": [[place[score.base], place[score.tip]] for score in game.scores],
+        "versus": _versus_told(game.versus, place),
         "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
         "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
         "parents": [None if one.parent is None else place[one.parent] for one in game.prompts],
@@ -236,6 +237,15 @@ def _sampling_told(sampling: Sampling) -> dict[str, object]:
         "seed": sampling.seed,
         "own": [_chain_told(chain) for chain in sampling.own],
     }
+
+
+def _versus_told(versus: Versus, place: dict[Node, int]) -> list[object] | None:
+    """What the active prompt is compared with, and the layer from before."""
+    match versus:
+        case AgainstPrompt(a, b, before):
+            return [place[a], place[b], before.name]
+        case Alone() | AgainstModel():
+            return None
 
 
 def _chain_told(chain: Chain) -> dict[str, object]:
@@ -300,6 +310,8 @@ def _referred(game: Game) -> set[Node]:
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
     parents = {prompt.parent for prompt in prompts if prompt.parent}
     tips = {prompt.tip for prompt in prompts}
+    if isinstance(game.versus, AgainstPrompt):
+        tips |= {game.versus.a, game.versus.b}
     return tips.union(cursors, parents, scored, game.said or (), game.pruned, game.folded)
 
 
@@ -493,6 +505,7 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
         ),
         folded=frozenset(_places(document, "folded", nodes)),
         scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
+        versus=_versus(document.get("versus"), nodes),
         said=_said(document, nodes),
         model=model,
         context=_number(document.get("context"), "context", 0, _TOP),
@@ -810,6 +823,16 @@ def _rolls(value: object, nodes: list[Node]) -> dict[tuple[int, Node], int]:
     if len(made) != len(rows):
         raise BadArchive("rolls: one place and seed twice")
     return made
+
+
+def _versus(row: object, nodes: list[Node]) -> Versus:
+    """What the active prompt is compared with; older files do not have it."""
+    if row is None:
+        return ALONE
+    if type(row) is not list or len(row) != 3:
+        raise BadArchive("versus: not two nodes and a layer")
+    before = _one_of({"versus": row[2]}, "versus", every_layer())
+    return AgainstPrompt(_place(row[0], "versus", nodes), _place(row[1], "versus", nodes), before)
 
 
 def _score(row: list[object], nodes: list[Node]) -> Score:

@@ -45,6 +45,9 @@ class Comparison(Protocol):
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
         """How both differ after a path, before the token `taken` of it where that is looked at; None until known."""
 
+    def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
+        """The tokens that A and B make most likely there; None until known."""
+
     def comparable(self, node: Node, taken: Node | None) -> bool:
         """Whether there is such a place in B."""
 
@@ -193,6 +196,13 @@ class PathComparison:
         """As `Comparison` has it."""
         place = self.place(node, taken)
         return None if place is None else self._differences.get(node, place)
+
+    def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
+        """As `Comparison` has it."""
+        place = self.place(node, taken)
+        if place is None or place.strict is None or node.strict is None:
+            return None
+        return node.strict.most_likely, place.strict.most_likely
 
     def look_on(self, most: int) -> bool:
         """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""

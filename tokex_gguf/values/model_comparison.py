@@ -174,6 +174,11 @@ class ModelComparison:
         """What both say of a path's last token; None until compared."""
         return self.of(node)
 
+    def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
+        """The tokens that A and B make most likely after a path; None until compared."""
+        known = self.after(node)
+        return None if known is None else (known.first_a, known.first_b)
+
     def comparable(self, node: Node, taken: Node | None) -> bool:  # noqa: ARG002
         """Whether there is such a place in B: there is."""
         return True

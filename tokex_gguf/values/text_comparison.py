@@ -83,6 +83,10 @@ class TextComparison:
         """What both say of a path's last token: B has another one."""
         return None
 
+    def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
+        """The tokens that A and B make most likely after a path: these are of two vocabularies."""
+        return None
+
     def comparable(self, node: Node, taken: Node | None) -> bool:  # noqa: ARG002
         """Whether B has a boundary in the text there."""
         return self.tip is None or not self.tip.descends_from(node) or node.depth in self._places

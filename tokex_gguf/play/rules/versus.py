@@ -23,7 +23,10 @@ TO_CHOOSE = "with which one? v on a line compares with that prompt"
 
 def cannot_compare(session: Session) -> str:
     """Why nothing can be compared; empty where something can."""
-    return session.game.cannot(Capability.COMPARISON)
+    game = session.game
+    alone = len(game.prompts) == 1 and game.prompt.parent is None and game.versus is ALONE
+    told = "one prompt is open: d copies it, and v compares the two" if alone else ""
+    return game.cannot(Capability.COMPARISON) or told
 
 
 def compares_nothing(session: Session) -> str:
@@ -35,15 +38,11 @@ def versus(session: Session) -> Outcome:
     """Begins to compare the prompt with what it was made from, or lets the player choose; ends that."""
     if session.game.versus is not ALONE:
         return leave(session), []
-    if reason := cannot_compare(session):
-        return replace(session, notice=reason), []
     game, prompt = session.game, session.game.prompt
     other = prompt.parent
     if other is None and len(game.prompts) == 2:
         other = game.prompts[1 - game.active].tip
     if other is None:
-        if len(game.prompts) == 1:
-            return replace(session, notice="one prompt is open: d copies it, and v compares the two"), []
         row = game.active - 1 if game.active else 1
         return replace(session, screen=Prompts(row=row), notice=TO_CHOOSE), []
     return begin(session, other), []
@@ -79,8 +78,6 @@ def choose(session: Session) -> Outcome:
     """Compares the active prompt with the selected one of the list."""
     screen = session.on(Prompts)
     assert screen is not None
-    if reason := cannot_compare(session):
-        return replace(session, notice=reason), []
     return begin(replace(session, screen=PLAY), session.game.prompts[screen.row].tip), []
 
 
@@ -181,16 +178,17 @@ def flip(session: Session) -> Outcome:
 def _differs_at_end(session: Session) -> bool:
     """Whether A and B have another token most likely behind their ends."""
     comparison = session.game.comparison
-    difference = comparison.difference(session.game.prompt.tip, None) if comparison else None
-    return difference is not None and difference.flip
+    firsts = comparison.firsts(session.game.prompt.tip, None) if comparison else None
+    return firsts is not None and firsts[0] != firsts[1]
 
 
 def _firsts(session: Session) -> str:
     """The tokens that A and B have most likely where the table is shown, if that is known."""
-    difference = session.difference
-    if difference is None:
+    comparison, prompt = session.game.comparison, session.game.prompt
+    firsts = comparison.firsts(prompt.place.tip, prompt.cursor) if comparison else None
+    if firsts is None:
         return ""
-    a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))
+    a, b = (label(glimpse(session.game.piece(one).data)) for one in firsts)
     return f": A {a}, B {b}"
 
 
