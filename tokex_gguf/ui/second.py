@@ -62,11 +62,17 @@ def _figures(pair: Pair) -> Line:
         return []
     # Below the floor two files of the very same weights differ.
     small = sums.mean_kl_bits <= FLOOR_BITS
-    told = [("class:dim", " mean KL "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.4f}")]
-    told += [("class:dim", " same top "), ("", f"{sums.same_top:.1%}")]
-    told += [("class:dim", " Δp "), ("", f"{sums.delta_p_rms:.1%}")]
-    told += [("class:dim", " ppl ratio "), ("", f"{sums.perplexity_ratio:.4f}")]
-    return [*told, ("class:dim", "  within the floor of kernels")] if 0 < sums.mean_kl_bits <= FLOOR_BITS else told
+    told = [("class:dim", " KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g}")]
+    told += [
+        ("class:dim", "  same top "),
+        ("", f"{sums.same_top:.0%}"),
+        ("class:dim", "  Δp "),
+        ("", f"{sums.delta_p_rms:.0%}"),
+    ]
+    told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
+    if 0 < sums.mean_kl_bits and small:  # it says nothing of the models
+        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g}: within the floor, {FLOOR_BITS}, of kernels")]
+    return told
 
 
 def _way(parting: Parting, which: int, width: int) -> Line:

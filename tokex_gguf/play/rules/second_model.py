@@ -6,7 +6,7 @@ from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded, 
 from tokex_gguf.play.beside import both_ready, in_front, one_vocabulary, resting
 from tokex_gguf.play.messages import Effect, ListModels, MakeRows, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForParting
-from tokex_gguf.play.requests import answered, begin, request, send, without
+from tokex_gguf.play.requests import answered, begin, kept, request, send, without
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import line_of, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_prompt
@@ -294,8 +294,8 @@ def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
 
 
 def _go_on(session: Session, tip: Node, token: int) -> Outcome:
-    path = [*tip.path(), token]
-    return request(session, ForParting(), lambda number: Continue(number, path, 1))
+    path, top = [*tip.path(), token], kept(session)  # what it says is kept in the tree
+    return request(session, ForParting(), lambda number: Continue(number, path, top))
 
 
 def went_on(session: Session, message: Continued) -> Outcome:
