@@ -162,6 +162,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
     )
     parser.add_argument(
+        "--versus",
+        metavar="MODEL",
+        help="compare with a second model, which is named as --model names one",
+    )
+    parser.add_argument(
         "--server",
         metavar="URL",
         type=_address,

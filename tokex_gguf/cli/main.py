@@ -26,6 +26,7 @@ from tokex_gguf.cli.arguments import PREDICTED, make_parser
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
 from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.backend import Connect
+from tokex_gguf.engine.client import local
 from tokex_gguf.engine.process import SERVER_KEY
 from tokex_gguf.engine.protocol import ConnectServer, Load
 from tokex_gguf.models import resolve
@@ -36,7 +37,7 @@ from tokex_gguf.play.session import ALL, Game, Palette, Sampling, Session, Setti
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.system import home, signals
+from tokex_gguf.system import home, machine, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
 from tokex_gguf.values.download import Wanted, meanwhile
@@ -181,6 +182,8 @@ def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -
     named = options.file is not None or options.input is not None
     options.input = inputs.source(options)
     options.unasked = options.input is not None and not named
+    if options.versus is not None:
+        _check_for_versus(options, screen=screen)
     kept = _kept(options)
     try:
         return _begun(options, settings, kept, log_path, connect, notices, homeless, screen=screen)
@@ -222,6 +225,7 @@ def _begun(
     rpc = ",".join(options.rpc) if options.rpc else configured
     chosen = _chosen(options, settings, kept.session, notices, rpc=rpc, at_once=at_once)
     fit, kv = chosen.fit, chosen.kv
+    second = None if options.versus is None else _second(options, settings, chosen, notices, rpc=rpc)
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
     notices += [meanwhile(chosen.wanted)] if chosen.wanted else []
@@ -272,6 +276,10 @@ def _begun(
         session = replace(session, by_final=True)  # what is legal comes first, however unlikely it is
     if not screen and options.draw is None:
         session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
+    if screen and second:
+        from tokex_gguf.shell.resuming import with_beside
+
+        session = with_beside(session, GgufFile(str(second.path), options.versus), second.fit)
     session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
@@ -284,7 +292,10 @@ def _begun(
         # The engine loads its model while this process imports what the screen needs.
         game.start()
         said = [homeless, *notices] if homeless else notices
-        code = _play(game, settings.display.theme) if screen else _print(game, said, options)
+        if screen:
+            code = _play(game, settings.display.theme)
+        else:
+            code = _print(game, said, options, second, connect or local())
     finally:
         kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
     return code or (0 if kept_whole else FAILED)
@@ -329,6 +340,40 @@ def _chosen(
     return _Chosen(GgufFile(str(found.path), found.asked), _prepared(found.path, context, kv, rpc), kv, found.wanted)
 
 
+class _Second(NamedTuple):
+    """The model to compare with, and how it is loaded."""
+
+    path: Path
+    fit: Fit
+    free: int
+    """Bytes of memory that there are before any model is loaded; 0: unknown."""
+
+
+def _check_for_versus(options: argparse.Namespace, *, screen: bool) -> None:
+    """Refuses what cannot be compared."""
+    if screen:
+        return  # the screen shows both, through samplers and constraints as well
+    if options.draw is not None:
+        raise Exit("--draw: samples are one model's: leave --versus out", USAGE)
+    if options.sampling or any(one is not None for one in _constraints(options)):
+        raise Exit("--versus compares what models say before any sampler or constraint: leave those out", USAGE)
+
+
+def _second(
+    options: argparse.Namespace, settings: config.Config, chosen: _Chosen, notices: list[str], *, rpc: str
+) -> _Second:
+    """The model that --versus names. Raises Exit."""
+    if isinstance(chosen.model, ServerModel):
+        why = "what a server tells depends on what it did before"
+        raise Exit(f"--versus compares models on this machine, {why}: leave --server or --versus out", USAGE)
+    free, total = (0, 0) if rpc else machine.memory()
+    found = _model(options.versus, notices, at_once=False)
+    context = settings.engine.context if options.context is None else options.context
+    fit = _prepared(found.path, context, chosen.kv, rpc)
+    notices += [f"{found.path.name}: {fit.notice}"] if fit.notice else []
+    return _Second(found.path, fit, free if total else 0)
+
+
 def _server(options: argparse.Namespace, settings: config.Config, session: Session | None) -> ServerModel | None:
     """The server that is to be played on; None where a model's file is played."""
     if options.server:
@@ -347,10 +392,14 @@ def _check_for_server(options: argparse.Namespace) -> None:
     own |= {"--gpu-layers": options.gpu_layers, "--rpc": options.rpc or None}
     if given := [name for name, value in own.items() if value is not None]:
         raise Exit(f"{given[0]} is for a model on this machine: a server is told when it is started", USAGE)
-    limits = (options.regex, options.json_schema, options.grammar, options.lark, options.choices)
-    if options.sampling or options.draw or any(one is not None for one in limits):
+    if options.sampling or options.draw or any(one is not None for one in _constraints(options)):
         need = "samplers, constraints and draws need the whole vocabulary, and a server tells the likeliest tokens"
         raise Exit(f"{need}: leave them out, or play a model on this machine", USAGE)
+
+
+def _constraints(options: argparse.Namespace) -> tuple[str | None, ...]:
+    """All that a text can be asked to fit."""
+    return options.regex, options.json_schema, options.grammar, options.lark, options.choices
 
 
 def _with_server(settings: config.Config, options: argparse.Namespace, *, here: bool) -> config.Config:
@@ -529,7 +578,9 @@ def _chat(text: str) -> Conversation:
         raise Exit(f"--chat: {error}", USAGE) from None
 
 
-def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -> int:
+def _print(
+    game: Runtime, notices: Sequence[str], options: argparse.Namespace, second: _Second | None, connect: Connect
+) -> int:
     from tokex_gguf.cli import draw, report
 
     _collect_garbage()
@@ -542,6 +593,8 @@ def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -
             most = PREDICTED if options.predict is None else max(0, options.predict)
             for sample in draw.samples(game, options.draw, most):
                 _put(dumps(sample, ascii_only=plain_ascii, indent=None))
+        elif second:
+            _print_versus(game, session, [*notices, *session.game.notices], options, second, connect)
         elif options.json:
             _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=plain_ascii))
         else:
@@ -549,6 +602,36 @@ def _print(game: Runtime, notices: Sequence[str], options: argparse.Namespace) -
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     return 0
+
+
+def _print_versus(
+    game: Runtime,
+    session: Session,
+    notices: Sequence[str],
+    options: argparse.Namespace,
+    second: _Second,
+    connect: Connect,
+) -> None:
+    """Prints the numbers of two models. Raises EvaluationFailed."""
+    from tokex_gguf.cli import report, versus, versus_report
+
+    load = replace(
+        session.game.settings.load,
+        path=str(second.path),
+        context=second.fit.context,
+        most=second.fit.most,
+        repack=second.fit.repack,
+    )
+    found = versus.compare(game, session, versus.Second(load, second.free), connect)
+    for notice in found.notices:
+        say(notice)
+    if options.json:
+        told = report.as_json(found.session, [*notices, *found.notices])
+        plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
+        _put(dumps(versus_report.with_versus(told, found), ascii_only=plain_ascii))
+    else:
+        lines = [report.as_text(found.session, versus_report.column(found)), "", *versus_report.lines(found)]
+        _put("\n".join(lines))
 
 
 def _put(text: str) -> None:

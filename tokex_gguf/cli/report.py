@@ -238,8 +238,8 @@ def probability(value: float) -> str:
     return f"{value:.6f}" if value >= 1e-4 or value == 0 else f"{value:.2e}"
 
 
-def as_text(session: Session) -> str:
-    """The same as lines to read."""
+def as_text(session: Session, beside: Sequence[str] = ()) -> str:
+    """The same as lines to read. `beside`: a further column of the prompt's tokens, with its heading."""
     model, tip = session.game.model, session.game.prompt.tip
     assert model is not None and tip.distribution is not None
     lens, view = session.lens, session.view
@@ -253,15 +253,16 @@ def as_text(session: Session) -> str:
     through += f"{'cost':>6} " if isinstance(lens, Sampled) and lens.constraint else ""
     bits = [_bits(node.parent.distribution) for node in tip.nodes() if node.parent and node.parent.distribution]
     wide = max(8, *map(len, bits)) if bits else 8
-    lines.append(f"{'prob':>10} {through}{'rank':>7} {'entropy':>{wide}} {'id':>7}  token")
-    for node in tip.nodes():
+    more = [f" {one}" for one in beside] or [""] * (tip.depth + 1)
+    lines.append(f"{'prob':>10} {through}{'rank':>7} {'entropy':>{wide}}{more[0]} {'id':>7}  token")
+    for node, told in zip(tip.nodes(), more[1:], strict=True):
         taken, before = node.taken, node.parent.distribution if node.parent else None
         prob = probability(taken.prob) if taken else "–"
         rank = rank_text(taken) if taken else "–"
         entropy = _bits(before) if before else "–"
         seen = _seen(session, node)
         name = label(session.game.piece(node.token).data)
-        lines.append(f"{prob:>10} {seen}{rank:>7} {entropy:>{wide}} {node.token:>7}  {name}")
+        lines.append(f"{prob:>10} {seen}{rank:>7} {entropy:>{wide}}{told} {node.token:>7}  {name}")
     lines += ["", f"tokens: {tip.depth}"]
     if tip.logprob is not None and tip.perplexity is not None:
         lines.append(f"logprob: {tip.logprob:.4f}   perplexity: {tip.perplexity:.4f}")

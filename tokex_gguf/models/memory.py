@@ -74,12 +74,22 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
     return replace(_cells(model, context, kv, free, total, weights), repack=repack)
 
 
+def needed(model: Sizes, *, cells: int, kv: str, weights: int = 0) -> int:
+    """Bytes of memory that a model takes with so many KV cells. `weights`: bytes of all of a split model's files."""
+    return _least(model, weights or model.weight_bytes) + max(SMALLEST, cells) * model.kv_bytes_per_token(BYTES[kv])
+
+
+def _least(model: Sizes, weights: int) -> int:
+    """What it takes without any cell."""
+    return weights + OVERHEAD + PER_TOKEN * model.vocab_size + STATES * model.state_bytes
+
+
 def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: int) -> Fit:
     weights = weights or model.weight_bytes
     cell = model.kv_bytes_per_token(BYTES[kv])
     if not total:
         return Fit(context)
-    least = weights + OVERHEAD + PER_TOKEN * model.vocab_size + STATES * model.state_bytes
+    least = _least(model, weights)
     smallest = least + SMALLEST * cell
     if smallest > total:
         raise TooLarge(

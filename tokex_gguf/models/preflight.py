@@ -5,7 +5,7 @@ from pathlib import Path
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.models.gguf.cache import Headers
 from tokex_gguf.models.gguf.metadata import BadHeader
-from tokex_gguf.models.memory import Fit, TooLarge, fit
+from tokex_gguf.models.memory import Fit, TooLarge, fit, needed
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import LIBRARIES, address_space
 from tokex_gguf.values.formatting import size_of, system_reason
@@ -31,6 +31,17 @@ def prepare(path: Path, *, context: int, kv: str, rpc: str = "") -> Fit:
         return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
     except TooLarge as error:
         raise Unusable(f"{path}: {_cause(total) or error}") from None
+    except BadHeader as error:
+        raise Unusable(f"{path}: {error}") from None
+    except OSError as error:
+        raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+
+
+def memory_of(path: Path, *, cells: int, kv: str) -> int:
+    """Bytes of memory that a model takes with so many KV cells. Reads its header. Raises Unusable."""
+    headers = Headers()
+    try:
+        return needed(headers.read(path), cells=cells, kv=kv, weights=Place(path.name, "", path).size)
     except BadHeader as error:
         raise Unusable(f"{path}: {error}") from None
     except OSError as error:

@@ -42,6 +42,10 @@ class Action(Enum):
     TREE = auto()
     PROMPTS = auto()
     MODELS = auto()
+    VERSUS_MODEL = auto()
+    """Compare with another model."""
+    PART = auto()
+    """Where two models part."""
     GO = auto()
     """A digit: the open prompt of that number."""
     BRING_BACK = auto()

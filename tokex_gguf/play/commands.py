@@ -22,6 +22,7 @@ from tokex_gguf.play.rules import (
     lists,
     model_switch,
     prompt,
+    second_model,
     sessions,
     text_entry,
     tree,
@@ -76,6 +77,10 @@ def _cannot_sample(session: Session) -> str:
 
 def _cannot_ban(session: Session) -> str:
     return unread(session) or bias.cannot_ban(session)
+
+
+def _cannot_compare_models(session: Session) -> str:
+    return unread(session) or second_model.cannot_compare(session)
 
 
 def _no_samplers(session: Session) -> str:
@@ -623,11 +628,11 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.SWAP,
-        versus.swap,
+        second_model.exchange,
         ("tab",),
         "Compare",
         "swap",
-        "Go to B, at the same place: it is A then, and any layer shows what the model says there.",
+        "Go to B, at the same place: it is A then. With another model, all keys are that one's.",
         now=_comparing(65, "A ⇄ B"),
         disabled=_compares_nothing,
     ),
@@ -709,8 +714,26 @@ _PLAYING: tuple[Command, ...] = (
         disabled=_never,
     ),
     Command(
+        Action.VERSUS_MODEL,
+        second_model.versus_model,
+        ("V",),
+        "Compare",
+        "versus model",
+        "Compare with another model on this machine, loaded beside this one; again ends it.",
+        footer=16,
+        disabled=_cannot_compare_models,
+    ),
+    Command(
+        Action.PART,
+        second_model.part,
+        (),
+        "Compare",
+        "part",
+        "Let both models go on by their most likely tokens until they differ, and show both ways.",
+    ),
+    Command(
         Action.RESTART,
-        view_options.restart,
+        second_model.restart,
         ("r",),
         "Program",
         "restart engine",
@@ -1130,6 +1153,15 @@ _MODELS: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+_SECOND_MODELS: tuple[Command, ...] = tuple(
+    replace(one, handler=second_model.choose, label="compare", help="Load the model beside the one that is played.")
+    if one.action is Action.ENTER
+    else replace(one, keys=("escape", "V"))
+    if one.action is Action.CLOSE
+    else one
+    for one in _MODELS
+)
+
 _SESSIONS: tuple[Command, ...] = (
     *_rows(sessions.select, letters=False),
     Command(
@@ -1516,6 +1548,9 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
     screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.SecondModels: ScreenRow(
+        "The list of models to compare with (`V`)", _SECOND_MODELS, pick_row=lists.pick(lists.models_length)
+    ),
     screens.Sessions: ScreenRow(
         "The list of sessions (`y`): typing filters it",
         _SESSIONS,

@@ -182,6 +182,20 @@ class NotPrepared:
 
 
 @record
+class RowsReady:
+    """The file is there through which two engines compare."""
+
+    path: str
+
+
+@record
+class NoRows:
+    """No such file can be made."""
+
+    reason: str
+
+
+@record
 class Downloading:
     """A part of the model that is downloaded is here."""
 
@@ -335,6 +349,8 @@ News: TypeAlias = (
     | NotResumed
     | Prepared
     | NotPrepared
+    | RowsReady
+    | NoRows
     | Downloading
     | Downloaded
     | NotDownloaded
@@ -464,6 +480,12 @@ class Prepare:
     """The name that it was asked for by."""
 
 
+class MakeRows(_WithoutFields):
+    """Make an empty file of this program's own for two engines; answer RowsReady or NoRows."""
+
+    __slots__ = ()
+
+
 @record
 class Download:
     """Download a model; answer Downloading as often as there is more of it, then Downloaded or NotDownloaded."""
@@ -503,6 +525,7 @@ Effect: TypeAlias = (
     | GoOn
     | GiveBack
     | Prepare
+    | MakeRows
     | Download
     | Keep
     | JudgeFurther

@@ -248,14 +248,76 @@ class ForNoise:
     sole: ClassVar[bool] = True
 
 
+@record
+class Part:
+    """Consecutive positions of a path whose distributions two models are asked to compare."""
+
+    tip: Node
+    """The path up to the token behind the last of them, where there is one."""
+    start: int
+    end: int
+    """The position behind the last."""
+
+    def same(self, other: "Part") -> bool:
+        """Whether another one has the same positions and, up to the last of them, the same tokens."""
+        places = (self.start, self.end) == (other.start, other.end)
+        return places and self.tip.ancestor(self.end) is other.tip.ancestor(other.end)
+
+
+@record
+class ForExport:
+    """The rows of a part, written into the file by the second model's engine. Ended by what is asked behind it."""
+
+    part: Part
+    awaited: bool = True
+    """Whether nothing was asked behind it."""
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForAgainst:
+    """How the distributions of a part differ from those in the file. Ended by what is asked behind it."""
+
+    part: Part
+    detailed: bool
+    """Whether all is asked for that a table shows."""
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForCompanion(_Awaited):
+    """The second model's tokens for the text of a path of the first."""
+
+    sole: ClassVar[bool] = True
+    target: Node
+    """That path."""
+
+
+@record
+class ForParting:
+    """The most likely tokens of one of two models, one after the other, to see where they part.
+
+    Ended by what is asked behind it.
+    """
+
+    awaited: bool = True
+    """Whether nothing was asked behind it."""
+    sole: ClassVar[bool] = True
+
+
+OfTwo: TypeAlias = ForExport | ForParting
+"""What two models are asked to be compared by."""
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
-Comparing: TypeAlias = ForStrict | ForDifference | ForNoise
+Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
 Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
-Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
+Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried | ForCompanion
 """What a text's tokens are asked for."""
 OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase
 """What is asked of samplers and constraints."""
-Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | OfLens | ForCheck
+Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | OfLens | OfTwo | ForCheck

@@ -27,6 +27,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Waits,
 )
+from tokex_gguf.play.beside import compared, exported, in_front
 from tokex_gguf.play.messages import (
     Aligned,
     Beat,
@@ -45,6 +46,7 @@ from tokex_gguf.play.messages import (
     ListedSessions,
     Lit,
     News,
+    NoRows,
     NotDownloaded,
     NotListed,
     NotPrepared,
@@ -56,6 +58,7 @@ from tokex_gguf.play.messages import (
     Remark,
     Resized,
     Resumed,
+    RowsReady,
     Saved,
     SaveFailed,
     SessionSaved,
@@ -67,18 +70,22 @@ from tokex_gguf.play.messages import (
 from tokex_gguf.play.purposes import (
     Computed,
     Decoded,
+    ForAgainst,
     ForAutoplay,
     ForBan,
     ForCarried,
     ForCheck,
+    ForCompanion,
     ForConstraint,
     ForContinuation,
     ForDifference,
     ForEvaluation,
+    ForExport,
     ForForced,
     ForLookahead,
     ForNewPrompt,
     ForNoise,
+    ForParting,
     ForPhrase,
     ForRoll,
     ForScore,
@@ -97,6 +104,7 @@ from tokex_gguf.play.rules import (
     dice,
     downloads,
     model_switch,
+    second_model,
     sessions,
     text_entry,
     view_options,
@@ -115,14 +123,19 @@ def hear(session: Session, message: News) -> Outcome:
     """What an engine says, or the outcome of an effect, does."""
     match message:
         case Begin():
-            return begin(session)
+            session, effects = begin(session)
+            session, more = second_model.begun(session)
+            return session, effects + more
         case InternalError():
             return session, []  # `update` says so
         case Resized(rows):
             return replace(session, rows=rows), []
         case Heard(engine, reply):
             # What an engine said before it was replaced means nothing now.
-            return _heard(session, reply) if engine == session.game.address else (session, [])
+            if engine == session.game.address:
+                return _heard(session, reply)
+            other = session.beside
+            return _heard_beside(session, reply) if other and engine == other.address else (session, [])
         case Beat():
             return view_options.beat(session)
         case JudgeFurther():
@@ -169,9 +182,15 @@ def hear(session: Session, message: News) -> Outcome:
         case NotResumed():
             return sessions.not_resumed(session, message), []
         case Prepared():
+            if message.path == session.pairing:
+                return second_model.prepared(session, message)
             return model_switch.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
+        case RowsReady():
+            return second_model.with_rows(session, message.path), []
+        case NoRows():
+            return replace(session, notice=f"nothing can be compared: {message.reason}"), []
         case Lit():
             return view_options.lit(session, light=message.light), []
         case Downloading():
@@ -213,7 +232,7 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
         case Noise():
             return _noise(session, message)
         case Exported():
-            return session, []  # no second engine is asked yet
+            return _exported(session, message)
         case Failed():
             return _failed(session, message)
         case EngineDied():
@@ -223,6 +242,17 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
 def _aligned(session: Session, message: Aligned) -> Session:
     session.game.compared.paths(message.a, message.b).align(message.alignment)
     return replace(session, aligning=None) if session.aligning == (message.a, message.b) else session
+
+
+def _heard_beside(session: Session, message: Reply | EngineDied) -> Outcome:
+    """What the second model's engine says."""
+    match message:
+        case EngineDied(reason) | Failed(None, reason):
+            return second_model.died(session, reason)
+        case Loaded():
+            return second_model.loaded(session, message)
+        case _:
+            return in_front(session, lambda inside: _heard(inside, message))
 
 
 class WrongReply(Exception):
@@ -240,6 +270,22 @@ def _checked(session: Session, message: Checked) -> Outcome:
             return answered(session, message.request), []
         case _:
             raise WrongReply
+
+
+def _exported(session: Session, message: Exported) -> Outcome:
+    match session.game.asked.get(message.request):
+        case None:
+            return session, []
+        case ForExport() as purpose:
+            return _believed(exported(session, purpose, message)), []
+        case _:
+            raise WrongReply
+
+
+def _believed(session: Session | None) -> Session:
+    if session is None:
+        raise WrongReply
+    return session
 
 
 def _found(session: Session, message: Found) -> Outcome:
@@ -344,6 +390,10 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return text_entry.opened(session, path, replacing=replacing)
         case ForCarried():
             return model_switch.arrived(session, path)
+        case ForCompanion(target):
+            return second_model.accompanied(session, target, path), []
+        case ForExport() | ForAgainst() | ForParting():
+            raise WrongReply
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
         case ForStrict() | ForDifference() | ForNoise():
@@ -455,6 +505,8 @@ def _compared(session: Session, message: Compared) -> Outcome:
             return session, []
         case ForDifference(a, b):
             pass
+        case ForAgainst() as purpose:
+            return _believed(compared(session, purpose, message)), []
         case _:
             raise WrongReply
     if len(message.differences) != 1:
@@ -546,6 +598,8 @@ def _continued(session: Session, message: Continued) -> Outcome:
             return session, []
         case ForAutoplay(node) as played:
             pass
+        case ForParting():
+            return second_model.went_on(session, message)
         case _:
             raise WrongReply
     came: list[Node] = []
@@ -625,6 +679,12 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return text_entry.not_opened(told, message.reason, replacing=replacing), []
         case ForCarried():
             return model_switch.dropped(told, message.reason)
+        case ForExport(part) | ForAgainst(part):
+            return _refused(told, type(purpose), part.tip, RAW), []
+        case ForCompanion(target):
+            return _refused(told, ForCompanion, target, RAW), []
+        case ForParting():
+            return second_model.not_parted(told), []
         case ForSearch():
             return text_entry.not_found(told, message.reason), []
         case ForBan():

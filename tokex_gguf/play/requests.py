@@ -29,8 +29,10 @@ from tokex_gguf.play.purposes import (
     ForCheck,
     ForDifference,
     ForEvaluation,
+    ForExport,
     ForLookahead,
     ForNoise,
+    ForParting,
     ForPhrase,
     ForRoll,
     ForSearch,
@@ -131,12 +133,19 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
-    if isinstance(purpose, Comparing):
-        return replace(purpose, going=False) if isinstance(by, ENDING) else purpose
-    return replace(purpose, going=False) if isinstance(purpose, ForLookahead | ForWalk) else purpose
+    if isinstance(purpose, Comparing | ForExport):
+        return ended(purpose) if isinstance(by, ENDING) else purpose
+    return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
 
 
-ENDING = (ForEvaluation, ForAutoplay, ForVerdicts, ForView, ForRoll, ForSearch)
+def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForWalk) -> Purpose:
+    """What is ended by what was asked behind it; what still comes is kept all the same."""
+    if isinstance(purpose, ForExport | ForParting):
+        return replace(purpose, awaited=False)
+    return replace(purpose, going=False)
+
+
+ENDING = (ForEvaluation, ForAutoplay, ForVerdicts, ForView, ForRoll, ForSearch, ForParting)
 """What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
 
 
@@ -358,7 +367,7 @@ def walk(session: Session) -> Outcome:
     game = session.game
     if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.ready or game.autoplay or game.waiting or _foreseeing(game):
+    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
         return session, []
     path, start = next(_walks(session), (None, 0))
     if path is None:
@@ -374,7 +383,7 @@ def walk(session: Session) -> Outcome:
     return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
 
 
-def _foreseeing(game: Game) -> bool:
+def foreseeing(game: Game) -> bool:
     """Whether likely next tokens are being gone on from: a walk would end that."""
     newest = game.newest(ForLookahead)
     if newest is None or not newest[1].going:
@@ -430,9 +439,9 @@ def compare_further(session: Session) -> Outcome:
     """Looks at more of what is compared."""
     effects: list[Effect] = []
     comparison = session.game.comparison
-    if isinstance(comparison, PathComparison):
-        if comparison.alignment is None:
-            session, effects = _align(session, comparison, GATHERED_FURTHER)
+    if isinstance(comparison, PathComparison) and comparison.alignment is None:
+        session, effects = _align(session, comparison, GATHERED_FURTHER)
+    if comparison is not None:
         comparison.look_on(FURTHER)
     return replace(session, comparing=False), effects
 
@@ -440,14 +449,15 @@ def compare_further(session: Session) -> Outcome:
 def compare_on(session: Session) -> Outcome:
     """Looks at a little of what is compared, and asks for a message of its own where there is more."""
     comparison = session.game.comparison
-    if not isinstance(comparison, PathComparison) or session.game.autoplay:
+    if comparison is None or session.game.autoplay or not session.game.prompts:
         return session, []
     effects: list[Effect] = []
-    if comparison.alignment is None:
+    gathering = False
+    if isinstance(comparison, PathComparison) and comparison.alignment is None:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
+        gathering = comparison.alignment is None and session.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    waits = comparison.alignment is not None or session.aligning == (comparison.a, comparison.b)
-    if comparison.look_on(AT_ONCE) and waits:
+    if comparison.look_on(AT_ONCE) and not gathering:
         return replace(session, comparing=False) if session.comparing else session, effects
     return replace(session, comparing=True), [*effects, *([] if session.comparing else [CompareFurther()])]
 
@@ -458,14 +468,9 @@ def compare(session: Session) -> Outcome:
     comparison = game.comparison
     if not isinstance(comparison, PathComparison) or comparison.alignment is None:
         return session, []
-    if (
-        not game.ready
-        or game.autoplay
-        or game.engine is not EngineStatus.READY
-        or game.waiting
-        or _foreseeing(game)
-        or not game.can(Capability.COMPARISON)
-    ):
+    if game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
+        return session, []
+    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
         return session, []
     asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show

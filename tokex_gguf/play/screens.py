@@ -164,6 +164,12 @@ class Models(ListScreen):
     __slots__ = ()
 
 
+class SecondModels(Models):
+    """The same, to choose the one that is compared with."""
+
+    __slots__ = ()
+
+
 @record(kw_only=True)
 class Sessions(TypingScreen):
     """The sessions on the disk that have what is typed."""

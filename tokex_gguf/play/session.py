@@ -18,7 +18,7 @@ from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
-from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone, Versus
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.comparison import Compared, Comparison
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -428,8 +428,13 @@ class Game:
                 return None
             case AgainstPrompt(a, b):
                 return self.compared.paths(a, b)
-            case AgainstModel():
-                return None
+            case AgainstModel(comparison=comparison):
+                return comparison
+
+    @property
+    def floor(self) -> float | None:
+        """Bits up to which a difference says nothing; None until known."""
+        return self.versus.floor if isinstance(self.versus, AgainstModel) else self.noise
 
     @property
     def ready(self) -> bool:
@@ -587,6 +592,10 @@ class Session:
     """What was played with other models, by their keys."""
     origin: str = ""
     """The key of the model to go back to, until there is something to play with the one loaded in its place."""
+    paired: Paired = UNPAIRED
+    """The second model, whose engine runs beside that of the one that is played."""
+    pairing: str = ""
+    """The file of the model that was chosen to be compared with, while it is looked at."""
     preparing: str = ""
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     download: Download | None = None
@@ -613,6 +622,13 @@ class Session:
     """One line for the player."""
     confirm: Action | None = None
     """What was asked for and is done when the same key comes next."""
+
+    @property
+    def beside(self) -> Game | None:
+        """The game of the second model, whose engine runs beside that of the one that is played; None without one."""
+        if not isinstance(self.paired, Pair):
+            return None
+        return self.game if self.paired.key == self.game.settings.model.key else self.other_games[self.paired.key]
 
     @property
     def current(self) -> Screen:
@@ -678,7 +694,7 @@ class Session:
         if self.layer is DELTA:
             comparison = self.game.comparison
             bits = comparison.delta(node) if comparison else None
-            return None if bits is None else delta_value(bits, self.game.noise or 0.0)
+            return None if bits is None else delta_value(bits, self.game.floor or 0.0)
         if not isinstance(self.layer, LensLayer):
             return self.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
         lens = self.lens

@@ -8,6 +8,7 @@ game can be played in a test without model or terminal.
 
 from dataclasses import replace
 
+from tokex_gguf.play.beside import compare_models
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
@@ -22,11 +23,11 @@ from tokex_gguf.play.requests import (
     look_through,
     walk,
 )
-from tokex_gguf.play.rules import cursor, dice, downloads, versus
+from tokex_gguf.play.rules import cursor, dice, downloads, second_model, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
-from tokex_gguf.play.versus import ALONE
+from tokex_gguf.play.versus import ALONE, UNPAIRED
 from tokex_gguf.values.lens import RAW, Sampled
 
 
@@ -43,6 +44,8 @@ THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_ph
 """What goes on by itself where the prompt is seen through a lens."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
+TWO = (second_model.watch, compare_models)
+"""What goes on by itself where a second model is there."""
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -64,7 +67,8 @@ def update(session: Session, message: Message) -> Outcome:
         session = versus.follow(before, visited(before, session))
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
-    for more in (*through, look_ahead, walk, *beside, check, downloads.begin):
+    two = TWO if session.paired is not UNPAIRED else ()
+    for more in (*through, look_ahead, walk, *two, *beside, check, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

@@ -1,9 +1,16 @@
 """What the active prompt, A, is compared with: B. Pure."""
 
+from collections.abc import Mapping
+from itertools import accumulate
 from typing import TypeAlias
 
+from tokex_gguf.play.purposes import Part
 from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.record import record
+from tokex_gguf.values.sequence import common_prefix
+from tokex_gguf.values.text_comparison import TextComparison
+from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
 
@@ -14,6 +21,10 @@ class Alone:
 
 
 ALONE = Alone()
+
+
+KERNELS = 0.13
+"""Bits by which the very same weights in files of different types differ now and then: by kernels alone."""
 
 
 @record
@@ -35,6 +46,86 @@ class AgainstModel:
     key: str
     """The other model's."""
     before: Layer
+    comparison: ModelComparison | TextComparison
+    floor: float
+    """Bits up to which a difference is one of kernels, and says nothing of the models."""
+
+    @classmethod
+    def of(cls, key: str, before: Layer, *, same_file: bool) -> "AgainstModel":
+        """With a model of which nothing is known yet."""
+        return cls(key, before, ModelComparison(), 0.0 if same_file else KERNELS)
 
 
 Versus: TypeAlias = Alone | AgainstPrompt | AgainstModel
+
+
+class Unpaired:
+    """There is one model."""
+
+    __slots__ = ()
+
+
+UNPAIRED = Unpaired()
+
+
+@record
+class Parting:
+    """Where two models part that both go on greedily from one path."""
+
+    a: Node
+    """The first model's way, as far as it came: in its own tree."""
+    b: Node
+    """The second one's, in that one's."""
+    base: tuple[int, int]
+    """How many tokens the path has that they go on from, in each."""
+    pieces: tuple[Mapping[int, Piece], Mapping[int, Piece]]
+    """Of either model's tokens; these are only ever added to."""
+    one_vocabulary: bool
+    done: tuple[bool, bool] = (False, False)
+    """Whether each has come as far as it is to."""
+    told: bool = False
+    """Whether the player knows."""
+
+    @property
+    def ways(self) -> tuple[list[Node], list[Node]]:
+        """The tokens that each went on by."""
+        return self.a.nodes(self.base[0]), self.b.nodes(self.base[1])
+
+    @property
+    def apart(self) -> tuple[int, int] | None:
+        """How many tokens each goes on by before they part: before their texts do, where the vocabularies differ.
+
+        None where they have not parted, as far as both came.
+        """
+        ways = self.ways
+        if self.one_vocabulary:
+            same = common_prefix(*([node.token for node in way] for way in ways))
+            return (same, same) if same < min(map(len, ways)) else None
+        texts = [[pieces[node.token].data for node in way] for pieces, way in zip(self.pieces, ways, strict=True)]
+        a, b = (b"".join(text) for text in texts)
+        alike = next((place for place, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), None)
+        if alike is None:
+            return None
+        one, other = (sum(end <= alike for end in accumulate(map(len, text))) for text in texts)
+        return one, other
+
+
+@record
+class Pair:
+    """A second model, B, is there beside the one that is played, A."""
+
+    key: str
+    """B's game is the one of this key among the others; the played one itself where B is the same file."""
+    comparison: ModelComparison | TextComparison
+    file: str = ""
+    """Where rows go from one engine to the other; empty until it is made."""
+    held: Part | None = None
+    """Whose rows of B the file holds."""
+    shared: bool = False
+    """Whether B's active prompt is the one that is compared, and goes where A's goes."""
+    companion: tuple[Node, Node] | None = None
+    """Where the vocabularies differ: a path of A's, and B's tokens for its text."""
+    parting: Parting | None = None
+
+
+Paired: TypeAlias = Unpaired | Pair

@@ -32,14 +32,14 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
-from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone, Versus
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
-from tokex_gguf.values.layers import LENS_LAYERS, every_layer
-from tokex_gguf.values.model_ref import GgufFile, model_at
+from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
+from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece, visible
@@ -114,6 +114,8 @@ class Encoder:
             "order": session.order.value,
             "by_final": session.by_final,
         }
+        if isinstance(session.paired, Pair) and session.beside:
+            shown["beside"] = _named_model(session.beside.settings.model)
         if session.unfinished:
             shown["typed"] = session.unfinished
         if session.unopened:
@@ -180,11 +182,14 @@ def _name(game: Game) -> str:
     return f"{game.model.name}{served}" if game.model else ""
 
 
+def _named_model(model: ModelRef) -> dict[str, object]:
+    """Where a model is, and what the player called it."""
+    return {"file": model.path if isinstance(model, GgufFile) else model.url, "asked": model.asked}
+
+
 def _encode(game: Game) -> _Encoded:
     rolls = list(game.rolls.items())  # a copy, made at once: draws may be made meanwhile
     nodes, packed, mentioned, tokens = _pack(game, {node for (_, node), _ in rolls})
-    model_ref = game.settings.model
-    where = model_ref.path if isinstance(model_ref, GgufFile) else model_ref.url
     place = {node: index for index, node in enumerate(nodes)}
 
     def prompt(one: Prompt) -> list[int | None]:
@@ -193,8 +198,7 @@ def _encode(game: Game) -> _Encoded:
         return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
 
     document = {
-        "file": where,
-        "asked": game.settings.model.asked,
+        **_named_model(game.settings.model),
         "model": _told(game.model) if game.model else None,
         "context": game.context,
         "prompts": [prompt(one) for one in game.prompts],
@@ -426,12 +430,22 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         if key in other_games or key == own:
             raise BadArchive("others: two games of one model")
         other_games[key] = other
+    layer = _one_of(document, "layer", every_layer() | {layer.name: layer for layer in LENS_LAYERS})
+    paired: Paired = UNPAIRED
+    if "beside" in document:
+        table = _value(document, "beside", dict)
+        model = GgufFile(_path(table), _value(table, "asked", str))
+        against = AgainstModel.of(model.key, PLAIN if layer is DELTA else layer, same_file=model.key == own)
+        game, paired = replace(game, versus=against), Pair(model.key, against.comparison)
+        if model.key not in (own, *other_games):  # nothing was played with it yet
+            other_games[model.key] = Game(replace(settings, model=model, text="", chat=""))
     typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
     orders = {order.value: order for order in Order}
     return Session(
         game,
         order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
-        layer=_one_of(document, "layer", every_layer() | {layer.name: layer for layer in LENS_LAYERS}),
+        layer=layer,
+        paired=paired,
         palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         begun=True,
         mouse=_value(document, "mouse", bool),
@@ -450,9 +464,7 @@ def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
 
 
 def _game(document: dict[str, object], settings: Settings) -> Game:
-    file = _value(document, "file", str)
-    if "\0" in file:
-        raise BadArchive("file: not a path")
+    file = _path(document)
     # Older files do not have it. A command line need not be Unicode, and neither need this.
     asked = _value(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
@@ -498,6 +510,14 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
         model=model,
         context=_number(document.get("context"), "context", 0, _TOP),
     )
+
+
+def _path(table: dict[str, object]) -> str:
+    """A model's file, or a server's address."""
+    file = _value(table, "file", str)
+    if "\0" in file:
+        raise BadArchive("file: not a path")
+    return file
 
 
 def _value(table: dict[str, object], name: str, kind: type[_T]) -> _T:

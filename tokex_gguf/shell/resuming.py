@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
+from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.versus import Pair
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.store import Slot
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 
 
@@ -74,7 +78,8 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
     own = session.game.settings.model
     if _same(own, started.model):
         model = replace(own, asked=started.model.asked)
-        return replace(session, game=replace(session.game, settings=replace(started, model=model)))
+        session = replace(session, game=replace(session.game, settings=replace(started, model=model)))
+        return _with_second(session, started, kv)
     # As if the player chose the other model: what was played with the one before waits for it.
     settings = replace(started, model=own, load=_load(own, started.load, kv))
     session, _ = turned_to(
@@ -82,6 +87,27 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
     )
     # The engine is started as that of any other game: by the first message.
     return replace(session, engines=0, game=replace(session.game, address=0))
+
+
+def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
+    """A session that begins, with another model beside the one that is played."""
+    own = session.game.settings
+    if isinstance(own.model, GgufFile) and _same_file(own.model.path, model.path):
+        second = session.game
+    else:
+        load = replace(own.load, context=fit.context, most=fit.most, repack=fit.repack)
+        second = second_model.second_game(session, replace(own, model=model, load=load))
+    return replace(second_model.beside(session, second), layer=DELTA)
+
+
+def _with_second(session: Session, started: Settings, kv: str) -> Session:
+    """A session that was read, with the settings of this start also for the model beside."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None or second is session.game:
+        return session
+    settings = replace(started, model=second.settings.model, load=_load(second.settings.model, started.load, kv))
+    others = {**session.other_games, pair.key: replace(second, settings=settings)}
+    return replace(session, other_games=others)
 
 
 def _load(model: ModelRef, started: Load, kv: str) -> Load:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from tokex_gguf import config
 from tokex_gguf.engine.backend import Connect, Engine
 from tokex_gguf.engine.client import local, remote
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
@@ -47,7 +48,9 @@ from tokex_gguf.play.messages import (
     ListModels,
     ListSessions,
     ListStarters,
+    MakeRows,
     Message,
+    NoRows,
     NotDownloaded,
     NotListed,
     NotPrepared,
@@ -59,6 +62,7 @@ from tokex_gguf.play.messages import (
     Remark,
     Resume,
     Resumed,
+    RowsReady,
     Save,
     Saved,
     SaveFailed,
@@ -74,6 +78,7 @@ from tokex_gguf.play.messages import (
 from tokex_gguf.play.session import Sampling, Score, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.shell.reading import Unreadable, text_of_file
+from tokex_gguf.shell.rows import Rows
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.alignment import aligned
@@ -187,6 +192,8 @@ class Runtime:
         """What ends engines that take their time."""
         self._leaving: list[threading.Thread] = []
         """What saves the sessions that were left for others."""
+        self._rows = Rows(config.state_folder() / "rows")
+        self._making_rows = threading.Lock()
         self._inbox: queue.SimpleQueue[Message | _Of] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
         self._clock = time.monotonic
@@ -209,6 +216,8 @@ class Runtime:
         finally:
             for thread in self._ending:
                 thread.join(PATIENCE)
+            if self._making_rows.acquire(timeout=1.0):  # on a disk that hangs it is left for the next program
+                self._rows.close()
 
     def _kept(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> "End | None":
         for thread in self._leaving:
@@ -333,7 +342,8 @@ class Runtime:
         self._room.release()
         reply = message.reply
         if isinstance(reply, Loaded):
-            log.info("engine %s: %s, %s, %s, fingerprint %s", self.engine_pid, *_identity(reply))
+            engine = self._engines.get(message.engine)
+            log.info("engine %s: %s, %s, %s, fingerprint %s", engine and engine.pid, *_identity(reply))
         try:
             self.dispatch(message)
         except Exception:
@@ -401,6 +411,8 @@ class Runtime:
                     self._opened.pop(effect.name).slot.close()
                 case Prepare():
                     self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
+                case MakeRows():
+                    self._beside(self._make_rows, NoRows)
                 case Download():
                     # Nobody waits for its end: what came of it is on the disk, for the next start.
                     self._beside(partial(self._download, effect.name), NotDownloaded)
@@ -478,6 +490,13 @@ class Runtime:
             self._put(NotPrepared(path, str(error)))
         else:
             self._put(Prepared(path, fit, asked))
+
+    def _make_rows(self) -> None:
+        with self._making_rows:
+            try:
+                self._put(RowsReady(str(self._rows.file())))
+            except OSError as error:
+                self._put(NoRows(f"{error.filename or 'a file for it'}: {system_reason(error)}"))
 
     def _download(self, name: str) -> None:
         told = 0

@@ -439,7 +439,8 @@ class App:
         # What was under way, as it was then: the session before shares its tree with this one.
         under_way, then = _under_way(session), self._under_way
         self._under_way = under_way
-        if session.game.waiting and self._beat is None:
+        owes = session.game.waiting or (session.beside is not None and session.beside.waiting)
+        if owes and self._beat is None:
             self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
         if self._game.quit:
             self._leave()

@@ -9,7 +9,7 @@ from functools import lru_cache
 from tokex_gguf.play import commands
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import lists
-from tokex_gguf.play.screens import Commands, Input, ListScreen, PromptName
+from tokex_gguf.play.screens import Commands, Input, ListScreen, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
@@ -295,7 +295,8 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
     """The models on this machine; the one that is played is marked."""
-    lines: list[Line] = [fit([("class:head", f"   {pad('models found here', width - 24)} {'kind':<10} size")], width)]
+    title = "compare with" if session.on(SecondModels) else "models found here"
+    lines: list[Line] = [fit([("class:head", f"   {pad(title, width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     row = _selected(session)

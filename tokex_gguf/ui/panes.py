@@ -11,7 +11,7 @@ from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
 from tokex_gguf.play.versus import Versus
-from tokex_gguf.ui import theme, versus
+from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, fit, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
@@ -204,7 +204,7 @@ class PromptPane:
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        compared = (session.game.versus, session.game.noise) if session.layer is DELTA else None
+        compared = (session.game.versus, session.game.floor) if session.layer is DELTA else None
         key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known, compared)
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
@@ -444,18 +444,21 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     compares = _compares(session, shown)
     besides = versus.rows_by_token(session) if compares else {}
     heading = columns.heading(mass if height < TALL and not below else "")
-    lines = [versus.heading(width) if compares else heading]
+    by_text = compares and second.by_text(session)
+    lines = [second.heading(width) if by_text else versus.heading(width) if compares else heading]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
         mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)
         style = f"{shown.style} {selected}".strip()
-        if compares:
+        if by_text:
+            lines.append(second.row(session, rows[index], index, width, style, mark))
+        elif compares:
             beside = besides.get(rows[index].token)
             lines.append(versus.row(session, rows[index], beside, width, style, mark))
         else:
             lines.append(columns.row(session, rows[index], style, mark))
     if compares:
-        lines += versus.below(session, width)
+        lines += [*versus.below(session, width), *second.lines_below(session, width)]
     elif below:
         lines += _below_lines(session, shown, width, height)
     elif mass and height >= TALL:
@@ -532,7 +535,7 @@ def _below(session: Session, shown: _Table, height: int) -> int:
     if shown.node is None or not shown.node.depth:
         return 0
     if _compares(session, shown):
-        return versus.BELOW
+        return versus.BELOW + second.count_below(session)
     lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
     return lens + (lines_of_draws(session, shown.node, height) if height > SMALL else 0)
 

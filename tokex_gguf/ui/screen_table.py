@@ -100,6 +100,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
     screens.Constraining: Pane(constraint_lines, _no_rows, label="constraint"),
     screens.Models: Pane(model_lines, model_entries),
+    screens.SecondModels: Pane(model_lines, model_entries),
     screens.Sessions: Pane(
         session_lines,
         session_entries,

@@ -2,6 +2,7 @@
 
 from tokex_gguf.play.rules.versus import called, unshared
 from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Candidate
@@ -61,7 +62,7 @@ def row(session: Session, candidate: Candidate, beside: Beside | None, width: in
     if beside is None:
         return fit(line, width, style)
     bits = bits_text(beside.delta_bits)
-    noise = session.game.noise or 0.0
+    noise = session.game.floor or 0.0
     look = style
     if "class:dim" not in style and abs(beside.delta_bits) > noise:
         look = f"class:{'gain' if beside.delta_bits > 0 else 'loss'} {style}".strip()
@@ -84,9 +85,13 @@ def _here(session: Session) -> Line:
     comparison, prompt = session.game.comparison, session.game.prompt
     if comparison is None or not prompt.place.tip.depth:
         return []
+    if lacking := second.state(session):
+        return lacking
     if not comparison.comparable(prompt.place.tip, prompt.cursor):
         return [("class:notice", " B lacks this token: there is nothing to compare with")]
     difference = session.difference
+    if difference is None and second.place_of_b(session):
+        return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:
         cannot = session.game.engine is not EngineStatus.READY
         return [("class:dim", " the engine is not there" if cannot else " KL … is being computed")]

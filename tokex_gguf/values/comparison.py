@@ -24,6 +24,12 @@ class Comparison(Protocol):
     deltas: Deltas
     """As far as they are known."""
 
+    def follow(self, tip: Node) -> None:
+        """Takes in where A's path ends now."""
+
+    def look_on(self, most: int) -> bool:
+        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+
     def delta(self, node: Node) -> float | None:
         """By how many bits A makes a token likelier than B; None until known, and for one that B lacks."""
 

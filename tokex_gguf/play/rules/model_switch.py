@@ -7,9 +7,10 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.messages import ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
+from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
@@ -29,6 +30,8 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Pair
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
 
@@ -40,7 +43,7 @@ def models(session: Session) -> Outcome:
     """
     if session.arrived and session.arrived.path not in [entry.path for entry in session.models]:
         session = replace(session, models=())  # Enter must not load another one, which stood in its place
-    return replace(session, screen=Models(row=_line_of(_first(session), session.models))), [ListModels()]
+    return replace(session, screen=Models(row=line_of(_first(session), session.models))), [ListModels()]
 
 
 def _first(session: Session) -> str:
@@ -57,7 +60,7 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
     selected = before[screen.row] if screen.row < len(before) else _first(session)
-    return with_under(replace(session, models=entries), replace(screen, row=_line_of(selected, entries)))
+    return with_under(replace(session, models=entries), replace(screen, row=line_of(selected, entries)))
 
 
 def not_listed(session: Session, reason: str) -> Session:
@@ -67,7 +70,7 @@ def not_listed(session: Session, reason: str) -> Session:
     return with_under(session, PLAY) if looking else session
 
 
-def _line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
+def line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
     """The line of a model in the list; the first one's if it is not there."""
     files = [entry.path for entry in entries]
     return files.index(file) if file in files else 0
@@ -121,7 +124,8 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
 def not_prepared(session: Session, message: NotPrepared) -> Session:
     """The chosen model's file cannot be loaded: the present one stays."""
     preparing = "" if message.path == session.preparing else session.preparing
-    return replace(session, preparing=preparing, notice=message.reason)
+    pairing = "" if message.path == session.pairing else session.pairing
+    return replace(session, preparing=preparing, pairing=pairing, notice=message.reason)
 
 
 def _carried(game: Game) -> Game:
@@ -147,11 +151,13 @@ def _carried(game: Game) -> Game:
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
+    session, closed = parted(session)
+    there = resting(there) if there.address else there
     session = session if session.on(Name) else put_aside(session)
     here, present = session.game.settings.model.key, session.game
     other_games = dict(session.other_games)
     if present.prompts or here == origin:
-        other_games[here] = _resting(present)
+        other_games[here] = resting(present)
     else:
         there = _with_text_of(there, present)
     other_games.pop(there.settings.model.key, None)
@@ -165,7 +171,8 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
         confirm=None,
         notice=notice,
     )
-    return begin(_at_play(session), again=again)
+    session, effects = begin(_at_play(session), again=again)
+    return session, closed + effects
 
 
 def _with_text_of(there: Game, left: Game) -> Game:
@@ -187,7 +194,7 @@ def way_back(session: Session) -> str:
     """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
     if session.origin or session.game.prompts:
         return session.origin
-    return list(session.other_games)[-1] if session.other_games else ""
+    return next((key for key, game in reversed([*session.other_games.items()]) if game.prompts), "")
 
 
 def back(session: Session, why: str) -> Outcome:
@@ -199,8 +206,12 @@ def escape(session: Session) -> Outcome:
     """Leaves a model that was chosen, until there is something to play with it; else to the tip."""
     if session.preparing:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
+    if session.pairing:
+        return replace(session, pairing="", notice="nothing is compared: the other model is not opened"), []
     if session.origin:
         return back(session, "loading was broken off")
+    if isinstance(session.paired, Pair) and session.game.prompts and session.game.prompt.cursor is None:
+        return parted(versus.leave(session))
     return back_to_tip(session) if session.game.prompts else (replace(session, notice=UNREAD), [])
 
 
@@ -223,11 +234,29 @@ def adopted(session: Session, model: Loaded) -> Session:
     return _at_play(replace(session, game=game, other_games=other_games))
 
 
-def _resting(game: Game) -> Game:
+def resting(game: Game) -> Game:
     """A game that waits to be played again, with an engine that is still to be loaded."""
     return replace(
         asking_nothing(game), address=0, engine=EngineStatus.LOADING, cost=Cost(), fault="", fault_at_start=False
     )
+
+
+def parted(session: Session) -> Outcome:
+    """Ends the comparison with another model, and that one's engine. What was played with it stays."""
+    pair, other = session.paired, session.beside
+    if not isinstance(pair, Pair) or other is None:
+        return session, []
+    session = replace(session, paired=UNPAIRED)
+    against = session.game.versus
+    if isinstance(against, AgainstModel):
+        layer = against.before if session.layer is DELTA else session.layer
+        session = replace(session, game=replace(session.game, versus=ALONE), layer=layer)
+    if pair.key == session.game.settings.model.key:
+        return session, []
+    others = {**session.other_games, pair.key: resting(other)}
+    if not other.prompts:
+        del others[pair.key]
+    return replace(session, other_games=others), [Close(other.address)] if other.address else []
 
 
 def carry(session: Session) -> Outcome:

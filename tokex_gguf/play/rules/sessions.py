@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.play.messages import GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
+from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
 from tokex_gguf.play.requests import begin
+from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.view_options import lit
 from tokex_gguf.play.screens import LONGEST, PLAY, Sessions
 from tokex_gguf.play.session import Session
@@ -96,7 +97,10 @@ def resumed(session: Session, message: Resumed) -> Outcome:
         notice=message.notice or f"this is the session of {_when(screen, message.name)}: y lists the others",
     )
     after, effects = begin(lit(after, light=session.game.settings.light))
-    return after, [GoOn(message.name), *effects]
+    after, more = second_model.begun(after)
+    second = session.beside
+    ended = [Close(second.address)] if second and second.address not in (0, session.game.address) else []
+    return after, [GoOn(message.name), *ended, *effects, *more]
 
 
 def _when(screen: Sessions, name: str) -> str:

@@ -9,12 +9,12 @@ from tokex_gguf.play.rules import cursor
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.rules.prompt import go_to, insert
 from tokex_gguf.play.screens import PLAY, Prompts
-from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.play.session import Game, Prompt, Session
 from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text
 from tokex_gguf.values.layers import DELTA
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
 NOTHING = "nothing is compared: v compares with another prompt"
@@ -200,8 +200,20 @@ def called(session: Session) -> tuple[str, str]:
             return "", ""
         case AgainstPrompt(b=b):
             return _prompt(session, game.active), _path(session, b)
-        case AgainstModel(key):
-            return "", key
+        case AgainstModel():
+            second = session.beside
+            return titles(game, second) if second else ("", "")
+
+
+def titles(a: Game, b: Game) -> tuple[str, str]:
+    """What tells two models apart: their names; of the same name their quantisations; of the same file, nothing."""
+    if a.model is None or b.model is None:
+        return visible(a.settings.model.name), visible(b.settings.model.name)
+    one, other = visible(a.model.name), visible(b.model.name)
+    if one != other:
+        return one, other
+    one, other = visible(a.model.quantization), visible(b.model.quantization)
+    return (one, other) if one != other else (visible(a.settings.model.name), visible(b.settings.model.name))
 
 
 def _prompt(session: Session, index: int) -> str:

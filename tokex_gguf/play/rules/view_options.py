@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.beside import in_front
 from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
@@ -88,7 +89,15 @@ def started_anew(session: Session) -> Outcome:
 
 
 def beat(session: Session) -> Outcome:
-    """Asks an engine that owes an answer whether it is alive."""
+    """Asks each engine that owes an answer whether it is alive."""
+    session, effects = _beat(session)
+    if session.beside is None or session.beside is session.game:
+        return session, effects
+    session, more = in_front(session, _beat)
+    return session, effects + more
+
+
+def _beat(session: Session) -> Outcome:
     if not session.game.waiting:
         return replace(session, game=replace(session.game, unanswered=0)) if session.game.unanswered else session, []
     return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [send(session, Ping())]

@@ -1,0 +1,525 @@
+"""Two models at once: two engines, heard in any order; one can stop, and either is played on with."""
+
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started
+from tokex_gguf.engine.protocol import (
+    Against,
+    Capability,
+    Check,
+    Continue,
+    Continued,
+    EngineDied,
+    Evaluate,
+    Export,
+    Exported,
+    Failed,
+    Load,
+    Loaded,
+    Loading,
+    Ping,
+    Pong,
+    Reply,
+    Request,
+    Stop,
+    Tokenize,
+    Tokenized,
+)
+from tokex_gguf.models.memory import Fit
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import (
+    Beat,
+    Begin,
+    Close,
+    Effect,
+    Go,
+    Heard,
+    ListedModels,
+    MakeRows,
+    Message,
+    NoRows,
+    Prepare,
+    Prepared,
+    Quit,
+    RowsReady,
+    Send,
+    Start,
+)
+from tokex_gguf.play.replies import WrongReply
+from tokex_gguf.play.rules import second_model
+from tokex_gguf.play.screens import SecondModels
+from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
+from tokex_gguf.play.update import update
+from tokex_gguf.play.versus import UNPAIRED, Pair
+from tokex_gguf.sessions.codec import Encoder, load
+from tokex_gguf.sessions.summary import Stamp
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.model_comparison import ModelComparison
+from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.text_comparison import TextComparison
+
+ENTRIES = tuple(
+    ModelEntry(name, name, "Q8_0", "500 MB", fault)
+    for name, fault in (("fake.gguf", ""), ("other.gguf", ""), ("bad.gguf", "it ends too early"))
+)
+ELSEWHERE = replace(OTHER, vocabulary="another one")
+
+
+class Two:
+    """A game, and engines by their addresses, each with what it was asked; `run` lets them answer."""
+
+    def __init__(self, text: str = "hello", other: Loaded = OTHER, *, at_start: bool = False) -> None:
+        self.play = started(text)
+        self.session: Session = self.play.session
+        self.other = other
+        self.files: dict[int, str] = {}
+        self.asked: dict[int, deque[Request]] = {}
+        if not at_start:
+            self.files[self.session.game.address], self.asked[self.session.game.address] = "fake.gguf", deque()
+        self.written: list[tuple[int, list[int], int, int]] = []
+        """Who wrote which rows into the file."""
+        self.going: set[int] = set()
+        """Those that have not been asked for anything else since."""
+        self.rows = 0
+        self.effects: list[Effect] = []
+
+    def take(self, message: Message) -> "Two":
+        self.session, self.effects = update(self.session, message)
+        for effect in self.effects:
+            match effect:
+                case Start(engine, model):
+                    self.files[engine], self.asked[engine] = model.key, deque()
+                case Close(engine):
+                    self.files.pop(engine)
+                    self.asked.pop(engine)
+                case Send(engine, request) if engine in self.asked:
+                    self.ask(engine, request)
+                case MakeRows():
+                    self.rows += 1
+                    self.take(RowsReady(f"rows{self.rows}"))
+        return self
+
+    def ask(self, engine: int, request: Request) -> None:
+        """What a key asks for ends what is done in the background, as the engines have it."""
+        waiting = self.asked[engine]
+        if not isinstance(request, Check | Tokenize | Ping | Load):
+            for one in [one for one in waiting if isinstance(one, Export | Against | Continue)]:
+                waiting.remove(one)
+            self.going.discard(engine)
+        if not isinstance(request, Stop):
+            waiting.append(request)
+
+    def step(self, engine: int) -> None:
+        """Lets an engine answer the oldest that it was asked."""
+        request = self.asked[engine].popleft()
+        if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked[engine]):
+            return
+        self.going.add(engine)
+        for reply in self.replies(engine, request):
+            self.take(Heard(engine, reply))
+            if engine not in self.going:
+                break
+
+    def replies(self, engine: int, request: Request) -> Iterator[Reply]:
+        match request:
+            case Load():
+                yield MODEL if self.files[engine] == "fake.gguf" else self.other
+                return
+            case Export():
+                self.written.append((engine, request.path[: request.end], request.start, request.end))
+                yield Exported(request.request, request.start, request.end, 0, 0.0)
+                return
+            case Tokenize() if request.text.startswith(" "):  # as the tokens' pieces spell a text
+                path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]
+                yield Tokenized(request.request, path, PIECES)
+                return
+            case Against():
+                writer, path, start, end = self.written[-1]
+                assert (path, start, end) == (request.path[: request.end], request.start, request.end)
+                assert writer != engine or len(self.asked) == 1, "rows of its own"
+            case Continue():
+                path, most = request.path, 0
+                while (most := most + 1) < 80:
+                    after = self.goes_on(engine, path)
+                    yield Continued(request.request, path[-1:], [after], PIECES, 0.0, 9)
+                    path = [*path, after.most_likely]
+                return
+        if reply := self.play.reply(request):
+            yield reply
+
+    def goes_on(self, engine: int, path: list[int]) -> Distribution:
+        """B goes on as A does for three tokens, and then by what A makes of the path without its first token."""
+        base = len(self.session.game.prompt.tip.path()) if self.session.game.prompts else 0
+        return distribution(path[1:] if self.files[engine] != "fake.gguf" and len(path) > base + 3 else path, 5)
+
+    def run(self, choose: random.Random | None = None) -> "Two":
+        """Lets all engines answer all, in order, or in one that is drawn."""
+        while ready := [engine for engine, waiting in self.asked.items() if waiting]:
+            self.step(choose.choice(ready) if choose else ready[0])
+        return self
+
+    def press(self, *messages: Message) -> "Two":
+        for message in messages:
+            self.take(message).run()
+        return self
+
+    @property
+    def b(self) -> Game:
+        beside = self.session.beside
+        assert beside is not None
+        return beside
+
+    @property
+    def versus(self) -> Pair:
+        assert isinstance(self.session.paired, Pair)
+        return self.session.paired
+
+    @property
+    def known(self) -> ModelComparison:
+        assert isinstance(self.versus.comparison, ModelComparison)
+        return self.versus.comparison
+
+    def complete(self) -> bool:
+        known, prompt = self.known, self.session.game.prompt
+        place = prompt.place.tip
+        return known.first_lacking(prompt.tip) is None and (not place.depth or known.detailed(place))
+
+
+def listed(two: Two) -> Two:
+    two.press(Action.VERSUS_MODEL)
+    assert isinstance(two.session.screen, SecondModels)
+    return two.press(ListedModels(ENTRIES))
+
+
+def chosen(two: Two) -> Two:
+    """Chooses the other model; its engine is started, and has said nothing yet."""
+    front = two.session.game.settings.model.key
+    there = "other.gguf" if front == "fake.gguf" else "fake.gguf"
+    listed(two).take(Action.TOP)
+    if there == "other.gguf":
+        two.take(Action.DOWN)
+    two.take(Action.ENTER)
+    assert two.effects == [Prepare(there, there)]
+    return two.take(Prepared(there, Fit(0, 5000)))
+
+
+def compared(text: str = "hello", other: Loaded = OTHER) -> Two:
+    """Two models beside each other, all compared."""
+    return chosen(Two(text, other)).run()
+
+
+def test_the_other_model_gets_an_engine_of_its_own_and_the_first_stays() -> None:
+    two = chosen(Two())
+    assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
+    assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.LOADING
+    before = two.session.game
+    two.take(Heard(two.b.address, Loading(0.5)))
+    assert two.b.progress == 0.5 and two.session.game is before
+    two.run()
+    assert two.b.model == OTHER and two.complete()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_both_models_are_loaded_at_the_start(seed: int) -> None:
+    two, model = Two(at_start=True), GgufFile("fake.gguf")
+    session = Session(Game(Settings(" 1 2 3", model)), begun=True)
+    other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
+    two.session = second_model.beside(session, other)
+    two.take(Begin())
+    assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
+    View().screen(two.session, 130, 40)
+    assert two.run(random.Random(seed)).complete()
+
+
+def test_the_first_model_cannot_be_loaded_at_the_start() -> None:
+    two = Two(at_start=True)
+    session = Session(Game(Settings("hello", GgufFile("fake.gguf"))), begun=True)
+    other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
+    two.session = second_model.beside(session, other)
+    two.take(Begin())
+    two.take(Heard(two.session.game.address, Failed(None, "no memory")))
+    assert two.effects == [Quit("no memory")]
+
+
+def test_every_place_is_compared_with_what_both_say_of_it() -> None:
+    two = compared("hello you")
+    tip = two.session.game.prompt.tip
+    for node in tip.nodes():
+        difference, path = two.known.after(node), node.path()
+        assert difference is not None and difference.kl_bits > 0
+        assert difference.first_a == max(range(64), key=lambda token: logprobs(path)[token])
+    for node in tip.nodes(1):
+        beside, path = two.known.of(node), node.path()
+        assert beside is not None and beside.token == node.token
+        assert (beside.a.logprob, beside.b.logprob) == (
+            logprobs(path[:-1])[node.token],
+            second(path[:-1])[node.token],
+        )
+
+
+def test_the_table_comes_first_and_a_long_prompt_in_parts() -> None:
+    two = compared("x" * 100)
+    starts = [(start, end) for _, _, start, end in two.written]
+    assert starts[0] == (99, 100) and all(end - start <= 32 for start, end in starts)
+    assert sum(end - start for start, end in starts[1:]) >= 99
+
+
+def test_a_known_place_is_asked_for_once() -> None:
+    two = compared()
+    asked = len(two.written)
+    two.press(Action.POP, Action.APPEND, Action.CURSOR_BACK, Action.CURSOR_TIP)
+    more = len(two.written) - asked
+    two.press(Action.POP, Action.APPEND, Action.CURSOR_BACK, Action.CURSOR_TIP)
+    assert len(two.written) == asked + more and two.complete()
+
+
+def test_a_key_ends_what_is_compared_and_it_is_asked_for_again() -> None:
+    two = chosen(Two("hello there"))
+    two.step(two.b.address)  # it is loaded
+    assert [type(one) for one in two.asked[two.b.address]] == [Export]
+    two.step(two.b.address)
+    here = two.session.game.address
+    assert isinstance(two.asked[here][-1], Against)
+    two.take(Action.APPEND)
+    assert not any(isinstance(one, Against) for one in two.asked[here])
+    assert two.run().complete()
+
+
+def test_the_same_file_is_compared_with_itself_by_one_engine() -> None:
+    two = listed(Two()).press(Action.ENTER)
+    assert two.session.notice == "this is the same file: every difference is 0"
+    assert two.session.beside is two.session.game and list(two.files.values()) == ["fake.gguf"]
+    assert two.complete() and {writer for writer, *_ in two.written} == {two.session.game.address}
+    assert two.press(Action.SWAP).session.notice.startswith("this is the same file")
+    assert two.press(Action.PART).session.notice == "this is the same file: they do not part"
+    assert two.press(Action.VERSUS_MODEL).session.paired is UNPAIRED
+
+
+@pytest.mark.parametrize("key", [Action.VERSUS_MODEL, Action.CURSOR_TIP])
+def test_leaving_ends_the_second_engine_alone(key: Action) -> None:
+    two = compared()
+    address = two.b.address
+    two.take(key)
+    assert two.effects == [Close(address)]
+    assert two.session.paired is UNPAIRED and two.session.game.ready and not two.session.other_games
+    before = two.session
+    two.take(Heard(address, Loading(0.1)))  # what it said before it ended
+    assert two.session is before or two.session == before
+
+
+def test_what_cannot_be_compared_says_why() -> None:
+    two = listed(Two()).press(Action.DOWN, Action.DOWN, Action.ENTER)
+    assert two.session.notice == "bad.gguf cannot be used: it ends too early" and two.session.paired is UNPAIRED
+    game = two.session.game
+    assert game.model
+    served = replace(game.model, capabilities=game.model.capabilities - {Capability.COMPARISON})
+    two.session = replace(two.session, game=replace(game, model=served))
+    assert "only models of this machine" in two.press(Action.VERSUS_MODEL).session.notice
+    two = chosen(Two())
+    two.take(NoRows("/tmp: disk full"))
+    assert two.session.notice == "nothing can be compared: /tmp: disk full"
+
+
+def test_the_second_engine_may_stop_at_any_time_and_the_first_goes_on() -> None:
+    for moment in range(8):
+        two = chosen(Two("hello"))
+        address = two.b.address
+        for _ in range(moment):
+            if waiting := [engine for engine, asked in two.asked.items() if asked]:
+                two.step(waiting[0])
+        two.asked[address].clear()
+        two.take(Heard(address, EngineDied("SIGKILL")))
+        assert two.session.notice == "B: engine stopped (SIGKILL), r restarts it", moment
+        assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
+        two.press(Action.APPEND, Action.POP)
+        assert two.session.game.ready
+        two.take(Action.RESTART)
+        assert two.b.address != address and two.b.engine is EngineStatus.LOADING
+        assert two.rows == 2 and two.run().complete(), moment
+
+
+def test_the_first_engine_stops_and_comes_back_before_the_second() -> None:
+    two = compared()
+    first, beside = two.session.game.address, two.b.address
+    two.take(Heard(first, EngineDied("SIGKILL")))
+    assert two.session.game.engine is EngineStatus.DEAD and two.b.engine is EngineStatus.READY
+    two.take(Heard(beside, EngineDied("SIGKILL")))
+    two.press(Action.RESTART)
+    assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
+    two.press(Action.RESTART, Action.APPEND)
+    assert two.b.engine is EngineStatus.READY and two.complete()
+
+
+def test_both_engines_are_asked_whether_they_are_alive() -> None:
+    two = chosen(Two())
+    for _ in range(20):
+        two.take(Beat())
+    assert [request for request in two.asked[two.b.address] if isinstance(request, Ping)]
+    assert two.b.silence and not two.session.game.silence
+    two.take(Heard(two.b.address, Pong()))
+    assert not two.b.silence
+
+
+def test_a_wrong_answer_is_not_believed() -> None:
+    two = chosen(Two())
+    two.step(two.b.address)
+    request = two.asked[two.b.address][0]
+    assert isinstance(request, Export)
+    with pytest.raises(WrongReply):
+        two.take(Heard(two.b.address, Exported(request.request, request.start, request.end + 1, 0, 0.0)))
+
+
+def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
+    two = chosen(Two())
+    two.step(two.b.address)
+    request = two.asked[two.b.address].popleft()
+    assert isinstance(request, Export)
+    two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
+    assert two.session.notice == "B: too long for its context"
+    assert two.run().written == []
+
+
+# --- playing on with either
+
+
+def test_the_other_model_comes_to_the_front_at_the_same_place() -> None:
+    two = compared("hello you").press(Action.CURSOR_BACK, Action.CURSOR_BACK)
+    prompt, kept = two.session.game.prompt, len(two.written)
+    difference = two.known.after(prompt.place.tip)
+    assert difference
+    two.press(Action.SWAP)
+    there = two.session.game.prompt
+    assert two.session.game.model == OTHER and there.tip.path() == prompt.tip.path()
+    assert there.cursor and prompt.cursor and there.cursor.depth == prompt.cursor.depth
+    assert two.known.after(there.place.tip) == difference.reverse
+    assert two.complete() and len(two.written) == kept  # nothing is computed again
+    two.press(Action.CURSOR_TIP, Action.APPEND, Action.APPEND)
+    path = two.session.game.prompt.tip.path()
+    two.press(Action.SWAP)
+    assert two.session.game.model == MODEL and two.session.game.prompt.tip.path() == path
+    assert len(two.session.game.prompts) == 1
+    two.press(Action.UNDO)
+    assert two.session.game.prompt.tip is prompt.tip
+
+
+def test_what_was_played_with_the_second_model_before_stays() -> None:
+    two = compared().press(Action.SWAP, Action.APPEND, Action.COPY, Action.APPEND, Action.SWAP)
+    two.press(Action.VERSUS_MODEL)
+    before = two.session.other_games["other.gguf"]
+    assert len(before.prompts) == 2 and before.address == 0
+    two.press(Action.POP, Action.POP)
+    chosen(two).run().press(Action.SWAP)
+    tips = [prompt.tip for prompt in two.session.game.prompts]
+    assert {prompt.tip for prompt in before.prompts} < set(tips) and len(tips) == 3
+
+
+def test_another_model_in_place_of_the_first_ends_the_comparison() -> None:
+    two = compared()
+    address = two.b.address
+    two.press(Action.MODELS, ListedModels(ENTRIES), Action.DOWN, Action.ENTER, Prepared("other.gguf", Fit(0, 5000)))
+    assert two.session.paired is UNPAIRED and two.session.game.model == OTHER and two.session.game.ready
+    assert address not in two.files and len(two.files) == 1
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) -> None:
+    choose = random.Random(seed)
+    two = chosen(Two("hello"))
+    keys: list[Message] = [
+        *(Action.APPEND, Action.POP, Action.SWAP, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.COPY),
+        *(Action.NEXT, Action.DOWN, Action.UP, Action.RESTART, Action.PART, Action.UNDO, Action.AUTOPLAY, Go(0)),
+    ]
+    for _ in range(120):
+        if two.session.paired is UNPAIRED:
+            chosen(two)
+        if choose.random() < 0.5:
+            two.take(choose.choice(keys))
+        elif choose.random() < 0.06:
+            engine = choose.choice([*two.asked])
+            two.asked[engine].clear()
+            two.take(Heard(engine, EngineDied("SIGKILL")))
+        elif waiting := [engine for engine, asked in two.asked.items() if asked]:
+            two.step(choose.choice(waiting))
+    for _ in range(2):
+        two.press(Action.RESTART, Action.RESTART)
+    if two.session.paired is UNPAIRED:
+        chosen(two)
+    if two.session.game.autoplay:
+        two.take(Action.AUTOPLAY)
+    two.run(choose).press(Action.POP, Action.APPEND)
+    assert two.session.game.ready and two.complete()
+    for node in two.session.game.prompt.tip.nodes(1):
+        beside, path = two.known.of(node), node.parent.path() if node.parent else []
+        assert beside
+        own = {beside.a.logprob, beside.b.logprob}
+        assert own == {logprobs(path)[node.token], second(path)[node.token]}
+
+
+def test_a_session_brings_the_comparison_back() -> None:
+    two = compared().press(Action.SWAP, Action.APPEND, Action.SWAP)
+    settings = two.session.game.settings
+    again = load(Encoder().encode(two.session, Stamp()), settings)
+    assert isinstance(again.paired, Pair) and again.paired.key == "other.gguf"
+    assert again.beside and again.beside.prompt.tip.path() == two.b.prompt.tip.path()
+
+
+# --- where two models part
+
+
+def test_where_two_models_part_is_shown_with_both_ways() -> None:
+    two = compared().press(Action.PART)
+    parting = two.versus.parting
+    assert parting and parting.told and two.session.notice == "they part after 4 tokens; t shows both ways"
+    tip = two.session.game.prompt.tip
+    a = parting.a.path()
+    assert a[: tip.depth] == tip.path() and parting.a.visited
+    assert two.session.game.root.descend(parting.b.path()).visited
+    assert not any(game.waiting for game in (two.session.game, two.b))
+    assert two.press(Action.APPEND).versus.parting is None
+
+
+def test_a_key_breaks_off_looking_where_they_part() -> None:
+    two = compared()
+    two.take(Action.PART)
+    two.take(Action.APPEND)
+    assert two.versus.parting is None and two.session.notice == "where they part is not looked for any more"
+    assert two.run().complete()
+
+
+# --- other vocabularies
+
+
+def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
+    two = compared("hello", ELSEWHERE)
+    comparison = two.versus.comparison
+    assert isinstance(comparison, TextComparison) and not two.written
+    tip = two.session.game.prompt.tip
+    assert comparison.tip is tip and two.versus.companion and two.versus.companion[0] is tip
+    assert [comparison.delta(node) for node in tip.nodes(1)] == [0.0] * 4  # the fake says the same of the same tokens
+    assert comparison.rates and comparison.rates.per_byte[0] == comparison.rates.per_byte[1]
+    two.press(Action.APPEND)
+    assert comparison.tip is two.session.game.prompt.tip
+    View().screen(two.session, 130, 40)
+    two.press(Action.SWAP, Action.APPEND)
+    assert two.session.game.model == ELSEWHERE
+    there = two.versus.comparison
+    assert isinstance(there, TextComparison) and there.tip is two.session.game.prompt.tip
+    assert two.press(Action.PART).versus.parting
+
+
+def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:
+    two = chosen(Two("hello", ELSEWHERE))
+    two.step(two.b.address)
+    request = two.asked[two.b.address].popleft()
+    assert isinstance(request, Tokenize)
+    two.take(Heard(two.b.address, Failed(request.request, "no token for this")))
+    assert two.session.notice == "B: no token for this"
+    two.run()
+    assert not any(two.asked.values())

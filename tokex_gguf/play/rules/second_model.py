@@ -1,0 +1,408 @@
+"""A second model beside the one that is played: choosing it, playing on with either, where the two part."""
+
+from dataclasses import replace
+
+from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded, Stop
+from tokex_gguf.play.beside import both_ready, in_front, one_vocabulary, resting
+from tokex_gguf.play.messages import Effect, ListModels, MakeRows, Outcome, Prepare, Prepared
+from tokex_gguf.play.purposes import ForParting
+from tokex_gguf.play.requests import answered, begin, kept, request, send, without
+from tokex_gguf.play.rules import versus
+from tokex_gguf.play.rules.model_switch import line_of, parted
+from tokex_gguf.play.rules.prompt import no_room, show, with_prompt
+from tokex_gguf.play.rules.undo import remember
+from tokex_gguf.play.rules.view_options import asking_nothing
+from tokex_gguf.play.rules.view_options import restart as restart_front
+from tokex_gguf.play.screens import PLAY, SecondModels
+from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
+from tokex_gguf.play.versus import ALONE, AgainstModel, Alone, Pair, Parting
+from tokex_gguf.values.layers import DELTA, Layer
+from tokex_gguf.values.model_comparison import ModelComparison
+from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
+from tokex_gguf.values.text_comparison import TextComparison
+from tokex_gguf.values.tree import Node
+
+OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
+SAME_FILE = "this is the same file: every difference is 0"
+
+
+def cannot_compare(session: Session) -> str:
+    """Why the model that is played is not compared with another; empty where it can be."""
+    return OF_A_SERVER if session.game.server or not session.game.can(Capability.COMPARISON) else ""
+
+
+def versus_model(session: Session) -> Outcome:
+    """Lists the models to compare with; ends the comparison with one."""
+    if isinstance(session.paired, Pair):
+        return left(session)
+    if session.pairing:
+        return replace(session, pairing="", notice="nothing is compared: the other model is not opened"), []
+    row = line_of(session.game.settings.model.key, session.models)
+    return replace(session, screen=SecondModels(row=row)), [ListModels()]
+
+
+def left(session: Session) -> Outcome:
+    """Ends the comparison with another model, and that one's engine."""
+    session, effects = parted(versus.leave(session))
+    return session, effects
+
+
+def choose(session: Session) -> Outcome:
+    """Asks for the selected model's file to be looked at."""
+    screen = session.on(SecondModels)
+    if screen is None or screen.row >= len(session.models):
+        return session, []
+    entry = session.models[screen.row]
+    session = replace(session, screen=PLAY)
+    if entry.fault:
+        return replace(session, notice=f"{entry.name} cannot be used: {entry.fault}"), []
+    if isinstance(model_of(entry.path), ServerModel):
+        return replace(session, notice=OF_A_SERVER), []
+    if entry.path == session.game.settings.model.key:
+        return paired(session, session.game, SAME_FILE)
+    return replace(session, pairing=entry.path, notice=f"opening {entry.name}"), [Prepare(entry.path, entry.name)]
+
+
+def prepared(session: Session, message: Prepared) -> Outcome:
+    """The chosen model's file is sound: starts an engine for it beside the present one."""
+    fit = message.fit
+    session = replace(session, pairing="")
+    load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
+    settings = replace(session.game.settings, model=GgufFile(message.path, message.asked), load=load)
+    return paired(session, second_game(session, settings), fit.notice)
+
+
+def second_game(session: Session, settings: Settings) -> Game:
+    """The game of a model that is to be played beside another: what was played with it before, or a new one."""
+    known = session.other_games.get(settings.model.key)
+    if known is None:
+        return Game(replace(settings, chat=""))
+    own = known.settings
+    return replace(known, settings=replace(settings, text=own.text, name=own.name, chat=own.chat))
+
+
+def paired(session: Session, second: Game, notice: str) -> Outcome:
+    """Compares with a game, whose engine is started if it has none."""
+    return begun(replace(beside(session, second), layer=DELTA, notice=notice))
+
+
+def beside(session: Session, second: Game) -> Session:
+    """The session with a game beside the one that is played; an engine is still to be started."""
+    key = second.settings.model.key
+    same = key == session.game.settings.model.key
+    against = AgainstModel.of(key, layer_before(session), same_file=same)
+    if not same:
+        session = replace(session, other_games={**session.other_games, key: second})
+    return replace(session, game=replace(session.game, versus=against), paired=Pair(key, against.comparison))
+
+
+def layer_before(session: Session) -> Layer:
+    """The layer to come back to when nothing is compared any more."""
+    against = session.game.versus
+    return session.layer if isinstance(against, Alone) else against.before
+
+
+def begun(session: Session) -> Outcome:
+    """Starts the second model's engine, and asks for the file through which the two compare."""
+    second = session.beside
+    if second is None:
+        return session, []
+    effects: list[Effect] = [MakeRows()]
+    if second is session.game:
+        return session, effects
+    session, more = in_front(session, begin)
+    return session, effects + more
+
+
+def with_rows(session: Session, file: str) -> Session:
+    """The file is there."""
+    pair = session.paired
+    return replace(session, paired=replace(pair, file=file)) if isinstance(pair, Pair) else session
+
+
+def loaded(session: Session, message: Loaded) -> Outcome:
+    """The second model is there."""
+    second = session.beside
+    assert second is not None
+    if second.model and not message.same(second.model):
+        return died(session, "the file holds another model now; put the first one back")
+    second = replace(second, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
+    return replace(_with_second(session, second), notice=""), []
+
+
+def _with_second(session: Session, second: Game) -> Session:
+    pair = session.paired
+    assert isinstance(pair, Pair)
+    return replace(session, other_games={**session.other_games, pair.key: second})
+
+
+def died(session: Session, reason: str) -> Outcome:
+    """The second model's engine is gone: the other goes on."""
+    pair, second = session.paired, session.beside
+    assert isinstance(pair, Pair) and second is not None
+    second = replace(asking_nothing(second), engine=EngineStatus.DEAD, fault=reason)
+    session = replace(_with_second(session, second), paired=replace(pair, held=None, parting=None))
+    return replace(session, notice=f"B: engine stopped ({reason}), r restarts it"), []
+
+
+def restarted(session: Session) -> Outcome:
+    """Starts the second model's engine again, with a file of its own: the one before may still be written to."""
+
+    def anew(inside: Session) -> Outcome:
+        game = replace(asking_nothing(inside.game), engine=EngineStatus.LOADING)
+        return begin(replace(inside, game=game), again=True)
+
+    pair = session.paired
+    assert isinstance(pair, Pair)
+    session, effects = in_front(replace(session, paired=replace(pair, file="", held=None), confirm=None), anew)
+    return session, [*effects, MakeRows()]
+
+
+def restart(session: Session) -> Outcome:
+    """Starts an engine again that has stopped or is silent: the one in front first."""
+    second = session.beside
+    if second is not None and second is not session.game and _is_well(session.game) and not _is_well(second):
+        return restarted(session)
+    return restart_front(session)
+
+
+def _is_well(game: Game) -> bool:
+    return game.engine is not EngineStatus.DEAD and not game.silence
+
+
+# --- playing on with either
+
+
+def exchange(session: Session) -> Outcome:
+    """Brings the second model to the front, at the same place of the same text; the first one is B then."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None:
+        return versus.swap(session)
+    if second is session.game:
+        return replace(session, notice=SAME_FILE), []
+    there = _same_place(session, pair, second)
+    if isinstance(there, str):
+        return replace(session, notice=there), []
+    here = replace(session.game, ahead=0, rolling=0, appending=False, autoplay=False)
+    others = {key: game for key, game in session.other_games.items() if key != pair.key}
+    own = here.settings.model.key
+    against = here.versus
+    here = replace(here, versus=ALONE)
+    if isinstance(against, AgainstModel):
+        second = replace(second, versus=replace(against, key=own))
+    turned = replace(
+        pair,
+        key=own,
+        held=None,
+        companion=None if pair.companion is None else pair.companion[::-1],
+        parting=None,
+        shared=True,
+    )
+    before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
+    if isinstance(turned.comparison, TextComparison):
+        before = _by_text(before, turned)
+    session = _at(before, there, shared=pair.shared)
+    if second.prompts:
+        session = remember(before, session, asked=True)
+    session, effects = show(session)
+    name, _ = versus.titles(session.game, here)
+    return replace(session, notice=f"A is {name} now: tab goes back"), effects
+
+
+def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
+    """The second model's prompt of the same text, or why there is none."""
+    prompt = session.game.prompt
+    if second.model is None:
+        return "B is not loaded yet"
+    if one_vocabulary(session):
+        second.pieces.update(session.game.pieces)
+        tip = second.root.descend(prompt.tip.path())
+        if isinstance(pair.comparison, ModelComparison):
+            pair.comparison.join(prompt.tip, tip)
+        cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
+        return replace(prompt, tip=tip, cursor=cursor, sought=None)
+    if pair.companion is None or pair.companion[0] is not prompt.tip:
+        return "B has not read this text yet"
+    return Prompt(pair.companion[1], name=prompt.name, begins=pair.companion[1].depth)
+
+
+def _at(session: Session, there: Prompt, *, shared: bool) -> Session:
+    """The session with this prompt as the active one. `shared`: the active one is the one that goes along."""
+    game = session.game
+    if not game.prompts:
+        return replace(session, game=replace(game, prompts=(there,), active=0))
+    tips = [prompt.tip for prompt in game.prompts]
+    if there.tip in tips and not shared:
+        return replace(session, game=replace(game, active=tips.index(there.tip)))
+    if game.prompt.tip is there.tip:
+        return with_prompt(session, replace(game.prompt, cursor=there.cursor, chosen=None))
+    if shared or no_room(session):
+        return with_prompt(session, there)
+    place = game.active + 1
+    prompts = (*game.prompts[:place], there, *game.prompts[place:])
+    return replace(session, game=replace(game, prompts=prompts, active=place))
+
+
+def accompanied(session: Session, target: Node, path: list[int]) -> Session:
+    """The second model's tokens for the text of a path are there. B is in front."""
+    pair = session.paired
+    if not isinstance(pair, Pair):
+        return session
+    return replace(session, paired=replace(pair, companion=(target, session.game.root.descend(path))))
+
+
+# --- where two models part
+
+LIMIT = 64
+"""Tokens that both go on by, at the most."""
+FURTHER = 8
+"""Tokens that each goes on by behind the place where they part, so that one sees where that leads."""
+
+
+def part(session: Session) -> Outcome:
+    """Lets both models go on by their most likely tokens until they part."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None:
+        return replace(session, notice="V chooses another model to compare with"), []
+    if second is session.game:
+        return replace(session, notice=f"{SAME_FILE[:21]}: they do not part"), []
+    if not both_ready(session) or not resting(session.game):
+        return replace(session, notice="both models must be ready for that"), []
+    there = _same_place(session, pair, second)
+    if isinstance(there, str):
+        return replace(session, notice=there), []
+    tip = session.game.prompt.tip
+    firsts = first_tokens(pair, tip, there.tip)
+    if firsts is None:
+        return replace(session, notice="B's table is not there yet"), []
+    pieces = session.game.pieces, second.pieces
+    parting = Parting(tip, there.tip, (tip.depth, there.tip.depth), pieces, one_vocabulary(session))
+    session = replace(session, paired=replace(pair, parting=parting), notice="looking where they part")
+    session, effects = _go_on(session, tip, firsts[0])
+    session, more = in_front(session, lambda inside: _go_on(inside, there.tip, firsts[1]))
+    return session, effects + more
+
+
+def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
+    """What each model makes most likely after a path; None until both have said it."""
+    if isinstance(pair.comparison, ModelComparison):
+        difference = pair.comparison.after(tip)
+        return None if difference is None else (difference.first_a, difference.first_b)
+    if tip.strict is None or other.strict is None:
+        return None
+    return tip.strict.most_likely, other.strict.most_likely
+
+
+def _go_on(session: Session, tip: Node, token: int) -> Outcome:
+    path, top = [*tip.path(), token], kept(session)  # what it says is kept in the tree
+    return request(session, ForParting(), lambda number: Continue(number, path, top))
+
+
+def went_on(session: Session, message: Continued) -> Outcome:
+    """One of the two models, which is in front, has come further."""
+    pair = session.paired
+    if not isinstance(pair, Pair) or pair.parting is None:
+        return answered(session, message.request), [send(session, Stop())]
+    parting, is_b = pair.parting, pair.key == session.game.settings.model.key
+    node = parting.b if is_b else parting.a
+    for token, distribution in zip(message.tokens, message.distributions, strict=True):
+        node = node.child(token)
+        node.attach(distribution)
+    parting = replace(parting, b=node) if is_b else replace(parting, a=node)
+    session = replace(session, paired=replace(pair, parting=parting))
+    last = node.distribution
+    ended = last is not None and session.game.piece(last.most_likely).ends
+    length = node.depth - parting.base[is_b]
+    apart = parting.apart
+    if not ended and length < LIMIT and (apart is None or length < apart[is_b] + FURTHER):
+        return session, []
+    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), [send(session, Stop())]
+
+
+def not_parted(session: Session) -> Session:
+    """One of the two models, which is in front, cannot go on."""
+    pair = session.paired
+    if not isinstance(pair, Pair) or pair.parting is None:
+        return session
+    return _came_to_its_end(session, pair.parting, is_b=pair.key == session.game.settings.model.key)
+
+
+def _came_to_its_end(session: Session, parting: Parting, *, is_b: bool) -> Session:
+    pair = session.paired
+    assert isinstance(pair, Pair)
+    done = (parting.done[0], True) if is_b else (True, parting.done[1])
+    return replace(session, paired=replace(pair, parting=replace(parting, done=done)))
+
+
+def watch(session: Session) -> Outcome:
+    """Tells where two models part once both have come far enough; gives it up where something else is asked.
+
+    Where something else is compared by now, the second model goes.
+    """
+    pair, second = session.paired, session.beside
+    if isinstance(pair, Pair) and not isinstance(session.game.versus, AgainstModel):
+        return parted(session)
+    if isinstance(pair, Pair) and isinstance(pair.comparison, ModelComparison) and _differ(session):
+        session = _by_text(session, pair)
+    if not isinstance(pair, Pair) or pair.parting is None or second is None:
+        return session, []
+    parting = pair.parting
+    if not _is_from(session, parting):
+        return _given_up(session, pair, second)
+    if parting.told:
+        return session, []
+    if all(parting.done):
+        return _told(session, pair, parting), []
+    going = [game.newest(ForParting) for game in (session.game, second)]
+    if any(not done and not (one and one[1].awaited) for done, one in zip(parting.done, going, strict=True)):
+        return _given_up(session, pair, second)
+    return session, []
+
+
+def _differ(session: Session) -> bool:
+    """Whether it is known that the two have different vocabularies."""
+    return both_ready(session) and not one_vocabulary(session)
+
+
+def _by_text(session: Session, pair: Pair) -> Session:
+    """The two are compared by the bytes of their text."""
+    against, comparison = session.game.versus, TextComparison()
+    if isinstance(against, AgainstModel):
+        session = replace(session, game=replace(session.game, versus=replace(against, comparison=comparison)))
+    return replace(session, paired=replace(pair, comparison=comparison))
+
+
+def _is_from(session: Session, parting: Parting) -> bool:
+    """Whether the active prompt still ends where both went on from."""
+    tip = session.game.prompt.tip if session.game.prompts else session.game.root
+    return tip.depth == parting.base[0] and parting.a.descends_from(tip)
+
+
+def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
+    """Without it; what both models were asked for is not wanted any more."""
+    told = pair.parting is not None and pair.parting.told
+    session = replace(session, paired=replace(pair, parting=None))
+    effects: list[Effect] = []
+    if session.game.newest(ForParting):
+        effects.append(send(session, Stop()))
+        session = without(session, ForParting)
+    if second.newest(ForParting):
+        session, more = in_front(session, lambda inside: (without(inside, ForParting), [send(inside, Stop())]))
+        effects += more
+    return session if told else replace(session, notice="where they part is not looked for any more"), effects
+
+
+def _told(session: Session, pair: Pair, parting: Parting) -> Session:
+    """Both ways are shown, and are paths of the tree that is in front."""
+    apart, (a, b) = parting.apart, parting.ways
+    parting.a.pass_through()
+    if parting.one_vocabulary:
+        parting.a.ancestor(parting.base[0]).descend([node.token for node in b]).pass_through()
+    ways = "both ways" if parting.one_vocabulary else "A's way"
+    if apart is None:
+        told = f"they do not part in {min(len(a), len(b))} tokens"
+    elif apart[0] == 0:
+        told = f"they part at once; t shows {ways}"
+    else:
+        told = f"they part after {apart[0]} token{'s' * (apart[0] > 1)}; t shows {ways}"
+    return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=told)

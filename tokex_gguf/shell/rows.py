@@ -1,0 +1,63 @@
+"""The file through which two engines compare: one writes rows of numbers into it, the other reads them.
+
+It is this user's alone, and in a folder of its own that is removed at the end; after a crash, by the next program that
+makes one.
+"""
+
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from tokex_gguf.system import locks
+from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.system.locks import Lock
+
+log = logging.getLogger(__name__)
+
+_LOCK = ".lock"
+
+
+class Rows:
+    """The folder of this program, made when it is first needed."""
+
+    def __init__(self, parent: Path) -> None:
+        """`parent`: where all such folders are."""
+        self._parent = parent
+        self._folder: Path | None = None
+        self._lock: Lock | None = None
+        self._file: Path | None = None
+
+    def file(self) -> Path:
+        """A new empty file, in place of the one before. Raises OSError."""
+        if self._folder is None:
+            private_folder(self._parent)
+            self._sweep()
+            folder = self._parent / os.urandom(8).hex()
+            self._lock = locks.acquire(folder.with_suffix(_LOCK))
+            private_folder(folder)
+            self._folder = folder
+        if self._file:
+            with suppress(OSError):  # one that is still open cannot be removed everywhere: the folder's end is its own
+                self._file.unlink()
+        self._file = self._folder / os.urandom(8).hex()
+        create_private(self._file).close()
+        return self._file
+
+    def close(self) -> None:
+        """Removes the folder."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock:
+            self._lock.release()
+        self._folder = self._lock = self._file = None
+
+    def _sweep(self) -> None:
+        """Removes what programs have left that ended otherwise."""
+        for lock in self._parent.glob(f"*{_LOCK}"):
+            if not locks.is_held(lock):
+                log.info("removed what an earlier program left: %s", lock.stem)
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                with suppress(OSError):
+                    lock.unlink()

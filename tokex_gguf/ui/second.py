@@ -1,0 +1,146 @@
+"""What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
+
+from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.versus import AgainstModel, Pair, Parting
+from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.figures import FLOOR_BITS
+from tokex_gguf.values.formatting import rank_text
+from tokex_gguf.values.text_comparison import TextComparison
+from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tree import Node
+
+RANK, NUMBER = 6, 7
+"""Cells of the columns of a rank, and of a probability."""
+
+
+def count_below(session: Session) -> int:
+    """Lines below the table that tell of two models."""
+    if not isinstance(session.paired, Pair):
+        return 0
+    return 1 + 2 * (session.paired.parting is not None)
+
+
+def lines_below(session: Session, width: int) -> list[Line]:
+    """How two models differ over the prompt, and how each goes on from where they part."""
+    pair = session.paired
+    if not isinstance(pair, Pair):
+        return []
+    lines = [_figures(pair)]
+    if pair.parting:
+        lines += [_way(pair.parting, which, width) for which in (0, 1)]
+    return [fit(line, width) for line in lines]
+
+
+def state(session: Session) -> Line:
+    """Why nothing comes of the second model; empty where it is well."""
+    second = session.beside
+    if second is None or second is session.game:
+        return []
+    if second.engine is EngineStatus.DEAD:
+        return [("class:fault", " B: engine stopped, r restarts it")]
+    if second.silence:
+        return [("class:fault", f" B: silent for {second.silence:.0f} s, r restarts it")]
+    if second.engine is EngineStatus.LOADING:
+        return [("class:busy", " B: "), ("class:dim", f"loading the model {second.progress:4.0%}")]
+    return []
+
+
+def _figures(pair: Pair) -> Line:
+    """In the words of llama-perplexity; of different vocabularies, what the text costs by each."""
+    if isinstance(pair.comparison, TextComparison):
+        rates = pair.comparison.rates
+        if rates is None:
+            return [("class:dim", " other vocabularies: compared by the bytes of the text")]
+        (a, b), words = rates.per_byte, rates.per_word
+        told: Line = [("class:dim", " bits a byte "), ("", f"A {a:.3f} B {b:.3f}")]
+        return (
+            told if words is None else [*told, ("class:dim", "  a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]
+        )
+    sums = pair.comparison.sums
+    if sums is None:
+        return []
+    # Below the floor two files of the very same weights differ.
+    small = sums.mean_kl_bits <= FLOOR_BITS
+    told = [("class:dim", " KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g}")]
+    told += [
+        ("class:dim", "  same top "),
+        ("", f"{sums.same_top:.0%}"),
+        ("class:dim", "  Δp "),
+        ("", f"{sums.delta_p_rms:.0%}"),
+    ]
+    told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
+    if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
+        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g}: within the floor, {FLOOR_BITS}, of kernels")]
+    return told
+
+
+def _way(parting: Parting, which: int, width: int) -> Line:
+    """How one of the two goes on; from where they part, marked."""
+    way, pieces, apart = parting.ways[which], parting.pieces[which], parting.apart
+    texts = [label(glimpse(pieces[node.token].data)) for node in way]
+    name = " A … " if which == 0 else " B … "
+    if apart is None:
+        return [("class:dim", name), ("", clip("".join(texts), width - len(name)))]
+    before, after = "".join(texts[: apart[which]]), "".join(texts[apart[which] :])
+    room = width - len(name)
+    shown = clip(after, max(room // 2, room - len(before)))
+    kept = room - len(shown)
+    before = before if len(before) <= kept else "…" + before[len(before) - kept + 1 :]
+    return [("class:dim", name), ("", before), ("class:stage", shown)]
+
+
+# --- the table where the vocabularies differ
+
+
+def place_of_b(session: Session) -> Node | None:
+    """B's path for the text before the table, where the vocabularies differ and it has a boundary there."""
+    against = session.game.versus
+    if not isinstance(against, AgainstModel) or not isinstance(against.comparison, TextComparison):
+        return None
+    return against.comparison.place(session.game.prompt.place.tip)
+
+
+def by_text(session: Session) -> bool:
+    """Whether the table has B's tokens beside A's."""
+    against = session.game.versus
+    return isinstance(against, AgainstModel) and isinstance(against.comparison, TextComparison)
+
+
+def heading(width: int) -> Line:
+    """The columns' names."""
+    cells = _cells(width)
+    parts = ["rank".rjust(RANK), pad("A", cells), "prob".rjust(NUMBER), " " + pad("B", cells), "prob".rjust(NUMBER)]
+    return fit([("class:head", " ".join(parts))], width)
+
+
+def _cells(width: int) -> int:
+    return max(6, (width - RANK - 2 * NUMBER - 5) // 2)
+
+
+def row(session: Session, candidate: Candidate, index: int, width: int, style: str, mark: str) -> Line:
+    """A token of A, and the one of B that is as likely there."""
+    cells = _cells(width)
+    line: Line = [
+        (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
+        (style, _name(session.game.piece(candidate.token).data, cells)),
+        (style, " " + _probability(candidate.prob).rjust(NUMBER)),
+    ]
+    place, second = place_of_b(session), session.beside
+    distribution = place.strict or place.distribution if place else None
+    if distribution is None or second is None or index >= len(distribution):
+        return fit(line, width, style)
+    other = distribution.candidate(index)
+    line += [
+        (style, "  " + _name(second.piece(other.token).data, cells)),
+        (style, " " + _probability(other.prob).rjust(NUMBER)),
+    ]
+    return fit(line, width, style)
+
+
+def _name(data: bytes, cells: int) -> str:
+    return pad(clip(label(glimpse(data)) or "‹empty›", cells), cells)
+
+
+def _probability(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 or value == 0 else f"{value:.1e}"

@@ -1,0 +1,193 @@
+"""Two models of one vocabulary beside each other, along paths that both were asked about; only ever added to."""
+
+import math
+from array import array
+from itertools import pairwise
+from typing import NamedTuple
+
+from tokex_gguf.values.deltas import Deltas
+from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.tree import Node
+
+
+class Sums(NamedTuple):
+    """What two models differ by over the tokens of a text, in the figures of llama-perplexity's `--kl-divergence`."""
+
+    tokens: int
+    mean_kl_bits: float
+    same_top: float
+    """The share of places, 0 to 1, where both have the same token as the most likely one."""
+    delta_p_rms: float
+    """Root of the mean square of what B adds to the probability, 0 to 1, of the token that came."""
+    perplexity_ratio: float
+    """B's perplexity by A's."""
+
+
+class ModelComparison:
+    """By the paths of either model's tree: what is kept of one side is told of the other with A and B exchanged.
+
+    It is a `Comparison`: B has all tokens of A's path.
+    """
+
+    def __init__(self) -> None:
+        self._after: dict[Node, Difference] = {}
+        """Of the distributions after a path."""
+        self._of: dict[Node, Beside] = {}
+        """What both say of a path's last token."""
+        self._detailed: set[Node] = set()
+        """The paths of whose table all is kept that is to be shown."""
+        self._twins: dict[Node, Node] = {}
+        """The same path in the other tree."""
+        self._whole: set[Node] = set()
+        """The paths along which nothing lacks."""
+        self.deltas = Deltas()
+        """Of the path followed, as far as they are known."""
+        self._tip: Node | None = None
+        """That path."""
+        self._sums = [array("d", [0.0]) for _ in range(4)]
+        """Behind each token of it: the sums of divergences, flips, squared changes of probability, and bits."""
+        self._seen = 1
+        """Up to this depth of it the tokens were looked at. Nothing is said of the first."""
+
+    def after(self, node: Node) -> Difference | None:
+        """Of the distributions after a path; None until compared."""
+        if (known := self._after.get(node)) is None and (twin := self._twins.get(node)) in self._after:
+            known = self._after[node] = self._after[twin].reverse
+        return known
+
+    def of(self, node: Node) -> Beside | None:
+        """What both say of a path's last token; None until compared."""
+        if (known := self._of.get(node)) is not None:
+            return known
+        twin = self._twins.get(node)
+        if twin is not None and (told := self._of.get(twin)) is not None:
+            known = self._of[node] = told.reverse
+            return known
+        before = self.after(node.parent) if node.parent else None
+        for row in before.rows if before else ():
+            if row.token == node.token:
+                return self._of.setdefault(node, row)
+        return None
+
+    def detailed(self, node: Node) -> bool:
+        """Whether all is kept that a table shows of the distributions after a path."""
+        return node in self._detailed or self._twins.get(node) in self._detailed
+
+    def keep(self, node: Node, difference: Difference, *, detailed: bool) -> None:
+        """Keeps how the distributions after a path differ. What came first stays, unless there is more of it now."""
+        if self.after(node) is None or (detailed and not self.detailed(node)):
+            self._after[node] = difference
+        if detailed:
+            self._detailed.add(node)
+        if difference.taken is not None:
+            self._of.setdefault(node.child(difference.taken.token), difference.taken)
+
+    def join(self, one: Node, other: Node) -> None:
+        """Notes that two paths, each in its own tree, are the same tokens."""
+        a: Node | None = one
+        b: Node | None = other
+        while a is not None and b is not None and self._twins.get(a) is not b:
+            self._twins[a], self._twins[b] = b, a
+            a, b = a.parent, b.parent
+
+    def lacking(self, tip: Node, start: int, end: int) -> list[Node]:
+        """The nodes at positions from `start` to before `end` of a path whose distributions must be compared."""
+        nodes = tip.ancestor(end + 1).nodes(max(0, start))
+        lacking = [node for node, then in pairwise(nodes) if self.after(node) is None or self.of(then) is None]
+        return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and self.after(node) is None)]
+
+    def first_lacking(self, tip: Node) -> int | None:
+        """The first position of a path whose distributions must be compared; None where all are."""
+        node = tip
+        while node.depth and node not in self._whole:
+            assert node.parent is not None
+            node = node.parent
+        for following in tip.nodes(node.depth):
+            if following.depth > 1 and self.of(following) is None:
+                return following.depth - 2
+            if self.after(following) is None:
+                return following.depth - 1
+            self._whole.add(following)
+        return None
+
+    # --- as `Comparison` has it
+
+    def follow(self, tip: Node) -> None:
+        """Takes in where A's path ends now."""
+        if tip is self._tip:
+            return
+        same = tip.common(self._tip) if self._tip else 0
+        self._seen = max(1, min(self._seen, same))
+        self.deltas.cut(self._seen)
+        for sums in self._sums:
+            del sums[self._seen :]
+        self._tip = tip
+
+    def look_on(self, most: int) -> bool:
+        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+        if self._tip is None:
+            return True
+        for node in self._tip.ancestor(min(self._tip.depth, self._seen + most)).nodes(self._seen):
+            beside = self.of(node)
+            before = self.after(node.parent) if node.parent else None
+            if beside is None or before is None:
+                return True
+            bits = beside.delta_bits
+            self.deltas.add(node.depth, bits, flip=before.flip)
+            told = before.kl_bits, before.flip, (beside.b.prob - beside.a.prob) ** 2, bits
+            for sums, value in zip(self._sums, told, strict=True):
+                sums.append(sums[-1] + value)
+            self._seen = node.depth
+        return self._seen == self._tip.depth
+
+    @property
+    def sums(self) -> Sums | None:
+        """Over the tokens of the path that were looked at; None before the first."""
+        count = len(self._sums[0]) - 1
+        if not count:
+            return None
+        kl, flips, squares, bits = (sums[-1] for sums in self._sums)
+        mean = bits / count
+        ratio = 2**mean if mean < 1000 else math.inf
+        return Sums(count, kl / count, 1 - flips / count, math.sqrt(squares / count), ratio)
+
+    def delta(self, node: Node) -> float | None:
+        """By how many bits A makes a token likelier than B; None until known."""
+        if node.depth <= 1:
+            return 0.0
+        beside = self.of(node)
+        return None if beside is None else beside.delta_bits
+
+    def inserted(self, node: Node) -> bool:  # noqa: ARG002
+        """Whether B lacks a token: it never does."""
+        return False
+
+    def missing(self, node: Node) -> int:  # noqa: ARG002
+        """How many tokens B has, and A lacks, right before a token: none."""
+        return 0
+
+    def difference(self, node: Node, taken: Node | None) -> Difference | None:  # noqa: ARG002
+        """How both differ after a path; None until all is known that a table shows."""
+        return self.after(node) if self.detailed(node) else None
+
+    def beside(self, node: Node) -> Beside | None:
+        """What both say of a path's last token; None until compared."""
+        return self.of(node)
+
+    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
+        """What both say of the likeliest tokens after a path; none until compared."""
+        known = self.after(node)
+        return () if known is None else known.rows
+
+    def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
+        """The tokens that A and B make most likely after a path; None until compared."""
+        known = self.after(node)
+        return None if known is None else (known.first_a, known.first_b)
+
+    def comparable(self, node: Node, taken: Node | None) -> bool:  # noqa: ARG002
+        """Whether there is such a place in B: there is."""
+        return True
+
+    def shared(self, tip: Node) -> int:
+        """How many tokens there are to compare, up to the end of a path."""
+        return max(0, tip.depth - 1)
