@@ -101,9 +101,9 @@ def _here(session: Session) -> Line:
         return [
             *told,
             ("class:stage", "  flip"),
-            ("class:dim", ": first in A "),
+            ("class:dim", ": first is A "),
             ("", a),
-            ("class:dim", ", in B "),
+            ("class:dim", ", B "),
             ("", b),
         ]
     return [*told, ("class:dim", "  the same token is first")]
