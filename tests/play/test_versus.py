@@ -292,6 +292,19 @@ def test_the_table_has_both_and_rows_are_chosen_as_ever() -> None:
     check(play)
 
 
+def test_the_table_of_both_is_sorted_by_the_changes_and_back() -> None:
+    play = compared().press(Action.ORDER)
+    rows, difference = table(play.session, play.session.game.prompt), play.session.difference
+    assert difference
+    sizes = {row.token: abs(row.delta_bits) for row in difference.rows}
+    told = [sizes[row.token] for row in rows]
+    assert told == sorted(told, reverse=True) and "Δ ↓" in shown(play)
+    play.press(Action.ORDER)
+    assert [row.token for row in table(play.session, play.session.game.prompt)] == [
+        row.token for row in difference.rows
+    ]
+
+
 def test_at_the_cursor_the_token_that_was_taken_has_both_numbers() -> None:
     play = compared().press(Action.NEXT_SURPRISAL)
     cursor = play.session.game.prompt.cursor

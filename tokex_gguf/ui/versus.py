@@ -32,10 +32,11 @@ def _token_cells(width: int) -> int:
     return max(8, width - RANK - 2 * NUMBER - BITS - MOVED - 6)
 
 
-def heading(width: int) -> Line:
+def heading(width: int, *, by_delta: bool) -> Line:
     """The columns' names."""
+    bits = "Δ ↓" if by_delta else "Δ bits"
     parts = ["rank".rjust(RANK), pad("token", _token_cells(width)), "A".rjust(NUMBER), "B".rjust(NUMBER)]
-    return fit([("class:head", " ".join([*parts, "Δ bits".rjust(BITS), "moved".rjust(MOVED)]))], width)
+    return fit([("class:head", " ".join([*parts, bits.rjust(BITS), "moved".rjust(MOVED)]))], width)
 
 
 def rows_by_token(session: Session) -> dict[int, Beside]:
