@@ -549,7 +549,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 
 def test_the_help_shows_every_key() -> None:
-    drawn = text(started().press(Action.HELP), 200, 90)
+    drawn = text(started().press(Action.HELP), 200, 120)
     for command in SCREENS[screens.Play].commands:
         assert keys_of(command) in drawn
         assert command.help in drawn

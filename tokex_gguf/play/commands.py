@@ -478,8 +478,8 @@ _PLAYING: tuple[Command, ...] = (
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; "
-        "in cost, where a schema or grammar cost most; in delta, of the greatest change, then the next greatest.",
+        "Look at the next token of high surprisal (highest tenth); in the layers reachable and cost, that was cut or "
+        "cost most; in delta, of the greatest change.",
         footer=67,
     ),
     Command(
@@ -616,8 +616,8 @@ _PLAYING: tuple[Command, ...] = (
         ("v",),
         "Compare",
         "compare",
-        "Compare the prompt, A, with the one it was made from, B, or choose one: which phrasing makes what follows "
-        "likelier, by how many bits, token by token, with both tables in one. Again, and it ends.",
+        "Compare the prompt, A, with the one it was made from, or choose B: which makes the rest likelier, by how many "
+        "bits, token by token and in one table. Again ends it.",
         now=_compares,
         disabled=_cannot_compare,
     ),
