@@ -275,7 +275,10 @@ WALKED: list[tuple[Action | Typed | Go, ...]] = [
 def state(session: Session) -> object:
     """All that is undone, as it can be compared."""
     game = session.game
-    prompts = [(prompt.tip.path(), prompt.begins, prompt.name) for prompt in game.prompts]
+    prompts = [
+        (prompt.tip.path(), prompt.begins, prompt.name, prompt.parent and prompt.parent.path())
+        for prompt in game.prompts
+    ]
     removed = [(place, prompt.tip.path(), prompt.begins) for place, prompt in game.removed]
     return prompts, removed, game.sampling.chain, game.sampling.constraint
 

@@ -128,6 +128,8 @@ class Prompt:
     """What the player calls it."""
     begins: int = 0
     """Tokens before those that the model wrote: a constraint governs what follows them."""
+    parent: Node | None = None
+    """The end that the prompt had which this one was made from, when it was made; None: it was made from no prompt."""
 
     @classmethod
     def at(cls, tip: Node) -> "Prompt":

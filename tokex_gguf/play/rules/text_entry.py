@@ -61,11 +61,12 @@ def close(session: Session) -> Outcome:
 
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
     """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
-    if session.game.prompt.cursor is None and base is session.game.prompt.tip:
-        return show(with_prompt(used_up(session), Prompt(tip, begins=_begins(session, base, tip))))
+    before, begins = session.game.prompt, _begins(session, base, tip)
+    if before.cursor is None and base is before.tip:
+        return show(with_prompt(used_up(session), Prompt(tip, begins=begins)))
     if reason := no_room(session):
         return ask(replace(session, notice=reason))  # what is typed stays
-    return insert(used_up(session), Prompt(tip, begins=_begins(session, base, tip)))
+    return insert(used_up(session), Prompt(tip, begins=begins, parent=before.tip))
 
 
 def _begins(session: Session, base: Node, tip: Node) -> int:
