@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
-from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
+from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Screen, TypingScreen
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Candidate
@@ -670,6 +670,14 @@ class Session:
         return typing.line.text if typing else self.histories.get(Input, History()).unfinished
 
     @property
+    def uninserted(self) -> str:
+        """The text to put into a prompt that was typed and not used."""
+        typing = self.on(Insert)
+        if typing is None:
+            return self.histories.get(Insert, History()).unfinished
+        return "" if typing.line.text == typing.taken else typing.line.text
+
+    @property
     def unopened(self) -> str:
         """The text of a new prompt that was typed and not opened."""
         typing = self.on(NewPrompt)
@@ -743,3 +751,8 @@ def text_of(game: Game, tip: Node) -> bytes:
         path = path[1:]
     data = b"".join(game.piece(token).data for token in path)
     return data.removeprefix(b" ") if model and model.space_prefix else data
+
+
+def cut_otherwise(tip: Node) -> str:
+    """That a path is not what the tokenizer makes of its text, and the key that helps; empty where it is."""
+    return "" if tip.differs is None else f"cut unlike the tokenizer from token {tip.differs + 1} on: T cuts it anew"

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.screens import Input, NewPrompt
+from tokex_gguf.play.screens import Input, Insert, NewPrompt
 from tokex_gguf.play.session import (
     Editing,
     EditState,
@@ -115,6 +115,8 @@ class Encoder:
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
+        if session.uninserted:
+            shown["inserted"] = session.uninserted
         if session.unopened:
             shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
@@ -413,7 +415,11 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         if key in other_games or key == own:
             raise BadArchive("others: two games of one model")
         other_games[key] = other
-    typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
+    typed = {
+        Input: _text(document, "typed"),
+        Insert: _text(document, "inserted"),
+        NewPrompt: _text(document, "unopened"),
+    }
     orders = {order.value: order for order in Order}
     return Session(
         game,

@@ -22,9 +22,9 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForConstraint, ForScore, ForVerdicts, ForView
+from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
+from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, cut_otherwise
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lens_lines import looked_through
@@ -57,6 +57,8 @@ LOOKS = 4
 """Steps of a layer without colours."""
 TALL = 24
 """Rows from which the keys have two lines."""
+NEAR = 4
+"""Tokens from where a prompt is cut unlike the tokenizer, within which that is told before most else."""
 WIDE = 100
 """Columns from which prompt and table stand side by side."""
 
@@ -426,6 +428,9 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", f"{told}  reading the constraint")]
     if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
+    cutting = any(isinstance(purpose, ForInsertion | ForRetokenized) for purpose in session.game.asked.values())
+    if session.game.ready and cutting:
+        return [("class:busy", "working"), ("class:dim", "  cutting the text")]
     if session.game.ready and session.game.newest(ForView):
         return [("class:busy", "working"), ("class:dim", "  samplers")]
     if session.game.ready and session.game.newest(ForVerdicts):
@@ -469,11 +474,8 @@ def second_line(session: Session, width: int) -> Line:
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
         if tip.differs is not None:
-            important = 8 if cursor is None else 4
-            told = f"cut unlike the tokenizer from token {tip.differs + 1} on"
-            if width >= WIDE and cursor is None:
-                told += ": not an error, but unusual for the model"
-            parts.append((important, [("class:dim", told)]))
+            near = cursor is None or abs(cursor.depth - 1 - tip.differs) <= NEAR
+            parts.append((8 if near else 4, [("class:dim", cut_otherwise(tip))]))
         if cursor is not None:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
