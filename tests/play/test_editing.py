@@ -293,6 +293,62 @@ def replace_piece(piece: Piece) -> Piece:
     return piece._replace(ends=True)
 
 
+# --- any edits one after the other
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_edits_do_what_lists_of_tokens_say(seed: int) -> None:
+    """Each edit against a plain one: the tokens, what the prompt was made from, where the cursor is, what is given."""
+    chance = random.Random(seed)
+    play = started("hello world", max_prompts=20)
+    prompts: list[tuple[list[int], list[int] | None]] = [(path(play), None)]
+    active = 0
+    for step in range(60):
+        tokens = prompts[active][0]
+        here = chance.randrange(len(tokens))
+        play.press(PointedAtToken(here))
+        begins, kind = play.session.game.prompt.begins, chance.choice("rrdiiowpu")
+        made: list[int] | None = None
+        if kind == "r":
+            play.press(Action.TOP, *[Action.DOWN] * chance.randrange(4))
+            row = play.session.game.prompt.chosen
+            play.press(Action.REPLACE)
+            if here and row is not None and row != tokens[here]:
+                made = [*tokens[:here], row, *tokens[here + 1 :]]
+        elif kind == "d":
+            play.press(Action.DELETE_TOKEN)
+            made = tokens[:here] + tokens[here + 1 :] if len(tokens) > 1 else None
+        elif kind in "io":
+            over = min(chance.randrange(4), len(tokens) - here) if kind == "o" else 0
+            typed = chance.choice(["a", "xyz"])
+            play.press(Action.INSERT, *[Action.TAKE_IN] * over, Action.ERASE_LINE, Typed(typed), Action.ENTER)
+            made = [*tokens[:here], *fake.text_to_path(typed), *tokens[here + over :]]
+            play.press(*[Action.CLOSE] * (play.session.screen is not PLAY))  # there was no room
+        elif kind == "w":
+            play.press(Action.NEXT)
+            active = (active + 1) % len(prompts)
+        elif kind == "p":
+            play.press(Action.CURSOR_TIP, Action.APPEND)
+            prompts[active] = (path(play), prompts[active][1])
+        elif kind == "u":
+            play.press(Action.UNDO, Action.REDO)
+            active = play.session.game.active
+        if made is not None and len(prompts) < 20:
+            active += 1
+            prompts.insert(active, (made, tokens))
+            assert cursor(play) == (here + 1 if here < len(made) else None), (seed, step, kind)
+            after = play.session.game.prompt.begins
+            # What the model wrote behind the edit is what it wrote before, and what it wrote before it stays so.
+            assert begins <= here or made[after:] == tokens[begins:] or after > here, (seed, step, kind)
+            assert begins > here or after >= begins, (seed, step, kind)
+        shown = [(one.tip.path(), one.parent.path() if one.parent else None) for one in play.session.game.prompts]
+        assert shown == prompts and play.session.game.active == active, (seed, step, kind)
+        assert play.session.screen is PLAY and play.session.game.ready
+    again = load(dump(play.session), Settings("", GgufFile("")))
+    shown = [(one.tip.path(), one.parent.path() if one.parent else None) for one in again.game.prompts]
+    assert shown == prompts
+
+
 # --- where the model's part begins
 
 
