@@ -95,7 +95,7 @@ def test_the_selected_token_takes_the_place_of_the_one_that_is_looked_at() -> No
     assert play.session.game.active == 1 and play.session.game.prompts[0].tip is prompt.tip
     assert parent(play) == before and cursor(play) == 5, "the cursor stays there"
     assert chosen(play) == [4, len(before) - 2, len(before) - 1], "what was chosen behind it still is"
-    assert play.session.notice == f"{label(PIECES[best].data)} in place of ␣_, 8 tokens behind it kept"
+    assert play.session.notice == f"“{label(PIECES[best].data)}” in place of “␣_”, 8 tokens behind it kept"
     play.press(Action.UNDO)
     assert play.session.game.prompts == (replace(prompt, chosen=best),)
     play.press(Action.REDO)
@@ -107,7 +107,7 @@ def test_the_token_that_is_looked_at_is_deleted() -> None:
     before = path(play)
     play.press(Action.DELETE_TOKEN)
     assert path(play) == before[:4] + before[5:] and parent(play) == before and cursor(play) == 5
-    assert play.session.notice == "without ␣_, 8 tokens behind it kept"
+    assert play.session.notice == "without “␣_”, 8 tokens behind it kept"
     play.press(Action.CURSOR_TIP, Action.CURSOR_BACK, Action.DELETE_TOKEN)
     assert path(play) == (before[:4] + before[5:])[:-1] and cursor(play) is None
     assert play.session.notice.endswith("nothing stands behind it")
@@ -404,7 +404,8 @@ def test_a_text_is_cut_anew_as_the_tokenizer_does_it(at_the_end: bool) -> None:
     if at_the_end:
         play.press(Action.CURSOR_TIP)
     differing(play, 5)
-    assert "cut unlike the tokenizer from token 6 on: T cuts it anew" in screen(play.press(Action.LAYER))
+    told = "cut unlike the tokenizer from token 6 on: T cuts it anew" if at_the_end else "cut otherwise from 6 on: T"
+    assert told in screen(play.press(Action.LAYER))
     made = [*before[:5], 1, 2, 3, *before[7:]]
     cut_anew(play, made)
     assert path(play) == made and parent(play) == before and len(play.session.game.prompts) == 2
@@ -451,10 +452,11 @@ def test_an_edit_says_where_the_seam_would_be_cut_otherwise() -> None:
     (check,) = play.checks
     play.take(Checked(check.request, 4))
     told = "cut unlike the tokenizer from token 5 on: T cuts it anew"
-    assert play.session.notice == f"{told}; without ␣_, 8 tokens behind it kept"
+    assert play.session.notice == f"{told}; without “␣_”, 8 tokens behind it kept"
     play.checks.clear()
-    assert told in screen(play.press(Action.LAYER)), "and still, where one looks"
-    assert told not in screen(play.press(Action.CURSOR_TIP, Action.POP))
+    assert "cut otherwise from 5 on: T" in screen(play.press(Action.LAYER)), "and still, where one looks"
+    assert told in screen(play.press(Action.CURSOR_TIP))
+    assert "cut " not in screen(play.press(Action.POP))
 
 
 EMOJI = {40 + index: Piece(data) for index, data in enumerate([b"\xf0\x9f", b"\x99", b"\x82"])}
@@ -480,6 +482,7 @@ def test_a_part_of_a_character_can_go_and_then_there_is_no_text_to_cut(bytewise:
     differing(play, place)
     reason = refused(play, Action.RETOKENIZE)
     assert reason == f"token {place + 1} has bytes of no whole character: there is no text to cut anew"
+    assert f"token {place + 1} has bytes of no whole character" in screen(play.press(Action.LAYER))
     play.press(Action.EDIT)
     assert "inside a character" in play.session.notice
 

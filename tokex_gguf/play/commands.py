@@ -1389,6 +1389,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
         "You chose tokens that spell this text in another way than the tokenizer would. "
         "That is not an error, but unusual for the model. T cuts it anew.",
     ),
+    ("bytes of no whole character", "A part of a character was deleted: these bytes are no text."),
     ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
     ("to 0.2", "What a bar of full length stands for, where that is not 1."),
     ("ranks 1–30: 94 %", "The probability of all rows down to the last one in sight."),

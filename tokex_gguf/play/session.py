@@ -30,6 +30,7 @@ from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
+from tokex_gguf.values.splice import unspelled
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
@@ -753,6 +754,18 @@ def text_of(game: Game, tip: Node) -> bytes:
     return data.removeprefix(b" ") if model and model.space_prefix else data
 
 
-def cut_otherwise(tip: Node) -> str:
-    """That a path is not what the tokenizer makes of its text, and the key that helps; empty where it is."""
-    return "" if tip.differs is None else f"cut unlike the tokenizer from token {tip.differs + 1} on: T cuts it anew"
+def cut_otherwise(game: Game, tip: Node) -> str:
+    """That a path is not what the tokenizer makes of its text, and what helps; empty where it is, or not compared."""
+    if tip.differs is None:
+        return ""
+    if without_text(game, tip):
+        return f"token {tip.differs + 1} has bytes of no whole character"
+    return f"cut unlike the tokenizer from token {tip.differs + 1} on: T cuts it anew"
+
+
+def without_text(game: Game, tip: Node) -> bool:
+    """Whether a path differs from the tokenizer's because it has bytes that no text has."""
+    if (place := tip.differs) is None:
+        return False
+    around = tip.ancestor(place + 5).nodes(max(0, place - 3))  # no character has more than four tokens
+    return unspelled([game.piece(node.token).data for node in around], begins=place <= 3)

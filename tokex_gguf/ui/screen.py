@@ -24,7 +24,7 @@ from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, cut_otherwise
+from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, cut_otherwise, without_text
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lens_lines import looked_through
@@ -474,8 +474,11 @@ def second_line(session: Session, width: int) -> Line:
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
         if tip.differs is not None:
-            near = cursor is None or abs(cursor.depth - 1 - tip.differs) <= NEAR
-            parts.append((8 if near else 4, [("class:dim", cut_otherwise(tip))]))
+            told = cut_otherwise(session.game, tip)
+            if cursor is not None and not without_text(session.game, tip):
+                told = f"cut otherwise from {tip.differs + 1} on: T"
+            near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR
+            parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
         if cursor is not None:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:

@@ -7,8 +7,18 @@ from tokex_gguf.play.purposes import ForRetokenized
 from tokex_gguf.play.requests import tokenize
 from tokex_gguf.play.rules.prompt import LOADING, insert, no_room, would_cut
 from tokex_gguf.play.screens import Play
-from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, cut_otherwise, selected_row, table, text_of
-from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished, unspelled
+from tokex_gguf.play.session import (
+    EngineStatus,
+    Game,
+    Prompt,
+    Session,
+    cut_otherwise,
+    selected_row,
+    table,
+    text_of,
+    without_text,
+)
+from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
@@ -106,7 +116,7 @@ def opened_beside(session: Session, prompt: Prompt, told: str, kept: int, furthe
 
 
 def _name(game: Game, token: int | None) -> str:
-    return "" if token is None else label(glimpse(game.piece(token).data))
+    return "" if token is None else f"“{label(glimpse(game.piece(token).data))}”"
 
 
 # --- cutting a text anew
@@ -117,7 +127,7 @@ def compared(session: Session, tip: Node) -> Session:
     prompt = session.game.prompt
     if tip is not prompt.tip or prompt.cursor is None or prompt.parent is None or not session.notice:
         return session
-    told = cut_otherwise(tip)
+    told = cut_otherwise(session.game, tip)
     return replace(session, notice=f"{told}; {session.notice}") if told else session
 
 
@@ -129,10 +139,8 @@ def cannot_retokenize(session: Session) -> str:
     pieces = [game.piece(node.token).data for node in tip.nodes(tip.depth - 4)]
     if not tip.checked:
         return "the prompt ends inside a character: append or pop first" if unfinished(pieces) else NOT_COMPARED
-    place = tip.differs or 0
-    around = [game.piece(node.token).data for node in tip.ancestor(place + 5).nodes(max(0, place - 3))]
-    if unspelled(around, begins=place <= 3):
-        return f"token {place + 1} has bytes of no whole character: there is no text to cut anew"
+    if without_text(game, tip):
+        return f"{cut_otherwise(game, tip)}: there is no text to cut anew"
     if game.engine is not EngineStatus.READY:
         return LOADING if game.engine is EngineStatus.LOADING else game.gone
     return no_room(session)
