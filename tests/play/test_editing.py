@@ -1,6 +1,8 @@
 """Changing the middle of a prompt: what follows stays, and the new prompt knows the one that it was made from."""
 
+import math
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -570,3 +572,53 @@ def test_an_edited_text_takes_the_prompts_place_and_knows_it() -> None:
         assert play.session.game.prompt.begins == 11
         play.press(Action.UNDO)
         assert path(play) == before and parent(play) is None
+
+
+# --- chats
+
+
+def said(play: Play) -> list[int]:
+    """The positions of the assistant's tokens in the active prompt."""
+    known = play.session.game.said or frozenset()
+    return [node.depth - 1 for node in play.session.game.prompt.tip.nodes() if node in known]
+
+
+def told_perplexity(play: Play) -> str:
+    found = re.search(r"assistant's ppl (\S+)", screen(play))
+    return found.group(1) if found else ""
+
+
+def perplexity(play: Play) -> str:
+    """Of the assistant's tokens, computed plainly."""
+    tokens = path(play)
+    values = [fake.taken(tokens[:place], tokens[place]).logprob for place in said(play)]
+    value = math.exp(-sum(values) / len(values))
+    return f"{value:.2f}" if value < 10_000 else f"{value:.2e}"
+
+
+def test_an_edited_chat_knows_what_the_assistant_says() -> None:
+    """And its perplexity is shown of each prompt that was made so."""
+    play = started("hello world again")
+    nodes = play.session.game.prompt.tip.nodes()
+    turns = frozenset([*nodes[6:9], *nodes[12:14]])
+    play.session = replace(play.session, game=replace(play.session.game, said=turns))
+    assert told_perplexity(play) == perplexity(play) != ""
+    play.press(PointedAtToken(3), Action.TOP, Action.REPLACE)
+    assert said(play) == [6, 7, 8, 12, 13] and told_perplexity(play) == perplexity(play)
+    play.press(Action.INSERT, Typed("xy"), Action.ENTER)
+    assert said(play) == [8, 9, 10, 14, 15] and told_perplexity(play) == perplexity(play)
+    play.press(PointedAtToken(9), Action.DELETE_TOKEN)
+    assert said(play) == [8, 9, 13, 14] and told_perplexity(play) == perplexity(play)
+    play.press(PointedAtToken(9), Action.INSERT, Typed("z"), Action.ENTER)
+    assert said(play) == [8, 9, 10, 14, 15], "what stands between two of its tokens is its"
+    play.press(PointedAtToken(8), Action.INSERT, Typed("z"), Action.ENTER)
+    assert said(play) == [9, 10, 11, 15, 16] and told_perplexity(play) == perplexity(play)
+    play.press(Action.CURSOR_TIP, Action.APPEND, Action.LAYER)
+    assert told_perplexity(play) == perplexity(play), "what comes behind changes nothing"
+    play.press(*[Action.UNDO] * 6)
+    assert said(play) == [6, 7, 8, 12, 13] and told_perplexity(play) == perplexity(play)
+    play.press(*[Action.REDO] * 6)
+    assert said(play) == [9, 10, 11, 15, 16]
+    again = load(dump(play.session), Settings("", GgufFile("")))
+    kept = [node.depth - 1 for node in again.game.prompt.tip.nodes() if node in (again.game.said or ())]
+    assert kept == [9, 10, 11, 15, 16]

@@ -361,7 +361,9 @@ class Game:
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
     said: frozenset[Node] | None = frozenset()
-    """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
+    """Of a chat that the game was started with, and of what was made of it by edits, the assistant's tokens.
+
+    None where the template does not tell."""
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
     undo: Undo = Undo()

@@ -64,29 +64,46 @@ WIDE = 100
 
 
 class AssistantTurns:
-    """The perplexity of the assistant's turns in the chat that a game was started with. Computed once."""
+    """The perplexity of the assistant's turns in the chat that a game was started with, and in what was made of it.
+
+    Computed once for each path to the last of these tokens.
+    """
 
     def __init__(self) -> None:
-        self._said: frozenset[Node] | None = None
-        self._nodes: list[Node] = []
-        self._perplexity: float | None = None
+        self._said: frozenset[Node] = frozenset()
+        self._ends: dict[Node, float | None] = {}
+        """The last of these tokens on each way, and the perplexity of all on it, once that is computed."""
+        self._last: tuple[Node, Node | None] | None = None
+        """The path that was asked for last, and which of those it has."""
 
     def perplexity(self, session: Session, tip: Node) -> float | None:
         """Of a path that has all these turns; None for others, and until all their tokens are computed."""
         if not session.game.said:
             return None
         if session.game.said is not self._said:
-            self._said, self._perplexity = session.game.said, None
-            self._nodes = sorted(session.game.said, key=lambda node: node.depth)
-        last = self._nodes[-1]
-        if tip.depth < last.depth or tip.ancestor(last.depth) is not last or last.taken is None:
+            self._learn(session.game.said)
+        if self._last is None or self._last[0] is not tip:
+            ends = (end for end in self._ends if tip.depth >= end.depth and tip.ancestor(end.depth) is end)
+            self._last = tip, max(ends, key=lambda end: end.depth, default=None)
+        end = self._last[1]
+        if end is None or end.taken is None:
             return None
-        if self._perplexity is None:
-            logprobs = [node.taken.logprob for node in self._nodes if node.taken]
-            if len(logprobs) == len(self._nodes):
+        if self._ends[end] is None:
+            nodes = [node for node in end.nodes() if node in self._said]
+            logprobs = [node.taken.logprob for node in nodes if node.taken]
+            if len(logprobs) == len(nodes):
                 mean = -math.fsum(logprobs) / len(logprobs)
-                self._perplexity = math.exp(mean) if mean < 700 else math.inf
-        return self._perplexity
+                self._ends[end] = math.exp(mean) if mean < 700 else math.inf
+        return self._ends[end]
+
+    def _learn(self, said: frozenset[Node]) -> None:
+        """Sorts tokens by the ways that they are on. With an edit there are more; in another game there are others."""
+        if not said >= self._said:
+            self._said, self._ends = frozenset(), {}
+        for node in sorted(said - self._said, key=lambda node: -node.depth):
+            if not any(end.descends_from(node) for end in reversed(self._ends)):
+                self._ends[node] = None
+        self._said, self._last = said, None
 
 
 class View:

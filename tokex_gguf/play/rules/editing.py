@@ -43,6 +43,23 @@ def edited(prompt: Prompt, splice: Splice, begins: int, *, chosen: bool = False)
     return Prompt(node, cursor=cursor, begins=begins, parent=prompt.tip)
 
 
+def remembered(session: Session, prompt: Prompt, splice: Splice) -> Session:
+    """The session that knows which tokens of an edited chat are the assistant's: those that were it before.
+
+    New ones are where they take the place of its tokens alone, or stand between two of them.
+    """
+    said, old = session.game.said, prompt.parent
+    if not said or old is None:
+        return session
+    end = splice.start + len(splice.tokens)
+    around = 1 if splice.start == splice.end else 0
+    place = old.ancestor(splice.end + around).nodes(max(0, splice.start - around))
+    more = set(prompt.tip.ancestor(end).nodes(splice.start)) if all(node in said for node in place) else set()
+    behind = zip(old.nodes(splice.end), prompt.tip.nodes(end), strict=True)
+    more |= {made for kept, made in behind if kept in said}
+    return replace(session, game=replace(session.game, said=said | more)) if more else session
+
+
 def begins_after(begins: int, splice: Splice) -> int:
     """Where what the model wrote begins after a splice. What a constraint governs stays so, and so does the rest.
 
@@ -89,7 +106,7 @@ def replace_token(session: Session) -> Outcome:
     changed = edited(prompt, splice, begins_after(prompt.begins, splice), chosen=True)
     further = would_cut(session, token) or ("it ends a generation" if session.game.piece(token).ends else "")
     told = f"{_name(session.game, token)} in place of {_name(session.game, prompt.place.popped)}"
-    return opened_beside(session, changed, told, prompt.tip.depth - splice.end, further)
+    return opened_beside(session, changed, splice, told, further)
 
 
 def cannot_delete(session: Session) -> str:
@@ -104,12 +121,13 @@ def delete_token(session: Session) -> Outcome:
     splice = Splice(place.tip.depth, place.tip.depth + 1, [])
     changed = edited(prompt, splice, begins_after(prompt.begins, splice))
     told = f"without {_name(session.game, place.popped)}"
-    return opened_beside(session, changed, told, prompt.tip.depth - splice.end)
+    return opened_beside(session, changed, splice, told)
 
 
-def opened_beside(session: Session, prompt: Prompt, told: str, kept: int, further: str = "") -> Outcome:
+def opened_beside(session: Session, prompt: Prompt, splice: Splice, told: str, further: str = "") -> Outcome:
     """Opens what came of an edit beside the prompt that it was made from."""
-    session, effects = insert(session, prompt)
+    session, effects = insert(remembered(session, prompt, splice), prompt)
+    kept = prompt.parent.depth - splice.end if prompt.parent else 0
     tokens = "1 token" if kept == 1 else f"{kept:,} tokens"
     behind = f"{tokens} behind it kept" if kept else "nothing stands behind it"
     return replace(session, notice=f"{told}, {behind}{'; ' if further else ''}{further}"), effects
@@ -171,13 +189,13 @@ def retokenized(session: Session, tip: Node, path: list[int]) -> Outcome:
     lost = sum(game.piece(token).control for token in old) > sum(game.piece(token).control for token in path)
     further = "special tokens became plain text" if lost else ""
     told = f"tokens {splice.start + 1} to {splice.end} cut anew: {len(splice.tokens)} for {splice.end - splice.start}"
-    return opened_beside(session, changed, told, len(old) - splice.end, further)
+    return opened_beside(session, changed, splice, told, further)
 
 
 # --- in the player's editor
 
 
-def from_editor(session: Session, tip: Node, path: list[int]) -> Prompt:
+def from_editor(session: Session, tip: Node, path: list[int]) -> tuple[Session, Prompt]:
     """What a prompt's text becomes that came back from the editor; its unchanged parts keep their tokens.
 
     `path`: what the tokenizer makes of it. Who looked at the prompt's end goes on at the end.
@@ -186,4 +204,5 @@ def from_editor(session: Session, tip: Node, path: list[int]) -> Prompt:
     before = next((one for one in (game.prompt, *game.prompts) if one.tip is tip), Prompt.at(tip))
     splice = by_text(tip.path(), path, lambda token: game.piece(token).data)
     changed = edited(before, splice, begins_after_text(session, before.begins, splice))
-    return changed if before.cursor is not None else replace(changed, cursor=None)
+    session = remembered(session, changed, splice)
+    return session, changed if before.cursor is not None else replace(changed, cursor=None)

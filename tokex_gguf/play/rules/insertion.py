@@ -114,7 +114,7 @@ def inserted(session: Session, tokens: list[int]) -> Outcome:
     changed = edited(prompt, splice, begins_after_text(session, prompt.begins, splice))
     count = "1 token" if len(tokens) == 1 else f"{len(tokens):,} tokens"
     where = f" in place of {screen.over:,}" if screen.over else " put in"
-    return opened_beside(used_up(session), changed, f"{count}{where}", prompt.tip.depth - splice.end)
+    return opened_beside(used_up(session), changed, splice, f"{count}{where}")
 
 
 def _screen(session: Session) -> Insert:

@@ -529,8 +529,10 @@ def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outc
     """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
     if replacing is None:
         return insert(session, Prompt.at(session.game.root.descend(path)))
-    known = replacing.depth > 0  # else it is of another model's game
-    prompt = from_editor(session, replacing, path) if known else Prompt.at(session.game.root.descend(path))
+    if replacing.depth:
+        session, prompt = from_editor(session, replacing, path)
+    else:  # it is of another model's game
+        prompt = Prompt.at(session.game.root.descend(path))
     places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]
     if places:
         active = session.game.active if session.game.active in places else places[0]
