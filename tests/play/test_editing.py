@@ -104,6 +104,20 @@ def test_the_selected_token_takes_the_place_of_the_one_that_is_looked_at() -> No
     assert path(play) == [*before[:4], best, *before[5:]] and parent(play) == before and cursor(play) == 5
 
 
+def test_a_token_that_was_found_takes_the_place_of_the_one_that_is_looked_at() -> None:
+    play = looking(depth=5)
+    before = path(play)
+    play.press(Action.SEARCH, Typed("k"), Action.REPLACE)
+    found = next(token for token in ranked(before[:4]) if PIECES[token].data == b" k" or PIECES[token].data == b" K")
+    assert path(play) == [*before[:4], found, *before[5:]] and parent(play) == before and cursor(play) == 5
+    assert play.session.screen is PLAY and chosen(play)[0] == 4
+    play.press(Action.UNDO, Action.SEARCH, Action.ERASE_LINE, Typed("_"))
+    assert "this one stands here" in refused(play, Action.REPLACE)
+    play.press(Action.CLOSE, Action.CURSOR_TIP, Action.SEARCH)
+    assert "this is the prompt's end" in refused(play, Action.REPLACE)
+    assert path(play) == before and len(play.session.game.prompts) == 1
+
+
 def test_the_token_that_is_looked_at_is_deleted() -> None:
     play = looking(depth=5)
     before = path(play)
@@ -412,7 +426,7 @@ def test_a_text_is_cut_anew_as_the_tokenizer_does_it(at_the_end: bool) -> None:
     cut_anew(play, made)
     assert path(play) == made and parent(play) == before and len(play.session.game.prompts) == 2
     assert cursor(play) == (None if at_the_end else 6)
-    assert play.session.notice == f"tokens 6 to 7 cut anew: 3 for 2, {len(before) - 7} tokens behind it kept"
+    assert play.session.notice == f"cut anew from token 6 on: 3 tokens for 2, {len(before) - 7} tokens behind it kept"
     assert chosen(play) == [len(made) - 2, len(made) - 1]
     play.press(Action.UNDO)
     assert path(play) == before and len(play.session.game.prompts) == 1

@@ -62,6 +62,10 @@ def _cannot_replace(session: Session) -> str:
     return _nothing_to_choose(session) or editing.cannot_replace(session)
 
 
+def _cannot_replace_found(session: Session) -> str:
+    return unread(session) or text_entry.cannot_replace_found(session)
+
+
 def _cannot_delete(session: Session) -> str:
     return unread(session) or editing.cannot_delete(session)
 
@@ -769,6 +773,16 @@ _SEARCHING: tuple[Command, ...] = (
         "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
         now=_inside(90, "branch"),
+    ),
+    Command(
+        Action.REPLACE,
+        text_entry.replace_by_found,
+        ("c-k",),
+        "Search",
+        "replace",
+        "Inside the prompt, put the selected token in place of the one that is looked at and keep what follows.",
+        now=_inside(88, "replace"),
+        disabled=_cannot_replace_found,
     ),
     Command(
         Action.EARLIER,

@@ -100,9 +100,15 @@ def cannot_replace(session: Session) -> str:
 
 def replace_token(session: Session) -> Outcome:
     """Puts the selected token in place of the one that is looked at."""
-    prompt, place = session.game.prompt, session.game.prompt.place
-    token = table(session, place)[selected_row(session, place)].token
-    splice = Splice(place.tip.depth, place.tip.depth + 1, [token])
+    place = session.game.prompt.place
+    return replaced_by(session, table(session, place)[selected_row(session, place)].token)
+
+
+def replaced_by(session: Session, token: int) -> Outcome:
+    """Puts a token in place of the one that is looked at."""
+    prompt = session.game.prompt
+    here = prompt.place.tip.depth
+    splice = Splice(here, here + 1, [token])
     changed = edited(prompt, splice, begins_after(prompt.begins, splice), chosen=True)
     further = would_cut(session, token) or ("it ends a generation" if session.game.piece(token).ends else "")
     told = f"{_name(session.game, token)} in place of {_name(session.game, prompt.place.popped)}"
@@ -188,7 +194,8 @@ def retokenized(session: Session, tip: Node, path: list[int]) -> Outcome:
         changed = replace(changed, cursor=None)
     lost = sum(game.piece(token).control for token in old) > sum(game.piece(token).control for token in path)
     further = "special tokens became plain text" if lost else ""
-    told = f"tokens {splice.start + 1} to {splice.end} cut anew: {len(splice.tokens)} for {splice.end - splice.start}"
+    count = "1 token" if len(splice.tokens) == 1 else f"{len(splice.tokens):,} tokens"
+    told = f"cut anew from token {splice.start + 1} on: {count} for {splice.end - splice.start:,}"
     return opened_beside(session, changed, splice, told, further)
 
 

@@ -17,7 +17,7 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, sessions
-from tokex_gguf.play.rules.editing import from_editor
+from tokex_gguf.play.rules.editing import from_editor, no_cursor, replaced_by
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
@@ -295,6 +295,28 @@ def append_found(session: Session) -> Outcome:
     if not no_room(session) or session.game.prompt.tip is searching.tip:
         node.play()
     return go_on(session, searching.tip, node)
+
+
+def cannot_replace_found(session: Session) -> str:
+    """Why nothing that was found can take the place of the token that is looked at."""
+    if reason := no_cursor(session, "ctrl+k replaces the token that is looked at: this is the prompt's end"):
+        return reason
+    searching = session.on(Search)
+    if searching is None or not searching.rows:
+        return "nothing is found yet"
+    if searching.tip is not session.game.prompt.place.tip:
+        return "another token is looked at now: Esc, then / again"
+    taken = searching.rows[searching.row].token == session.game.prompt.place.popped
+    return "this one stands here: select another to replace it" if taken else ""
+
+
+def replace_by_found(session: Session) -> Outcome:
+    """Puts the token selected among what was found in place of the one that is looked at, and keeps what follows."""
+    searching = session.on(Search)
+    assert searching is not None and searching.rows
+    row = searching.rows[searching.row]
+    searching.tip.child(row.token).attach_taken(row.taken)
+    return replaced_by(used_up(session), row.token)
 
 
 # --- finding in the prompt
