@@ -25,8 +25,8 @@ from tokex_gguf.values.splice import by_ids, by_text, unspelled
 from tokex_gguf.values.tokens import Piece, label
 
 
-def screen(play: Play) -> str:
-    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 130, 40))
+def screen(play: Play, width: int = 130) -> str:
+    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, width, 40))
 
 
 def path(play: Play) -> list[int]:
@@ -420,8 +420,7 @@ def test_a_text_is_cut_anew_as_the_tokenizer_does_it(at_the_end: bool) -> None:
     if at_the_end:
         play.press(Action.CURSOR_TIP)
     differing(play, 5)
-    told = "cut unlike the tokenizer from token 6 on: T cuts it anew" if at_the_end else "cut otherwise from 6 on: T"
-    assert told in screen(play.press(Action.LAYER))
+    assert "cut unlike the tokenizer from token 6 on: T cuts it anew" in screen(play.press(Action.LAYER))
     made = [*before[:5], 1, 2, 3, *before[7:]]
     cut_anew(play, made)
     assert path(play) == made and parent(play) == before and len(play.session.game.prompts) == 2
@@ -470,7 +469,8 @@ def test_an_edit_says_where_the_seam_would_be_cut_otherwise() -> None:
     told = "cut unlike the tokenizer from token 5 on: T cuts it anew"
     assert play.session.notice == f"{told}; without “␣_”, 8 tokens behind it kept"
     play.checks.clear()
-    assert "cut otherwise from 5 on: T" in screen(play.press(Action.LAYER)), "and still, where one looks"
+    assert told in screen(play.press(Action.LAYER)), "and still, where one looks"
+    assert "cut otherwise from 5 on: T" in screen(play, 80)
     assert told in screen(play.press(Action.CURSOR_TIP))
     assert "cut " not in screen(play.press(Action.POP))
 

@@ -492,7 +492,7 @@ def second_line(session: Session, width: int) -> Line:
         cursor, tip = path.cursor, path.base
         if tip.differs is not None:
             told = cut_otherwise(session.game, tip)
-            if cursor is not None and not without_text(session.game, tip):
+            if width < WIDE and cursor is not None and not without_text(session.game, tip):
                 told = f"cut otherwise from {tip.differs + 1} on: T"
             near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR
             parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
