@@ -147,3 +147,24 @@ def test_an_edit_can_be_made_on_a_small_screen(light: str) -> None:
     terminal.shows(r"Prompt 2/2  tokens: 103  looking at 5[\s\S]*98 tokens behind it kept")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
+
+
+def test_the_token_that_every_text_begins_with_is_deleted_and_put_back(tiny: dict[str, Path]) -> None:
+    """Of a vocabulary with a BOS token, that puts a space before a text."""
+    terminal = Terminal("--model", str(tiny["llama"]), "--prompt", "the day")
+    screen = terminal.shows(r"tokens: \d+ .* ready")
+    count = int(re.search(r"tokens: (\d+)", screen).group(1))  # type: ignore[union-attr]
+    terminal.press("[")
+    terminal.shows("looking at 1 ")
+    terminal.press("I")
+    terminal.shows("every text begins with this token: look at the next one")
+    terminal.press(DELETE)
+    terminal.shows(rf"Prompt 2/2  tokens: {count - 1}  looking at 1 .* ready")
+    terminal.shows("cut unlike the tokenizer from token 1 on: T cuts it anew")
+    terminal.press("T")
+    screen = terminal.shows(rf"Prompt 3/3  tokens: {count}  looking at 1 .* ready")
+    assert "cut anew from token 1 on: 1 token for 0" in screen
+    terminal.press(".", "I", "a", "\r")
+    terminal.shows(rf"Prompt 4/4  tokens: {count + 1}  looking at 2 .* ready")
+    terminal.press("ctrl-q")
+    assert terminal.ends() == 0
