@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import MODEL, PIECES, Play, ranked, started, walking
+from tests.fake import MODEL, PIECES, Play, ranked, served, started, walking
 from tokex_gguf.engine.protocol import Checked, EngineDied, Tokenize, Tokenized
 from tokex_gguf.engine.spelling import no_text
 from tokex_gguf.play.actions import Action
@@ -312,11 +313,12 @@ def replace_piece(piece: Piece) -> Piece:
 # --- any edits one after the other
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_random_edits_do_what_lists_of_tokens_say(seed: int) -> None:
+@pytest.mark.parametrize("begin", [started, served])
+@pytest.mark.parametrize("seed", range(20))
+def test_random_edits_do_what_lists_of_tokens_say(begin: Callable[..., Play], seed: int) -> None:
     """Each edit against a plain one: the tokens, what the prompt was made from, where the cursor is, what is given."""
     chance = random.Random(seed)
-    play = started("hello world", max_prompts=20)
+    play = begin("hello world", max_prompts=20)
     prompts: list[tuple[list[int], list[int] | None]] = [(path(play), None)]
     active = 0
     for step in range(60):
@@ -636,3 +638,16 @@ def test_an_edited_chat_knows_what_the_assistant_says() -> None:
     again = load(dump(play.session), Settings("", GgufFile("")))
     kept = [node.depth - 1 for node in again.game.prompt.tip.nodes() if node in (again.game.said or ())]
     assert kept == [9, 10, 11, 15, 16]
+
+
+def test_a_text_of_which_the_tokenizer_makes_the_same_tokens_changes_nothing() -> None:
+    play = looking(depth=5)
+    before, prompts = path(play), play.session.game.prompts
+    play.press(Action.EDIT)
+    play.take(Edited("another"))
+    (request,) = play.asked
+    assert isinstance(request, Tokenize)
+    play.asked.clear()
+    play.take(Tokenized(request.request, before, PIECES))
+    play.answer()
+    assert play.session.game.prompts == prompts and parent(play) is None

@@ -211,5 +211,7 @@ def from_editor(session: Session, tip: Node, path: list[int]) -> tuple[Session, 
     before = next((one for one in (game.prompt, *game.prompts) if one.tip is tip), Prompt.at(tip))
     splice = by_text(tip.path(), path, lambda token: game.piece(token).data)
     changed = edited(before, splice, begins_after_text(session, before.begins, splice))
+    if changed.tip is tip:  # the tokenizer knows no difference
+        return session, before
     session = remembered(session, changed, splice)
     return session, changed if before.cursor is not None else replace(changed, cursor=None)
