@@ -427,6 +427,8 @@ def test_long_paths_are_aligned_beside() -> None:
     a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
     play = two(a, b)
     play.take(Action.VERSUS)
+    while play.session.comparing:
+        play.take(CompareFurther())
     asked = [effect for effect in play.effects if isinstance(effect, Align)]
     assert len(asked) == 1 and comparison(play).alignment is None
     tip = play.session.game.prompt.tip
@@ -488,8 +490,8 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
             if play.session.comparing and chance.random() < 0.7:
                 play.take(CompareFurther())
             elif play.aligning:
-                one = play.aligning.pop(0)
-                play.take(Aligned(one.a, one.b, aligned(one.first, one.second)))
+                effect = play.aligning.pop(0)
+                play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
             elif play.asked:
                 request = play.asked.pop(chance.randrange(len(play.asked)))
                 ended = any(isinstance(one, Evaluate | Continue) for one in play.asked)
@@ -499,7 +501,11 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
                 if isinstance(request, EvaluateStrictly) and len(request.path) - request.start > 3:
                     middle = chance.randrange(request.start + 1, len(request.path))
                     replies = [fake.evaluated(request, request.start, middle), fake.evaluated(request, middle)]
-                (late.extend if chance.random() < 0.3 else lambda all_: [play.take(one) for one in all_])(replies)
+                if chance.random() < 0.3:
+                    late += replies
+                    continue
+                for reply in replies:
+                    play.take(reply)
         if late and chance.random() < 0.3:
             play.take(late.pop(chance.randrange(len(late))))
     if play.session.game.autoplay:

@@ -22,7 +22,7 @@ from tests.figures import Figure
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import JudgeFurther, Message, Resized, Typed
+from tokex_gguf.play.messages import CompareFurther, JudgeFurther, Message, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
@@ -679,3 +679,43 @@ def test_a_long_prompt_that_is_walked_costs_no_more_than_a_short_one(length: int
         play.asked.clear()
     assert not play.session.game.prompt.tip.whole
     assert max(costs) < 8_000, costs
+
+
+def strictly(trunk: Node, tokens: list[int], chance: random.Random) -> Node:
+    """A path longer by these tokens, all of it computed strictly and visited."""
+    node = trunk
+    answers = [fake.distribution([seed], 3) for seed in range(5)]
+    for token in tokens:
+        node = node.child(token)
+        node.attach_strict(chance.choice(answers))
+        if node.depth > 1:
+            node.attach_strict_taken(Taken(-5 * chance.random(), 2))
+    node.visit()
+    return node
+
+
+def versus_costs_little(play: Play, view: View, *keys: Action) -> None:
+    """The same as `every_key_costs_little`, with what is compared behind the keys."""
+    for key in keys:
+        assert steps(lambda key=key: play.take(key)) < 3500, key  # type: ignore[misc]
+        view.screen(play.session, 130, 40)
+        assert frame(play, view, (130, 40)) < 2 * STEPS, key
+        while play.session.comparing:
+            assert steps(lambda: play.take(CompareFurther())) < 14_000, key
+
+
+def test_comparing_costs_no_more_in_a_long_prompt() -> None:
+    """One token in the middle is another one; all was computed strictly."""
+    chance = random.Random(SEED)
+    root, rest = Node(None, -1), [chance.randrange(fake.VOCAB) for _ in range(LONG)]
+    trunk = strictly(root, [chance.randrange(fake.VOCAB) for _ in range(LONG)], chance)
+    a, b = (strictly(trunk, [token, *rest], chance) for token in (1, 2))
+    play, view = with_prompts(a, b), View()
+    a.path()
+    view.screen(play.session, 130, 40)
+    versus_costs_little(play, view, Action.VERSUS)
+    there = play.session.game.comparison
+    assert there and len(there.deltas) == LONG == there.shared(a), "all of it was looked at"
+    versus_costs_little(play, view, *JUMPS, *JUMPS, Action.FLIP, Action.FLIP, Action.CURSOR_FAR_BACK, Action.CLOSE)
+    versus_costs_little(play, view, *3 * [Action.POP], *3 * [Action.APPEND], *3 * [Action.POP], Action.NEXT_SURPRISAL)
+    versus_costs_little(play, view, Action.VERSUS, Action.VERSUS, Action.MORE_LAYERS)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.figures import Figures, figures, percentile
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.figures import Figures, figures, percentile
 
 logprobs = st.floats(-30, 0)
 divergences = st.floats(0, 20)

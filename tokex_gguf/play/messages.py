@@ -303,6 +303,7 @@ class Aligned:
     a: Node
     b: Node
     alignment: Alignment
+    """Behind what both begin with."""
 
 
 class Beat(_WithoutFields):
@@ -391,7 +392,7 @@ class Align:
     a: Node
     b: Node
     first: list[int]
-    """The tokens of A."""
+    """The tokens of A, behind those that both begin with."""
     second: list[int]
     """Those of B."""
 

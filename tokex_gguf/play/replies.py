@@ -141,7 +141,7 @@ def hear(session: Session, message: News) -> Outcome:
         case JudgeFurther():
             return judge_further(session), []
         case CompareFurther():
-            return compare_further(session), []
+            return compare_further(session)
         case Aligned():
             return _aligned(session, message), []
         case Saved():
@@ -240,7 +240,7 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
 
 
 def _aligned(session: Session, message: Aligned) -> Session:
-    session.game.compared.paths(message.a, message.b).alignment = message.alignment
+    session.game.compared.paths(message.a, message.b).align(message.alignment)
     return replace(session, aligning=None) if session.aligning == (message.a, message.b) else session
 
 

@@ -419,27 +419,31 @@ ALIGNED_AT_ONCE = 400
 """Tokens of both paths together, between what they begin and end with alike, that are aligned along with a key."""
 
 
-def align(session: Session) -> Outcome:
+GATHERED_AT_ONCE, GATHERED_FURTHER = 60, 1_500
+"""Tokens of a path that are gathered along with a key, and with a message of their own, to be aligned."""
+
+
+def _align(session: Session, comparison: PathComparison, most: int) -> Outcome:
     """Finds which tokens the two paths have in common; where that takes long, beside."""
-    comparison = session.game.comparison
-    if not isinstance(comparison, PathComparison) or comparison.alignment is not None:
-        return session, []
-    a, b = comparison.a.path(), comparison.b.path()
-    if quick(a, b, ALIGNED_AT_ONCE):
-        comparison.alignment = aligned(a, b)
-        return session, []
     pair = comparison.a, comparison.b
-    if session.aligning == pair:
+    if session.aligning == pair or not comparison.gather(most):
+        return session, []
+    a, b = comparison.tails
+    if quick(a, b, ALIGNED_AT_ONCE):
+        comparison.align(aligned(a, b))
         return session, []
     return replace(session, aligning=pair), [Align(*pair, a, b)]
 
 
-def compare_further(session: Session) -> Session:
+def compare_further(session: Session) -> Outcome:
     """Looks at more of what is compared."""
+    effects: list[Effect] = []
     comparison = session.game.comparison
+    if isinstance(comparison, PathComparison) and comparison.alignment is None:
+        session, effects = _align(session, comparison, GATHERED_FURTHER)
     if comparison is not None:
         comparison.look_on(FURTHER)
-    return replace(session, comparing=False)
+    return replace(session, comparing=False), effects
 
 
 def compare_on(session: Session) -> Outcome:
@@ -447,9 +451,13 @@ def compare_on(session: Session) -> Outcome:
     comparison = session.game.comparison
     if comparison is None or session.game.autoplay or not session.game.prompts:
         return session, []
-    session, effects = align(session)
+    effects: list[Effect] = []
+    gathering = False
+    if isinstance(comparison, PathComparison) and comparison.alignment is None:
+        session, effects = _align(session, comparison, GATHERED_AT_ONCE)
+        gathering = comparison.alignment is None and session.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    if comparison.look_on(AT_ONCE):
+    if comparison.look_on(AT_ONCE) and not gathering:
         return replace(session, comparing=False) if session.comparing else session, effects
     return replace(session, comparing=True), [*effects, *([] if session.comparing else [CompareFurther()])]
 
@@ -458,9 +466,11 @@ def compare(session: Session) -> Outcome:
     """While nothing else is asked for, asks for what is compared: strict answers, then how the shown tables differ."""
     game = session.game
     comparison = game.comparison
-    if not isinstance(comparison, PathComparison) or game.engine is not EngineStatus.READY:
+    if not isinstance(comparison, PathComparison) or comparison.alignment is None:
         return session, []
-    if not game.ready or game.autoplay or game.waiting or foreseeing(game) or not game.can(Capability.COMPARISON):
+    if game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
+        return session, []
+    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
         return session, []
     asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
@@ -469,7 +479,7 @@ def compare(session: Session) -> Outcome:
         if session.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
             return session, []
         purpose = ForStrict(path, start)
-        return request(session, purpose, lambda number: EvaluateStrictly(number, path.path(), start, top))
+        return request(session, purpose, lambda number: EvaluateStrictly(number, comparison.path(path), start, top))
     if asked:
         return session, []
     place, cursor = game.prompt.place.tip, game.prompt.cursor
@@ -478,7 +488,7 @@ def compare(session: Session) -> Outcome:
     if other and other.depth and not refused and comparison.difference(place, cursor) is None:
         a, b = place, other
         difference = ForDifference(a, b)
-        return request(session, difference, lambda number: Compare(number, a.path(), b.path(), top))
+        return request(session, difference, lambda number: Compare(number, comparison.path(a), comparison.path(b), top))
     if game.noise is None and (ForNoise, game.root, RAW) not in game.refused:
         return request(session, ForNoise(), MeasureNoise)
     return session, []

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
-from tokex_gguf.play.versus import ALONE, Versus
+from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, fit, pad
@@ -85,6 +85,12 @@ class Laid(NamedTuple):
     wrapped: Wrapped
 
 
+_LineKey: TypeAlias = tuple[
+    int, Node, Layer, Palette, Raw | Sampled | None, int | None, tuple[Versus, float | None] | None
+]
+"""What the looks of a line depend on."""
+
+
 class PromptPane:
     """The prompt's tokens, laid out and coloured.
 
@@ -105,10 +111,7 @@ class PromptPane:
         """The lines shown last."""
         self._depth = 0
         """Tokens of the path shown last."""
-        self._lines: OrderedDict[
-            tuple[int, Node, Layer, Palette, Raw | Sampled | None, int | None, Versus],
-            tuple[wrap_module.WrappedLine, Line],
-        ] = OrderedDict()
+        self._lines: OrderedDict[_LineKey, tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
@@ -201,7 +204,7 @@ class PromptPane:
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        compared = session.game.versus if session.layer is DELTA else ALONE
+        compared = (session.game.versus, session.game.floor) if session.layer is DELTA else None
         key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known, compared)
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
@@ -210,10 +213,8 @@ class PromptPane:
         if lasting and of_lens:
             # What a lens made of a token may come later than what is known of those behind it.
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
-        if lasting and compared is not ALONE:  # the same
-            lasting = session.game.floor is not None and all(
-                _settled(session, nodes[span.token]) for span in line.spans
-            )
+        if lasting and compared:  # the same
+            lasting = all(_settled(session, nodes[span.token]) for span in line.spans)
         drawn = fit(_draw(session, nodes, line, tip, None, base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own

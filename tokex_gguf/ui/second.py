@@ -70,7 +70,7 @@ def _figures(pair: Pair) -> Line:
         ("", f"{sums.delta_p_rms:.0%}"),
     ]
     told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
-    if 0 < sums.mean_kl_bits and small:  # it says nothing of the models
+    if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
         return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g}: kernels alone differ so much")]
     return told
 

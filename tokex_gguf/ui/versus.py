@@ -1,7 +1,7 @@
 """What stands on the screen while something is compared: the columns of both, what is below them, the status. Pure."""
 
 from tokex_gguf.play.rules.versus import called, unshared
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
@@ -40,10 +40,11 @@ def heading(width: int) -> Line:
 
 def rows_by_token(session: Session) -> dict[int, Beside]:
     """What A and B say of each token of the table, as far as known."""
-    difference = session.difference
-    rows = {row.token: row for row in difference.rows} if difference else {}
     comparison, cursor = session.game.comparison, session.game.prompt.cursor
-    if comparison and cursor and (taken := comparison.beside(cursor)):
+    if comparison is None:
+        return {}
+    rows = {row.token: row for row in comparison.rows(session.game.prompt.place.tip, cursor)}
+    if cursor and (taken := comparison.beside(cursor)):
         rows.setdefault(cursor.token, taken)
     return rows
 
@@ -56,7 +57,7 @@ def row(session: Session, candidate: Candidate, beside: Beside | None, width: in
     line: Line = [
         (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
         ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
-        (style, " " + _probability(candidate.prob).rjust(NUMBER)),
+        (style, " " + _probability(beside.a.prob if beside else candidate.prob).rjust(NUMBER)),
     ]
     if beside is None:
         return fit(line, width, style)
@@ -92,7 +93,8 @@ def _here(session: Session) -> Line:
     if difference is None and second.place_of_b(session):
         return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:
-        return [("class:dim", " B is being computed")]
+        cannot = session.game.engine is not EngineStatus.READY
+        return [("class:dim", " the engine is not there" if cannot else " KL … is being computed")]
     told: Line = [("class:dim", " KL "), ("", f"{difference.kl_bits:.4g} bits")]
     if difference.flip:
         a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))

@@ -40,6 +40,9 @@ class Alignment:
         # Looked up with each token that is drawn.
         vars(self)["_starts"] = [block.a for block in self.blocks]
         vars(self)["_sums"] = [0, *accumulate(block.size for block in self.blocks)]
+        ends = [0, *(block.b + block.size for block in self.blocks)]
+        begins = [*self.blocks, Block(self.a, self.b, 0)]
+        vars(self)["_gaps"] = {block.a: block.b - end for block, end in zip(begins, ends, strict=True) if block.b > end}
 
     @property
     def same(self) -> int:
@@ -75,12 +78,14 @@ class Alignment:
         >>> aligned([1, 3], [1, 9, 9, 3, 4]).missing_before(1)
         2
         """
-        index = self._block(position) if position < self.a else len(self.blocks)
-        if position < self.a and (index < 0 or self.blocks[index].a != position):
-            return 0
-        before = self.blocks[index - 1] if index else Block(0, 0, 0)
-        end = self.blocks[index].b if index < len(self.blocks) else self.b
-        return end - before.b - before.size
+        gaps: dict[int, int] = vars(self)["_gaps"]
+        return gaps.get(position, 0)
+
+    def behind(self, common: int) -> "Alignment":
+        """The alignment of two paths that have so many tokens in common before these."""
+        moved = [Block(a + common, b + common, size) for a, b, size in self.blocks]
+        blocks = _joined([Block(0, 0, common), *moved]) if common else moved
+        return Alignment(tuple(blocks), self.a + common, self.b + common, self.rough)
 
     def turned(self) -> "Alignment":
         """The same seen from B."""

@@ -45,6 +45,9 @@ class Comparison(Protocol):
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
         """How both differ after a path, before the token `taken` of it where that is looked at; None until known."""
 
+    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
+        """What both say there of tokens, as far as is known."""
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """The tokens that A and B make most likely there; None until known."""
 
@@ -77,7 +80,11 @@ class Differences:
 
     def get(self, a: Node, b: Node) -> Difference | None:
         """How what comes after two paths differs; None until told."""
-        return self._kept.get((a, b))
+        found = self._kept.get((a, b))
+        if found is None and (turned := self._kept.get((b, a))) is not None:
+            found = turned.reverse
+            self.attach(a, b, found)
+        return found
 
 
 class PathComparison:
@@ -91,9 +98,15 @@ class PathComparison:
         self.deltas = Deltas()
         self.alignment: Alignment | None = None
         """None while it is on its way."""
+        self._tails: tuple[list[int], list[int]] = ([], [])
+        """The tokens of both behind what they begin with, from the last one on, as far as they were gathered."""
+        self._gathered = [a, b]
+        """Up to here they were."""
         self._differences = differences
         self._along: dict[Node, Node] = {a: b}
         """Of paths behind A's end, those behind B's."""
+        self._partners: dict[Node, Node | None] = {}
+        """Of tokens of A, those of B, as far as they were looked for."""
         self._ends: tuple[Node, Node] | None = None
         """Where the two paths end now."""
         self._seen = self.common
@@ -102,6 +115,38 @@ class PathComparison:
         """Before this depth no answer is needed."""
         self._strict_a = self._strict_b = self._first
         """Up to these depths all answers are strict."""
+
+    # --- alignment
+
+    def gather(self, most: int) -> bool:
+        """Gathers so many further tokens of both paths at the most; returns whether those are all to be aligned."""
+        for index, tail in enumerate(self._tails):
+            node = self._gathered[index]
+            end = max(self.common, node.depth - most)
+            while node.depth > end:
+                tail.append(node.token)
+                assert node.parent is not None
+                node = node.parent
+            self._gathered[index] = node
+        return all(node.depth == self.common for node in self._gathered)
+
+    @property
+    def tails(self) -> tuple[list[int], list[int]]:
+        """The tokens of both behind what they begin with, once they are gathered."""
+        a, b = self._tails
+        return a[::-1], b[::-1]
+
+    def path(self, node: Node) -> list[int]:
+        """The tokens of a path of A or B. Those of B are put together: its tree is not walked through for them."""
+        if node.depth <= self.common or node.descends_from(self.a.ancestor(self.common + 1)):
+            return node.path()
+        behind = self._tails[1][::-1][: node.depth - self.common]
+        further = [one.token for one in node.nodes(self.b.depth)]
+        return [*self.a.ancestor(self.common).path(), *behind, *further]
+
+    def align(self, tails: Alignment) -> None:
+        """Takes in which tokens behind what they begin with both have."""
+        self.alignment = tails.behind(self.common)
 
     # --- places
 
@@ -134,8 +179,19 @@ class PathComparison:
             return node
         if node.depth > self.a.depth:
             return self._along.get(node)
-        position = self.alignment.partner(node.depth - 1) if self.alignment else None
-        return None if position is None else self.b.ancestor(position + 1)
+        if self.alignment is None:
+            return None
+        if node not in self._partners:
+            position = self.alignment.partner(node.depth - 1)
+            before = self._partners.get(node.parent) if node.parent else None
+            if position is None:
+                found = None
+            elif before and before.depth == position:
+                found = before.children[node.token]
+            else:
+                found = self.b.ancestor(position + 1)
+            self._partners[node] = found
+        return self._partners[node]
 
     def place(self, node: Node, taken: Node | None) -> Node | None:
         """The path of B after which to look, beside that of A which ends with `node` and goes on with `taken`."""
@@ -196,6 +252,20 @@ class PathComparison:
         """As `Comparison` has it."""
         place = self.place(node, taken)
         return None if place is None else self._differences.get(node, place)
+
+    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
+        """As `Comparison` has it. Before it is told how both differ, those that both have among the likely ones."""
+        difference, place = self.difference(node, taken), self.place(node, taken)
+        if difference is not None:
+            return difference.rows
+        if place is None or place.strict is None or node.strict is None:
+            return ()
+        a, b = node.strict, place.strict
+        return tuple(
+            Beside(row.token, row.taken, b.candidate(b.rows[row.token]).taken)
+            for row in a.candidates()
+            if row.token in b.rows
+        )
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """As `Comparison` has it."""

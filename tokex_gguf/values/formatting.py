@@ -81,14 +81,20 @@ def rank_text(one: Candidate | Taken) -> str:
 def bits_text(bits: float) -> str:
     """A difference in bits, with its sign, in at most seven characters.
 
-    >>> bits_text(0.0), bits_text(-1.234), bits_text(123.4), bits_text(float("inf"))
-    ('0', '−1.23', '+123.4', '+∞')
+    >>> bits_text(0.0), bits_text(-1.234), bits_text(0.0123), bits_text(123.4), bits_text(float("inf"))
+    ('0', '−1.23', '+0.012', '+123.4', '+∞')
+    >>> bits_text(-0.00004), bits_text(float("nan"))
+    ('−4e-05', '?')
     """
+    size = abs(bits)
     if math.isnan(bits):
         return "?"
     if math.isinf(bits):
-        return "+∞" if bits > 0 else "−∞"
-    if bits == 0:
+        text = "∞"
+    elif size == 0:
         return "0"
-    text = f"{bits:+.2f}" if abs(bits) < 100 else f"{bits:+.1f}" if abs(bits) < 10_000 else f"{bits:+.0e}"
-    return text.replace("-", "−")
+    elif size >= 10_000 or size < 0.0005:
+        text = f"{size:.0e}"
+    else:
+        text = f"{size:.3f}" if size < 0.0995 else f"{size:.2f}" if size < 99.995 else f"{size:.1f}"
+    return ("+" if bits > 0 else "−") + text

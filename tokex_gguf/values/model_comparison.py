@@ -174,6 +174,11 @@ class ModelComparison:
         """What both say of a path's last token; None until compared."""
         return self.of(node)
 
+    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
+        """What both say of the likeliest tokens after a path; none until compared."""
+        known = self.after(node)
+        return () if known is None else known.rows
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path; None until compared."""
         known = self.after(node)

@@ -83,6 +83,10 @@ class TextComparison:
         """What both say of a path's last token: B has another one."""
         return None
 
+    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
+        """What both say of tokens: B has others."""
+        return ()
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path: these are of two vocabularies."""
         return None
