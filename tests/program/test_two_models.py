@@ -79,7 +79,8 @@ def test_two_models_are_compared_and_either_is_played_on_with(two: Terminal, lig
     again.shows(r"B Q8_0(.|\n)*tokens: 11 .*A−B")
     again.press("v")
     again.shows("nothing is compared")
-    again.child.close(force=True)
+    again.child.kill(signal.SIGKILL)
+    again.child.wait()
     # What is left by a program that was killed is removed by the next that compares.
     left = rows()
     assert left
