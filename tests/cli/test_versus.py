@@ -37,6 +37,7 @@ from tokex_gguf.models.preflight import prepare
 from tokex_gguf.system import machine
 
 TEXT = "once upon a time there was the cat, and one answer that it is to two in the one time\n" * 3
+CHAT = "{% for one in messages %}<|im_start|>{{ one.role }}\n{{ one.content }}<|im_end|>\n{% endfor %}"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -64,7 +65,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def _stir(writer: Any, seed: str) -> None:
-    """Other weights, by the name of the file."""
+    """Other weights, by the name of the file, and how a chat's turns are written."""
+    writer.add_chat_template(CHAT)
     random = np.random.default_rng(list(seed.encode()))
     for tensors in writer.tensors:
         for name, info in tensors.items():
@@ -114,7 +116,10 @@ def test_a_file_against_itself_is_the_same_exactly(
     assert [first[name] for name in ("delta_bits", "kl_bits", "flip")] == [None] * 3
     assert {(one["delta_bits"], one["kl_bits"], one["flip"]) for one in rest} == {(0.0, 0.0, False)}
     assert (told["next"]["kl_bits"], told["next"]["flip"]) == (0.0, False)
-    assert figures["tokens"] == len(rest) and figures["perplexity_a"] == figures["perplexity_b"] == told["perplexity"]
+    assert figures["tokens"] == len(rest) and figures["perplexity_a"] == figures["perplexity_b"]
+    assert figures["perplexity_a"] == pytest.approx(told["perplexity"], rel=1e-9), (
+        "the same answers, added up in two ways"
+    )
     assert figures["bits_per_byte_a"] == figures["bits_per_byte_b"]
     nothing_left(tmp_path)
 
@@ -265,14 +270,16 @@ def test_a_model_says_the_same_alone_and_beside_another(
 
 
 def test_a_chat_of_one_vocabulary_is_compared(
-    pair: tuple[Path, Path], model_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[Path, Path], tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    messages = json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
-    told = compared(capsys, "--model", model_path, "--versus", model_path, "--chat", "--prompt", messages)
-    assert told["versus"]["mean_kl_bits"] == 0 and told["assistant"]["tokens"] > 0
+    messages = json.dumps([{"role": "user", "content": "a time"}, {"role": "assistant", "content": "is it"}])
+    chat = ("--chat", "--prompt", messages)
+    told = compared(capsys, "--model", pair[0], "--versus", pair[1], *chat)
+    assert told["versus"]["mean_kl_bits"] > 0 and told["assistant"]["tokens"] > 0
     assert [token["assistant"] for token in told["tokens"]].count(True) == told["assistant"]["tokens"]
-    refused = failed(capsys, 2, "--model", model_path, "--versus", pair[0], "--chat", "--prompt", messages)
-    assert refused.startswith("--chat --versus: first.gguf") and "leave --chat out" in refused
+    assert told["versus"]["bytes"] == sum(len(token["bytes"]) for token in told["tokens"][1:])
+    refused = failed(capsys, 2, "--model", pair[0], "--versus", tiny["llama"], *chat)
+    assert refused.startswith("--chat --versus: llama.gguf") and "leave --chat out" in refused
 
 
 # --- other vocabularies
@@ -287,7 +294,7 @@ def test_other_tokens_are_compared_by_their_bytes(
     assert figures["same_vocabulary"] is False
     for name in ("tokens", "mean_kl_bits", "same_top", "delta_p_rms", "perplexity_ratio", "delta_bits", "noise_bits"):
         assert figures[name] is None, name
-    assert figures["perplexity_a"] == told["perplexity"]
+    assert figures["perplexity_a"] == pytest.approx(told["perplexity"], rel=1e-9)
     assert figures["perplexity_b"] == pytest.approx(alone["perplexity"], rel=1e-4)
 
     def bits(token: Any) -> float:

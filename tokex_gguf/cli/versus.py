@@ -355,7 +355,7 @@ class _Engine:
                 case Loaded():
                     return reply
                 case Failed(_, reason):
-                    raise EvaluationFailed(reason if self.path in reason else f"{self.called}{reason}", usage=False)
+                    raise EvaluationFailed(reason if self.path in reason else f"{self.called}{reason}", usage=True)
                 case EngineDied(reason):
                     raise EvaluationFailed(f"{self.called}the engine stopped ({reason})", usage=False)
                 case _:
