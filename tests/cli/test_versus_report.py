@@ -1,6 +1,6 @@
 """Two models over one text, without a terminal: real engines, and figures that are computed here once more.
 
-The long form, with 500 tokens: `pytest -m soak tests/cli/test_versus.py`.
+The long form, with 500 tokens: `pytest -m soak tests/cli/test_versus_report.py`.
 """
 
 import json
