@@ -9,8 +9,10 @@ import os
 import queue
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +40,7 @@ from tokex_gguf.system import machine
 
 TEXT = "once upon a time there was the cat, and one answer that it is to two in the one time\n" * 3
 CHAT = "{% for one in messages %}<|im_start|>{{ one.role }}\n{{ one.content }}<|im_end|>\n{% endfor %}"
+_RUN = "import sys; from tokex_gguf.__main__ import run; sys.exit(run())"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -139,7 +142,7 @@ class _Naive(NamedTuple):
         both = []
         for model in (one, other):
             repack = prepare(model, context=0, kv="f16").repack
-            fresh = Fresh(model, size=40, cells=len(path) + 64, threads=2, repack=repack)
+            fresh = Fresh(model, size=40, cells=len(path) + 64, repack=repack)
             logits = fresh.logits(path)
             fresh.close()
             top = logits.max(axis=1, keepdims=True)
@@ -231,7 +234,7 @@ def _against_the_logits(
     quantisations: tuple[Path, Path], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Any:
     (tmp_path / "text.txt").write_text(text)
-    told = compared(capsys, "--model", quantisations[0], "--versus", quantisations[1], "text.txt")
+    told = compared(capsys, "--threads", 1, "--model", quantisations[0], "--versus", quantisations[1], "text.txt")
     _Naive.of(*quantisations, [token["id"] for token in told["tokens"]]).check(told)
     assert 0.3 < told["versus"]["mean_kl_bits"] < 2 and 1 < told["versus"]["perplexity_ratio"] < 3
     return told
@@ -555,6 +558,25 @@ def test_ended_in_the_middle_nothing_is_left(
     engines = Interrupted()
     line = failed(capsys, 130, "--model", pair[0], "--versus", pair[1], prompt, connect=engines)
     assert line == "interrupted" and not engines.living
+    nothing_left(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing_behind(number: int, light_model: Path, tmp_path: Path) -> None:
+    text = _real_text(2000)
+    arguments = ["--no-config", "--json", "--model", str(light_model), "--versus", str(light_model), "--prompt", text]
+    # What is ignored where the tests run would be ignored by the program, too.
+    command = [sys.executable, "-c", f"import signal; signal.signal({int(number)}, signal.default_int_handler)\n{_RUN}"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE) as program:
+        while not list((tmp_path / "tmp").glob(f"{versus.FOLDER}*/*")):  # until rows are on their way
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.send_signal(number)
+        _, told = program.communicate(timeout=60)
+    assert program.returncode == 128 + number
+    assert told == b"tokex-gguf: interrupted\n"
     nothing_left(tmp_path)
 
 
