@@ -31,6 +31,7 @@ PROMISES = {
     "test_strict": "What is compared has the same bits, whatever came before, and is what both models say",
     "test_constraints": "A constraint allows what fits it, and nothing else",
     "test_samplers": "What the samplers leave is what llama.cpp's own chain leaves, and what the formulas say",
+    "test_versus_report": "How two models differ is what all of their logits say",
     "test_shown": "Text is shown safely",
     "test_restored": "The terminal is always put back, and the engine is gone",
     "test_keep": "Nothing that was saved is lost",
