@@ -2,6 +2,7 @@
 
 import math
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,20 @@ Probabilities = NDArray[np.float64]
 class Fresh:
     """llama.cpp without the engine: every path into an empty cache, in batches of one size."""
 
-    def __init__(self, path: Path, *, size: int = 64, cells: int = 1024, threads: int = 1, flash: int = -1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: int = 64,
+        cells: int = 1024,
+        threads: int = 1,
+        flash: int = -1,
+        repack: bool = True,
+    ) -> None:
         llama_cpp.llama_backend_init()
         model = llama_cpp.llama_model_default_params()
         model.n_gpu_layers = 0
-        model.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+        model.use_extra_bufts = repack and b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model)
         assert self._model
         params = llama_cpp.llama_context_default_params()
@@ -53,6 +63,33 @@ class Fresh:
         logits = row.astype(np.float64)
         weights = np.exp(logits - logits.max())
         return np.asarray(weights / weights.sum())
+
+    def logits(self, path: list[int]) -> Probabilities:
+        """The logits of every token at all positions of a path, shape (tokens, vocabulary)."""
+        llama_cpp.llama_memory_clear(self._memory, True)
+        batch = llama_cpp.llama_batch_init(self.size, 0, 1)
+        count = -(-len(path) // self.size)  # parts as equal as can be
+        bounds = [len(path) * part // count for part in range(count + 1)]
+        found = np.empty((len(path), self._vocabulary))
+        for start, end in pairwise(bounds):
+            batch.n_tokens = end - start
+            for index, token in enumerate(path[start:end]):
+                batch.token[index], batch.pos[index] = token, start + index
+                batch.n_seq_id[index], batch.seq_id[index][0], batch.logits[index] = 1, 0, 1
+            assert llama_cpp.llama_decode(self._context, batch) == 0
+            for index in range(end - start):
+                row = llama_cpp.llama_get_logits_ith(self._context, index)
+                found[start + index] = np.ctypeslib.as_array(row, (self._vocabulary,))
+        llama_cpp.llama_batch_free(batch)
+        return found
+
+
+def quantised(model: Path, to: Path, kind: int) -> Path:
+    """A model's weights in another type of numbers, by llama.cpp."""
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize = kind, True
+    assert llama_cpp.llama_model_quantize(os.fsencode(model), os.fsencode(to), params) == 0
+    return to
 
 
 def difference(distribution: Distribution, fresh: Probabilities) -> float:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tokex_gguf"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-FIELD = re.compile(r"`([a-z_]+)`")
+FIELD = re.compile(r"`([a-z][a-z0-9_]*)`")
 
 
 def name(path: Path) -> str:
@@ -157,6 +157,29 @@ def test_the_json_fields_are_those_of_a_real_object(
         assert [field for cell in rows(page, before) for field in FIELD.findall(cell)] == list(fields)
     candidates = re.search(r"`candidates` \|(.*)", page.read_text(encoding="utf-8"))
     assert candidates and FIELD.findall(candidates[1]) == list(printed["next"]["candidates"][0])
+
+
+def test_so_are_those_of_two_models(tiny: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(tiny["qwen2"])
+    arguments = ["--no-config", "--log", str(tmp_path / "log"), "--json", "--prompt", "once upon"]
+    assert main.main([*arguments, "--model", model]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert main.main([*arguments, "--model", model, "--versus", model]) == 0
+    both = json.loads(capsys.readouterr().out)
+    page = ROOT / "docs" / "reference" / "json.md"
+    told = [field for cell in rows(page, "\n## Two models") for field in FIELD.findall(cell)]
+    inner = list(both["versus"]["model"])
+    assert told == list(both["versus"]) and FIELD.findall(_row(page, "`model` | B:")) == ["model", *inner]
+    more = [field for field in both["tokens"][0] if field not in alone["tokens"][0]]
+    assert [
+        field for cell in rows(page, "\nEach object in `tokens` has three more") for field in FIELD.findall(cell)
+    ] == more
+    assert [field for field in both["next"] if field not in alone["next"]] == ["kl_bits", "flip"]
+    assert [field for field in both if field not in alone] == ["versus"]
+
+
+def _row(page: Path, start: str) -> str:
+    return next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {start}"))
 
 
 # --- files and modules

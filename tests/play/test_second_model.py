@@ -43,8 +43,9 @@ from tokex_gguf.play.messages import (
     MakeRows,
     Message,
     NoRows,
-    Prepare,
+    PrepareBeside,
     Prepared,
+    PreparedBeside,
     Quit,
     RowsReady,
     Send,
@@ -198,7 +199,7 @@ def listed(two: Two) -> Two:
     return two.press(ListedModels(ENTRIES))
 
 
-def chosen(two: Two) -> Two:
+def chosen(two: Two, *, together: bool = True) -> Two:
     """Chooses the other model; its engine is started, and has said nothing yet."""
     front = two.session.game.settings.model.key
     there = "other.gguf" if front == "fake.gguf" else "fake.gguf"
@@ -206,8 +207,8 @@ def chosen(two: Two) -> Two:
     if there == "other.gguf":
         two.take(Action.DOWN)
     two.take(Action.ENTER)
-    assert two.effects == [Prepare(there, there)]
-    return two.take(Prepared(there, Fit(0, 5000)))
+    assert two.effects == [PrepareBeside(there, there)]
+    return two.take(PreparedBeside(there, Fit(0, 5000), there, together))
 
 
 def compared(text: str = "hello", other: Loaded = OTHER) -> Two:
@@ -523,3 +524,59 @@ def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:
     assert two.session.notice == "B: no token for this"
     two.run()
     assert not any(two.asked.values())
+
+
+# --- where there is memory for one of the two
+
+
+def test_two_models_that_do_not_fit_together_take_turns() -> None:
+    two = chosen(Two("hello you"), together=False)
+    most = 0
+    assert two.session.notice == "there is memory for one of the two models: they take turns"
+    while ready := [engine for engine, waiting in two.asked.items() if waiting]:
+        two.step(ready[0])
+        most = max(most, len(two.asked))
+    assert most == 1 and list(two.files.values()) == ["fake.gguf"]
+    assert two.complete() and two.session.game.ready and len(two.written) == 1
+    assert "o plays the other one" in two.press(Action.SWAP).session.notice
+    two.press(Action.APPEND)
+    assert not two.complete() and two.session.game.ready  # each key would load both again
+    assert two.press(Action.RESTART).complete() and len(two.written) == 2
+    two.press(Action.VERSUS_MODEL)
+    assert two.session.paired is UNPAIRED and two.session.game.ready
+
+
+@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("leave", [True, False])
+def test_while_the_second_model_computes_nothing_is_lost(moment: int, leave: bool) -> None:
+    two = chosen(Two("hello you"), together=False)
+    for _ in range(moment):
+        if ready := [engine for engine, waiting in two.asked.items() if waiting]:
+            two.step(ready[0])
+    tip = two.session.game.prompt.tip
+    if leave:
+        two.press(Action.VERSUS_MODEL)
+        assert two.session.paired is UNPAIRED
+    elif address := two.b.address:
+        two.asked[address].clear()
+        two.take(Heard(address, EngineDied("SIGKILL")))
+        two.press(Action.RESTART, Action.RESTART)
+        assert two.complete()
+    two.run().press(Action.APPEND)
+    assert two.session.game.ready and two.session.game.prompt.tip.parent is tip
+    assert list(two.files.values()) == ["fake.gguf"]
+
+
+def test_the_second_model_refuses_while_they_take_turns() -> None:
+    two = chosen(Two("hello you"), together=False)
+    two.step(two.b.address)
+    request = two.asked[two.b.address].popleft()
+    assert isinstance(request, Export)
+    two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
+    assert list(two.run().files.values()) == ["fake.gguf"] and two.session.game.ready
+
+
+def test_models_of_different_vocabularies_do_not_take_turns() -> None:
+    two = chosen(Two("hello", ELSEWHERE), together=False).run()
+    assert two.session.paired is UNPAIRED and two.session.game.ready
+    assert list(two.files.values()) == ["fake.gguf"]

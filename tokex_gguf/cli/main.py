@@ -280,6 +280,7 @@ def _begun(
         from tokex_gguf.shell.resuming import with_beside
 
         session = with_beside(session, GgufFile(str(second.path), options.versus), second.fit)
+        shown = "; ".join(filter(None, [shown, session.notice]))
     session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
     game = Runtime(
         session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves

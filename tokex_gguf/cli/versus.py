@@ -55,6 +55,8 @@ PART = 32
 """Positions whose rows go from one engine to the other together: of a vocabulary of 152,000, they are 19 MB."""
 MARGIN = 200_000_000
 """Bytes of the disk that are left to others."""
+SPARE = 512
+"""KV cells beside those of a prompt, at the most."""
 FLOAT = 4
 """Bytes of a log-probability in a row."""
 DAY = 86_400
@@ -145,12 +147,10 @@ def _both_fit(session: Session, first: Load, second: Second) -> bool:
     """Whether there is memory for both models, each with the cells that the prompt takes."""
     if not second.free or first.rpc:
         return True
-    cells = [max(session.game.context, first.context), max(session.game.prompt.tip.depth, second.load.context)]
+    # What is computed strictly has cells of its own, for twice the prompt and some.
+    cells = max(session.game.context, second.load.context) + 2 * session.game.prompt.tip.depth + SPARE
     try:
-        each = [
-            memory_of(Path(load.path), cells=count, kv=load.kv)
-            for load, count in zip((first, second.load), cells, strict=True)
-        ]
+        each = [memory_of(Path(load.path), cells=cells, kv=load.kv) for load in (first, second.load)]
     except Unusable as error:
         raise EvaluationFailed(str(error), usage=True) from None
     log.info("both models take %s, %s were available", size_of(sum(each)), size_of(second.free))
@@ -355,7 +355,7 @@ class _Engine:
                 case Loaded():
                     return reply
                 case Failed(_, reason):
-                    raise EvaluationFailed(reason if self.path in reason else f"{self.called}{reason}", usage=False)
+                    raise EvaluationFailed(reason if self.path in reason else f"{self.called}{reason}", usage=True)
                 case EngineDied(reason):
                     raise EvaluationFailed(f"{self.called}the engine stopped ({reason})", usage=False)
                 case _:

@@ -1,5 +1,6 @@
 """Before a model is given to llama.cpp: whether its file is sound, and whether it fits into memory."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tokex_gguf.models.discovery import Place
@@ -46,6 +47,15 @@ def memory_of(path: Path, *, cells: int, kv: str) -> int:
         raise Unusable(f"{path}: {error}") from None
     except OSError as error:
         raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+
+
+COMPARED = 1024
+"""KV cells for which there is to be room with each of two models that are compared."""
+
+
+def together(paths: Iterable[Path], *, kv: str, free: int) -> bool:
+    """Whether there is memory for models that are still to be loaded, all at once; `free` 0: unknown, all is well."""
+    return not free or sum(memory_of(path, cells=COMPARED, kv=kv) for path in paths) <= free
 
 
 def _cause(total: int) -> str:

@@ -10,7 +10,7 @@ from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStr
 from tokex_gguf.play.requests import ON_A_LINE, answered, foreseeing, request, tokenize
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
-from tokex_gguf.play.versus import Pair
+from tokex_gguf.play.versus import Pair, Turn
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.text_comparison import TextComparison
@@ -58,7 +58,11 @@ def resting(game: Game) -> bool:
 def compare_models(session: Session) -> Outcome:
     """While nothing else is asked for, asks for what the comparison of two models lacks of the prompt."""
     pair, other = session.paired, session.beside
-    if not isinstance(pair, Pair) or other is None or not both_ready(session):
+    if not isinstance(pair, Pair) or other is None:
+        return session, []
+    if pair.turn is Turn.A and pair.held is not None:
+        return _against_all(session, pair, pair.held)
+    if pair.turn is not Turn.BOTH or not both_ready(session):
         return session, []
     if not resting(session.game) or (pair.parting and not pair.parting.told):
         return session, []
@@ -103,6 +107,33 @@ def _wanted(session: Session, known: ModelComparison) -> tuple[Part, bool] | Non
 
 def _part(start: int, end: int, session: Session) -> Part:
     return Part(session.game.prompt.tip.ancestor(end + 1), start, end)
+
+
+MOST_BYTES = 1 << 28
+"""Of the rows that wait in the file, where the models take turns."""
+
+
+def export_all(session: Session, pair: Pair) -> Outcome:
+    """Asks B for all rows that lack of A's prompt, as far as there is room: it is there for this alone."""
+    tip, known = session.game.prompt.tip, pair.comparison
+    vocabulary = session.game.model.vocab_size if session.game.model else 1
+    start = known.first_lacking(tip) if isinstance(known, ModelComparison) else None
+    if start is None:
+        return session, []
+    end = min(tip.depth, start + max(1, MOST_BYTES // (4 * vocabulary)))
+    return in_front(session, lambda inside: _export(inside, Part(tip.ancestor(end + 1), start, end), pair.file))
+
+
+def _against_all(session: Session, pair: Pair, part: Part) -> Outcome:
+    """Compares with all rows that B has left in the file."""
+    newest, known = session.game.newest(ForAgainst), pair.comparison
+    if not resting(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
+        return session, []
+    if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
+        return replace(session, paired=replace(pair, held=None)), []
+    if (ForAgainst, part.tip, RAW) in session.game.refused:
+        return session, []
+    return _against(session, part, pair.file, detailed=True)
 
 
 def _export(session: Session, part: Part, file: str) -> Outcome:

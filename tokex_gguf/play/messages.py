@@ -182,6 +182,18 @@ class NotPrepared:
 
 
 @record
+class PreparedBeside:
+    """A model's file can be loaded beside the one that is played."""
+
+    path: str
+    fit: Fit
+    asked: str
+    """The name that it was asked for by."""
+    together: bool
+    """Whether there is memory for both at once."""
+
+
+@record
 class RowsReady:
     """The file is there through which two engines compare."""
 
@@ -349,6 +361,7 @@ News: TypeAlias = (
     | NotResumed
     | Prepared
     | NotPrepared
+    | PreparedBeside
     | RowsReady
     | NoRows
     | Downloading
@@ -480,6 +493,15 @@ class Prepare:
     """The name that it was asked for by."""
 
 
+@record
+class PrepareBeside:
+    """Look at a model's file, to be loaded beside the present one; answer PreparedBeside or NotPrepared."""
+
+    path: str
+    asked: str
+    """The name that it was asked for by."""
+
+
 class MakeRows(_WithoutFields):
     """Make an empty file of this program's own for two engines; answer RowsReady or NoRows."""
 
@@ -525,6 +547,7 @@ Effect: TypeAlias = (
     | GoOn
     | GiveBack
     | Prepare
+    | PrepareBeside
     | MakeRows
     | Download
     | Keep

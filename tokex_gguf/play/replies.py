@@ -54,6 +54,7 @@ from tokex_gguf.play.messages import (
     NotSuspended,
     Outcome,
     Prepared,
+    PreparedBeside,
     Quit,
     Remark,
     Resized,
@@ -186,9 +187,9 @@ def hear(session: Session, message: News) -> Outcome:
         case NotResumed():
             return sessions.not_resumed(session, message), []
         case Prepared():
-            if message.path == session.pairing:
-                return second_model.prepared(session, message)
             return model_switch.prepared(session, message)
+        case PreparedBeside():
+            return second_model.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
         case RowsReady():

@@ -44,7 +44,7 @@ THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_ph
 """What goes on by itself where the prompt is seen through a lens."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
-TWO = (second_model.watch, compare_models)
+TWO = (second_model.watch, second_model.take_turns, compare_models)
 """What goes on by itself where a second model is there."""
 
 

@@ -1,6 +1,7 @@
 """What the active prompt, A, is compared with: B. Pure."""
 
 from collections.abc import Mapping
+from enum import Enum
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -110,6 +111,16 @@ class Parting:
         return one, other
 
 
+class Turn(Enum):
+    """Which of two engines are there."""
+
+    BOTH = "both"
+    A = "A"
+    """There is memory for one of the two models, and A's is loaded."""
+    B = "B"
+    """B computes its numbers meanwhile; A's engine comes back behind it."""
+
+
 @record
 class Pair:
     """A second model, B, is there beside the one that is played, A."""
@@ -117,6 +128,9 @@ class Pair:
     key: str
     """B's game is the one of this key among the others; the played one itself where B is the same file."""
     comparison: ModelComparison | TextComparison
+    turn: Turn = Turn.BOTH
+    due: bool = True
+    """Where they take turns: whether B is to be asked for what lacks."""
     file: str = ""
     """Where rows go from one engine to the other; empty until it is made."""
     held: Part | None = None

@@ -7,13 +7,14 @@ from typing import NamedTuple
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.preflight import Unusable, prepare, together
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
-from tokex_gguf.play.versus import Pair
+from tokex_gguf.play.versus import Pair, Turn
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.store import Slot
+from tokex_gguf.system import machine
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 
@@ -90,14 +91,23 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
 
 
 def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
-    """A session that begins, with another model beside the one that is played."""
+    """A session that begins, with another model beside the one that is played. Raises Unusable."""
     own = session.game.settings
     if isinstance(own.model, GgufFile) and _same_file(own.model.path, model.path):
         second = session.game
     else:
         load = replace(own.load, context=fit.context, most=fit.most, repack=fit.repack)
         second = second_model.second_game(session, replace(own, model=model, load=load))
-    return replace(second_model.beside(session, second), layer=DELTA)
+    both = _together(own, second.settings)
+    told = "; ".join(filter(None, [session.notice, "" if both else second_model.IN_TURN]))
+    return replace(second_model.beside(session, second, together=both), layer=DELTA, notice=told)
+
+
+def _together(one: Settings, other: Settings) -> bool:
+    """Whether there is memory for the models of two games at once. Raises Unusable."""
+    paths = [Path(model.path) for model in (one.model, other.model) if isinstance(model, GgufFile)]
+    free = machine.memory()[0]
+    return bool(one.load.rpc) or len(set(paths)) < 2 or together(paths, kv=one.load.kv, free=free)
 
 
 def _with_second(session: Session, started: Settings, kv: str) -> Session:
@@ -107,7 +117,11 @@ def _with_second(session: Session, started: Settings, kv: str) -> Session:
         return session
     settings = replace(started, model=second.settings.model, load=_load(second.settings.model, started.load, kv))
     others = {**session.other_games, pair.key: replace(second, settings=settings)}
-    return replace(session, other_games=others)
+    try:
+        turn = Turn.BOTH if _together(session.game.settings, settings) else Turn.A
+    except Unusable:
+        turn = Turn.BOTH  # loading it says why
+    return replace(session, other_games=others, paired=replace(pair, turn=turn))
 
 
 def _load(model: ModelRef, started: Load, kv: str) -> Load:

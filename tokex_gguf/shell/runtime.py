@@ -22,7 +22,7 @@ from tokex_gguf.engine.client import local, remote
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
-from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.preflight import Unusable, prepare, together
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Align,
@@ -56,7 +56,9 @@ from tokex_gguf.play.messages import (
     NotPrepared,
     NotResumed,
     Prepare,
+    PrepareBeside,
     Prepared,
+    PreparedBeside,
     Quit,
     ReadText,
     Remark,
@@ -80,6 +82,7 @@ from tokex_gguf.play.update import update
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.rows import Rows
 from tokex_gguf.shell.starters import starters
+from tokex_gguf.system import machine
 from tokex_gguf.system.files import save_prompt
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.formatting import system_reason
@@ -411,6 +414,9 @@ class Runtime:
                     self._opened.pop(effect.name).slot.close()
                 case Prepare():
                     self._beside(partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path))
+                case PrepareBeside():
+                    work = partial(self._prepare_beside, effect.path, effect.asked)
+                    self._beside(work, partial(NotPrepared, effect.path))
                 case MakeRows():
                     self._beside(self._make_rows, NoRows)
                 case Download():
@@ -490,6 +496,17 @@ class Runtime:
             self._put(NotPrepared(path, str(error)))
         else:
             self._put(Prepared(path, fit, asked))
+
+    def _prepare_beside(self, path: str, asked: str) -> None:
+        load = self._asked.load
+        try:
+            fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
+            # What the first one takes is no more free.
+            both = bool(load.rpc) or together([Path(path)], kv=load.kv, free=machine.memory()[0])
+        except Unusable as error:
+            self._put(NotPrepared(path, str(error)))
+        else:
+            self._put(PreparedBeside(path, fit, asked, both))
 
     def _make_rows(self) -> None:
         with self._making_rows:

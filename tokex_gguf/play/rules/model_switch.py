@@ -7,7 +7,7 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.play.messages import Close, Effect, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
 from tokex_gguf.play.rules import versus
@@ -30,7 +30,7 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
-from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Pair
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Pair, Turn
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
@@ -256,7 +256,12 @@ def parted(session: Session) -> Outcome:
     others = {**session.other_games, pair.key: resting(other)}
     if not other.prompts:
         del others[pair.key]
-    return replace(session, other_games=others), [Close(other.address)] if other.address else []
+    closed: list[Effect] = [Close(other.address)] if other.address else []
+    session = replace(session, other_games=others)
+    if pair.turn is not Turn.B:
+        return session, closed
+    session, effects = begin(session)  # its own engine was given up meanwhile
+    return session, closed + effects
 
 
 def carry(session: Session) -> Outcome:

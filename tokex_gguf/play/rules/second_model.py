@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded, Stop
-from tokex_gguf.play.beside import both_ready, in_front, one_vocabulary, resting
-from tokex_gguf.play.messages import Effect, ListModels, MakeRows, Outcome, Prepare, Prepared
-from tokex_gguf.play.purposes import ForParting
+from tokex_gguf.play.beside import both_ready, export_all, in_front, one_vocabulary, resting
+from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
+from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import answered, begin, kept, request, send, without
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import line_of, parted
@@ -15,7 +15,7 @@ from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
 from tokex_gguf.play.screens import PLAY, SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
-from tokex_gguf.play.versus import ALONE, AgainstModel, Alone, Pair, Parting
+from tokex_gguf.play.versus import ALONE, AgainstModel, Alone, Pair, Parting, Turn
 from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
@@ -23,6 +23,7 @@ from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tree import Node
 
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
+IN_TURN = "there is memory for one of the two models: they take turns"
 SAME_FILE = "this is the same file: every difference is 0"
 
 
@@ -60,16 +61,19 @@ def choose(session: Session) -> Outcome:
         return replace(session, notice=OF_A_SERVER), []
     if entry.path == session.game.settings.model.key:
         return paired(session, session.game, SAME_FILE)
-    return replace(session, pairing=entry.path, notice=f"opening {entry.name}"), [Prepare(entry.path, entry.name)]
+    return replace(session, pairing=entry.path, notice=f"opening {entry.name}"), [PrepareBeside(entry.path, entry.name)]
 
 
-def prepared(session: Session, message: Prepared) -> Outcome:
+def prepared(session: Session, message: PreparedBeside) -> Outcome:
     """The chosen model's file is sound: starts an engine for it beside the present one."""
+    if message.path != session.pairing:
+        return session, []  # another one was chosen meanwhile, or none
     fit = message.fit
     session = replace(session, pairing="")
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
     settings = replace(session.game.settings, model=GgufFile(message.path, message.asked), load=load)
-    return paired(session, second_game(session, settings), fit.notice)
+    notice = fit.notice if message.together else IN_TURN
+    return paired(session, second_game(session, settings), notice, together=message.together)
 
 
 def second_game(session: Session, settings: Settings) -> Game:
@@ -81,19 +85,23 @@ def second_game(session: Session, settings: Settings) -> Game:
     return replace(known, settings=replace(settings, text=own.text, name=own.name, chat=own.chat))
 
 
-def paired(session: Session, second: Game, notice: str) -> Outcome:
+def paired(session: Session, second: Game, notice: str, *, together: bool = True) -> Outcome:
     """Compares with a game, whose engine is started if it has none."""
-    return begun(replace(beside(session, second), layer=DELTA, notice=notice))
+    return begun(replace(beside(session, second, together=together), layer=DELTA, notice=notice))
 
 
-def beside(session: Session, second: Game) -> Session:
-    """The session with a game beside the one that is played; an engine is still to be started."""
+def beside(session: Session, second: Game, *, together: bool = True) -> Session:
+    """The session with a game beside the one that is played; an engine is still to be started.
+
+    `together`: there is memory for both models at once.
+    """
     key = second.settings.model.key
     same = key == session.game.settings.model.key
     against = AgainstModel.of(key, layer_before(session), same_file=same)
+    turn = Turn.BOTH if together or same else Turn.A
     if not same:
         session = replace(session, other_games={**session.other_games, key: second})
-    return replace(session, game=replace(session.game, versus=against), paired=Pair(key, against.comparison))
+    return replace(session, game=replace(session.game, versus=against), paired=Pair(key, against.comparison, turn))
 
 
 def layer_before(session: Session) -> Layer:
@@ -108,7 +116,7 @@ def begun(session: Session) -> Outcome:
     if second is None:
         return session, []
     effects: list[Effect] = [MakeRows()]
-    if second is session.game:
+    if second is session.game or (isinstance(session.paired, Pair) and session.paired.turn is not Turn.BOTH):
         return session, effects
     session, more = in_front(session, begin)
     return session, effects + more
@@ -141,8 +149,10 @@ def died(session: Session, reason: str) -> Outcome:
     pair, second = session.paired, session.beside
     assert isinstance(pair, Pair) and second is not None
     second = replace(asking_nothing(second), engine=EngineStatus.DEAD, fault=reason)
-    session = replace(_with_second(session, second), paired=replace(pair, held=None, parting=None))
-    return replace(session, notice=f"B: engine stopped ({reason}), r restarts it"), []
+    pair = replace(pair, held=None, parting=None)
+    session = replace(_with_second(session, second), paired=pair)
+    session, effects = _to_a(session, pair) if pair.turn is Turn.B else (session, [])
+    return replace(session, notice=f"B: engine stopped ({reason}), r restarts it"), effects
 
 
 def restarted(session: Session) -> Outcome:
@@ -160,7 +170,9 @@ def restarted(session: Session) -> Outcome:
 
 def restart(session: Session) -> Outcome:
     """Starts an engine again that has stopped or is silent: the one in front first."""
-    second = session.beside
+    second, pair = session.beside, session.paired
+    if isinstance(pair, Pair) and (pair.turn is Turn.B or (pair.turn is Turn.A and _is_well(session.game))):
+        return replace(session, paired=replace(pair, due=True), notice=IN_TURN), []
     if second is not None and second is not session.game and _is_well(session.game) and not _is_well(second):
         return restarted(session)
     return restart_front(session)
@@ -168,6 +180,56 @@ def restart(session: Session) -> Outcome:
 
 def _is_well(game: Game) -> bool:
     return game.engine is not EngineStatus.DEAD and not game.silence
+
+
+# --- where there is memory for one model only
+
+
+def take_turns(session: Session) -> Outcome:
+    """Gives A's engine up until B has computed what is to be compared, where there is no memory for both."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None or pair.turn is Turn.BOTH or not pair.file:
+        return session, []
+    if pair.turn is Turn.A:
+        if not pair.due or not resting(session.game) or not isinstance(pair.comparison, ModelComparison):
+            return session, []
+        pair = replace(pair, due=False)
+        return _to_b(session, pair) if _lacks(session, pair) else (replace(session, paired=pair), [])
+    if second.engine is not EngineStatus.READY or second.newest(ForExport):
+        return session, []
+    told = any(kind is ForExport for kind, *_ in second.refused)
+    if pair.held is not None or told or not _lacks(session, pair):
+        return _to_a(session, pair)
+    if one_vocabulary(session):
+        return export_all(session, pair)
+    session, effects = _to_a(session, pair)
+    return replace(versus.leave(session), notice="models of different vocabularies must fit together"), effects
+
+
+def _lacks(session: Session, pair: Pair) -> bool:
+    """Whether anything of the prompt is not compared yet."""
+    known = pair.comparison
+    return isinstance(known, ModelComparison) and known.first_lacking(session.game.prompt.tip) is not None
+
+
+def _to_b(session: Session, pair: Pair) -> Outcome:
+    """A's engine goes, and B's comes."""
+    closed = [Close(session.game.address)] if session.game.address else []
+    game = replace(asking_nothing(session.game), address=0, engine=EngineStatus.LOADING)
+    session = replace(session, game=game, paired=replace(pair, turn=Turn.B, held=None), notice=IN_TURN)
+    session, effects = in_front(session, begin)
+    return session, [*closed, *effects]
+
+
+def _to_a(session: Session, pair: Pair) -> Outcome:
+    """B's engine goes, and A's comes back."""
+    second = session.beside
+    assert second is not None
+    closed = [Close(second.address)] if second.address else []
+    second = replace(asking_nothing(second), address=0, engine=EngineStatus.LOADING)
+    session = _with_second(session, second)
+    session, effects = begin(replace(session, paired=replace(pair, turn=Turn.A)))
+    return session, [*closed, *effects]
 
 
 # --- playing on with either
@@ -180,6 +242,8 @@ def exchange(session: Session) -> Outcome:
         return versus.swap(session)
     if second is session.game:
         return replace(session, notice=SAME_FILE), []
+    if pair.turn is not Turn.BOTH:
+        return replace(session, notice=f"{IN_TURN}: o plays the other one"), []
     there = _same_place(session, pair, second)
     if isinstance(there, str):
         return replace(session, notice=there), []

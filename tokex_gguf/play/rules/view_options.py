@@ -98,7 +98,7 @@ def beat(session: Session) -> Outcome:
 
 
 def _beat(session: Session) -> Outcome:
-    if not session.game.waiting:
+    if not session.game.waiting or not session.game.address:
         return replace(session, game=replace(session.game, unanswered=0)) if session.game.unanswered else session, []
     return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [send(session, Ping())]
 
