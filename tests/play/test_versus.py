@@ -467,6 +467,22 @@ def test_long_paths_are_aligned_beside() -> None:
     check(play)
 
 
+def test_an_alignment_of_a_pair_that_was_forgotten_meanwhile_is_asked_for_again() -> None:
+    chance = random.Random(4)
+    a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
+    play = two(a, b)
+    play.take(Action.VERSUS)
+    while play.session.comparing:
+        play.take(CompareFurther())
+    (effect,) = play.aligning
+    play.session = replace(play.session, game=replace(play.session.game, compared=Compared()))
+    play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
+    assert comparison(play).alignment is None
+    play.aligning.clear()
+    play.press(Action.CURSOR_BACK, Action.CURSOR_TIP)
+    check(play)
+
+
 def test_an_engine_that_dies_is_asked_again_after_its_restart() -> None:
     play = lax(two())
     play.take(Action.VERSUS)
