@@ -517,6 +517,7 @@ KEYS: tuple[Message, ...] = (
     *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.NEXT, Action.COPY, Action.REMOVE, Action.BRING_BACK),
     *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_TIP, Action.NEXT_SURPRISAL, Action.FLIP, Action.SWAP),
     *(Action.VERSUS, Action.UNDO, Action.REDO, Action.MORE_LAYERS, Action.AUTOPLAY, Go(0), Go(1)),
+    *(Action.REPLACE, Action.DELETE_TOKEN, Action.ORDER, Go(2)),
 )
 
 
@@ -524,7 +525,8 @@ KEYS: tuple[Message, ...] = (
 def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) -> None:
     chance = random.Random(seed)
     play = lax(two("abc defgh ijk lmn", "abx defgh iijk lmn"))
-    late: list[Reply] = []
+    late: list[list[Reply]] = []
+    """Of each request; its parts come in their order."""
     play.press(Action.VERSUS)
     for step in count():
         if step >= 150:
@@ -538,24 +540,28 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
                 play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
             elif play.asked:
                 request = play.asked.pop(chance.randrange(len(play.asked)))
-                ended = any(isinstance(one, Evaluate | Continue) for one in play.asked)
+                number = getattr(request, "request", 0)
+                ended = any(isinstance(one, Evaluate | Continue) and one.request > number for one in play.asked)
                 if chance.random() < 0.5 and ended and not isinstance(request, Evaluate | Continue):
                     continue
                 replies = list(play.replies(request))
                 if isinstance(request, EvaluateStrictly) and len(request.path) - request.start > 3:
                     middle = chance.randrange(request.start + 1, len(request.path))
                     replies = [fake.evaluated(request, request.start, middle), fake.evaluated(request, middle)]
-                if chance.random() < 0.3:
-                    late += replies
+                if replies and chance.random() < 0.3:
+                    late.append(replies)
                     continue
                 for reply in replies:
                     play.take(reply)
         if late and chance.random() < 0.3:
-            play.take(late.pop(chance.randrange(len(late))))
+            answer = late[chance.randrange(len(late))]
+            play.take(answer.pop(0))
+            late = [one for one in late if one]
     if play.session.game.autoplay:
         play.take(Action.CURSOR_TIP)
-    for one in late:
-        play.take(one)
+    for answer in late:
+        for reply in answer:
+            play.take(reply)
     play.answer()
     if play.session.screen != screens.PLAY:
         play.press(Action.CLOSE)
