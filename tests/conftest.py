@@ -137,6 +137,30 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session", autouse=True)
+def forking() -> Iterator[None]:
+    """Programs are forked, where they can be, from one process that has imported their modules."""
+    if sys.platform != "linux":
+        yield
+        return
+    from tests import fork_server
+
+    with fork_server.serving():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def started_as_users_start_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Not so in tests with the mark `real_start`."""
+    if sys.platform != "linux" or request.node.get_closest_marker("real_start") is None:
+        yield
+        return
+    from tests import fork_server
+
+    with fork_server.off():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Logs and sessions of tests are not the user's."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
