@@ -190,23 +190,48 @@ def light(light_model: Path, tmp_path: Path) -> str:
 Loader: TypeAlias = "Callable[..., Llama]"
 
 
-@pytest.fixture(scope="session")
-def load(model_path: Path) -> Loader:
-    """Loads the real model into a new context."""
-
+def _loader(path: Path, loaded: "list[Llama]") -> Loader:
+    """Loads a model into a new context, and says which in `loaded`."""
     from tokex_gguf.engine.worker.abort import Abort
     from tokex_gguf.engine.worker.llama import Llama
 
     def load_model(context: int = 0, abort: Abort | None = None) -> Llama:
-        return Llama(model_path, context=context, threads=0, progress=lambda _: None, abort=abort or Abort())
+        abort = abort or Abort()
+        loaded.append(Llama(path, context=context, threads=0, progress=lambda _: None, abort=abort))
+        return loaded[-1]
 
     return load_model
 
 
+def _free(loaded: "list[Llama]") -> None:
+    """An engine has one model as long as it lives; tests have many, and of the real one each is 120 MB."""
+    from llama_cpp import llama_cpp
+
+    for model in loaded:
+        llama_cpp.llama_free(model._context)
+        llama_cpp.llama_model_free(model._model)
+
+
+@pytest.fixture
+def load(model_path: Path) -> Iterator[Loader]:
+    """Loads the real model into a new context, for as long as the test runs."""
+    loaded: list[Llama] = []
+    yield _loader(model_path, loaded)
+    _free(loaded)
+
+
+@pytest.fixture
+def light_load(light_model: Path) -> Iterator[Loader]:
+    """Loads a model with the real one's tokens into a new context: where only what is decoded counts."""
+    loaded: list[Llama] = []
+    yield _loader(light_model, loaded)
+    _free(loaded)
+
+
 @pytest.fixture(scope="session")
-def llama(load: Loader) -> "Llama":
+def llama(model_path: Path) -> "Llama":
     """A context of the real model that tests share."""
-    return load()
+    return _loader(model_path, [])()
 
 
 @pytest.fixture
