@@ -6,6 +6,7 @@ Read from the sources, so that an import inside a function counts as well.
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -81,18 +82,21 @@ def imports_of(source: str) -> set[str]:
     return names
 
 
-IMPORTS = {module: imports_of(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+@cache
+def imports(module: str) -> set[str]:
+    """The same of a module of the package."""
+    return imports_of(FILES[module].read_text(encoding="utf-8"))
 
 
 def own(module: str) -> set[str]:
     """The package's own modules that a module imports. A package without code is nothing to depend on."""
-    names = {name.removeprefix(f"{PACKAGE}.") for name in IMPORTS[module] if name.startswith(f"{PACKAGE}.")}
+    names = {name.removeprefix(f"{PACKAGE}.") for name in imports(module) if name.startswith(f"{PACKAGE}.")}
     return {name for name in names if name in FILES and FILES[name].name != "__init__.py"} - {module}
 
 
 def foreign(module: str) -> set[str]:
     """Everything else that a module imports, by its full name."""
-    return {name for name in IMPORTS[module] if name.split(".")[0] != PACKAGE}
+    return {name for name in imports(module) if name.split(".")[0] != PACKAGE}
 
 
 def within(module: str, *packages: str) -> bool:
