@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
+from hypothesis import settings
 
 from tests import figures, tiny_models
 from tests.figures import Figure
@@ -44,6 +45,11 @@ class Found:
 # Tests start hundreds of programs. Without bytecode each of them compiles all its modules first.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Random tests with examples of hypothesis; the long form is `--hypothesis-profile=long`.
+settings.register_profile("normal", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None, max_examples=1000)
+settings.load_profile("normal")
 
 FOUND = pytest.StashKey[Found]()
 

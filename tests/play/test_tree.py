@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
@@ -98,7 +98,6 @@ def test_a_line_without_forks_is_one_line_however_long_and_forks_of_forks_are_in
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=12), st.data())
-@settings(deadline=None)
 def test_every_visited_path_is_in_the_tree_once_and_the_last_visit_is_the_last_line(
     paths: list[list[int]], data: st.DataObject
 ) -> None:
@@ -358,7 +357,6 @@ def test_whatever_is_pressed_in_the_tree_nothing_is_lost(seed: int) -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_what_a_path_shares_with_another_is_what_comparing_all_finds(paths: list[list[int]]) -> None:
     root = Node(None, -1)
     tips = tuple(root.descend(one) for one in paths)

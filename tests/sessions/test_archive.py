@@ -17,7 +17,6 @@ from zlib import crc32
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests import fake
@@ -338,7 +337,6 @@ KEYS = st.lists(
 
 
 @given(KEYS, st.integers(0, 3))
-@hypothesis_settings(max_examples=200, deadline=None)
 def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahead: int) -> None:
     play = started(lookahead=lookahead)
     for key in keys:
@@ -978,7 +976,6 @@ FIELDS += ["file", "model", "context", "prompts", "active", "removed", "scores",
 
 
 @given(st.sampled_from([*FIELDS, "nodes", "pieces"]), JSON, st.booleans())
-@hypothesis_settings(max_examples=150, deadline=None)
 def test_anything_as_a_field(name: str, value: object, inside: bool) -> None:
     body = body_of(DATA)
     if inside and isinstance(body[name], dict):
