@@ -2,17 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from tokex_gguf.engine.worker import logit_math
+from tokex_gguf.engine.worker import logit_math, noise
+from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
-from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, Llama, ModelError, OutOfCells
 from tokex_gguf.engine.worker.logits_cache import Row, Rows
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
+from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
@@ -43,6 +45,18 @@ class Chunk:
     seconds: float
     verdicts: list[Verdict]
     """What the lens made of each of `taken`; none through the raw one."""
+    strict: bool
+    """Whether they are the same whatever was decoded before."""
+
+
+class Part(NamedTuple):
+    """Rows of logits at consecutive positions, computed strictly."""
+
+    first: int
+    """The position of the first."""
+    rows: list[Row]
+    """Views that the next decode overwrites; none before the first that is asked for."""
+    decoded: int
 
 
 class Evaluator:
@@ -53,6 +67,9 @@ class Evaluator:
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = logit_math.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
+        self._strict_rows = Rows(model.vocabulary.size)
+        """Of strict evaluations alone: the others go on giving what was answered first."""
+        self._comparing = Comparing(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self._tells = False
         """Whether a row of logits has told tokens apart."""
@@ -77,8 +94,7 @@ class Evaluator:
         verdicts on the tokens taken. Raises ContextFull after the part that fits, ModelError,
         Damaged, and Interrupted. What was decoded by then stays cached.
         """
-        if not 0 <= start < len(path):
-            raise ModelError("nothing to evaluate")
+        _check_place(path, start)
         self._check(path if asked is None else [*path, asked])
         began = time.perf_counter()
         self._recall(lens, path[: start + 1])
@@ -87,10 +103,149 @@ class Evaluator:
             few = top if start < len(path) - 1 else max(top, last_top)
             read = self._read(row.logits[None, :], following[start : start + 1], [few])
             verdicts = self._verdicts(lens, path, start, row.logits[None, :], read.log_sums, following)
-            yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, verdicts)
+            seconds = time.perf_counter() - began
+            yield Chunk(start, read.distributions, read.taken, 0, seconds, verdicts, row.strict)
             began, start = time.perf_counter(), start + 1
         if start < len(path):
             yield from self._decoded(path, start, [top] * (len(path) - 1) + [max(top, last_top)], following, lens)
+
+    def evaluate_strictly(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
+        """`evaluate`, with numbers that are the same whatever was decoded before.
+
+        What `evaluate` answers stays as it is.
+        """
+        _check_place(path, start)
+        self._check(path)
+        began = time.perf_counter()
+        following = [*path[1:], None]
+        while start < len(path) and (row := self._strict_row(path[: start + 1])) is not None:
+            read = self._read(row.logits[None, :], following[start : start + 1], [top])
+            yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, [], strict=True)
+            began, start = time.perf_counter(), start + 1
+        if start < len(path):
+            yield from self._decoded(path, start, [top] * len(path), following, strict=True)
+
+    def strict_rows(self, path: list[int], start: int) -> Iterator[Part]:
+        """The logits at positions `start` to the end of `path`, computed strictly, part by part.
+
+        Raises as `evaluate` does.
+        """
+        _check_place(path, start)
+        self._check(path)
+        while start < len(path) and (row := self._strict_row(path[: start + 1])) is not None:
+            yield Part(start, [row], 0)
+            start += 1
+        if start == len(path):
+            return
+        for batch in self._batches(path, start, strict=True):
+            log_sums = self._read(batch.logits, [None] * len(batch.logits), [1] * len(batch.logits)).log_sums
+            rows = [Row(row, log_sum, True) for row, log_sum in zip(batch.logits, log_sums, strict=True)]
+            try:
+                yield Part(batch.first, rows, batch.decoded)
+            finally:
+                for end in range(max(batch.first, len(path) - self._strict_rows.room), batch.first + len(rows)):
+                    self._strict_rows.keep(path[: end + 1], rows[end - batch.first])
+
+    def compare(self, path: list[int], other: list[int], top: int) -> tuple[Difference, int]:
+        """How the distributions after two paths differ, and how many tokens were decoded for it.
+
+        Raises as `evaluate` does.
+        """
+        for one in (path, other):
+            _check_place(one, len(one) - 1)
+            self._check(one)
+        decoded = 0
+        if self._strict_row(path) is None and self._strict_row(other) is None and path != other:
+            decoded += self._decode_together(path, other)
+        a, of_a = self._strict_tip(path)
+        b, of_b = self._strict_tip(other)
+        return self.difference(a, b, top, None), decoded + of_a + of_b
+
+    def difference(self, a: Row, b: Row, top: int, token: int | None) -> Difference:
+        """How two rows differ, with what both say of a token where one comes next. Raises Damaged."""
+        try:
+            return self._comparing.difference(a, b, top, token)
+        except logit_math.NotFinite:
+            raise Damaged("the model gives no numbers: its file is damaged") from None
+
+    def noise(self) -> float:
+        """How far apart strict answers to one question are with this model: see `noise.measure`.
+
+        Raises as `evaluate` does.
+        """
+        sequences: list[int] = []
+        for _ in range(2):
+            sequence = self._sequences.victim(without=sequences)
+            assert sequence is not None
+            sequences.append(sequence)
+        first, second = sequences
+        self._forget_all(sequences)
+
+        def decode(entries: list[Entry], threads: int) -> logit_math.Logits:
+            logits = self._decode_entries(entries, sequences, threads)
+            self._read(logits, [None] * len(logits), [1] * len(logits))
+            return logits
+
+        try:
+            return noise.measure(self._model, decode, first, second)
+        except OutOfCells:
+            raise ContextFull(noise.LENGTH, self._model.cells) from None
+        finally:
+            self._forget(sequences)
+
+    def _strict_row(self, path: list[int]) -> Row | None:
+        """The row after a path that was computed strictly, if it is kept."""
+        row = self._rows.of(path)
+        return row if row is not None and row.strict else self._strict_rows.of(path)
+
+    def _strict_tip(self, path: list[int]) -> tuple[Row, int]:
+        """The row after a path, computed strictly, and how many tokens were decoded for it."""
+        decoded = 0
+        for part in self.strict_rows(path, len(path) - 1):
+            decoded += part.decoded
+            if part.rows:
+                row = part.rows[-1]._replace(logits=part.rows[-1].logits.copy())
+        return row, decoded
+
+    def _decode_together(self, path: list[int], other: list[int]) -> int:
+        """Computes the rows after two paths strictly, in one batch where that serves both: it costs as much as one.
+
+        Returns how many tokens were decoded; none: it does not, or there is no room.
+        """
+        longest = max(len(path), len(other))
+        if not self._model.can_cut or self._strict_rows.room < 2 or longest > self._model.cells:
+            return 0
+        kept = [self._sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
+        missing = len(path) + len(other) - sum(kept)
+        if missing > BATCH or kept[0] < STRICT - missing:
+            return 0
+        # Where few are missing, some of the first path are decoded again.
+        first, at = self._prepare(path, min(kept[0], kept[0] - STRICT + missing), strict=True)
+        second, from_there = self._prepare(other, kept[1], strict=True, beside=[first])
+        places = [(path, first, at), (other, second, from_there)]
+        entries = [
+            Entry(token, sequence, place, wanted=True)
+            for one, sequence, start in places
+            for place, token in enumerate(one[start:], start)
+        ]
+        if first == second or not STRICT <= len(entries) <= BATCH:  # a window's cells are gone
+            return 0
+        # As many rows as tokens, for them to be of the same kind: see `_batches`.
+        tips = [len(path) - at - 1, len(entries) - 1]
+        try:
+            logits = self._decode_entries(entries, [first, second])
+        except OutOfCells:
+            return 0
+        finally:
+            for one, sequence, _ in places:
+                held = min(self._model.count(sequence), len(one))
+                self._sequences.hold(sequence, one[:held], held)
+        rows = logits[tips]
+        log_sums = self._read(rows, [None, None], [1, 1]).log_sums
+        for (one, sequence, _), row, log_sum in zip(places, rows, log_sums, strict=True):
+            self._strict_rows.keep(one, Row(row, log_sum, True))
+            self._forget_twins(one, sequence)
+        return len(entries)
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -143,37 +298,68 @@ class Evaluator:
         tops: list[int],
         following: list[int | None],
         lens: Raw | Sampled = RAW,
+        *,
+        strict: bool = False,
     ) -> Iterator[Chunk]:
-        """`evaluate`, by decoding alone: the path's cells are there afterwards. `tops`: candidates at each position."""
+        """`evaluate`, or `evaluate_strictly`, by decoding alone: the path's cells are there afterwards.
+
+        `tops`: candidates at each position.
+        """
         began, decoded = time.perf_counter(), 0
-        sequence, position = self._prepare(path, start)
+        rows = self._strict_rows if strict else self._rows
+        for batch in self._batches(path, start, strict=strict):
+            decoded += batch.decoded
+            first, behind = batch.first, batch.first + len(batch.logits)
+            if first == behind:
+                continue
+            read = self._read(batch.logits, following[first:behind], tops[first:behind])
+            verdicts = self._verdicts(lens, path, first, batch.logits, read.log_sums, following)
+            ended = time.perf_counter()
+            try:
+                yield Chunk(
+                    first, read.distributions, read.taken, decoded, ended - began, verdicts, batch.strict or strict
+                )
+            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
+                # The path's last ones: who goes back goes there first.
+                for end in range(max(first, len(path) - rows.room), behind):
+                    row = Row(batch.logits[end - first], read.log_sums[end - first], batch.strict or strict)
+                    rows.keep(path[: end + 1], row)
+            began, decoded = ended, 0
+
+    def _batches(self, path: list[int], start: int, *, strict: bool = False) -> "Iterator[_Batch]":
+        """Decodes a path, batch by batch, for the rows at positions `start` to its end.
+
+        Each batch has as many tokens as the others: so none has few, unless few are left. Strictly, a path goes on
+        from what was computed strictly, and where few are left some are decoded again, or others behind them.
+        """
+        room = self._model.context_limit
+        again = max(0, min(len(path), room) - STRICT)
+        sequence, position = self._prepare(path, min(start, again) if strict else start, strict=strict)
         while position < len(path):
-            room = self._model.context_limit
             if position >= room:
                 raise ContextFull(len(path), room)
-            count = min(BATCH, len(path) - position, room - position)
+            left = min(len(path), room) - position
+            count = -(-left // -(-left // BATCH))
             sequence = self._make_room(path, sequence, position, count)
             # A position before `start` needs its cells but no answer.
             first_row = min(max(start - position, 0), count)
+            more = max(0, STRICT - count) if strict and self._model.can_cut else 0
+            # The last layer and the logits are computed of the rows alone: they, too, must be so many.
+            extra = max(0, min(first_row, STRICT - (count + more - first_row))) if strict and first_row < count else 0
             try:
-                logits = self._decode(path, sequence, position, count, first_row)
+                logits = self._decode(path, sequence, position, count, first_row - extra, more)
             except OutOfCells:
                 raise ContextFull(len(path), position) from None
             first = position + first_row
             position += count
-            decoded += count
-            if first == position:
-                continue
-            read = self._read(logits, following[first:position], tops[first:position])
-            verdicts = self._verdicts(lens, path, first, logits, read.log_sums, following)
-            ended = time.perf_counter()
-            try:
-                yield Chunk(first, read.distributions, read.taken, decoded, ended - began, verdicts)
-            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
-                # The path's last ones: who goes back goes there first.
-                for end in range(max(first, len(path) - self._rows.room), position):
-                    self._rows.keep(path[: end + 1], Row(logits[end - first], read.log_sums[end - first]))
-            began, decoded = ended, 0
+            if strict and position == len(path):
+                self._forget_twins(path, sequence)
+            sure = self._sequences.strict(sequence) == position and len(logits) >= STRICT
+            yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
+
+    def _forget_twins(self, path: list[int], sequence: int) -> None:
+        """Gives up other sequences that hold what this one has now, too: a path that was played, and not strictly."""
+        self._forget_all(self._sequences.same(path, without=sequence))
 
     def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
         """The distributions after `path` and each of `tokens`, decoded in one batch.
@@ -206,7 +392,7 @@ class Evaluator:
             self._model.copy(base, branch, len(path))
             self._sequences.hold(branch, [*path, token])
             branches.append(branch)
-        self._sequences.hold(base, path)
+        self._sequences.use(base)
         try:
             logits = self._model.decode(
                 [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
@@ -218,9 +404,13 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
+        before = min(self._sequences.strict(base), len(path))
+        strict = before == len(path) and len(branches) >= STRICT
+        for branch, token in zip(branches, tokens, strict=False):
+            self._sequences.hold(branch, [*path, token], before + strict)
         read = self._read(logits, [None] * len(branches), [top] * len(branches))
         for token, row, log_sum in zip(tokens, logits, read.log_sums, strict=False):
-            self._rows.keep([*path, token], Row(row, log_sum))
+            self._rows.keep([*path, token], Row(row, log_sum, strict))
         return read.distributions
 
     def row(self, path: list[int]) -> tuple[Row, int]:
@@ -295,29 +485,39 @@ class Evaluator:
         (taken,) = self.candidates(row, [drawn.token])
         return Played(drawn.token, seen.verdict(drawn.token), taken)
 
+    def _forget_all(self, sequences: list[int]) -> None:
+        """`_forget`, of whatever they are used for."""
+        self._forget(sequences)
+        self._branches = [branch for branch in self._branches if branch not in sequences]
+
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:
             self._model.cut(sequence, 0)
             self._sequences.hold(sequence, [])
 
-    def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
-        """Makes a sequence hold as much of the path as is cached; returns it and how much."""
-        if path[: len(self._trunk)] != self._trunk:
+    def _prepare(
+        self, path: list[int], start: int, *, strict: bool = False, beside: Collection[int] = ()
+    ) -> tuple[int, int]:
+        """Makes a sequence hold as much of the path as is cached, before `start`; returns it and how much."""
+        # What was looked ahead to stays for who plays on, if a strict evaluation has room beside it.
+        leaves = path[: len(self._trunk)] != self._trunk and not (strict and self._sequences.has_free())
+        if leaves:
             # Else the trunk would go before them, as they hold all of it, and they go next.
             self._forget(self._branches)
             self._branches = []
-        plan = self._sequences.plan(path, start)
+        plan = self._sequences.plan(path, start, strict=strict, beside=beside)
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
             if plan.source is None and plan.keep > len(self._trunk):
                 # Going on with a token of the lookahead: its sequence has all that the trunk's has.
                 self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
+        sure = self._sequences.strict(plan.sequence if plan.source is None else plan.source)
         if plan.source is not None:
             self._model.cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
-            self._sequences.hold(plan.source, self._sequences.held(plan.source))
+            self._sequences.use(plan.source)
         held = self._model.cut(plan.sequence, plan.keep)
-        self._sequences.hold(plan.sequence, path[:held])
+        self._sequences.hold(plan.sequence, path[:held], min(sure, held))
         return plan.sequence, held
 
     def _make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
@@ -330,32 +530,46 @@ class Evaluator:
         cells = min(self._model.context_limit, wanted)
         if not self._model.grow(cells, sequence):
             raise ContextFull(len(path), self._model.cells)
+        sure = self._sequences.strict(sequence)
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
-        self._sequences.hold(sequence, path[:position])
+        self._sequences.hold(sequence, path[:position], sure)
         self._trunk, self._branches = [], []
         return sequence
 
-    def _decode(self, path: list[int], sequence: int, position: int, count: int, first_row: int) -> logit_math.Logits:
-        """Decodes `count` tokens, giving up other sequences while cells are short."""
+    def _decode(
+        self, path: list[int], sequence: int, position: int, count: int, first_row: int, more: int
+    ) -> logit_math.Logits:
+        """Decodes `count` tokens, and `more` behind them whose cells go again, for the batch to be large enough."""
         entries = [
             Entry(token, sequence, position + index, index >= first_row)
             for index, token in enumerate(path[position : position + count])
         ]
+        entries += [Entry(path[0], sequence, position + count + index, True) for index in range(more)]
+        sure = self._sequences.strict(sequence)
+        held = position
+        try:
+            logits = self._decode_entries(entries, [sequence])
+            held = position + count
+        except (Interrupted, ModelError):
+            held = min(self._model.count(sequence), position)
+            raise
+        finally:
+            if more:
+                self._model.cut(sequence, held)
+            whole = sure >= position and len(entries) >= STRICT
+            self._sequences.hold(sequence, path[:held], held if whole else min(sure, held))
+        return logits
+
+    def _decode_entries(self, entries: list[Entry], sequences: list[int], threads: int = 0) -> logit_math.Logits:
+        """Decodes a batch, giving up sequences other than its own while cells are short."""
         while True:
             try:
-                logits = self._model.decode(entries)
+                return self._model.decode(entries, threads)
             except OutOfCells:
-                victim = self._sequences.evictable(without=sequence)
+                victim = self._sequences.evictable(without=sequences)
                 if victim is None:
                     raise
-                self._forget([victim])
-            except (Interrupted, ModelError):
-                held = min(self._model.count(sequence), position + count)
-                self._sequences.hold(sequence, path[:held])
-                raise
-            else:
-                self._sequences.hold(sequence, path[: position + count])
-                return logits
+                self._forget_all([victim])
 
     def _read(self, logits: logit_math.Logits, following: list[int | None], tops: list[int]) -> "_Read":
         """The numbers of each row, with so many candidates, and of the token in `following` beside it."""
@@ -375,6 +589,23 @@ class Evaluator:
             if token is not None:
                 read.taken.append(logit_math.taken(row, log_sum, token))
         return read
+
+
+class _Batch(NamedTuple):
+    """What was decoded at once."""
+
+    first: int
+    """The position of the first row."""
+    logits: logit_math.Logits
+    """A view that the next decode overwrites."""
+    decoded: int
+    strict: bool
+    """Whether all cells up to here were computed strictly."""
+
+
+def _check_place(path: list[int], start: int) -> None:
+    if not 0 <= start < len(path):
+        raise ModelError("nothing to evaluate")
 
 
 class Played(NamedTuple):

@@ -67,6 +67,9 @@ vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
 gives nearly the same numbers token by token and at once."""
+STRICT = 8
+"""Tokens of a batch from which on its numbers are the same whatever came before. ggml's kernels differ with the tokens
+of a batch: some add up a few of them in another order, and split what a lone one attends to among the threads."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
 SMALLEST_CONTEXT = 256
@@ -723,12 +726,12 @@ class Llama:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def decode(self, entries: list[Entry]) -> Logits:
+    def decode(self, entries: list[Entry], threads: int = 0) -> Logits:
         """Decodes a batch of at most BATCH tokens; returns the logits of the entries that want them, in order.
 
-        Shape (entries that want logits, vocabulary size), a view that the next decode
-        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in the
-        cache, `count` tells.
+        Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: no more
+        than there are; 0: as many as are worth it. Raises OutOfCells, Interrupted, ModelError; how much is then in
+        the cache, `count` tells.
         """
         size = self.vocabulary.size
         if not 0 < len(entries) <= BATCH or not all(0 <= entry.token < size for entry in entries):
@@ -745,7 +748,8 @@ class Llama:
             rows += wanted
         if not self.can_cut and self._abort.asked:
             raise Interrupted
-        threads, began, processor = self._pace.threads, time.perf_counter(), time.process_time()
+        asked, threads = threads, threads or self._pace.threads
+        began, processor = time.perf_counter(), time.process_time()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
         code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
@@ -756,7 +760,8 @@ class Llama:
             raise ModelError(f"llama.cpp could not decode (code {code})")
         if rows == 0:
             return np.empty((0, size), np.float32)
-        self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
+        if not asked:
+            self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
         return self._buffer()[:rows]
 
     def _buffer(self) -> Logits:
