@@ -10,7 +10,18 @@ from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
-from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.worker.llama import (
+    BATCH,
+    SMALLEST_CONTEXT,
+    STEP,
+    STRICT,
+    Entry,
+    Interrupted,
+    Llama,
+    ModelError,
+    OutOfCells,
+    strict_size,
+)
 from tokex_gguf.engine.worker.logits_cache import Row, Rows
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
@@ -212,40 +223,38 @@ class Evaluator:
 
         Returns how many tokens were decoded; none: it does not, or there is no room.
         """
-        longest = max(len(path), len(other))
-        if not self._model.can_cut or self._strict_rows.room < 2 or longest > self._model.cells:
-            return 0
         kept = [self._sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
-        missing = len(path) + len(other) - sum(kept)
-        if missing > BATCH or kept[0] < STRICT - missing:
+        size = strict_size(len(path) + len(other) - sum(kept))
+        fits = max(len(path), len(other)) + STRICT <= self._model.cells
+        if not self._model.can_cut or self._strict_rows.room < 2 or size > BATCH or not fits:
             return 0
-        # Where few are missing, some of the first path are decoded again.
-        first, at = self._prepare(path, min(kept[0], kept[0] - STRICT + missing), strict=True)
+        first, at = self._prepare(path, kept[0], strict=True)
         second, from_there = self._prepare(other, kept[1], strict=True, beside=[first])
+        if first == second or [at, from_there] != kept:  # a window's cells are gone
+            return 0
         places = [(path, first, at), (other, second, from_there)]
+        # As many rows as tokens, and others behind them: for them to be of the same kind, see `_batches`.
         entries = [
             Entry(token, sequence, place, wanted=True)
             for one, sequence, start in places
             for place, token in enumerate(one[start:], start)
         ]
-        if first == second or not STRICT <= len(entries) <= BATCH:  # a window's cells are gone
-            return 0
-        # As many rows as tokens, for them to be of the same kind: see `_batches`.
-        tips = [len(path) - at - 1, len(entries) - 1]
+        tips, decoded = [len(path) - at - 1, len(entries) - 1], len(entries)
+        entries += [Entry(other[0], second, len(other) + index, wanted=True) for index in range(size - decoded)]
         try:
             logits = self._decode_entries(entries, [first, second])
         except OutOfCells:
             return 0
         finally:
             for one, sequence, _ in places:
-                held = min(self._model.count(sequence), len(one))
+                held = self._model.cut(sequence, min(self._model.count(sequence), len(one)))
                 self._sequences.hold(sequence, one[:held], held)
         rows = logits[tips]
         log_sums = self._read(rows, [None, None], [1, 1]).log_sums
         for (one, sequence, _), row, log_sum in zip(places, rows, log_sums, strict=True):
             self._strict_rows.keep(one, Row(row, log_sum, True))
             self._forget_twins(one, sequence)
-        return len(entries)
+        return decoded
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -329,23 +338,33 @@ class Evaluator:
     def _batches(self, path: list[int], start: int, *, strict: bool = False) -> "Iterator[_Batch]":
         """Decodes a path, batch by batch, for the rows at positions `start` to its end.
 
-        Each batch has as many tokens as the others: so none has few, unless few are left. Strictly, a path goes on
-        from what was computed strictly, and where few are left some are decoded again, or others behind them.
+        Each batch has about as many tokens as the others: so none has few, unless few are left. To be strict, the
+        last one has others behind them, whose cells go again; where there is no room for these, some are decoded again.
         """
         room = self._model.context_limit
-        again = max(0, min(len(path), room) - STRICT)
-        sequence, position = self._prepare(path, min(start, again) if strict else start, strict=strict)
+        end = min(len(path), room)
+        again = strict and not self._model.can_cut
+        sequence, position = self._prepare(path, min(start, max(0, end - STRICT)) if again else start, strict=strict)
         while position < len(path):
             if position >= room:
                 raise ContextFull(len(path), room)
-            left = min(len(path), room) - position
-            count = -(-left // -(-left // BATCH))
-            sequence = self._make_room(path, sequence, position, count)
+            count = _part(end - position)
+            more = strict_size(count) - count if self._model.can_cut else 0
+            if position + count + more > max(room, SMALLEST_CONTEXT):
+                if strict and not again and position >= more:
+                    again = True
+                    position = self._model.cut(sequence, position - more)
+                    self._sequences.hold(sequence, path[:position], position)
+                    continue
+                more = 0
+            if not strict and (count < STRICT or self._sequences.strict(sequence) < position):
+                more = 0
+            sequence = self._make_room(path, sequence, position, min(count + more, room - position))
             # A position before `start` needs its cells but no answer.
             first_row = min(max(start - position, 0), count)
-            more = max(0, STRICT - count) if strict and self._model.can_cut else 0
-            # The last layer and the logits are computed of the rows alone: they, too, must be so many.
-            extra = max(0, min(first_row, STRICT - (count + more - first_row))) if strict and first_row < count else 0
+            wanted = count + more - first_row
+            # The last layer and the logits are computed of the rows alone: these, too, must be so many.
+            extra = min(first_row, strict_size(wanted) - wanted) if strict and first_row < count else 0
             try:
                 logits = self._decode(path, sequence, position, count, first_row - extra, more)
             except OutOfCells:
@@ -354,7 +373,7 @@ class Evaluator:
             position += count
             if strict and position == len(path):
                 self._forget_twins(path, sequence)
-            sure = self._sequences.strict(sequence) == position and len(logits) >= STRICT
+            sure = self._sequences.strict(sequence) == position and _is_strict(len(logits))
             yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
 
     def _forget_twins(self, path: list[int], sequence: int) -> None:
@@ -405,7 +424,7 @@ class Evaluator:
             raise
         self._branches += branches
         before = min(self._sequences.strict(base), len(path))
-        strict = before == len(path) and len(branches) >= STRICT
+        strict = before == len(path) and _is_strict(len(branches))
         for branch, token in zip(branches, tokens, strict=False):
             self._sequences.hold(branch, [*path, token], before + strict)
         read = self._read(logits, [None] * len(branches), [top] * len(branches))
@@ -555,8 +574,8 @@ class Evaluator:
             raise
         finally:
             if more:
-                self._model.cut(sequence, held)
-            whole = sure >= position and len(entries) >= STRICT
+                held = self._model.cut(sequence, held)
+            whole = sure >= position and _is_strict(len(entries))
             self._sequences.hold(sequence, path[:held], held if whole else min(sure, held))
         return logits
 
@@ -601,6 +620,22 @@ class _Batch(NamedTuple):
     decoded: int
     strict: bool
     """Whether all cells up to here were computed strictly."""
+
+
+def _part(left: int) -> int:
+    """The tokens of the next of the batches that so many are decoded in, all about as large.
+
+    >>> _part(5), _part(48), _part(97), _part(61)
+    (5, 48, 36, 32)
+    """
+    size = strict_size(left)
+    each = -(-size // -(-size // BATCH))
+    return min(left, -(-each // STEP) * STEP)
+
+
+def _is_strict(tokens: int) -> bool:
+    """Whether a batch of so many tokens, or rows, is strict."""
+    return tokens == strict_size(tokens)
 
 
 def _check_place(path: list[int], start: int) -> None:

@@ -67,9 +67,12 @@ vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
 gives nearly the same numbers token by token and at once."""
-STRICT = 8
-"""Tokens of a batch from which on its numbers are the same whatever came before. ggml's kernels differ with the tokens
-of a batch: some add up a few of them in another order, and split what a lone one attends to among the threads."""
+STRICT, STEP = 8, 4
+"""Tokens of a batch from which on its numbers are the same whatever came before, if they are a multiple of STEP.
+
+ggml's kernels differ with the tokens of a batch: some add up a few of them in another order, some take repacked
+weights by four tokens and round what is left over differently, and a lone token's cells are split among the threads.
+The last layer is computed only of the tokens whose logits are wanted, so the same holds for their number."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
 SMALLEST_CONTEXT = 256
@@ -258,6 +261,15 @@ _SPECIAL = {
     "mask_token": "mask",
 }
 """Special tokens: their names in chat templates, and in GGUF's keys."""
+
+
+def strict_size(tokens: int) -> int:
+    """The least size of a strict batch for so many tokens.
+
+    >>> strict_size(1), strict_size(8), strict_size(9)
+    (8, 8, 12)
+    """
+    return max(STRICT, -(-tokens // STEP) * STEP)
 
 
 class Entry(NamedTuple):

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Llama
+from tokex_gguf.engine.worker.llama import BATCH, STEP, STRICT, Entry, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
 LENGTH = 60
-"""Tokens of the path."""
+"""Tokens of the path: a multiple of STEP."""
 
 Decode = Callable[[list[Entry], int], Logits]
 """Decodes a batch by so many threads; 0: as always."""
@@ -58,19 +58,19 @@ def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Log
     if bos is not None:
         path[0] = bos
 
-    def entries(sequence: int, start: int, end: int) -> list[Entry]:
-        return [Entry(path[place], sequence, place, place >= LENGTH - STRICT) for place in range(start, end)]
+    def entries(sequence: int, start: int, end: int, rows: int) -> list[Entry]:
+        return [Entry(path[place], sequence, place, place >= LENGTH - rows) for place in range(start, end)]
 
     def fed(sequence: int, *borders: int) -> Logits:
         for start, end in zip((0, *borders), (*borders, LENGTH), strict=True):
-            logits = decode(entries(sequence, start, end), 0)
+            logits = decode(entries(sequence, start, end, LENGTH), 0)
         return np.array(logits[-1])
 
-    yield fed(first, LENGTH // 2)
+    yield fed(first, 4 * STRICT)
     yield fed(second, LENGTH // 3, 2 * LENGTH // 3)
     if not model.can_cut:
         model.cut(second, 0)
-        yield fed(second, LENGTH // 5, LENGTH // 5 + BATCH - STRICT)
+        yield fed(second, LENGTH - BATCH + STEP)
         return
 
     def last(count: int, threads: int = 0, beside: int = 0) -> Logits:
@@ -78,11 +78,11 @@ def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Log
         model.cut(second, 0)
         model.copy(first, second, LENGTH - count)
         others = [Entry(path[-1 - place], first, LENGTH + place, wanted=True) for place in range(beside)]
-        return np.array(decode([*others, *entries(second, LENGTH - count, LENGTH)], threads)[-1])
+        return np.array(decode([*others, *entries(second, LENGTH - count, LENGTH, STRICT)], threads)[-1])
 
     yield last(BATCH)
     yield last(2 * STRICT)
-    yield last(STRICT + 1)
+    yield last(STRICT + STEP)
     yield last(STRICT)
     yield last(2 * STRICT, threads=1)
-    yield last(1, beside=2 * STRICT)
+    yield last(STEP, beside=2 * STRICT)
