@@ -103,10 +103,10 @@ def test_among_equals_the_least_recently_used_goes_first() -> None:
     sequences.hold(0, [4])
     assert sequences.victim(without=[]) == 1
     assert sequences.victim(without=[1]) == 2
-    assert sequences.evictable(without=[1]) == 2
+    assert sequences.evictable(without=1) == 2
     sequences.hold(1, [])
     assert sequences.victim(without=[]) == 1, "an empty one before all others"
-    assert sequences.evictable(without=[0]) == 2, "an empty one frees nothing"
+    assert sequences.evictable(without=0) == 2, "an empty one frees nothing"
 
 
 def test_what_is_cheapest_to_decode_again_goes_first() -> None:
@@ -139,7 +139,7 @@ def test_prefixes() -> None:
 
 def test_nobody_is_left_to_go() -> None:
     assert holding([1]).victim(without=[0]) is None
-    assert holding([1], [], []).evictable(without=[0]) is None
+    assert holding([1], [], []).evictable(without=0) is None
 
 
 @given(st.lists(paths, min_size=1, max_size=4), st.data())
@@ -147,7 +147,7 @@ def test_nobody_is_left_to_go() -> None:
 def test_evictable_is_never_the_one_in_use(held: list[list[int]], data: st.DataObject) -> None:
     sequences = holding(*held)
     in_use = data.draw(st.integers(0, len(held) - 1))
-    while (victim := sequences.evictable(without=[in_use])) is not None:
+    while (victim := sequences.evictable(without=in_use)) is not None:
         assert victim != in_use and sequences.held(victim)
         sequences.hold(victim, [])
     assert sequences.held(in_use) == held[in_use]

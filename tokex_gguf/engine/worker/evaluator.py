@@ -1,8 +1,9 @@
 """Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
 
+import ctypes
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,6 +32,14 @@ from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN
 from tokex_gguf.values.view import KEPT, Draw, Verdict, View
+
+WORTH = 2 * STRICT
+"""Tokens from which on carrying their cells to another context is faster than decoding them again."""
+
+
+ROOM = 512
+"""Cells of the context for strict answers, beside two paths."""
+NO_MEMORY = ModelError("not enough memory for a second context, which strict answers need")
 
 
 class ContextFull(Exception):
@@ -80,6 +89,13 @@ class Evaluator:
         self._rows = Rows(model.vocabulary.size)
         self._strict_rows = Rows(model.vocabulary.size)
         """Of strict evaluations alone: the others go on giving what was answered first."""
+        self._aside: Evaluator | None = None
+        """Where strict answers are computed, once one is asked for."""
+        self._filled = 0
+        """Cells that were decoded, apart from the cells that were given up."""
+        self._in_order = True
+        """Whether the cells of each sequence are in the order of its tokens from now on. Attention adds them up in
+        their own order: cells that were given up leave gaps, which later tokens take."""
         self._comparing = Comparing(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self._tells = False
@@ -134,7 +150,8 @@ class Evaluator:
             yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, [], strict=True)
             began, start = time.perf_counter(), start + 1
         if start < len(path):
-            yield from self._decoded(path, start, [top] * len(path), following, strict=True)
+            aside = self._strictly(path, start)
+            yield from aside._decoded(path, start, [top] * len(path), following, strict=True)
 
     def strict_rows(self, path: list[int], start: int) -> Iterator[Part]:
         """The logits at positions `start` to the end of `path`, computed strictly, part by part.
@@ -148,7 +165,7 @@ class Evaluator:
             start += 1
         if start == len(path):
             return
-        for batch in self._batches(path, start, strict=True):
+        for batch in self._strictly(path, start)._batches(path, start, strict=True):
             log_sums = self._read(batch.logits, [None] * len(batch.logits), [1] * len(batch.logits)).log_sums
             rows = [Row(row, log_sum, True) for row, log_sum in zip(batch.logits, log_sums, strict=True)]
             try:
@@ -165,12 +182,9 @@ class Evaluator:
         for one in (path, other):
             _check_place(one, len(one) - 1)
             self._check(one)
-        decoded = 0
-        if self._strict_row(path) is None and self._strict_row(other) is None and path != other:
-            decoded += self._decode_together(path, other)
         a, of_a = self._strict_tip(path)
         b, of_b = self._strict_tip(other)
-        return self.difference(a, b, top, None), decoded + of_a + of_b
+        return self.difference(a, b, top, None), of_a + of_b
 
     def difference(self, a: Row, b: Row, top: int, token: int | None) -> Difference:
         """How two rows differ, with what both say of a token where one comes next. Raises Damaged."""
@@ -184,25 +198,93 @@ class Evaluator:
 
         Raises as `evaluate` does.
         """
-        sequences: list[int] = []
-        for _ in range(2):
-            sequence = self._sequences.victim(without=sequences)
-            assert sequence is not None
-            sequences.append(sequence)
-        first, second = sequences
+        aside = self._strictly([], 0)
+        if aside is not self:
+            aside._tidy([], 0, 3 * noise.LENGTH)
+        return aside._noise()
+
+    def _noise(self) -> float:
+        sequences = self._two_victims()
         self._forget_all(sequences)
 
         def decode(entries: list[Entry], threads: int) -> logit_math.Logits:
-            logits = self._decode_entries(entries, sequences, threads)
+            logits = self._decode_entries(entries, entries[0].sequence, threads)
             self._read(logits, [None] * len(logits), [1] * len(logits))
             return logits
 
         try:
-            return noise.measure(self._model, decode, first, second)
+            return noise.measure(self._model, decode, *sequences)
         except OutOfCells:
             raise ContextFull(noise.LENGTH, self._model.cells) from None
         finally:
             self._forget(sequences)
+
+    def _two_victims(self) -> list[int]:
+        first = self._sequences.victim(without=[])
+        second = self._sequences.victim(without=[first] if first is not None else [])
+        return [one for one in (first, second) if one is not None]
+
+    def _strictly(self, path: list[int], start: int) -> "Evaluator":
+        """Where the rows of a path from `start` on are computed strictly: in another context, if tails can be cut.
+
+        It then holds what is cached of the path's beginning.
+        """
+        if not self._model.can_cut:
+            return self
+        size = min(len(path), self._model.context_limit)
+        if self._aside is None:
+            model = self._model.aside(2 * size + ROOM)
+            if model is None:
+                raise NO_MEMORY
+            self._aside = Evaluator(model)
+            self._aside._strict_rows = self._strict_rows
+        aside = self._aside
+        here, there = (one._sequences.strictly_held(path, start) for one in (self, aside))
+        carries = here - there >= WORTH
+        aside._tidy(path, start, size - (0 if carries else there) + BATCH)
+        if carries:
+            sequence, held = self._prepare(path, here, strict=True)
+            state = self._model.state(sequence) if held == here else None
+            target = aside._sequences.victim(without=[])
+            if state is not None and target is not None and aside._model.restore(target, state):
+                aside._sequences.hold(target, path[:held], held)
+                aside._filled += held
+        return aside
+
+    def _tidy(self, path: list[int], start: int, needed: int) -> None:
+        """Makes room for so many cells behind all others, and for sequences: none is given up while others stay.
+
+        So each sequence's cells stay in its order. Where room is short, all are taken out, and what serves the path
+        best and what was used last are put back.
+        """
+        if self._in_order and self._sequences.free() > 1 and self._filled + needed <= self._model.cells:
+            return
+        plan = self._sequences.plan(path, start, strict=True)
+        best = plan.sequence if plan.source is None else plan.source
+        kept: list[tuple[list[int], int, ctypes.Array[ctypes.c_uint8]]] = []
+        for sequence in dict.fromkeys([*([best] if plan.keep else []), *self._sequences.latest()]):
+            tokens, sure = self._sequences.held(sequence), self._sequences.strict(sequence)
+            part = any(tokens == other[: len(tokens)] for other, _, _ in kept)
+            if (
+                len(kept) < 2
+                and not part
+                and sure == len(tokens)
+                and (state := self._model.state(sequence)) is not None
+            ):
+                kept.append((tokens, sure, state))
+        while True:
+            cells = sum(len(tokens) for tokens, _, _ in kept) + needed
+            if self._model.clear(cells if cells <= self._model.cells else cells + ROOM):
+                break
+            if not kept:
+                raise NO_MEMORY
+            kept.pop()
+        self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+        self._filled, self._in_order = 0, True
+        for sequence, (tokens, sure, state) in reversed(list(enumerate(kept))):
+            if self._model.restore(sequence, state):
+                self._sequences.hold(sequence, tokens, sure)
+                self._filled += len(tokens)
 
     def _strict_row(self, path: list[int]) -> Row | None:
         """The row after a path that was computed strictly, if it is kept."""
@@ -217,44 +299,6 @@ class Evaluator:
             if part.rows:
                 row = part.rows[-1]._replace(logits=part.rows[-1].logits.copy())
         return row, decoded
-
-    def _decode_together(self, path: list[int], other: list[int]) -> int:
-        """Computes the rows after two paths strictly, in one batch where that serves both: it costs as much as one.
-
-        Returns how many tokens were decoded; none: it does not, or there is no room.
-        """
-        kept = [self._sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
-        size = strict_size(len(path) + len(other) - sum(kept))
-        fits = max(len(path), len(other)) + STRICT <= self._model.cells
-        if not self._model.can_cut or self._strict_rows.room < 2 or size > BATCH or not fits:
-            return 0
-        first, at = self._prepare(path, kept[0], strict=True)
-        second, from_there = self._prepare(other, kept[1], strict=True, beside=[first])
-        if first == second or [at, from_there] != kept:  # a window's cells are gone
-            return 0
-        places = [(path, first, at), (other, second, from_there)]
-        # As many rows as tokens, and others behind them: for them to be of the same kind, see `_batches`.
-        entries = [
-            Entry(token, sequence, place, wanted=True)
-            for one, sequence, start in places
-            for place, token in enumerate(one[start:], start)
-        ]
-        tips, decoded = [len(path) - at - 1, len(entries) - 1], len(entries)
-        entries += [Entry(other[0], second, len(other) + index, wanted=True) for index in range(size - decoded)]
-        try:
-            logits = self._decode_entries(entries, [first, second])
-        except OutOfCells:
-            return 0
-        finally:
-            for one, sequence, _ in places:
-                held = self._model.cut(sequence, min(self._model.count(sequence), len(one)))
-                self._sequences.hold(sequence, one[:held], held)
-        rows = logits[tips]
-        log_sums = self._read(rows, [None, None], [1, 1]).log_sums
-        for (one, sequence, _), row, log_sum in zip(places, rows, log_sums, strict=True):
-            self._strict_rows.keep(one, Row(row, log_sum, True))
-            self._forget_twins(one, sequence)
-        return decoded
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -353,8 +397,7 @@ class Evaluator:
             if position + count + more > max(room, SMALLEST_CONTEXT):
                 if strict and not again and position >= more:
                     again = True
-                    position = self._model.cut(sequence, position - more)
-                    self._sequences.hold(sequence, path[:position], position)
+                    sequence, position = self._prepare(path, position - more, strict=True)
                     continue
                 more = 0
             if not strict and (count < STRICT or self._sequences.strict(sequence) < position):
@@ -371,14 +414,8 @@ class Evaluator:
                 raise ContextFull(len(path), position) from None
             first = position + first_row
             position += count
-            if strict and position == len(path):
-                self._forget_twins(path, sequence)
             sure = self._sequences.strict(sequence) == position and _is_strict(len(logits))
             yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
-
-    def _forget_twins(self, path: list[int], sequence: int) -> None:
-        """Gives up other sequences that hold what this one has now, too: a path that was played, and not strictly."""
-        self._forget_all(self._sequences.same(path, without=sequence))
 
     def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
         """The distributions after `path` and each of `tokens`, decoded in one batch.
@@ -407,7 +444,7 @@ class Evaluator:
             # One just made would be the next to go: nothing is cheaper to decode again.
             branch = self._sequences.victim(without=[base, *self._branches, *branches])
             assert branch is not None
-            self._model.cut(branch, 0)
+            self._cut(branch, 0)
             self._model.copy(base, branch, len(path))
             self._sequences.hold(branch, [*path, token])
             branches.append(branch)
@@ -424,7 +461,7 @@ class Evaluator:
             raise
         self._branches += branches
         before = min(self._sequences.strict(base), len(path))
-        strict = before == len(path) and _is_strict(len(branches))
+        strict = before == len(path) and self._in_order and _is_strict(len(branches))
         for branch, token in zip(branches, tokens, strict=False):
             self._sequences.hold(branch, [*path, token], before + strict)
         read = self._read(logits, [None] * len(branches), [top] * len(branches))
@@ -511,20 +548,25 @@ class Evaluator:
 
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:
-            self._model.cut(sequence, 0)
+            self._cut(sequence, 0)
             self._sequences.hold(sequence, [])
 
-    def _prepare(
-        self, path: list[int], start: int, *, strict: bool = False, beside: Collection[int] = ()
-    ) -> tuple[int, int]:
+    def _cut(self, sequence: int, keep: int) -> int:
+        """Drops what a sequence holds from `keep` on; returns how many tokens it then holds."""
+        before = self._model.count(sequence)
+        held = self._model.cut(sequence, keep)
+        self._in_order = self._in_order and held == before
+        return held
+
+    def _prepare(self, path: list[int], start: int, *, strict: bool = False) -> tuple[int, int]:
         """Makes a sequence hold as much of the path as is cached, before `start`; returns it and how much."""
         # What was looked ahead to stays for who plays on, if a strict evaluation has room beside it.
-        leaves = path[: len(self._trunk)] != self._trunk and not (strict and self._sequences.has_free())
+        leaves = path[: len(self._trunk)] != self._trunk and not (strict and self._sequences.free())
         if leaves:
             # Else the trunk would go before them, as they hold all of it, and they go next.
             self._forget(self._branches)
             self._branches = []
-        plan = self._sequences.plan(path, start, strict=strict, beside=beside)
+        plan = self._sequences.plan(path, start, strict=strict)
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
             if plan.source is None and plan.keep > len(self._trunk):
@@ -532,10 +574,10 @@ class Evaluator:
                 self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
         sure = self._sequences.strict(plan.sequence if plan.source is None else plan.source)
         if plan.source is not None:
-            self._model.cut(plan.sequence, 0)
+            self._cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
             self._sequences.use(plan.source)
-        held = self._model.cut(plan.sequence, plan.keep)
+        held = self._cut(plan.sequence, plan.keep)
         self._sequences.hold(plan.sequence, path[:held], min(sure, held))
         return plan.sequence, held
 
@@ -553,6 +595,7 @@ class Evaluator:
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
         self._sequences.hold(sequence, path[:position], sure)
         self._trunk, self._branches = [], []
+        self._in_order = True  # new cells come behind those that were carried over
         return sequence
 
     def _decode(
@@ -567,25 +610,26 @@ class Evaluator:
         sure = self._sequences.strict(sequence)
         held = position
         try:
-            logits = self._decode_entries(entries, [sequence])
+            logits = self._decode_entries(entries, sequence)
             held = position + count
+            self._filled += count
         except (Interrupted, ModelError):
             held = min(self._model.count(sequence), position)
             raise
         finally:
             if more:
                 held = self._model.cut(sequence, held)
-            whole = sure >= position and _is_strict(len(entries))
+            whole = sure >= position and self._in_order and _is_strict(len(entries))
             self._sequences.hold(sequence, path[:held], held if whole else min(sure, held))
         return logits
 
-    def _decode_entries(self, entries: list[Entry], sequences: list[int], threads: int = 0) -> logit_math.Logits:
-        """Decodes a batch, giving up sequences other than its own while cells are short."""
+    def _decode_entries(self, entries: list[Entry], sequence: int, threads: int = 0) -> logit_math.Logits:
+        """Decodes a batch, giving up sequences other than `sequence` while cells are short."""
         while True:
             try:
                 return self._model.decode(entries, threads)
             except OutOfCells:
-                victim = self._sequences.evictable(without=sequences)
+                victim = self._sequences.evictable(without=sequence)
                 if victim is None:
                     raise
                 self._forget_all([victim])

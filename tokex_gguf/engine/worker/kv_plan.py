@@ -56,9 +56,13 @@ class Sequences:
         self._clock += 1
         self._used[sequence] = self._clock
 
-    def has_free(self) -> bool:
-        """Whether a sequence holds nothing: none has to be given up for the next path."""
-        return not all(self._held)
+    def latest(self) -> list[int]:
+        """The sequences that hold cells, the one used last first."""
+        return sorted((s for s, held in enumerate(self._held) if held), key=self._used.__getitem__, reverse=True)
+
+    def free(self) -> int:
+        """How many sequences hold nothing: none has to be given up for the next paths."""
+        return self._held.count([])
 
     def strictly_held(self, path: list[int], limit: int) -> int:
         """How much of `path`, but no more than its first `limit` tokens, some sequence has computed strictly."""
@@ -73,10 +77,10 @@ class Sequences:
             shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
         return shared
 
-    def plan(self, path: list[int], limit: int, *, strict: bool = False, beside: Collection[int] = ()) -> Plan:
+    def plan(self, path: list[int], limit: int, *, strict: bool = False) -> Plan:
         """How to reuse the most of `path`, but no more than its first `limit` tokens.
 
-        With `strict`, only what was computed strictly. The sequences `beside` it stay as they are.
+        With `strict`, only what was computed strictly.
 
         A sequence that `path` only extends is used in place. One that holds more, or
         goes another way, keeps what it has: its shared prefix is copied to the
@@ -84,15 +88,15 @@ class Sequences:
         whole sequence can be used.
         """
         latest = max(range(len(self._held)), key=self._used.__getitem__)
-        usable = latest not in beside and (not strict or self._strict[latest] >= limit)
+        usable = not strict or self._strict[latest] >= limit
         if usable and len(self._held[latest]) == limit and self._held[latest] == path[:limit]:
             return Plan(latest, limit)  # as when a prompt goes on token by token
         shared = self._shared(path, limit, strict=strict)
         best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._strict[s], self._used[s]))
         keep = shared[best]
-        if keep and keep == len(self._held[best]) and best not in beside:
+        if keep and keep == len(self._held[best]):
             return Plan(best, keep)
-        victim = self.victim(without=[best, *beside] if keep else beside)
+        victim = self.victim(without=[best] if keep else [])
         if victim is None:
             return Plan(best, keep)
         return Plan(victim, keep, best if keep else None)
@@ -127,7 +131,7 @@ class Sequences:
             if held and sequence != without and held == path[: len(held)]
         ]
 
-    def evictable(self, without: Collection[int]) -> int | None:
+    def evictable(self, without: int) -> int | None:
         """The least recently used sequence that holds cells, other than `without`."""
-        others = [s for s in range(len(self._held)) if s not in without and self._held[s]]
+        others = [s for s in range(len(self._held)) if s != without and self._held[s]]
         return min(others, key=lambda s: self._used[s], default=None)

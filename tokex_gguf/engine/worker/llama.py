@@ -9,6 +9,7 @@ too large, a bad file), so every value is checked here before it goes down. What
 is missed is caught one floor up: the engine is a process of its own.
 """
 
+import copy
 import ctypes
 import hashlib
 import importlib.util
@@ -573,6 +574,8 @@ class Llama:
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
+        self.apart = False
+        """Whether this is another context of a model that is played elsewhere."""
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
@@ -663,6 +666,7 @@ class Llama:
         params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
+        params.swa_full = self.apart  # else cells that a window has left behind are used again, in any order
         if self._kv == "q8_0":
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_Q8_0
         params.no_perf = True
@@ -677,10 +681,45 @@ class Llama:
                 ggml.attach(_GGML, context, self._pool)
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
-            self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
+            # Apart, there may be more than one path has.
+            self.cells: int = min(llama_cpp.llama_n_ctx(context), LARGEST_CONTEXT if self.apart else self.context_limit)
         return context
 
     # --- the context
+
+    def aside(self, cells: int) -> "Llama | None":
+        """Another context of the same model, of so many cells; None where memory is short."""
+        twin = copy.copy(self)
+        twin.apart, twin._logits_at = True, 0
+        twin._context = twin._open(cells)
+        return twin if twin._context else None
+
+    def clear(self, cells: int) -> bool:
+        """Drops all sequences, and has so many cells at the least; returns whether there is memory for them."""
+        if cells <= self.cells:
+            llama_cpp.llama_memory_clear(self._memory, False)
+            return True
+        old, memory, held = self._context, self._memory, self.cells
+        new = self._open(cells)
+        if new is None:
+            self._memory, self.cells = memory, held
+            return False
+        llama_cpp.llama_free(old)
+        self._context = new
+        return True
+
+    def state(self, sequence: int) -> "ctypes.Array[ctypes.c_uint8] | None":
+        """What a sequence holds, cells and all, to be put into another context; None where memory is short."""
+        size = llama_cpp.llama_state_seq_get_size(self._context, sequence)
+        try:
+            state = (ctypes.c_uint8 * size)()
+        except MemoryError:
+            return None
+        return state if llama_cpp.llama_state_seq_get_data(self._context, state, size, sequence) == size else None
+
+    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8]") -> bool:
+        """Lets an empty sequence hold a state of another context of this model; returns whether it does."""
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
 
     def grow(self, cells: int, keep: int) -> bool:
         """Opens a larger context and carries sequence `keep` over, cells and all.
@@ -689,15 +728,14 @@ class Llama:
         was. The other sequences are lost.
         """
         assert self._context is not None
-        size = llama_cpp.llama_state_seq_get_size(self._context, keep)
-        state = (ctypes.c_uint8 * size)()
-        if llama_cpp.llama_state_seq_get_data(self._context, state, size, keep) != size:
+        state = self.state(keep)
+        if state is None:
             return False
         old, memory, held = self._context, self._memory, self.cells
         new = self._open(cells)
         if new is None:
             return False
-        if size and llama_cpp.llama_state_seq_set_data(new, state, size, keep) == 0:
+        if len(state) and llama_cpp.llama_state_seq_set_data(new, state, len(state), keep) == 0:
             llama_cpp.llama_free(new)
             self._memory, self.cells = memory, held
             return False

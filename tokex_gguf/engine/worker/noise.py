@@ -1,7 +1,7 @@
 """How far apart strict answers to one question can be: tried with one model on this machine.
 
-The tip of a short path is computed in batches of several sizes, its prompt in other parts, beside another
-sequence, and by one thread. Where the numbers are the same to the last bit, whatever strict answers differ by is
+The tip of a short path is computed in batches of several sizes, its prompt in other parts, in another sequence, and
+by one thread. Where the numbers are the same to the last bit, whatever strict answers differ by is
 the model's own.
 """
 
@@ -73,16 +73,14 @@ def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Log
         yield fed(second, LENGTH - BATCH + STEP)
         return
 
-    def last(count: int, threads: int = 0, beside: int = 0) -> Logits:
-        """The tip in a batch of so many tokens of the path, with some of another one before them."""
+    def last(count: int, threads: int = 0) -> Logits:
+        """The tip in a batch of so many tokens."""
         model.cut(second, 0)
         model.copy(first, second, LENGTH - count)
-        others = [Entry(path[-1 - place], first, LENGTH + place, wanted=True) for place in range(beside)]
-        return np.array(decode([*others, *entries(second, LENGTH - count, LENGTH, STRICT)], threads)[-1])
+        return np.array(decode(entries(second, LENGTH - count, LENGTH, STRICT), threads)[-1])
 
     yield last(BATCH)
     yield last(2 * STRICT)
     yield last(STRICT + STEP)
     yield last(STRICT)
     yield last(2 * STRICT, threads=1)
-    yield last(STEP, beside=2 * STRICT)
