@@ -225,7 +225,7 @@ def test_what_takes_the_cells_of_others_is_not(file: Path) -> None:
     for _ in evaluator.evaluate(path[:40], 0, 10):
         pass
     evaluator.look_ahead(path[:40], [1, 2, 3, 4], 10)
-    for _ in evaluator.evaluate([*path[:40], 2], 40, 10):
+    for _ in evaluator.evaluate(tokens(model, 20, 9), 0, 10):  # the branches go
         pass
     (chunk,) = evaluator.evaluate(path, 40, 10)
     assert not chunk.strict
@@ -242,7 +242,10 @@ def test_a_strict_beginning_is_not_decoded_again(file: Path) -> None:
     assert strictly(evaluator, [*path, 5], 200)[1] == 1
     assert strictly(evaluator, [*path, 6], 200)[1] == 1
     edited = [*path[:150], 7, *path[151:]]
-    assert strictly(evaluator, edited, 150)[1] == 50
+    # Of sliding windows, what is carried to the other context has only the last cells.
+    windows = "gemma" in file.name
+    assert strictly(evaluator, edited, 150)[1] == (200 if windows else 50)
+    assert strictly(evaluator, [*edited[:160], 7, *edited[161:]], 160)[1] == 40
     both = [*path, 5, 8], [*edited, 8]
     assert evaluator.compare(*both, 10)[1] == 2, "one of each, though no row is kept"
 
@@ -425,7 +428,7 @@ def test_divergence(size: int, apart: float) -> None:
     a = (chance.standard_normal(size) * 4).astype(np.float32)
     b = (a + 2 + chance.standard_normal(size) * apart).astype(np.float32)
     found = Comparing(size).difference(row(a), row(b), 10)
-    assert (found.kl_bits, found.reverse_bits) == pytest.approx(plain(a, b), rel=1e-4, abs=1e-9)
+    assert (found.kl_bits, found.reverse_bits) == pytest.approx(plain(a, b), rel=2e-4, abs=1e-6)
     assert (found.first_a, found.first_b) == (int(a.argmax()), int(b.argmax()))
     same = Comparing(size).difference(row(a), row(a), 10, 0)
     assert (same.kl_bits, same.reverse_bits, same.flip) == (0, 0, False)
@@ -576,22 +579,25 @@ def test_what_is_not_finished_is_taken_away(tmp_path: Path) -> None:
 def test_the_noise_is_nothing_and_leaves_nothing(file: Path) -> None:
     model = open_model(file, 256)
     evaluator, path = emptied(model), tokens(model, 60)
-    strictly(evaluator, path)
+    for _ in evaluator.evaluate(path, 0, 10):
+        pass
+    strictly(evaluator, [*path, 7], 60)
     assert evaluator.noise() == 0
     assert model.count(0) == 60, "what was cached is"
+    assert strictly(evaluator, [*path, 7, 8], 61)[0] == Truth(file).of([*path, 7, 8])[61:]
     agree(model, evaluator._sequences)
 
 
 def test_noise_is_noticed(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = open_model(tiny["qwen2"])
-    evaluator, real = emptied(model), model.decode
+    evaluator, real = emptied(model), Llama.decode
 
-    def noisy(entries: list[Entry], threads: int = 0) -> Logits:
-        logits = real(entries, threads) + np.float32(len(entries))  # all as much higher: the same probabilities
+    def noisy(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+        logits = real(model, entries, threads) + np.float32(len(entries))  # all as much higher: the same probabilities
         logits[:, 7] += len(entries) == BATCH
         return logits
 
-    monkeypatch.setattr(model, "decode", noisy)
+    monkeypatch.setattr(Llama, "decode", noisy)
     assert 0.9 < evaluator.noise() < 1 / math.log(2) + 1e-3
 
 

@@ -577,7 +577,9 @@ class Evaluator:
             self._cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
             self._sequences.use(plan.source)
-        held = self._cut(plan.sequence, plan.keep)
+            held = self._model.cut(plan.sequence, plan.keep)  # whatever goes, the source has it
+        else:
+            held = self._cut(plan.sequence, plan.keep)
         self._sequences.hold(plan.sequence, path[:held], min(sure, held))
         return plan.sequence, held
 
