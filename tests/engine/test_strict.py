@@ -370,14 +370,13 @@ def test_strict_walks(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("rows", ["kept", "none"])
 @pytest.mark.parametrize("kind", CONTEXTS)
 def test_many_strict_walks(
-    kind: str, rows: str, file: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure, request: pytest.FixtureRequest
+    kind: str, file: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure, request: pytest.FixtureRequest
 ) -> None:
-    if rows == "none":
+    if kind != "roomy":
         request.getfixturevalue("no_rows")
-    walks(file, kind, range(8), 150, monkeypatch, figure)
+    walks(file, kind, range(1, 4), 80, monkeypatch, figure)
 
 
 @pytest.mark.parametrize("name", ["mamba", "jamba"])
@@ -690,7 +689,7 @@ def engine() -> Iterator[Callable[..., Engine]]:
 def all_logits(file: Path, path: list[int]) -> NDArray[np.float64]:
     """llama.cpp alone: the log-probabilities after each token, computed in batches of 48."""
     params, settings = llama_cpp.llama_model_default_params(), llama_cpp.llama_context_default_params()
-    params.use_extra_bufts = False
+    params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()  # as the engine has it
     model = llama_cpp.llama_model_load_from_file(os.fsencode(file), params)
     assert model
     settings.n_ctx, settings.n_batch, settings.n_ubatch = 1024, 48, 48
