@@ -376,7 +376,7 @@ def test_many_strict_walks(
 ) -> None:
     if kind != "roomy":
         request.getfixturevalue("no_rows")
-    walks(file, kind, range(1, 4), 80, monkeypatch, figure)
+    walks(file, kind, range(1, 3), 80, monkeypatch, figure)
 
 
 @pytest.mark.parametrize("name", ["mamba", "jamba"])

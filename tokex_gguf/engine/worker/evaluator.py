@@ -38,8 +38,8 @@ WORTH = 2 * STRICT
 
 
 ROOM = 512
-"""Cells of the context for strict answers, beside two paths."""
-NO_MEMORY = ModelError("not enough memory for a second context, which strict answers need")
+"""Cells of the context for strict answers, beside those of a path."""
+NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
 class ContextFull(Exception):
@@ -233,9 +233,9 @@ class Evaluator:
             return self
         size = min(len(path), self._model.context_limit)
         if self._aside is None:
-            model = self._model.aside(2 * size + ROOM)
+            model = self._model.aside(size + ROOM)
             if model is None:
-                raise NO_MEMORY
+                raise ModelError(NO_MEMORY)
             self._aside = Evaluator(model)
             self._aside._strict_rows = self._strict_rows
         aside = self._aside
@@ -277,7 +277,7 @@ class Evaluator:
             if self._model.clear(cells if cells <= self._model.cells else cells + ROOM):
                 break
             if not kept:
-                raise NO_MEMORY
+                raise ModelError(NO_MEMORY)
             kept.pop()
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
         self._filled, self._in_order = 0, True
