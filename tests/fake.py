@@ -9,11 +9,14 @@ from functools import lru_cache
 from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
+    Against,
     Applied,
     Apply,
     Capability,
     Check,
     Checked,
+    Compare,
+    Compared,
     Constrain,
     Constrained,
     Continue,
@@ -21,6 +24,9 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
+    Export,
+    Exported,
     Failed,
     Force,
     Forced,
@@ -29,6 +35,8 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     LookaheadDone,
+    MeasureNoise,
+    Noise,
     Ping,
     Pong,
     Reply,
@@ -49,6 +57,7 @@ from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
+from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile
@@ -61,15 +70,20 @@ from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
 VOCAB = 64
 PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}
 
-MODEL = Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False)
-OTHER = Loaded("Other", "other", "Q8_0", VOCAB, 4096, 8192, None, False)
+MODEL = Loaded("Fake", "fake", "Q4_0", VOCAB, 4096, 8192, None, False, vocabulary="of the fake")
+OTHER = Loaded("Other", "other", "Q8_0", VOCAB, 4096, 8192, None, False, vocabulary="of the fake")
 """What all files but fake.gguf hold."""
 
 GIVEN = 10
 """Candidates that the server gives."""
+STRICTLY = 8
+"""Tokens of an evaluation from which on its numbers are strict ones."""
 PIECE = 8
 """Tokens that it reads at once: it tells what follows each such part of a prompt."""
-_WHOLE = (Capability.EXACT_ENTROPY, Capability.EXACT_RANKS, Capability.SAMPLERS, Capability.CONSTRAINTS)
+_WHOLE = (
+    *(Capability.EXACT_ENTROPY, Capability.EXACT_RANKS, Capability.SAMPLERS, Capability.CONSTRAINTS),
+    Capability.COMPARISON,
+)
 SERVED = replace(
     MODEL,
     name="Served",
@@ -140,6 +154,11 @@ def ranked(path: list[int]) -> list[int]:
     return answer(path).ranked
 
 
+def in_order(scores: list[float]) -> list[int]:
+    """All tokens, the one with the highest score first."""
+    return sorted(range(VOCAB), key=lambda token: (-scores[token], token))
+
+
 def distribution(path: list[int], top: int, given: int = VOCAB) -> Distribution:
     """`given`: candidates from which the entropy is known, as far as it is."""
     return answer(path).distribution(top, given)
@@ -164,13 +183,15 @@ def text_to_path(text: str) -> list[int]:
 
 
 def evaluated(
-    request: Evaluate | Walk, first: int | None = None, last: int | None = None, given: int = VOCAB
+    request: Evaluate | EvaluateStrictly | Walk, first: int | None = None, last: int | None = None, given: int = VOCAB
 ) -> Evaluated:
     """The answer to a request, or to its positions `first` to before `last`."""
     path = request.path
     start, asked, last_top = 0, None, 0
     if isinstance(request, Evaluate):
         start, asked, last_top = request.start, request.asked, request.last_top
+    elif isinstance(request, EvaluateStrictly):
+        start = request.start
     first = start if first is None else first
     last = len(path) if last is None else last
     following = [*path[1:], asked]
@@ -190,7 +211,45 @@ def evaluated(
         last - first,
         0.001 * (last - first),
         4096,
+        strict=isinstance(request, EvaluateStrictly) or (isinstance(request, Evaluate) and last - first >= STRICTLY),
     )
+
+
+def second(path: list[int]) -> list[float]:
+    """Log-probabilities of the other model of a comparison: it is half as sure."""
+    halves = [value / 2 for value in logprobs(path)]
+    total = math.log(sum(map(math.exp, halves)))
+    return [value - total for value in halves]
+
+
+def difference(a: list[float], b: list[float], top: int, token: int | None = None) -> Difference:
+    """How the log-probabilities of all tokens differ, and what both say of the path's next token, if there is one."""
+    orders = [in_order(a), in_order(b)]
+
+    def beside(one: int) -> Beside:
+        return Beside(one, *(Taken(row[one], order.index(one) + 1) for row, order in zip((a, b), orders, strict=True)))
+
+    def kl(p: list[float], q: list[float]) -> float:
+        return max(0.0, math.fsum(math.exp(x) * (x - y) for x, y in zip(p, q, strict=True)) / math.log(2))
+
+    rows = sorted({*orders[0][:top], *orders[1][:top]}, key=orders[0].index)
+    taken = None if token is None else beside(token)
+    return Difference(kl(a, b), kl(b, a), orders[0][0], orders[1][0], tuple(map(beside, rows)), taken)
+
+
+def compared(request: Compare | Against) -> Compared:
+    """The answer to a comparison of two paths, or of this model with `second`."""
+    if isinstance(request, Compare):
+        one = difference(logprobs(request.path), logprobs(request.other), request.top)
+        return Compared(request.request, len(request.path) - 1, [one], PIECES, 0, 0.001)
+    following = [*request.path[1:], None]
+    differences = [
+        difference(
+            logprobs(request.path[: place + 1]), second(request.path[: place + 1]), request.top, following[place]
+        )
+        for place in range(request.start, request.end)
+    ]
+    return Compared(request.request, request.start, differences, PIECES, 0, 0.001)
 
 
 def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
@@ -293,6 +352,8 @@ class Play:
     """Candidates of a distribution that its engine gives."""
     file: GgufFile = GgufFile("fake.gguf")
     loaded = MODEL
+    noise = 0.0
+    """What MeasureNoise is answered."""
 
     def __init__(self, text: str = "hello", **settings: object) -> None:
         game = Game(Settings(text=text, model=self.file, **settings))  # type: ignore[arg-type]
@@ -377,6 +438,15 @@ class Play:
             return Constrained(request.request, broken(request.constraint, request.path, request.start))
         if isinstance(request, Force):
             return Forced(request.request, forced(request), PIECES)
+        if isinstance(request, EvaluateStrictly):
+            self.decoded += len(request.path) - request.start
+            return evaluated(request)
+        if isinstance(request, Compare | Against):
+            return compared(request)
+        if isinstance(request, Export):
+            return Exported(request.request, request.start, request.end, 0, 0.001)
+        if isinstance(request, MeasureNoise):
+            return Noise(request.request, self.noise)
         return None
 
 

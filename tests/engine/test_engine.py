@@ -207,7 +207,7 @@ def test_the_context_grows_and_nothing_is_decoded_twice(
 def test_a_context_of_fixed_size_is_full_after_what_fits(light_load: Loader, natalia: list[int]) -> None:
     evaluator = Evaluator(light_load(context=80))
     chunks = evaluator.evaluate(natalia, 0, 30)
-    assert [len(next(chunks).distributions) for _ in range(2)] == [48, 32]
+    assert [len(next(chunks).distributions) for _ in range(2)] == [40, 40]
     with pytest.raises(ContextFull, match=r"context full \(80/80\): the prompt has \d+ tokens, 80 fit"):
         next(chunks)
     assert tip(evaluator, natalia[:50])[1] == 1, "what fits stays cached"

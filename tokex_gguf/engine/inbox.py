@@ -2,6 +2,12 @@
 
 So a newer one can end what has become unnecessary: only the newest evaluation is worth anything, and what nobody
 waits for comes last.
+
+What is asked strictly, and how far apart strict answers are, takes long and is asked for aside. So what a key asks for
+(Evaluate, Continue, Apply, Roll, Search), and Stop, ends what of it is under way and drops what of it waits, without
+an answer: whoever asked for it asks again when nothing else is asked, and what was decoded by then is not decoded
+again. One of them never ends another: both sides of a comparison may be asked of one engine. All evaluations among
+them come before the comparisons, which need them; and all of them before lookahead, which they end.
 """
 
 import os
@@ -9,7 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import BinaryIO, NoReturn, Protocol
+from typing import BinaryIO, NoReturn, Protocol, get_args
 
 from tokex_gguf.engine import confinement
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
@@ -21,10 +27,12 @@ from tokex_gguf.engine.protocol import (
     Constrain,
     Continue,
     Evaluate,
+    EvaluateStrictly,
     Failed,
     Force,
     Load,
     Lookahead,
+    MeasureNoise,
     Ping,
     Pong,
     ProtocolError,
@@ -34,6 +42,7 @@ from tokex_gguf.engine.protocol import (
     Search,
     Spell,
     Stop,
+    Strict,
     Tokenize,
     Walk,
     encode,
@@ -42,6 +51,17 @@ from tokex_gguf.engine.protocol import (
 
 PATIENCE = 2
 """Seconds that this process has for what it is doing, once nobody is there to be answered."""
+
+_ASIDE: tuple[type[Request], ...] = (*get_args(Strict), MeasureNoise, Walk)
+"""What takes long and gives way to whatever a key asks for."""
+_TURNS: tuple[tuple[type[Request], ...], ...] = (
+    (EvaluateStrictly,),
+    (*get_args(Strict), MeasureNoise),
+    (Lookahead, Check),
+    (Walk,),
+)
+"""What comes after all else, the first of these first: nobody waits for lookahead, nor for a comparison with the
+tokenizer's own tokens, and a walk takes longest."""
 
 
 class Wish(Protocol):
@@ -126,17 +146,19 @@ class Inbox:
             self._waiting.append(request)
             return
         # Only the newest of what takes long is worth anything; what nobody waits for gives way to all else.
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead, Walk)
+        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead, *_ASIDE)
         if isinstance(request, Lookahead):
             replaced = (Lookahead, Continue, Walk)
         elif isinstance(request, Walk):
             replaced = (Walk,)
+        elif isinstance(request, Strict | MeasureNoise):
+            replaced = (Lookahead, Walk)
         elif isinstance(request, Search):
-            replaced = (Lookahead, Walk, Search)
+            replaced = (Lookahead, Search, *_ASIDE)
         elif isinstance(request, Evaluate | Continue):
             replaced = (*replaced, Apply)  # whoever asks for these asks for a view of them next
         elif isinstance(request, Apply | Roll):  # they come behind an evaluation of their path, and wait for it
-            replaced = (Lookahead, Walk, Continue, type(request))
+            replaced = (Lookahead, Continue, type(request), *_ASIDE)
         elif isinstance(request, Check):
             replaced = (Check,)  # its answer alone is listened to
         self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
@@ -158,10 +180,7 @@ class Inbox:
             if self._closed:
                 return None
             self.abort.asked = False
-            # Nobody waits for a comparison with the tokenizer's own tokens, nor for lookahead; a walk takes longest.
-            wanted = (r for r in self._waiting if not isinstance(r, Lookahead | Check | Walk))
-            soon = (r for r in self._waiting if not isinstance(r, Walk))
-            self._current = next(wanted, next(soon, self._waiting[0]))
+            self._current = min(self._waiting, key=_turn)
             self._waiting.remove(self._current)
             return self._current
 
@@ -172,3 +191,8 @@ class Inbox:
             if found is not None:
                 self._waiting.remove(found)
             return found
+
+
+def _turn(request: Request) -> int:
+    """When a request comes: those with the same number in the order in which they were asked."""
+    return next((turn for turn, kinds in enumerate(_TURNS, 1) if isinstance(request, kinds)), 0)

@@ -226,9 +226,9 @@ class Force:
 class EvaluateStrictly:
     """Give the distributions at positions `start` to the end of a path, computed in one way, whatever came before.
 
-    Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. As Walk, it is done
-    while nothing else is asked: what a key asks for ends it, and what was given is kept. What is asked to be compared
-    waits behind it.
+    Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. It is done while
+    nothing else is asked, as all that is asked strictly: what a key asks for ends it, and all of it that waits, without
+    an answer (see `engine/inbox.py`). What was given is kept: whoever asks again asks for less.
     """
 
     request: int
@@ -252,9 +252,9 @@ class Compare:
 
 @record
 class Export:
-    """Write the log-probabilities at some positions of a path into a file, for another engine. Answered by Exported.
+    """Write what the model says at some positions of a path into a file, for another engine. Answered by Exported.
 
-    A row is the whole vocabulary, in float32. All are computed strictly.
+    A row has the logits of the whole vocabulary, in float32, and their log-sum-exp. All are computed strictly.
     """
 
     request: int
@@ -263,14 +263,14 @@ class Export:
     end: int
     """The position behind the last."""
     file: str
-    """Path of a file that is there, and that the engine writes into."""
+    """Path of a regular file that is there: it is empty until all is written."""
 
 
 @record
 class Against:
     """Compare the distributions at some positions of a path, A, with those of another engine, B.
 
-    Answered by Compared, with one difference for each position.
+    Answered by Compared, once, with one difference for each position. Both engines have the same vocabulary.
     """
 
     request: int

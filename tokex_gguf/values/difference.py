@@ -17,6 +17,8 @@ class Beside(NamedTuple):
     @property
     def delta_bits(self) -> float:
         """How much likelier A makes it than B: log2 of the ratio of the probabilities."""
+        if self.a.logprob == self.b.logprob:
+            return 0.0  # also where both rule it out
         return (self.a.logprob - self.b.logprob) / math.log(2)
 
     @property
@@ -30,7 +32,7 @@ class Difference:
     """Two distributions of one vocabulary, A and B, beside each other."""
 
     kl_bits: float
-    """KL(A‖B), in bits: what it costs to take B for A."""
+    """KL(A‖B), in bits: what it costs to take B for A. Infinite where B rules out what A does not."""
     reverse_bits: float
     """KL(B‖A), in bits."""
     first_a: int

@@ -1,23 +1,43 @@
 """Evaluating a path: reuse what is cached, decode what is missing, turn logits into numbers."""
 
+import ctypes
 import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from tokex_gguf.engine.worker import logit_math
+from tokex_gguf.engine.worker import logit_math, noise
+from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
-from tokex_gguf.engine.worker.llama import BATCH, Entry, Interrupted, Llama, ModelError, OutOfCells
+from tokex_gguf.engine.worker.llama import (
+    BATCH,
+    SMALLEST_CONTEXT,
+    STEP,
+    STRICT,
+    Entry,
+    Interrupted,
+    Llama,
+    ModelError,
+    OutOfCells,
+    strict_size,
+)
 from tokex_gguf.engine.worker.logits_cache import Row, Rows
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
+from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN
 from tokex_gguf.values.view import KEPT, Draw, Verdict, View
+
+WORTH = 2 * STRICT
+"""Tokens from which on carrying their cells to another context is faster than decoding them again."""
+ROOM = 512
+"""Cells of the context for strict answers, beside those of a path."""
+NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
 class ContextFull(Exception):
@@ -43,6 +63,18 @@ class Chunk:
     seconds: float
     verdicts: list[Verdict]
     """What the lens made of each of `taken`; none through the raw one."""
+    strict: bool
+    """Whether they are the same whatever was decoded before."""
+
+
+class Part(NamedTuple):
+    """Rows of logits at consecutive positions, computed strictly."""
+
+    first: int
+    """The position of the first."""
+    rows: list[Row]
+    """Views that the next decode overwrites; none before the first that is asked for."""
+    decoded: int
 
 
 class Evaluator:
@@ -53,6 +85,16 @@ class Evaluator:
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = logit_math.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
+        self._strict_rows = Rows(model.vocabulary.size)
+        """Of strict evaluations alone: the others go on giving what was answered first."""
+        self._aside: Evaluator | None = None
+        """Where strict answers are computed, once one is asked for."""
+        self._filled = 0
+        """Cells that were filled, one behind the other."""
+        self._in_order = True
+        """Whether later cells come behind them. Attention adds up cells in their own order, and not in that of the
+        tokens: those that were given up leave gaps, which later tokens take."""
+        self._comparing = Comparing(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self._tells = False
         """Whether a row of logits has told tokens apart."""
@@ -77,8 +119,7 @@ class Evaluator:
         verdicts on the tokens taken. Raises ContextFull after the part that fits, ModelError,
         Damaged, and Interrupted. What was decoded by then stays cached.
         """
-        if not 0 <= start < len(path):
-            raise ModelError("nothing to evaluate")
+        _check_place(path, start)
         self._check(path if asked is None else [*path, asked])
         began = time.perf_counter()
         self._recall(lens, path[: start + 1])
@@ -87,10 +128,220 @@ class Evaluator:
             few = top if start < len(path) - 1 else max(top, last_top)
             read = self._read(row.logits[None, :], following[start : start + 1], [few])
             verdicts = self._verdicts(lens, path, start, row.logits[None, :], read.log_sums, following)
-            yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, verdicts)
+            seconds = time.perf_counter() - began
+            yield Chunk(start, read.distributions, read.taken, 0, seconds, verdicts, row.strict)
             began, start = time.perf_counter(), start + 1
         if start < len(path):
             yield from self._decoded(path, start, [top] * (len(path) - 1) + [max(top, last_top)], following, lens)
+
+    def evaluate_strictly(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
+        """`evaluate`, with numbers that are the same whatever was decoded before.
+
+        What `evaluate` answers stays as it is.
+        """
+        _check_place(path, start)
+        self._check(path)
+        began = time.perf_counter()
+        following = [*path[1:], None]
+        while start < len(path) and (row := self._strict_row(path[: start + 1])) is not None:
+            read = self._read(row.logits[None, :], following[start : start + 1], [top])
+            yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, [], strict=True)
+            began, start = time.perf_counter(), start + 1
+        if start < len(path):
+            aside = self._strictly(path, start)
+            yield from aside._decoded(path, start, [top] * len(path), following, strict=True)
+
+    def strict_rows(self, path: list[int], start: int) -> Iterator[Part]:
+        """The logits at positions `start` to the end of `path`, computed strictly, part by part.
+
+        Raises as `evaluate` does.
+        """
+        _check_place(path, start)
+        self._check(path)
+        while start < len(path) and (row := self._strict_row(path[: start + 1])) is not None:
+            yield Part(start, [row], 0)
+            start += 1
+        if start == len(path):
+            return
+        for batch in self._strictly(path, start)._batches(path, start, strict=True):
+            log_sums = self._read(batch.logits, [None] * len(batch.logits), [1] * len(batch.logits)).log_sums
+            rows = [Row(row, log_sum, True) for row, log_sum in zip(batch.logits, log_sums, strict=True)]
+            try:
+                yield Part(batch.first, rows, batch.decoded)
+            finally:
+                for end in range(max(batch.first, len(path) - self._strict_rows.room), batch.first + len(rows)):
+                    self._strict_rows.keep(path[: end + 1], rows[end - batch.first])
+
+    def compare(self, path: list[int], other: list[int], top: int) -> tuple[Difference, int]:
+        """How the distributions after two paths differ, and how many tokens were decoded for it.
+
+        Raises as `evaluate` does.
+        """
+        for one in (path, other):
+            _check_place(one, len(one) - 1)
+            self._check(one)
+        decoded = 0
+        if path != other and self._model.can_cut and self._strict_row(path) is self._strict_row(other) is None:
+            self._strictly(path, len(path) - 1)
+            decoded = self._strictly(other, len(other) - 1)._decode_together(path, other)
+        a, of_a = self._strict_tip(path)
+        b, of_b = self._strict_tip(other)
+        return self.difference(a, b, top, None), decoded + of_a + of_b
+
+    def _decode_together(self, path: list[int], other: list[int]) -> int:
+        """Computes the rows after two paths in one batch, if so few tokens are missing: it costs as much as one.
+
+        Returns how many tokens were decoded.
+        """
+        kept = [self._sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
+        missing = len(path) + len(other) - sum(kept)
+        size = strict_size(missing)
+        room = max(self._model.context_limit, SMALLEST_CONTEXT)
+        if size > BATCH or len(path) > room or len(other) + size - missing > room or self._strict_rows.room < 2:
+            return 0
+        if not self._orderly or self._sequences.free() < 2 or self._filled + size > self._model.cells:
+            return 0
+        first, at = self._prepare(path, kept[0], strict=True)
+        self._sequences.hold(first, path, at)  # so that the other one takes another
+        second, there = self._prepare(other, kept[1], strict=True)
+        places = [(path, first, at), (other, second, there)]
+        # As many rows as tokens, and others behind them: for both to be strict.
+        entries = [
+            Entry(token, sequence, place, wanted=True)
+            for one, sequence, start in places
+            for place, token in enumerate(one[start:], start)
+        ]
+        entries += [Entry(other[0], second, len(other) + index, wanted=True) for index in range(size - missing)]
+        try:
+            if [at, there] != kept:  # a window's cells are gone
+                return 0
+            logits = self._model.decode(entries)
+            self._filled += missing
+        except OutOfCells:
+            return 0
+        finally:
+            for one, sequence, _ in places:
+                held = self._model.cut(sequence, min(self._model.count(sequence), len(one)))
+                self._sequences.hold(sequence, one[:held], held)
+        rows = logits[[len(path) - at - 1, missing - 1]]
+        log_sums = self._read(rows, [None, None], [1, 1]).log_sums
+        for one, row, log_sum in zip((path, other), rows, log_sums, strict=True):
+            self._strict_rows.keep(one, Row(row, log_sum, True))
+        return missing
+
+    def difference(self, a: Row, b: Row, top: int, token: int | None) -> Difference:
+        """How two rows differ, with what both say of a token where one comes next. Raises Damaged."""
+        try:
+            return self._comparing.difference(a, b, top, token)
+        except logit_math.NotFinite:
+            raise Damaged("the model gives no numbers: its file is damaged") from None
+
+    def noise(self) -> float:
+        """How far apart strict answers to one question are with this model: see `noise.measure`.
+
+        Raises as `evaluate` does.
+        """
+        aside = self._strictly([], 0)
+        if aside is not self:
+            aside._tidy([], 0, 3 * noise.LENGTH)
+        return aside._noise()
+
+    def _noise(self) -> float:
+        sequences = self._two_victims()
+        self._forget_all(sequences)
+
+        def decode(entries: list[Entry], threads: int) -> logit_math.Logits:
+            logits = self._decode_entries(entries, entries[0].sequence, threads)
+            self._read(logits, [None] * len(logits), [1] * len(logits))
+            return logits
+
+        try:
+            return noise.measure(self._model, decode, *sequences)
+        except OutOfCells:
+            raise ContextFull(noise.LENGTH, self._model.cells) from None
+        finally:
+            self._forget(sequences)
+
+    def _two_victims(self) -> list[int]:
+        first = self._sequences.victim(without=[])
+        second = self._sequences.victim(without=[first] if first is not None else [])
+        return [one for one in (first, second) if one is not None]
+
+    def _strictly(self, path: list[int], start: int) -> "Evaluator":
+        """Where the rows of a path from `start` on are computed strictly: in another context, if tails can be cut.
+
+        It then holds what is cached of the path's beginning.
+        """
+        if not self._model.can_cut:
+            return self
+        size = min(len(path), self._model.context_limit)
+        if self._aside is None:
+            model = self._model.aside(size + ROOM)
+            if model is None:
+                raise ModelError(NO_MEMORY)
+            self._aside = Evaluator(model)
+            self._aside._strict_rows = self._strict_rows
+        aside = self._aside
+        here, there = (one._sequences.strictly_held(path, start) for one in (self, aside))
+        carries = here - there >= WORTH
+        aside._tidy(path, start, size - (0 if carries else there) + BATCH)
+        if carries:
+            sequence, held = self._prepare(path, here, strict=True)
+            state = self._model.state(sequence) if held == here else None
+            target = aside._sequences.victim(without=[])
+            if state is not None and target is not None and aside._model.restore(target, state):
+                aside._sequences.hold(target, path[:held], held)
+                aside._filled += held
+        return aside
+
+    def _tidy(self, path: list[int], start: int, needed: int) -> None:
+        """Makes room for so many cells behind all others, and for sequences: none is given up while others stay.
+
+        So each sequence's cells stay in its order. Where room is short, all are taken out, and what serves the path
+        best and what was used last are put back.
+        """
+        if self._in_order and self._sequences.free() > 1 and self._filled + needed <= self._model.cells:
+            return
+        plan = self._sequences.plan(path, start, strict=True)
+        best = plan.sequence if plan.source is None else plan.source
+        kept: list[tuple[list[int], int, ctypes.Array[ctypes.c_uint8]]] = []
+        for sequence in dict.fromkeys([*([best] if plan.keep else []), *self._sequences.latest()]):
+            tokens, sure = self._sequences.held(sequence), self._sequences.strict(sequence)
+            part = any(tokens == other[: len(tokens)] for other, _, _ in kept)
+            if (
+                len(kept) < 2
+                and not part
+                and sure == len(tokens)
+                and (state := self._model.state(sequence)) is not None
+            ):
+                kept.append((tokens, sure, state))
+        while True:
+            cells = sum(len(tokens) for tokens, _, _ in kept) + needed
+            if self._model.clear(cells if cells <= self._model.cells else cells + ROOM):
+                break
+            if not kept:
+                raise ModelError(NO_MEMORY)
+            kept.pop()
+        self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+        self._filled, self._in_order = 0, True
+        for sequence, (tokens, sure, state) in reversed(list(enumerate(kept))):
+            if self._model.restore(sequence, state):
+                self._sequences.hold(sequence, tokens, sure)
+                self._filled += len(tokens)
+
+    def _strict_row(self, path: list[int]) -> Row | None:
+        """The row after a path that was computed strictly, if it is kept."""
+        row = self._rows.of(path)
+        return row if row is not None and row.strict else self._strict_rows.of(path)
+
+    def _strict_tip(self, path: list[int]) -> tuple[Row, int]:
+        """The row after a path, computed strictly, and how many tokens were decoded for it."""
+        decoded = 0
+        for part in self.strict_rows(path, len(path) - 1):
+            decoded += part.decoded
+            if part.rows:
+                row = part.rows[-1]._replace(logits=part.rows[-1].logits.copy())
+        return row, decoded
 
     def _check(self, tokens: list[int]) -> None:
         """Raises ModelError for a token that the vocabulary has not."""
@@ -143,37 +394,71 @@ class Evaluator:
         tops: list[int],
         following: list[int | None],
         lens: Raw | Sampled = RAW,
+        *,
+        strict: bool = False,
     ) -> Iterator[Chunk]:
-        """`evaluate`, by decoding alone: the path's cells are there afterwards. `tops`: candidates at each position."""
+        """`evaluate`, or `evaluate_strictly`, by decoding alone: the path's cells are there afterwards.
+
+        `tops`: candidates at each position.
+        """
         began, decoded = time.perf_counter(), 0
-        sequence, position = self._prepare(path, start)
+        rows = self._strict_rows if strict else self._rows
+        for batch in self._batches(path, start, strict=strict):
+            decoded += batch.decoded
+            first, behind = batch.first, batch.first + len(batch.logits)
+            if first == behind:
+                continue
+            read = self._read(batch.logits, following[first:behind], tops[first:behind])
+            verdicts = self._verdicts(lens, path, first, batch.logits, read.log_sums, following)
+            ended = time.perf_counter()
+            try:
+                yield Chunk(
+                    first, read.distributions, read.taken, decoded, ended - began, verdicts, batch.strict or strict
+                )
+            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
+                # The path's last ones: who goes back goes there first.
+                for end in range(max(first, len(path) - rows.room), behind):
+                    row = Row(batch.logits[end - first], read.log_sums[end - first], batch.strict or strict)
+                    rows.keep(path[: end + 1], row)
+            began, decoded = ended, 0
+
+    def _batches(self, path: list[int], start: int, *, strict: bool = False) -> "Iterator[_Batch]":
+        """Decodes a path, batch by batch, for the rows at positions `start` to its end.
+
+        Each batch has about as many tokens as the others: so none has few, unless few are left. To be strict, the
+        last one has others behind them, whose cells go again; where there is no room for these, some are decoded again.
+        """
+        room = self._model.context_limit
+        end = min(len(path), room)
+        again = strict and not self._model.can_cut
+        sequence, position = self._prepare(path, min(start, max(0, end - STRICT)) if again else start, strict=strict)
         while position < len(path):
-            room = self._model.context_limit
             if position >= room:
                 raise ContextFull(len(path), room)
-            count = min(BATCH, len(path) - position, room - position)
-            sequence = self._make_room(path, sequence, position, count)
+            count = _part(end - position)
+            more = strict_size(count) - count if self._model.can_cut else 0
+            if position + count + more > max(room, SMALLEST_CONTEXT):
+                if strict and not again and position >= more:
+                    again = True
+                    sequence, position = self._prepare(path, position - more, strict=True)
+                    continue
+                more = 0
+            if not strict and (count < STRICT or self._sequences.strict(sequence) < position):
+                more = 0
+            sequence = self._make_room(path, sequence, position, min(count + more, room - position))
             # A position before `start` needs its cells but no answer.
             first_row = min(max(start - position, 0), count)
+            wanted = count + more - first_row
+            # The last layer and the logits are computed of the rows alone: these, too, must be so many.
+            extra = min(first_row, strict_size(wanted) - wanted) if strict and first_row < count else 0
             try:
-                logits = self._decode(path, sequence, position, count, first_row)
+                logits = self._decode(path, sequence, position, count, first_row - extra, more)
             except OutOfCells:
                 raise ContextFull(len(path), position) from None
             first = position + first_row
             position += count
-            decoded += count
-            if first == position:
-                continue
-            read = self._read(logits, following[first:position], tops[first:position])
-            verdicts = self._verdicts(lens, path, first, logits, read.log_sums, following)
-            ended = time.perf_counter()
-            try:
-                yield Chunk(first, read.distributions, read.taken, decoded, ended - began, verdicts)
-            finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
-                # The path's last ones: who goes back goes there first.
-                for end in range(max(first, len(path) - self._rows.room), position):
-                    self._rows.keep(path[: end + 1], Row(logits[end - first], read.log_sums[end - first]))
-            began, decoded = ended, 0
+            sure = self._sequences.strict(sequence) == position and _is_strict(len(logits))
+            yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
 
     def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
         """The distributions after `path` and each of `tokens`, decoded in one batch.
@@ -202,11 +487,11 @@ class Evaluator:
             # One just made would be the next to go: nothing is cheaper to decode again.
             branch = self._sequences.victim(without=[base, *self._branches, *branches])
             assert branch is not None
-            self._model.cut(branch, 0)
+            self._cut(branch, 0)
             self._model.copy(base, branch, len(path))
             self._sequences.hold(branch, [*path, token])
             branches.append(branch)
-        self._sequences.hold(base, path)
+        self._sequences.use(base)
         try:
             logits = self._model.decode(
                 [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
@@ -218,9 +503,14 @@ class Evaluator:
             self._forget(branches)
             raise
         self._branches += branches
+        before = min(self._sequences.strict(base), len(path))
+        self._filled += len(branches)
+        strict = before == len(path) and self._orderly and _is_strict(len(branches))
+        for branch, token in zip(branches, tokens, strict=False):
+            self._sequences.hold(branch, [*path, token], before + strict)
         read = self._read(logits, [None] * len(branches), [top] * len(branches))
         for token, row, log_sum in zip(tokens, logits, read.log_sums, strict=False):
-            self._rows.keep([*path, token], Row(row, log_sum))
+            self._rows.keep([*path, token], Row(row, log_sum, strict))
         return read.distributions
 
     def row(self, path: list[int]) -> tuple[Row, int]:
@@ -295,29 +585,51 @@ class Evaluator:
         (taken,) = self.candidates(row, [drawn.token])
         return Played(drawn.token, seen.verdict(drawn.token), taken)
 
+    def _forget_all(self, sequences: list[int]) -> None:
+        """`_forget`, of whatever they are used for."""
+        self._forget(sequences)
+        self._branches = [branch for branch in self._branches if branch not in sequences]
+
     def _forget(self, sequences: list[int]) -> None:
         for sequence in sequences:
-            self._model.cut(sequence, 0)
+            self._cut(sequence, 0)
             self._sequences.hold(sequence, [])
 
-    def _prepare(self, path: list[int], start: int) -> tuple[int, int]:
-        """Makes a sequence hold as much of the path as is cached; returns it and how much."""
-        if path[: len(self._trunk)] != self._trunk:
+    @property
+    def _orderly(self) -> bool:
+        """Whether what was decoded last came behind all cells that are there."""
+        return self._in_order and self._filled <= self._model.orderly
+
+    def _cut(self, sequence: int, keep: int) -> int:
+        """Drops what a sequence holds from `keep` on; returns how many tokens it then holds."""
+        before = self._model.count(sequence)
+        held = self._model.cut(sequence, keep)
+        self._in_order = self._in_order and held == before
+        return held
+
+    def _prepare(self, path: list[int], start: int, *, strict: bool = False) -> tuple[int, int]:
+        """Makes a sequence hold as much of the path as is cached, before `start`; returns it and how much."""
+        # What was looked ahead to stays for who plays on, if a strict evaluation has room beside it.
+        leaves = path[: len(self._trunk)] != self._trunk and not (strict and self._sequences.free())
+        if leaves:
             # Else the trunk would go before them, as they hold all of it, and they go next.
             self._forget(self._branches)
             self._branches = []
-        plan = self._sequences.plan(path, start)
+        plan = self._sequences.plan(path, start, strict=strict)
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
             if plan.source is None and plan.keep > len(self._trunk):
                 # Going on with a token of the lookahead: its sequence has all that the trunk's has.
                 self._forget(self._sequences.prefixes_of(self._trunk, without=plan.sequence))
+        sure = self._sequences.strict(plan.sequence if plan.source is None else plan.source)
         if plan.source is not None:
-            self._model.cut(plan.sequence, 0)
+            self._cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
-            self._sequences.hold(plan.source, self._sequences.held(plan.source))
-        held = self._model.cut(plan.sequence, plan.keep)
-        self._sequences.hold(plan.sequence, path[:held])
+            self._sequences.use(plan.source)
+            held = self._model.cut(plan.sequence, plan.keep)  # whatever goes, the source has it
+        else:
+            held = self._cut(plan.sequence, plan.keep)
+        self._sequences.hold(plan.sequence, path[:held], min(sure, held))
         return plan.sequence, held
 
     def _make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
@@ -330,32 +642,48 @@ class Evaluator:
         cells = min(self._model.context_limit, wanted)
         if not self._model.grow(cells, sequence):
             raise ContextFull(len(path), self._model.cells)
+        sure = self._sequences.strict(sequence)
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
-        self._sequences.hold(sequence, path[:position])
+        self._sequences.hold(sequence, path[:position], sure)
         self._trunk, self._branches = [], []
+        self._filled, self._in_order = position, True  # new cells come behind those that were carried over
         return sequence
 
-    def _decode(self, path: list[int], sequence: int, position: int, count: int, first_row: int) -> logit_math.Logits:
-        """Decodes `count` tokens, giving up other sequences while cells are short."""
+    def _decode(
+        self, path: list[int], sequence: int, position: int, count: int, first_row: int, more: int
+    ) -> logit_math.Logits:
+        """Decodes `count` tokens, and `more` behind them whose cells go again, for the batch to be large enough."""
         entries = [
             Entry(token, sequence, position + index, index >= first_row)
             for index, token in enumerate(path[position : position + count])
         ]
+        entries += [Entry(path[0], sequence, position + count + index, True) for index in range(more)]
+        sure = self._sequences.strict(sequence)
+        held = position
+        try:
+            logits = self._decode_entries(entries, sequence)
+            held = position + count
+            self._filled += count
+        except (Interrupted, ModelError):
+            held = min(self._model.count(sequence), position)
+            raise
+        finally:
+            if more:
+                held = self._model.cut(sequence, held)
+            whole = sure >= position and self._orderly and _is_strict(len(entries))
+            self._sequences.hold(sequence, path[:held], held if whole else min(sure, held))
+        return logits
+
+    def _decode_entries(self, entries: list[Entry], sequence: int, threads: int = 0) -> logit_math.Logits:
+        """Decodes a batch, giving up sequences other than `sequence` while cells are short."""
         while True:
             try:
-                logits = self._model.decode(entries)
+                return self._model.decode(entries, threads)
             except OutOfCells:
                 victim = self._sequences.evictable(without=sequence)
                 if victim is None:
                     raise
-                self._forget([victim])
-            except (Interrupted, ModelError):
-                held = min(self._model.count(sequence), position + count)
-                self._sequences.hold(sequence, path[:held])
-                raise
-            else:
-                self._sequences.hold(sequence, path[: position + count])
-                return logits
+                self._forget_all([victim])
 
     def _read(self, logits: logit_math.Logits, following: list[int | None], tops: list[int]) -> "_Read":
         """The numbers of each row, with so many candidates, and of the token in `following` beside it."""
@@ -375,6 +703,39 @@ class Evaluator:
             if token is not None:
                 read.taken.append(logit_math.taken(row, log_sum, token))
         return read
+
+
+class _Batch(NamedTuple):
+    """What was decoded at once."""
+
+    first: int
+    """The position of the first row."""
+    logits: logit_math.Logits
+    """A view that the next decode overwrites."""
+    decoded: int
+    strict: bool
+    """Whether all cells up to here were computed strictly."""
+
+
+def _part(left: int) -> int:
+    """The tokens of the next of the batches that so many are decoded in, all about as large.
+
+    >>> _part(5), _part(48), _part(97), _part(61)
+    (5, 48, 36, 32)
+    """
+    size = strict_size(left)
+    each = -(-size // -(-size // BATCH))
+    return min(left, -(-each // STEP) * STEP)
+
+
+def _is_strict(tokens: int) -> bool:
+    """Whether a batch of so many tokens, or rows, is strict."""
+    return tokens == strict_size(tokens)
+
+
+def _check_place(path: list[int], start: int) -> None:
+    if not 0 <= start < len(path):
+        raise ModelError("nothing to evaluate")
 
 
 class Played(NamedTuple):

@@ -31,6 +31,7 @@ class Sequences:
 
     def __init__(self, count: int, *, can_cut: bool) -> None:
         self._held: list[list[int]] = [[] for _ in range(count)]
+        self._strict = [0] * count
         self._used = [0] * count
         self._clock = 0
         self._can_cut = can_cut
@@ -40,14 +41,46 @@ class Sequences:
         """The tokens whose cells a sequence has."""
         return self._held[sequence]
 
-    def hold(self, sequence: int, tokens: list[int]) -> None:
-        """Records what a sequence holds now."""
+    def strict(self, sequence: int) -> int:
+        """How many of its first tokens were computed strictly: their cells are the same whatever came before."""
+        return self._strict[sequence]
+
+    def hold(self, sequence: int, tokens: list[int], strict: int = 0) -> None:
+        """Records what a sequence holds now, and how much of its beginning was computed strictly."""
         self._held[sequence] = tokens
+        self._strict[sequence] = strict
+        self.use(sequence)
+
+    def use(self, sequence: int) -> None:
+        """Records that a sequence serves, as it is."""
         self._clock += 1
         self._used[sequence] = self._clock
 
-    def plan(self, path: list[int], limit: int) -> Plan:
+    def latest(self) -> list[int]:
+        """The sequences that hold cells, the one used last first."""
+        return sorted((s for s, held in enumerate(self._held) if held), key=self._used.__getitem__, reverse=True)
+
+    def free(self) -> int:
+        """How many sequences hold nothing: none has to be given up for the next paths."""
+        return self._held.count([])
+
+    def strictly_held(self, path: list[int], limit: int) -> int:
+        """How much of `path`, but no more than its first `limit` tokens, some sequence has computed strictly."""
+        return max(self._shared(path, limit, strict=True))
+
+    def _shared(self, path: list[int], limit: int, *, strict: bool) -> list[int]:
+        """How many of the first `limit` tokens of `path` can be had of each sequence."""
+        shared = [min(common_prefix(held, path), limit) for held in self._held]
+        if strict:
+            shared = [min(n, sure) for n, sure in zip(shared, self._strict, strict=True)]
+        if not self._can_cut:
+            shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
+        return shared
+
+    def plan(self, path: list[int], limit: int, *, strict: bool = False) -> Plan:
         """How to reuse the most of `path`, but no more than its first `limit` tokens.
+
+        With `strict`, only what was computed strictly.
 
         A sequence that `path` only extends is used in place. One that holds more, or
         goes another way, keeps what it has: its shared prefix is copied to the
@@ -55,12 +88,11 @@ class Sequences:
         whole sequence can be used.
         """
         latest = max(range(len(self._held)), key=self._used.__getitem__)
-        if len(self._held[latest]) == limit and self._held[latest] == path[:limit]:
+        usable = not strict or self._strict[latest] >= limit
+        if usable and len(self._held[latest]) == limit and self._held[latest] == path[:limit]:
             return Plan(latest, limit)  # as when a prompt goes on token by token
-        shared = [min(common_prefix(held, path), limit) for held in self._held]
-        if not self._can_cut:
-            shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
-        best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._used[s]))
+        shared = self._shared(path, limit, strict=strict)
+        best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._strict[s], self._used[s]))
         keep = shared[best]
         if keep and keep == len(self._held[best]):
             return Plan(best, keep)
@@ -86,6 +118,10 @@ class Sequences:
             for sequence, before, after in zip(ordered, [0, *shared], [*shared, 0], strict=True)
         }
         return min(others, key=lambda s: (loss[s], self._used[s]), default=None)
+
+    def same(self, path: list[int], without: int) -> list[int]:
+        """The sequences, other than `without`, that hold just this path."""
+        return [sequence for sequence, held in enumerate(self._held) if sequence != without and held == path]
 
     def prefixes_of(self, path: list[int], without: int) -> list[int]:
         """The sequences, other than `without`, that hold a part of `path` from its start and nothing else."""

@@ -9,6 +9,7 @@ too large, a bad file), so every value is checked here before it goes down. What
 is missed is caught one floor up: the engine is a process of its own.
 """
 
+import copy
 import ctypes
 import hashlib
 import importlib.util
@@ -67,6 +68,12 @@ vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
 gives nearly the same numbers token by token and at once."""
+STRICT, STEP = 8, 4
+"""Tokens of a batch from which on its numbers are the same whatever came before, if they are a multiple of STEP.
+
+ggml's kernels differ with the tokens of a batch: some add up a few of them in another order, some take repacked
+weights by four tokens and round what is left over differently, and a lone token's cells are split among the threads.
+The last layer is computed only of the tokens whose logits are wanted, so the same holds for their number."""
 SEQUENCES = 32
 """KV sequences: prompts and branches whose cells stay."""
 SMALLEST_CONTEXT = 256
@@ -255,6 +262,15 @@ _SPECIAL = {
     "mask_token": "mask",
 }
 """Special tokens: their names in chat templates, and in GGUF's keys."""
+
+
+def strict_size(tokens: int) -> int:
+    """The least size of a strict batch for so many tokens.
+
+    >>> strict_size(1), strict_size(8), strict_size(9)
+    (8, 8, 12)
+    """
+    return max(STRICT, -(-tokens // STEP) * STEP)
 
 
 class Entry(NamedTuple):
@@ -558,6 +574,8 @@ class Llama:
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
+        self.apart = False
+        """Whether this is another context of a model that is played elsewhere."""
         self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
@@ -648,6 +666,7 @@ class Llama:
         params.n_batch = params.n_ubatch = BATCH
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
+        params.swa_full = self.apart  # else cells that a window has left behind are used again, in any order
         if self._kv == "q8_0":
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_Q8_0
         params.no_perf = True
@@ -662,10 +681,45 @@ class Llama:
                 ggml.attach(_GGML, context, self._pool)
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
-            self.cells: int = min(llama_cpp.llama_n_ctx(context), self.context_limit)
+            # Apart, there may be more than one path has.
+            self.cells: int = min(llama_cpp.llama_n_ctx(context), LARGEST_CONTEXT if self.apart else self.context_limit)
         return context
 
     # --- the context
+
+    def aside(self, cells: int) -> "Llama | None":
+        """Another context of the same model, of so many cells; None where memory is short."""
+        twin = copy.copy(self)
+        twin.apart, twin._logits_at = True, 0
+        twin._context = twin._open(cells)
+        return twin if twin._context else None
+
+    def clear(self, cells: int) -> bool:
+        """Drops all sequences, and has so many cells at the least; returns whether there is memory for them."""
+        if cells <= self.cells:
+            llama_cpp.llama_memory_clear(self._memory, False)
+            return True
+        old, memory, held = self._context, self._memory, self.cells
+        new = self._open(cells)
+        if new is None:
+            self._memory, self.cells = memory, held
+            return False
+        llama_cpp.llama_free(old)
+        self._context = new
+        return True
+
+    def state(self, sequence: int) -> "ctypes.Array[ctypes.c_uint8] | None":
+        """What a sequence holds, cells and all, to be put into another context; None where memory is short."""
+        size = llama_cpp.llama_state_seq_get_size(self._context, sequence)
+        try:
+            state = (ctypes.c_uint8 * size)()
+        except MemoryError:
+            return None
+        return state if llama_cpp.llama_state_seq_get_data(self._context, state, size, sequence) == size else None
+
+    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8]") -> bool:
+        """Lets an empty sequence hold a state of another context of this model; returns whether it does."""
+        return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
 
     def grow(self, cells: int, keep: int) -> bool:
         """Opens a larger context and carries sequence `keep` over, cells and all.
@@ -674,15 +728,14 @@ class Llama:
         was. The other sequences are lost.
         """
         assert self._context is not None
-        size = llama_cpp.llama_state_seq_get_size(self._context, keep)
-        state = (ctypes.c_uint8 * size)()
-        if llama_cpp.llama_state_seq_get_data(self._context, state, size, keep) != size:
+        state = self.state(keep)
+        if state is None:
             return False
         old, memory, held = self._context, self._memory, self.cells
         new = self._open(cells)
         if new is None:
             return False
-        if size and llama_cpp.llama_state_seq_set_data(new, state, size, keep) == 0:
+        if len(state) and llama_cpp.llama_state_seq_set_data(new, state, len(state), keep) == 0:
             llama_cpp.llama_free(new)
             self._memory, self.cells = memory, held
             return False
@@ -715,6 +768,11 @@ class Llama:
         return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
 
     @property
+    def orderly(self) -> int:
+        """How many cells can be filled before any that a sliding window has left behind is used again."""
+        return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
+
+    @property
     def interrupted(self) -> bool:
         """Whether what is under way is to end."""
         return self._abort.asked
@@ -723,12 +781,12 @@ class Llama:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def decode(self, entries: list[Entry]) -> Logits:
+    def decode(self, entries: list[Entry], threads: int = 0) -> Logits:
         """Decodes a batch of at most BATCH tokens; returns the logits of the entries that want them, in order.
 
-        Shape (entries that want logits, vocabulary size), a view that the next decode
-        overwrites. Raises OutOfCells, Interrupted, ModelError; how much is then in the
-        cache, `count` tells.
+        Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: no more
+        than there are; 0: as many as are worth it. Raises OutOfCells, Interrupted, ModelError; how much is then in
+        the cache, `count` tells.
         """
         size = self.vocabulary.size
         if not 0 < len(entries) <= BATCH or not all(0 <= entry.token < size for entry in entries):
@@ -745,7 +803,8 @@ class Llama:
             rows += wanted
         if not self.can_cut and self._abort.asked:
             raise Interrupted
-        threads, began, processor = self._pace.threads, time.perf_counter(), time.process_time()
+        asked, threads = threads, threads or self._pace.threads
+        began, processor = time.perf_counter(), time.process_time()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
         code = llama_cpp.llama_decode(self._context, batch)
         if code == 1:
@@ -756,7 +815,8 @@ class Llama:
             raise ModelError(f"llama.cpp could not decode (code {code})")
         if rows == 0:
             return np.empty((0, size), np.float32)
-        self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
+        if not asked:
+            self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
         return self._buffer()[:rows]
 
     def _buffer(self) -> Logits:

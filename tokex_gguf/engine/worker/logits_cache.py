@@ -18,6 +18,8 @@ class Row(NamedTuple):
     """Shape (vocabulary size,)."""
     log_sum: float
     """Their log-sum-exp: a logit less this is a log-probability."""
+    strict: bool = False
+    """Whether they are the same whatever was decoded before."""
 
 
 class Rows:
@@ -32,7 +34,7 @@ class Rows:
     def keep(self, path: list[int], row: Row) -> None:
         """Copies a row: the next decode overwrites it."""
         if self.of(path) is None:
-            self._rows.append((path, Row(row.logits.copy(), row.log_sum)))
+            self._rows.append((path, row._replace(logits=row.logits.copy())))
 
     def of(self, path: list[int]) -> Row | None:
         """The row after a path, if it is kept."""

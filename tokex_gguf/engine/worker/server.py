@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
@@ -14,11 +14,14 @@ from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
     GOES_ON,
     NOTHING_LEFT,
+    Against,
     Applied,
     Apply,
     Chat,
     Check,
     Checked,
+    Compare,
+    Compared,
     ConnectServer,
     Constrain,
     Constrained,
@@ -26,6 +29,9 @@ from tokex_gguf.engine.protocol import (
     Continued,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
+    Export,
+    Exported,
     Failed,
     Force,
     Forced,
@@ -36,6 +42,7 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadDone,
     MeasureNoise,
+    Noise,
     Ping,
     Reply,
     Request,
@@ -57,11 +64,14 @@ from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.confined_chat import render_confined
 from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
+from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
+from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
 from tokex_gguf.values.dice import numbers
+from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.lens import Raw, as_sampled
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
@@ -83,9 +93,32 @@ TOGETHER = 0.15
 
 
 Answered: TypeAlias = (
-    Tokenize | Chat | Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Spell | Check
+    Tokenize
+    | Chat
+    | Evaluate
+    | Lookahead
+    | Continue
+    | Apply
+    | Roll
+    | Constrain
+    | Force
+    | Search
+    | Spell
+    | Check
+    | Strict
+    | MeasureNoise
 )
 """Requests that carry a number."""
+
+
+class _Identified(NamedTuple):
+    """What tells a model's numbers from those of others: fields of `Loaded`."""
+
+    fingerprint: str
+    former: str
+    cells: str
+    arithmetic: str
+    vocabulary: str
 
 
 class _Identity(threading.Thread):
@@ -94,7 +127,7 @@ class _Identity(threading.Thread):
     def __init__(self, load: Load) -> None:
         super().__init__(daemon=True)
         self._load = load
-        self._found: tuple[str, str, str, str] | None = None
+        self._found: _Identified | None = None
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -103,16 +136,22 @@ class _Identity(threading.Thread):
             content = Fingerprints(Path(load.fingerprints) if load.fingerprints else None).of(path)
             rpc = bool(load.rpc)
             by = arithmetic(load.gpu_layers, repack=load.repack and not rpc, rpc=rpc)
-            self._found = content, former(path), load.kv, by
+            vocabulary = known_models(load).vocabulary(content, path)
+            self._found = _Identified(content, former(path), load.kv, by, vocabulary)
         except Exception as error:
             self._error = error
 
-    def found(self) -> tuple[str, str, str, str]:
-        """The last fields of `Loaded`, once they are known. Raises ModelError."""
+    def found(self) -> _Identified:
+        """What was found, once it is. Raises ModelError."""
         self.join()
         if self._found is None:
             raise ModelError(f"the model's file cannot be read ({self._error})")
         return self._found
+
+
+def known_models(load: Load) -> KnownModels:
+    """What is remembered of models, beside the fingerprints of their files."""
+    return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
 
 
 def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
@@ -141,6 +180,13 @@ def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
     name = vocabulary.piece(vocabulary.bos).data
     typed = name in vocabulary.spelled(path[: len(name) + 2])  # as other tokens, behind a BOS that was added
     return text if typed else text.removeprefix(name.decode(errors="replace"))
+
+
+def _up_to(request: Export | Against) -> list[int]:
+    """The path as far as it is asked about. Raises ModelError."""
+    if not 0 <= request.start < request.end <= len(request.path):
+        raise ModelError("no positions of this path")
+    return request.path[: request.end]
 
 
 def _check(path: Path) -> None:
@@ -187,6 +233,9 @@ class Server:
         self._answered = False
         self._progress = -1.0
         self._workers: Workers | None = None
+        self._identified = _Identified("", "", "", "", "")
+        self._known_models = KnownModels(None)
+        self._noise: float | None = None
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -198,6 +247,7 @@ class Server:
         if not isinstance(load, Load):
             return
         log_to(load.log)
+        self._known_models = known_models(load)
         try:
             self._play(load)
         finally:
@@ -213,7 +263,7 @@ class Server:
         evaluator = Evaluator(model)
         index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
-            if isinstance(request, Load | ConnectServer | Walk | Stop | Ping | Strict | MeasureNoise):
+            if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
                 continue  # a second Load, what this engine is not asked; the others never get here
             try:
                 self._attempt(request, model, evaluator, index)
@@ -267,6 +317,16 @@ class Server:
                 self._spell(request, model.vocabulary, index)
             case Check():
                 self._check(request, model.vocabulary)
+            case EvaluateStrictly():
+                self._evaluate(request, model, evaluator, index)
+            case Compare():
+                self._compare(request, model, evaluator)
+            case Export():
+                self._export(request, model, evaluator, index)
+            case Against():
+                self._against(request, model, evaluator, index)
+            case MeasureNoise():
+                self._measure(request, evaluator)
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching."""
@@ -301,6 +361,7 @@ class Server:
             progress=self._report,
             abort=self._abort,
         )
+        self._identified = found = identity.found()
         self._send(
             Loaded(
                 model.name,
@@ -311,7 +372,11 @@ class Server:
                 model.context_limit,
                 model.vocabulary.bos,
                 model.vocabulary.space_prefix(),
-                *identity.found(),
+                found.fingerprint,
+                found.former,
+                found.cells,
+                found.arithmetic,
+                vocabulary=found.vocabulary,
                 sampling=model.sampling(),
                 suppressed=tuple(model.suppressed()),
             )
@@ -385,10 +450,13 @@ class Server:
             raise ModelError(str(error)) from None
         return path
 
-    def _evaluate(self, request: Evaluate, model: Llama, evaluator: Evaluator, index: Index) -> None:
-        chunks = evaluator.evaluate(
-            request.path, request.start, request.top, request.asked, request.last_top, request.lens
-        )
+    def _evaluate(self, request: Evaluate | EvaluateStrictly, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        if isinstance(request, Evaluate):
+            chunks = evaluator.evaluate(
+                request.path, request.start, request.top, request.asked, request.last_top, request.lens
+            )
+        else:
+            chunks = evaluator.evaluate_strictly(request.path, request.start, request.top)
         for chunk in chunks:
             mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
             self._send(
@@ -402,13 +470,68 @@ class Server:
                     chunk.seconds,
                     model.cells,
                     chunk.verdicts,
+                    chunk.strict,
                 )
             )
-            while (other := self._inbox.beside(Constrain, Force)) is not None:  # a long prompt takes minutes
-                assert isinstance(other, Constrain | Force)
-                self._attempt(other, model, evaluator, index)
-            if self._abort.asked:
-                raise Interrupted
+            self._between(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
+
+    def _between(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
+        """Answers what need not wait between two chunks of a long prompt, which takes minutes. Raises Interrupted.
+
+        `aside`: nobody waits for the prompt itself.
+        """
+        kinds = (Constrain, Force, Tokenize, Chat, Spell) if aside else (Constrain, Force)
+        while (other := self._inbox.beside(*kinds)) is not None:
+            assert isinstance(other, Constrain | Force | Tokenize | Chat | Spell)
+            self._attempt(other, model, evaluator, index)
+        if self._abort.asked:
+            raise Interrupted
+
+    def _compare(self, request: Compare, model: Llama, evaluator: Evaluator) -> None:
+        began = time.perf_counter()
+        difference, decoded = evaluator.compare(request.path, request.other, request.top)
+        self._compared(request.request, len(request.path) - 1, [difference], decoded, began, model)
+
+    def _compared(
+        self, request: int, start: int, differences: list[Difference], decoded: int, began: float, model: Llama
+    ) -> None:
+        mentioned = {one.token for each in differences for one in (*each.rows, *([each.taken] if each.taken else []))}
+        firsts = {first for each in differences for first in (each.first_a, each.first_b)}
+        pieces = self._pieces(model.vocabulary, mentioned | firsts)
+        self._send(Compared(request, start, differences, pieces, decoded, time.perf_counter() - began))
+
+    def _export(self, request: Export, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        began, decoded = time.perf_counter(), 0
+        path = _up_to(request)
+        with writing(request.file, model.vocabulary.size, request.start, request.end) as file:
+            for part in evaluator.strict_rows(path, request.start):
+                file.add(part.rows)
+                decoded += part.decoded
+                self._between(model, evaluator, index, aside=True)
+        seconds = time.perf_counter() - began
+        self._send(Exported(request.request, request.start, request.end, decoded, seconds))
+
+    def _against(self, request: Against, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        began, decoded = time.perf_counter(), 0
+        following = [*request.path[1:], None]
+        differences: list[Difference] = []
+        path = _up_to(request)
+        with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
+            for part in evaluator.strict_rows(path, request.start):
+                for place, row in enumerate(part.rows, part.first):
+                    differences.append(evaluator.difference(row, file.row(), request.top, following[place]))
+                decoded += part.decoded
+                self._between(model, evaluator, index, aside=True)
+        self._compared(request.request, request.start, differences, decoded, began, model)
+
+    def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
+        by = f"{self._identified.arithmetic}, cells {self._identified.cells}"
+        if self._noise is None:
+            self._noise = self._known_models.noise(self._identified.fingerprint, by)
+        if self._noise is None:
+            self._noise = evaluator.noise()
+            self._known_models.measured(self._identified.fingerprint, by, self._noise)
+        self._send(Noise(request.request, self._noise))
 
     def _search(self, request: Search, model: Llama, evaluator: Evaluator, index: Index) -> None:
         began = time.perf_counter()

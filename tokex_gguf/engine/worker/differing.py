@@ -1,0 +1,93 @@
+"""From the logits of two distributions to how they differ, over their whole vocabulary."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, taken, top_ids
+from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.distribution import Taken
+
+_RUN = 512
+_FEW = 24
+"""Tokens from which on sorting all logits is faster than counting for each token those above it."""
+
+
+class Comparing:
+    """Buffers for one vocabulary size, used again for every pair of rows."""
+
+    def __init__(self, vocab_size: int) -> None:
+        # As in `logit_math.Statistics`: single precision adds up short runs only, and what fills the last run is 0.
+        runs = (-(-vocab_size // _RUN), _RUN)
+        self._ratio_runs, self._prob_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
+        self._ratios = self._ratio_runs.reshape(-1)[:vocab_size]
+        self._probs = self._prob_runs.reshape(-1)[:vocab_size]
+
+    def difference(self, a: Row, b: Row, top: int, token: int | None = None) -> Difference:
+        """How two rows differ, with the `top` likeliest tokens of each, and what both say of `token`.
+
+        The same row twice differs by 0. Raises NotFinite.
+        """
+        firsts = top_ids(a.logits, max(1, top)).tolist(), top_ids(b.logits, max(1, top)).tolist()
+        likely = list(dict.fromkeys([*firsts[0][:top], *firsts[1][:top]]))
+        asked = likely if token is None else [*likely, token]
+        said = zip(asked, _taken(a, asked, firsts[0]), _taken(b, asked, firsts[1]), strict=True)
+        beside = [Beside(*one) for one in said]
+        rows = sorted(beside[: len(likely)], key=lambda one: one.a.rank)
+        kl, reverse = self._divergences(a, b)
+        last = None if token is None else beside[-1]
+        return Difference(kl, reverse, firsts[0][0], firsts[1][0], tuple(rows), last)
+
+    def _divergences(self, a: Row, b: Row) -> tuple[float, float]:
+        """KL(A‖B) and KL(B‖A), in bits."""
+        with np.errstate(invalid="ignore"):  # a token that both rule out: infinity less infinity
+            np.subtract(a.logits, b.logits, out=self._ratios)
+        apart = a.log_sum - b.log_sum
+        self._ratios -= np.float32(apart)
+        rounded = apart - float(np.float32(apart))
+        return self._mean(a, 1, -rounded), self._mean(b, -1, rounded)
+
+    def _mean(self, row: Row, sign: int, more: float) -> float:
+        """The mean of the ratios' logarithms over the tokens of a row, and `more`, in bits."""
+        np.subtract(row.logits, np.float32(row.log_sum), out=self._probs)
+        np.exp(self._probs, out=self._probs)
+        with np.errstate(invalid="ignore"):
+            nats = sign * float(np.einsum("ij,ij->i", self._prob_runs, self._ratio_runs).sum(dtype=np.float64))
+        if not math.isfinite(nats):
+            # What this one rules out adds nothing, whatever the other says of it.
+            there = self._probs > 0
+            nats = sign * float(np.dot(self._probs[there].astype(np.float64), self._ratios[there]))
+            if math.isnan(nats):
+                raise NotFinite("logits that are no numbers")
+        return max(0.0, nats + more) / math.log(2)
+
+
+def _taken(row: Row, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:
+    """What a row says of some tokens. `firsts`: its likeliest, in order."""
+    ranks = {token: rank for rank, token in enumerate(firsts, 1)}
+    others = [token for token in tokens if token not in ranks]
+    if len(others) > _FEW:
+        ranks.update(zip(others, _ranks(row.logits, np.array(others)), strict=True))
+    return [
+        Taken(float(row.logits[token]) - row.log_sum, ranks[token])
+        if token in ranks
+        else taken(row.logits, row.log_sum, token)
+        for token in tokens
+    ]
+
+
+def _ranks(logits: Logits, tokens: NDArray[np.intp]) -> list[int]:
+    """The ranks of many tokens, as `logit_math.taken` gives them."""
+    ordered = np.sort(logits)
+    values = logits[tokens]
+    above = len(logits) - np.searchsorted(ordered, values, "right")
+    equal = np.searchsorted(ordered, values, "right") - np.searchsorted(ordered, values, "left")
+    before = [
+        int(np.count_nonzero(logits[:token] == value)) if same > 1 else 0
+        for token, value, same in zip(tokens.tolist(), values, equal.tolist(), strict=True)
+    ]
+    ranks: list[int] = (1 + above + np.array(before)).tolist()
+    return ranks

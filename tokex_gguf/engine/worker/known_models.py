@@ -1,0 +1,94 @@
+"""What was found out of models and takes a while to find out again, remembered by their fingerprints."""
+
+import hashlib
+import json
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tokex_gguf.models.gguf.reader import STRING, Array, BadHeader, Contents, follow
+from tokex_gguf.system.files import save_generation
+
+MOST = 256
+"""Models that are remembered."""
+_LENGTH = struct.Struct("<Q")
+
+
+class KnownModels:
+    """Their vocabularies, and the noise of their numbers."""
+
+    def __init__(self, memory: Path | None) -> None:
+        """`memory`: the file in which they are remembered, if they are."""
+        self._memory = memory
+
+    def vocabulary(self, fingerprint: str, path: Path) -> str:
+        """What tells the vocabulary of a model's first file from others; "" where the file does not tell it.
+
+        Raises OSError.
+        """
+        known = self._of(fingerprint).get("vocabulary")
+        if isinstance(known, str):
+            return known
+        found = vocabulary(path)
+        self._add(fingerprint, {"vocabulary": found})
+        return found
+
+    def noise(self, fingerprint: str, arithmetic: str) -> float | None:
+        """What was measured of a model's numbers as they are computed here; None: nothing yet."""
+        noise = self._of(fingerprint).get("noise")
+        bits = noise.get(arithmetic) if isinstance(noise, dict) else None
+        return bits if isinstance(bits, float) and bits >= 0 else None
+
+    def measured(self, fingerprint: str, arithmetic: str, bits: float) -> None:
+        """Remembers a measurement."""
+        noise = self._of(fingerprint).get("noise")
+        self._add(fingerprint, {"noise": {**(noise if isinstance(noise, dict) else {}), arithmetic: bits}})
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self._memory.read_bytes()) if self._memory else {}
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _of(self, fingerprint: str) -> dict[str, Any]:
+        entry = self._load().get(fingerprint)
+        return entry if isinstance(entry, dict) else {}
+
+    def _add(self, fingerprint: str, facts: dict[str, object]) -> None:
+        """Where that fails, they are found out again the next time."""
+        if self._memory is None:
+            return
+        known = self._load()
+        known[fingerprint] = {**self._of(fingerprint), **facts}
+        newest = dict(list(known.items())[-MOST:])
+        with suppress(OSError):
+            save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
+
+
+def vocabulary(path: Path) -> str:
+    """32 hexadecimal digits of all tokens' texts and types, in their order; "" where a file has none.
+
+    Raises OSError.
+    """
+    try:
+        contents = follow(path)
+    except BadHeader:
+        return ""
+    tokens = contents.values.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, Array) or tokens.type != STRING:
+        return ""
+    end = tokens.at
+    for _ in range(tokens.length):
+        end += 8 + _LENGTH.unpack_from(contents.data, end)[0]
+    digest = hashlib.sha256(b"%d tokens" % tokens.length)
+    digest.update(memoryview(contents.data)[tokens.at : end])  # their lengths and their texts
+    digest.update(_types(contents))
+    return digest.hexdigest()[:32]
+
+
+def _types(contents: Contents) -> bytes:
+    """What each token is, as the file has it in numbers of 32 bits."""
+    types = contents.values.get("tokenizer.ggml.token_type")
+    return bytes(contents.data[types.at : types.at + 4 * types.length]) if isinstance(types, Array) else b""

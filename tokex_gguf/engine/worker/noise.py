@@ -1,0 +1,86 @@
+"""How far apart strict answers to one question can be: tried with one model on this machine.
+
+The tip of a short path is computed in batches of several sizes, its prompt in other parts, in another sequence, and
+by one thread. Where the numbers are the same to the last bit, whatever strict answers differ by is
+the model's own.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokex_gguf.engine.worker.llama import BATCH, STEP, STRICT, Entry, Llama
+from tokex_gguf.engine.worker.logit_math import Logits
+
+LENGTH = 60
+"""Tokens of the path: a multiple of STEP."""
+
+Decode = Callable[[list[Entry], int], Logits]
+"""Decodes a batch by so many threads; 0: as always."""
+
+
+def measure(model: Llama, decode: Decode, first: int, second: int) -> float:
+    """The largest difference of log2 of a probability that was seen; 0: none, to the last bit.
+
+    `first` and `second` are two sequences, which are empty before and not afterwards. Raises as `Llama.decode` does.
+    """
+    worst = 0.0
+    expected = None
+    for tip in _tips(model, decode, first, second):
+        if expected is None:
+            expected = tip
+        elif not np.array_equal(tip, expected):
+            worst = max(worst, _apart(tip, expected))
+    return worst
+
+
+def _apart(one: Logits, other: Logits) -> float:
+    bits = (_log2(one), _log2(other))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(bits[0] - bits[1])
+    return float(np.nanmax(apart))  # of tokens that both rule out there is nothing to say
+
+
+def _log2(logits: Logits) -> NDArray[np.float64]:
+    shifted = logits.astype(np.float64) - float(logits.max())
+    result: NDArray[np.float64] = (shifted - math.log(np.exp(shifted).sum())) / math.log(2)
+    return result
+
+
+def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Logits]:
+    """The logits after the path, computed in one way after the other; the first as a prompt's are."""
+    size, bos = model.vocabulary.size, model.vocabulary.bos
+    chance = random.Random(LENGTH)
+    path = [chance.randrange(size) for _ in range(LENGTH)]
+    if bos is not None:
+        path[0] = bos
+
+    def entries(sequence: int, start: int, end: int, rows: int) -> list[Entry]:
+        return [Entry(path[place], sequence, place, place >= LENGTH - rows) for place in range(start, end)]
+
+    def fed(sequence: int, *borders: int) -> Logits:
+        for start, end in zip((0, *borders), (*borders, LENGTH), strict=True):
+            logits = decode(entries(sequence, start, end, LENGTH), 0)
+        return np.array(logits[-1])
+
+    yield fed(first, 4 * STRICT)
+    yield fed(second, LENGTH // 3, 2 * LENGTH // 3)
+    if not model.can_cut:
+        model.cut(second, 0)
+        yield fed(second, LENGTH - BATCH + STEP + 1)  # their last batch has no others behind it
+        return
+
+    def last(count: int, threads: int = 0) -> Logits:
+        """The tip in a batch of so many tokens."""
+        model.cut(second, 0)
+        model.copy(first, second, LENGTH - count)
+        return np.array(decode(entries(second, LENGTH - count, LENGTH, STRICT), threads)[-1])
+
+    yield last(BATCH)
+    yield last(2 * STRICT)
+    yield last(STRICT + STEP)
+    yield last(STRICT)
+    yield last(2 * STRICT, threads=1)
