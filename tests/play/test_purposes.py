@@ -26,9 +26,11 @@ from tokex_gguf.play.purposes import (
     ForContinuation,
     ForEvaluation,
     ForForced,
+    ForInsertion,
     ForLookahead,
     ForNewPrompt,
     ForPhrase,
+    ForRetokenized,
     ForRoll,
     ForScore,
     ForSearch,
@@ -81,6 +83,19 @@ def scoring_and_gone() -> Play:
 def opening() -> Play:
     play = started()
     play.take(Edited("another text"))
+    return play
+
+
+def inserting() -> Play:
+    play = started().press(Action.CURSOR_BACK, Action.INSERT, Typed("ab"))
+    play.take(Action.ENTER)
+    return play
+
+
+def cutting_anew() -> Play:
+    play = started()
+    play.session.game.prompt.tip.differs = 1
+    play.take(Action.RETOKENIZE)
     return play
 
 
@@ -206,6 +221,8 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     scoring: ForScore,
     scoring_and_gone: ForScore,
     opening: ForNewPrompt,
+    inserting: ForInsertion,
+    cutting_anew: ForRetokenized,
     carrying: ForCarried,
     searching: ForSearch,
     searching_again: ForSearch,

@@ -247,6 +247,38 @@ def test_files_from_before_samplers_were_kept_are_read() -> None:
     assert [one.begins for one in game.prompts] == [one.tip.given for one in game.prompts] == [5, 5]
 
 
+def parents(session: Session) -> list[list[int] | None]:
+    """The path of what each prompt was made from, those last that were removed."""
+    prompts = [*session.game.prompts, *(prompt for _, prompt in session.game.removed)]
+    return [prompt.parent.path() if prompt.parent else None for prompt in prompts]
+
+
+def test_what_a_prompt_was_made_from_comes_back() -> None:
+    """Also where the one that it was made from has gone on, and one that was made and removed."""
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.CURSOR_BACK, Action.CURSOR_BACK)
+    play.press(Action.UP, Action.APPEND, Go(0), Action.APPEND, Go(2), Action.COPY, Action.REMOVE)
+    before = play.session
+    hello, made = fake.text_to_path("hello"), [prompt.tip.path() for prompt in before.game.prompts]
+    assert parents(before) == [None, hello, made[1], made[2]] and made[0][:-1] == hello
+    after = resumed(before).session
+    assert parents(after) == parents(before) and dump(after) == dump(before)
+
+
+def test_a_prompt_that_was_made_and_undone_comes_back_with_what_it_was_made_from() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.UP, Action.APPEND, Action.UNDO)
+    assert parents(resumed(play.session).session) == parents(play.session) == [None]
+    play.press(Action.REDO)
+    assert parents(resumed(play.session).session) == parents(play.session) == [None, fake.text_to_path("hello")]
+
+
+def test_files_from_before_it_was_kept_say_of_no_prompt_what_it_was_made_from() -> None:
+    play = started("hello").press(Action.COPY, Action.COPY, Action.REMOVE)
+    body = body_of(dump(play.session))
+    del body["parents"], body["removed_parents"]
+    game = load(sealed(body), Settings("x", GgufFile("fake.gguf"))).game
+    assert [prompt.parent for prompt in (*game.prompts, game.removed[0][1])] == [None, None, None]
+
+
 def test_a_layer_of_the_samplers_is_a_layer() -> None:
     session = replace(rolling().session, layer=layers.REACHABLE)
     assert load(dump(session), session.game.settings).layer is layers.REACHABLE
@@ -668,6 +700,10 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(begins=[0]), "begins"),
         (lambda body: body["begins"].__setitem__(0, 10**6), "begins"),
         (lambda body: body["removed_begins"].__setitem__(0, -1), "removed_begins"),
+        (lambda body: body.update(parents=[]), "parents"),
+        (lambda body: body["parents"].__setitem__(0, 0), "parents"),
+        (lambda body: body["parents"].__setitem__(0, 10**6), "parents"),
+        (lambda body: body["removed_parents"].__setitem__(0, "1"), "removed_parents"),
         (lambda body: body.update(sampling=None), "sampling"),
         (lambda body: body["sampling"].update(seed=2**32), "seed"),
         (lambda body: body["sampling"].update(seed=1.0), "seed"),
@@ -971,7 +1007,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["sampling", "rolls", "begins", "removed_begins"]
+FIELDS = ["sampling", "rolls", "begins", "removed_begins", "parents", "removed_parents"]
 FIELDS += ["file", "model", "context", "prompts", "active", "removed", "scores", "layer", "palette", "mouse"]
 
 

@@ -52,6 +52,22 @@ class ForNewPrompt(_Awaited):
 
 
 @record
+class ForInsertion(_Awaited):
+    """The tokens of the text that is typed into the middle of a prompt."""
+
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForRetokenized(_Awaited):
+    """The tokens that the tokenizer makes of a prompt's text."""
+
+    sole: ClassVar[bool] = True
+    tip: Node
+    """The prompt's end."""
+
+
+@record
 class ForCarried(_Awaited):
     """The tokens of the first text that came along from another model."""
 
@@ -213,7 +229,7 @@ Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
 Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts
 """What is answered in order: after one's answer nothing comes for those asked before."""
-Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried
+Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForInsertion | ForRetokenized | ForCarried
 """What a text's tokens are asked for."""
 OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase
 """What is asked of samplers and constraints."""

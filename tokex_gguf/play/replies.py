@@ -73,9 +73,11 @@ from tokex_gguf.play.purposes import (
     ForContinuation,
     ForEvaluation,
     ForForced,
+    ForInsertion,
     ForLookahead,
     ForNewPrompt,
     ForPhrase,
+    ForRetokenized,
     ForRoll,
     ForScore,
     ForSearch,
@@ -91,6 +93,8 @@ from tokex_gguf.play.rules import (
     constraint,
     dice,
     downloads,
+    editing,
+    insertion,
     model_switch,
     sessions,
     text_entry,
@@ -219,7 +223,7 @@ def _checked(session: Session, message: Checked) -> Outcome:
             # In this order: the tree may be saved between the two.
             node.differs = message.place
             node.checked = True
-            return answered(session, message.request), []
+            return editing.compared(answered(session, message.request), node), []
         case _:
             raise WrongReply
 
@@ -324,6 +328,10 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return text_entry.scored(session, base, path)
         case ForNewPrompt(replacing):
             return text_entry.opened(session, path, replacing=replacing)
+        case ForInsertion():
+            return insertion.inserted(session, path)
+        case ForRetokenized(tip):
+            return editing.retokenized(session, tip, path)
         case ForCarried():
             return model_switch.arrived(session, path)
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
@@ -549,7 +557,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return model_switch.dropped(told, message.reason)
         case ForSearch():
             return text_entry.not_found(told, message.reason), []
-        case ForBan():
+        case ForBan() | ForInsertion() | ForRetokenized():
             return told, []
         case ForEvaluation() | ForAutoplay():
             return _not_evaluated(session, purpose, message)

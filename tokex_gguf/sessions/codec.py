@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.screens import Input, NewPrompt
+from tokex_gguf.play.screens import Input, Insert, NewPrompt
 from tokex_gguf.play.session import (
     Editing,
     EditState,
@@ -115,6 +115,8 @@ class Encoder:
         }
         if session.unfinished:
             shown["typed"] = session.unfinished
+        if session.uninserted:
+            shown["inserted"] = session.uninserted
         if session.unopened:
             shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
@@ -202,6 +204,8 @@ def _encode(game: Game) -> _Encoded:
         "scores": [[place[score.base], place[score.tip]] for score in game.scores],
         "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
         "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
+        "parents": [None if one.parent is None else place[one.parent] for one in game.prompts],
+        "removed_parents": [None if one.parent is None else place[one.parent] for _, one in game.removed],
         "sampling": _sampling_told(game.sampling),
         "rolls": [[seed, place[node], count] for (seed, node), count in rolls],
         "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
@@ -291,7 +295,9 @@ def _referred(game: Game) -> set[Node]:
     prompts = [*game.prompts, *(prompt for _, prompt in game.removed)]
     scored = {node for score in game.scores for node in (score.base, score.tip)}
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
-    return {prompt.tip for prompt in prompts}.union(cursors, scored, game.said or (), game.pruned, game.folded)
+    parents = {prompt.parent for prompt in prompts if prompt.parent}
+    tips = {prompt.tip for prompt in prompts}
+    return tips.union(cursors, parents, scored, game.said or (), game.pruned, game.folded)
 
 
 def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes], set[int], int]:
@@ -409,7 +415,11 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         if key in other_games or key == own:
             raise BadArchive("others: two games of one model")
         other_games[key] = other
-    typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
+    typed = {
+        Input: _text(document, "typed"),
+        Insert: _text(document, "inserted"),
+        NewPrompt: _text(document, "unopened"),
+    }
     orders = {order.value: order for order in Order}
     return Session(
         game,
@@ -448,14 +458,15 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
         lacks = {capability for capability, column in inexact.items() if column in told}
         model = replace(model, capabilities=model.capabilities - lacks)
     opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
-    prompts = _named(document, "names", _begun(document, "begins", opened))
+    begun = _begun(document, "begins", opened)
+    prompts = _named(document, "names", _made(document, "parents", begun, nodes))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     edited = _text(document, "edited")
     rows = _list(document, "removed", 6)
     places = [_number(row[0], "removed", 0, _MANY) for row in rows]
     closed = _begun(document, "removed_begins", [_prompt(row[1:], nodes, pieces) for row in rows])
-    removed = _named(document, "removed_names", closed)
+    removed = _named(document, "removed_names", _made(document, "removed_parents", closed, nodes))
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
         # Older files have neither of these two.
@@ -704,6 +715,17 @@ def _begun(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[P
         raise BadArchive(f"{name}: not one for each prompt")
     return [
         replace(prompt, begins=_number(value, name, 0, prompt.tip.depth))
+        for prompt, value in zip(prompts, values, strict=True)
+    ]
+
+
+def _made(table: dict[str, object], name: str, prompts: list[Prompt], nodes: list[Node]) -> list[Prompt]:
+    """Prompts with the end that the one had which each was made from; older files do not have it."""
+    values = table.get(name, [None] * len(prompts))
+    if type(values) is not list or len(values) != len(prompts):
+        raise BadArchive(f"{name}: not one for each prompt")
+    return [
+        replace(prompt, parent=None if value is None else _place(value, name, nodes))
         for prompt, value in zip(prompts, values, strict=True)
     ]
 

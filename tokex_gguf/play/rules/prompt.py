@@ -22,8 +22,12 @@ UNREAD, LOADING = "the starting prompt is not read yet", "still loading"
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
-    """The session with another active prompt in the same place; it goes on under the name of the one before."""
-    prompt = replace(prompt, name=session.game.prompt.name)
+    """The session with another active prompt in the same place.
+
+    It goes on under the name of the one before, and was made from what that was made from, unless it says otherwise.
+    """
+    before = session.game.prompt
+    prompt = replace(prompt, name=before.name, parent=prompt.parent or before.parent)
     prompts = (*session.game.prompts[: session.game.active], prompt, *session.game.prompts[session.game.active + 1 :])
     return replace(session, game=replace(session.game, prompts=prompts))
 
@@ -113,13 +117,13 @@ def append(session: Session) -> Outcome:
         most = 0 if not waits else 1 if session.game.appending else 2
         return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
     token = rows[selected_row(session, session.game.prompt)].token
-    told = _cut(session, token)
+    told = would_cut(session, token)
     session, effects = take(session, token)
     return (replace(session, notice=told) if told else session), effects
 
 
-def _cut(session: Session, token: int) -> str:
-    """What would have cut a token that is appended all the same; empty where nothing would."""
+def would_cut(session: Session, token: int) -> str:
+    """What would have cut a token that is taken all the same; empty where nothing would."""
     verdict = session.view.verdicts.get(token) if session.view else None
     if verdict is None or verdict.cut_by == KEPT or not isinstance(session.lens, Sampled):
         return ""
@@ -132,8 +136,8 @@ def take(session: Session, token: int) -> Outcome:
     if session.game.prompt.cursor is not None:
         if token == session.game.prompt.cursor.token:
             return replace(session, notice="this one was taken here: select another to go its way"), []
-        begins = min(session.game.prompt.begins, place.tip.depth)
-        return insert(session, Prompt(place.tip.child(token).play(), begins=begins))
+        begins, parent = min(session.game.prompt.begins, place.tip.depth), session.game.prompt.tip
+        return insert(session, Prompt(place.tip.child(token).play(), begins=begins, parent=parent))
     session, effects = show(with_prompt(session, Prompt(place.tip.child(token).play(), begins=place.begins)))
     return replace(session, game=replace(session.game, appending=True)), effects
 
@@ -271,7 +275,8 @@ def copy(session: Session) -> Outcome:
     if reason := no_room(session):
         return replace(session, notice=reason), []
     here = session.game.active + 1
-    session, effects = insert(session, replace(session.game.prompt, name=""))
+    prompt = session.game.prompt
+    session, effects = insert(session, replace(prompt, name="", parent=prompt.tip))
     return replace(session, notice=f"this is prompt {here + 1}, a copy of prompt {here}: w and s switch"), effects
 
 

@@ -103,7 +103,8 @@ def open_there(session: Session) -> Outcome:
     """Opens the selected line's end as a new prompt."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    return insert(replace(session, screen=PLAY), Prompt.at(selected_end(session)))
+    prompt = replace(Prompt.at(selected_end(session)), parent=session.game.prompt.tip)
+    return insert(replace(session, screen=PLAY), prompt)
 
 
 def fold(session: Session) -> Outcome:
