@@ -27,6 +27,7 @@ from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Starter, table
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
+from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.panes import bar, bar_scale, number
 from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
 from tokex_gguf.ui.theme import styles
@@ -525,7 +526,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 
 def test_the_help_shows_every_key() -> None:
-    drawn = text(started().press(Action.HELP), 200, 90)
+    drawn = text(started().press(Action.HELP), 200, 120)
     for command in SCREENS[screens.Play].commands:
         assert keys_of(command) in drawn
         assert command.help in drawn
@@ -596,7 +597,7 @@ def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
 @pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
 def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, ...]) -> None:
     line = below(text(started().press(*keys), 80, 24)).keys
-    for hint in (",/. look", "n/m jump", "/ search", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
+    for hint in (",/. look", "n/m jump", "/ search", "i type", "e colour", "? help", "^q quit", "↑↓ row", "→ "):
         assert hint in line
 
 
@@ -731,6 +732,34 @@ def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
     values = [part for style, part in draw(play)[-3] if style == ""]
     assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
+
+
+def test_the_chance_of_all_other_tokens_is_told_of_the_selected_row() -> None:
+    play = started("hello")
+    line = below(text(play, 80, 24)).second
+    place = play.session.game.prompt.place
+    first, second = table(play.session, place)[:2]
+    name = label(fake.PIECES[first.token].data)
+    assert f"all but {name}: {percent(1 - first.prob)}" in line
+    line = below(text(play.press(Action.DOWN), 80, 24)).second
+    assert f"all but {label(fake.PIECES[second.token].data)}: {percent(1 - second.prob)}" in line
+    assert percent(1 - first.prob) != percent(1 - second.prob)
+
+
+@pytest.mark.parametrize("keys", [(), (Action.SAMPLERS,)])
+def test_through_samplers_the_chance_of_all_others_is_told_raw_and_final(keys: tuple[Action, ...]) -> None:
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*keys)
+    (top,) = table(play.session, play.session.game.prompt.place)[:1]
+    assert play.session.view
+    final = play.session.view.verdicts[top.token].final
+    assert final > top.prob
+    line = below(text(play, 80, 24)).second
+    assert f": {percent(1 - top.prob)} raw, {percent(1 - final)} final" in line
+
+
+def test_a_token_that_is_cut_leaves_all_to_the_others() -> None:
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*[Action.DOWN] * 3)
+    assert "100.0 % final" in below(text(play, 80, 24)).second
 
 
 def test_a_search_without_result_at_an_inner_place_does_not_speak_of_the_first_token() -> None:

@@ -33,6 +33,7 @@ from tokex_gguf.play.screens import Help, Screen
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
+from tokex_gguf.values.samplers import KINDS
 from tokex_gguf.values.text_field import TextField
 
 FIRST = "nothing comes before the first token"
@@ -296,6 +297,7 @@ _PLAYING: tuple[Command, ...] = (
         "samplers",
         "Open the sampler chain beside the table: what each sampler cuts, and its values.",
         footer=44,
+        words=f"chance wrong why {' '.join(row.title for row in KINDS.values())}",
         disabled=_no_samplers,
     ),
     Command(
@@ -306,6 +308,7 @@ _PLAYING: tuple[Command, ...] = (
         "roll",
         "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
         footer=17,
+        words="dice sample random",
         disabled=_cannot_draw,
     ),
     Command(
@@ -326,6 +329,7 @@ _PLAYING: tuple[Command, ...] = (
         "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices. "
         "E shows what it costs.",
         footer=19,
+        words="limit force cost",
         now=_limited(46, "constrain"),
         disabled=_cannot_constrain,
     ),
@@ -576,7 +580,7 @@ _PLAYING: tuple[Command, ...] = (
         view_options.layer(LAYERS),
         ("e",),
         "View",
-        "layer",
+        "colour",
         f"Colour the prompt: {listed(LAYERS.values())}, and plain again.",
         footer=80,
         disabled=_never,
@@ -588,6 +592,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "more layers",
         f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
+        words="cost reachable",
         now=_limited(47, "cost"),
         disabled=_never,
     ),
@@ -596,7 +601,7 @@ _PLAYING: tuple[Command, ...] = (
         view_options.palette,
         ("c",),
         "View",
-        "colours",
+        "palette",
         "Other colours: standard, colour-blind safe, none.",
         disabled=_never,
     ),
@@ -1249,17 +1254,8 @@ def _entries(screen: Screen) -> list[HelpEntry]:
 _HELP: tuple[Command, ...] = (
     Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
     Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
-    Command(
-        Action.PAGE_UP, help_screen.scroll(-help_screen.PAGE, _entries), ("pageup",), "Help", "page", "Five lines up."
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        help_screen.scroll(help_screen.PAGE, _entries),
-        ("pagedown",),
-        "Help",
-        "page",
-        "Five lines down.",
-    ),
+    Command(Action.PAGE_UP, None, ("pageup",), "Help", "page", "One page up.", footer=60),
+    Command(Action.PAGE_DOWN, None, ("pagedown",), "Help", "page", "One page down.", footer=60),
     Command(Action.TOP, help_screen.scroll(-prompt.ALL, _entries), ("home",), "Help", "top", "To the beginning."),
     Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, _entries), ("end",), "Help", "end", "To the end."),
     Command(Action.ENTER, help_screen.run(_entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90),
@@ -1279,6 +1275,19 @@ _HELP: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+
+QUESTIONS: tuple[tuple[str, Action, str], ...] = (
+    ("↓ → ←", Action.APPEND, "What comes next? ↓ selects a token, → appends it, ← pops it again."),
+    ("e", Action.LAYER, "How likely was each token (e), how uncertain the model (e again)?"),
+    ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
+    ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
+    ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
+    ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
+    ("i", Action.INPUT, "How likely is a whole answer, what cuts it? i types, ctrl+p scores."),
+    ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
+    ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
+)
+"""What a newcomer asks, each in a line of the help where the screen is small."""
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
@@ -1355,7 +1364,13 @@ _COMMANDING: tuple[Command, ...] = (
 
 SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Play: ScreenRow(
-        "Playing", _PLAYING, SIGNS, typed=text_entry.paste, pick_row=prompt.pick_row, pick_token=cursor.point
+        "Playing",
+        _PLAYING,
+        SIGNS,
+        QUESTIONS,
+        typed=text_entry.paste,
+        pick_row=prompt.pick_row,
+        pick_token=cursor.point,
     ),
     screens.Search: ScreenRow(
         "Searching the vocabulary (`/`)",
@@ -1462,18 +1477,25 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),
-    screens.Help: ScreenRow("The help (`?`): typing filters it", _HELP, typed=help_screen.typed(_entries)),
+    screens.Help: ScreenRow(
+        "The help (`?`): typing filters it",
+        _HELP,
+        typed=help_screen.typed(_entries),
+        pick_row=help_screen.pick(_entries),
+    ),
 }
 """Each screen's row, in the order of the docs."""
 
 
 def help_entries(kind: type[Screen]) -> list[HelpEntry]:
-    """What the help tells of a screen, by topic: keys and what they do, signs and what they mean."""
+    """What the help tells of a screen: questions, then by topic keys and what they do, signs and what they mean."""
     row = SCREENS[kind]
+    by_action = {command.action: command for command in row.commands}
+    asked = [HelpEntry("Questions", keys, text, by_action[action]) for keys, action, text in row.questions]
     topics = list(dict.fromkeys(command.topic for command in row.commands))
     commands = sorted(row.commands, key=lambda command: topics.index(command.topic))
     keys = [HelpEntry(command.topic, keys_of(command), command.help, command) for command in commands]
-    return [*keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
+    return [*asked, *keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
 
 
 def help_found(screen: Help) -> list[HelpEntry]:
@@ -1553,6 +1575,12 @@ def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozen
     return "\n".join(rows)
 
 
+def _questions(row: ScreenRow) -> str:
+    """What a player may ask on a screen, as a table."""
+    rows = [f"| {text} | {' '.join(f'`{key}`' for key in keys.split())} |" for keys, _, text in row.questions]
+    return "\n".join(["| question | keys |", "|---|---|", *rows, "", ""]) if rows else ""
+
+
 def _signs(row: ScreenRow) -> str:
     """What stands on a screen, as a table."""
     rows = [f"| {sign} | {meaning} |" for sign, meaning in row.signs]
@@ -1561,5 +1589,5 @@ def _signs(row: ScreenRow) -> str:
 
 def manual() -> str:
     """All keys of all screens, for docs/reference/keys.md."""
-    parts = [f"## {row.title}\n\n{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
+    parts = [f"## {row.title}\n\n{_questions(row)}{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
     return "# Keys\n\nGenerated by `scripts/docs.py` from the program's own key table.\n\n" + "\n".join(parts)

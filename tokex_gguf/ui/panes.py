@@ -658,20 +658,23 @@ class _Columns:
         return (final, name.rjust(self._final) + " "), max(0, cells_of(name) - self._final)
 
 
-def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], int]:
-    """Lines of `width` cells, by topic; and the line of the selected entry."""
-    keys = 3 + max((len(entry.name) for entry in entries), default=0)
+def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], list[int]]:
+    """Lines of `width` cells, by topic, each with a column for its own keys; and on which line each entry begins."""
+    columns: dict[str, int] = {}
+    for entry in entries:
+        columns[entry.topic] = max(columns.get(entry.topic, 0), 2 + cells_of(entry.name))
     lines: list[Line] = []
-    at, topic = 0, ""
+    starts: list[int] = []
+    topic = ""
     for number, entry in enumerate(entries):
+        keys = columns[entry.topic]
         if entry.topic != topic:
             topic = entry.topic
             lines += [[], [("class:title", " " + topic)]]
-        style = ""
-        if number == selected:
-            style, at = " class:selected", len(lines) - 1
-        for index, line in enumerate(wrap([entry.text], width - keys - 5).lines):
+        style = " class:selected" if number == selected else ""
+        starts.append(len(lines) - 1)  # the first line, a blank one, is left out
+        for index, line in enumerate(wrap([entry.text], width - keys - 4).lines):
             head = "   " + pad(entry.name if index == 0 else "", keys)
             told = "".join(span.text for span in line.spans).strip()
             lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
-    return lines[1:], at
+    return lines[1:], starts

@@ -16,6 +16,7 @@ chain  │                        chain │ table
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -24,10 +25,10 @@ from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForConstraint, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
+from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
-from tokex_gguf.ui.lens_lines import looked_through
+from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES
@@ -269,9 +270,29 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
     entries = help_found(screen)
     if not entries:
         return _filled([[("class:dim", " no match")]], width, height)
-    lines, selected = help_lines(entries, width, screen.entry)
-    inside = listed(selected, len(lines), height)
+    lines, starts = help_lines(entries, width, screen.entry)
+    inside = listed(starts[screen.entry], len(lines), height)
     return _filled([*lines[inside.start : inside.stop], *more(inside, len(lines))], width, height)
+
+
+OVERLAP = 1
+"""Lines of a page of the help that the next one begins with, at the least."""
+
+
+def help_page(screen: Help, width: int, height: int, direction: int) -> int:
+    """The entry to select so that the help is turned by a page: down (1) or up (-1). Nothing is passed unseen."""
+    lines, starts = help_lines(help_found(screen), width, screen.entry)
+    if not starts:
+        return 0
+    body, last = _body(height), len(starts) - 1
+    inside = listed(starts[screen.entry], len(lines), body)
+    if (inside.stop == len(lines) and direction > 0) or (inside.start == 0 and direction < 0):
+        return last if direction > 0 else 0  # all that comes is in sight
+    there = inside.start + direction * (len(inside) - OVERLAP)
+    firsts = [listed(start, len(lines), body).start for start in starts]
+    if direction > 0:
+        return max(screen.entry + 1, bisect_right(firsts, there) - 1)
+    return min(screen.entry - 1, bisect_left(firsts, there))
 
 
 def header(session: Session, width: int) -> Line:
@@ -478,11 +499,12 @@ def second_line(session: Session, width: int) -> Line:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
             choices = width >= WIDE or session.layer is PLAIN
-            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices)
+            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
+        parts += _of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1)]
 
 
-def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> list[tuple[int, Line]]:
+def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
@@ -490,16 +512,39 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> l
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
-        parts.append((5, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
+        parts.append((4, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
     if tip.distribution is not None:
-        told: Line = [("class:dim", "next: entropy "), ("", f"{_entropy(tip.distribution)} bits")]
+        name = "next: entropy " if wide else "entropy "
+        told: Line = [("class:dim", name), ("", f"{_entropy(tip.distribution)} bits")]
         if vocabulary:
             share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
             told.append(("class:dim", f" ({share})"))
-        if choices:
-            told += _choices(tip.distribution)
         parts.append((6, told))
+        if choices:
+            parts.append((5, _choices(tip.distribution)))
     return parts
+
+
+def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
+    """The chance of all tokens but the selected one: by the model and, through a lens, to be drawn."""
+    place = session.game.prompt.place
+    rows = table(session, place)
+    if not rows or session.on(Search) or session.current is not session.screen:
+        return []
+    row = rows[selected_row(session, place)]
+    raw = percent(-math.expm1(min(0.0, row.logprob)))
+    told: Line = [
+        ("class:dim", "all but "),
+        ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
+        ("class:dim", ": "),
+        ("", raw),
+    ]
+    if not isinstance(session.lens, Sampled):
+        return [(importance, told)]
+    verdict = session.view.verdicts.get(row.token) if session.view else None
+    if verdict is not None:
+        told += [("class:dim", " raw, "), ("", percent(max(0.0, 1 - verdict.final))), ("class:dim", " final")]
+    return [(importance + 2, told)]
 
 
 def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:
@@ -519,7 +564,7 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
         exact = session.game.can(Capability.EXACT_ENTROPY)
         told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #")
         if choices:
-            told += _choices(before)
+            told += [("", "  "), *_choices(before)]
         parts.append((importance[ENTROPY], told))
     parts += _of_lens(session, node)
     parts.append((4, [("class:dim", f"id {node.token}")]))
@@ -558,7 +603,7 @@ def _choices(of: Distribution) -> Line:
         return f"{count:.1f}" if count < 100 else f"{count:,.0f}"
 
     told = between(2**of.entropy_bits, 2**of.most_bits, text, wide=of.slack_bits >= NARROW_BITS)
-    return [("class:dim", "  2^H "), ("", told)]
+    return [("class:dim", "2^H "), ("", told)]
 
 
 def _place(tip: Node, bits: float, ranking: Callable[[Node], Ranking], sign: str = "#") -> Line:
