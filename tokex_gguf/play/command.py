@@ -19,7 +19,8 @@ Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    if isinstance(session.screen, screens.Help | screens.Commands | screens.Models | screens.Sessions):
+    early = screens.Help | screens.Commands | screens.Models | screens.Sessions | screens.ListSearch
+    if isinstance(session.screen, early):
         return ""
     return "" if session.game.prompts else UNREAD
 

@@ -19,6 +19,7 @@ from tokex_gguf.play.rules import (
     dice,
     find,
     help_screen,
+    list_search,
     lists,
     model_switch,
     prompt,
@@ -229,6 +230,10 @@ def _rows(move: Callable[[int], Handler], *, letters: bool = True) -> tuple[Comm
 
 _LIST_HELP = Command(
     Action.HELP, help_screen.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
+)
+
+_FIND_LINE = Command(
+    Action.FILTER, list_search.search, ("/",), "List", "find", "Find a line of the list by what it says.", footer=87
 )
 
 _PLAYING: tuple[Command, ...] = (
@@ -904,7 +909,7 @@ _TREE_SEARCHING: tuple[Command, ...] = (
 
 _PROMPTS: tuple[Command, ...] = (
     _GO,
-    *_rows(lambda rows: lists.move(rows, lists.prompts_length)),
+    *_rows(lambda rows: lists.move(rows, list_search.prompts_length)),
     Command(
         Action.ENTER,
         lists.choose,
@@ -914,6 +919,7 @@ _PROMPTS: tuple[Command, ...] = (
         "Go to the open prompt, or open the text as a new one.",
         footer=90,
     ),
+    _FIND_LINE,
     Command(
         Action.NEW,
         lists.new_prompt,
@@ -959,7 +965,7 @@ _PROMPTS: tuple[Command, ...] = (
         ("a",),
         "List",
         "drop",
-        "Remove the prompt (the last one stays).",
+        "Remove the prompt; press twice. A brings it back. The last one stays.",
         footer=40,
         disabled=_drops_nothing,
     ),
@@ -975,6 +981,21 @@ _PROMPTS: tuple[Command, ...] = (
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
+)
+
+_LIST_SEARCHING: tuple[Command, ...] = (
+    *_rows(list_search.select, letters=False),
+    Command(
+        Action.ENTER,
+        list_search.choose(_of),
+        ("enter",),
+        "List",
+        "choose",
+        "Do with the line what Enter does in the list.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
 )
 
 _CARET: tuple[Command, ...] = tuple(
@@ -1048,7 +1069,7 @@ _PROMPT_NAME: tuple[Command, ...] = (
 )
 
 _MODELS: tuple[Command, ...] = (
-    *_rows(lambda rows: lists.move(rows, lists.models_length)),
+    *_rows(lambda rows: lists.move(rows, list_search.models_length)),
     Command(
         Action.ENTER,
         model_switch.choose,
@@ -1058,6 +1079,7 @@ _MODELS: tuple[Command, ...] = (
         "Load the model; the prompts' texts come along. Esc while it loads goes back.",
         footer=90,
     ),
+    _FIND_LINE,
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99),
@@ -1219,6 +1241,7 @@ _ADDING: tuple[Command, ...] = (
         "Add the sampler, where llama.cpp's order has it.",
         footer=90,
     ),
+    _FIND_LINE,
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, chain.leave_missing, ("escape", "a"), "Program", "back", "Go back.", footer=99),
@@ -1438,12 +1461,15 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("from", "Where the prompt leaves the others: the first token that none of them has there."),
             ("+", "A text to start with."),
         ),
-        pick_row=lists.pick(lists.prompts_length),
+        pick_row=lists.pick(list_search.prompts_length),
+    ),
+    screens.ListSearch: ScreenRow(
+        "Finding a line of a list (`/` there)", _LIST_SEARCHING, typed=text_entry.typed, pick_row=list_search.pick
     ),
     screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
     screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
-    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(list_search.models_length)),
     screens.Sessions: ScreenRow(
         "The list of sessions (`y`): typing filters it",
         _SESSIONS,

@@ -91,6 +91,7 @@ from tokex_gguf.play.rules import (
     constraint,
     dice,
     downloads,
+    list_search,
     model_switch,
     sessions,
     text_entry,
@@ -142,7 +143,7 @@ def hear(session: Session, message: News) -> Outcome:
         case NotSuspended():
             return replace(session, notice=message.reason), []
         case Listed():
-            return replace(session, starters=message.starters), []
+            return list_search.renewed(replace(session, starters=message.starters)), []
         case TextRead():
             return constraint.file_read(session, message.name, message.text)
         case TextNotRead():

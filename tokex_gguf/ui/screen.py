@@ -31,7 +31,7 @@ from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, l
 from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
-from tokex_gguf.ui.screen_table import PANES
+from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
@@ -187,12 +187,12 @@ class View:
 
 def shown(session: Session) -> Shown:
     """The path to show on this screen, or the text where it has no tokens yet."""
-    return PANES[type(session.current)].path(session) if session.game.prompts else starting_text(session)
+    return pane(session).path(session) if session.game.prompts else starting_text(session)
 
 
 def _row_at(session: Session, height: int, line: int) -> int:
     """The row of the table or list on a line of its pane; -1 where there is none."""
-    rows = PANES[type(session.current)].rows(session, height)
+    rows = pane(session).rows(session, height)
     return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
@@ -218,12 +218,12 @@ def _beside_each_other(session: Session, width: int) -> bool:
 
 def _has_all(session: Session) -> bool:
     """Whether what stands below the prompt has the whole width and all but a few lines."""
-    return PANES[type(session.current)].whole
+    return pane(session).whole
 
 
 def _keeps_table(session: Session) -> bool:
     """Whether the table stays beside what stands in its place else."""
-    return PANES[type(session.current)].table
+    return pane(session).table
 
 
 def _chain_width(width: int) -> int:
@@ -253,7 +253,7 @@ def _lower(height: int, *, whole: bool = False) -> int:
 
 def _beside(session: Session, width: int, height: int) -> list[Line]:
     """What stands beside the prompt."""
-    return PANES[type(session.current)].lines(session, width, height)
+    return pane(session).lines(session, width, height)
 
 
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:

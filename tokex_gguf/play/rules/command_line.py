@@ -7,7 +7,7 @@ from typing import TypeAlias
 from tokex_gguf.play.command import Command, Handler, unread
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor
-from tokex_gguf.play.screens import Commands, Screen
+from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
 from tokex_gguf.play.session import Session
 
 NOWHERE = 4
@@ -25,15 +25,21 @@ def open_commands(session: Session) -> Outcome:
 
 
 def under(session: Session) -> Screen:
-    """The screen that commands are listed for; else the one that is used."""
+    """The screen that commands are listed for, or whose lines are searched; else the one that is used."""
     current = session.current
-    return current.over if isinstance(current, Commands) else current
+    return current.over if isinstance(current, Commands | ListSearch) else current
 
 
 def with_under(session: Session, screen: Screen) -> Session:
-    """The session with another screen in that place. What is typed into the line of commands stays."""
+    """The session with another screen in that place. What is typed above it stays, if there is a list to search."""
     current = session.current
-    return session.turned(replace(current, over=screen) if isinstance(current, Commands) else screen)
+    match current:
+        case Commands():
+            return session.turned(replace(current, over=screen))
+        case ListSearch() if isinstance(screen, ListScreen):
+            return session.turned(replace(current, over=screen))
+        case _:
+            return session.turned(screen)
 
 
 def close(session: Session) -> Outcome:

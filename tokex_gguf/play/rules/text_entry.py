@@ -8,7 +8,7 @@ from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import ForConstraint, ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
 from tokex_gguf.play.requests import ask, request, tokenize, without
-from tokex_gguf.play.rules import find, sessions
+from tokex_gguf.play.rules import find, list_search, sessions
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
@@ -16,6 +16,7 @@ from tokex_gguf.play.screens import (
     Constraining,
     Find,
     Input,
+    ListSearch,
     Name,
     Search,
     Sessions,
@@ -180,6 +181,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return session.turned(replace(typing, row=0)), []
         case Sessions():
             return sessions.typed(session), []
+        case ListSearch():
+            return list_search.typed(session), []
         case _:
             return session, []
 
