@@ -903,6 +903,7 @@ _TREE: tuple[Command, ...] = (
 _TREE_SEARCHING: tuple[Command, ...] = (
     *_rows(tree.select_found, letters=False),
     Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
+    Command(Action.OPEN, tree.open_found, ("c-d",), "List", "open", "Open the place as a new prompt.", footer=86),
     *_ERASING,
     *_leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
 )
@@ -1226,7 +1227,7 @@ _CHAIN: tuple[Command, ...] = (
     ),
     _COLON,
     _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
+    Command(Action.CLOSE, chain.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
     *_EVERYWHERE,
 )
 

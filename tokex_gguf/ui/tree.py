@@ -112,14 +112,15 @@ def _around(session: Session, found: Found, wanted: int, room: int) -> Line:
     start, end = max(0, at), max(0, at + wanted)
     hit, after = visible(own[start:end]), visible(own[end : end + reach])
     begun = visible(own[max(0, start - reach) : start])
-    before, most = "", max(room // 4, 8)
-    if start < reach and (parent := branch.first.parent) and parent.depth:
-        few = parent.nodes(max(0, parent.depth - most))
-        before = clip_start(text(session, few, most, last=True), most, more=len(few) < parent.depth)
-    # What was found is in the middle, and its own line is more than what stands before it.
+    before, parent = "", branch.first.parent
+    if start < reach and parent and parent.depth:
+        few = parent.nodes(max(0, parent.depth - max(room, 8)))
+        before = clip_start(text(session, few, room, last=True), room, more=len(few) < parent.depth)
+    # What was found is in the middle, and its own line is more than what stands before it; that has what is left.
     hit = clip(hit, room)
     left = room - cells_of(hit)
-    behind = min(cells_of(after), max(left // 2, left - cells_of(before + begun)))
+    ours = cells_of(begun) + min(cells_of(before), max(room // 4, 8))
+    behind = min(cells_of(after), max(left // 2, left - ours))
     ahead = left - behind
     begun = clip_start(begun, ahead, more=start > reach)
     before = clip_start(before, ahead - cells_of(begun))
