@@ -321,7 +321,7 @@ def test_the_constraint_has_a_line_that_is_not_for_these_keys() -> None:
 
 def test_an_empty_chain_offers_llama_cpps_in_one_key() -> None:
     play = opened(NO_CHAIN).press(Action.ENTER)
-    assert chain_of(play) == DEFAULT and play.session.notice == "preset: llama.cpp"
+    assert chain_of(play) == DEFAULT and play.session.notice == "", "it is seen, and so is what it does to the row"
     assert play.session.view and list(rules.what_it_did(play.session)) == ["top-k", "top-p", "min-p", "temperature"]
 
 

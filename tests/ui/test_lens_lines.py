@@ -240,7 +240,15 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     assert " bits  grammar" not in text(play), "not known for all of it"
     play.session.game.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
+    tip = play.session.game.prompt.tip
+    for standing in (Standing.COMPLETE, Standing.ENDED):
+        assert "to end" not in text(play), "it may go on"
+        view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
+        play.session.game.answers.attach(lens, tip, view)
+    assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits  +2.00 to end  " in text(play), "which is no token of it yet"
+    assert "bits  +2.00 to end  " in text(play, 80, 24)
     play.take(Action.CURSOR_BACK)
+    assert "to end" not in text(play)
     assert "cost 2.00 bits" in text(play).splitlines()[-3], "of the token that is looked at"
 
 

@@ -758,6 +758,17 @@ def test_through_samplers_the_chance_of_all_others_is_told_raw_and_final(keys: t
     assert f": {percent(1 - top.prob)} raw, {percent(1 - final)} final" in line
 
 
+def test_of_a_scored_phrase_it_is_said_which_sampler_cuts_which_token() -> None:
+    ranked = [fake.PIECES[token].data.decode() for token in fake.ranked([ord(char) % fake.VOCAB for char in "hello"])]
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3), Sampler.of(Kind.TEMPERATURE, 0.7))))
+    play.press(Action.INPUT, Typed(chr(ord(ranked[5].strip()[0]))), Action.SCORE)
+    (line,) = [line for line in text(play, 80, 24).splitlines() if "←" in line]
+    tip = play.session.game.scores[-1].tip
+    assert tip.taken and tip.taken.rank > 3 and line.rstrip().endswith("← top-k cuts")
+    play = started().press(Action.INPUT, Typed(ranked[5].strip()), Action.SCORE)
+    assert "cuts" not in text(play, 80, 24)
+
+
 def test_a_token_that_is_cut_leaves_all_to_the_others() -> None:
     play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*[Action.DOWN] * 3)
     assert "100.0 % final" in below(text(play, 80, 24)).second
@@ -979,6 +990,18 @@ def test_the_probability_of_the_rows_in_sight_is_told(width: int, height: int) -
         shown = [int(rank) for rank in re.findall(r"^(?:.*│)? ?[·•›]? +(\d+) ␣. ", drawn, re.MULTILINE)]
         assert last == max(shown)
         assert float(match[1]) == pytest.approx(100 * sum(row.prob for row in rows[:last]), abs=0.051)
+
+
+@pytest.mark.parametrize("size", [(130, 60), (80, 80)])
+def test_inside_a_prompt_it_is_said_that_no_more_rows_are_kept(size: tuple[int, int]) -> None:
+    play = started("hello world", tokens_to_show=12).press(Resized(rows_of(*size)))
+    assert "are kept" not in text(play, *size), "at its end there are as many as fit"
+    play.press(Action.CURSOR_BACK)
+    before = play.session.game.prompt.place.tip.distribution
+    assert before and len(before) == 12
+    assert "12 tokens are kept here: / finds any other" in text(play, *size)
+    assert "are kept" not in text(play, size[0], 16), "where no more would fit, nothing is said"
+    assert "are kept" not in text(play.press(Action.SEARCH), *size)
 
 
 def test_rows_fill_the_height() -> None:

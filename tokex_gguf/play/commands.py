@@ -1344,6 +1344,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("may end, must end", "The text fits the constraint as it is; nothing else than its end is legal."),
     ("broken at token 12", "The first token that the constraint did not allow. Behind it nothing is legal."),
     ("cost", "Bits that the constraint cost the model: −log2 of the legal part, summed up over the text under it."),
+    ("+4.47 to end", "Further bits for the end itself, where it must come: it is no token of the prompt yet."),
     ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
     ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
     ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),

@@ -17,10 +17,11 @@ from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.formatting import rank_text
-from tokex_gguf.values.lens import GRAMMAR
+from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT
 
 
 def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = False) -> str:
@@ -206,7 +207,8 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
             figures = f" {number(node.taken.prob):>8} {rank_text(node.taken):>7}"
             name = pad(text(session, [node], room), room)
             broken = node.depth - 1 == _broken(session, score)
-            note = "  ← not legal" if broken else "  ← weakest" if marked else ""
+            cut = _cut_by(session, node)
+            note = "  ← not legal" if broken else cut or ("  ← weakest" if marked else "")
             lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
     taken = weakest.taken
@@ -216,6 +218,16 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
         head = " weakest: "
     told = head + clip(text(session, [weakest], 20), min(20, width - len(head) - len(tail))) + tail
     return [fit([("class:dim", told)], width)]
+
+
+def _cut_by(session: Session, node: Node) -> str:
+    """Which sampler would have cut a phrase's token; empty where none would, or that is not known."""
+    lens = session.lens
+    verdict = session.game.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
+    if verdict is None or verdict.cut_by == KEPT or not isinstance(lens, Sampled):
+        return ""
+    stage = lens.stage(verdict.cut_by)
+    return f"  ← {stage} cuts" if len(stage) < 8 else f"  ← {stage}"
 
 
 @lru_cache(maxsize=1)

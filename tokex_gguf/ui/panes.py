@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
@@ -422,6 +423,8 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         selected = "class:selected" if index == shown.chosen else ""
         mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)
         lines.append(columns.row(session, rows[index], f"{shown.style} {selected}".strip(), mark))
+    if kept := _kept_alone(session, shown, len(seen), height):
+        lines.append([("class:dim", clip(f" {kept}", width))])
     if below:
         lines += _below_lines(session, shown, width, height)
     elif mass and height >= TALL:
@@ -432,6 +435,18 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     elif not rows and session.game.full is not None:
         lines.append([("class:dim", f" no table: {session.game.full} tokens fit into the context")])
     return lines
+
+
+def _kept_alone(session: Session, shown: _Table, seen: int, height: int) -> str:
+    """That there are no more rows though there is room: inside a prompt fewer are kept than at its end."""
+    before = shown.node.distribution if shown.node else None
+    game = session.game
+    if before is None or session.on(Search) or seen >= table_room(height, _below(session, shown, height)):
+        return ""
+    if game.model is None or not seen >= len(before) < (game.model.candidates or game.model.vocab_size):
+        return ""
+    way = "/ finds" if game.can(Capability.VOCABULARY_SEARCH) else "i types"
+    return f"{len(before)} tokens are kept here: {way} any other"
 
 
 def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str:

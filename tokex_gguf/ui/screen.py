@@ -33,6 +33,7 @@ from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.window import listed, more
+from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
@@ -42,12 +43,12 @@ from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT
+from tokex_gguf.values.view import KEPT, Standing
 
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
     "d copies the prompt, w and s switch, e colours it",
-    "? shows every key, ctrl+q quits and saves all",
+    "? has answers and every key, ctrl+q quits and saves all",
 )
 """What a beginner needs, until the first key."""
 SMALLEST = (60, 16)
@@ -109,7 +110,9 @@ class View:
         else:
             lines = self._stacked(session, width, body)
         state = status(session, width, self._turns)
-        keys = footer(session, width, 2 if height >= TALL else 1)
+        rows = 2 if height >= TALL else 1
+        further = _further(session, width)[:rows]
+        keys = [*further, *footer(session, width, rows - len(further))]
         around = [header(session, width), state, second_line(session, width), *keys]
         top, *bottom = [fit(line, width) for line in around]
         return [top, *lines, *bottom]
@@ -383,6 +386,10 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
             parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {_short(bits)} bits")]))
+            if cursor is None and session.view and session.view.standing is Standing.ENDED:
+                # Its end is no token of the prompt yet, and so not in the total.
+                further = -math.log2(max(session.view.legal_mass, 1e-300))
+                parts.append((8, [("", f"+{_short(further)} to end")]))
     through = looked_through(session)
     least = min(cells_of(through[-1]), LEAST) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
@@ -479,7 +486,7 @@ def second_line(session: Session, width: int) -> Line:
     if isinstance(session.screen, TypingScreen):
         return _input(session, session.screen, width)
     if session.notice:
-        return [("class:notice", clip(" " + visible(session.notice), width))]
+        return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
     if session.layer is not PLAIN:
         least = session.layer in BOUNDS and not session.game.can(BOUNDS[session.layer])
@@ -504,6 +511,28 @@ def second_line(session: Session, width: int) -> Line:
     return [("", " "), *choose(parts, width - 1)]
 
 
+def _notice_lines(session: Session, width: int) -> list[Line]:
+    """What there is to tell, in as many lines as it takes; there is room for two or three of them."""
+    lines = wrap([visible(session.notice)], width - 2).lines
+    return [[("class:notice", " " + "".join(span.text for span in line.spans).strip())] for line in lines]
+
+
+def _further(session: Session, width: int) -> list[Line]:
+    """What there is to tell and has no room on its line: it stands in the place of keys, until the next one."""
+    if not session.notice or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
+        return []
+    lines = _notice_lines(session, width)
+    if isinstance(session.screen, TypingScreen):
+        return [] if cells_of(visible(session.notice)) < _beside_input(session.screen, width) else lines
+    return lines[1:]
+
+
+def _beside_input(typing: TypingScreen, width: int) -> int:
+    """Cells at the end of the line that is typed: a notice leaves so much of it that what is typed stays in sight."""
+    head = f" {PANES[type(typing)].label}: "
+    return max(0, width - len(head) - max(12, width // 5))
+
+
 def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
@@ -519,8 +548,10 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide
         if vocabulary:
             share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
             told.append(("class:dim", f" ({share})"))
+        if choices and isinstance(session.lens, Sampled):  # there is less room: both or neither
+            told += [("", "  "), *_choices(tip.distribution)]
         parts.append((6, told))
-        if choices:
+        if choices and not isinstance(session.lens, Sampled):
             parts.append((5, _choices(tip.distribution)))
     return parts
 
@@ -616,8 +647,10 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.notice:
+    elif session.notice and not _further(session, width):
         right = [("class:notice", visible(session.notice) + " ")]
+    elif session.notice:
+        right = []
     elif isinstance(typing, Search) and typing.rows is not None:
         fault = visible(typing.fault)
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
@@ -626,8 +659,7 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     elif told := PANES[type(typing)].told(session):
         right = [("class:dim", told)]
     head = f" {PANES[type(typing)].label}: "
-    # A long notice is cut, so that what is typed stays in sight.
-    right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
+    right = [(style, clip(text, _beside_input(typing, width))) for style, text in right]
     text, caret = typing.line.text, typing.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
     # No more of the text is looked at than can be seen of it, however long it is.

@@ -213,7 +213,7 @@ def _set(session: Session, sampler: Sampler) -> Outcome:
 def begin_number(session: Session) -> Outcome:
     """Begins to type a value in place of the selected one; in an empty chain, takes what is offered."""
     if selected(session) is None:
-        return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias), f"preset: {OFFERED}")
+        return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias))
     if reason := no_value(session):
         return replace(session, notice=reason), []
     line, sampler, parameter = _parameter(session)
