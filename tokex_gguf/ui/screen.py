@@ -43,7 +43,7 @@ from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Standing
+from tokex_gguf.values.view import KEPT
 
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
@@ -386,10 +386,6 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
             parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {_short(bits)} bits")]))
-            if cursor is None and session.view and session.view.standing is Standing.ENDED:
-                # Its end is no token of the prompt yet, and so not in the total.
-                further = -math.log2(max(session.view.legal_mass, 1e-300))
-                parts.append((8, [("", f"+{_short(further)} to end")]))
     through = looked_through(session)
     least = min(cells_of(through[-1]), LEAST) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
