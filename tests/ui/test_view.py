@@ -219,7 +219,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),
     "treesearch": lambda: forked().press(Action.TREE, Action.FILTER, Typed("_")),
-    "listsearch": lambda: many().press(Action.PROMPTS, Action.FILTER, Typed("p g")),
+    "listsearch": lambda: many().press(Action.PROMPTS, Action.FILTER, Typed("6 n")),
     "newprompt": lambda: started().press(Action.PROMPTS, Action.NEW, Typed("It begins\nhere")),
     "promptname": lambda: forked().press(Action.PROMPTS, Action.RENAME),
     "forks": lambda: forked().press(Action.TREE),

@@ -387,7 +387,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {_short(bits)} bits")]))
     through = looked_through(session)
-    least = min(cells_of(through[-1]), LEAST) + 2 if through else 0
+    least = min(max(map(cells_of, through[-2:])), LEAST) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     if session.game.ready and width_of(right) + needed + least > width:
         # What the last answer took is told where there is room for it.
