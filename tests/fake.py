@@ -554,6 +554,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.SamplerText(line=line)
     if kind is screens.Commands:
         return screens.Commands(over=screens.PLAY, line=line)
+    if kind is screens.ListSearch:
+        return screens.ListSearch(over=screens.Prompts(), before=0, line=line)
     if kind is screens.Help:
         return screens.Help(over=screens.PLAY)
     return kind(row=row) if issubclass(kind, screens.ListScreen) else kind()

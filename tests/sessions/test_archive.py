@@ -157,7 +157,8 @@ def arranged() -> Play:
     play.press(Action.COPY, Action.DOWN, Action.APPEND, Action.COPY, Action.APPEND)
     play.press(Action.PROMPTS, Action.RENAME, Typed("drei \u00e4\n\x1b"), Action.ENTER, Action.TOP)
     play.press(Action.RENAME, Typed("one"), Action.ENTER, Action.DOWN, Action.RENAME, Typed("gone"), Action.ENTER)
-    play.press(Action.REMOVE, Action.CLOSE, Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE)
+    play.press(Action.REMOVE, Action.REMOVE, Action.CLOSE)
+    play.press(Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE)
     return play.press(Action.PRUNE, Action.PRUNE, Action.SORT, Action.TOP, Action.FOLD, Action.SORT, Action.CLOSE)
 
 

@@ -155,6 +155,22 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_list_that_is_searched_costs_no_more_than_all_of_it(size: tuple[int, int]) -> None:
+    """What many prompts begin with is read once, and a frame looks for nothing."""
+    trunk = grown(Node(None, -1), 10_000)
+    tips = [grown(trunk.ancestor(10_000 - 50 * (seed % 7)), 3, seed) for seed in range(2, 101)]
+    starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
+    play, view = with_prompts(*tips, screen=screens.Prompts, starters=starters), View()
+    play.take(Action.FILTER)
+    play.take(Typed("a"))
+    view.screen(play.session, *size)
+    assert steps(lambda: play.take(Typed(" text"))) < 20_000
+    view.screen(play.session, *size)  # lays out the text that is selected
+    assert frame(play, view, size) < 1.5 * STEPS
+    assert steps(lambda: play.take(Action.DOWN)) < 2500
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("order", Order)
 def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], order: Order) -> None:
     trunk = grown(Node(None, -1), 2000)

@@ -554,6 +554,8 @@ class Session:
     """Whether clicks and the wheel are for this program."""
     by_final: bool = False
     """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
+    sampler: tuple[str, int] = ("", 0)
+    """The line of the sampler chain that was left the last time: the sampler's title, and which of its parameters."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
