@@ -596,9 +596,9 @@ _PLAYING: tuple[Command, ...] = (
         editing.retokenize,
         ("T",),
         "Edit inside",
-        "cut anew",
-        "Cut the prompt's text into tokens as the tokenizer does it, where that is another way, in a new prompt.",
-        now=_cut_otherwise(63, "cut anew"),
+        "retokenize",
+        "Tokenize the prompt's text as the tokenizer does it, where its tokens are others, in a new prompt.",
+        now=_cut_otherwise(63, "retokenize"),
         disabled=_cannot_retokenize,
     ),
     Command(
