@@ -232,7 +232,7 @@ def test_swap_goes_to_the_same_place_of_b() -> None:
 def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
     play = compared()
     total = comparison(play).deltas.total
-    play.press(Action.PROMPTS, Action.TOP, Action.REMOVE, Action.CLOSE)
+    play.press(Action.PROMPTS, Action.TOP, Action.REMOVE, Action.REMOVE, Action.CLOSE)
     assert len(play.session.game.prompts) == 1
     check(play)
     assert comparison(play).deltas.total == total and "B a path of" in shown(play)
