@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started
+from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
     Against,
     Capability,
@@ -492,6 +493,16 @@ def test_a_key_breaks_off_looking_where_they_part() -> None:
     two.take(Action.APPEND)
     assert two.versus.parting is None and two.session.notice == "where they part is not looked for any more"
     assert two.run().complete()
+
+
+def test_a_key_costs_no_more_in_a_long_prompt() -> None:
+    two = compared("x" * 2000)
+    two.press(Action.SWAP, Action.APPEND)  # the first time the whole path is gone through
+    for key in (Action.SWAP, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.POP, Action.APPEND, Action.SWAP):
+        if key is Action.CURSOR_TIP:
+            key = Action.CURSOR_ON
+        assert steps(lambda key=key: two.take(key)) < 12_000, key  # type: ignore[misc]
+        two.run()
 
 
 # --- other vocabularies

@@ -280,9 +280,8 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
         return "B is not loaded yet"
     if one_vocabulary(session):
         second.pieces.update(session.game.pieces)
-        tip = second.root.descend(prompt.tip.path())
-        if isinstance(pair.comparison, ModelComparison):
-            pair.comparison.join(prompt.tip, tip)
+        assert isinstance(pair.comparison, ModelComparison)
+        tip = pair.comparison.twin(prompt.tip, second.root)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
         return replace(prompt, tip=tip, cursor=cursor, sought=None)
     if pair.companion is None or pair.companion[0] is not prompt.tip:
