@@ -519,6 +519,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Search(tip=tip, line=line)
     if kind is screens.Input:
         return screens.Input(base=tip, tip=tip, line=line)
+    if kind is screens.Insert:
+        return screens.Insert(tip=tip, start=max(0, tip.depth - 1), line=line)
     if kind is screens.Find:
         text = PathText.of(session.game.piece(token).data for token in tip.path())
         return screens.Find(tip=tip, text=text, origin=None, line=line)

@@ -161,6 +161,23 @@ def test_positions_before_the_start_are_decoded_without_an_answer(light_load: Lo
     assert decoded == len(natalia)
 
 
+def test_after_an_edit_in_the_middle_what_follows_is_decoded_and_nothing_before(
+    evaluator: Evaluator, natalia: list[int]
+) -> None:
+    answers(evaluator, natalia)
+    here, behind = 60, len(natalia) - 61
+    edits = {
+        "replaced": ([*natalia[:here], 100, *natalia[here + 1 :]], behind + 1),
+        "deleted": ([*natalia[:here], *natalia[here + 1 :]], behind),
+        "inserted": ([*natalia[:here], 200, 300, *natalia[here:]], behind + 3),
+    }
+    for path, changed in edits.values():
+        assert answers(evaluator, path, here)[2] == changed
+    distributions, _, decoded = answers(evaluator, natalia, len(natalia) - 1)
+    assert decoded <= 1, "the one that was changed is still there"
+    assert distributions
+
+
 # --- equal to a fresh decode
 
 

@@ -309,6 +309,8 @@ def test_text_becomes_tokens_and_a_path_is_compared_with_them(talk: Talk) -> Non
     assert reply.notice == "" and b"".join(reply.pieces[token].data for token in reply.path[1:]) == b"Once upon a time"
     assert talk.ask(Check(2, reply.path, True)) == Checked(2, None)
     assert talk.ask(Check(3, [START, *(5 + byte for byte in b"Once")], True)) == Checked(3, 1)
+    # A half of a character in the middle is what the tokenizer makes of no text.
+    assert talk.ask(Check(4, [START, *(5 + byte for byte in b"a\xf0\x9fb")], True)) == Checked(4, 2)
 
 
 def test_a_chat_is_made_by_the_servers_template(talk: Talk) -> None:

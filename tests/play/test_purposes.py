@@ -30,11 +30,13 @@ from tokex_gguf.play.purposes import (
     ForEvaluation,
     ForExport,
     ForForced,
+    ForInsertion,
     ForLookahead,
     ForNewPrompt,
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRetokenized,
     ForRoll,
     ForScore,
     ForSearch,
@@ -88,6 +90,19 @@ def scoring_and_gone() -> Play:
 def opening() -> Play:
     play = started()
     play.take(Edited("another text"))
+    return play
+
+
+def inserting() -> Play:
+    play = started().press(Action.CURSOR_BACK, Action.INSERT, Typed("ab"))
+    play.take(Action.ENTER)
+    return play
+
+
+def cutting_anew() -> Play:
+    play = started()
+    play.session.game.prompt.tip.differs = 1
+    play.take(Action.RETOKENIZE)
     return play
 
 
@@ -231,6 +246,8 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     scoring: ForScore,
     scoring_and_gone: ForScore,
     opening: ForNewPrompt,
+    inserting: ForInsertion,
+    cutting_anew: ForRetokenized,
     carrying: ForCarried,
     searching: ForSearch,
     searching_again: ForSearch,

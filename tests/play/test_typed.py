@@ -452,6 +452,7 @@ KEYS = [
     *(Action.EARLIER, Action.LATER, Action.APPEND, Action.POP, Action.COPY, Action.NEXT, Action.RESTART, Action.UP),
     *(Action.CURSOR_BACK, Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.TREE, Action.EDIT, Action.PROMPTS),
     *(Action.CARET_START, Action.CARET_END, Action.AUTOPLAY, Action.CLEAR_SCORES),
+    *(Action.INSERT, Action.INSERT, Action.TAKE_IN, Action.GIVE_BACK, Action.REPLACE, Action.DELETE_TOKEN),
 ]
 
 

@@ -43,6 +43,9 @@ ACTIONS: dict[str, Callable[[Play], None]] = {
     "branch": keys(Action.CURSOR_BACK, Action.DOWN, Action.APPEND),
     "type": keys(Action.INPUT, Typed("abc"), Action.ENTER),
     "type inside": keys(Action.CURSOR_BACK, Action.INPUT, Typed("abc"), Action.ENTER),
+    "replace": keys(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.DOWN, Action.REPLACE),
+    "delete": keys(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.DELETE_TOKEN),
+    "insert": keys(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.INSERT, Typed("abc"), Action.ENTER),
     "search": keys(Action.SEARCH, Typed("a"), Action.APPEND),
     "go on from the tree": keys(Action.POP, Action.TREE, Action.BOTTOM, Action.ENTER),
 }
@@ -269,6 +272,13 @@ WALKED: list[tuple[Action | Typed | Go, ...]] = [
     HOTTER,
     (Action.LIKELIER,),
     (Action.INPUT, Typed("ab"), Action.ENTER),
+    (*INSIDE, Action.UP, Action.REPLACE),
+    (*INSIDE, Action.DOWN, Action.REPLACE),
+    (*INSIDE, Action.DELETE_TOKEN),
+    (Action.CURSOR_TIP, Action.CURSOR_BACK, Action.DELETE_TOKEN),
+    (*INSIDE, Action.INSERT, Typed("ab"), Action.ENTER),
+    (*INSIDE, Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Action.ERASE, Action.ENTER),
+    (*INSIDE, Action.INSERT, Typed("ab"), Action.CLOSE),
 ]
 
 

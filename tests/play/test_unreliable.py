@@ -79,6 +79,7 @@ SEED = int(os.environ.get("UNRELIABLE_SEED", "1"))
 
 KEYS: list[Message] = [
     *[Action.APPEND] * 8,
+    *(Action.REPLACE, Action.DELETE_TOKEN, Action.INSERT, Action.TAKE_IN, Action.RETOKENIZE),
     *[Action.MODELS] * 4,
     *[Action.ENTER] * 8,
     *[Action.RESTART] * 3,
@@ -237,7 +238,8 @@ class FakeEngine:
                 taken = [fake.taken(request.path, token) for token in tokens]
                 return Found(request.request, tokens, taken, len(tokens), PIECES, 0, 0.001)
             case Check():
-                return Checked(request.request, None)
+                differs = sum(request.path) % 3 == 0
+                return Checked(request.request, len(request.path) // 2 if differs else None)
             case Ping():
                 return Pong()
             case _:

@@ -816,6 +816,7 @@ KEYS = [
     *(Action.CURSOR_TIP, Action.PALETTE, Action.MOUSE, Unbound("q"), Go(0), Go(1), Go(5)),
     *JUMPS,
     *(Action.SAVE, Action.EDIT, Action.SUSPEND, Action.RESTART, Action.CLEAR_SCORES, Unbound(""), Unbound("\ue000")),
+    *(Action.REPLACE, Action.DELETE_TOKEN, Action.RETOKENIZE),
 ]
 VISITS: list[tuple[Message, ...]] = [
     (Action.HELP, Action.DOWN, Action.PAGE_DOWN, Action.CLOSE),
@@ -1036,6 +1037,12 @@ class Oracle:
             self.prompts[self.active] = {"path": [*path, self.rows()[self.selected()]], **fresh}
         elif action is Action.APPEND and self.rows() and self.rows()[self.selected()] != path[cursor]:
             self.insert(self.active + 1, {"path": [*path[:cursor], self.rows()[self.selected()]], **fresh})
+        elif action is Action.REPLACE and cursor and self.rows()[self.selected()] != path[cursor]:
+            made = [*path[:cursor], self.rows()[self.selected()], *path[cursor + 1 :]]
+            self.insert(self.active + 1, {**fresh, "path": made, "cursor": cursor})
+        elif action is Action.DELETE_TOKEN and cursor is not None and len(path) > 1:
+            made = path[:cursor] + path[cursor + 1 :]
+            self.insert(self.active + 1, {**fresh, "path": made, "cursor": cursor if cursor < len(made) else None})
         elif action is Action.POP and len(path) > 1 and cursor is None:
             self.prompts[self.active] = {**fresh, "path": path[:-1], "selected": path[-1], "popped": path[-1]}
         elif action is Action.NEXT:

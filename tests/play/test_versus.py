@@ -122,6 +122,20 @@ def test_a_prompt_is_compared_with_what_it_was_made_from() -> None:
     check(play)
 
 
+def test_an_edit_in_the_middle_is_compared_with_what_it_was_made_of() -> None:
+    play = started(A).press(*[Action.CURSOR_FAR_BACK] * 2, Action.UP, Action.REPLACE, Action.VERSUS)
+    before, after = (prompt.tip for prompt in play.session.game.prompts)
+    versus, depth = play.session.game.versus, before.common(after)
+    assert isinstance(versus, AgainstPrompt) and (versus.a, versus.b) == (after, before)
+    check(play)
+    there = comparison(play)
+    assert there.shared(after) == after.depth - depth - 1 and there.unshared(after) == (1, 1)
+    play.press(Action.CURSOR_FAR_BACK, Action.UP, Action.REPLACE)  # another one: still compared with the first
+    changed = play.session.game.versus
+    assert isinstance(changed, AgainstPrompt) and changed.b is before
+    check(play)
+
+
 def test_where_no_prompt_is_the_one_to_compare_with_the_list_lets_one_be_chosen() -> None:
     play = opened(two(), "something else").press(Action.VERSUS)
     assert on(play.session, screens.Prompts).row == 1

@@ -66,6 +66,16 @@ def test_two_prompts_are_compared_and_gone_through(terminal: Terminal) -> None:
         again.child.close(force=True)
 
 
+def test_an_edit_in_the_middle_is_compared_with_one_more_key(terminal: Terminal) -> None:
+    terminal.press("<", "<", "<", "<")
+    terminal.shows("looking at 64 ")
+    terminal.press("home", "K")
+    terminal.shows(r"Prompt 2/2  tokens: 103 .* ready")
+    terminal.press("v")
+    screen = terminal.shows(r"A−B [+−]\d+\.\d+ bits over 39 .*KL ")
+    assert "A prompt 2  B prompt 1" in screen
+
+
 def test_a_copy_differs_by_nothing_at_all(terminal: Terminal) -> None:
     terminal.press("d", "v")
     screen = terminal.shows(r"(?s) KL 0 bits.*A and B are the same")

@@ -251,7 +251,7 @@ def test_files_from_before_samplers_were_kept_are_read() -> None:
 def parents(session: Session) -> list[list[int] | None]:
     """The path of what each prompt was made from, those last that were removed."""
     prompts = [*session.game.prompts, *(prompt for _, prompt in session.game.removed)]
-    return [prompt.parent and prompt.parent.path() for prompt in prompts]
+    return [prompt.parent.path() if prompt.parent else None for prompt in prompts]
 
 
 def test_what_a_prompt_was_made_from_comes_back() -> None:

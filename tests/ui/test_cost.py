@@ -22,7 +22,7 @@ from tests.figures import Figure
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import CompareFurther, JudgeFurther, Message, Resized, Typed
+from tokex_gguf.play.messages import CompareFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
@@ -114,6 +114,9 @@ def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
 
 
 # --- paths and trees
+
+
+LONG = 30_000
 
 
 def grown(node: Node, tokens: int, seed: int = 1) -> Node:
@@ -507,6 +510,45 @@ def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(
     assert frame(play, view, (130, 40)) < 2 * STEPS
 
 
+EDITS = (Action.REPLACE, Action.DELETE_TOKEN, Action.ENTER)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("behind", [0, 100, LONG // 2])
+def test_an_edit_in_a_long_prompt_costs_by_what_is_behind_it(edit: Action, behind: int) -> None:
+    tip = unlike(LONG)
+    play, view = with_prompts(tip), View()
+    tip.path()  # as it was sent to the engine
+    play.take(PointedAtToken(tip.depth - 1 - behind))
+    view.screen(play.session, 130, 40)
+    if edit is Action.ENTER:
+        for key in (Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Typed("a"), Action.ENTER):
+            if behind or key is not Action.TAKE_IN:
+                assert steps(lambda key=key: play.take(key)) < 3500, key  # type: ignore[misc]
+                view.screen(play.session, 130, 40)
+                assert frame(play, view, (130, 40)) < 2 * STEPS
+        (request,) = play.asked
+        reply = play.reply(request)
+        assert reply is not None
+        count = steps(lambda: play.take(reply))
+    else:
+        play.take(Action.TOP)
+        if play.session.game.prompt.place.selected == play.session.game.prompt.place.popped:
+            play.take(Action.DOWN)
+        count = steps(lambda: play.take(edit))
+    assert len(play.session.game.prompts) == 2
+    assert count < 6000 + 80 * behind
+    play.asked.clear()
+    view.screen(play.session, 130, 40)
+    assert frame(play, view, (130, 40)) < 2 * STEPS
+    play.session.game.prompt.tip.differs = LONG - behind
+    play.session.game.prompt.tip.checked = True
+    assert frame(play, view, (130, 40)) < 2 * STEPS
+    for key in (Action.UNDO, Action.REDO, Action.UNDO):
+        play.session.game.prompts[0].tip.path()
+        assert steps(lambda key=key: play.take(key)) < 5000 + 40 * behind  # type: ignore[misc]
+
+
 def test_an_answer_costs_no_more_at_the_end_of_a_long_path() -> None:
     """Sorting what a look back will read is done as answers arrive, and little of it for each."""
     tip, counts = Node(None, -1), []
@@ -520,7 +562,6 @@ def test_an_answer_costs_no_more_at_the_end_of_a_long_path() -> None:
 # --- the layers of a lens
 
 
-LONG = 30_000
 DECIDED = Chain((Sampler.of(Kind.TOP_K, 6), Sampler.of(Kind.MIN_P, 0.02), Sampler.of(Kind.TEMPERATURE, 0.8)))
 """Samplers whose cuts the numbers of each place decide."""
 OTHER = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.TEMPERATURE, 0.8)))

@@ -15,7 +15,7 @@ from tests.fake import sampled as through
 from tests.play.test_switching import HEADER
 from tests.play.test_versus import compared, lax, two
 from tests.sampling import some
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, EvaluateStrictly, Failed, Loading, Walk
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, EvaluateStrictly, Failed, Loading, Walk
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
@@ -178,6 +178,22 @@ def walking() -> Play:
     return play
 
 
+def inside() -> Play:
+    """At a token in the middle."""
+    return started("hello world " * 20).press(*[Action.CURSOR_FAR_BACK] * 9, Action.TOP)
+
+
+def edited() -> Play:
+    """Where a token was replaced, and the tokenizer would cut the seam in another way."""
+    play = inside()
+    play.take(Action.REPLACE)
+    while play.asked:
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    play.take(Checked(play.checks.pop().request, play.session.game.prompt.place.tip.depth))
+    return play.press(Action.LAYER)
+
+
 def looking_back_on_a_server() -> Play:
     """At a token that is not among the candidates."""
     play = fake.served("hello world " * 20).press(Action.LAYER, Action.CURSOR_BACK)
@@ -227,6 +243,8 @@ STATES: dict[str, Callable[[], Play]] = {
     "searching": lambda: started().press(Action.SEARCH, Typed("a")),
     "nothing found": lambda: started().press(Action.SEARCH, Typed("no such text")),
     "typing": lambda: started().press(Action.INPUT, Typed("x\ty\n" * 60)),
+    "insert": lambda: inside().press(Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Typed("z")),
+    "edited": edited,
     "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),

@@ -1,6 +1,8 @@
 """Whether tokens spell the text that they were made of, and what is told where they do not. Pure."""
 
 import unicodedata
+from collections.abc import Sequence
+from itertools import accumulate
 
 _SHOWN = 3
 """Characters that are named."""
@@ -32,6 +34,22 @@ def difference(text: str, spelled: bytes, *, space_prefix: bool = False) -> str:
         return f"the vocabulary cannot spell {named}{more}: the numbers are of another text"
     place = next((index for index, (a, b) in enumerate(zip(text, there, strict=False)) if a != b), None)
     return f"the tokenizer changed the text from character {min(len(text), len(there)) if place is None else place} on"
+
+
+def no_text(pieces: Sequence[bytes]) -> int | None:
+    r"""The first token with a byte that no text has; None where there is none, and where the end is only missing.
+
+    >>> no_text([b"a", b"\xf0\x9f", b"b"]), no_text([b"a", b"\xf0\x9f"])
+    (1, None)
+    """
+    try:
+        b"".join(pieces).decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            return None
+        ends = accumulate(map(len, pieces))
+        return next(index for index, end in enumerate(ends) if end > error.start)
+    return None
 
 
 def _named(char: str) -> str:

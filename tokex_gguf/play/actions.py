@@ -39,6 +39,16 @@ class Action(Enum):
     SEARCH = auto()
     INPUT = auto()
     EDIT = auto()
+    REPLACE = auto()
+    """Put the selected token in place of the one that is looked at."""
+    DELETE_TOKEN = auto()
+    INSERT = auto()
+    """Type into the middle of the prompt."""
+    TAKE_IN = auto()
+    """Let what is typed there take the place of one more token."""
+    GIVE_BACK = auto()
+    RETOKENIZE = auto()
+    """Cut the prompt's text into tokens anew."""
     TREE = auto()
     PROMPTS = auto()
     MODELS = auto()

@@ -17,8 +17,10 @@ from tokex_gguf.play.rules import (
     constraint,
     cursor,
     dice,
+    editing,
     find,
     help_screen,
+    insertion,
     lists,
     model_switch,
     prompt,
@@ -57,6 +59,26 @@ def _cannot_search(session: Session) -> str:
 def _nothing_to_choose(session: Session) -> str:
     reason = _at_first_token(session)
     return f"{reason}: nothing to choose" if reason == FIRST else reason
+
+
+def _cannot_replace(session: Session) -> str:
+    return _nothing_to_choose(session) or editing.cannot_replace(session)
+
+
+def _cannot_replace_found(session: Session) -> str:
+    return unread(session) or text_entry.cannot_replace_found(session)
+
+
+def _cannot_delete(session: Session) -> str:
+    return unread(session) or editing.cannot_delete(session)
+
+
+def _cannot_insert(session: Session) -> str:
+    return unread(session) or insertion.cannot_insert(session)
+
+
+def _cannot_retokenize(session: Session) -> str:
+    return unread(session) or editing.cannot_retokenize(session)
 
 
 def _cannot_draw(session: Session) -> str:
@@ -148,6 +170,16 @@ def _inside(importance: int, label: str) -> Hint:
 
     def hint(session: Session) -> tuple[int, str] | None:
         return (importance, label) if session.game.prompts and session.game.prompt.cursor is not None else None
+
+    return hint
+
+
+def _cut_otherwise(importance: int, label: str) -> Hint:
+    """Other ones while the prompt is not cut as the tokenizer does it."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        prompts = session.game.prompts
+        return (importance, label) if prompts and session.game.prompt.tip.differs is not None else None
 
     return hint
 
@@ -552,7 +584,54 @@ _PLAYING: tuple[Command, ...] = (
         footer=68,
         disabled=_at_first_token,
     ),
-    Command(Action.EDIT, text_entry.edit, ("c-e",), "Any token", "edit", "Open the prompt's text in $EDITOR."),
+    Command(
+        Action.EDIT,
+        text_entry.edit,
+        ("c-e",),
+        "Any token",
+        "edit",
+        "Open the prompt's text in $EDITOR. What is unchanged keeps its tokens.",
+    ),
+    Command(
+        Action.REPLACE,
+        editing.replace_token,
+        ("K",),
+        "Edit inside",
+        "replace",
+        "Put the selected token in place of the one that is looked at and keep what follows, in a new prompt.",
+        now=_inside(87, "replace"),
+        disabled=_cannot_replace,
+    ),
+    Command(
+        Action.DELETE_TOKEN,
+        editing.delete_token,
+        ("delete",),
+        "Edit inside",
+        "delete",
+        "Delete the token that is looked at and keep what follows, in a new prompt.",
+        now=_inside(64, "delete"),
+        disabled=_cannot_delete,
+    ),
+    Command(
+        Action.INSERT,
+        insertion.open_insert,
+        ("I",),
+        "Edit inside",
+        "insert",
+        "Type text before the token that is looked at, or in place of some, and keep what follows, in a new prompt.",
+        now=_inside(65, "insert"),
+        disabled=_cannot_insert,
+    ),
+    Command(
+        Action.RETOKENIZE,
+        editing.retokenize,
+        ("T",),
+        "Edit inside",
+        "cut anew",
+        "Cut the prompt's text into tokens as the tokenizer does it, where that is another way, in a new prompt.",
+        now=_cut_otherwise(63, "cut anew"),
+        disabled=_cannot_retokenize,
+    ),
     Command(
         Action.CLEAR_SCORES,
         text_entry.clear_scores,
@@ -785,6 +864,16 @@ _SEARCHING: tuple[Command, ...] = (
         now=_inside(90, "branch"),
     ),
     Command(
+        Action.REPLACE,
+        text_entry.replace_by_found,
+        ("c-k",),
+        "Search",
+        "replace",
+        "Inside the prompt, put the selected token in place of the one that is looked at and keep what follows.",
+        now=_inside(88, "replace"),
+        disabled=_cannot_replace_found,
+    ),
+    Command(
         Action.EARLIER,
         text_entry.walk(-1),
         ("c-p",),
@@ -879,6 +968,30 @@ _TYPING: tuple[Command, ...] = (
     ),
     *_ERASING,
     *_LEAVING,
+)
+
+_INSERTING: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        insertion.enter,
+        ("enter",),
+        "Typing",
+        "put in",
+        "Put what is typed into the prompt, before the token that is looked at or in place of those taken in. "
+        "What follows is kept.",
+        footer=90,
+    ),
+    Command(
+        Action.TAKE_IN,
+        insertion.take_in(1),
+        ("tab",),
+        "Typing",
+        "take in",
+        "Take in the next token: what is typed takes its place. Its text stands in the line, to be changed.",
+        footer=88,
+    ),
+    Command(Action.GIVE_BACK, insertion.take_in(-1), ("s-tab",), "Typing", "give back", "Give the last token back."),
+    *(command for command in _TYPING if command.action not in (Action.ENTER, Action.SCORE, Action.CLEAR_SCORES)),
 )
 
 _FINDING: tuple[Command, ...] = (
@@ -1396,8 +1509,9 @@ SIGNS: tuple[tuple[str, str], ...] = (
     (
         "cut unlike the tokenizer",
         "You chose tokens that spell this text in another way than the tokenizer would. "
-        "That is not an error, but unusual for the model.",
+        "That is not an error, but unusual for the model. T cuts it anew.",
     ),
+    ("bytes of no whole character", "A part of a character was deleted: these bytes are no text."),
     ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
     ("to 0.2", "What a bar of full length stands for, where that is not 1."),
     ("ranks 1–30: 94 %", "The probability of all rows down to the last one in sight."),
@@ -1509,6 +1623,15 @@ SCREENS: dict[type[Screen], ScreenRow] = {
                 "legal, breaks",
                 "Whether the constraint allows the phrase; what is not legal is struck through.",
             ),
+        ),
+        typed=text_entry.typed,
+    ),
+    screens.Insert: ScreenRow(
+        "Typing inside the prompt (`I`)",
+        _INSERTING,
+        (
+            ("before ␣the", "The text goes before that token."),
+            ("in place of 2 tokens", "It takes the place of those that are marked in the prompt."),
         ),
         typed=text_entry.typed,
     ),

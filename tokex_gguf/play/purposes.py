@@ -52,6 +52,22 @@ class ForNewPrompt(_Awaited):
 
 
 @record
+class ForInsertion(_Awaited):
+    """The tokens of the text that is typed into the middle of a prompt."""
+
+    sole: ClassVar[bool] = True
+
+
+@record
+class ForRetokenized(_Awaited):
+    """The tokens that the tokenizer makes of a prompt's text."""
+
+    sole: ClassVar[bool] = True
+    tip: Node
+    """The prompt's end."""
+
+
+@record
 class ForCarried(_Awaited):
     """The tokens of the first text that came along from another model."""
 
@@ -316,7 +332,9 @@ Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
 Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
-Tokens: TypeAlias = ForStart | ForContinuation | ForScore | ForNewPrompt | ForCarried | ForCompanion
+Tokens: TypeAlias = (
+    ForStart | ForContinuation | ForScore | ForNewPrompt | ForInsertion | ForRetokenized | ForCarried | ForCompanion
+)
 """What a text's tokens are asked for."""
 OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase
 """What is asked of samplers and constraints."""

@@ -83,11 +83,13 @@ from tokex_gguf.play.purposes import (
     ForEvaluation,
     ForExport,
     ForForced,
+    ForInsertion,
     ForLookahead,
     ForNewPrompt,
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRetokenized,
     ForRoll,
     ForScore,
     ForSearch,
@@ -104,6 +106,8 @@ from tokex_gguf.play.rules import (
     constraint,
     dice,
     downloads,
+    editing,
+    insertion,
     model_switch,
     second_model,
     sessions,
@@ -268,7 +272,7 @@ def _checked(session: Session, message: Checked) -> Outcome:
             # In this order: the tree may be saved between the two.
             node.differs = message.place
             node.checked = True
-            return answered(session, message.request), []
+            return editing.compared(answered(session, message.request), node), []
         case _:
             raise WrongReply
 
@@ -389,6 +393,10 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return text_entry.scored(session, base, path)
         case ForNewPrompt(replacing):
             return text_entry.opened(session, path, replacing=replacing)
+        case ForInsertion():
+            return insertion.inserted(session, path)
+        case ForRetokenized(tip):
+            return editing.retokenized(session, tip, path)
         case ForCarried():
             return model_switch.arrived(session, path)
         case ForCompanion(target):
@@ -688,7 +696,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return second_model.not_parted(told), []
         case ForSearch():
             return text_entry.not_found(told, message.reason), []
-        case ForBan():
+        case ForBan() | ForInsertion() | ForRetokenized():
             return told, []
         case ForEvaluation() | ForAutoplay():
             return _not_evaluated(session, purpose, message)

@@ -69,6 +69,20 @@ class Input(TypingScreen):
 
 
 @record(kw_only=True)
+class Insert(TypingScreen):
+    """Text is typed that goes before a token of the prompt, or in place of some."""
+
+    tip: Node
+    """The prompt's end."""
+    start: int
+    """Tokens before the place."""
+    over: int = 0
+    """Tokens from there on whose place the text takes."""
+    taken: str = ""
+    """Their text."""
+
+
+@record(kw_only=True)
 class Find(TypingScreen):
     """A part of the prompt's text is typed; what is looked at is where it stands."""
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
-from tokex_gguf.play.screens import PLAY, Help, Input, NewPrompt, Screen, TypingScreen
+from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.comparison import Compared, Comparison
@@ -33,6 +33,7 @@ from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
+from tokex_gguf.values.splice import unspelled
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
@@ -369,7 +370,9 @@ class Game:
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
     said: frozenset[Node] | None = frozenset()
-    """Of a chat that the game was started with, the assistant's tokens; None where the template does not tell."""
+    """Of a chat that the game was started with, and of what was made of it by edits, the assistant's tokens.
+
+    None where the template does not tell."""
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
     undo: Undo = Undo()
@@ -727,6 +730,14 @@ class Session:
         return typing.line.text if typing else self.histories.get(Input, History()).unfinished
 
     @property
+    def uninserted(self) -> str:
+        """The text to put into a prompt that was typed and not used."""
+        typing = self.on(Insert)
+        if typing is None:
+            return self.histories.get(Insert, History()).unfinished
+        return "" if typing.line.text == typing.taken else typing.line.text
+
+    @property
     def unopened(self) -> str:
         """The text of a new prompt that was typed and not opened."""
         typing = self.on(NewPrompt)
@@ -819,3 +830,20 @@ def text_of(game: Game, tip: Node) -> bytes:
         path = path[1:]
     data = b"".join(game.piece(token).data for token in path)
     return data.removeprefix(b" ") if model and model.space_prefix else data
+
+
+def cut_otherwise(game: Game, tip: Node) -> str:
+    """That a path is not what the tokenizer makes of its text, and what helps; empty where it is, or not compared."""
+    if tip.differs is None:
+        return ""
+    if without_text(game, tip):
+        return f"token {tip.differs + 1} has bytes of no whole character"
+    return f"cut unlike the tokenizer from token {tip.differs + 1} on: T cuts it anew"
+
+
+def without_text(game: Game, tip: Node) -> bool:
+    """Whether a path differs from the tokenizer's because it has bytes that no text has."""
+    if (place := tip.differs) is None:
+        return False
+    around = tip.ancestor(place + 5).nodes(max(0, place - 3))  # no character has more than four tokens
+    return unspelled([game.piece(node.token).data for node in around], begins=place <= 3)

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.screens import Input, NewPrompt
+from tokex_gguf.play.screens import Input, Insert, NewPrompt
 from tokex_gguf.play.session import (
     Editing,
     EditState,
@@ -118,6 +118,8 @@ class Encoder:
             shown["beside"] = _named_model(session.beside.settings.model)
         if session.unfinished:
             shown["typed"] = session.unfinished
+        if session.uninserted:
+            shown["inserted"] = session.uninserted
         if session.unopened:
             shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
@@ -439,7 +441,11 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         game, paired = replace(game, versus=against), Pair(model.key, against.comparison)
         if model.key not in (own, *other_games):  # nothing was played with it yet
             other_games[model.key] = Game(replace(settings, model=model, text="", chat=""))
-    typed = {Input: _text(document, "typed"), NewPrompt: _text(document, "unopened")}
+    typed = {
+        Input: _text(document, "typed"),
+        Insert: _text(document, "inserted"),
+        NewPrompt: _text(document, "unopened"),
+    }
     orders = {order.value: order for order in Order}
     return Session(
         game,

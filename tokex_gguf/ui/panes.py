@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.play.command import HelpEntry
-from tokex_gguf.play.screens import Input, Search
+from tokex_gguf.play.screens import Input, Insert, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
@@ -46,6 +46,8 @@ class Path(NamedTuple):
     """The token in it that is looked at."""
     prompt: int | None = None
     """The index of the prompt that it is, where it is one."""
+    marked: int = 1
+    """How many tokens are looked at, from that one on."""
 
 
 class Text(NamedTuple):
@@ -72,6 +74,8 @@ def active_path(session: Session) -> Shown:
             return Path(tip, base, None, index)
         case Search(tip=tip):
             return Path(tip, tip, None, index)
+        case Insert(tip=tip, start=start, over=over):
+            return Path(tip, tip, tip.ancestor(start + 1), index, max(1, over))
         case _:
             return Path(prompt.tip, prompt.tip, prompt.cursor, index)
 
@@ -128,7 +132,8 @@ class PromptPane:
             self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
         else:
             cursor, self._shown = self._around(session, tip, cursor, width, height)
-        return [self._line(session, laid, line, tip, cursor, base) for laid, line in self._shown]
+        marked = range(cursor.depth, cursor.depth + shown.marked) if cursor else range(0)
+        return [self._line(session, laid, line, tip, marked, base) for laid, line in self._shown]
 
     def _around(
         self, session: Session, tip: Node, cursor: Node, width: int, height: int
@@ -193,14 +198,15 @@ class PromptPane:
         return None
 
     def _line(
-        self, session: Session, laid: Laid, line: wrap_module.WrappedLine, tip: Node, cursor: Node | None, base: Node
+        self, session: Session, laid: Laid, line: wrap_module.WrappedLine, tip: Node, marked: range, base: Node
     ) -> Line:
         nodes, width = laid.nodes, laid.wrapped.width
         if not line.spans:
             return fit([], width)
         last = nodes[line.spans[-1].token]
-        if base.depth < last.depth or (cursor and nodes[line.spans[0].token].depth <= cursor.depth <= last.depth):
-            return fit(_draw(session, nodes, line, tip, cursor, base), width)
+        first = nodes[line.spans[0].token]
+        if base.depth < last.depth or (marked and first.depth < marked.stop and marked.start <= last.depth):
+            return fit(_draw(session, nodes, line, tip, marked, base), width)
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
@@ -215,7 +221,7 @@ class PromptPane:
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
         if lasting and compared:  # the same
             lasting = all(_settled(session, nodes[span.token]) for span in line.spans)
-        drawn = fit(_draw(session, nodes, line, tip, None, base), width)
+        drawn = fit(_draw(session, nodes, line, tip, range(0), base), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
             if len(self._lines) > 1024:
@@ -309,7 +315,7 @@ def _best_begin(before: bytes, pieces: list[bytes]) -> int:
 
 
 def _draw(
-    session: Session, nodes: list[Node], line: wrap_module.WrappedLine, tip: Node, cursor: Node | None, base: Node
+    session: Session, nodes: list[Node], line: wrap_module.WrappedLine, tip: Node, marked: range, base: Node
 ) -> Line:
     drawn: Line = []
     compared = session.game.comparison if session.layer is DELTA else None
@@ -319,10 +325,10 @@ def _draw(
         style = _token_style(session, node, tip)
         if node.depth > base.depth:
             style = "class:typed"
-        elif node is cursor:
+        elif node.depth in marked:
             style = "class:cursor"
         text = span.text.rstrip("\n")
-        if compared and node is not cursor and node is not before:
+        if compared and node.depth not in marked and node is not before:
             if compared.inserted(node):
                 style = f"{style} class:inserted".strip()
             elif text and compared.missing(node):

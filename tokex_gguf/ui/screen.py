@@ -22,9 +22,9 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForConstraint, ForScore, ForVerdicts, ForView
+from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Palette, Score, Session
+from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, cut_otherwise, without_text
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lens_lines import looked_through
@@ -69,34 +69,53 @@ LOOKS = 4
 """Steps of a layer without colours."""
 TALL = 24
 """Rows from which the keys have two lines."""
+NEAR = 4
+"""Tokens from where a prompt is cut unlike the tokenizer, within which that is told before most else."""
 WIDE = 100
 """Columns from which prompt and table stand side by side."""
 
 
 class AssistantTurns:
-    """The perplexity of the assistant's turns in the chat that a game was started with. Computed once."""
+    """The perplexity of the assistant's turns in the chat that a game was started with, and in what was made of it.
+
+    Computed once for each path to the last of these tokens.
+    """
 
     def __init__(self) -> None:
-        self._said: frozenset[Node] | None = None
-        self._nodes: list[Node] = []
-        self._perplexity: float | None = None
+        self._said: frozenset[Node] = frozenset()
+        self._ends: dict[Node, float | None] = {}
+        """The last of these tokens on each way, and the perplexity of all on it, once that is computed."""
+        self._last: tuple[Node, Node | None] | None = None
+        """The path that was asked for last, and which of those it has."""
 
     def perplexity(self, session: Session, tip: Node) -> float | None:
         """Of a path that has all these turns; None for others, and until all their tokens are computed."""
         if not session.game.said:
             return None
         if session.game.said is not self._said:
-            self._said, self._perplexity = session.game.said, None
-            self._nodes = sorted(session.game.said, key=lambda node: node.depth)
-        last = self._nodes[-1]
-        if tip.depth < last.depth or tip.ancestor(last.depth) is not last or last.taken is None:
+            self._learn(session.game.said)
+        if self._last is None or self._last[0] is not tip:
+            ends = (end for end in self._ends if tip.depth >= end.depth and tip.ancestor(end.depth) is end)
+            self._last = tip, max(ends, key=lambda end: end.depth, default=None)
+        end = self._last[1]
+        if end is None or end.taken is None:
             return None
-        if self._perplexity is None:
-            logprobs = [node.taken.logprob for node in self._nodes if node.taken]
-            if len(logprobs) == len(self._nodes):
+        if self._ends[end] is None:
+            nodes = [node for node in end.nodes() if node in self._said]
+            logprobs = [node.taken.logprob for node in nodes if node.taken]
+            if len(logprobs) == len(nodes):
                 mean = -math.fsum(logprobs) / len(logprobs)
-                self._perplexity = math.exp(mean) if mean < 700 else math.inf
-        return self._perplexity
+                self._ends[end] = math.exp(mean) if mean < 700 else math.inf
+        return self._ends[end]
+
+    def _learn(self, said: frozenset[Node]) -> None:
+        """Sorts tokens by the ways that they are on. With an edit there are more; in another game there are others."""
+        if not said >= self._said:
+            self._said, self._ends = frozenset(), {}
+        for node in sorted(said - self._said, key=lambda node: -node.depth):
+            if not any(end.descends_from(node) for end in reversed(self._ends)):
+                self._ends[node] = None
+        self._said, self._last = said, None
 
 
 class View:
@@ -440,6 +459,9 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", f"{told}  reading the constraint")]
     if session.game.ready and session.game.newest(ForScore):
         return [("class:busy", "working"), ("class:dim", "  scoring")]
+    cutting = any(isinstance(purpose, ForInsertion | ForRetokenized) for purpose in session.game.asked.values())
+    if session.game.ready and cutting:
+        return [("class:busy", "working"), ("class:dim", "  cutting the text")]
     if session.game.ready and session.game.newest(ForView):
         return [("class:busy", "working"), ("class:dim", "  samplers")]
     if session.game.ready and session.game.newest(ForVerdicts):
@@ -487,11 +509,11 @@ def second_line(session: Session, width: int) -> Line:
         if (differs := of_token(session)) and tip is session.game.prompt.tip:
             parts.append((9, differs))
         if tip.differs is not None:
-            important = 8 if cursor is None else 4
-            told = f"cut unlike the tokenizer from token {tip.differs + 1} on"
-            if width >= WIDE and cursor is None:
-                told += ": not an error, but unusual for the model"
-            parts.append((important, [("class:dim", told)]))
+            told = cut_otherwise(session.game, tip)
+            if width < WIDE and cursor is not None and not without_text(session.game, tip):
+                told = f"cut otherwise from {tip.differs + 1} on: T"
+            near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR
+            parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
         if cursor is not None:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:

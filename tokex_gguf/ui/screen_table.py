@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.rules.chain import told_of_value
+from tokex_gguf.play.rules.insertion import told as told_of_insertion
 from tokex_gguf.play.rules.text_entry import price
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
@@ -86,6 +87,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.Search: Pane(label="search", told=price),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
+    screens.Insert: Pane(label="put in", told=told_of_insertion),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
     screens.Ban: Pane(label="ban the text"),

@@ -1,12 +1,13 @@
-"""What two lists begin with."""
+"""What two sequences begin with."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def common_prefix(a: list[T], b: list[T]) -> int:
-    """The number of leading items that two lists share.
+def common_prefix(a: Sequence[T], b: Sequence[T]) -> int:
+    """The number of leading items that two sequences share.
 
     >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
     2

@@ -51,7 +51,7 @@ from tokex_gguf.engine.remote.dialects.dialect import Changed, Dialect, Nonsense
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import Chunk, ContextFull, Evaluator
 from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
-from tokex_gguf.engine.spelling import difference
+from tokex_gguf.engine.spelling import difference, no_text
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.server_url import BadAddress, parse
@@ -372,7 +372,11 @@ class Server:
         try:
             text = (spelled.removeprefix(b" ") if model.space_prefix else spelled).decode()
         except UnicodeDecodeError:
-            return  # a path that ends inside a character has no text yet
+            pieces = evaluator.pieces(set(request.path))
+            place = no_text([pieces[token].data for token in request.path])
+            if place is not None:  # a path that ends inside a character has no text yet
+                self._send(Checked(request.request, place))
+            return
         path = evaluator.tokenize(text, special=request.parse_special, continues=False)
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 

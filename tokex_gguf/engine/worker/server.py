@@ -58,7 +58,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
     encode,
 )
-from tokex_gguf.engine.spelling import difference
+from tokex_gguf.engine.spelling import difference, no_text
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.confined_chat import render_confined
@@ -564,7 +564,11 @@ class Server:
         try:
             text = vocabulary.text(request.path)
         except UnicodeDecodeError:
-            return  # a path that ends inside a character has no text yet
+            pieces = {token: vocabulary.data(token) for token in set(request.path)}
+            place = no_text([pieces[token] for token in request.path])
+            if place is not None:  # a path that ends inside a character has no text yet
+                self._send(Checked(request.request, place))
+            return
         path = vocabulary.tokenize(text, parse_special=request.parse_special)
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from tokex_gguf.play.purposes import ForContinuation, ForSearch
+from tokex_gguf.play.purposes import ForContinuation, ForInsertion, ForSearch
 from tokex_gguf.play.requests import without
 from tokex_gguf.play.screens import (
     PLAY,
     Constraining,
     Find,
     Input,
+    Insert,
     Name,
     NewPrompt,
     SamplerText,
@@ -20,6 +21,7 @@ from tokex_gguf.values.history import History
 
 BRINGS_BACK: dict[type[TypingScreen], str] = {
     Input: "i",
+    Insert: "I",
     Search: "/",
     Find: "f",
     Name: "ctrl+s",
@@ -48,6 +50,8 @@ def put_aside(session: Session) -> Session:
     kind, text = type(typing), typing.line.text
     if kind is Name and text == session.name:
         text = ""  # it stood there already
+    if isinstance(typing, Insert) and text == typing.taken:
+        text = ""  # it stands in the prompt
     return _nothing_typed(with_history(session, kind, history(session, kind).leave(text)))
 
 
@@ -71,4 +75,4 @@ def keep_pasted(session: Session, text: str, reason: str) -> Session:
 
 
 def _nothing_typed(session: Session) -> Session:
-    return replace(without(session, ForSearch, ForContinuation), screen=PLAY)
+    return replace(without(session, ForSearch, ForContinuation, ForInsertion), screen=PLAY)

@@ -6,9 +6,18 @@ from dataclasses import replace
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
-from tokex_gguf.play.purposes import ForConstraint, ForContinuation, ForNewPrompt, ForScore, ForSearch, Purpose
+from tokex_gguf.play.purposes import (
+    ForConstraint,
+    ForContinuation,
+    ForInsertion,
+    ForNewPrompt,
+    ForScore,
+    ForSearch,
+    Purpose,
+)
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, sessions
+from tokex_gguf.play.rules.editing import from_editor, no_cursor, replaced_by
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
@@ -16,6 +25,7 @@ from tokex_gguf.play.screens import (
     Constraining,
     Find,
     Input,
+    Insert,
     Name,
     Search,
     Sessions,
@@ -85,7 +95,8 @@ def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
     if waited := _still_read(session):
         return waited, []
-    if (tokens := session.game.newest(ForContinuation)) and tokens[1].entered:
+    tokens = session.game.newest(ForContinuation)
+    if (tokens and tokens[1].entered) or session.game.newest(ForInsertion):
         # What comes after Enter is not part of the text: keys are for the prompt that there will be.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
     typing = _typing(session)
@@ -151,7 +162,7 @@ def _edited(session: Session, line: TextField) -> Outcome:
     return _changed(with_history(session, kind, history(session, kind).change()), line)
 
 
-def _again(session: Session, typing: TypingScreen) -> Session:
+def again(session: Session, typing: TypingScreen) -> Session:
     """Begins to type, with the text that was left the last time."""
     kind = type(typing)
     before = history(session, kind)
@@ -175,6 +186,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return _search(session, typing)
         case Input():
             return _continue(session, typing)
+        case Insert():
+            return without(session, ForInsertion), []
         case Find():
             return find.changed(session)
         case Commands() | TreeSearch():
@@ -192,7 +205,7 @@ def search(session: Session) -> Outcome:
     """Begins a search."""
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
-    session = _again(session, Search(tip=session.game.prompt.place.tip))
+    session = again(session, Search(tip=session.game.prompt.place.tip))
     searching = session.on(Search)
     assert searching is not None
     return (session, []) if _costs(session) else _search(session, searching)
@@ -284,12 +297,34 @@ def append_found(session: Session) -> Outcome:
     return go_on(session, searching.tip, node)
 
 
+def cannot_replace_found(session: Session) -> str:
+    """Why nothing that was found can take the place of the token that is looked at."""
+    if reason := no_cursor(session, "ctrl+k replaces the token that is looked at: this is the prompt's end"):
+        return reason
+    searching = session.on(Search)
+    if searching is None or not searching.rows:
+        return "nothing is found yet"
+    if searching.tip is not session.game.prompt.place.tip:
+        return "another token is looked at now: Esc, then / again"
+    taken = searching.rows[searching.row].token == session.game.prompt.place.popped
+    return "this one stands here: select another to replace it" if taken else ""
+
+
+def replace_by_found(session: Session) -> Outcome:
+    """Puts the token selected among what was found in place of the one that is looked at, and keeps what follows."""
+    searching = session.on(Search)
+    assert searching is not None and searching.rows
+    row = searching.rows[searching.row]
+    searching.tip.child(row.token).attach_taken(row.taken)
+    return replaced_by(used_up(session), row.token)
+
+
 # --- finding in the prompt
 
 
 def find_text(session: Session) -> Outcome:
     """Begins to look for text in the prompt; what was found last is there to be found again."""
-    return _again(session, find.opened(session.game)), []
+    return again(session, find.opened(session.game)), []
 
 
 def stay(session: Session) -> Outcome:
@@ -313,7 +348,7 @@ def compose(session: Session) -> Outcome:
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
     base = session.game.prompt.place.tip
-    session = _again(session, Input(base=base, tip=base))
+    session = again(session, Input(base=base, tip=base))
     return _continue(session, _input(session)) if session.line.text else (session, [])
 
 
@@ -514,9 +549,12 @@ def open_text(session: Session, text: str) -> Outcome:
 
 def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
     """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
-    prompt = Prompt.at(session.game.root.descend(path))
     if replacing is None:
-        return insert(session, prompt)
+        return insert(session, Prompt.at(session.game.root.descend(path)))
+    if replacing.depth:
+        session, prompt = from_editor(session, replacing, path)
+    else:  # it is of another model's game
+        prompt = Prompt.at(session.game.root.descend(path))
     places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]
     if places:
         active = session.game.active if session.game.active in places else places[0]
