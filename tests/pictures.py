@@ -47,6 +47,7 @@ KEYS = {
     "enter": "\r",
     "space": " ",
     "score": "\x10",
+    "twice": f"\x1b[200~{PROMPT.read_text(encoding='utf-8').strip().replace('half as many', 'twice as many')}\x1b[201~",
 }
 """What a terminal sends for the keys that are no characters."""
 
@@ -138,6 +139,16 @@ SCREENS = (
         120,
         24,
         (START, Step("left*3", "tokens: 100 "), Step("C", "constraint:"), Step("[ 0 - 9 ] + enter", " legal ")),
+    ),
+    Screen(
+        "versus",
+        "The same text with twice in place of half: the reasoning after it is coloured by what that word costs it",
+        120,
+        28,
+        (
+            *(START, Step("p n", "new prompt"), Step("twice enter", "Prompt 2/2"), Step("v", " KL ")),
+            Step("n", "the greatest change"),
+        ),
     ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
 )

@@ -17,6 +17,7 @@ from tokex_gguf.engine.protocol import (
     Applied,
     EngineDied,
     Evaluate,
+    EvaluateStrictly,
     Failed,
     Load,
     Loading,
@@ -30,6 +31,7 @@ from tokex_gguf.engine.protocol import (
     decode,
     encode,
 )
+from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece
 
@@ -163,7 +165,7 @@ def _reply(line: str) -> Reply:
 def _complete(request: Request, replies: list[Reply]) -> bool:
     """Whether these are all replies to a request."""
     match request:
-        case Evaluate():
+        case Evaluate() | EvaluateStrictly():
             wanted = len(request.path) - request.start
         case Lookahead():
             wanted = len(request.tokens)
@@ -189,16 +191,32 @@ def _rounded(reply: Reply) -> Reply:
                 for one in value
             ]
         elif field.name == "taken":
-            values["taken"] = [Taken(round(logprob, DIGITS), rank) for logprob, rank in value]
+            values["taken"] = [_short(one) for one in value]
+        elif field.name == "differences":
+            values["differences"] = [
+                replace(
+                    one,
+                    kl_bits=round(one.kl_bits, DIGITS),
+                    reverse_bits=round(one.reverse_bits, DIGITS),
+                    rows=tuple(Beside(row.token, _short(row.a), _short(row.b)) for row in one.rows),
+                )
+                for one in value
+            ]
         elif field.name in ("fingerprint", "former", "arithmetic"):
             values[field.name] = ""  # of a machine and its file, and not on the screen
     return replace(reply, **values)
+
+
+def _short(taken: Taken) -> Taken:
+    return Taken(round(taken.logprob, DIGITS), taken.rank)
 
 
 def _mentioned(reply: Reply) -> set[int]:
     tokens = {*getattr(reply, "path", ()), *getattr(reply, "tokens", ())}
     for distribution in getattr(reply, "distributions", ()):
         tokens |= set(distribution.ids)
+    for difference in getattr(reply, "differences", ()):
+        tokens |= {row.token for row in difference.rows}
     if isinstance(reply, Applied):
         tokens |= {*reply.view.ids}
     return tokens

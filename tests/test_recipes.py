@@ -137,16 +137,16 @@ def count_lines(session: Session, _width: int, height: int) -> list[Line]:
 
 
 COUNTING = ScreenRow(
-    "The counts (`v`)",
+    "The counts (`Z`)",
     (
         Command(Action.DOWN, lists.move(1, length), ("down",), "Counts", "row", "Select the line below.", footer=70),
-        Command(Action.CLOSE, lists.close, ("escape", "v"), "Program", "back", "Go back.", footer=99),
+        Command(Action.CLOSE, lists.close, ("escape", "Z"), "Program", "back", "Go back.", footer=99),
         Command(Action.HELP, help_screen.open_help, ("?",), "Program", "help", "Show these keys.", footer=60),
     ),
     (("times", "How often the token is in the prompt."),),
     pick_row=lists.pick(length),
 )
-OPENS = Command(Action.OPEN, open_counts, ("v",), "View", "counts", "Count the prompt's tokens.", footer=60)
+OPENS = Command(Action.OPEN, open_counts, ("Z",), "View", "counts", "Count the prompt's tokens.", footer=60)
 
 
 def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(commands.SCREENS, Counts, COUNTING)
     monkeypatch.setitem(PANES, Counts, Pane(count_lines, lists_pane.entries(length)))
     play, view = started("hello"), View()
-    assert commands.action(play.session.screen, "v") is Action.OPEN and "v counts" in " ".join(shown(play, view)[-2:])
+    assert commands.action(play.session.screen, "Z") is Action.OPEN and "Z counts" in " ".join(shown(play, view)[-2:])
     play.press(Action.OPEN)
     lines = shown(play, view)
     assert any("times token" in line for line in lines) and any(
@@ -170,7 +170,7 @@ def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch
     assert "Select the line below." in drawn and "How often the token is in the prompt." in drawn
     play.take(EngineDied("SIGSEGV"))
     assert isinstance(play.session.current, screens.Play), "an engine that is gone brings every list to an end"
-    assert "The counts (`v`)" in commands.manual() and "Count the prompt's tokens." in commands.manual()
+    assert "The counts (`Z`)" in commands.manual() and "Count the prompt's tokens." in commands.manual()
 
 
 def text_of(line: Line) -> str:

@@ -20,7 +20,10 @@ from tokex_gguf.engine.client import EngineClient, exit_reason
 from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.path_delta import Receiver, Sender
 from tokex_gguf.engine.protocol import (
+    Against,
+    Apply,
     Check,
+    Compare,
     Constrain,
     Constrained,
     Continue,
@@ -28,13 +31,17 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
+    Export,
     Failed,
     Load,
     Loaded,
     Loading,
     Lookahead,
     LookaheadDone,
+    MeasureNoise,
     Request,
+    Roll,
     Search,
     Stop,
     Tokenize,
@@ -47,6 +54,8 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.server import TOGETHER, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.samplers import Chain
 
 LONG = list(range(1000, 2000)) * 5
 
@@ -497,3 +506,78 @@ def test_a_line_of_nothing_but_numbers_is_not_read(monkeypatch: pytest.MonkeyPat
     finally:
         talk.close()
     assert not read
+
+
+# --- what is asked strictly
+
+
+EVALUATION, COMPARISON = EvaluateStrictly(1, [1, 2], 0, 5), Compare(2, [1, 2], [1, 3], 5)
+ASIDE: list[Request] = [
+    EVALUATION,
+    COMPARISON,
+    Export(3, [1, 2], 0, 2, "rows"),
+    Against(4, [1, 2], 0, 2, "rows", 5),
+    MeasureNoise(5),
+]
+KEYS: list[Request] = [
+    Evaluate(9, [1], 0, 5),
+    Continue(9, [1], 5),
+    Apply(9, [1], Sampled(Chain(()), None, 0), [], 5),
+    Roll(9, [1], Sampled(Chain(()), None, 0), 1, 0, 1),
+    Search(9, [1], "a", 5),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("strict", ASIDE)
+def test_what_a_key_asks_for_ends_and_drops_what_is_strict(strict: Request, key: Request) -> None:
+    box = inbox(strict)
+    assert box.next() == strict
+    for other in ASIDE:
+        ask(box, other)
+    assert not box.abort.asked, "both sides of a comparison may be asked of one engine"
+    ask(box, key)
+    assert box.abort.asked
+    assert box.next() == key
+    assert not box._waiting
+
+
+def test_stop_ends_and_drops_what_is_strict() -> None:
+    box = inbox(EVALUATION)
+    assert box.next() == EVALUATION
+    ask(box, COMPARISON)
+    ask(box, Stop())
+    assert box.abort.asked
+    ask(box, Tokenize(6, "a", True))
+    assert box.next() == Tokenize(6, "a", True)
+    assert not box._waiting
+
+
+def test_comparisons_come_behind_evaluations() -> None:
+    other = EvaluateStrictly(6, [1, 3], 0, 5)
+    box = inbox(COMPARISON, EVALUATION, MeasureNoise(5), other, Tokenize(7, "a", True))
+    told = [box.next() for _ in range(5)]
+    assert told == [Tokenize(7, "a", True), EVALUATION, other, COMPARISON, MeasureNoise(5)]
+
+
+def test_foresight_waits_for_what_is_strict() -> None:
+    ahead = Lookahead(8, [1], [2], 5)
+    box = inbox(ahead)
+    assert box.next() == ahead
+    ask(box, Check(9, [1], True))
+    ask(box, EVALUATION)
+    assert box.abort.asked, "it is ended"
+    assert box.next() == EVALUATION
+    ask(box, ahead)
+    assert not box.abort.asked, "and ends nothing"
+    ask(box, COMPARISON)
+    assert [box.next(), box.next()] == [COMPARISON, Check(9, [1], True)]
+    assert not box._waiting, "whoever looks ahead asks again"
+
+
+def test_words_are_answered_between_two_chunks() -> None:
+    box = inbox(EVALUATION)
+    assert box.next() == EVALUATION
+    ask(box, Tokenize(7, "a", True))
+    assert not box.abort.asked
+    assert box.beside(Tokenize) == Tokenize(7, "a", True)

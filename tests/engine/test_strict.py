@@ -159,9 +159,12 @@ def test_after_the_context_has_grown(file: Path, monkeypatch: pytest.MonkeyPatch
     truth, evaluator = Truth(file).of(path), emptied(model)
     for start, end in ((0, 250), (250, 420)):
         chunks = list(evaluator.evaluate(path[:end], start, WHOLE))
-        assert all(chunk.strict for chunk in chunks)
         assert [bits(one) for chunk in chunks for one in chunk.distributions] == truth[start:end]
     assert model.cells > 256
+    if model.orderly < 420:
+        assert not chunks[-1].strict, "cells that a window has left behind may be used again"
+        return
+    assert all(chunk.strict for chunk in chunks)
     more = [*path, 7, 8]
     answers, decoded = strictly(evaluator, more, 400)
     assert (answers, decoded) == (Truth(file).of(more)[400:], 22), "what was carried over is not decoded again"
@@ -225,7 +228,7 @@ def test_what_takes_the_cells_of_others_is_not(file: Path) -> None:
     for _ in evaluator.evaluate(path[:40], 0, 10):
         pass
     evaluator.look_ahead(path[:40], [1, 2, 3, 4], 10)
-    for _ in evaluator.evaluate([*path[:40], 2], 40, 10):
+    for _ in evaluator.evaluate(tokens(model, 20, 9), 0, 10):  # the branches go
         pass
     (chunk,) = evaluator.evaluate(path, 40, 10)
     assert not chunk.strict
@@ -242,18 +245,54 @@ def test_a_strict_beginning_is_not_decoded_again(file: Path) -> None:
     assert strictly(evaluator, [*path, 5], 200)[1] == 1
     assert strictly(evaluator, [*path, 6], 200)[1] == 1
     edited = [*path[:150], 7, *path[151:]]
-    assert strictly(evaluator, edited, 150)[1] == 50
+    # Of sliding windows, what is carried to the other context has only the last cells.
+    windows = "gemma" in file.name
+    assert strictly(evaluator, edited, 150)[1] == (200 if windows else 50)
+    assert strictly(evaluator, [*edited[:160], 7, *edited[161:]], 160)[1] == 40
     both = [*path, 5, 8], [*edited, 8]
     assert evaluator.compare(*both, 10)[1] == 2, "one of each, though no row is kept"
 
 
-def test_two_tips_cost_a_batch_each(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([], [1]),
+        ([5], [6]),
+        ([5, 6], [7]),
+        ([5], [5, 6, 7]),
+        ([5, 6, 7], [5]),
+        ([5] * 9, [6] * 9),
+        ([5] * 24, [6] * 24),
+        ([5] * 30, [6] * 30),
+    ],
+)
+def test_two_tips_are_decoded_in_one_batch(
+    a: list[int], b: list[int], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = open_model(file)
     evaluator, path = emptied(model), tokens(model, 100)
-    strictly(evaluator, path)
-    difference, decoded = evaluator.compare([*path, 5, 6], [*path, 7], 10)
-    assert decoded == 3
-    assert evaluator.compare([*path, 5, 6], [*path, 7], 10) == (difference, 0)
+    strictly(evaluator, path[:99])
+    batches: list[int] = []
+    real = Llama.decode
+
+    def counted(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+        batches.append(len(entries))
+        return real(model, entries, threads)
+
+    monkeypatch.setattr(Llama, "decode", counted)
+    one, other = [*path, *a], [*path, *b]
+    found = evaluator.compare(one, other, 10)
+    missing = len(one) + len(other) - 2 * 99
+    assert found[1] == missing
+    assert len(batches) == (1 if missing <= BATCH else 2)
+    assert all(size == strict_size(size) for size in batches)
+    assert evaluator.compare(one, other, 10) == (found[0], 0)
+    alone = emptied(open_model(file))
+    for each in (one, other):
+        strictly(alone, each)
+    assert alone.compare(one, other, 10) == (found[0], 0), "one after the other: the same bits"
+    assert evaluator._aside
+    agree(evaluator._aside._model, evaluator._aside._sequences)
 
 
 # --- the others' answers stay
@@ -367,14 +406,13 @@ def test_strict_walks(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("rows", ["kept", "none"])
 @pytest.mark.parametrize("kind", CONTEXTS)
 def test_many_strict_walks(
-    kind: str, rows: str, file: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure, request: pytest.FixtureRequest
+    kind: str, file: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure, request: pytest.FixtureRequest
 ) -> None:
-    if rows == "none":
+    if kind != "roomy":
         request.getfixturevalue("no_rows")
-    walks(file, kind, range(8), 150, monkeypatch, figure)
+    walks(file, kind, range(1, 3), 80, monkeypatch, figure)
 
 
 @pytest.mark.parametrize("name", ["mamba", "jamba"])
@@ -425,7 +463,7 @@ def test_divergence(size: int, apart: float) -> None:
     a = (chance.standard_normal(size) * 4).astype(np.float32)
     b = (a + 2 + chance.standard_normal(size) * apart).astype(np.float32)
     found = Comparing(size).difference(row(a), row(b), 10)
-    assert (found.kl_bits, found.reverse_bits) == pytest.approx(plain(a, b), rel=1e-4, abs=1e-9)
+    assert (found.kl_bits, found.reverse_bits) == pytest.approx(plain(a, b), rel=2e-4, abs=1e-6)
     assert (found.first_a, found.first_b) == (int(a.argmax()), int(b.argmax()))
     same = Comparing(size).difference(row(a), row(a), 10, 0)
     assert (same.kl_bits, same.reverse_bits, same.flip) == (0, 0, False)
@@ -576,22 +614,25 @@ def test_what_is_not_finished_is_taken_away(tmp_path: Path) -> None:
 def test_the_noise_is_nothing_and_leaves_nothing(file: Path) -> None:
     model = open_model(file, 256)
     evaluator, path = emptied(model), tokens(model, 60)
-    strictly(evaluator, path)
+    for _ in evaluator.evaluate(path, 0, 10):
+        pass
+    strictly(evaluator, [*path, 7], 60)
     assert evaluator.noise() == 0
     assert model.count(0) == 60, "what was cached is"
+    assert strictly(evaluator, [*path, 7, 8], 61)[0] == Truth(file).of([*path, 7, 8])[61:]
     agree(model, evaluator._sequences)
 
 
 def test_noise_is_noticed(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = open_model(tiny["qwen2"])
-    evaluator, real = emptied(model), model.decode
+    evaluator, real = emptied(model), Llama.decode
 
-    def noisy(entries: list[Entry], threads: int = 0) -> Logits:
-        logits = real(entries, threads) + np.float32(len(entries))  # all as much higher: the same probabilities
+    def noisy(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+        logits = real(model, entries, threads) + np.float32(len(entries))  # all as much higher: the same probabilities
         logits[:, 7] += len(entries) == BATCH
         return logits
 
-    monkeypatch.setattr(model, "decode", noisy)
+    monkeypatch.setattr(Llama, "decode", noisy)
     assert 0.9 < evaluator.noise() < 1 / math.log(2) + 1e-3
 
 
@@ -684,7 +725,7 @@ def engine() -> Iterator[Callable[..., Engine]]:
 def all_logits(file: Path, path: list[int]) -> NDArray[np.float64]:
     """llama.cpp alone: the log-probabilities after each token, computed in batches of 48."""
     params, settings = llama_cpp.llama_model_default_params(), llama_cpp.llama_context_default_params()
-    params.use_extra_bufts = False
+    params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()  # as the engine has it
     model = llama_cpp.llama_model_load_from_file(os.fsencode(file), params)
     assert model
     settings.n_ctx, settings.n_batch, settings.n_ubatch = 1024, 48, 48

@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from dataclasses import replace
 from itertools import count
 
@@ -28,7 +29,7 @@ from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.alignment import aligned
-from tokex_gguf.values.comparison import PathComparison
+from tokex_gguf.values.comparison import Compared, PathComparison
 from tokex_gguf.values.layers import DELTA, ENTROPY, PLAIN, PROBABILITY
 
 A, B = "say yes or no: it was good, so", "tell yes or no: it was good, so"
@@ -291,6 +292,19 @@ def test_the_table_has_both_and_rows_are_chosen_as_ever() -> None:
     check(play)
 
 
+def test_the_table_of_both_is_sorted_by_the_changes_and_back() -> None:
+    play = compared().press(Action.ORDER)
+    rows, difference = table(play.session, play.session.game.prompt), play.session.difference
+    assert difference
+    sizes = {row.token: abs(row.delta_bits) for row in difference.rows}
+    told = [sizes[row.token] for row in rows]
+    assert told == sorted(told, reverse=True) and "Δ ↓" in shown(play)
+    play.press(Action.ORDER)
+    assert [row.token for row in table(play.session, play.session.game.prompt)] == [
+        row.token for row in difference.rows
+    ]
+
+
 def test_at_the_cursor_the_token_that_was_taken_has_both_numbers() -> None:
     play = compared().press(Action.NEXT_SURPRISAL)
     cursor = play.session.game.prompt.cursor
@@ -525,3 +539,39 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
     play.answer()
     check(play)
     assert not play.asked
+
+
+@pytest.mark.timed
+def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluated() -> None:
+    """From the engine's last answer to the frame with all differences: what is more than the evaluation itself."""
+    chance = random.Random(1)
+    text = "".join(chance.choice("abcdefghijklmnop") for _ in range(1000))
+    play, view = two(f"{text[:500]}X{text[501:]}", text), View()
+    tip = play.session.game.prompt.tip
+    replies = [
+        replace(fake.evaluated(Evaluate(0, tip.path(), 499, 30), start, min(start + 48, 1000)), strict=True)
+        for start in range(499, 1000, 48)
+    ]
+    took = []
+    for _ in range(5):
+        for node in tip.nodes(500):
+            node.distribution = node.taken = node.strict = node.strict_taken = None
+            node.whole = False
+        play.session = replace(
+            play.session, game=replace(play.session.game, versus=ALONE, compared=Compared(), noise=0.0), layer=PLAIN
+        )
+        play.asked.clear()
+        play.take(Action.VERSUS)
+        play.take(Go(1 - play.session.game.active))
+        play.take(Go(1 - play.session.game.active))
+        (request,) = (one for one in play.asked if isinstance(one, Evaluate))
+        began = 0.0
+        for reply in replies:
+            began = time.perf_counter()
+            play.take(replace(reply, request=request.request))
+        while play.session.comparing:
+            play.take(CompareFurther())
+        view.screen(play.session, 130, 40)
+        took.append(time.perf_counter() - began)
+        assert len(comparison(play).deltas) == 499
+    assert min(took) < 0.05, took

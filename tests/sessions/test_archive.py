@@ -706,6 +706,10 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body["parents"].__setitem__(0, 0), "parents"),
         (lambda body: body["parents"].__setitem__(0, 10**6), "parents"),
         (lambda body: body["removed_parents"].__setitem__(0, "1"), "removed_parents"),
+        (lambda body: body.update(versus=[1, 1]), "versus"),
+        (lambda body: body.update(versus=[0, 1, "plain"]), "versus"),
+        (lambda body: body.update(versus=[1, 10**6, "plain"]), "versus"),
+        (lambda body: body.update(versus=[1, 1, "loud"]), "versus"),
         (lambda body: body.update(sampling=None), "sampling"),
         (lambda body: body["sampling"].update(seed=2**32), "seed"),
         (lambda body: body["sampling"].update(seed=1.0), "seed"),
@@ -1009,7 +1013,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["sampling", "rolls", "begins", "removed_begins", "parents", "removed_parents"]
+FIELDS = ["sampling", "rolls", "begins", "removed_begins", "parents", "removed_parents", "versus"]
 FIELDS += ["file", "model", "context", "prompts", "active", "removed", "scores", "layer", "palette", "mouse"]
 
 

@@ -22,7 +22,7 @@ from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
-from tokex_gguf.play.messages import Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Starter, table
@@ -81,9 +81,13 @@ def comparing() -> Play:
     request = play.asked.pop(0)
     assert isinstance(request, EvaluateStrictly)
     play.take(fake.evaluated(request))
+    while play.session.comparing:
+        play.take(CompareFurther())
     request = play.asked.pop(0)
     assert isinstance(request, EvaluateStrictly)
     play.take(fake.evaluated(request, request.start, len(request.path) - 12))
+    while play.session.comparing:
+        play.take(CompareFurther())
     return play
 
 
@@ -545,7 +549,7 @@ def test_colours_come_chunk_by_chunk() -> None:
 
 
 def test_the_help_shows_every_key() -> None:
-    drawn = text(started().press(Action.HELP), 200, 90)
+    drawn = text(started().press(Action.HELP), 200, 120)
     for command in SCREENS[screens.Play].commands:
         assert keys_of(command) in drawn
         assert command.help in drawn

@@ -75,6 +75,10 @@ def _cannot_sample(session: Session) -> str:
     return unread(session) or bias.cannot_sample(session)
 
 
+def _cannot_order(session: Session) -> str:
+    return unread(session) or versus.cannot_order(session)
+
+
 def _cannot_ban(session: Session) -> str:
     return unread(session) or bias.cannot_ban(session)
 
@@ -421,12 +425,13 @@ _PLAYING: tuple[Command, ...] = (
     Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=_cannot_sample),
     Command(
         Action.ORDER,
-        bias.order,
+        versus.order,
         ("O",),
         "Sampling",
         "order",
-        "Sort the table by what the samplers leave, and by the model's own probabilities again.",
-        disabled=_cannot_sample,
+        "Sort the table by what the samplers leave, and by the model's own probabilities again; while you compare, by "
+        "the size of the changes.",
+        disabled=_cannot_order,
     ),
     Command(
         Action.UNDO,
@@ -473,8 +478,8 @@ _PLAYING: tuple[Command, ...] = (
         ("n",),
         "Look back",
         "jump",
-        "Look at the next token of high surprisal (highest tenth); in the layer reachable, that was cut; "
-        "in cost, where a schema or grammar cost most; in delta, of the greatest change, then the next greatest.",
+        "Look at the next token of high surprisal (highest tenth); in the layers reachable and cost, that was cut or "
+        "cost most; in delta, of the greatest change.",
         footer=67,
     ),
     Command(
@@ -611,8 +616,8 @@ _PLAYING: tuple[Command, ...] = (
         ("v",),
         "Compare",
         "compare",
-        "Compare the prompt, A, with the one it was made from, B, or choose one: bits gained or lost by each token "
-        "that both have, by colours, and both tables in one. Again, and it ends.",
+        "Compare the prompt, A, with the one it was made from, or choose B: which makes the rest likelier, by how many "
+        "bits, token by token and in one table. Again ends it.",
         now=_compares,
         disabled=_cannot_compare,
     ),
@@ -622,7 +627,7 @@ _PLAYING: tuple[Command, ...] = (
         ("D",),
         "Compare",
         "flip",
-        "Look at the first token in whose place A and B have another one most likely: a flip. Again, at the next.",
+        "Look at the first token in whose place A and B disagree on the most likely one: a flip. Again, at the next.",
         now=_comparing(66, "flip"),
         disabled=_compares_nothing,
     ),

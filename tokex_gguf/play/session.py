@@ -578,6 +578,8 @@ class Session:
     """Whether clicks and the wheel are for this program."""
     by_final: bool = False
     """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
+    by_delta: bool = False
+    """Whether the table of what is compared is sorted by the size of the changes."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
@@ -762,7 +764,7 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     if distribution is None:
         return ()
     if (difference := session.difference) and prompt.tip is session.game.prompt.place.tip:
-        return _beside(prompt, difference)
+        return _beside(prompt, difference, by_delta=session.by_delta)
     most = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
     further = {child.token: child.taken} if child is not None and child.taken is not None else {}
@@ -785,9 +787,10 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     return rows
 
 
-def _beside(prompt: Prompt, difference: Difference) -> tuple[Candidate, ...]:
+def _beside(prompt: Prompt, difference: Difference, *, by_delta: bool) -> tuple[Candidate, ...]:
     """The likeliest tokens of A or B, and those that are selected or popped."""
-    rows = [row.a.row(row.token) for row in difference.rows]
+    ordered = sorted(difference.rows, key=lambda row: -abs(row.delta_bits)) if by_delta else difference.rows
+    rows = [row.a.row(row.token) for row in ordered]
     there = {row.token for row in rows}
     distribution = prompt.tip.distribution
     for token in dict.fromkeys((prompt.selected, prompt.popped)):

@@ -445,7 +445,9 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     besides = versus.rows_by_token(session) if compares else {}
     heading = columns.heading(mass if height < TALL and not below else "")
     by_text = compares and second.by_text(session)
-    lines = [second.heading(width) if by_text else versus.heading(width) if compares else heading]
+    lines = [
+        second.heading(width) if by_text else versus.heading(width, by_delta=session.by_delta) if compares else heading
+    ]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
         mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)

@@ -1,7 +1,7 @@
 """What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
 
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.play.versus import AgainstModel, Pair, Parting
+from tokex_gguf.play.versus import AgainstModel, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
@@ -37,6 +37,9 @@ def state(session: Session) -> Line:
     second = session.beside
     if second is None or second is session.game:
         return []
+    if isinstance(session.paired, Pair) and session.paired.turn is Turn.A:
+        waits = session.difference is None and not session.paired.due and session.paired.held is None
+        return [("class:notice", " B is not loaded: r compares what is new")] if waits else []
     if second.engine is EngineStatus.DEAD:
         return [("class:fault", " B: engine stopped, r restarts it")]
     if second.silence:

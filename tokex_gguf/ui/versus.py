@@ -32,10 +32,11 @@ def _token_cells(width: int) -> int:
     return max(8, width - RANK - 2 * NUMBER - BITS - MOVED - 6)
 
 
-def heading(width: int) -> Line:
+def heading(width: int, *, by_delta: bool) -> Line:
     """The columns' names."""
+    bits = "Δ ↓" if by_delta else "Δ bits"
     parts = ["rank".rjust(RANK), pad("token", _token_cells(width)), "A".rjust(NUMBER), "B".rjust(NUMBER)]
-    return fit([("class:head", " ".join([*parts, "Δ bits".rjust(BITS), "moved".rjust(MOVED)]))], width)
+    return fit([("class:head", " ".join([*parts, bits.rjust(BITS), "moved".rjust(MOVED)]))], width)
 
 
 def rows_by_token(session: Session) -> dict[int, Beside]:
@@ -101,9 +102,9 @@ def _here(session: Session) -> Line:
         return [
             *told,
             ("class:stage", "  flip"),
-            ("class:dim", ": first in A "),
+            ("class:dim", ": first is A "),
             ("", a),
-            ("class:dim", ", in B "),
+            ("class:dim", ", B "),
             ("", b),
         ]
     return [*told, ("class:dim", "  the same token is first")]

@@ -45,11 +45,13 @@ class Comparing:
         """KL(A‖B) and KL(B‖A), in bits."""
         with np.errstate(invalid="ignore"):  # a token that both rule out: infinity less infinity
             np.subtract(a.logits, b.logits, out=self._ratios)
-        self._ratios -= np.float32(a.log_sum - b.log_sum)
-        return self._mean(a, 1), self._mean(b, -1)
+        apart = a.log_sum - b.log_sum
+        self._ratios -= np.float32(apart)
+        rounded = apart - float(np.float32(apart))
+        return self._mean(a, 1, -rounded), self._mean(b, -1, rounded)
 
-    def _mean(self, row: Row, sign: int) -> float:
-        """The mean of the ratios' logarithms over the tokens of a row, in bits."""
+    def _mean(self, row: Row, sign: int, more: float) -> float:
+        """The mean of the ratios' logarithms over the tokens of a row, and `more`, in bits."""
         np.subtract(row.logits, np.float32(row.log_sum), out=self._probs)
         np.exp(self._probs, out=self._probs)
         with np.errstate(invalid="ignore"):
@@ -60,7 +62,7 @@ class Comparing:
             nats = sign * float(np.dot(self._probs[there].astype(np.float64), self._ratios[there]))
             if math.isnan(nats):
                 raise NotFinite("logits that are no numbers")
-        return max(0.0, nats) / math.log(2)
+        return max(0.0, nats + more) / math.log(2)
 
 
 def _taken(row: Row, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:

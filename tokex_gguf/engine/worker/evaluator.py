@@ -35,11 +35,9 @@ from tokex_gguf.values.view import KEPT, Draw, Verdict, View
 
 WORTH = 2 * STRICT
 """Tokens from which on carrying their cells to another context is faster than decoding them again."""
-
-
 ROOM = 512
-"""Cells of the context for strict answers, beside two paths."""
-NO_MEMORY = ModelError("not enough memory for a second context, which strict answers need")
+"""Cells of the context for strict answers, beside those of a path."""
+NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
 class ContextFull(Exception):
@@ -92,10 +90,10 @@ class Evaluator:
         self._aside: Evaluator | None = None
         """Where strict answers are computed, once one is asked for."""
         self._filled = 0
-        """Cells that were decoded, apart from the cells that were given up."""
+        """Cells that were filled, one behind the other."""
         self._in_order = True
-        """Whether the cells of each sequence are in the order of its tokens from now on. Attention adds them up in
-        their own order: cells that were given up leave gaps, which later tokens take."""
+        """Whether later cells come behind them. Attention adds up cells in their own order, and not in that of the
+        tokens: those that were given up leave gaps, which later tokens take."""
         self._comparing = Comparing(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self._tells = False
@@ -182,9 +180,54 @@ class Evaluator:
         for one in (path, other):
             _check_place(one, len(one) - 1)
             self._check(one)
+        decoded = 0
+        if path != other and self._model.can_cut and self._strict_row(path) is self._strict_row(other) is None:
+            self._strictly(path, len(path) - 1)
+            decoded = self._strictly(other, len(other) - 1)._decode_together(path, other)
         a, of_a = self._strict_tip(path)
         b, of_b = self._strict_tip(other)
-        return self.difference(a, b, top, None), of_a + of_b
+        return self.difference(a, b, top, None), decoded + of_a + of_b
+
+    def _decode_together(self, path: list[int], other: list[int]) -> int:
+        """Computes the rows after two paths in one batch, if so few tokens are missing: it costs as much as one.
+
+        Returns how many tokens were decoded.
+        """
+        kept = [self._sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
+        missing = len(path) + len(other) - sum(kept)
+        size = strict_size(missing)
+        room = max(self._model.context_limit, SMALLEST_CONTEXT)
+        if size > BATCH or len(path) > room or len(other) + size - missing > room or self._strict_rows.room < 2:
+            return 0
+        if not self._orderly or self._sequences.free() < 2 or self._filled + size > self._model.cells:
+            return 0
+        first, at = self._prepare(path, kept[0], strict=True)
+        self._sequences.hold(first, path, at)  # so that the other one takes another
+        second, there = self._prepare(other, kept[1], strict=True)
+        places = [(path, first, at), (other, second, there)]
+        # As many rows as tokens, and others behind them: for both to be strict.
+        entries = [
+            Entry(token, sequence, place, wanted=True)
+            for one, sequence, start in places
+            for place, token in enumerate(one[start:], start)
+        ]
+        entries += [Entry(other[0], second, len(other) + index, wanted=True) for index in range(size - missing)]
+        try:
+            if [at, there] != kept:  # a window's cells are gone
+                return 0
+            logits = self._model.decode(entries)
+            self._filled += missing
+        except OutOfCells:
+            return 0
+        finally:
+            for one, sequence, _ in places:
+                held = self._model.cut(sequence, min(self._model.count(sequence), len(one)))
+                self._sequences.hold(sequence, one[:held], held)
+        rows = logits[[len(path) - at - 1, missing - 1]]
+        log_sums = self._read(rows, [None, None], [1, 1]).log_sums
+        for one, row, log_sum in zip((path, other), rows, log_sums, strict=True):
+            self._strict_rows.keep(one, Row(row, log_sum, True))
+        return missing
 
     def difference(self, a: Row, b: Row, top: int, token: int | None) -> Difference:
         """How two rows differ, with what both say of a token where one comes next. Raises Damaged."""
@@ -233,9 +276,9 @@ class Evaluator:
             return self
         size = min(len(path), self._model.context_limit)
         if self._aside is None:
-            model = self._model.aside(2 * size + ROOM)
+            model = self._model.aside(size + ROOM)
             if model is None:
-                raise NO_MEMORY
+                raise ModelError(NO_MEMORY)
             self._aside = Evaluator(model)
             self._aside._strict_rows = self._strict_rows
         aside = self._aside
@@ -277,7 +320,7 @@ class Evaluator:
             if self._model.clear(cells if cells <= self._model.cells else cells + ROOM):
                 break
             if not kept:
-                raise NO_MEMORY
+                raise ModelError(NO_MEMORY)
             kept.pop()
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
         self._filled, self._in_order = 0, True
@@ -461,7 +504,8 @@ class Evaluator:
             raise
         self._branches += branches
         before = min(self._sequences.strict(base), len(path))
-        strict = before == len(path) and self._in_order and _is_strict(len(branches))
+        self._filled += len(branches)
+        strict = before == len(path) and self._orderly and _is_strict(len(branches))
         for branch, token in zip(branches, tokens, strict=False):
             self._sequences.hold(branch, [*path, token], before + strict)
         read = self._read(logits, [None] * len(branches), [top] * len(branches))
@@ -551,6 +595,11 @@ class Evaluator:
             self._cut(sequence, 0)
             self._sequences.hold(sequence, [])
 
+    @property
+    def _orderly(self) -> bool:
+        """Whether what was decoded last came behind all cells that are there."""
+        return self._in_order and self._filled <= self._model.orderly
+
     def _cut(self, sequence: int, keep: int) -> int:
         """Drops what a sequence holds from `keep` on; returns how many tokens it then holds."""
         before = self._model.count(sequence)
@@ -577,7 +626,9 @@ class Evaluator:
             self._cut(plan.sequence, 0)
             self._model.copy(plan.source, plan.sequence, plan.keep)
             self._sequences.use(plan.source)
-        held = self._cut(plan.sequence, plan.keep)
+            held = self._model.cut(plan.sequence, plan.keep)  # whatever goes, the source has it
+        else:
+            held = self._cut(plan.sequence, plan.keep)
         self._sequences.hold(plan.sequence, path[:held], min(sure, held))
         return plan.sequence, held
 
@@ -595,7 +646,7 @@ class Evaluator:
         self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
         self._sequences.hold(sequence, path[:position], sure)
         self._trunk, self._branches = [], []
-        self._in_order = True  # new cells come behind those that were carried over
+        self._filled, self._in_order = position, True  # new cells come behind those that were carried over
         return sequence
 
     def _decode(
@@ -619,7 +670,7 @@ class Evaluator:
         finally:
             if more:
                 held = self._model.cut(sequence, held)
-            whole = sure >= position and self._in_order and _is_strict(len(entries))
+            whole = sure >= position and self._orderly and _is_strict(len(entries))
             self._sequences.hold(sequence, path[:held], held if whole else min(sure, held))
         return logits
 

@@ -768,6 +768,11 @@ class Llama:
         return held == 0 or llama_cpp.llama_memory_seq_pos_min(self._memory, sequence) > max(0, held - self._window + 1)
 
     @property
+    def orderly(self) -> int:
+        """How many cells can be filled before any that a sliding window has left behind is used again."""
+        return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
+
+    @property
     def interrupted(self) -> bool:
         """Whether what is under way is to end."""
         return self._abort.asked

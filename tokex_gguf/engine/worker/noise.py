@@ -70,7 +70,7 @@ def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Log
     yield fed(second, LENGTH // 3, 2 * LENGTH // 3)
     if not model.can_cut:
         model.cut(second, 0)
-        yield fed(second, LENGTH - BATCH + STEP)
+        yield fed(second, LENGTH - BATCH + STEP + 1)  # their last batch has no others behind it
         return
 
     def last(count: int, threads: int = 0) -> Logits:

@@ -135,9 +135,10 @@ def _opened(path: str, flags: int, mode: str) -> Iterator[FileIO]:
         descriptor = os.open(path, flags | _FLAGS)
     except (OSError, ValueError) as error:
         raise _cannot(done, path, error) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelError(f"{path}: cannot be {done}: no regular file")
     with FileIO(descriptor, mode) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ModelError(f"{path}: cannot be {done}: no regular file")
         yield file
 
 

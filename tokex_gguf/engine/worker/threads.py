@@ -3,7 +3,9 @@
 ggml's threads wait for each other a few hundred times a token, awake. If one of them shares its
 core with another busy thread, each wait may last as long as the system lets the other run,
 and a decode takes ten or a hundred times as long; with a thread fewer it takes hardly longer
-than it must. The number of threads changes the time and no bit of the result.
+than it must. The number of threads changes the time, and no bit of the result but for one case: where a token is
+decoded alone and more than 256 cells are in use, flash attention splits these among the threads. Strict answers are
+computed in larger batches.
 
 A thread that waits awake uses its core. So processor time that the threads did not get tells
 that somebody else did. It may also tell of threads that slept, so whether fewer are faster is tried:

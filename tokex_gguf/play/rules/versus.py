@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.rules import cursor
+from tokex_gguf.play.rules import bias, cursor
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.rules.prompt import go_to, insert
 from tokex_gguf.play.screens import PLAY, Prompts
@@ -173,6 +173,20 @@ def flip(session: Session) -> Outcome:
     session, effects = look(session, node)
     place = len(flips) - flips.after(found)
     return replace(session, notice=f"flip {place} of {len(flips)}{told}{_firsts(session)}"), effects
+
+
+def order(session: Session) -> Outcome:
+    """Sorts the table of both by the size of the changes, or by A's probabilities; without a comparison, as ever."""
+    if session.game.comparison is None:
+        return bias.order(session)
+    by_delta = not session.by_delta
+    told = "sorted by Δ: the greatest change comes first" if by_delta else "sorted by A's probabilities"
+    return replace(session, by_delta=by_delta, notice=told), []
+
+
+def cannot_order(session: Session) -> str:
+    """Why the table has one order alone; empty where it has several."""
+    return "" if session.game.comparison else bias.cannot_sample(session)
 
 
 def _differs_at_end(session: Session) -> bool:
