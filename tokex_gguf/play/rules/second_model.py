@@ -135,7 +135,7 @@ def loaded(session: Session, message: Loaded) -> Outcome:
     if second.model and not message.same(second.model):
         return died(session, "the file holds another model now; put the first one back")
     second = replace(second, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
-    return replace(_with_second(session, second), notice=""), []
+    return _with_second(session, second), []
 
 
 def _with_second(session: Session, second: Game) -> Session:
