@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
+from hypothesis import settings
 
 from tests import figures, tiny_models
 from tests.figures import Figure
@@ -44,6 +45,11 @@ class Found:
 # Tests start hundreds of programs. Without bytecode each of them compiles all its modules first.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Random tests with examples of hypothesis; the long form is `--hypothesis-profile=long`.
+settings.register_profile("normal", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None, max_examples=1000)
+settings.load_profile("normal")
 
 FOUND = pytest.StashKey[Found]()
 
@@ -137,6 +143,30 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session", autouse=True)
+def forking() -> Iterator[None]:
+    """Programs are forked, where they can be, from one process that has imported their modules."""
+    if sys.platform != "linux":
+        yield
+        return
+    from tests import fork_server
+
+    with fork_server.serving():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def started_as_users_start_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Not so in tests with the mark `real_start`."""
+    if sys.platform != "linux" or request.node.get_closest_marker("real_start") is None:
+        yield
+        return
+    from tests import fork_server
+
+    with fork_server.off():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Logs and sessions of tests are not the user's."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
@@ -166,23 +196,48 @@ def light(light_model: Path, tmp_path: Path) -> str:
 Loader: TypeAlias = "Callable[..., Llama]"
 
 
-@pytest.fixture(scope="session")
-def load(model_path: Path) -> Loader:
-    """Loads the real model into a new context."""
-
+def _loader(path: Path, loaded: "list[Llama]") -> Loader:
+    """Loads a model into a new context, and says which in `loaded`."""
     from tokex_gguf.engine.worker.abort import Abort
     from tokex_gguf.engine.worker.llama import Llama
 
     def load_model(context: int = 0, abort: Abort | None = None) -> Llama:
-        return Llama(model_path, context=context, threads=0, progress=lambda _: None, abort=abort or Abort())
+        abort = abort or Abort()
+        loaded.append(Llama(path, context=context, threads=0, progress=lambda _: None, abort=abort))
+        return loaded[-1]
 
     return load_model
 
 
+def _free(loaded: "list[Llama]") -> None:
+    """An engine has one model as long as it lives; tests have many, and of the real one each is 120 MB."""
+    from llama_cpp import llama_cpp
+
+    for model in loaded:
+        llama_cpp.llama_free(model._context)
+        llama_cpp.llama_model_free(model._model)
+
+
+@pytest.fixture
+def load(model_path: Path) -> Iterator[Loader]:
+    """Loads the real model into a new context, for as long as the test runs."""
+    loaded: list[Llama] = []
+    yield _loader(model_path, loaded)
+    _free(loaded)
+
+
+@pytest.fixture
+def light_load(light_model: Path) -> Iterator[Loader]:
+    """Loads a model with the real one's tokens into a new context: where only what is decoded counts."""
+    loaded: list[Llama] = []
+    yield _loader(light_model, loaded)
+    _free(loaded)
+
+
 @pytest.fixture(scope="session")
-def llama(load: Loader) -> "Llama":
+def llama(model_path: Path) -> "Llama":
     """A context of the real model that tests share."""
-    return load()
+    return _loader(model_path, [])()
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """An engine made of arithmetic: answers requests as the real one would, at once and exactly."""
 
 import math
+import operator
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
 
 from tokex_gguf.engine.protocol import (
@@ -112,21 +114,56 @@ class OnServer(GgufFile):
         return "127.0.0.1:8080"
 
 
+PRIME = 1_000_003
+
+
+class Answer:
+    """What follows a path, as far as anybody has asked for it."""
+
+    def __init__(self, seed: int) -> None:
+        self.logits = [((seed * (token + 3) * 2654435761) % PRIME) / 100003 for token in range(VOCAB)]
+        total = math.log(sum(map(math.exp, self.logits)))
+        self.logprobs = [score - total for score in self.logits]
+        self.ranked = sorted(range(VOCAB), key=self.logits.__getitem__, reverse=True)  # equal ones stay in order
+        self._distributions: dict[tuple[int, int], Distribution] = {}
+
+    def distribution(self, top: int, given: int) -> Distribution:
+        """The likeliest tokens; `given`: as `fake.distribution` has it."""
+        known = self._distributions.get((top, given))
+        if known is None:
+            known = self._distributions[top, given] = self._made(top, given)
+        return known
+
+    def _made(self, top: int, given: int) -> Distribution:
+        values = self.logprobs
+        ids = self.ranked[: min(top, given)]
+        if given < VOCAB:
+            low, high = bounds([values[token] for token in self.ranked[:given]])
+            return Distribution.of(low, ids, [values[token] for token in ids], high - low)
+        entropy = -sum(map(operator.mul, map(math.exp, values), values)) / math.log(2)
+        return Distribution.of(entropy, ids, [values[token] for token in ids])
+
+
+_answer = lru_cache(20_000)(Answer)
+
+
+def answer(path: list[int]) -> Answer:
+    """What follows a path: any fixed function of it will do. Nobody may change it."""
+    return _answer(hash(tuple(path)) % PRIME)
+
+
 def logits(path: list[int]) -> list[float]:
-    """Scores of all tokens after a path: any fixed function of it will do."""
-    seed = hash(tuple(path))
-    return [((seed * (token + 3) * 2654435761) % 1000003) / 100003 for token in range(VOCAB)]
+    """Scores of all tokens after a path."""
+    return answer(path).logits
 
 
 def logprobs(path: list[int]) -> list[float]:
-    scores = logits(path)
-    total = math.log(sum(map(math.exp, scores)))
-    return [score - total for score in scores]
+    return answer(path).logprobs
 
 
 def ranked(path: list[int]) -> list[int]:
     """All tokens, most likely after the path first."""
-    return in_order(logits(path))
+    return answer(path).ranked
 
 
 def in_order(scores: list[float]) -> list[int]:
@@ -136,13 +173,7 @@ def in_order(scores: list[float]) -> list[int]:
 
 def distribution(path: list[int], top: int, given: int = VOCAB) -> Distribution:
     """`given`: candidates from which the entropy is known, as far as it is."""
-    values = logprobs(path)
-    ids = ranked(path)[: min(top, given)]
-    if given < VOCAB:
-        low, high = bounds([values[token] for token in ranked(path)[:given]])
-        return Distribution.of(low, ids, [values[token] for token in ids], high - low)
-    entropy = -sum(math.exp(value) * value for value in values) / math.log(2)
-    return Distribution.of(entropy, ids, [values[token] for token in ids])
+    return answer(path).distribution(top, given)
 
 
 def bounds(known: list[float]) -> tuple[float, float]:
@@ -544,6 +575,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.SamplerText(line=line)
     if kind is screens.Commands:
         return screens.Commands(over=screens.PLAY, line=line)
+    if kind is screens.ListSearch:
+        return screens.ListSearch(over=screens.Prompts(), before=0, line=line)
     if kind is screens.Help:
         return screens.Help(over=screens.PLAY)
     return kind(row=row) if issubclass(kind, screens.ListScreen) else kind()

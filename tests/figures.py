@@ -14,6 +14,7 @@ import os
 import platform
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,6 +131,7 @@ def write(rows: dict[str, Row]) -> str:
     return "\n".join(parts)
 
 
+@cache
 def long_tests() -> dict[str, list[str]]:
     """The tests with the mark `soak`, and the fixtures that each takes. Read from the sources."""
     found = {}

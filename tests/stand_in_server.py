@@ -99,7 +99,12 @@ def logprobs(path: tuple[int, ...]) -> list[float]:
 
 def ranked(path: Sequence[int]) -> list[tuple[float, int]]:
     """(log-probability, id) of all tokens after a path, the most likely first."""
-    return sorted(zip(logprobs(tuple(path)), range(SIZE), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return _ranked(tuple(path))
+
+
+@lru_cache(maxsize=4096)
+def _ranked(path: tuple[int, ...]) -> list[tuple[float, int]]:
+    return sorted(zip(logprobs(path), range(SIZE), strict=True), key=lambda pair: (-pair[0], pair[1]))
 
 
 TRANSPORT = (

@@ -22,6 +22,32 @@ SELECTED = re.findall(r"bg:#(\w+)", styles("standard")["selected"])[0]
 """The background of a selected line in true colour."""
 
 
+def spawn(command: list[str], **options: Any) -> Any:
+    """A program in a pseudo-terminal: by `tests/fork_server.py` where that starts this one."""
+    # They are not there on Windows.
+    import termios
+
+    import ptyprocess
+
+    from tests import fork_server
+
+    spawned: Any = pexpect.spawn  # has no types
+    process: Any = ptyprocess
+    if (server := fork_server.server(command, options["env"])) is None:
+        return spawned(command[0], command[1:], **options)
+    forking = server
+
+    class Forked(spawned):  # type: ignore[misc]
+        def _spawnpty(self, args: list[str], *, env: dict[str, str], dimensions: tuple[int, int], **_: Any) -> Any:
+            terminal, other = os.openpty()
+            termios.tcsetwinsize(terminal, dimensions)
+            child = process.PtyProcess(forking.start(args, env, [other] * 3, terminal=True), terminal)
+            os.close(other)
+            return child
+
+    return Forked(command[0], command[1:], **options)
+
+
 class Terminal:
     """A program in a terminal of its own; what it writes is interpreted into a screen."""
 
@@ -42,8 +68,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **more}
         for name in {"NO_COLOR"} - set(keep):
             environment.pop(name, None)
-        spawn: Any = pexpect.spawn  # has no types
-        self.child = spawn(command[0], command[1:], dimensions=(rows, columns), env=environment, timeout=60)
+        self.child = spawn(command, dimensions=(rows, columns), env=environment, timeout=60)
         self.child.delaybeforesend = None
         self.child.ptyproc.delayafterclose = 0.01  # what was to be read has been
         self.before = termios.tcgetattr(self.child.child_fd)

@@ -78,6 +78,7 @@ def text_of(told: Any) -> str:
 # --- what it prints
 
 
+@pytest.mark.real_start
 def test_json_has_all_the_numbers() -> None:
     done = run("--json", "--input", str(NATALIA))
     assert done.returncode == 0, done.stderr

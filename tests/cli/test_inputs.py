@@ -23,6 +23,7 @@ from tokex_gguf.cli import inputs, main
 from tokex_gguf.sessions import codec
 
 SECONDS = 5.0
+"""Of a processor, for what the program says of an input."""
 SEED = int(os.environ.get("INPUTS_SEED", "1"))
 PIPE, SOCKET, FOLDER, DANGLING, LOOP, SPARSE = "pipe", "socket", "folder", "dangling", "loop", "sparse"
 
@@ -336,10 +337,10 @@ class Told:
         """Runs the program; it must end with one of these codes."""
         shape: list[str] = [] if screen else [["--plain"], ["--json"]][self.count % 2]
         self.count += 1
-        began = time.perf_counter()
+        began = time.process_time()  # by the clock on the wall, others' work would count
         with patch.object(sys.stdout, "isatty", lambda: screen), patch.object(sys.stdin, "isatty", lambda: screen):
             got = main.main([*arguments, *shape], connect=FakeEngine)
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         self.slowest = max(self.slowest, took)
         out, err = self.capsys.readouterr()
         lines = err.removesuffix("\n").split("\n") if err else []

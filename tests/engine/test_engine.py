@@ -64,16 +64,6 @@ def natalia(llama: Llama) -> list[int]:
     return llama.vocabulary.tokenize(TEXTS["natalia"]["text"], parse_special=True)
 
 
-@pytest.fixture
-def light_load(light_model: Path) -> Loader:
-    """Loads a model with the real one's tokens into a new context: where only what is decoded counts."""
-
-    def load_model(context: int = 0) -> Llama:
-        return Llama(light_model, context=context, threads=0, progress=lambda _: None, abort=Abort())
-
-    return load_model
-
-
 # --- the numbers
 
 

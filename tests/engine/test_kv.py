@@ -1,7 +1,7 @@
 """Planning which cached sequence serves a path: the best one, at the smallest loss."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokex_gguf.engine.worker.kv_plan import Plan, Sequences
@@ -31,7 +31,6 @@ def naive_common_prefix(a: list[int], b: list[int]) -> int:
 
 
 @given(paths, paths, paths)
-@settings(deadline=None)
 def test_common_prefix(shared: list[int], a: list[int], b: list[int]) -> None:
     for x, y in ((shared + a, shared + b), (a, b), (shared, shared + a), (shared + a, shared)):
         assert common_prefix(x, y) == naive_common_prefix(x, y)
@@ -117,7 +116,6 @@ def test_what_is_cheapest_to_decode_again_goes_first() -> None:
 
 
 @given(st.lists(paths, min_size=2, max_size=5))
-@settings(deadline=None)
 def test_no_other_victim_would_cost_less(held: list[list[int]]) -> None:
     def loss(sequence: int) -> int:
         others = [naive(held[sequence], other) for index, other in enumerate(held) if index != sequence]
@@ -143,7 +141,6 @@ def test_nobody_is_left_to_go() -> None:
 
 
 @given(st.lists(paths, min_size=1, max_size=4), st.data())
-@settings(deadline=None)
 def test_evictable_is_never_the_one_in_use(held: list[list[int]], data: st.DataObject) -> None:
     sequences = holding(*held)
     in_use = data.draw(st.integers(0, len(held) - 1))
@@ -176,7 +173,6 @@ class Cache:
 
 
 @given(st.integers(1, 4), st.booleans(), st.lists(st.tuples(paths.filter(bool), st.integers(0, 8), st.integers(0, 8))))
-@settings(deadline=None, max_examples=200)
 def test_plans_carried_out(count: int, can_cut: bool, visits: list[tuple[list[int], int, int]]) -> None:
     cache, sequences = Cache(count, can_cut), Sequences(count, can_cut=can_cut)
     for path, limit, decoded in visits:

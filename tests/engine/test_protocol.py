@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokex_gguf.engine import protocol
@@ -213,14 +213,12 @@ def test_types_come_back() -> None:
 
 
 @given(st.text(max_size=20), st.lists(st.integers(0, 2**31 - 1), max_size=5), st.binary(max_size=10), st.booleans())
-@settings(deadline=None)
 def test_any_text_and_bytes(text: str, path: list[int], data: bytes, control: bool) -> None:
     assert_comes_back(Tokenize(1, text, control))
     assert_comes_back(Tokenized(1, path, {token: Piece(data, control) for token in path}))
 
 
 @given(st.lists(st.floats(-1e4, 0), min_size=1, max_size=5), st.floats(0, 20))
-@settings(deadline=None)
 def test_numbers_are_exact(logprobs: list[float], entropy: float) -> None:
     distribution = Distribution.of(entropy, range(len(logprobs)), logprobs)
     assert_comes_back(Evaluated(1, 0, [distribution], [Taken(logprobs[0], 1)], {}, 1, entropy, 512))
@@ -350,7 +348,6 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.sampled_from(["pieces", "distributions", "taken"]), json_values | st.lists(st.lists(json_values, max_size=3)))
-@settings(deadline=None, max_examples=200)
 def test_a_packed_field_is_right_or_a_fault(name: str, value: Any) -> None:
     """No other exception: the thread that reads knows only this one."""
     try:

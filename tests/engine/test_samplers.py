@@ -185,16 +185,15 @@ def test_unusual_breakers(breakers: tuple[str, ...], scenes: dict[str, Scene]) -
 
 
 @pytest.mark.parametrize(
-    "last",
+    ("last", "heat"),
     [
-        Sampler.of(Kind.MIROSTAT, 1, 3, 0.3),
-        Sampler.of(Kind.MIROSTAT, 2, 3, 0.3),
-        Sampler.of(Kind.MIROSTAT, 2, 8, 1),
-        Sampler.of(Kind.ADAPTIVE_P, 0.3, 0.9),
-        Sampler.of(Kind.ADAPTIVE_P, 0.7, 0),
+        (Sampler.of(Kind.MIROSTAT, 1, 3, 0.3), 0.8),
+        (Sampler.of(Kind.MIROSTAT, 2, 3, 0.3), 1.0),
+        (Sampler.of(Kind.MIROSTAT, 2, 8, 1), 0.8),
+        (Sampler.of(Kind.ADAPTIVE_P, 0.3, 0.9), 1.0),
+        (Sampler.of(Kind.ADAPTIVE_P, 0.7, 0), 0.8),
     ],
 )
-@pytest.mark.parametrize("heat", [0.8, 1.0])
 def test_what_remembers_goes_along_a_path_as_llama_cpp_does(
     last: Sampler, heat: float, scenes: dict[str, Scene]
 ) -> None:
@@ -863,7 +862,7 @@ def test_a_bias_on_tokens_that_are_not_there_is_nothing() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs /proc")
-def test_ten_thousand_chains_leave_nothing_behind(scenes: dict[str, Scene]) -> None:
+def test_thousands_of_chains_leave_nothing_behind(scenes: dict[str, Scene]) -> None:
     place = scenes["qwen2"]
     path, row, log_sum = place.places[-1]
     lenses = Lenses(place.vocabulary)
@@ -884,8 +883,8 @@ def test_ten_thousand_chains_leave_nothing_behind(scenes: dict[str, Scene]) -> N
             Lenses.view(seen, [1])
         return memory(os.getpid())
 
-    began = turns(2000)
-    assert turns(8000) < began + 4_000_000, "each of these chains has a DRY of some kilobytes"
+    began = turns(1000)
+    assert turns(3000) < began + 4_000_000, "each of these chains has a DRY of some kilobytes"
 
 
 # --- how long it takes

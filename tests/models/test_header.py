@@ -453,7 +453,27 @@ def test_the_real_model(model_path: Path) -> None:
     assert (said.layers, said.heads_kv, said.key_length, said.vocab_size) == (30, 3, 64, 49152)
     assert said.kv_bytes_per_token() == 30 * 3 * (64 + 64) * 2
     assert said == glance(model_path)
-    assert dataclasses.asdict(said) == as_gguf_reads(model_path)
+    # As the package gguf reads it, which takes ten seconds for its vocabulary.
+    assert said.chat_template.startswith("{% for message in messages %}") and len(said.chat_template) == 368
+    assert dataclasses.asdict(said) == {
+        "version": 3,
+        "architecture": "llama",
+        "name": "Smollm2 135M 8k Lc100K Mix1 Ep2",
+        "quantization": "Q4_1",
+        "parameters": 134515008,
+        "tensors": 272,
+        "weight_bytes": 96576768,
+        "repacked_bytes": 0,
+        "context_trained": 8192,
+        "layers": 30,
+        "heads_kv": 3,
+        "key_length": 64,
+        "value_length": 64,
+        "state_bytes": 0,
+        "vocab_size": 49152,
+        "chat_template": said.chat_template,
+        "split": (0, 1),
+    }
 
 
 def test_tiny_models(tiny: dict[str, Path]) -> None:
@@ -566,7 +586,8 @@ class Base(NamedTuple):
 def bases(tiny: dict[str, Path], model_path: Path) -> list[Base]:
     found = []
     for path in (tiny["qwen2"], tiny["llama"], model_path):
-        start = gguf.GGUFReader(path).data_offset
+        start = gguf_reader.follow(path).start
+        assert path == model_path or start == gguf.GGUFReader(path).data_offset, "of the real one, that takes long"
         with path.open("rb") as file:
             header, size = file.read(start), path.stat().st_size
             found.append(Base(header, size, file.read() if size < 4 << 20 else b""))
@@ -658,7 +679,7 @@ def test_files_to_damage_pass(path: Path, bases: list[Base]) -> None:
 
 
 def test_damage_is_only_refused(path: Path, bases: list[Base], figure: Figure) -> None:
-    mutate(path, bases, 20260101, 300, figure)
+    mutate(path, bases, 20260101, 150, figure)
 
 
 def test_damage_that_passes_is_survived(path: Path, bases: list[Base], figure: Figure) -> None:
@@ -692,7 +713,7 @@ def cut_short(path: Path, bases: list[Base], count: int, figure: Figure, capsys:
 def test_files_cut_short_are_refused(
     path: Path, bases: list[Base], figure: Figure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cut_short(path, bases, 200, figure, capsys)
+    cut_short(path, bases, 100, figure, capsys)
 
 
 @pytest.mark.soak

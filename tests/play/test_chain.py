@@ -182,8 +182,30 @@ def test_space_switches_a_sampler_off_and_on() -> None:
     play = opened().press(Action.SWITCH)
     assert "top-k" not in rules.what_it_did(play.session)
     assert chain_of(play.press(Action.SWITCH)) == SHORT and play.session.notice == ""
-    play = opened(DEFAULT).press(Action.TOP, Action.SWITCH, Action.SWITCH)
-    assert play.session.notice == "penalties does nothing at 1: ← and → change the value"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_space_on_a_sampler_that_does_nothing_says_what_switches_it_on(kind: Kind) -> None:
+    idle = Sampler.of(kind, KINDS[kind].parameters[0].off or 0)
+    by = idle.awakening
+    assert not idle.acts and by
+    play = opened(Chain((idle,))).press(Action.TOP, Action.SWITCH)
+    assert chain_of(play) == Chain((idle,)), "nothing is changed that could not be seen"
+    parameter = KINDS[kind].parameters[0]
+    there = parameter.text(parameter.step(idle.values[0], by[1]))
+    arrow = "→" if by[1] > 0 else "←"
+    name = f"{parameter.label} {parameter.text(idle.values[0])}"
+    assert play.session.notice == f"{KINDS[kind].title} does nothing at {name}: {arrow} {there} switches it on"
+    play.press(Action.MORE if by[1] > 0 else Action.LESS)
+    (now,) = chain_of(play).samplers
+    assert now.acts and play.session.notice == "", "as was said"
+
+
+def test_on_a_line_of_another_parameter_the_one_that_switches_it_on_is_named() -> None:
+    play = opened(Chain((Sampler.of(Kind.DRY),))).press(Action.TOP, Action.DOWN, Action.SWITCH)
+    assert play.session.notice == "DRY does nothing at multiplier 0: 0.1 there switches it on"
+    play = opened(Chain((Sampler.of(Kind.PENALTIES, 1, 0),))).press(Action.TOP, Action.SWITCH)
+    assert play.session.notice == "penalties does nothing at these values: ← and → change them"
 
 
 def test_a_sampler_moves_and_stays_selected() -> None:
@@ -214,7 +236,21 @@ def test_removing_and_adding() -> None:
     play.press(Action.ADD, Action.CLOSE)
     assert chain_of(play) == SHORT and isinstance(play.session.screen, Samplers)
     play.press(Action.ADD, Action.ENTER)
-    assert at(play) == ("penalties", 0) and "does nothing at 1" in play.session.notice
+    assert at(play) == ("penalties", 0) and "does nothing at repeat 1" in play.session.notice
+
+
+def test_the_chain_opens_where_it_was_left() -> None:
+    play = opened(DEFAULT)
+    assert at(play) == ("top-k", 0), "at first at a sampler that acts"
+    play.press(Action.DOWN, Action.DOWN)
+    for away in (Action.CLOSE, Action.ADD, Action.READ_IN):
+        back = Action.SAMPLERS if away is Action.CLOSE else Action.CLOSE
+        assert at(play.press(away, back)) == ("top-p", 0), away
+    play.press(Action.CLOSE, Action.UNDO)
+    play.press(Action.SAMPLERS, Action.REMOVE, Action.CLOSE, Action.UNDO, Action.SAMPLERS)
+    assert at(play) != ("top-p", 0), "another line was left last"
+    play.press(*[Action.PRESET] * 2, Action.CLOSE, Action.SAMPLERS)
+    assert rules.selected(play.session), "where that line is not there any more, one that acts"
 
 
 def test_all_samplers_can_be_added_and_removed() -> None:
@@ -285,7 +321,7 @@ def test_the_constraint_has_a_line_that_is_not_for_these_keys() -> None:
 
 def test_an_empty_chain_offers_llama_cpps_in_one_key() -> None:
     play = opened(NO_CHAIN).press(Action.ENTER)
-    assert chain_of(play) == DEFAULT and play.session.notice == "preset: llama.cpp"
+    assert chain_of(play) == DEFAULT and play.session.notice == "", "it is seen, and so is what it does to the row"
     assert play.session.view and list(rules.what_it_did(play.session)) == ["top-k", "top-p", "min-p", "temperature"]
 
 
@@ -453,7 +489,7 @@ def test_looking_changes_nothing() -> None:
     assert not play.asked
     play.take(Action.CLOSE)
     assert not play.asked
-    assert replace(play.session, notice="") == replace(before, notice="")
+    assert replace(play.session, notice="", sampler=before.sampler) == replace(before, notice="")
 
 
 def test_the_chain_comes_along_to_another_model_and_the_bias_does_not() -> None:

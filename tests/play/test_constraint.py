@@ -378,7 +378,7 @@ def footer_of(play: Play, width: int, rows: int) -> str:
 def test_the_footer_has_rolls_and_constraints_where_there_is_room() -> None:
     assert " C constrain" in footer_of(started(), 130, 2) and " R roll" in footer_of(started(), 130, 2)
     narrow = footer_of(started(), 80, 2)
-    for key in ("→ append", "← pop", "space play", "d copy", "e layer", "? help", "^q quit"):
+    for key in ("→ append", "← pop", "space play", "d copy", "e colour", "? help", "^q quit"):
         assert key in narrow, "the beginners' keys stay"
     under = footer_of(constrained("02468"), 80, 2)
     for key in ("→ append", "← pop", "space play", "C constrain", "E cost", "? help", "^q quit"):

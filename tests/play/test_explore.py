@@ -166,7 +166,7 @@ def test_a_click_looks_at_a_token_and_selects_a_row() -> None:
         ((Action.HELP,), PointedAtToken(1), "a click does nothing here"),
         ((Action.INPUT,), PointedAtRow(1), "a click does nothing here"),
         ((Action.TREE,), PointedAtToken(1), "Esc goes back"),
-        ((Action.TREE,), Unbound("x"), "x does nothing here: Esc goes back"),
+        ((Action.TREE,), Unbound("x"), "x does nothing here: / finds a line, Esc goes back"),
         ((), Unbound("Q"), "Q does nothing here: ? shows the keys, ctrl+q quits"),
     ],
 )
@@ -613,8 +613,8 @@ def test_a_removed_prompt_comes_back_where_it_was_for_nothing() -> None:
     ("keys", "way"),
     [
         ((), r"\? shows the keys, ctrl\+q quits"),
-        ((Action.TREE,), "Esc goes back"),
-        ((Action.PROMPTS,), "Esc goes back"),
+        ((Action.TREE,), "/ finds a line, Esc goes back"),
+        ((Action.PROMPTS,), "/ finds a line, Esc goes back"),
         ((Action.HELP,), "Esc goes back"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from tests.fake import Play, on, started
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS, help_entries, help_found
+from tokex_gguf.play.commands import QUESTIONS, SCREENS, found, help_entries, help_found
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.screens import PLAY, Screen
 from tokex_gguf.ui.screen import View
@@ -44,6 +44,47 @@ def test_a_key_alone_is_selected_by_itself() -> None:
         screen = on(play.session, screens.Help)
         command = help_found(screen)[screen.entry].command
         assert command is not None and command.action is action, key
+
+
+def test_a_name_alone_is_selected_by_itself_also_where_a_question_has_it() -> None:
+    for name, action in [("pop", Action.POP), ("copy", Action.COPY), ("append", Action.APPEND)]:
+        screen = on(helping(name).session, screens.Help)
+        command = help_found(screen)[screen.entry].command
+        assert command is not None and command.action is action, name
+
+
+def test_questions_stand_first_each_in_one_line_of_a_small_screen() -> None:
+    lines = shown(helping(), 80, 24)
+    assert lines[1] == " Questions" and lines[len(QUESTIONS) + 2] == "", "each in its line"
+    assert lines[2].endswith("pops it again.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "action"),
+    [
+        *(("cut", Action.SAMPLERS), ("which sampler", Action.SAMPLERS), ("min-p", Action.SAMPLERS)),
+        *(("top-p", Action.SAMPLERS), ("temperature", Action.SAMPLERS), ("wrong", Action.SAMPLERS)),
+        *(("chance", Action.SAMPLERS), ("schema", Action.CONSTRAINT), ("cost", Action.CONSTRAINT)),
+        *(("json", Action.CONSTRAINT), ("likely", Action.LAYER), ("uncertain", Action.LAYER)),
+        *(("dice", Action.ROLL), ("random", Action.ROLL), ("another way", Action.COPY)),
+    ],
+)
+def test_the_words_of_a_question_lead_to_the_command_that_answers_it(typed: str, action: Action) -> None:
+    screen = on(helping(typed).session, screens.Help)
+    command = help_found(screen)[screen.entry].command
+    assert command is not None and command.action is action
+
+
+@pytest.mark.parametrize(
+    ("typed", "action"),
+    [
+        *(("cut", Action.SAMPLERS), ("min-p", Action.SAMPLERS), ("wrong", Action.SAMPLERS)),
+        *(("chance", Action.SAMPLERS), ("schema", Action.CONSTRAINT), ("cost", Action.CONSTRAINT)),
+    ],
+)
+def test_the_same_words_lead_there_in_the_list_of_commands(typed: str, action: Action) -> None:
+    play = started("hello").press(Action.COMMANDS, Typed(typed))
+    assert found(play.session)[0].action is action
 
 
 def test_enter_does_the_selected_command_on_the_screen_below() -> None:

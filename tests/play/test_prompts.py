@@ -125,13 +125,17 @@ def test_a_text_to_start_with_is_no_prompt(key: Action) -> None:
 # --- closing
 
 
+TWICE = (Action.REMOVE, Action.REMOVE)
+"""The first press asks."""
+
+
 def test_the_selected_prompt_is_removed_and_comes_back_where_it_was() -> None:
-    play = three().press(Action.DOWN, Action.RENAME, Typed("mine"), Action.ENTER, Action.REMOVE)
+    play = three().press(Action.DOWN, Action.RENAME, Typed("mine"), Action.ENTER, *TWICE)
     assert lengths(play) == [5, 7] and play.session.game.active == 0 and row(play) == 1
-    assert play.session.notice == "A brings it back"
+    assert play.session.notice == "prompt 2 is removed: A brings it back"
     play.press(Action.BRING_BACK)
     assert lengths(play) == [5, 6, 7] and row(play) == 1 and names(play)[1] == "mine"
-    play.press(Action.REMOVE, Action.BOTTOM, Action.UP, Action.REMOVE)
+    play.press(*TWICE, Action.BOTTOM, Action.UP, *TWICE)
     assert lengths(play) == [5] and row(play) == 0
     assert play.press(Action.REMOVE).session.notice == "the only prompt stays"
     play.press(Action.BRING_BACK, Action.BRING_BACK)
@@ -140,9 +144,9 @@ def test_the_selected_prompt_is_removed_and_comes_back_where_it_was() -> None:
 
 
 def test_the_prompt_that_is_played_can_be_removed_and_another_one_is_played_then() -> None:
-    play = three().press(Action.REMOVE)
+    play = three().press(*TWICE)
     assert lengths(play) == [6, 7] and play.session.game.active == 0 and play.session.game.ready
-    play.press(Action.BOTTOM, Action.UP, Action.REMOVE)
+    play.press(Action.BOTTOM, Action.UP, *TWICE)
     assert lengths(play) == [6] and play.session.game.active == 0 and play.session.game.ready
 
 

@@ -300,7 +300,7 @@ class Bounded(Oracle):
 
 
 @given(st.lists(st.sampled_from(MOVES), max_size=40), st.sampled_from([0, 4]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=20)
 def test_any_keys_over_a_server_do_what_the_plain_rules_say(moves: list[object], lookahead: int) -> None:
     play = served("hello", tokens_to_show=12, max_prompts=3, lookahead=lookahead)
     oracle = Bounded(fake.text_to_path("hello"), shown=GIVEN, limit=3)
@@ -328,7 +328,7 @@ class Asking(Served):
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=30)
 def test_answers_that_come_late_in_any_order_or_never_are_made_up_for(seed: int) -> None:
     """Keys meanwhile; nothing that came is asked for again, and in the end all is known."""
     chance = random.Random(seed)

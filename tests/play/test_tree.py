@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
@@ -98,7 +98,6 @@ def test_a_line_without_forks_is_one_line_however_long_and_forks_of_forks_are_in
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=12), st.data())
-@settings(deadline=None)
 def test_every_visited_path_is_in_the_tree_once_and_the_last_visit_is_the_last_line(
     paths: list[list[int]], data: st.DataObject
 ) -> None:
@@ -213,6 +212,29 @@ def test_a_text_is_found_across_the_place_where_paths_part() -> None:
     assert text_of(path(1)) in drawn and "…" not in text_of(path(1))
 
 
+def test_a_line_that_was_found_is_opened_as_a_prompt_of_its_own() -> None:
+    play = forked(5).press(Action.TREE, Action.FILTER, Typed(text_of(path(3))))
+    assert "^d open" in screen(play)
+    before = play.session.game.prompt.tip
+    play.press(Action.OPEN)
+    assert [prompt.tip.path() for prompt in play.session.game.prompts] == [before.path(), [*ROOT, *path(3)]]
+    assert play.session.game.active == 1 and isinstance(play.session.screen, screens.Play)
+    play.press(Action.TREE, Action.FILTER, Typed("no such text"), Action.OPEN)
+    assert play.session.notice == "no line has this text" and len(play.session.game.prompts) == 2
+
+
+def test_what_stands_before_a_found_line_has_all_room_that_is_left() -> None:
+    play = forked(3).press(Action.TREE, Action.FILTER, Typed(text_of(path(1))))
+    for width in (60, 80, 200):
+        (line,) = ["".join(part for _, part in line) for line in View().screen(play.session, width, 24)[6:7]]
+        assert f"{text_of([*ROOT, *path(1)]).strip()}" in line.replace("␣", " "), "nothing is cut where all fits"
+    play = started("hello " * 60).press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.TREE)
+    play.press(Action.FILTER, Typed(text_of(play.session.game.prompt.tip.path()[-1:])))
+    lines = ["".join(part for _, part in line) for line in View().screen(play.session, 80, 24)]
+    (cut,) = [line for line in lines if "…" in line and "0." in line]
+    assert len(cut[4 : 80 - 19].strip()) >= 80 - 4 - 19 - 2, "the line is full"
+
+
 def test_what_was_found_is_marked_in_a_long_line() -> None:
     play = started("hello").press(*[Action.APPEND] * 300)
     tokens = play.session.game.prompt.tip.path()
@@ -282,7 +304,7 @@ def test_a_removed_prompt_that_comes_back_brings_its_line_back() -> None:
 
 def test_undoing_brings_the_line_of_any_prompt_back_and_not_only_of_the_active_one() -> None:
     play = forked(2).press(Action.TREE, Action.UP, Action.OPEN, Action.PREVIOUS)
-    play.press(Action.PROMPTS, Action.DOWN, Action.REMOVE, Action.CLOSE)
+    play.press(Action.PROMPTS, Action.DOWN, Action.REMOVE, Action.REMOVE, Action.CLOSE)
     assert len(play.session.game.prompts) == 1
     play.press(Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE, Action.CLOSE)
     assert len(play.session.game.pruned) == 1
@@ -358,7 +380,6 @@ def test_whatever_is_pressed_in_the_tree_nothing_is_lost(seed: int) -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_what_a_path_shares_with_another_is_what_comparing_all_finds(paths: list[list[int]]) -> None:
     root = Node(None, -1)
     tips = tuple(root.descend(one) for one in paths)

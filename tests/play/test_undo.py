@@ -203,7 +203,9 @@ def drawn_by(session: Session) -> tuple[list[int], Chain, Constraint | None, boo
         (constrain("02468"), (*INSIDE, Action.CONSTRAINT, Action.ENTER), "the constraint holds behind token 5"),
         ((), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
         ((Action.SAMPLERS, Action.ENTER, Action.CLOSE), HOTTER, "the samplers are changed back"),
-        ((), (Action.DOWN, Action.LIKELIER), "the biases are changed back"),
+        ((), (Action.DOWN, Action.LIKELIER), "has no bias any more"),
+        ((Action.LIKELIER, Action.LIKELIER), (Action.UNLIKELIER,), " +2"),
+        ((Action.LIKELIER, Action.DOWN, Action.LIKELIER), (Action.UNLIKELIER,), " +1"),
         (constrain("02468"), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
     ],
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
@@ -1112,7 +1112,6 @@ def has_true_numbers(tip: Node) -> None:
 
 
 @given(st.lists(st.sampled_from(MOVES), max_size=60), st.sampled_from([0, 4]))
-@settings(deadline=None)
 def test_any_keys_do_what_the_plain_rules_say(moves: list[Any], lookahead: int) -> None:
     for prompt in follows(moves, lookahead).session.game.prompts:
         has_true_numbers(prompt.tip)

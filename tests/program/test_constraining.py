@@ -24,7 +24,7 @@ def test_a_newcomer_finds_what_a_schema_costs_by_the_help_alone(spider: Terminal
     """A dozen keys: each screen names the next one."""
     terminal = spider
     terminal.press("?", "cost")
-    terminal.shows("a JSON schema, a grammar, choices. E shows what it")
+    terminal.shows(r"Where does a schema cost most\? C sets it, space plays, then E and n")
     terminal.press("\r")
     terminal.shows("json-schema .*Tab")
     terminal.press("\t")

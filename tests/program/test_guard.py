@@ -15,7 +15,10 @@ from tests.sampling import some
 from tests.terminal import Terminal
 from tokex_gguf.ui.terminal_input.posix import LEAVE
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc"),
+    pytest.mark.real_start,
+]
 
 CRASHING = """
 import ctypes, signal, sys

@@ -44,6 +44,7 @@ def natalia(tmp_path: Path) -> Iterator[Terminal]:
     yield from evaluated(tmp_path)
 
 
+@pytest.mark.real_start
 def test_the_worked_example(natalia: Terminal) -> None:
     """Back up to the answer, find an uncertain token, copy the prompt, take another path."""
     terminal = natalia
@@ -98,6 +99,7 @@ def test_the_worked_example(natalia: Terminal) -> None:
     assert terminal.ends() == 0
 
 
+@pytest.mark.real_start
 def test_what_was_foreseen_costs_nothing_and_space_plays() -> None:
     terminal = Terminal("--prompt", "Once upon a time, there was a")
     terminal.shows("tokens: 8 .* ready")
@@ -126,6 +128,7 @@ def test_the_terminal_is_left_as_it_was(terminal: Terminal) -> None:
     assert terminal.ends() == 0
 
 
+@pytest.mark.real_start
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_signals_leave_the_terminal_as_it_was(name: str, terminal: Terminal) -> None:
     engine = terminal.engine()

@@ -39,6 +39,8 @@ def saved(folder: Path) -> dict[str, Session]:
 
 def begin(*arguments: str, program: str = "", **more: str) -> Terminal:
     """The program on a terminal; `program` is Python that is run before it."""
+    if not program:
+        return Terminal(*arguments, **more)  # type: ignore[arg-type]
     command = [sys.executable, "-c", f"{program}\nimport sys\nfrom tokex_gguf.__main__ import run\nsys.exit(run())"]
     return Terminal(command=[*command, *arguments], **more)  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
 """Lines of styled text: always exactly as wide as asked for."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, fit, pad, spread, width_of
@@ -49,7 +49,6 @@ def test_clip(text: str, width: int, clipped: str) -> None:
 
 
 @given(texts, widths)
-@settings(deadline=None)
 def test_clip_keeps_as_much_as_fits(text: str, width: int) -> None:
     clipped = clip(text, width)
     assert cells_of(clipped) <= width
@@ -63,7 +62,6 @@ def test_clip_keeps_as_much_as_fits(text: str, width: int) -> None:
 
 
 @given(texts, widths)
-@settings(deadline=None)
 def test_pad_is_exact(text: str, width: int) -> None:
     padded = pad(text, width)
     assert cells_of(padded) == width
@@ -75,7 +73,6 @@ def test_pad_is_exact(text: str, width: int) -> None:
 
 
 @given(line_strategy, widths)
-@settings(deadline=None)
 def test_fit_is_exact(line: Line, width: int) -> None:
     fitted = fit(line, width, "class:fill")
     assert width_of(fitted) == width
@@ -104,7 +101,6 @@ def test_fit(line: Line, width: int, fitted: str) -> None:
 
 
 @given(line_strategy.filter(lambda line: "…" not in plain(line)), widths)
-@settings(deadline=None)
 def test_nothing_follows_what_was_cut_off(line: Line, width: int) -> None:
     fitted = plain(fit(line, width))
     kept, sign, rest = fitted.partition("…")
@@ -121,7 +117,6 @@ def test_fit_keeps_styles() -> None:
 
 @given(line_strategy, line_strategy, widths)
 @example([], [("", "ab"), ("", "\u0301")], 2)
-@settings(deadline=None)
 def test_spread_is_exact_and_right_goes_first(left: Line, right: Line, width: int) -> None:
     line = spread(left, right, width)
     assert width_of(line) == width
@@ -161,7 +156,6 @@ def test_choose(width: int, expected: str) -> None:
     st.integers(0, 40),
     st.sampled_from(["", " ", "  "]),
 )
-@settings(deadline=None)
 def test_chosen_parts_fit(parts: list[tuple[int, Line]], width: int, gap: str) -> None:
     line = choose(parts, width, gap)
     assert width_of(line) <= width

@@ -116,7 +116,7 @@ def test_a_key_in_a_long_line_looks_at_little_of_it(key: Action) -> None:
 # --- paths and trees
 
 
-LONG = 30_000
+LONG = 12_000
 
 
 def grown(node: Node, tokens: int, seed: int = 1) -> Node:
@@ -155,6 +155,22 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_list_that_is_searched_costs_no_more_than_all_of_it(size: tuple[int, int]) -> None:
+    """What many prompts begin with is read once, and a frame looks for nothing."""
+    trunk = grown(Node(None, -1), 10_000)
+    tips = [grown(trunk.ancestor(10_000 - 50 * (seed % 7)), 3, seed) for seed in range(2, 101)]
+    starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
+    play, view = with_prompts(*tips, screen=screens.Prompts, starters=starters), View()
+    play.take(Action.FILTER)
+    play.take(Typed("a"))
+    view.screen(play.session, *size)
+    assert steps(lambda: play.take(Typed(" text"))) < 20_000
+    view.screen(play.session, *size)  # lays out the text that is selected
+    assert frame(play, view, size) < 1.5 * STEPS
+    assert steps(lambda: play.take(Action.DOWN)) < 2500
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("order", Order)
 def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], order: Order) -> None:
     trunk = grown(Node(None, -1), 2000)
@@ -172,11 +188,11 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], ord
 def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_tokens() -> None:
     """What is walked again for a key are the lines; the tokens are looked at once."""
     root = Node(None, -1)
-    trunk = grown(root, 50_000)
-    for depth in range(1, 50_000, 50):
-        grown(trunk.ancestor(depth), 50, 7 + depth % 5)
+    trunk = grown(root, 20_000)
+    for depth in range(1, 20_000, 20):
+        grown(trunk.ancestor(depth), 20, 7 + depth % 5)
     view, play = View(), with_prompts(trunk, screen=screens.Tree)
-    view.screen(play.session, 130, 40)  # 100,000 tokens, 1,000 places where they part
+    view.screen(play.session, 130, 40)  # 40,000 tokens, 1,000 places where they part
     lines = len(tree.tree_lines(play.session).lines)
     assert lines > 1900
     play.take(Action.FILTER)
@@ -185,7 +201,7 @@ def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_to
     view.screen(play.session, 130, 40)  # spells the tokens, once
     play.take(Typed(" 6 7"))
     assert steps(lambda: tree.found_lines(play.session)) < 20 * lines
-    assert len(tree.found_lines(play.session)) > 500
+    assert len(tree.found_lines(play.session)) > 300
     assert frame(play, view, (130, 40)) < STEPS
     assert steps(lambda: play.take(Action.PAGE_DOWN)) < 1100
     play.take(Action.CLOSE)
@@ -197,7 +213,7 @@ def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_to
 
 
 def test_a_visit_costs_no_more_in_a_long_path() -> None:
-    tip = grown(Node(None, -1), 50_000)
+    tip = grown(Node(None, -1), 20_000)
     assert steps(tip.child(3).visit) < 50 and steps(tip.visit) < 50
     play = with_prompts(tip)
     tip.path()  # as it was sent to the engine
@@ -208,7 +224,7 @@ def test_a_visit_costs_no_more_in_a_long_path() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tuple[int, int]) -> None:
     base = grown(Node(None, -1), 5)
-    scores = tuple(Score(base, grown(base, 1000, seed)) for seed in range(1, 51))
+    scores = tuple(Score(base, grown(base, 400, seed)) for seed in range(1, 51))
     play, view = with_prompts(base, screen=screens.Input), View()
     play.session = replace(play.session, game=replace(play.session.game, scores=scores))
     frame(play, view, size)
@@ -218,15 +234,15 @@ def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tupl
 
 def test_a_path_is_looked_into_in_a_few_steps_wherever() -> None:
     root = Node(None, -1)
-    tip = grown(root, 50_000)
+    tip = grown(root, 20_000)
     tip.child(3).attach_taken(Taken(-1.0, 2))
-    for depth in (0, 1, 2, 3, 777, 25_000, 49_999, 50_000):
+    for depth in (0, 1, 2, 3, 777, 10_000, 19_999, 20_000):
         assert tip.ancestor(depth).depth == depth
         assert steps(lambda depth=depth: tip.ancestor(depth)) < 200  # type: ignore[misc]
-    other = tip.ancestor(20_000).descend([1, 2, 3])
+    other = tip.ancestor(8_010).descend([1, 2, 3])
     tip.path()
-    assert steps(other.path) < 500 and other.path() == [*tip.path()[:20_000], 1, 2, 3]
-    assert steps(other.first_unknown) < 500 and other.first_unknown() == 19_999
+    assert steps(other.path) < 500 and other.path() == [*tip.path()[:8_010], 1, 2, 3]
+    assert steps(other.first_unknown) < 500 and other.first_unknown() == 8_009
     assert steps(lambda: other.descends_from(tip)) < 500
 
 
@@ -301,7 +317,7 @@ def holds_for(kind: str) -> None:
     """Counts the steps of the frames of a short and a long prompt of these tokens."""
     first, later, written = [], [], []
     short = 3 * panes.BLOCK
-    for length in (short,) if kind == "marked" else (short, short + 10 * panes.BLOCK):
+    for length in (short,) if kind == "marked" else (short, short + 4 * panes.BLOCK):
         tip = path_of(KINDS[kind], length)
         view, play = View(), with_prompts(tip)
         play.session = replace(play.session, game=replace(play.session.game, pieces=PIECES))
@@ -459,7 +475,7 @@ def checked(ranked: Ranking, values: list[tuple[int, float]], node: Node) -> Non
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 150), st.integers(0, 99)), max_size=8), st.data())
-@settings(deadline=None, max_examples=15, phases=[Phase.generate])
+@settings(max_examples=15, phases=[Phase.generate])
 def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]], data: st.DataObject) -> None:
     """Also where paths part inside a block, and where something in them is not computed yet."""
     chance, tip = random.Random(data.draw(st.integers(0, 1 << 30))), Node(None, -1).child(0)
@@ -500,7 +516,7 @@ LOOKS = [
 
 @pytest.mark.parametrize("key", LOOKS)
 def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
-    play = with_prompts(grown(Node(None, -1), 12_000))
+    play = with_prompts(grown(Node(None, -1), 6_000))
     view = View()
     play.session.game.prompt.tip.path()  # as it was sent to the engine
     frame(play, view, (130, 40))

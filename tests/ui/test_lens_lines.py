@@ -208,7 +208,7 @@ def test_the_status_line_says_through_what_one_looks() -> None:
     [
         (Standing.OPEN, -1, "grammar: 3.1 % legal · T 0.5"),
         (Standing.COMPLETE, -1, "may end here · grammar: 3.1 % legal · T 0.5"),
-        (Standing.ENDED, -1, "must end here · grammar: 3.1 % legal · T 0.5"),
+        (Standing.ENDED, -1, "must end here, +5.01 bits · grammar: 3.1 % legal · T 0.5"),
         (Standing.BROKEN, 11, "broken at token 12 · grammar: 3.1 % legal · T 0.5"),
     ],
 )
@@ -240,7 +240,16 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     assert " bits  grammar" not in text(play), "not known for all of it"
     play.session.game.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
+    tip = play.session.game.prompt.tip
+    for standing in (Standing.COMPLETE, Standing.ENDED):
+        assert "must end" not in text(play), "it may go on"
+        view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
+        play.session.game.answers.attach(lens, tip, view)
+    total = f"cost {2 * (len(nodes) - 1) + 1}.00 bits"
+    for width in (80, 130):
+        assert f"{total}  must end here, +2.00 bits" in text(play, width, 24), "the end is no token of it yet"
     play.take(Action.CURSOR_BACK)
+    assert "must end" not in text(play)
     assert "cost 2.00 bits" in text(play).splitlines()[-3], "of the token that is looked at"
 
 

@@ -68,7 +68,7 @@ def application(frame: list[Line], canvas: Canvas) -> Application[None]:
 
 
 @given(FRAMES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=15)
 def test_a_frame_after_others_is_what_it_is_alone(frames: list[list[Line]]) -> None:
     frame = list(frames[0])
     canvas = Canvas(WIDTH, 3)
@@ -132,7 +132,6 @@ def test_a_width_on_which_the_terminal_disagrees_does_not_move_the_table(opinion
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
-@settings(deadline=None)
 def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) -> None:
     cut = parts(text)
     assert "".join(part.text for part in cut) == text

@@ -28,6 +28,7 @@ from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Starter, table
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
+from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.panes import bar, bar_scale, number
 from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
 from tokex_gguf.ui.theme import styles
@@ -254,6 +255,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "name": lambda: started().press(Action.NAME, Typed("my tale")),
     "a starter": lambda: listed().press(Action.DOWN),
     "treesearch": lambda: forked().press(Action.TREE, Action.FILTER, Typed("_")),
+    "listsearch": lambda: many().press(Action.PROMPTS, Action.FILTER, Typed("6 n")),
     "newprompt": lambda: started().press(Action.PROMPTS, Action.NEW, Typed("It begins\nhere")),
     "promptname": lambda: forked().press(Action.PROMPTS, Action.RENAME),
     "forks": lambda: forked().press(Action.TREE),
@@ -638,7 +640,7 @@ def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
 @pytest.mark.parametrize("keys", [(), (Action.CURSOR_BACK,)])
 def test_on_80_columns_there_is_room_for_what_is_done_most(keys: tuple[Action, ...]) -> None:
     line = below(text(started().press(*keys), 80, 24)).keys
-    for hint in (",/. look", "n/m jump", "/ search", "i type", "e layer", "? help", "^q quit", "↑↓ row", "→ "):
+    for hint in (",/. look", "n/m jump", "/ search", "i type", "e colour", "? help", "^q quit", "↑↓ row", "→ "):
         assert hint in line
 
 
@@ -773,6 +775,45 @@ def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
     values = [part for style, part in draw(play)[-3] if style == ""]
     assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
+
+
+def test_the_chance_of_all_other_tokens_is_told_of_the_selected_row() -> None:
+    play = started("hello")
+    line = below(text(play, 80, 24)).second
+    place = play.session.game.prompt.place
+    first, second = table(play.session, place)[:2]
+    name = label(fake.PIECES[first.token].data)
+    assert f"all but {name}: {percent(1 - first.prob)}" in line
+    line = below(text(play.press(Action.DOWN), 80, 24)).second
+    assert f"all but {label(fake.PIECES[second.token].data)}: {percent(1 - second.prob)}" in line
+    assert percent(1 - first.prob) != percent(1 - second.prob)
+
+
+@pytest.mark.parametrize("keys", [(), (Action.SAMPLERS,)])
+def test_through_samplers_the_chance_of_all_others_is_told_raw_and_final(keys: tuple[Action, ...]) -> None:
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*keys)
+    (top,) = table(play.session, play.session.game.prompt.place)[:1]
+    assert play.session.view
+    final = play.session.view.verdicts[top.token].final
+    assert final > top.prob
+    line = below(text(play, 80, 24)).second
+    assert f": {percent(1 - top.prob)} raw, {percent(1 - final)} final" in line
+
+
+def test_of_a_scored_phrase_it_is_said_which_sampler_cuts_which_token() -> None:
+    ranked = [fake.PIECES[token].data.decode() for token in fake.ranked([ord(char) % fake.VOCAB for char in "hello"])]
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3), Sampler.of(Kind.TEMPERATURE, 0.7))))
+    play.press(Action.INPUT, Typed(chr(ord(ranked[5].strip()[0]))), Action.SCORE)
+    (line,) = [line for line in text(play, 80, 24).splitlines() if "←" in line]
+    tip = play.session.game.scores[-1].tip
+    assert tip.taken and tip.taken.rank > 3 and line.rstrip().endswith("← top-k cuts")
+    play = started().press(Action.INPUT, Typed(ranked[5].strip()), Action.SCORE)
+    assert "cuts" not in text(play, 80, 24)
+
+
+def test_a_token_that_is_cut_leaves_all_to_the_others() -> None:
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*[Action.DOWN] * 3)
+    assert "100.0 % final" in below(text(play, 80, 24)).second
 
 
 def test_a_search_without_result_at_an_inner_place_does_not_speak_of_the_first_token() -> None:
@@ -915,8 +956,8 @@ def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:
 def test_a_long_notice_leaves_room_for_what_is_typed(width: int, height: int) -> None:
     play = waiting(Action.INPUT, Typed("hello there"))
     play.session = replace(play.session, notice="the engine stopped, " * 30)
-    line = below(text(play, width, height)).second
-    assert "there" in line and "the engine stopped" in line
+    drawn = below(text(play, width, height))
+    assert "hello there" in drawn.second and "the engine stopped" in drawn.keys
 
 
 def test_where_text_is_typed_a_dead_engine_says_how_to_leave_it_first() -> None:
@@ -991,6 +1032,18 @@ def test_the_probability_of_the_rows_in_sight_is_told(width: int, height: int) -
         shown = [int(rank) for rank in re.findall(r"^(?:.*│)? ?[·•›]? +(\d+) ␣. ", drawn, re.MULTILINE)]
         assert last == max(shown)
         assert float(match[1]) == pytest.approx(100 * sum(row.prob for row in rows[:last]), abs=0.051)
+
+
+@pytest.mark.parametrize("size", [(130, 60), (80, 80)])
+def test_inside_a_prompt_it_is_said_that_no_more_rows_are_kept(size: tuple[int, int]) -> None:
+    play = started("hello world", tokens_to_show=12).press(Resized(rows_of(*size)))
+    assert "are kept" not in text(play, *size), "at its end there are as many as fit"
+    play.press(Action.CURSOR_BACK)
+    before = play.session.game.prompt.place.tip.distribution
+    assert before and len(before) == 12
+    assert "12 tokens are kept here: / finds any other" in text(play, *size)
+    assert "are kept" not in text(play, size[0], 16), "where no more would fit, nothing is said"
+    assert "are kept" not in text(play.press(Action.SEARCH), *size)
 
 
 def test_rows_fill_the_height() -> None:

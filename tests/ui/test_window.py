@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fake import Play, started
+from tests.fake import Play, on, started
+from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Listed, ListedModels
+from tokex_gguf.play.commands import help_found
+from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow
 from tokex_gguf.play.session import Starter
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.panes import help_lines
+from tokex_gguf.ui.screen import View, help_page
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -76,12 +79,40 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
     ends = [told()]
     for key in (Action.PAGE_UP, Action.PAGE_DOWN):
         for _ in range(40):
-            play.press(key)
+            helping = play.session.screen
+            if isinstance(helping, screens.Help):  # how many entries make a page, only the screen knows
+                play.press(PointedAtRow(help_page(helping, *size, 1 if key is Action.PAGE_DOWN else -1)))
+            else:
+                play.press(key)
             ends.append(told())
         assert ends[-1].count(0) == 1, "at an end, all others are on one side"
     (_, below), (above, _) = ends[40], ends[80]
     assert above == below > 0
     assert all(abs(sum(one) - above) <= 1 for one in ends), "what is shown, above and below is always the same together"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (130, 40), (60, 16)])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[int, int], direction: int) -> None:
+    play = started().press(Action.HELP, Action.TOP if direction > 0 else Action.BOTTOM)
+    body = size[1] - (5 if size[1] >= 24 else 4)
+
+    def page() -> list[str]:
+        lines = ["".join(part for _, part in line).rstrip() for line in View().screen(play.session, *size)]
+        return [line for line in lines[1 : 1 + body] if not re.match(" +[↑↓] [0-9]+ more", line)]
+
+    def turn() -> list[str]:
+        helping = on(play.session, screens.Help)
+        play.press(PointedAtRow(help_page(helping, *size, direction)))
+        return page()
+
+    pages = [page()]
+    while (further := turn()) != pages[-1]:
+        pages.append(further)
+    entries, _ = help_lines(help_found(on(play.session, screens.Help)), size[0], -1)
+    told = ["".join(part for _, part in line).rstrip() for line in entries]
+    assert {line for one in pages for line in one} >= set(told), "all of it is seen"
+    assert len(pages) <= 1.35 * len(told) / (body - 1) + 2, "a page is a page"
 
 
 def test_a_list_that_fits_says_nothing_of_more() -> None:

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokex_gguf.ui.cells import cells_of
@@ -97,7 +97,6 @@ def test_spans_know_their_token() -> None:
 
 
 @given(texts_strategy, widths)
-@settings(deadline=None, max_examples=200)
 def test_no_line_is_too_wide(texts: list[str], width: int) -> None:
     for line in wrap(texts, width).lines:
         assert cells_of(shown(line).removesuffix("\n")) <= width
@@ -105,7 +104,6 @@ def test_no_line_is_too_wide(texts: list[str], width: int) -> None:
 
 
 @given(texts_strategy, widths)
-@settings(deadline=None, max_examples=200)
 def test_nothing_is_lost(texts: list[str], width: int) -> None:
     by_token = [""] * len(texts)
     for line in wrap(texts, width).lines:
@@ -117,7 +115,6 @@ def test_nothing_is_lost(texts: list[str], width: int) -> None:
 
 
 @given(st.lists(st.sampled_from(["क", "a", SPACING, " ", "का", "b" + MARK]), max_size=30), st.integers(3, 9))
-@settings(deadline=None, max_examples=200)
 def test_a_spacing_mark_stays_with_its_character(texts: list[str], width: int) -> None:
     """Unless it has none, or so many marks that they need several lines."""
     laid_out = [shown(line) for line in wrap(texts, width).lines]
@@ -127,7 +124,6 @@ def test_a_spacing_mark_stays_with_its_character(texts: list[str], width: int) -
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=5), max_size=12), st.integers(5, 12), st.data())
-@settings(deadline=None)
 def test_words_that_fit_are_not_broken(words: list[str], width: int, data: st.DataObject) -> None:
     text = " ".join(words)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
@@ -141,7 +137,6 @@ def test_words_that_fit_are_not_broken(words: list[str], width: int, data: st.Da
 
 
 @given(texts_strategy, widths)
-@settings(deadline=None)
 def test_lines_begin_where_they_say(texts: list[str], width: int) -> None:
     laid_out = wrap(texts, width).lines
     joined = "".join(texts)
@@ -175,7 +170,6 @@ def assert_same_as_fresh(versions: list[list[str]], width: int) -> None:
 
 
 @given(texts_strategy, st.lists(append | pop | change | switch, max_size=8), widths)
-@settings(deadline=None, max_examples=400)
 def test_incremental_is_fresh(texts: list[str], edits: list[tuple[str, list[str] | int]], width: int) -> None:
     versions = [texts]
     for kind, value in edits:
@@ -184,7 +178,6 @@ def test_incremental_is_fresh(texts: list[str], edits: list[tuple[str, list[str]
 
 
 @given(texts_strategy, st.integers(0, 11), st.text("ab 漢" + MARK, max_size=4), widths)
-@settings(deadline=None, max_examples=300)
 def test_one_text_changed_anywhere(texts: list[str], index: int, text: str, width: int) -> None:
     """As when a later token completes a character: a text in the middle may change too."""
     changed = [*texts[:index], text, *texts[index + 1 :]]
@@ -212,7 +205,6 @@ def test_growing_and_shrinking_token_by_token(texts: list[str]) -> None:
 
 @given(texts_strategy, widths, widths)
 @example(["abc def"], 9, 4)
-@settings(deadline=None)
 def test_layout_for_another_width_is_not_used(texts: list[str], width: int, other: int) -> None:
     assert wrap(texts, width, wrap(texts, other)) == wrap(texts, width)
 

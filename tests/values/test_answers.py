@@ -159,7 +159,7 @@ def plain(answers: Answers, lens: Sampled, tip: Node) -> tuple[list[int], list[i
 
 
 @given(st.integers(0, 1 << 30))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=30)
 def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> None:
     """On any way through a tree, through two lenses, whenever and from wherever a verdict comes."""
     chance, answers = random.Random(seed), Answers()

@@ -4,7 +4,7 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokex_gguf.values.tokens import label, spell, starts_combining, visible
@@ -85,7 +85,6 @@ def test_label(data: bytes, shown: str) -> None:
 
 
 @given(st.binary(max_size=12) | special_text.map(str.encode))
-@settings(deadline=None)
 def test_label_is_one_line_that_shows_white_space(data: bytes) -> None:
     text = label(data)
     assert not set(text) & set("\n \t\r")
@@ -162,7 +161,6 @@ def test_joiner_beside_a_character_is_left_out_over_two_tokens_too(at: int) -> N
 
 
 @given(pieces)
-@settings(deadline=None, max_examples=300)
 def test_everything_spelled_is_safe(tokens: list[bytes]) -> None:
     texts = spell(tokens)
     assert len(texts) == len(tokens)
@@ -173,7 +171,6 @@ def test_everything_spelled_is_safe(tokens: list[bytes]) -> None:
 
 
 @given(special_text, st.lists(st.integers(0, 60), max_size=4))
-@settings(deadline=None)
 def test_special_text_is_safe_however_it_is_cut(text: str, at: list[int]) -> None:
     shown = "".join(spell(cut(text.encode(), at)))
     assert shown.replace("\n", "").isprintable()
@@ -181,13 +178,11 @@ def test_special_text_is_safe_however_it_is_cut(text: str, at: list[int]) -> Non
 
 
 @given(ordinary_text, st.lists(st.integers(0, 60), max_size=6))
-@settings(deadline=None)
 def test_ordinary_text_is_shown_as_it_is(text: str, at: list[int]) -> None:
     assert "".join(spell(cut(text.encode(), at))) == text.replace("\n", "⏎\n")
 
 
 @given(st.binary(max_size=20) | nasty_bytes.map(bytes), st.lists(st.integers(0, 20), max_size=5))
-@settings(deadline=None, max_examples=300)
 def test_cutting_elsewhere_shows_the_same(data: bytes, at: list[int]) -> None:
     """Joiners aside, which look different alone (these bytes hardly ever make one)."""
     if not any(char in data.decode(errors="replace") for char in ZWJ + VS15 + VS16):
@@ -195,7 +190,6 @@ def test_cutting_elsewhere_shows_the_same(data: bytes, at: list[int]) -> None:
 
 
 @given(pieces, st.binary(max_size=4))
-@settings(deadline=None)
 def test_later_tokens_change_only_what_is_unfinished(tokens: list[bytes], more: bytes) -> None:
     """After an ASCII byte no character is open: what stands there stays while a prompt grows."""
     finished = max(n for n in range(len(tokens) + 1) if b"".join(tokens[:n])[-1:].isascii())

@@ -35,7 +35,6 @@ def path_of(logprobs: list[float | None]) -> Node:
 
 
 @given(st.lists(short_paths))
-@settings(deadline=None)
 def test_same_path_is_same_node(paths: list[list[int]]) -> None:
     top = root()
     nodes = [top.descend(path) for path in paths]
@@ -161,7 +160,6 @@ def test_first_unknown(has: list[str], first: int) -> None:
 
 
 @given(st.integers(1, 8), st.integers(0, 8), st.booleans())
-@settings(deadline=None)
 def test_evaluating_from_first_unknown_completes_a_path(length: int, computed: int, listed: bool) -> None:
     """An evaluation as the engine does it: distributions from `start`, each with the token after it."""
 
@@ -186,7 +184,7 @@ def test_evaluating_from_first_unknown_completes_a_path(length: int, computed: i
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32), st.booleans())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=40)
 def test_numbers_that_come_in_any_order_give_what_plain_loops_do(length: int, seed: int, forked: bool) -> None:
     """Of a walked prompt the tip is known first. Every sum, count and place is that of a loop over the path."""
     chance = random.Random(seed)
@@ -238,7 +236,6 @@ def holds_on(tip: Node) -> None:
 
 
 @given(st.lists(st.floats(-30, 0), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_logprob_and_perplexity_are_the_naive_ones(logprobs: list[float]) -> None:
     node = path_of(list(logprobs))
     assert node.logprob == pytest.approx(math.fsum(logprobs), abs=1e-9)

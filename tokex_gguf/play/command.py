@@ -19,7 +19,8 @@ Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
 
 def unread(session: Session) -> str:
     """Nearly everything needs a prompt."""
-    if isinstance(session.screen, screens.Help | screens.Commands | screens.Models | screens.Sessions):
+    early = screens.Help | screens.Commands | screens.Models | screens.Sessions | screens.ListSearch
+    if isinstance(session.screen, early):
         return ""
     return "" if session.game.prompts else UNREAD
 
@@ -45,6 +46,8 @@ class Command:
     """A sentence for help screen and docs."""
     footer: int = 0
     """Larger is shown first when the footer is short of room; 0 never."""
+    words: str = ""
+    """What else it may be looked for by: words that its sentence has no room for."""
     now: Hint = as_ever
     disabled: Reason = unread
 
@@ -67,8 +70,9 @@ class HelpEntry:
 
     @property
     def whole(self) -> str:
-        """All that it can be found by."""
-        name = f"{self.command.name} {self.command.label}" if self.command else ""
+        """All that it can be found by; a question, by its own words alone."""
+        of = self.command if self.command and self.text == self.command.help else None
+        name = f"{of.name} {of.label} {of.words}" if of else ""
         return f"{self.topic} {self.name} {self.text} {name}".casefold()
 
 
@@ -81,6 +85,8 @@ class ScreenRow:
     commands: tuple[Command, ...]
     signs: tuple[tuple[str, str], ...] = ()
     """What stands on it, and what that means."""
+    questions: tuple[tuple[str, Action, str], ...] = ()
+    """What a player may want to know, for the top of the help: keys, a command, and how they answer it."""
     typed: Callable[[Session, str], Outcome] | None = None
     """What text from the keyboard, or pasted, does; None: it is kept for the input line."""
     pick_row: Callable[[Session, int], Outcome] | None = None

@@ -21,6 +21,7 @@ from tokex_gguf.play.rules import (
     find,
     help_screen,
     insertion,
+    list_search,
     lists,
     model_switch,
     prompt,
@@ -38,6 +39,7 @@ from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
+from tokex_gguf.values.samplers import KINDS
 from tokex_gguf.values.text_field import TextField
 
 FIRST = "nothing comes before the first token"
@@ -301,6 +303,10 @@ _LIST_HELP = Command(
     Action.HELP, help_screen.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
 )
 
+_FIND_LINE = Command(
+    Action.FILTER, list_search.search, ("/",), "List", "find", "Find a line of the list by what it says.", footer=87
+)
+
 _PLAYING: tuple[Command, ...] = (
     Command(
         Action.UP,
@@ -367,6 +373,7 @@ _PLAYING: tuple[Command, ...] = (
         "samplers",
         "Open the sampler chain beside the table: what each sampler cuts, and its values.",
         footer=44,
+        words=f"chance wrong why {' '.join(row.title for row in KINDS.values())}",
         disabled=_no_samplers,
     ),
     Command(
@@ -377,6 +384,7 @@ _PLAYING: tuple[Command, ...] = (
         "roll",
         "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
         footer=17,
+        words="dice sample random",
         disabled=_cannot_draw,
     ),
     Command(
@@ -397,6 +405,7 @@ _PLAYING: tuple[Command, ...] = (
         "Set, change or lift a constraint on what follows: a regex, a JSON schema, a grammar, choices. "
         "E shows what it costs.",
         footer=19,
+        words="limit force cost",
         now=_limited(46, "constrain"),
         disabled=_cannot_constrain,
     ),
@@ -627,9 +636,9 @@ _PLAYING: tuple[Command, ...] = (
         editing.retokenize,
         ("T",),
         "Edit inside",
-        "cut anew",
-        "Cut the prompt's text into tokens as the tokenizer does it, where that is another way, in a new prompt.",
-        now=_cut_otherwise(63, "cut anew"),
+        "retokenize",
+        "Tokenize the prompt's text as the tokenizer does it, where its tokens are others, in a new prompt.",
+        now=_cut_otherwise(63, "retokenize"),
         disabled=_cannot_retokenize,
     ),
     Command(
@@ -726,7 +735,7 @@ _PLAYING: tuple[Command, ...] = (
         view_options.layer(LAYERS),
         ("e",),
         "View",
-        "layer",
+        "colour",
         f"Colour the prompt: {listed(LAYERS.values())}, and plain again.",
         footer=80,
         disabled=_never,
@@ -738,6 +747,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "more layers",
         f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
+        words="cost reachable",
         now=_limited(47, "cost"),
         disabled=_never,
     ),
@@ -746,7 +756,7 @@ _PLAYING: tuple[Command, ...] = (
         view_options.palette,
         ("c",),
         "View",
-        "colours",
+        "palette",
         "Other colours: standard, colour-blind safe, none.",
         disabled=_never,
     ),
@@ -1095,13 +1105,14 @@ _TREE: tuple[Command, ...] = (
 _TREE_SEARCHING: tuple[Command, ...] = (
     *_rows(tree.select_found, letters=False),
     Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
+    Command(Action.OPEN, tree.open_found, ("c-d",), "List", "open", "Open the place as a new prompt.", footer=86),
     *_ERASING,
     *_leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
 )
 
 _PROMPTS: tuple[Command, ...] = (
     _GO,
-    *_rows(lambda rows: lists.move(rows, lists.prompts_length)),
+    *_rows(lambda rows: lists.move(rows, list_search.prompts_length)),
     Command(
         Action.ENTER,
         lists.choose,
@@ -1111,6 +1122,7 @@ _PROMPTS: tuple[Command, ...] = (
         "Go to the open prompt, or open the text as a new one.",
         footer=90,
     ),
+    _FIND_LINE,
     Command(
         Action.NEW,
         lists.new_prompt,
@@ -1156,7 +1168,7 @@ _PROMPTS: tuple[Command, ...] = (
         ("a",),
         "List",
         "drop",
-        "Remove the prompt (the last one stays).",
+        "Remove the prompt; press twice. A brings it back. The last one stays.",
         footer=40,
         disabled=_drops_nothing,
     ),
@@ -1182,6 +1194,21 @@ _PROMPTS: tuple[Command, ...] = (
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
+)
+
+_LIST_SEARCHING: tuple[Command, ...] = (
+    *_rows(list_search.select, letters=False),
+    Command(
+        Action.ENTER,
+        list_search.choose(_of),
+        ("enter",),
+        "List",
+        "choose",
+        "Do with the line what Enter does in the list.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
 )
 
 _CARET: tuple[Command, ...] = tuple(
@@ -1255,7 +1282,7 @@ _PROMPT_NAME: tuple[Command, ...] = (
 )
 
 _MODELS: tuple[Command, ...] = (
-    *_rows(lambda rows: lists.move(rows, lists.models_length)),
+    *_rows(lambda rows: lists.move(rows, list_search.models_length)),
     Command(
         Action.ENTER,
         model_switch.choose,
@@ -1265,6 +1292,7 @@ _MODELS: tuple[Command, ...] = (
         "Load the model; the prompts' texts come along. Esc while it loads goes back.",
         footer=90,
     ),
+    _FIND_LINE,
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99),
@@ -1420,7 +1448,7 @@ _CHAIN: tuple[Command, ...] = (
     ),
     _COLON,
     _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
+    Command(Action.CLOSE, chain.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
     *_EVERYWHERE,
 )
 
@@ -1435,6 +1463,7 @@ _ADDING: tuple[Command, ...] = (
         "Add the sampler, where llama.cpp's order has it.",
         footer=90,
     ),
+    _FIND_LINE,
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, chain.leave_missing, ("escape", "a"), "Program", "back", "Go back.", footer=99),
@@ -1470,17 +1499,8 @@ def _entries(screen: Screen) -> list[HelpEntry]:
 _HELP: tuple[Command, ...] = (
     Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
     Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
-    Command(
-        Action.PAGE_UP, help_screen.scroll(-help_screen.PAGE, _entries), ("pageup",), "Help", "page", "Five lines up."
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        help_screen.scroll(help_screen.PAGE, _entries),
-        ("pagedown",),
-        "Help",
-        "page",
-        "Five lines down.",
-    ),
+    Command(Action.PAGE_UP, None, ("pageup",), "Help", "page", "One page up.", footer=60),
+    Command(Action.PAGE_DOWN, None, ("pagedown",), "Help", "page", "One page down.", footer=60),
     Command(Action.TOP, help_screen.scroll(-prompt.ALL, _entries), ("home",), "Help", "top", "To the beginning."),
     Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, _entries), ("end",), "Help", "end", "To the end."),
     Command(Action.ENTER, help_screen.run(_entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90),
@@ -1500,6 +1520,19 @@ _HELP: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+
+QUESTIONS: tuple[tuple[str, Action, str], ...] = (
+    ("↓ → ←", Action.APPEND, "What comes next? ↓ selects a token, → appends it, ← pops it again."),
+    ("e", Action.LAYER, "How likely was each token (e), how uncertain the model (e again)?"),
+    ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
+    ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
+    ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
+    ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
+    ("i", Action.INPUT, "How likely is a whole answer, what cuts it? i types, ctrl+p scores."),
+    ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
+    ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
+)
+"""What a newcomer asks, each in a line of the help where the screen is small."""
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
@@ -1531,6 +1564,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("│72─●─│96─│", "The bar of the chances, the most likely token first. ● is the number drawn."),
     ("grammar: 3 % legal", "So much of the probability by the model is of tokens that the constraint allows here."),
     ("may end, must end", "The text fits the constraint as it is; nothing else than its end is legal."),
+    ("must end here, +4 bits", "What the end would cost: it is no token of the prompt yet, and not in the cost."),
     ("broken at token 12", "The first token that the constraint did not allow. Behind it nothing is legal."),
     ("cost", "Bits that the constraint cost the model: −log2 of the legal part, summed up over the text under it."),
     ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
@@ -1593,7 +1627,13 @@ _COMMANDING: tuple[Command, ...] = (
 
 SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Play: ScreenRow(
-        "Playing", _PLAYING, SIGNS, typed=text_entry.paste, pick_row=prompt.pick_row, pick_token=cursor.point
+        "Playing",
+        _PLAYING,
+        SIGNS,
+        QUESTIONS,
+        typed=text_entry.paste,
+        pick_row=prompt.pick_row,
+        pick_token=cursor.point,
     ),
     screens.Search: ScreenRow(
         "Searching the vocabulary (`/`)",
@@ -1670,14 +1710,17 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("from", "Where the prompt leaves the others: the first token that none of them has there."),
             ("+", "A text to start with."),
         ),
-        pick_row=lists.pick(lists.prompts_length),
+        pick_row=lists.pick(list_search.prompts_length),
+    ),
+    screens.ListSearch: ScreenRow(
+        "Finding a line of a list (`/` there)", _LIST_SEARCHING, typed=text_entry.typed, pick_row=list_search.pick
     ),
     screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
     screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
     screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
-    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(lists.models_length)),
+    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(list_search.models_length)),
     screens.SecondModels: ScreenRow(
-        "The list of models to compare with (`V`)", _SECOND_MODELS, pick_row=lists.pick(lists.models_length)
+        "The list of models to compare with (`V`)", _SECOND_MODELS, pick_row=lists.pick(list_search.models_length)
     ),
     screens.Sessions: ScreenRow(
         "The list of sessions (`y`): typing filters it",
@@ -1712,18 +1755,25 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),
-    screens.Help: ScreenRow("The help (`?`): typing filters it", _HELP, typed=help_screen.typed(_entries)),
+    screens.Help: ScreenRow(
+        "The help (`?`): typing filters it",
+        _HELP,
+        typed=help_screen.typed(_entries),
+        pick_row=help_screen.pick(_entries),
+    ),
 }
 """Each screen's row, in the order of the docs."""
 
 
 def help_entries(kind: type[Screen]) -> list[HelpEntry]:
-    """What the help tells of a screen, by topic: keys and what they do, signs and what they mean."""
+    """What the help tells of a screen: questions, then by topic keys and what they do, signs and what they mean."""
     row = SCREENS[kind]
+    by_action = {command.action: command for command in row.commands}
+    asked = [HelpEntry("Questions", keys, text, by_action[action]) for keys, action, text in row.questions]
     topics = list(dict.fromkeys(command.topic for command in row.commands))
     commands = sorted(row.commands, key=lambda command: topics.index(command.topic))
     keys = [HelpEntry(command.topic, keys_of(command), command.help, command) for command in commands]
-    return [*keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
+    return [*asked, *keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
 
 
 def help_found(screen: Help) -> list[HelpEntry]:
@@ -1803,6 +1853,12 @@ def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozen
     return "\n".join(rows)
 
 
+def _questions(row: ScreenRow) -> str:
+    """What a player may ask on a screen, as a table."""
+    rows = [f"| {text} | {' '.join(f'`{key}`' for key in keys.split())} |" for keys, _, text in row.questions]
+    return "\n".join(["| question | keys |", "|---|---|", *rows, "", ""]) if rows else ""
+
+
 def _signs(row: ScreenRow) -> str:
     """What stands on a screen, as a table."""
     rows = [f"| {sign} | {meaning} |" for sign, meaning in row.signs]
@@ -1811,5 +1867,5 @@ def _signs(row: ScreenRow) -> str:
 
 def manual() -> str:
     """All keys of all screens, for docs/reference/keys.md."""
-    parts = [f"## {row.title}\n\n{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
+    parts = [f"## {row.title}\n\n{_questions(row)}{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
     return "# Keys\n\nGenerated by `scripts/docs.py` from the program's own key table.\n\n" + "\n".join(parts)

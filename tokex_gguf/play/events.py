@@ -43,8 +43,10 @@ def _take(session: Session, message: Action | Event) -> Outcome:
 
 
 def _explain(session: Session, key: str) -> Outcome:
-    """Why nothing happens."""
+    """Why nothing happens; where a line can be found by its text, how: who types letters may mean that."""
     way = "? shows the keys, ctrl+q quits" if isinstance(session.screen, Play) else "Esc goes back"
+    if len(key) == 1 and commands.of(session.screen, Action.FILTER):
+        way = f"/ finds a line, {way}"
     return replace(session, notice=f"{key or 'this key'} does nothing here: {way}"), []
 
 

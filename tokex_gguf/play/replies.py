@@ -108,6 +108,7 @@ from tokex_gguf.play.rules import (
     downloads,
     editing,
     insertion,
+    list_search,
     model_switch,
     second_model,
     sessions,
@@ -169,7 +170,7 @@ def hear(session: Session, message: News) -> Outcome:
         case NotSuspended():
             return replace(session, notice=message.reason), []
         case Listed():
-            return replace(session, starters=message.starters), []
+            return list_search.renewed(replace(session, starters=message.starters)), []
         case TextRead():
             return constraint.file_read(session, message.name, message.text)
         case TextNotRead():

@@ -142,6 +142,18 @@ class TreeSearch(TypingScreen):
     """The selected one of those found."""
 
 
+@record(kw_only=True)
+class ListSearch(TypingScreen):
+    """A part of a line is typed; the lines of a list that have it are listed."""
+
+    over: ListScreen
+    """The list, with the line selected that was found."""
+    before: int
+    """The line that was selected in it."""
+    found: tuple[int, ...] = ()
+    """The lines that have what is typed."""
+
+
 class Prompts(ListScreen):
     """Open prompts, and texts to start others with."""
 

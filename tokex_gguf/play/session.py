@@ -583,6 +583,8 @@ class Session:
     """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
     by_delta: bool = False
     """Whether the table of what is compared is sorted by the size of the changes."""
+    sampler: tuple[str, int] = ("", 0)
+    """The line of the sampler chain that was left the last time: the sampler's title, and which of its parameters."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)

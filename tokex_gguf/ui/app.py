@@ -43,13 +43,14 @@ from tokex_gguf.play.messages import (
     Lit,
     Message,
     NotSuspended,
+    PointedAtRow,
     Resized,
     Suspend,
     Typed,
     Unbound,
 )
 from tokex_gguf.play.purposes import ForView, ForWalk
-from tokex_gguf.play.screens import TypingScreen
+from tokex_gguf.play.screens import Help, TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
@@ -57,7 +58,7 @@ from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.screen import View, rows_of
+from tokex_gguf.ui.screen import View, help_page, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import FEWEST, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
@@ -368,6 +369,10 @@ class App:
             meant = action(screen, key)
             if meant is Action.GO:
                 self._take(Go(int(key) - 1))
+            elif isinstance(screen, Help) and meant in (Action.PAGE_UP, Action.PAGE_DOWN):
+                size = self._application.output.get_size()
+                direction = 1 if meant is Action.PAGE_DOWN else -1
+                self._take(PointedAtRow(help_page(screen, size.columns, size.rows, direction)))
             elif meant is Action.NUMBER and is_text(event.data):
                 self._take(Typed(event.data))
             elif meant:

@@ -1,10 +1,11 @@
 """The sampler chain: a line for each parameter, with what the sampler made of the table beside it."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from tokex_gguf.play.rules import chain as rules
+from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.chain import ChainLine
-from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerValue
+from tokex_gguf.play.screens import Samplers, SamplerValue
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.window import window
@@ -166,17 +167,17 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
     return lines
 
 
-def missing_entries(session: Session, height: int) -> range:
+def missing_entries(session: Session, height: int) -> Sequence[int]:
     """The samplers to add that are shown, as with `chain_entries`."""
-    kinds, screen = rules.missing(session), session.on(SamplersToAdd)
-    row = min(screen.row, len(kinds) - 1) if screen else 0
-    return window(row, len(kinds), height - 1 - HELP) if kinds else range(0)
+    there, row = list_search.rows(session, rules.missing_length(session)), list_search.selected(session)
+    at = there.index(row) if row in there else 0
+    return [there[place] for place in window(at, len(there), height - 1 - HELP)]
 
 
 def missing_lines(session: Session, width: int, height: int) -> list[Line]:
     """The samplers that the chain lacks, and what each does."""
-    kinds, screen = rules.missing(session), session.on(SamplersToAdd)
-    row = min(screen.row, len(kinds) - 1) if screen else 0
+    kinds = rules.missing(session)
+    row = min(list_search.selected(session), len(kinds) - 1)
     lines: list[Line] = [fit([("class:head", f" {pad('add', 12)} what it does")], width)]
     for index in missing_entries(session, height):
         style = "class:selected" if index == row else ""

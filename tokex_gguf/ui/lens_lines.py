@@ -40,6 +40,9 @@ def looked_through(session: Session) -> list[str]:
     standing = _standing(view) if view else ""
     whole = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR]
     told = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
+    if view and view.standing is Standing.ENDED:  # it costs what is not legal, and that end is no token of the text yet
+        ends = f"{standing}, +{-math.log2(max(view.legal_mass, 1e-300)):.2f} bits"
+        told = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]
     return [" · ".join(filter(None, parts)) for parts in told]
 
 

@@ -5,21 +5,23 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from tokex_gguf.play import commands
 from tokex_gguf.play.purposes import ForScore
-from tokex_gguf.play.rules import lists
-from tokex_gguf.play.screens import Commands, Input, ListScreen, PromptName, SecondModels
+from tokex_gguf.play.rules import list_search
+from tokex_gguf.play.screens import Commands, Input, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.formatting import rank_text
-from tokex_gguf.values.lens import GRAMMAR
+from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT
 
 
 def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = False) -> str:
@@ -205,7 +207,8 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
             figures = f" {number(node.taken.prob):>8} {rank_text(node.taken):>7}"
             name = pad(text(session, [node], room), room)
             broken = node.depth - 1 == _broken(session, score)
-            note = "  ← not legal" if broken else "  ← weakest" if marked else ""
+            cut = _cut_by(session, node)
+            note = "  ← not legal" if broken else cut or ("  ← weakest" if marked else "")
             lines.append(fit([("class:taken" if marked else "", f" {name}{figures}{note}")], width))
         return lines
     taken = weakest.taken
@@ -217,6 +220,16 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     return [fit([("class:dim", told)], width)]
 
 
+def _cut_by(session: Session, node: Node) -> str:
+    """Which sampler would have cut a phrase's token; empty where none would, or that is not known."""
+    lens = session.lens
+    verdict = session.game.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
+    if verdict is None or verdict.cut_by == KEPT or not isinstance(lens, Sampled):
+        return ""
+    stage = lens.stage(verdict.cut_by)
+    return f"  ← {stage} cuts" if len(stage) < 8 else f"  ← {stage}"
+
+
 @lru_cache(maxsize=1)
 def _weakest(base: Node, tip: Node) -> Node:
     """The least likely token of a phrase that is computed, which then does not change."""
@@ -225,22 +238,35 @@ def _weakest(base: Node, tip: Node) -> Node:
 
 def _selected(session: Session) -> int:
     """The selected line of the present list."""
-    screen = session.on(ListScreen) or session.on(PromptName)
-    return screen.row if screen else 0
+    naming = session.on(PromptName)
+    return naming.row if naming else list_search.selected(session)
 
 
-def entries(length: Callable[[Session], int]) -> Callable[[Session, int], range]:
-    """The entries of a list of a length that are shown below its heading, in so many lines with that."""
+class Entries(NamedTuple):
+    """Some lines of a list."""
 
-    def shown(session: Session, height: int) -> range:
-        count = length(session)
-        return listed(min(_selected(session), count - 1), count, height - 1)
+    shown: Sequence[int]
+    """Which of them are shown."""
+    more: list[Line]
+    """How many there are above and below."""
 
-    return shown
+
+def _entries(session: Session, length: int, height: int) -> Entries:
+    """The lines of a list of a length that are shown below its heading, in so many lines with that."""
+    rows, row = list_search.rows(session, length), _selected(session)
+    at = rows.index(row) if row in rows else 0
+    places = listed(at, len(rows), height - 1)
+    none: list[Line] = [[("class:dim", f"   {list_search.NOTHING}")]] if length and not rows else []
+    return Entries([rows[place] for place in places], [*none, *more(places, len(rows))])
 
 
-prompt_entries = entries(lists.prompts_length)
-model_entries = entries(lists.models_length)
+def entries(length: Callable[[Session], int]) -> Callable[[Session, int], Sequence[int]]:
+    """Those of a list, for clicks."""
+    return lambda session, height: _entries(session, length(session), height).shown
+
+
+prompt_entries = entries(list_search.prompts_length)
+model_entries = entries(list_search.models_length)
 
 
 SENTENCE = 3
@@ -300,8 +326,8 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     row = _selected(session)
-    shown = model_entries(session, height)
-    for index in shown:
+    entries = _entries(session, len(session.models), height)
+    for index in entries.shown:
         entry = session.models[index]
         here = "›" if entry.path == session.game.settings.model.key else " "
         style = "class:selected" if index == row else "class:dim" if entry.fault else ""
@@ -309,7 +335,13 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
         room = width - 24
         cells = f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {entry.size:>7}"
         lines.append(fit([(style, cells)], width, style))
-    return [*lines, *more(shown, len(session.models))]
+    return [*lines, *entries.more]
+
+
+def told_of_found(session: Session) -> str:
+    """How many lines of a list have what is typed."""
+    count = len(list_search.found(session))
+    return f"{count} line{'' if count == 1 else 's'} "
 
 
 def beginning(session: Session, start: int, end: Node, room: int) -> str:
@@ -354,8 +386,8 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", head)], width)]
     names = max(cells_of(called(prompt)) for prompt in prompts)
     common = shared(tuple(prompt.tip for prompt in prompts))
-    shown = prompt_entries(session, height)
-    for index in shown:
+    entries = _entries(session, list_search.prompts_length(session), height)
+    for index in entries.shown:
         style = "class:selected" if index == _selected(session) else ""
         room = width - 4 - len(figures)
         if index < len(prompts):
@@ -372,7 +404,7 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
             told = f"  + {pad(visible(starter.name), room)} {'':6} {len(starter.text):>6} chars"
             parts = [("", clip(told, width))]
         lines.append(fit([(f"{own} {style}".strip(), told) for own, told in parts], width, style))
-    return [*lines, *more(shown, lists.prompts_length(session))]
+    return [*lines, *entries.more]
 
 
 def _different(session: Session, tip: Node, start: int, room: int) -> Line:

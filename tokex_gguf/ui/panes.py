@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Insert, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
@@ -465,6 +466,8 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
             lines.append(versus.row(session, rows[index], beside, width, style, mark))
         else:
             lines.append(columns.row(session, rows[index], style, mark))
+    if not compares and (kept := _kept_alone(session, shown, len(seen), height)):
+        lines.append([("class:dim", clip(f" {kept}", width))])
     if compares:
         lines += [*versus.below(session, width), *second.lines_below(session, width)]
     elif below:
@@ -477,6 +480,18 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     elif not rows and session.game.full is not None:
         lines.append([("class:dim", f" no table: {session.game.full} tokens fit into the context")])
     return lines
+
+
+def _kept_alone(session: Session, shown: _Table, seen: int, height: int) -> str:
+    """That there are no more rows though there is room: inside a prompt fewer are kept than at its end."""
+    before = shown.node.distribution if shown.node else None
+    game = session.game
+    if before is None or session.on(Search) or seen >= table_room(height, _below(session, shown, height)):
+        return ""
+    if game.model is None or not seen >= len(before) < (game.model.candidates or game.model.vocab_size):
+        return ""
+    way = "/ finds" if game.can(Capability.VOCABULARY_SEARCH) else "i types"
+    return f"{len(before)} tokens are kept here: {way} any other"
 
 
 def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str:
@@ -712,20 +727,23 @@ class _Columns:
         return (final, name.rjust(self._final) + " "), max(0, cells_of(name) - self._final)
 
 
-def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], int]:
-    """Lines of `width` cells, by topic; and the line of the selected entry."""
-    keys = 3 + max((len(entry.name) for entry in entries), default=0)
+def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], list[int]]:
+    """Lines of `width` cells, by topic, each with a column for its own keys; and on which line each entry begins."""
+    columns: dict[str, int] = {}
+    for entry in entries:
+        columns[entry.topic] = max(columns.get(entry.topic, 0), 2 + cells_of(entry.name))
     lines: list[Line] = []
-    at, topic = 0, ""
+    starts: list[int] = []
+    topic = ""
     for number, entry in enumerate(entries):
+        keys = columns[entry.topic]
         if entry.topic != topic:
             topic = entry.topic
             lines += [[], [("class:title", " " + topic)]]
-        style = ""
-        if number == selected:
-            style, at = " class:selected", len(lines) - 1
-        for index, line in enumerate(wrap([entry.text], width - keys - 5).lines):
+        style = " class:selected" if number == selected else ""
+        starts.append(len(lines) - 1)  # the first line, a blank one, is left out
+        for index, line in enumerate(wrap([entry.text], width - keys - 4).lines):
             head = "   " + pad(entry.name if index == 0 else "", keys)
             told = "".join(span.text for span in line.spans).strip()
             lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
-    return lines[1:], at
+    return lines[1:], starts

@@ -16,6 +16,7 @@ chain  │                        chain │ table
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -24,15 +25,25 @@ from tokex_gguf.play.commands import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Palette, Score, Session, cut_otherwise, without_text
+from tokex_gguf.play.session import (
+    EngineStatus,
+    Palette,
+    Score,
+    Session,
+    cut_otherwise,
+    selected_row,
+    table,
+    without_text,
+)
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
-from tokex_gguf.ui.lens_lines import looked_through
+from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
-from tokex_gguf.ui.screen_table import PANES
+from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.versus import of_token, told_on_status
 from tokex_gguf.ui.window import listed, more
+from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
@@ -58,7 +69,7 @@ from tokex_gguf.values.view import KEPT
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
     "d copies the prompt, w and s switch, e colours it",
-    "? shows every key, ctrl+q quits and saves all",
+    "? has answers and every key, ctrl+q quits and saves all",
 )
 """What a beginner needs, until the first key."""
 SMALLEST = (60, 16)
@@ -139,7 +150,9 @@ class View:
         else:
             lines = self._stacked(session, width, body)
         state = status(session, width, self._turns)
-        keys = footer(session, width, 2 if height >= TALL else 1)
+        rows = 2 if height >= TALL else 1
+        further = _further(session, width)[:rows]
+        keys = [*further, *footer(session, width, rows - len(further))]
         around = [header(session, width), state, second_line(session, width), *keys]
         top, *bottom = [fit(line, width) for line in around]
         return [top, *lines, *bottom]
@@ -217,12 +230,12 @@ class View:
 
 def shown(session: Session) -> Shown:
     """The path to show on this screen, or the text where it has no tokens yet."""
-    return PANES[type(session.current)].path(session) if session.game.prompts else starting_text(session)
+    return pane(session).path(session) if session.game.prompts else starting_text(session)
 
 
 def _row_at(session: Session, height: int, line: int) -> int:
     """The row of the table or list on a line of its pane; -1 where there is none."""
-    rows = PANES[type(session.current)].rows(session, height)
+    rows = pane(session).rows(session, height)
     return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
@@ -248,12 +261,12 @@ def _beside_each_other(session: Session, width: int) -> bool:
 
 def _has_all(session: Session) -> bool:
     """Whether what stands below the prompt has the whole width and all but a few lines."""
-    return PANES[type(session.current)].whole
+    return pane(session).whole
 
 
 def _keeps_table(session: Session) -> bool:
     """Whether the table stays beside what stands in its place else."""
-    return PANES[type(session.current)].table
+    return pane(session).table
 
 
 def _chain_width(width: int) -> int:
@@ -283,7 +296,7 @@ def _lower(height: int, *, whole: bool = False) -> int:
 
 def _beside(session: Session, width: int, height: int) -> list[Line]:
     """What stands beside the prompt."""
-    return PANES[type(session.current)].lines(session, width, height)
+    return pane(session).lines(session, width, height)
 
 
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
@@ -300,9 +313,29 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
     entries = help_found(screen)
     if not entries:
         return _filled([[("class:dim", " no match")]], width, height)
-    lines, selected = help_lines(entries, width, screen.entry)
-    inside = listed(selected, len(lines), height)
+    lines, starts = help_lines(entries, width, screen.entry)
+    inside = listed(starts[screen.entry], len(lines), height)
     return _filled([*lines[inside.start : inside.stop], *more(inside, len(lines))], width, height)
+
+
+OVERLAP = 1
+"""Lines of a page of the help that the next one begins with, at the least."""
+
+
+def help_page(screen: Help, width: int, height: int, direction: int) -> int:
+    """The entry to select so that the help is turned by a page: down (1) or up (-1). Nothing is passed unseen."""
+    lines, starts = help_lines(help_found(screen), width, screen.entry)
+    if not starts:
+        return 0
+    body, last = _body(height), len(starts) - 1
+    inside = listed(starts[screen.entry], len(lines), body)
+    if (inside.stop == len(lines) and direction > 0) or (inside.start == 0 and direction < 0):
+        return last if direction > 0 else 0  # all that comes is in sight
+    there = inside.start + direction * (len(inside) - OVERLAP)
+    firsts = [listed(start, len(lines), body).start for start in starts]
+    if direction > 0:
+        return max(screen.entry + 1, bisect_right(firsts, there) - 1)
+    return min(screen.entry - 1, bisect_left(firsts, there))
 
 
 def header(session: Session, width: int) -> Line:
@@ -396,7 +429,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {_short(bits)} bits")]))
     through = looked_through(session)
-    least = min(cells_of(through[-1]), LEAST) + 2 if through else 0
+    least = min(max(map(cells_of, through[-2:])), LEAST) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     if session.game.ready and width_of(right) + needed + least > width:
         # What the last answer took is told where there is room for it.
@@ -494,7 +527,7 @@ def second_line(session: Session, width: int) -> Line:
     if isinstance(session.screen, TypingScreen):
         return _input(session, session.screen, width)
     if session.notice:
-        return [("class:notice", clip(" " + visible(session.notice), width))]
+        return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
     if session.layer is not PLAIN:
         least = session.layer in BOUNDS and not session.game.can(BOUNDS[session.layer])
@@ -518,11 +551,34 @@ def second_line(session: Session, width: int) -> Line:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
             choices = width >= WIDE or session.layer is PLAIN
-            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices)
+            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
+        parts += _of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1)]
 
 
-def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> list[tuple[int, Line]]:
+def _notice_lines(session: Session, width: int) -> list[Line]:
+    """What there is to tell, in as many lines as it takes; there is room for two or three of them."""
+    lines = wrap([visible(session.notice)], width - 2).lines
+    return [[("class:notice", " " + "".join(span.text for span in line.spans).strip())] for line in lines]
+
+
+def _further(session: Session, width: int) -> list[Line]:
+    """What there is to tell and has no room on its line: it stands in the place of keys, until the next one."""
+    if not session.notice or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
+        return []
+    lines = _notice_lines(session, width)
+    if isinstance(session.screen, TypingScreen):
+        return [] if cells_of(visible(session.notice)) < _beside_input(session.screen, width) else lines
+    return lines[1:]
+
+
+def _beside_input(typing: TypingScreen, width: int) -> int:
+    """Cells at the end of the line that is typed: a notice leaves so much of it that what is typed stays in sight."""
+    head = f" {PANES[type(typing)].label}: "
+    return max(0, width - len(head) - max(12, width // 5))
+
+
+def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
     if tip.taken is not None:
@@ -530,16 +586,41 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool) -> l
         parts.append(
             (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
         )
-        parts.append((5, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
+        parts.append((4, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
     if tip.distribution is not None:
-        told: Line = [("class:dim", "next: entropy "), ("", f"{_entropy(tip.distribution)} bits")]
+        name = "next: entropy " if wide else "entropy "
+        told: Line = [("class:dim", name), ("", f"{_entropy(tip.distribution)} bits")]
         if vocabulary:
             share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
             told.append(("class:dim", f" ({share})"))
-        if choices:
-            told += _choices(tip.distribution)
+        if choices and isinstance(session.lens, Sampled):  # there is less room: both or neither
+            told += [("", "  "), *_choices(tip.distribution)]
         parts.append((6, told))
+        if choices and not isinstance(session.lens, Sampled):
+            parts.append((5, _choices(tip.distribution)))
     return parts
+
+
+def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
+    """The chance of all tokens but the selected one: by the model and, through a lens, to be drawn."""
+    place = session.game.prompt.place
+    rows = table(session, place)
+    if not rows or session.on(Search) or session.current is not session.screen:
+        return []
+    row = rows[selected_row(session, place)]
+    raw = percent(-math.expm1(min(0.0, row.logprob)))
+    told: Line = [
+        ("class:dim", "all but "),
+        ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
+        ("class:dim", ": "),
+        ("", raw),
+    ]
+    if not isinstance(session.lens, Sampled):
+        return [(importance, told)]
+    verdict = session.view.verdicts.get(row.token) if session.view else None
+    if verdict is not None:
+        told += [("class:dim", " raw, "), ("", percent(max(0.0, 1 - verdict.final))), ("class:dim", " final")]
+    return [(importance + 2, told)]
 
 
 def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:
@@ -559,7 +640,7 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
         exact = session.game.can(Capability.EXACT_ENTROPY)
         told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #")
         if choices:
-            told += _choices(before)
+            told += [("", "  "), *_choices(before)]
         parts.append((importance[ENTROPY], told))
     parts += _of_lens(session, node)
     parts.append((4, [("class:dim", f"id {node.token}")]))
@@ -598,7 +679,7 @@ def _choices(of: Distribution) -> Line:
         return f"{count:.1f}" if count < 100 else f"{count:,.0f}"
 
     told = between(2**of.entropy_bits, 2**of.most_bits, text, wide=of.slack_bits >= NARROW_BITS)
-    return [("class:dim", "  2^H "), ("", told)]
+    return [("class:dim", "2^H "), ("", told)]
 
 
 def _place(tip: Node, bits: float, ranking: Callable[[Node], Ranking], sign: str = "#") -> Line:
@@ -611,8 +692,10 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.notice:
+    elif session.notice and not _further(session, width):
         right = [("class:notice", visible(session.notice) + " ")]
+    elif session.notice:
+        right = []
     elif isinstance(typing, Search) and typing.rows is not None:
         fault = visible(typing.fault)
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
@@ -621,8 +704,7 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     elif told := PANES[type(typing)].told(session):
         right = [("class:dim", told)]
     head = f" {PANES[type(typing)].label}: "
-    # A long notice is cut, so that what is typed stays in sight.
-    right = [(style, clip(text, max(0, width - len(head) - max(12, width // 5)))) for style, text in right]
+    right = [(style, clip(text, _beside_input(typing, width))) for style, text in right]
     text, caret = typing.line.text, typing.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
     # No more of the text is looked at than can be seen of it, however long it is.

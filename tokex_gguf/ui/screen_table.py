@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tokex_gguf.play import screens
+from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.chain import told_of_value
 from tokex_gguf.play.rules.insertion import told as told_of_insertion
 from tokex_gguf.play.rules.text_entry import price
@@ -22,6 +23,7 @@ from tokex_gguf.ui.lists import (
     prompt_lines,
     score_lines,
 )
+from tokex_gguf.ui.lists import told_of_found as told_of_line
 from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_lines, table_rows
 from tokex_gguf.ui.sessions import session_entries, session_lines
 from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
@@ -62,8 +64,8 @@ def _selected_path(session: Session) -> Path:
 
 def _selected_prompt(session: Session) -> Shown:
     """The selected prompt, or text to start one with."""
-    screen = session.on(screens.Prompts) or session.on(screens.PromptName)
-    row = screen.row if screen else 0
+    naming = session.on(screens.PromptName)
+    row = naming.row if naming else list_search.selected(session)
     if row < len(session.game.prompts):
         prompt = session.game.prompts[row]
         return Path(prompt.tip, prompt.tip, prompt.cursor, row)
@@ -98,6 +100,7 @@ PANES: dict[type[Screen], Pane] = {
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True
     ),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
+    screens.ListSearch: Pane(label="find in the list", told=told_of_line),
     screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
     screens.Constraining: Pane(constraint_lines, _no_rows, label="constraint"),
@@ -118,4 +121,10 @@ PANES: dict[type[Screen], Pane] = {
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),
 }
-"""Each screen's pane. The help covers all: it has a line alone."""
+"""Each screen's pane. The help covers all: it has a line alone, and so has the search in a list."""
+
+
+def pane(session: Session) -> Pane:
+    """What is shown: where a list is searched, that list."""
+    search = session.on(screens.ListSearch)
+    return PANES[type(search.over if search else session.current)]

@@ -112,16 +112,19 @@ def _around(session: Session, found: Found, wanted: int, room: int) -> Line:
     start, end = max(0, at), max(0, at + wanted)
     hit, after = visible(own[start:end]), visible(own[end : end + reach])
     begun = visible(own[max(0, start - reach) : start])
-    before, most = "", max(room // 4, 8)
-    if start < reach and (parent := branch.first.parent) and parent.depth:
-        few = parent.nodes(max(0, parent.depth - most))
-        before = clip_start(text(session, few, most, last=True), most, more=len(few) < parent.depth)
-    # What was found is in the middle, and its own line is more than what stands before it.
+    parent = branch.first.parent if start < reach else None
+    depth = parent.depth if parent else 0
+    # What was found is in the middle, and its own line is more than what stands before it; that has what is left.
     hit = clip(hit, room)
     left = room - cells_of(hit)
-    behind = min(cells_of(after), max(left // 2, left - cells_of(before + begun)))
+    ours = cells_of(begun) + min(depth, max(room // 4, 8))
+    behind = min(cells_of(after), max(left // 2, left - ours))
     ahead = left - behind
     begun = clip_start(begun, ahead, more=start > reach)
-    before = clip_start(before, ahead - cells_of(begun))
+    ahead -= cells_of(begun)
+    before = ""
+    if parent and depth and ahead > 0:
+        few = parent.nodes(max(0, depth - max(ahead // 2 + 1, 8)))  # nearly all tokens take two cells and more
+        before = clip_start(text(session, few, ahead, last=True), ahead, more=len(few) < depth)
     line: Line = [("class:dim", before), ("", begun), ("class:taken", hit), ("", clip(after, behind))]
     return line

@@ -94,7 +94,8 @@ PLAIN = Layer("plain", None)
 PROBABILITY = Layer("probability", _probability, "by probability", "0", "1")
 ENTROPY = Layer("entropy", _entropy, "by entropy", "0", "1")
 RANK = Layer("rank", _rank, "by rank", steps=("top 10", "100", "1,000", "rest"))
-SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", f"{MOST_BITS:.0f} bits")
+AND_MORE = f"{MOST_BITS:.0f} bits or more"
+SURPRISAL = Layer("surprisal", _surprisal, "by surprisal", "0", AND_MORE)
 RELATIVE = Layer("relative", _relative, "by probability relative to the best", "0", "1: the best choice")
 BOUNDARIES = Layer("boundaries", _boundaries, "by token boundaries", steps=("token", "next token"))
 
@@ -110,7 +111,7 @@ COST = LensLayer(
     None,
     "by cost",
     "0",
-    f"{MOST_BITS:.0f} bits",
+    AND_MORE,
     judged=lambda verdict: min(1.0, verdict.cost_bits / MOST_BITS),
     of_constraint=True,
 )

@@ -414,6 +414,19 @@ class Sampler:
             case Kind.ADAPTIVE_P:
                 return values[0] >= 0
 
+    @property
+    def awakening(self) -> tuple[int, int] | None:
+        """The parameter that a step makes it act by, and the step, 1 or -1; None where one step of one is not enough.
+
+        >>> Sampler.of(Kind.DRY).awakening, Sampler.of(Kind.TOP_P, 1).awakening
+        ((0, 1), (0, -1))
+        """
+        for index, parameter in enumerate(self.row.parameters):
+            for step in (1, -1):
+                if replace(self.with_value(index, parameter.step(self.values[index], step)), on=True).acts:
+                    return index, step
+        return None
+
     def with_value(self, index: int, value: float) -> "Sampler":
         """The same with another value of one parameter."""
         return replace(self, values=(*self.values[:index], float(value), *self.values[index + 1 :]))

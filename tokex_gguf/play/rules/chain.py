@@ -104,8 +104,22 @@ def alone(session: Session) -> tuple[int, bool] | None:
 
 
 def open_chain(session: Session) -> Outcome:
-    """Shows the chain; selected is the first sampler that acts."""
-    return replace(session, screen=Samplers(row=_first(session.game), told=session.lens)), []
+    """Shows the chain; selected is the line that was left the last time, at first that of a sampler that acts."""
+    places = [(line.stage, line.parameter) for line in lines(session.game)]
+    left = session.sampler
+    row = places.index(left) if left in places else _first(session.game)
+    return replace(session, screen=Samplers(row=row, told=session.lens)), []
+
+
+def close(session: Session) -> Outcome:
+    """Back to the table."""
+    return replace(_left(session), screen=PLAY), []
+
+
+def _left(session: Session) -> Session:
+    """The session that knows the selected line, for when the chain is shown again."""
+    line = selected(session)
+    return replace(session, sampler=(line.stage, line.parameter)) if line else session
 
 
 def _first(game: Game) -> int:
@@ -199,7 +213,7 @@ def _set(session: Session, sampler: Sampler) -> Outcome:
 def begin_number(session: Session) -> Outcome:
     """Begins to type a value in place of the selected one; in an empty chain, takes what is offered."""
     if selected(session) is None:
-        return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias), f"preset: {OFFERED}")
+        return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias))
     if reason := no_value(session):
         return replace(session, notice=reason), []
     line, sampler, parameter = _parameter(session)
@@ -261,17 +275,26 @@ def switch(session: Session) -> Outcome:
     """Switches the selected sampler off, or on."""
     if reason := no_value(session):
         return replace(session, notice=reason), []
-    _, sampler, _ = _parameter(session)
+    line, sampler, _ = _parameter(session)
+    if sampler.on and not sampler.acts:  # switching it off would not be seen
+        return replace(session, notice=_idle(sampler, line.parameter)), []
     sampler = sampler.switched()
-    told = _idle(sampler) if sampler.on else ""
+    told = _idle(sampler, line.parameter) if sampler.on else ""
     return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), told)
 
 
-def _idle(sampler: Sampler) -> str:
-    """That a sampler does nothing at its values, where that is so."""
-    first = sampler.row.parameters[0]
-    told = f"{sampler.row.title} does nothing at {first.text(sampler.values[0])}: ← and → change the value"
-    return "" if sampler.acts else told
+def _idle(sampler: Sampler, selected: int = 0) -> str:
+    """That a sampler does nothing at its values, where that is so, and what makes it act."""
+    if sampler.acts:
+        return ""
+    by = sampler.awakening
+    if by is None:
+        return f"{sampler.row.title} does nothing at these values: ← and → change them"
+    index, step = by
+    parameter, value = sampler.row.parameters[index], sampler.values[index]
+    name, there = parameter.label, parameter.text(parameter.step(value, step))
+    way = f"{'→' if step > 0 else '←'} {there}" if index == selected else f"{there} there"
+    return f"{sampler.row.title} does nothing at {name} {parameter.text(value)}: {way} switches it on"
 
 
 def move(step: int) -> Callable[[Session], Outcome]:
@@ -319,7 +342,7 @@ def list_missing(session: Session) -> Outcome:
     """Lists the samplers that the chain lacks."""
     if not missing(session):
         return replace(session, notice="the chain has all samplers"), []
-    return replace(session, screen=SamplersToAdd()), []
+    return replace(_left(session), screen=SamplersToAdd()), []
 
 
 def add(session: Session) -> Outcome:
@@ -391,6 +414,7 @@ def copy_out(session: Session) -> Outcome:
 
 def read_in(session: Session) -> Outcome:
     """Begins to type flags or JSON, with what was left the last time."""
+    session = _left(session)
     before = history(session, SamplerText)
     told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
     session = with_history(session, SamplerText, replace(before, unfinished=""))

@@ -7,9 +7,11 @@ from typing import TypeAlias
 from tokex_gguf.play.command import Command, Handler, unread
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor
-from tokex_gguf.play.screens import Commands, Screen
+from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
 from tokex_gguf.play.session import Session
 
+NOWHERE = 4
+"""The place of a command that has not all words."""
 LONGEST = 200
 """Characters that are looked at: what is pasted may be longer."""
 
@@ -23,15 +25,21 @@ def open_commands(session: Session) -> Outcome:
 
 
 def under(session: Session) -> Screen:
-    """The screen that commands are listed for; else the one that is used."""
+    """The screen that commands are listed for, or whose lines are searched; else the one that is used."""
     current = session.current
-    return current.over if isinstance(current, Commands) else current
+    return current.over if isinstance(current, Commands | ListSearch) else current
 
 
 def with_under(session: Session, screen: Screen) -> Session:
-    """The session with another screen in that place. What is typed into the line of commands stays."""
+    """The session with another screen in that place. What is typed above it stays, if there is a list to search."""
     current = session.current
-    return session.turned(replace(current, over=screen) if isinstance(current, Commands) else screen)
+    match current:
+        case Commands():
+            return session.turned(replace(current, over=screen))
+        case ListSearch() if isinstance(screen, ListScreen):
+            return session.turned(replace(current, over=screen))
+        case _:
+            return session.turned(screen)
 
 
 def close(session: Session) -> Outcome:
@@ -40,20 +48,24 @@ def close(session: Session) -> Outcome:
 
 
 def found(session: Session, rows: Rows) -> list[Command]:
-    """The commands that have all words that are typed, those with such a name first."""
+    """The commands that have all words that are typed, those with such a name first, then those meant by the words."""
     screen = _screen(session)
     text = " ".join(screen.line.text[:LONGEST].casefold().split())
     words = set(text.split())
 
     def place(command: Command) -> int:
-        """Where it has them: -1 as its name, 0 in its name, 1 in what is told of it, 2 nowhere."""
+        """Where it has them: 0 as its name, 1 in its name, 2 in what it is looked for by, 3 in what is told of it."""
         if command.name == text:
-            return -1
-        name, told = f"{command.name} {command.label}".casefold(), f"{command.topic} {command.help}".casefold()
-        return 0 if all(word in name for word in words) else 1 if all(word in name + told for word in words) else 2
+            return 0
+        known = f"{command.name} {command.label}".casefold()
+        for place, more in enumerate(("", command.words, f"{command.topic} {command.help}"), 1):
+            known += f" {more}".casefold()
+            if all(word in known for word in words):
+                return place
+        return NOWHERE
 
     able = [command for command in rows(screen.over) if command.handler not in (None, open_commands)]
-    return sorted([command for command in able if place(command) < 2], key=place)
+    return sorted([command for command in able if place(command) < NOWHERE], key=place)
 
 
 def select(step: int, rows: Rows) -> Handler:

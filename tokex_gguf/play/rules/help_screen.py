@@ -12,8 +12,6 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import TextField
 
-PAGE = 5
-"""Entries that the page keys move by. They have two lines or three each, and none may be passed unseen."""
 LONGEST = 40
 """Characters that can be filtered by: a longer text is one that was meant for somewhere else."""
 
@@ -41,7 +39,7 @@ def found(screen: Help, entries: Entries) -> list[HelpEntry]:
 
 
 def typed(entries: Entries) -> Callable[[Session, str], Outcome]:
-    """Text from the keyboard: what is told of has it. A key alone selects what that key does."""
+    """Text from the keyboard: what is told of has it. A key or a command's name selects what that does."""
 
     def go(session: Session, text: str) -> Outcome:
         screen = _screen(session)
@@ -61,8 +59,11 @@ def edit_line(change: Callable[[TextField], TextField], entries: Entries) -> Han
 
 def _changed(session: Session, line: TextField, entries: Entries) -> Outcome:
     screen = replace(_screen(session), line=line, entry=0)
-    keys = [[shown(key) for key in entry.command.keys] if entry.command else [] for entry in found(screen, entries)]
-    entry = next((index for index, own in enumerate(keys) if line.text in own), 0)
+    commands = [(index, entry.command) for index, entry in enumerate(found(screen, entries)) if entry.command]
+    by_key = (index for index, one in commands if line.text in map(shown, one.keys))
+    text = line.text.casefold().strip()
+    by_name = (index for index, one in commands if text in (one.name, one.label))
+    entry = next(by_key, next(by_name, 0))
     return replace(session, screen=replace(screen, entry=entry)), []
 
 
@@ -70,9 +71,18 @@ def scroll(rows: int, entries: Entries) -> Handler:
     """Moves the selection."""
 
     def go(session: Session) -> Outcome:
+        return pick(entries)(session, _screen(session).entry + rows)
+
+    return go
+
+
+def pick(entries: Entries) -> Callable[[Session, int], Outcome]:
+    """Selects an entry. How many of them make a page, only the screen knows."""
+
+    def go(session: Session, entry: int) -> Outcome:
         screen = _screen(session)
         last = max(0, len(found(screen, entries)) - 1)
-        return replace(session, screen=replace(screen, entry=max(0, min(last, screen.entry + rows)))), []
+        return replace(session, screen=replace(screen, entry=max(0, min(last, entry)))), []
 
     return go
 

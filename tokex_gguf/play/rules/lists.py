@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.rules import prompt
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
@@ -11,16 +12,6 @@ from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.text_field import EMPTY
-
-
-def prompts_length(session: Session) -> int:
-    """How many lines the list of prompts and starting texts has."""
-    return len(session.game.prompts) + len(session.starters)
-
-
-def models_length(session: Session) -> int:
-    """How many models are listed."""
-    return len(session.models)
 
 
 def close(session: Session) -> Outcome:
@@ -102,8 +93,12 @@ def move_prompt(step: int) -> Callable[[Session], Outcome]:
 
 
 def remove(session: Session) -> Outcome:
-    """Removes the selected prompt."""
+    """Removes the selected prompt, at the second press."""
     row = _screen(session).row
+    if session.confirm is not Action.REMOVE:
+        asks = f"a again removes prompt {row + 1}; A brings it back, / finds a line by its text"
+        return replace(session, confirm=Action.REMOVE, notice=asks), []
+    session = replace(session, confirm=None)
     session, effects = prompt.remove_at(session, row)
     return session.turned(Prompts(row=min(row, len(session.game.prompts) - 1))), effects
 

@@ -10,7 +10,7 @@ from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.messages import Close, Effect, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
-from tokex_gguf.play.rules import versus
+from tokex_gguf.play.rules import list_search, versus
 from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
@@ -60,7 +60,8 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
     selected = before[screen.row] if screen.row < len(before) else _first(session)
-    return with_under(replace(session, models=entries), replace(screen, row=line_of(selected, entries)))
+    session = with_under(replace(session, models=entries), replace(screen, row=line_of(selected, entries)))
+    return list_search.renewed(session)
 
 
 def not_listed(session: Session, reason: str) -> Session:

@@ -294,7 +294,7 @@ def remove_at(session: Session, index: int) -> Outcome:
     prompts = prompts[:index] + prompts[index + 1 :]
     there = min(active - (index < active), len(prompts) - 1)
     game = replace(session.game, prompts=prompts, active=there, removed=removed)
-    session = replace(session, game=game, notice="A brings it back")
+    session = replace(session, game=game, notice=f"prompt {index + 1} is removed: A brings it back")
     return show(session) if index == active else (session, [])
 
 

@@ -16,7 +16,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.requests import ask, request, tokenize, without
-from tokex_gguf.play.rules import find, sessions
+from tokex_gguf.play.rules import find, list_search, sessions
 from tokex_gguf.play.rules.editing import from_editor, no_cursor, replaced_by
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
@@ -26,6 +26,7 @@ from tokex_gguf.play.screens import (
     Find,
     Input,
     Insert,
+    ListSearch,
     Name,
     Search,
     Sessions,
@@ -194,6 +195,8 @@ def _changed(session: Session, line: TextField) -> Outcome:
             return session.turned(replace(typing, row=0)), []
         case Sessions():
             return sessions.typed(session), []
+        case ListSearch():
+            return list_search.typed(session), []
         case _:
             return session, []
 

@@ -215,6 +215,13 @@ def go_to_found(session: Session) -> Outcome:
     return go_there(session)
 
 
+def open_found(session: Session) -> Outcome:
+    """Opens the end of the line that was found as a new prompt."""
+    if not found_lines(session):
+        return replace(session, notice="no line has this text"), []
+    return open_there(session)
+
+
 def leave_search(session: Session) -> Outcome:
     """Back to the tree, with the line selected that was found; what was typed is not kept."""
     screen = _search(session)

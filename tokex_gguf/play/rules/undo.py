@@ -6,7 +6,9 @@ from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show
 from tokex_gguf.play.session import Game, Places, Running, Session, Undo
 from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.samplers import Chain, Kind
+from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
 MOST = 1_000
@@ -113,14 +115,26 @@ def _turned(session: Session, places: Places, changed: Undo, done: str, more: st
     return replace(session, notice=f"{done}{told}{more}"), effects
 
 
+def _of_chain(game: Game, chain: Chain) -> str:
+    """What another chain changes: a token's bias, which the table shows far below perhaps, is named."""
+    now = game.sampling.chain
+    if chain.samplers != now.samplers:
+        return "the samplers are changed back"
+    changed = {token for token, _ in set(chain.bias) ^ set(now.bias)}
+    if len(changed) != 1:
+        return "the biases are changed back"
+    (token,) = changed
+    amount = bias_text(chain.biases.get(token, 0.0))
+    return f"{label(glimpse(game.piece(token).data))} {amount or 'has no bias any more'}"
+
+
 def _told(session: Session, places: Places) -> str:
     """What comes back besides the prompts, which are seen: a constraint and samplers are hardly."""
     sampling = session.game.sampling
     if places.constraint != sampling.constraint:
         return f": {places.constraint.title} holds again" if places.constraint else ": there is no constraint"
     if places.chain != sampling.chain:
-        same = places.chain.samplers == sampling.chain.samplers
-        return f": the {'biases' if same else 'samplers'} are changed back"
+        return f": {_of_chain(session.game, places.chain)}"
     here, there = session.game.prompt, places.prompts[places.active]
     moved = places.constraint is not None and here.tip is there.tip and here.begins != there.begins
     return f": the constraint holds behind token {there.begins}" if moved else ""
