@@ -22,6 +22,7 @@ import pytest
 
 from tests import tiny_models
 from tests.figures import Figure
+from tests.sampling import some
 from tokex_gguf import config
 from tokex_gguf.cli import main, versus
 from tokex_gguf.engine.backend import Delivery
@@ -127,6 +128,16 @@ def test_a_file_against_itself_is_the_same_exactly(
     nothing_left(tmp_path)
 
 
+@pytest.mark.parametrize("name", some(sorted(tiny_models.MODELS), of=3))
+def test_so_is_one_of_any_layout(
+    name: str, tiny: dict[str, Path], prompt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = compared(capsys, "--model", tiny[name], "--versus", tiny[name], prompt)
+    figures = told["versus"]
+    assert [figures[name] for name in ("mean_kl_bits", "same_top", "delta_p_rms", "perplexity_ratio")] == [0, 1, 0, 1]
+    assert {token["delta_bits"] for token in told["tokens"]} == {None, 0.0}
+
+
 class _Naive(NamedTuple):
     """The figures of two models, from all of their logits."""
 
@@ -211,23 +222,22 @@ def _real_text(count: int) -> str:
 
 
 def test_a_quantisation_costs_what_the_logits_say(
-    quantisations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    quantisations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
-    _against_the_logits(quantisations, _real_text(60), tmp_path, capsys)
+    _tell(figure, _against_the_logits(quantisations, _real_text(60), tmp_path, capsys))
 
 
 @pytest.mark.soak
 def test_a_quantisation_costs_what_the_logits_say_over_500_tokens(
     quantisations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
-    told = _against_the_logits(quantisations, _real_text(500), tmp_path, capsys)
-    figures = told["versus"]
-    figure(
-        figures["tokens"],
-        "tokens compared with two quantisations, and all their logits in float64",
-        mean_kl_bits=round(figures["mean_kl_bits"], 4),
-        same_top=round(figures["same_top"], 4),
-    )
+    _tell(figure, _against_the_logits(quantisations, _real_text(500), tmp_path, capsys))
+
+
+def _tell(figure: Figure, told: Any) -> None:
+    numbers = {name: round(told["versus"][name], 4) for name in ("mean_kl_bits", "same_top")}
+    what = "tokens compared with two quantisations, and all their logits in float64"
+    figure(told["versus"]["tokens"], what, **numbers)
 
 
 def _against_the_logits(

@@ -21,6 +21,7 @@ from tokex_gguf.models.memory import (
     WorkerMemory,
     fit,
     layers_on,
+    needed,
     over_workers,
 )
 
@@ -77,6 +78,15 @@ def test_what_fits_only_by_swapping_is_told() -> None:
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(TooLarge, match=r"it needs 4\.2 GB of memory \(4\.0 GB for its weights\) .* can have 4\.1 GB"):
         fit(MODEL, context=0, kv="f16", free=4 * GB, total=4 * GB + GB // 10)
+
+
+def test_what_a_model_takes_is_what_it_is_refused_by() -> None:
+    least = needed(MODEL, cells=0, kv="f16")
+    assert not fit(MODEL, context=0, kv="f16", free=least, total=least).notice
+    with pytest.raises(TooLarge):
+        fit(MODEL, context=0, kv="f16", free=least, total=least - 1)
+    assert needed(MODEL, cells=1000, kv="f16") - needed(MODEL, cells=SMALLEST, kv="f16") == (1000 - SMALLEST) * 100_000
+    assert needed(MODEL, cells=0, kv="f16", weights=9 * GB) - least == 5 * GB
 
 
 def test_all_parts_of_a_split_model_count() -> None:

@@ -1,5 +1,6 @@
 """Two models at once: two engines, heard in any order; one can stop, and either is played on with."""
 
+import json
 import random
 from collections import deque
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started
+from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
     Against,
     Capability,
@@ -56,11 +58,12 @@ from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.screens import SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.play.versus import UNPAIRED, Pair
-from tokex_gguf.sessions.codec import Encoder, load
+from tokex_gguf.play.versus import UNPAIRED, AgainstModel, Pair
+from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
@@ -191,6 +194,10 @@ class Two:
         known, prompt = self.known, self.session.game.prompt
         place = prompt.place.tip
         return known.first_lacking(prompt.tip) is None and (not place.depth or known.detailed(place))
+
+
+def shown(two: Two) -> str:
+    return "\n".join("".join(text for _, text in line) for line in View().screen(two.session, 130, 40))
 
 
 def listed(two: Two) -> Two:
@@ -339,6 +346,7 @@ def test_the_second_engine_may_stop_at_any_time_and_the_first_goes_on() -> None:
         two.take(Heard(address, EngineDied("SIGKILL")))
         assert two.session.notice == "B: engine stopped (SIGKILL), r restarts it", moment
         assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
+        assert "B: engine stopped, r restarts it" in shown(two)
         two.press(Action.APPEND, Action.POP)
         assert two.session.game.ready
         two.take(Action.RESTART)
@@ -364,6 +372,7 @@ def test_both_engines_are_asked_whether_they_are_alive() -> None:
         two.take(Beat())
     assert [request for request in two.asked[two.b.address] if isinstance(request, Ping)]
     assert two.b.silence and not two.session.game.silence
+    assert "B: silent for" in shown(two)
     two.take(Heard(two.b.address, Pong()))
     assert not two.b.silence
 
@@ -469,6 +478,25 @@ def test_a_session_brings_the_comparison_back() -> None:
     again = load(Encoder().encode(two.session, Stamp()), settings)
     assert isinstance(again.paired, Pair) and again.paired.key == "other.gguf"
     assert again.beside and again.beside.prompt.tip.path() == two.b.prompt.tip.path()
+    assert isinstance(again.game.versus, AgainstModel) and again.layer is DELTA
+
+
+def test_a_session_knows_the_second_model_also_before_it_was_played_with() -> None:
+    two = compared()
+    again = load(dump(two.session), two.session.game.settings)
+    assert isinstance(again.paired, Pair) and again.beside and not again.beside.prompts
+    assert again.other_games["other.gguf"].settings.model == GgufFile("other.gguf", "other.gguf")
+
+
+@pytest.mark.parametrize("beside", ['{"file":1,"asked":""}', '{"file":"a\\u0000","asked":""}', '{"file":"a"}', "[]"])
+def test_a_second_model_that_is_none_is_refused(beside: str) -> None:
+    two = compared()
+    body = json.dumps(json.loads(dump(two.session))["session"], separators=(",", ":"))
+    own = '"beside":{"file":"other.gguf","asked":"other.gguf"}'
+    assert own in body
+    assert isinstance(load(seal(body.encode()), two.session.game.settings).paired, Pair)
+    with pytest.raises(BadArchive):
+        load(seal(body.replace(own, f'"beside":{beside}').encode()), two.session.game.settings)
 
 
 # --- where two models part
@@ -492,6 +520,16 @@ def test_a_key_breaks_off_looking_where_they_part() -> None:
     two.take(Action.APPEND)
     assert two.versus.parting is None and two.session.notice == "where they part is not looked for any more"
     assert two.run().complete()
+
+
+def test_a_key_costs_no_more_in_a_long_prompt() -> None:
+    two = compared("x" * 2000)
+    two.press(Action.SWAP, Action.APPEND)  # the first time the whole path is gone through
+    for key in (Action.SWAP, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.POP, Action.APPEND, Action.SWAP):
+        if key is Action.CURSOR_TIP:
+            key = Action.CURSOR_ON
+        assert steps(lambda key=key: two.take(key)) < 12_000, key  # type: ignore[misc]
+        two.run()
 
 
 # --- other vocabularies
@@ -540,6 +578,7 @@ def test_two_models_that_do_not_fit_together_take_turns() -> None:
     assert two.complete() and two.session.game.ready and len(two.written) == 1
     assert "o plays the other one" in two.press(Action.SWAP).session.notice
     two.press(Action.APPEND)
+    assert "B is not loaded: r compares what is new" in shown(two)
     assert not two.complete() and two.session.game.ready  # each key would load both again
     assert two.press(Action.RESTART).complete() and len(two.written) == 2
     two.press(Action.VERSUS_MODEL)

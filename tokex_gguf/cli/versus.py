@@ -20,7 +20,6 @@ from tokex_gguf.cli.report import EvaluationFailed
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
     Against,
-    Capability,
     Compared,
     EngineDied,
     Evaluated,
@@ -124,7 +123,6 @@ def compare(game: Runtime, session: Session, second: Second, connect: Connect) -
     model, load = session.game.model, session.game.settings.load
     assert model is not None
     played = _Played(game)
-    _can(model, "")
     session = _strictly(played, session)
     first = replace(load, path=session.game.settings.model.key, kv=model.cells or load.kv)
     if _both_fit(session, first, second):
@@ -161,7 +159,6 @@ def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> V
     """What B says, beside A."""
     a, b = session.game.model, other.loaded()
     assert a is not None
-    _can(b, other.called)
     path, text = session.game.prompt.tip.path(), _text(session)
     pieces = [session.game.piece(token).data for token in path]
     if a.vocabulary and a.vocabulary == b.vocabulary:
@@ -372,11 +369,6 @@ class _Engine:
         if self._open:
             self._open = False
             self._engine.close()
-
-
-def _can(model: Loaded, called: str) -> None:
-    if Capability.COMPARISON not in model.capabilities:
-        raise EvaluationFailed(f"{called}this engine's numbers depend on what it did before", usage=False)
 
 
 def _noise(engine: _Asked) -> float:

@@ -601,8 +601,6 @@ class Session:
     """The key of the model to go back to, until there is something to play with the one loaded in its place."""
     paired: Paired = UNPAIRED
     """The second model, whose engine runs beside that of the one that is played."""
-    pairing: str = ""
-    """The file of the model that was chosen to be compared with, while it is looked at."""
     preparing: str = ""
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     download: Download | None = None

@@ -111,6 +111,13 @@ class Parting:
         return one, other
 
 
+@record
+class Opening:
+    """The file of a model to compare with is looked at."""
+
+    path: str
+
+
 class Turn(Enum):
     """Which of two engines are there."""
 
@@ -142,4 +149,4 @@ class Pair:
     parting: Parting | None = None
 
 
-Paired: TypeAlias = Unpaired | Pair
+Paired: TypeAlias = Unpaired | Opening | Pair

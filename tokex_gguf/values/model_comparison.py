@@ -90,6 +90,16 @@ class ModelComparison:
             self._twins[a], self._twins[b] = b, a
             a, b = a.parent, b.parent
 
+    def twin(self, tip: Node, root: Node) -> Node:
+        """The same path in the other tree, which has this root; what was joined before is not gone through again."""
+        node, rest = tip, []
+        while node.parent is not None and node not in self._twins:
+            rest.append(node.token)
+            node = node.parent
+        twin = self._twins.get(node, root).descend(rest[::-1])
+        self.join(tip, twin)
+        return twin
+
     def lacking(self, tip: Node, start: int, end: int) -> list[Node]:
         """The nodes at positions from `start` to before `end` of a path whose distributions must be compared."""
         nodes = tip.ancestor(end + 1).nodes(max(0, start))

@@ -30,7 +30,7 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
-from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Pair, Turn
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Opening, Pair, Turn
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
@@ -125,8 +125,8 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
 def not_prepared(session: Session, message: NotPrepared) -> Session:
     """The chosen model's file cannot be loaded: the present one stays."""
     preparing = "" if message.path == session.preparing else session.preparing
-    pairing = "" if message.path == session.pairing else session.pairing
-    return replace(session, preparing=preparing, pairing=pairing, notice=message.reason)
+    paired = UNPAIRED if session.paired == Opening(message.path) else session.paired
+    return replace(session, preparing=preparing, paired=paired, notice=message.reason)
 
 
 def _carried(game: Game) -> Game:
@@ -207,8 +207,8 @@ def escape(session: Session) -> Outcome:
     """Leaves a model that was chosen, until there is something to play with it; else to the tip."""
     if session.preparing:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
-    if session.pairing:
-        return replace(session, pairing="", notice="nothing is compared: the other model is not opened"), []
+    if isinstance(session.paired, Opening):
+        return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
     if session.origin:
         return back(session, "loading was broken off")
     if isinstance(session.paired, Pair) and session.game.prompts and session.game.prompt.cursor is None:

@@ -15,7 +15,7 @@ from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
 from tokex_gguf.play.screens import PLAY, SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
-from tokex_gguf.play.versus import ALONE, AgainstModel, Alone, Pair, Parting, Turn
+from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Alone, Opening, Pair, Parting, Turn
 from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
@@ -36,8 +36,8 @@ def versus_model(session: Session) -> Outcome:
     """Lists the models to compare with; ends the comparison with one."""
     if isinstance(session.paired, Pair):
         return left(session)
-    if session.pairing:
-        return replace(session, pairing="", notice="nothing is compared: the other model is not opened"), []
+    if isinstance(session.paired, Opening):
+        return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
     row = line_of(session.game.settings.model.key, session.models)
     return replace(session, screen=SecondModels(row=row)), [ListModels()]
 
@@ -61,15 +61,16 @@ def choose(session: Session) -> Outcome:
         return replace(session, notice=OF_A_SERVER), []
     if entry.path == session.game.settings.model.key:
         return paired(session, session.game, SAME_FILE)
-    return replace(session, pairing=entry.path, notice=f"opening {entry.name}"), [PrepareBeside(entry.path, entry.name)]
+    opening = replace(session, paired=Opening(entry.path), notice=f"opening {entry.name}")
+    return opening, [PrepareBeside(entry.path, entry.name)]
 
 
 def prepared(session: Session, message: PreparedBeside) -> Outcome:
     """The chosen model's file is sound: starts an engine for it beside the present one."""
-    if message.path != session.pairing:
+    if session.paired != Opening(message.path):
         return session, []  # another one was chosen meanwhile, or none
     fit = message.fit
-    session = replace(session, pairing="")
+    session = replace(session, paired=UNPAIRED)
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
     settings = replace(session.game.settings, model=GgufFile(message.path, message.asked), load=load)
     notice = fit.notice if message.together else IN_TURN
@@ -135,7 +136,7 @@ def loaded(session: Session, message: Loaded) -> Outcome:
     if second.model and not message.same(second.model):
         return died(session, "the file holds another model now; put the first one back")
     second = replace(second, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
-    return replace(_with_second(session, second), notice=""), []
+    return _with_second(session, second), []
 
 
 def _with_second(session: Session, second: Game) -> Session:
@@ -280,9 +281,8 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
         return "B is not loaded yet"
     if one_vocabulary(session):
         second.pieces.update(session.game.pieces)
-        tip = second.root.descend(prompt.tip.path())
-        if isinstance(pair.comparison, ModelComparison):
-            pair.comparison.join(prompt.tip, tip)
+        assert isinstance(pair.comparison, ModelComparison)
+        tip = pair.comparison.twin(prompt.tip, second.root)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
         return replace(prompt, tip=tip, cursor=cursor, sought=None)
     if pair.companion is None or pair.companion[0] is not prompt.tip:

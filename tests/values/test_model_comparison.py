@@ -1,0 +1,69 @@
+"""Two models along one path: what is told of A is told of B the other way round; the figures are those of a report."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.figures import figures
+from tokex_gguf.values.model_comparison import ModelComparison
+from tokex_gguf.values.tree import Node
+
+logprobs = st.floats(-30, 0)
+places = st.tuples(st.floats(0, 20), st.floats(0, 20), st.integers(0, 2), st.integers(0, 2), logprobs, logprobs)
+
+
+def difference(place: tuple[float, float, int, int, float, float], token: int | None) -> Difference:
+    kl, reverse, first_a, first_b, a, b = place
+    taken = None if token is None else Beside(token, Taken(a, 1), Taken(b, 2))
+    rows = (Beside(first_a, Taken(-0.5, 1), Taken(-1.5, 2)), Beside(7, Taken(-2.0, 2), Taken(-0.5, 1)))
+    return Difference(kl, reverse, first_a, first_b, rows, taken)
+
+
+@given(st.lists(places, min_size=2, max_size=12), st.integers(1, 12), st.integers(1, 3))
+@settings(deadline=None)
+def test_the_figures_are_those_of_the_path_however_it_was_gone(
+    told: list[tuple[float, float, int, int, float, float]], back: int, step: int
+) -> None:
+    tokens = [place % 3 + 10 for place in range(len(told))]
+    root, other = Node(None, -1), Node(None, -1)
+    nodes, twins = root.descend(tokens).nodes(), other.descend(tokens).nodes()
+    known = ModelComparison()
+    every = [difference(place, token) for place, token in zip(told, [*tokens[1:], None], strict=True)]
+    for node, one in reversed(list(zip(nodes, every, strict=True))):
+        assert known.first_lacking(nodes[-1]) == 0
+        known.keep(node, one, detailed=True)
+    assert known.first_lacking(nodes[-1]) is None and not known.lacking(nodes[-1], 0, len(nodes))
+    for tip in (nodes[-1], nodes[max(0, len(nodes) - 1 - back)], nodes[-1]):
+        known.follow(tip)
+        while not known.look_on(step):
+            pass
+        expected, sums = figures(every[: tip.depth - 1]), known.sums
+        assert (expected is None) == (sums is None)
+        if expected and sums:
+            assert sums.tokens == expected.tokens
+            for name in ("mean_kl_bits", "same_top", "delta_p_rms", "perplexity_ratio"):
+                assert getattr(sums, name) == pytest.approx(getattr(expected, name), rel=1e-9, abs=1e-9)
+    known.join(nodes[-1], twins[-1])
+    for node, twin in zip(nodes, twins, strict=True):
+        here, there = known.after(node), known.after(twin)
+        assert here and there and there.reverse == here
+        assert (there.kl_bits, there.first_a) == (here.reverse_bits, here.first_b)
+    for node, twin in zip(nodes[1:], twins[1:], strict=True):
+        a, b = known.delta(node), known.delta(twin)
+        assert a is not None and b is not None and a == -b
+
+
+def test_equal_models_differ_by_nothing() -> None:
+    known, tip = ModelComparison(), Node(None, -1).descend([1, 2, 3])
+    same = Taken(-math.inf, 3)
+    for node, token in zip(tip.nodes(), (2, 3, None), strict=True):
+        taken = None if token is None else Beside(token, same, same)
+        known.keep(node, Difference(0.0, 0.0, 5, 5, (), taken), detailed=False)
+    known.follow(tip)
+    assert known.look_on(10)
+    assert known.sums == (2, 0.0, 1.0, 0.0, 1.0) and known.deltas.total == 0.0
+    assert known.difference(tip, None) is None, "not all that a table shows is there"
