@@ -232,7 +232,7 @@ def test_swap_goes_to_the_same_place_of_b() -> None:
 def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
     play = compared()
     total = comparison(play).deltas.total
-    play.press(Action.PROMPTS, Action.TOP, Action.REMOVE, Action.CLOSE)
+    play.press(Action.PROMPTS, Action.TOP, Action.REMOVE, Action.REMOVE, Action.CLOSE)
     assert len(play.session.game.prompts) == 1
     check(play)
     assert comparison(play).deltas.total == total and "B a path of" in shown(play)
@@ -467,6 +467,22 @@ def test_long_paths_are_aligned_beside() -> None:
     check(play)
 
 
+def test_an_alignment_of_a_pair_that_was_forgotten_meanwhile_is_asked_for_again() -> None:
+    chance = random.Random(4)
+    a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
+    play = two(a, b)
+    play.take(Action.VERSUS)
+    while play.session.comparing:
+        play.take(CompareFurther())
+    (effect,) = play.aligning
+    play.session = replace(play.session, game=replace(play.session.game, compared=Compared()))
+    play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
+    assert comparison(play).alignment is None
+    play.aligning.clear()
+    play.press(Action.CURSOR_BACK, Action.CURSOR_TIP)
+    check(play)
+
+
 def test_an_engine_that_dies_is_asked_again_after_its_restart() -> None:
     play = lax(two())
     play.take(Action.VERSUS)
@@ -501,6 +517,7 @@ KEYS: tuple[Message, ...] = (
     *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.NEXT, Action.COPY, Action.REMOVE, Action.BRING_BACK),
     *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_TIP, Action.NEXT_SURPRISAL, Action.FLIP, Action.SWAP),
     *(Action.VERSUS, Action.UNDO, Action.REDO, Action.MORE_LAYERS, Action.AUTOPLAY, Go(0), Go(1)),
+    *(Action.REPLACE, Action.DELETE_TOKEN, Action.ORDER, Go(2)),
 )
 
 
@@ -508,7 +525,8 @@ KEYS: tuple[Message, ...] = (
 def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) -> None:
     chance = random.Random(seed)
     play = lax(two("abc defgh ijk lmn", "abx defgh iijk lmn"))
-    late: list[Reply] = []
+    late: list[list[Reply]] = []
+    """Of each request; its parts come in their order."""
     play.press(Action.VERSUS)
     for step in count():
         if step >= 150:
@@ -522,24 +540,28 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
                 play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
             elif play.asked:
                 request = play.asked.pop(chance.randrange(len(play.asked)))
-                ended = any(isinstance(one, Evaluate | Continue) for one in play.asked)
+                number = getattr(request, "request", 0)
+                ended = any(isinstance(one, Evaluate | Continue) and one.request > number for one in play.asked)
                 if chance.random() < 0.5 and ended and not isinstance(request, Evaluate | Continue):
                     continue
                 replies = list(play.replies(request))
                 if isinstance(request, EvaluateStrictly) and len(request.path) - request.start > 3:
                     middle = chance.randrange(request.start + 1, len(request.path))
                     replies = [fake.evaluated(request, request.start, middle), fake.evaluated(request, middle)]
-                if chance.random() < 0.3:
-                    late += replies
+                if replies and chance.random() < 0.3:
+                    late.append(replies)
                     continue
                 for reply in replies:
                     play.take(reply)
         if late and chance.random() < 0.3:
-            play.take(late.pop(chance.randrange(len(late))))
+            answer = late[chance.randrange(len(late))]
+            play.take(answer.pop(0))
+            late = [one for one in late if one]
     if play.session.game.autoplay:
         play.take(Action.CURSOR_TIP)
-    for one in late:
-        play.take(one)
+    for answer in late:
+        for reply in answer:
+            play.take(reply)
     play.answer()
     if play.session.screen != screens.PLAY:
         play.press(Action.CLOSE)

@@ -250,6 +250,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),
+    "secondmodels": lambda: started().press(Action.VERSUS_MODEL),
     "sessions": sessions,
     "commands": lambda: started().press(Action.COMMANDS, Typed("l")),
     "name": lambda: started().press(Action.NAME, Typed("my tale")),

@@ -128,6 +128,11 @@ class PathComparison:
                 assert node.parent is not None
                 node = node.parent
             self._gathered[index] = node
+        return self.gathered
+
+    @property
+    def gathered(self) -> bool:
+        """Whether all tokens that are to be aligned are."""
         return all(node.depth == self.common for node in self._gathered)
 
     @property
@@ -145,7 +150,12 @@ class PathComparison:
         return [*self.a.ancestor(self.common).path(), *behind, *further]
 
     def align(self, tails: Alignment) -> None:
-        """Takes in which tokens behind what they begin with both have."""
+        """Takes in which tokens behind what they begin with both have.
+
+        An answer to a question from before this pair was forgotten is not taken in: it is asked again.
+        """
+        if not self.gathered:
+            return
         self.alignment = tails.behind(self.common)
 
     # --- places
