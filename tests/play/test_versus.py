@@ -444,6 +444,22 @@ def test_the_noise_is_asked_for_once_and_what_is_within_it_is_grey() -> None:
     assert not any(isinstance(request, MeasureNoise) for request in play.asked)
 
 
+def test_a_place_that_is_looked_at_does_not_wait_for_the_noise() -> None:
+    play = two()
+    play.take(Action.VERSUS)
+    while not any(isinstance(request, MeasureNoise) for request in play.asked):
+        if play.session.comparing:
+            play.take(CompareFurther())
+            continue
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    play.take(Action.CURSOR_BACK)
+    assert isinstance(play.asked[-1], Compare), "it is asked for while the noise is measured, which that ends"
+    for reply in play.replies(play.asked.pop()):
+        play.take(reply)
+    assert sum(isinstance(request, MeasureNoise) for request in play.asked) == 2, "it is measured again"
+
+
 def test_over_a_server_nothing_is_compared_and_why_is_told() -> None:
     play = fake.served("hello world").press(Action.COPY, Action.POP, Action.VERSUS)
     assert play.session.game.versus is ALONE

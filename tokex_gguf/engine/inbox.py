@@ -6,8 +6,9 @@ waits for comes last.
 What is asked strictly, and how far apart strict answers are, takes long and is asked for aside. So what a key asks for
 (Evaluate, Continue, Apply, Roll, Search), and Stop, ends what of it is under way and drops what of it waits, without
 an answer: whoever asked for it asks again when nothing else is asked, and what was decoded by then is not decoded
-again. One of them never ends another: both sides of a comparison may be asked of one engine. All evaluations among
-them come before the comparisons, which need them; and all of them before lookahead, which they end.
+again. One strict request never ends another: both sides of a comparison may be asked of one engine. But each ends the
+measurement of the noise, which takes seconds and nobody waits for. All evaluations among them come before the
+comparisons, which need them; and all of them before lookahead, which they end.
 """
 
 import os
@@ -151,7 +152,9 @@ class Inbox:
             replaced = (Lookahead, Continue, Walk)
         elif isinstance(request, Walk):
             replaced = (Walk,)
-        elif isinstance(request, Strict | MeasureNoise):
+        elif isinstance(request, Strict):
+            replaced = (Lookahead, Walk, MeasureNoise)
+        elif isinstance(request, MeasureNoise):
             replaced = (Lookahead, Walk)
         elif isinstance(request, Search):
             replaced = (Lookahead, Search, *_ASIDE)

@@ -133,6 +133,8 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
+    if isinstance(purpose, ForNoise):
+        return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
     if isinstance(purpose, Comparing | ForExport):
         return ended(purpose) if isinstance(by, ENDING) else purpose
     return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
@@ -145,7 +147,7 @@ def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForWalk) 
     return replace(purpose, going=False)
 
 
-ENDING = (ForEvaluation, ForAutoplay, ForVerdicts, ForView, ForRoll, ForSearch, ForParting)
+ENDING = ForEvaluation | ForAutoplay | ForVerdicts | ForView | ForRoll | ForSearch | ForParting
 """What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
 
 
@@ -480,7 +482,7 @@ def compare(session: Session) -> Outcome:
             return session, []
         purpose = ForStrict(path, start)
         return request(session, purpose, lambda number: EvaluateStrictly(number, comparison.path(path), start, top))
-    if asked:
+    if any(not isinstance(one, ForNoise) for one in asked):
         return session, []
     place, cursor = game.prompt.place.tip, game.prompt.cursor
     other = comparison.place(place, cursor) if place.depth else None
@@ -489,7 +491,7 @@ def compare(session: Session) -> Outcome:
         a, b = place, other
         difference = ForDifference(a, b)
         return request(session, difference, lambda number: Compare(number, comparison.path(a), comparison.path(b), top))
-    if game.noise is None and (ForNoise, game.root, RAW) not in game.refused:
+    if game.noise is None and not asked and (ForNoise, game.root, RAW) not in game.refused:
         return request(session, ForNoise(), MeasureNoise)
     return session, []
 
