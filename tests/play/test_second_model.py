@@ -310,7 +310,7 @@ def test_the_same_file_is_compared_with_itself_by_one_engine() -> None:
     assert two.press(Action.VERSUS_MODEL).session.paired is UNPAIRED
 
 
-@pytest.mark.parametrize("key", [Action.VERSUS_MODEL, Action.CURSOR_TIP])
+@pytest.mark.parametrize("key", [Action.VERSUS_MODEL, Action.VERSUS])
 def test_leaving_ends_the_second_engine_alone(key: Action) -> None:
     two = compared()
     address = two.b.address
@@ -320,6 +320,13 @@ def test_leaving_ends_the_second_engine_alone(key: Action) -> None:
     before = two.session
     two.take(Heard(address, Loading(0.1)))  # what it said before it ended
     assert two.session is before or two.session == before
+
+
+def test_escape_at_the_prompts_end_ends_nothing() -> None:
+    """It is pressed to be sure where one is: a model would have to be loaded again."""
+    two = compared()
+    two.press(Action.CURSOR_TIP, Action.CURSOR_TIP)
+    assert isinstance(two.session.paired, Pair) and not two.effects
 
 
 def test_what_cannot_be_compared_says_why() -> None:

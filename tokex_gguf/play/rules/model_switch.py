@@ -10,7 +10,7 @@ from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.messages import Close, Effect, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
 from tokex_gguf.play.requests import begin, tokenize
-from tokex_gguf.play.rules import list_search, versus
+from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
@@ -211,8 +211,6 @@ def escape(session: Session) -> Outcome:
         return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
     if session.origin:
         return back(session, "loading was broken off")
-    if isinstance(session.paired, Pair) and session.game.prompts and session.game.prompt.cursor is None:
-        return parted(versus.leave(session))
     return back_to_tip(session) if session.game.prompts else (replace(session, notice=UNREAD), [])
 
 
