@@ -93,9 +93,9 @@ def main() -> None:
         happened = True
         {**FAULTS, **FAULTS_WITHOUT_END}[fault]()
 
-    def decode_slowly(model: Llama, entries: list[Entry]) -> Logits:
+    def decode_slowly(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
         time.sleep(slower)
-        logits = decode(model, entries)
+        logits = decode(model, entries, threads)
         return np.full_like(logits, np.nan) if happened and fault == "nan" else logits
 
     signal.signal(signal.SIGUSR1, happen)

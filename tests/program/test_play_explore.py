@@ -265,9 +265,9 @@ def test_a_text_that_the_tokenizer_would_part_otherwise_is_told(terminal: Termin
 
 def test_the_help_is_read_by_keys_and_says_where_it_stands(terminal: Terminal) -> None:
     terminal.press("?")
-    terminal.until(lambda _: terminal.selected()[:2] == ["↑", "k"])
+    terminal.until(lambda _: terminal.selected()[:2] == ["↓", "→"])
     terminal.press("end", "up")
-    terminal.until(lambda _: terminal.selected()[:2] == ["…", "312/1,000"])
+    terminal.until(lambda _: terminal.selected()[:2] == ["+2", "−1"])
     terminal.press("esc")
     terminal.shows(r"→ append")
     terminal.press("esc")

@@ -520,9 +520,9 @@ def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(
     view = View()
     play.session.game.prompt.tip.path()  # as it was sent to the engine
     frame(play, view, (130, 40))
-    assert steps(lambda: play.take(key)) < 3500
+    assert steps(lambda: play.take(key)) < 4000
     frame(play, view, (130, 40))  # lays out what is in sight now
-    assert steps(lambda: play.take(key)) < 3500
+    assert steps(lambda: play.take(key)) < 4000
     assert frame(play, view, (130, 40)) < 2 * STEPS
 
 
