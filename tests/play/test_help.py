@@ -67,6 +67,8 @@ def test_questions_stand_first_each_in_one_line_of_a_small_screen() -> None:
         *(("chance", Action.SAMPLERS), ("schema", Action.CONSTRAINT), ("cost", Action.CONSTRAINT)),
         *(("json", Action.CONSTRAINT), ("likely", Action.LAYER), ("uncertain", Action.LAYER)),
         *(("dice", Action.ROLL), ("random", Action.ROLL), ("another way", Action.COPY)),
+        *(("compare", Action.VERSUS), ("phrasing", Action.VERSUS), ("two models", Action.VERSUS_MODEL)),
+        *(("quantisation", Action.VERSUS_MODEL), ("quantization", Action.VERSUS_MODEL), ("disagree", Action.FLIP)),
     ],
 )
 def test_the_words_of_a_question_lead_to_the_command_that_answers_it(typed: str, action: Action) -> None:

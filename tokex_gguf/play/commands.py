@@ -707,6 +707,7 @@ _PLAYING: tuple[Command, ...] = (
         "Compare the prompt, A, with the one it was made from, or choose B: which makes the rest likelier, by how many "
         "bits, token by token and in one table. Again ends it.",
         now=_compares,
+        words="differ phrasing instruction label word change",
         disabled=_cannot_compare,
     ),
     Command(
@@ -815,6 +816,7 @@ _PLAYING: tuple[Command, ...] = (
         "versus model",
         "Compare with another model on this machine, loaded beside this one; again ends it.",
         footer=16,
+        words="quantisation quantization two models differ",
         disabled=_cannot_compare_models,
     ),
     Command(
@@ -1530,6 +1532,8 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
     ("i", Action.INPUT, "How likely is a whole answer, what cuts it? i types, ctrl+p scores."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
+    ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
+    ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
     ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
 )
 """What a newcomer asks, each in a line of the help where the screen is small."""
