@@ -112,7 +112,10 @@ class Terminal:
                 return text
             # Reading ends once something comes. Looking again and again takes the processor from the program.
             patience = min(2 * patience, 0.05)
-        raise AssertionError("this never came to be on the screen:\n" + self.text())
+        text = self.text()
+        if holds(text):  # it came with the program's end
+            return text
+        raise AssertionError("this never came to be on the screen:\n" + text)
 
     def shows(self, pattern: str, timeout: float = 60) -> str:
         return self.until(lambda text: re.search(pattern, text), timeout)

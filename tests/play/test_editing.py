@@ -393,6 +393,16 @@ def test_a_constraint_begins_behind_the_same_token(limited: bool) -> None:
 # --- cutting a text anew
 
 
+@pytest.mark.parametrize("text", ["a", "ab", "abc", "abcd", "abcde"])
+def test_a_short_prompt_is_drawn_before_it_is_compared(text: str) -> None:
+    play = started(text)
+    play.session.game.prompt.tip.checked = False
+    for width in (80, 130):
+        assert "Prompt 1/1" in screen(play, width)
+    command = of(PLAY, Action.RETOKENIZE)
+    assert command is not None and command.disabled(play.session)
+
+
 def differing(play: Play, place: int | None) -> Play:
     """The tokenizer has compared the active prompt with its text."""
     play.session.game.prompt.tip.checked = False

@@ -68,6 +68,11 @@ def test_nodes_from_a_position(start: int) -> None:
     assert all(b.parent is a for a, b in pairwise(nodes))
 
 
+@pytest.mark.parametrize("start", [-1, -9])
+def test_nothing_comes_before_the_first_token(start: int) -> None:
+    assert [n.token for n in root().descend([4, 5]).nodes(start)] == [4, 5]
+
+
 def test_going_back_loses_nothing() -> None:
     node = root().descend([1, 2, 3])
     node.attach(ANSWER)

@@ -180,10 +180,11 @@ class Node:
         return node
 
     def nodes(self, start: int = 0) -> "list[Node]":
-        """The nodes of the path from position `start` (0 is the first token) to this one."""
+        """The nodes of the path from position `start` (0 is the first token, as is any before it) to this one."""
+        first = max(0, start)
         nodes: list[Node] = []
         node: Node | None = self
-        while node and node.depth > start:
+        while node and node.depth > first:
             nodes.append(node)
             node = node.parent
         nodes.reverse()
