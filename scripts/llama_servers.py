@@ -7,7 +7,7 @@
     uv run scripts/llama_servers.py
 
 They are made of the sources that the package llama-cpp-python holds, in the version that this project uses: so they
-compute the same numbers, and speak the same protocol. It needs a C++ compiler, and 5 to 10 minutes of a processor,
+compute the same numbers, and speak the same protocol. It needs a C++ compiler, and 5 to 15 minutes of a processor,
 once: they are kept in the user's cache, by the digest of their sources and of how they are built.
 """
 
@@ -30,23 +30,8 @@ SERVERS = ("llama-server", "ggml-rpc-server")
 OPTIONS = (
     *("-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_RPC=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"),
     *("-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF"),
-    "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
 )
-"""Of CMake. Not in here: pages for browsers, downloads, TLS, tests. What is built works in any folder."""
-PLAIN = """\
-# What computes is compiled as in the package; what is around it takes most of the time, and half of that plainly.
-function(plain)
-    foreach(target llama-common llama-common-base mtmd server-context llama-server-impl cpp-httplib)
-        target_compile_options(${target} PRIVATE -O0)
-    endforeach()
-    # Answers of a whole vocabulary are megabytes.
-    set_source_files_properties(
-        ${CMAKE_SOURCE_DIR}/common/json.cpp TARGET_DIRECTORY llama-common PROPERTIES COMPILE_OPTIONS -O2
-    )
-endfunction()
-cmake_language(DEFER CALL plain)
-"""
-"""Read by CMake at the beginning of llama.cpp's own files."""
+"""Of CMake. Not in here: pages for browsers, downloads, TLS, tests."""
 WHOLE = "whole"
 """The name of a file that says that a build has come to its end."""
 
@@ -67,7 +52,7 @@ def found() -> Path | None:
 
 def _note() -> Path:
     """Where the name of the folder stands that this project's servers are in."""
-    wanted = hashlib.sha256(repr((BINDING, OPTIONS, PLAIN, SERVERS)).encode()).hexdigest()
+    wanted = hashlib.sha256(repr((BINDING, OPTIONS, SERVERS)).encode()).hexdigest()
     return kept() / f"{wanted[:16]}.txt"
 
 
@@ -88,14 +73,13 @@ def unpack(package: Path, folder: Path) -> Path:
 
 
 def build(sources: Path, folder: Path) -> None:
-    """Compiles beside the sources; moves the servers and their libraries into a folder of their own."""
-    beside, plain = sources / "build", sources / "plain.cmake"
-    plain.write_text(PLAIN, encoding="utf-8")
-    run("cmake", "-S", sources, "-B", beside, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={plain}", *OPTIONS)
-    run("ninja", "-C", beside, *SERVERS)
+    """Compiles in a folder that is the servers' own from then on: they look for their libraries in it."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.move(beside / "bin", folder / "bin")
+    run("cmake", "-S", sources, "-B", folder, *OPTIONS)
+    run("ninja", "-C", folder, *SERVERS)
+    for one in folder.iterdir():
+        if one.name != "bin":
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
     (folder / WHOLE).touch()
 
 
@@ -111,7 +95,7 @@ def main() -> None:
         [package] = Path(name).glob("*.tar.gz")
         with package.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
-        digest.update(repr((OPTIONS, PLAIN, SERVERS)).encode())
+        digest.update(repr((OPTIONS, SERVERS)).encode())
         folder = kept() / digest.hexdigest()[:16]
         if not (folder / WHOLE).exists():
             build(unpack(package, Path(name)), folder)
