@@ -76,7 +76,8 @@ def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[WrappedLine], int
             low = middle + 1
         else:
             high = middle
-    kept = max(0, low - 2)
+    # Marks take what they are drawn on to the next line, and that moves what stands before it: one line more.
+    kept = max(0, low - 3)
     # A word longer than a line begins further up. One that fills the line before already stays broken there,
     # whatever follows.
     while kept and previous.lines[kept].spans and not _begins_word(previous, kept):
