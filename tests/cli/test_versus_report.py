@@ -37,6 +37,7 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
 )
 from tokex_gguf.models.preflight import prepare
+from tokex_gguf.shell.rows import Rows
 from tokex_gguf.system import machine
 
 TEXT = "once upon a time there was the cat, and one answer that it is to two in the one time\n" * 3
@@ -101,7 +102,7 @@ def failed(
 
 
 def nothing_left(tmp_path: Path) -> None:
-    left = [*(tmp_path / "tmp").iterdir(), *config.state_folder().glob(f"{versus.FOLDER}*")]
+    left = [*(tmp_path / "tmp").iterdir(), *(config.state_folder() / "rows").glob("*")]
     assert not left, "rows of a model are left behind"
 
 
@@ -457,16 +458,18 @@ def test_a_disk_without_room_is_told_with_the_sizes(
     nothing_left(tmp_path)
 
 
-def test_what_a_killed_program_left_is_removed_after_a_day(
-    pair: tuple[Path, Path], prompt: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_a_killed_program_left_is_removed_and_what_another_one_uses_stays(
+    pair: tuple[Path, Path], prompt: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old, new = (tmp_path / "tmp" / f"{versus.FOLDER}{name}" for name in ("old", "new"))
-    for folder in (old, new):
-        folder.mkdir()
-        (folder / "0").write_bytes(b"rows")
-    os.utime(old, (0, 0))
+    used = Rows(config.state_folder() / "rows")
+    theirs = used.file()
+    left = config.state_folder() / "rows" / "left"
+    left.mkdir()
+    (left / "0").write_bytes(b"rows")
+    left.with_suffix(".lock").touch()
     compared(capsys, "--model", pair[0], "--versus", pair[1], prompt)
-    assert not old.exists() and new.exists()
+    assert not left.exists() and theirs.exists()
+    used.close()
 
 
 # --- what goes wrong
@@ -580,7 +583,7 @@ def test_a_signal_leaves_nothing_behind(number: int, light_model: Path, tmp_path
     command = [sys.executable, "-c", f"import signal; signal.signal({int(number)}, signal.default_int_handler)\n{_RUN}"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     with subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE) as program:
-        while not list((tmp_path / "tmp").glob(f"{versus.FOLDER}*/*")):  # until rows are on their way
+        while not list((config.state_folder() / "rows").glob("*/*")):  # until rows are on their way
             assert program.poll() is None
             time.sleep(0.01)
         program.send_signal(number)

@@ -7,10 +7,8 @@ import logging
 import math
 import queue
 import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
@@ -38,9 +36,10 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.models.preflight import Unusable, memory_of
 from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.shell.rows import Rows
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
-from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.system.files import create_private
 from tokex_gguf.values.byte_alignment import Cut, Rates, align, rates, single
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Taken
@@ -58,9 +57,6 @@ SPARE = 512
 """KV cells beside those of a prompt, at the most."""
 FLOAT = 4
 """Bytes of a log-probability in a row."""
-DAY = 86_400
-FOLDER = "tokex-gguf-versus-"
-"""How the names of the folders begin that hold rows."""
 
 _NONSENSE = "the engine's reply makes no sense"
 
@@ -125,20 +121,23 @@ def compare(game: Runtime, session: Session, second: Second, connect: Connect) -
     played = _Played(game)
     session = _strictly(played, session)
     first = replace(load, path=session.game.settings.model.key, kv=model.cells or load.kv)
-    if _both_fit(session, first, second):
-        with _folder(Path(tempfile.gettempdir())) as folder, closing(_Engine(connect, second.load)) as other:
-            return _compared(session, other, _AtOnce(played, folder))
-    say(f"memory has no room for both models at once: {Path(second.load.path).name} runs after the other one")
-    game.close()
-    # What waits here may be more than memory, which is where files for a moment are on some machines.
-    with _folder(config.state_folder()) as folder, ExitStack() as engines:
+    both = _both_fit(session, first, second)
+    if not both:
+        say(f"memory has no room for both models at once: {Path(second.load.path).name} runs after the other one")
+        game.close()
+    # Not where files for a moment are, which is memory on some machines: what waits here may be more than that.
+    with closing(Rows(config.state_folder() / "rows")) as rows, ExitStack() as engines:
+        try:
+            folder = rows.folder()
+        except OSError as error:
+            raise EvaluationFailed(f"{config.state_folder()}: {system_reason(error)}", usage=False) from None
         other = engines.enter_context(closing(_Engine(connect, second.load)))
 
         def own() -> _Asked:
             other.close()
             return engines.enter_context(closing(_Engine(connect, first)))
 
-        return _compared(session, other, _InTurn(own, folder))
+        return _compared(session, other, _AtOnce(played, folder) if both else _InTurn(own, folder))
 
 
 def _both_fit(session: Session, first: Load, second: Second) -> bool:
@@ -251,23 +250,6 @@ def _against(own: "_Asked", path: list[int], start: int, end: int, file: Path) -
             break
     file.unlink()
     return found
-
-
-@contextmanager
-def _folder(place: Path) -> Iterator[Path]:
-    """A folder of this program's own, gone afterwards. Raises EvaluationFailed where there can be none."""
-    try:
-        private_folder(place)
-        for left in place.glob(f"{FOLDER}*"):  # of a program that was killed
-            if left.stat().st_mtime < time.time() - DAY:
-                shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=FOLDER, dir=place))
-    except OSError as error:
-        raise EvaluationFailed(f"{place}: {system_reason(error)}", usage=False) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- engines

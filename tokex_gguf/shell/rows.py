@@ -1,7 +1,7 @@
-"""The file through which two engines compare: one writes rows of numbers into it, the other reads them.
+"""The files through which two engines compare: one writes rows of numbers into them, the other reads them.
 
-It is this user's alone, and in a folder of its own that is removed at the end; after a crash, by the next program that
-makes one.
+They are this user's alone, and in a folder of their own that is removed at the end; after a crash, by the next program
+that makes one.
 """
 
 import logging
@@ -29,8 +29,8 @@ class Rows:
         self._lock: Lock | None = None
         self._file: Path | None = None
 
-    def file(self) -> Path:
-        """A new empty file, in place of the one before. Raises OSError."""
+    def folder(self) -> Path:
+        """The folder. Raises OSError."""
         if self._folder is None:
             private_folder(self._parent)
             self._sweep()
@@ -38,10 +38,15 @@ class Rows:
             self._lock = locks.acquire(folder.with_suffix(_LOCK))
             private_folder(folder)
             self._folder = folder
+        return self._folder
+
+    def file(self) -> Path:
+        """A new empty file, in place of the one before. Raises OSError."""
+        folder = self.folder()
         if self._file:
             with suppress(OSError):  # one that is still open cannot be removed everywhere: the folder's end is its own
                 self._file.unlink()
-        self._file = self._folder / os.urandom(8).hex()
+        self._file = folder / os.urandom(8).hex()
         create_private(self._file).close()
         return self._file
 
