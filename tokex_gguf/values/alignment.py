@@ -4,10 +4,12 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from tokex_gguf.values.record import record
+from tokex_gguf.values.sequence import common_prefix
 
 CELLS = 60_000
 """Tokens of one part times those of the other, up to which each is looked for in the other."""
@@ -36,13 +38,22 @@ class Alignment:
     rough: bool = False
     """Whether a part was too long to look for every token of it: more could be the same."""
 
-    def __post_init__(self) -> None:
-        # Looked up with each token that is drawn.
-        vars(self)["_starts"] = [block.a for block in self.blocks]
-        vars(self)["_sums"] = [0, *accumulate(block.size for block in self.blocks)]
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where the blocks begin in A."""
+        return [block.a for block in self.blocks]
+
+    @cached_property
+    def _sums(self) -> list[int]:
+        """How many tokens the blocks before each one have."""
+        return [0, *accumulate(block.size for block in self.blocks)]
+
+    @cached_property
+    def _gaps(self) -> dict[int, int]:
+        """By the positions in A, how many tokens B has right before them and A lacks; 0 is left out."""
         ends = [0, *(block.b + block.size for block in self.blocks)]
         begins = [*self.blocks, Block(self.a, self.b, 0)]
-        vars(self)["_gaps"] = {block.a: block.b - end for block, end in zip(begins, ends, strict=True) if block.b > end}
+        return {block.a: block.b - end for block, end in zip(begins, ends, strict=True) if block.b > end}
 
     @property
     def same(self) -> int:
@@ -55,8 +66,7 @@ class Alignment:
         if index < 0:
             return 0
         block = self.blocks[index]
-        sums: list[int] = vars(self)["_sums"]
-        return sums[index] + min(block.size, position - block.a)
+        return self._sums[index] + min(block.size, position - block.a)
 
     def partner(self, position: int) -> int | None:
         """The position in B of A's token at a position; None where B lacks it.
@@ -78,8 +88,7 @@ class Alignment:
         >>> aligned([1, 3], [1, 9, 9, 3, 4]).missing_before(1)
         2
         """
-        gaps: dict[int, int] = vars(self)["_gaps"]
-        return gaps.get(position, 0)
+        return self._gaps.get(position, 0)
 
     def behind(self, common: int) -> "Alignment":
         """The alignment of two paths that have so many tokens in common before these."""
@@ -87,13 +96,9 @@ class Alignment:
         blocks = _joined([Block(0, 0, common), *moved]) if common else moved
         return Alignment(tuple(blocks), self.a + common, self.b + common, self.rough)
 
-    def turned(self) -> "Alignment":
-        """The same seen from B."""
-        return Alignment(tuple(Block(b, a, size) for a, b, size in self.blocks), self.b, self.a, self.rough)
-
     def _block(self, position: int) -> int:
         """The last block that begins at a position of A or before; -1: none does."""
-        return bisect_right(vars(self)["_starts"], position) - 1
+        return bisect_right(self._starts, position) - 1
 
 
 def aligned(a: list[int], b: list[int]) -> Alignment:
@@ -102,10 +107,10 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
     waiting = [(0, len(a), 0, len(b))]
     while waiting:
         low, high, start, end = waiting.pop()
-        same = _alike(a[low:high], b[start:end])
+        same = common_prefix(a[low:high], b[start:end])
         blocks.append(Block(low, start, same))
         low, start = low + same, start + same
-        same = _alike(a[low:high][::-1], b[start:end][::-1])
+        same = common_prefix(a[low:high][::-1], b[start:end][::-1])
         high, end = high - same, end - same
         blocks.append(Block(high, end, same))
         if low == high or start == end:
@@ -126,18 +131,9 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
 
 def quick(a: list[int], b: list[int], most: int) -> bool:
     """Whether there is so little between what two paths begin and end with alike that they are aligned in no time."""
-    start = _alike(a, b)
-    end = _alike(a[start:][::-1], b[start:][::-1])
+    start = common_prefix(a, b)
+    end = common_prefix(a[start:][::-1], b[start:][::-1])
     return len(a) + len(b) - 2 * (start + end) <= most
-
-
-def _alike(a: list[int], b: list[int]) -> int:
-    """How many tokens two paths begin with alike."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
-    return low
 
 
 def _anchors(a: list[int], b: list[int]) -> list[tuple[int, int]]:
