@@ -65,12 +65,6 @@ def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") 
                 number += 1
 
 
-def save_new(path: Path, data: bytes) -> None:
-    """Writes a new file. Raises OSError, where there is one already FileExistsError."""
-    with _written(path.parent, data) as temporary:
-        place(temporary, path)
-
-
 def save_generation(
     path: Path,
     data: bytes,

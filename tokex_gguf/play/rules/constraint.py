@@ -190,11 +190,6 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
     return replace(session, notice=f"{purpose.constraint.title}: {told}"), []
 
 
-def not_constrained(session: Session, reason: str) -> Session:
-    """The engine refuses a constraint: what was typed stays, and so does the one before."""
-    return replace(session, notice=reason)
-
-
 def force(session: Session) -> Outcome:
     """Goes on through all that the constraint leaves no choice in."""
     prompt, lens = session.game.prompt, session.lens
