@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.byte_alignment import Cut, Rates, Stretch, align, rates, word_ends
+from tokex_gguf.values.byte_alignment import Rates, Stretch, Tokenisation, align, rates, word_ends
 from tokex_gguf.values.tokens import offsets
 
 texts = st.text(st.sampled_from("aé \n🐕b"), max_size=30).map(str.encode)
@@ -15,7 +15,7 @@ surprisals = st.floats(0, 20)
 
 
 @st.composite
-def cuts(draw: st.DrawFn, length: int, first: bool = True) -> Cut:
+def cuts(draw: st.DrawFn, length: int, first: bool = True) -> Tokenisation:
     """A text's bytes in tokens, with a token before it or without; the first one was predicted or not."""
     inner = draw(st.sets(st.integers(1, max(1, length - 1)), max_size=12)) if length > 1 else set()
     starts = sorted({0, *inner}) if length else []
@@ -24,18 +24,18 @@ def cuts(draw: st.DrawFn, length: int, first: bool = True) -> Cut:
     bits: list[float | None] = [draw(surprisals) for _ in starts]
     if bits and first and draw(st.booleans()):
         bits[0] = None
-    return Cut.of(starts, bits, length)
+    return Tokenisation.of(starts, bits, length)
 
 
 @st.composite
-def two_cuts(draw: st.DrawFn) -> tuple[bytes, Cut, Cut]:
+def two_cuts(draw: st.DrawFn) -> tuple[bytes, Tokenisation, Tokenisation]:
     text = draw(texts)
     return text, draw(cuts(len(text))), draw(cuts(len(text)))
 
 
 @given(two_cuts())
 @settings(deadline=None)
-def test_stretches_cover_the_text_and_each_token_once(case: tuple[bytes, Cut, Cut]) -> None:
+def test_stretches_cover_the_text_and_each_token_once(case: tuple[bytes, Tokenisation, Tokenisation]) -> None:
     text, a, b = case
     found = align(a, b)
     if not text:
@@ -53,7 +53,7 @@ def test_stretches_cover_the_text_and_each_token_once(case: tuple[bytes, Cut, Cu
 
 @given(two_cuts())
 @settings(deadline=None)
-def test_no_bits_are_lost(case: tuple[bytes, Cut, Cut]) -> None:
+def test_no_bits_are_lost(case: tuple[bytes, Tokenisation, Tokenisation]) -> None:
     text, a, b = case
     found = align(a, b)
     for cut, bits in ((a, [one.bits_a for one in found]), (b, [one.bits_b for one in found])):
@@ -68,7 +68,7 @@ def test_no_bits_are_lost(case: tuple[bytes, Cut, Cut]) -> None:
 
 @given(two_cuts())
 @settings(deadline=None)
-def test_b_against_a_is_the_same_turned_round(case: tuple[bytes, Cut, Cut]) -> None:
+def test_b_against_a_is_the_same_turned_round(case: tuple[bytes, Tokenisation, Tokenisation]) -> None:
     text, a, b = case
     here, back = align(a, b), align(b, a)
     turned = [Stretch(one.start, one.end, one.b, one.a, one.bits_b, one.bits_a) for one in back]
@@ -82,7 +82,7 @@ def test_b_against_a_is_the_same_turned_round(case: tuple[bytes, Cut, Cut]) -> N
 
 @given(texts.flatmap(lambda text: st.tuples(st.just(text), cuts(len(text)))))
 @settings(deadline=None)
-def test_a_tokenisation_beside_itself_is_its_own_tokens(case: tuple[bytes, Cut]) -> None:
+def test_a_tokenisation_beside_itself_is_its_own_tokens(case: tuple[bytes, Tokenisation]) -> None:
     text, cut = case
     found = align(cut, cut)
     assert len(found) == len({*cut.bounds} - {len(text)})
@@ -93,7 +93,7 @@ def test_a_tokenisation_beside_itself_is_its_own_tokens(case: tuple[bytes, Cut])
 
 @given(two_cuts())
 @settings(deadline=None)
-def test_by_words_stretches_end_where_words_do(case: tuple[bytes, Cut, Cut]) -> None:
+def test_by_words_stretches_end_where_words_do(case: tuple[bytes, Tokenisation, Tokenisation]) -> None:
     text, a, b = case
     ends = word_ends(text)
     fine, coarse = align(a, b), align(a, b, ends)
@@ -113,25 +113,25 @@ def test_from_where_a_tokenizer_changed_the_text_nothing_is_aligned() -> None:
     text = "a ﬁ b".encode()
     changed = offsets([b"a", b" ", b"fi", b" b"], text)
     assert changed == [0, 1, None, None]  # where the second ends is not known for sure
-    cut = Cut.of(changed, [1.0] * 4, len(text))
+    cut = Tokenisation.of(changed, [1.0] * 4, len(text))
     assert (cut.bounds, cut.bits) == ((0, 1), (1.0,))
-    plain = Cut.of(offsets([b"a", b" ", "ﬁ".encode(), b" b"], text), [2.0] * 4, len(text))
+    plain = Tokenisation.of(offsets([b"a", b" ", "ﬁ".encode(), b" b"], text), [2.0] * 4, len(text))
     assert [(one.start, one.end) for one in align(cut, plain)] == [(0, 1)]
-    assert align(Cut.of([None], [None], 3), plain) == [] == align(plain, Cut.of([], [], 0))
+    assert align(Tokenisation.of([None], [None], 3), plain) == [] == align(plain, Tokenisation.of([], [], 0))
 
 
 def test_a_space_that_a_vocabulary_adds_takes_no_room_and_its_bits_count() -> None:
     text = "日本".encode()
-    spm = Cut.of(offsets([b"<s>", b" ", "日".encode(), "本".encode()], text), [None, 3.0, 1.0, 1.0], len(text))
-    bpe = Cut.of(offsets(["日本".encode()], text), [4.0], len(text))
+    spm = Tokenisation.of(offsets([b"<s>", b" ", "日".encode(), "本".encode()], text), [None, 3.0, 1.0, 1.0], len(text))
+    bpe = Tokenisation.of(offsets(["日本".encode()], text), [4.0], len(text))
     (one,) = align(spm, bpe)
     assert (one.a, one.bits_a, one.bits_b, one.delta_bits) == (range(4), 5.0, 4.0, -1.0)
 
 
 def test_rates_are_over_what_both_have_predicted() -> None:
     text = b"the cat sat"
-    a = Cut.of([0, 3, 7], [None, 4.0, 8.0], len(text))
-    b = Cut.of([0, 0, 3, 7, 9], [None, 6.0, 2.0, 5.0, 5.0], len(text))
+    a = Tokenisation.of([0, 3, 7], [None, 4.0, 8.0], len(text))
+    b = Tokenisation.of([0, 0, 3, 7, 9], [None, 6.0, 2.0, 5.0, 5.0], len(text))
     found = rates(align(a, b), text)
     assert found == Rates(8, 2, 12.0, 12.0)
     assert found.per_byte == (1.5, 1.5) and found.per_word == (6.0, 6.0) and found.delta_bits == 0
@@ -139,7 +139,7 @@ def test_rates_are_over_what_both_have_predicted() -> None:
 
 
 def test_what_is_impossible_for_both_is_no_difference() -> None:
-    a = Cut.of([0, 1], [None, math.inf], 2)
+    a = Tokenisation.of([0, 1], [None, math.inf], 2)
     assert [one.delta_bits for one in align(a, a)] == [None, 0.0]
     told = rates(align(a, a), b"ab")
     assert told is not None and told.delta_bits == 0

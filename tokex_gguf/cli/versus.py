@@ -40,7 +40,7 @@ from tokex_gguf.shell.rows import Rows
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
 from tokex_gguf.system.files import create_private
-from tokex_gguf.values.byte_alignment import Cut, Rates, align, rates, single
+from tokex_gguf.values.byte_alignment import Rates, Tokenisation, align, rates, single
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.figures import Figures, figures
@@ -415,10 +415,10 @@ def _text(session: Session) -> bytes:
     return session.game.settings.text.encode()
 
 
-def _cut(pieces: list[bytes], taken: Sequence[Taken | None], text: bytes) -> Cut:
+def _cut(pieces: list[bytes], taken: Sequence[Taken | None], text: bytes) -> Tokenisation:
     """The text in tokens, with what was said of each."""
     bits = [None if one is None else max(0.0, -one.logprob / math.log(2)) for one in taken]
-    return Cut.of(offsets(pieces, text), bits, len(text))
+    return Tokenisation.of(offsets(pieces, text), bits, len(text))
 
 
 def perplexity(taken: Sequence[Taken | None]) -> float | None:

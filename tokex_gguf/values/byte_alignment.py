@@ -4,8 +4,8 @@ Models with different vocabularies cut a text into other tokens, and only what b
 compared: stretches of the text between places where both have a boundary. What a model says of a stretch is the sum of
 its tokens' surprisals, and a text's bytes do not depend on how it is cut, so bits per byte can be compared as well.
 
->>> a = Cut.of([0, 3, 4], [None, 1.0, 2.0], 8)           # "the" " " "cats"
->>> b = Cut.of([0, 0, 3, 7], [None, 2.0, 3.5, 0.5], 8)   # "<s>" "the" " cat" "s"
+>>> a = Tokenisation.of([0, 3, 4], [None, 1.0, 2.0], 8)           # "the" " " "cats"
+>>> b = Tokenisation.of([0, 0, 3, 7], [None, 2.0, 3.5, 0.5], 8)   # "<s>" "the" " cat" "s"
 >>> for one in align(a, b):
 ...     print(one.start, one.end, list(one.a), list(one.b), one.bits_a, one.bits_b, one.delta_bits)
 0 3 [0] [0, 1] None 2.0 None
@@ -24,7 +24,7 @@ _WORD = re.compile(rb"\s*\S+")
 
 
 @record
-class Cut:
+class Tokenisation:
     """A text's bytes, cut into tokens."""
 
     bounds: tuple[int, ...]
@@ -33,7 +33,7 @@ class Cut:
     """The surprisal of each; None where it was not predicted."""
 
     @classmethod
-    def of(cls, starts: Iterable[int | None], bits: Iterable[float | None], end: int) -> "Cut":
+    def of(cls, starts: Iterable[int | None], bits: Iterable[float | None], end: int) -> "Tokenisation":
         """From where tokens begin in a text of `end` bytes; it is cut off where the first is that is not known."""
         known: list[int] = []
         for start in starts:
@@ -70,7 +70,7 @@ class Stretch:
         return None if self.bits_a is None or self.bits_b is None else _difference(self.bits_b, self.bits_a)
 
 
-def align(a: Cut, b: Cut, within: Iterable[int] | None = None) -> list[Stretch]:
+def align(a: Tokenisation, b: Tokenisation, within: Iterable[int] | None = None) -> list[Stretch]:
     """The text from its beginning to the last place where both have a boundary, in stretches as short as can be.
 
     `within`: places outside of which no boundary counts, such as those between words.
@@ -87,12 +87,12 @@ def align(a: Cut, b: Cut, within: Iterable[int] | None = None) -> list[Stretch]:
     return found
 
 
-def single(cut: Cut, stretches: Iterable[Stretch]) -> dict[int, Stretch]:
+def single(cut: Tokenisation, stretches: Iterable[Stretch]) -> dict[int, Stretch]:
     """The stretches that are one token of A, whose text is `cut`, by that token.
 
     One that takes no room and was not predicted, such as the first of all, may be there as well.
 
-    >>> a, b = Cut.of([0, 0, 3], [None, 2.0, 1.0], 7), Cut.of([0, 3, 5], [None, 1.0, 3.0], 7)
+    >>> a, b = Tokenisation.of([0, 0, 3], [None, 2.0, 1.0], 7), Tokenisation.of([0, 3, 5], [None, 1.0, 3.0], 7)
     >>> [(token, one.delta_bits) for token, one in single(a, align(a, b)).items()]
     [(1, None), (2, 3.0)]
     """
@@ -151,8 +151,8 @@ class Rates:
 def rates(stretches: Iterable[Stretch], text: bytes) -> Rates | None:
     """Sums up the stretches of a text. None where both have predicted none of them.
 
-    >>> a = Cut.of([0, 3], [None, 3.0], 7)
-    >>> found = rates(align(a, Cut.of([0, 3, 5], [1.0, 1.0, 1.0], 7)), b"the cat")
+    >>> a = Tokenisation.of([0, 3], [None, 3.0], 7)
+    >>> found = rates(align(a, Tokenisation.of([0, 3, 5], [1.0, 1.0, 1.0], 7)), b"the cat")
     >>> found.bytes, found.words, found.per_byte, found.delta_bits
     (4, 1, (0.75, 0.5), -1.0)
     """

@@ -7,7 +7,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
 
-from tokex_gguf.values.judged import Cut
+from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.tree import Run
 
 
@@ -83,6 +83,6 @@ class Deltas:
         return 1 + bisect_left(self._sizes.values, -abs(bits))
 
     @property
-    def flips(self) -> Cut:
+    def flips(self) -> Marked:
         """Those in whose place another token is the most likely."""
-        return Cut(self._flips)
+        return Marked(self._flips)

@@ -21,8 +21,8 @@ ONE_IN = 10
 
 
 @record
-class Cut:
-    """The tokens of a path that were cut, by their depths."""
+class Marked:
+    """Some tokens of a path, such as those that were cut, by their depths."""
 
     depths: "array[int]"
     """The lowest first."""
@@ -97,9 +97,9 @@ class Judged:
         """The costs of a path that begins this one or goes on from it."""
         return self._costs if tip.depth >= self.tip.depth else self._until(tip.depth)
 
-    def cut(self, tip: Node) -> Cut:
+    def cut(self, tip: Node) -> Marked:
         """The tokens that were cut, of a path that begins this one or goes on from it."""
-        return Cut(self._cut[: bisect_right(self._cut, tip.depth)])
+        return Marked(self._cut[: bisect_right(self._cut, tip.depth)])
 
     def costliest(self, tip: Node) -> int | None:
         """The depth of the token where the constraint cost most, if it cost anything; of the same path."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from tokex_gguf.values.byte_alignment import Cut, Rates, align, rates
+from tokex_gguf.values.byte_alignment import Rates, Tokenisation, align, rates
 from tokex_gguf.values.deltas import Deltas
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.tokens import Piece, offsets
@@ -100,10 +100,10 @@ class TextComparison:
         return self._shared if tip is self.tip else self._shared + 1
 
 
-def _cut(tip: Node, pieces: Mapping[int, Piece], text: bytes) -> Cut:
+def _cut(tip: Node, pieces: Mapping[int, Piece], text: bytes) -> Tokenisation:
     """A text in the tokens of a path, with what was said of each."""
     nodes = tip.nodes()
     told = [None if node.strict_taken is None else max(0.0, -node.strict_taken.logprob / math.log(2)) for node in nodes]
     if told:
         told[0] = None
-    return Cut.of(offsets([pieces[node.token].data for node in nodes], text), told, len(text))
+    return Tokenisation.of(offsets([pieces[node.token].data for node in nodes], text), told, len(text))

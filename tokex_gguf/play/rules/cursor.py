@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Prompt, Session
-from tokex_gguf.values.judged import Cut
+from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.ranking import Notable, Ranking, entropies, surprisals
@@ -146,7 +146,9 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     return replace(session, notice=f"{told}; {session.notice}" if session.notice else told), effects
 
 
-def _to_next(session: Session, there: Notable | Cut, direction: int, none: str, sought: Layer | None = None) -> Outcome:
+def _to_next(
+    session: Session, there: Notable | Marked, direction: int, none: str, sought: Layer | None = None
+) -> Outcome:
     """Looks at the next one of some tokens of the prompt in a direction; `none` says that there are none."""
     prompt = session.game.prompt
     end = prompt.tip.depth + 1
