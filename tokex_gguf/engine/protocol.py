@@ -333,10 +333,8 @@ class Ping:
 
 Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against
 """What is computed in one way, whatever came before."""
-Request: TypeAlias = (
-    Load
-    | ConnectServer
-    | Tokenize
+Numbered: TypeAlias = (
+    Tokenize
     | Chat
     | Evaluate
     | Walk
@@ -351,9 +349,9 @@ Request: TypeAlias = (
     | Check
     | Strict
     | MeasureNoise
-    | Stop
-    | Ping
 )
+"""What carries a number, which its answers repeat."""
+Request: TypeAlias = Load | ConnectServer | Numbered | Stop | Ping
 
 # --- replies
 

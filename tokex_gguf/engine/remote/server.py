@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import BinaryIO, TypeAlias, TypeVar
+from typing import BinaryIO, TypeVar
 
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
@@ -34,6 +34,7 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadDone,
     MeasureNoise,
+    Numbered,
     Ping,
     Reply,
     Roll,
@@ -41,7 +42,6 @@ from tokex_gguf.engine.protocol import (
     Spell,
     Spelt,
     Stop,
-    Strict,
     Tokenize,
     Tokenized,
     Walk,
@@ -66,25 +66,6 @@ LIKELY_ONLY = "a server tells the likeliest tokens alone: samplers and constrain
 NOT_COMPARED = "a server's numbers depend on what it did before: differences of them say little"
 CHANGED = "the server has another model now than the one that was played"
 NO_SEARCH = "this server does not tell its vocabulary: there is nothing to search"
-
-Answered: TypeAlias = (
-    Tokenize
-    | Chat
-    | Evaluate
-    | Walk
-    | Lookahead
-    | Continue
-    | Search
-    | Spell
-    | Check
-    | Apply
-    | Roll
-    | Constrain
-    | Force
-    | Strict
-    | MeasureNoise
-)
-"""Requests that carry a number."""
 
 
 class _Fault(Exception):
@@ -200,7 +181,7 @@ class Server:
             candidates=0 if evaluator.whole else evaluator.candidates,
         )
 
-    def _answer(self, request: Answered, evaluator: Evaluator, model: Loaded) -> None:
+    def _answer(self, request: Numbered, evaluator: Evaluator, model: Loaded) -> None:
         """Answers a request, or says why that cannot be. Raises NoAnswer and Changed."""
         try:
             self._try(request, evaluator, model)
@@ -219,7 +200,7 @@ class Server:
             log_place(request, error)
             self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
 
-    def _try(self, request: Answered, evaluator: Evaluator, model: Loaded) -> None:
+    def _try(self, request: Numbered, evaluator: Evaluator, model: Loaded) -> None:
         match request:
             case Evaluate():
                 self._evaluate(request, evaluator)

@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple
 
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
@@ -43,6 +43,7 @@ from tokex_gguf.engine.protocol import (
     LookaheadDone,
     MeasureNoise,
     Noise,
+    Numbered,
     Ping,
     Reply,
     Request,
@@ -52,7 +53,6 @@ from tokex_gguf.engine.protocol import (
     Spell,
     Spelt,
     Stop,
-    Strict,
     Tokenize,
     Tokenized,
     Walk,
@@ -90,25 +90,6 @@ NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names
 
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
-
-
-Answered: TypeAlias = (
-    Tokenize
-    | Chat
-    | Evaluate
-    | Lookahead
-    | Continue
-    | Apply
-    | Roll
-    | Constrain
-    | Force
-    | Search
-    | Spell
-    | Check
-    | Strict
-    | MeasureNoise
-)
-"""Requests that carry a number."""
 
 
 class _Identified(NamedTuple):
@@ -273,7 +254,7 @@ class Server:
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
 
-    def _attempt(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+    def _attempt(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:
         """Answers a request, if only by why it cannot be answered. Raises Interrupted, Damaged, and OSError."""
         try:
             self._answer(request, model, evaluator, index)
@@ -289,7 +270,7 @@ class Server:
             log_place(request, error)
             self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
 
-    def _answer(self, request: Answered, model: Llama, evaluator: Evaluator, index: Index) -> None:
+    def _answer(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:
         match request:
             case Evaluate():
                 self._evaluate(request, model, evaluator, index)
