@@ -585,7 +585,6 @@ def _print(
     from tokex_gguf.cli import draw, report
 
     _collect_garbage()
-    plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
     try:
         session = report.evaluate(game)
         for notice in session.game.notices:
@@ -593,11 +592,11 @@ def _print(
         if options.draw is not None:
             most = PREDICTED if options.predict is None else max(0, options.predict)
             for sample in draw.samples(game, options.draw, most):
-                _put(dumps(sample, ascii_only=plain_ascii, indent=None))
+                _put(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
-            _print_versus(game, session, [*notices, *session.game.notices], options, second, connect)
+            _print_versus(game, session, [*notices, *session.game.notices], second, connect, as_json=options.json)
         elif options.json:
-            _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=plain_ascii))
+            _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=_plain_ascii()))
         else:
             _put(report.as_text(session))
     except report.EvaluationFailed as error:
@@ -609,9 +608,10 @@ def _print_versus(
     game: Runtime,
     session: Session,
     notices: Sequence[str],
-    options: argparse.Namespace,
     second: _Second,
     connect: Connect,
+    *,
+    as_json: bool,
 ) -> None:
     """Prints the numbers of two models. Raises EvaluationFailed."""
     from tokex_gguf.cli import report, versus, versus_report
@@ -626,13 +626,17 @@ def _print_versus(
     found = versus.compare(game, session, versus.Second(load, second.free), connect)
     for notice in found.notices:
         say(notice)
-    if options.json:
+    if as_json:
         told = report.as_json(found.session, [*notices, *found.notices])
-        plain_ascii = not sys.stdout.encoding.lower().startswith("utf")
-        _put(dumps(versus_report.with_versus(told, found), ascii_only=plain_ascii))
+        _put(dumps(versus_report.with_versus(told, found), ascii_only=_plain_ascii()))
     else:
         lines = [report.as_text(found.session, versus_report.column(found)), "", *versus_report.lines(found)]
         _put("\n".join(lines))
+
+
+def _plain_ascii() -> bool:
+    """Whether standard output may not have all characters."""
+    return not sys.stdout.encoding.lower().startswith("utf")
 
 
 def _put(text: str) -> None:
