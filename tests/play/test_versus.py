@@ -29,7 +29,7 @@ from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.alignment import aligned
-from tokex_gguf.values.comparison import Compared, PathComparison
+from tokex_gguf.values.comparison import Comparisons, PathComparison
 from tokex_gguf.values.layers import DELTA, ENTROPY, PLAIN, PROBABILITY
 
 A, B = "say yes or no: it was good, so", "tell yes or no: it was good, so"
@@ -328,6 +328,17 @@ def test_at_the_cursor_the_token_that_was_taken_has_both_numbers() -> None:
     assert delta is not None and f"{delta:+.2f}".replace("-", "−") in line
 
 
+def test_where_they_part_each_says_the_same_of_what_either_took() -> None:
+    play = compared("it was good, so", "it was bad, so")
+    found = comparison(play)
+    tip = play.session.game.prompt.tip
+    node = tip.ancestor(found.common + 1)
+    told = found.beside(node)
+    assert found.partner(node) is None, "B lacks it"
+    assert told and told.token == node.token and told.a == told.b == node.strict_taken
+    assert found.delta(node) is None, "it is no token that both have"
+
+
 # --- what is asked
 
 
@@ -491,7 +502,7 @@ def test_an_alignment_of_a_pair_that_was_forgotten_meanwhile_is_asked_for_again(
     while play.session.comparing:
         play.take(CompareFurther())
     (effect,) = play.aligning
-    play.session = replace(play.session, game=replace(play.session.game, compared=Compared()))
+    play.session = replace(play.session, game=replace(play.session.game, compared=Comparisons()))
     play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
     assert comparison(play).alignment is None
     play.aligning.clear()
@@ -610,7 +621,7 @@ def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluat
             node.distribution = node.taken = node.strict = node.strict_taken = None
             node.whole = False
         play.session = replace(
-            play.session, game=replace(play.session.game, versus=ALONE, compared=Compared(), noise=0.0), layer=PLAIN
+            play.session, game=replace(play.session.game, versus=ALONE, compared=Comparisons(), noise=0.0), layer=PLAIN
         )
         play.asked.clear()
         play.take(Action.VERSUS)

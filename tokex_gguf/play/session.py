@@ -20,7 +20,7 @@ from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, P
 from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
-from tokex_gguf.values.comparison import Compared, Comparison
+from tokex_gguf.values.comparison import Comparison, Comparisons
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
@@ -356,7 +356,7 @@ class Game:
     """How many draws were made by a seed after a path; only ever added to."""
     versus: Versus = ALONE
     """What the active prompt is compared with."""
-    compared: Compared = field(default_factory=Compared)
+    compared: Comparisons = field(default_factory=Comparisons)
     """What was compared, as far as it is kept; only ever added to."""
     noise: float | None = None
     """Bits that two strict answers to one question can differ by on this machine; None until told."""

@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from tokex_gguf.play.purposes import Part
+from tokex_gguf.values.figures import FLOOR_DELTA_BITS
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.record import record
@@ -22,10 +23,6 @@ class Alone:
 
 
 ALONE = Alone()
-
-
-KERNELS = 0.13
-"""Bits by which the very same weights in files of different types differ now and then: by kernels alone."""
 
 
 @record
@@ -54,7 +51,7 @@ class AgainstModel:
     @classmethod
     def of(cls, key: str, before: Layer, *, same_file: bool) -> "AgainstModel":
         """With a model of which nothing is known yet."""
-        return cls(key, before, ModelComparison(), 0.0 if same_file else KERNELS)
+        return cls(key, before, ModelComparison(), 0.0 if same_file else FLOOR_DELTA_BITS)
 
 
 Versus: TypeAlias = Alone | AgainstPrompt | AgainstModel

@@ -3,7 +3,6 @@
 Where A goes on behind its end, B goes on with the same tokens: what they would have cost there is what is asked.
 """
 
-import math
 from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
@@ -34,7 +33,7 @@ class Comparison(Protocol):
         """By how many bits A makes a token likelier than B; None until known, and for one that B lacks."""
 
     def beside(self, node: Node) -> Beside | None:
-        """What A and B say of a token; None until known, and for one that B lacks."""
+        """What A and B say of a token in its place; None until known, and where B has no such place."""
 
     def inserted(self, node: Node) -> bool:
         """Whether B lacks a token."""
@@ -250,13 +249,14 @@ class PathComparison:
         if node.depth <= self.common:
             return 0.0
         partner = self.partner(node)
-        return None if partner is None else _delta(node, partner)
+        told = None if partner is None else _beside(node, partner)
+        return None if told is None else told.delta_bits
 
     def beside(self, node: Node) -> Beside | None:
         """As `Comparison` has it."""
-        partner = self.partner(node)
-        a, b = node.strict_taken, partner.strict_taken if partner else None
-        return Beside(node.token, a, b) if a and b else None
+        # Behind what both begin with, the place is the same, whatever B goes on with.
+        partner = node if node.depth <= self.common + 1 else self.partner(node)
+        return None if partner is None else _beside(node, partner)
 
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
         """As `Comparison` has it."""
@@ -297,9 +297,8 @@ class PathComparison:
             if partner is not None:
                 if partner.depth > self._strict_b:
                     return not (more_a or more_b)
-                bits = _delta(node, partner)
-                if bits is not None:
-                    self.deltas.add(node.depth, bits, flip=_flip(node.parent, partner.parent))
+                if told := _beside(node, partner):
+                    self.deltas.add(node.depth, told.delta_bits, flip=_flip(node.parent, partner.parent))
             self._seen = node.depth
         return not (more_a or more_b or self._seen < min(self._strict_a, tip.depth))
 
@@ -322,12 +321,11 @@ class PathComparison:
         return None
 
 
-def _delta(a: Node, b: Node) -> float | None:
-    """By how many bits one path's last token is likelier than that of another."""
+def _beside(a: Node, b: Node) -> Beside | None:
+    """What was said of the same token at the ends of two paths; None until known."""
     if a.strict_taken is None or b.strict_taken is None:
         return None
-    one, other = a.strict_taken.logprob, b.strict_taken.logprob
-    return 0.0 if one == other else (one - other) / math.log(2)
+    return Beside(a.token, a.strict_taken, b.strict_taken)
 
 
 def _flip(a: Node | None, b: Node | None) -> bool:
@@ -337,7 +335,7 @@ def _flip(a: Node | None, b: Node | None) -> bool:
     return a.strict.most_likely != b.strict.most_likely
 
 
-class Compared:
+class Comparisons:
     """What was compared: pairs of paths, the latest of them, and places. It only gains."""
 
     def __init__(self) -> None:

@@ -14,9 +14,10 @@ from tokex_gguf.values.record import record
 
 FLOOR_BITS = 0.005
 """Mean divergence, in bits, of two models with the very same weights in other types of numbers (Q4_1 and F32 of one
-file, over 500 tokens): other kernels compute them. Below it, a difference says nothing of the models."""
-FLOOR_FLIPS = 0.05
-"""The share of places at which these had another token as the most likely one."""
+file, over 500 tokens): other kernels compute them, and 5 % of the most likely tokens are others. Below it, a
+difference says nothing of the models."""
+FLOOR_DELTA_BITS = 0.13
+"""The same of one token: the standard deviation of the differences of its surprisal, in bits, of these two."""
 
 
 @record

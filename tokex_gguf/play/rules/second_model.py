@@ -24,7 +24,8 @@ from tokex_gguf.values.tree import Node
 
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
 IN_TURN = "there is memory for one of the two models: they take turns"
-SAME_FILE = "this is the same file: every difference is 0"
+SAME_FILE = "this is the same file"
+NO_DIFFERENCE = f"{SAME_FILE}: every difference is 0"
 
 
 def cannot_compare(session: Session) -> str:
@@ -60,7 +61,7 @@ def choose(session: Session) -> Outcome:
     if isinstance(model_of(entry.path), ServerModel):
         return replace(session, notice=OF_A_SERVER), []
     if entry.path == session.game.settings.model.key:
-        return paired(session, session.game, SAME_FILE)
+        return paired(session, session.game, NO_DIFFERENCE)
     opening = replace(session, paired=Opening(entry.path), notice=f"opening {entry.name}")
     return opening, [PrepareBeside(entry.path, entry.name)]
 
@@ -242,7 +243,7 @@ def exchange(session: Session) -> Outcome:
     if not isinstance(pair, Pair) or second is None:
         return versus.swap(session)
     if second is session.game:
-        return replace(session, notice=SAME_FILE), []
+        return replace(session, notice=NO_DIFFERENCE), []
     if pair.turn is not Turn.BOTH:
         return replace(session, notice=f"{IN_TURN}: o plays the other one"), []
     there = _same_place(session, pair, second)
@@ -329,7 +330,7 @@ def part(session: Session) -> Outcome:
     if not isinstance(pair, Pair) or second is None:
         return replace(session, notice="V chooses another model to compare with"), []
     if second is session.game:
-        return replace(session, notice=f"{SAME_FILE[:21]}: they do not part"), []
+        return replace(session, notice=f"{SAME_FILE}: they do not part"), []
     if not both_ready(session) or not resting(session.game):
         return replace(session, notice="both models must be ready for that"), []
     there = _same_place(session, pair, second)
