@@ -418,6 +418,27 @@ def test_wrong_tokens_break_it_and_nothing_else(constraint: Constraint, small: C
         assert small.forced(constraint, [token]) == []
 
 
+SPACES = ["", " ", "  ", "\t", "\n", "\n\n", "\n\n\n", "\n \t ", "\n" + 20 * " ", "\n" + 21 * " ", "\r\n", " \n"]
+
+
+@pytest.mark.parametrize("schema", [True, {}, {"type": "object"}, {"properties": {"a": {"type": "integer"}}}], ids=str)
+def test_a_schema_has_the_white_space_of_llama_cpps_own_conversion(schema: object, real: Constraints) -> None:
+    constraint = Constraint(K.JSON_SCHEMA, f" {json.dumps(schema)}\n")
+    rules = r'root ::= "{" space "\"a\"" space ":" space "5" "}"', r'space ::= | " " | "\n"{1,2} [ \t]{0,20}'
+    native = Constraint(K.GRAMMAR, "\n".join(rules))
+    for space in SPACES:
+        text = ids(real, f'{{{space}"a":{space}5')
+        ours, theirs = real.state(constraint, text), real.state(native, text)
+        assert isinstance(ours, Legal) == isinstance(theirs, Legal), (schema, space)
+
+
+def test_a_schema_may_say_which_white_space_it_has(real: Constraints) -> None:
+    for guidance, spaces in (({"whitespace_flexible": True}, SPACES), ({"whitespace_flexible": False}, [""])):
+        constraint = Constraint(K.JSON_SCHEMA, json.dumps({"type": "array", "x-guidance": guidance}))
+        found = [space for space in SPACES if isinstance(real.state(constraint, ids(real, f"[{space}5")), Legal)]
+        assert found == spaces
+
+
 @pytest.mark.parametrize("kind", ["regex", "choices", "grammar"])
 def test_a_finished_constraint_goes_on_being_answered(kind: str, small: Constraints) -> None:
     text = {"regex": "ab", "choices": '["ab"]', "grammar": 'root ::= "ab"'}[kind]

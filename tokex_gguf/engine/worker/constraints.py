@@ -33,6 +33,10 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 LONGEST = 60_000
 """Characters of a constraint's text: a schema of that length takes a second or two to build."""
+GUIDANCE = "x-guidance"
+"""Where a JSON schema tells llguidance how it is to be understood."""
+WHITE_SPACE = {"whitespace_pattern": r"( |\n{1,2}[ \t]{0,20})"}
+"""What may stand between the parts of a JSON text: the rule `space` of llama.cpp's own conversion of schemas."""
 LONGEST_REASON = 160
 """Characters of a library's own words that are told."""
 MOST_CONSTRAINTS = 4
@@ -388,11 +392,27 @@ def _lark_of(constraint: Constraint) -> str:
         case ConstraintKind.REGEX:
             return f"start: /{_escaped(constraint.text)}/"
         case ConstraintKind.JSON_SCHEMA:
-            if not isinstance(_json(constraint), dict | bool):
-                raise _bad(constraint, "a schema is an object, or true or false", 0)
-            return f"start: %json {constraint.text}"
+            return f"start: %json {_with_white_space(constraint)}"
         case _:
             return constraint.text
+
+
+def _with_white_space(constraint: Constraint) -> str:
+    """A JSON schema that allows the white space that llama.cpp's own conversion allows, unless it says which itself.
+
+    llguidance's default is any: a model can go on with line breaks for ever.
+    """
+    match _json(constraint):
+        case dict() as schema if GUIDANCE not in schema:
+            # Behind all else, for the places that are told of faults to stay what they are.
+            own = constraint.text.rstrip()[:-1]
+            return f"{own}{', ' if schema else ''}{json.dumps(GUIDANCE)}: {json.dumps(WHITE_SPACE)}}}"
+        case True:
+            return json.dumps({GUIDANCE: WHITE_SPACE})
+        case dict() | bool():
+            return constraint.text
+        case _:
+            raise _bad(constraint, "a schema is an object, or true or false", 0)
 
 
 def _json(constraint: Constraint) -> object:
