@@ -1,6 +1,6 @@
 """Key to screen, prompt evaluation, autoplay, start and memory, each against its baseline.
 
-uv run python -m benchmarks [--model PATH ...] [--depths 100,1000,3000] [--rounds 3] [--short] [--json FILE]
+uv run python -m benchmarks [--model PATH ...] [--depths 100,1000,3000] [--rounds 3] [--only PART,…] …
 
 Baselines run as programs of their own (`bare.py`), alternating with the measured
 program, which runs in a real pseudo-terminal. Figures are medians. Times differ from
@@ -19,10 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bare import silent, text_of
+from benchmarks.comparing import Comparing, requantised
 from tests.autoplay import Player, against_greedy
 from tests.terminal import Terminal
 from tokex_gguf.engine.worker.llama import BATCH
@@ -305,6 +307,45 @@ class Bench:
         extra = peak - file - cells
         self.row(f"peak memory beyond file and KV cells, at {depth}", extra, "MiB", goal="≤ 200 MB", met=extra <= 191)
 
+    def comparing(self) -> None:
+        """An edit in the middle, `v`, and a second model: time to what is compared, and memory."""
+        before = Path.cwd()
+        with tempfile.TemporaryDirectory() as name:
+            os.chdir(name)
+            try:
+                self._comparing(Comparing(self.model, Path(name)), requantised(self.model, Path(name, "other.gguf")))
+            finally:
+                os.chdir(before)
+
+    def _comparing(self, program: Comparing, other: Path) -> None:
+        suffixes: list[float] = []
+        edits: list[float] = []
+        switches: list[float] = []
+        for _ in range(self.rounds):
+            edited, compared, suffix = program.edits(3)
+            suffixes.append(bare(self.model, "suffix", suffix, suffix))
+            edits += edited
+            switches += compared
+        limit, value = statistics.median(suffixes), statistics.median(edits) * 1000
+        what = "edit in the middle of 1000 tokens, to the delta layer"
+        self.row(what, value, "ms", baseline=limit, goal="≤ 50 ms above", met=value <= limit + 50)
+        value = statistics.median(switches) * 1000
+        self.row("v between two evaluated prompts", value, "ms", goal="≤ 50 ms", met=value <= 50)
+        decodes, others, both = alternating(
+            self.rounds,
+            lambda: bare(self.model, "paused", 1000, self.steps),
+            lambda: bare(other, "paused", 1000, self.steps),
+            lambda: program.two_models(other, self.steps),
+        )
+        limit, value = median(decodes) + median(others), median([seconds for seconds, _ in both]) * 1000
+        what = "a new token to its divergence by two models"
+        self.row(what, value, "ms", baseline=limit, goal="≤ 10 ms above", met=value <= limit + 10)
+        files = self.model.stat().st_size + other.stat().st_size
+        cells = 2 * (4096 + 2 * 1024) * kv_bytes(self.model)
+        extra = (max(memory for _, memory in both) - files - cells) / 2**20
+        what = "memory of two models beyond files and KV cells"
+        self.row(what, extra, "MiB", goal="≤ 300 MB", met=extra <= 286)
+
     def quit_after_held_keys(self) -> None:
         """300 queued → keys, then ctrl+q, to the program's end."""
         times = []
@@ -427,6 +468,7 @@ def main() -> None:
     parser.add_argument("--depths", default="100,1000,3000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--short", action="store_true", help="one quick round, so that the benchmark cannot rot")
+    parser.add_argument("--only", metavar="PART,…", help="start, quit, keys, evaluation, autoplay, … (see main)")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     bundled = bundled_model()
@@ -439,15 +481,20 @@ def main() -> None:
     rows = [redraw()]
     for model in models:
         bench = Bench(model, model.stem.split(".")[0][:20], rounds, steps)
-        bench.start()
-        bench.quit_after_held_keys()
-        for depth in depths:
-            bench.keys(depth)
-        bench.evaluation(200 if options.short else 1000)
-        bench.autoplay(100, 1.0 if options.short else 4.0)
-        bench.autoplay_by_chain()
-        bench.sampler_step()
-        bench.memory(depths[-1])
+        parts: dict[str, Callable[[], None]] = {
+            "start": bench.start,
+            "quit": bench.quit_after_held_keys,
+            **{f"keys at {depth}": partial(bench.keys, depth) for depth in depths},
+            "evaluation": partial(bench.evaluation, 200 if options.short else 1000),
+            "autoplay": partial(bench.autoplay, 100, 1.0 if options.short else 4.0),
+            "chain": bench.autoplay_by_chain,
+            "sampler": bench.sampler_step,
+            "memory": partial(bench.memory, depths[-1]),
+            "comparing": bench.comparing,
+        }
+        for name, measure in parts.items():
+            if not options.only or any(name.startswith(one) for one in options.only.split(",")):
+                measure()
         rows += bench.rows
     print(f"{machine()}; medians of {rounds} alternating rounds\n\n{table(rows)}")
     if options.json:

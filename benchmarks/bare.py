@@ -3,6 +3,7 @@
 python benchmarks/bare.py MODEL decode DEPTH STEPS    milliseconds of each of STEPS single-token decodes
 python benchmarks/bare.py MODEL paused DEPTH STEPS    the same, with a pause before each, as between two keys
 python benchmarks/bare.py MODEL evaluate LENGTH CHUNK tokens/s with the logits of every token, nothing done with them
+python benchmarks/bare.py MODEL suffix DEPTH COUNT    milliseconds of COUNT tokens behind DEPTH others, in batches of 48
 python benchmarks/bare.py MODEL greedy DEPTH STEPS [THREADS]    tokens/s of a greedy loop
 python benchmarks/bare.py MODEL first TEXT            imports, loads, tokenises, decodes, and ends
 python benchmarks/bare.py MODEL uncached LENGTH       milliseconds of the whole prompt again, for one token's logits
@@ -99,6 +100,12 @@ def main() -> None:
         print(json.dumps(length / (time.perf_counter() - began)))
         return
     bare.fill(tokens, chunk)
+    if what == "suffix":
+        began = time.perf_counter()
+        for at in range(0, steps, 48):
+            bare.decode(tokens[at : min(at + 48, steps)], length + at, every=True)
+        print(json.dumps((time.perf_counter() - began) * 1000))
+        return
     times = []
     for step in range(steps):
         if what == "paused":

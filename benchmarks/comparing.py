@@ -1,0 +1,97 @@
+"""Two prompts, and two models, compared in the program: an edit, `v`, a divergence, memory."""
+
+import ctypes
+import re
+from pathlib import Path
+
+from tests.terminal import Terminal
+
+LENGTH = 1000
+"""Tokens of the prompts that are compared."""
+SETTLED = r"A−B \S+ bits over \d[\d,]*(?! *…)"
+"""What the status line says once all is compared."""
+
+
+def text_of(length: int) -> str:
+    """A text of about `length` tokens in which no sentence comes again."""
+    names = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal"]
+    things = ["a map", "the lamp", "a letter", "two coins", "the old key"]
+    count = range(length // 12 + 1)
+    return " ".join(f"{names[i % 8]} gave {things[i % 5]} to {names[(i * 3 + 1) % 8]} on day {i}." for i in count)
+
+
+class Comparing:
+    """The program on one model, and beside it on two."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        """`folder` is the current one: prompts and requantised models are put into it."""
+        self.model, self.folder = model, folder
+        (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")
+        (folder / "prompt.txt").write_text(text_of(LENGTH))
+
+    def _started(self, *more: str) -> Terminal:
+        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt", *more, columns=130, rows=40)
+        terminal.shows(" ready", timeout=600)
+        return terminal
+
+    def edits(self, times: int) -> tuple[list[float], list[float], int]:
+        """Seconds from an edit in the middle to all of the delta layer, and from `v` to it once both are evaluated.
+
+        With them, how many tokens come behind the edit.
+        """
+        terminal = self._started()
+        found = re.search(r"tokens: ([\d,]+)", terminal.text())
+        assert found
+        length = int(found.group(1).replace(",", ""))
+        middle = length // 2
+        edited, compared = [], []
+        for index in range(times):
+            terminal.press(":", f"{middle + 2 * index}\r")
+            terminal.shows(rf"{middle + 2 * index:,}?/")
+            terminal.press("down")
+            edited.append(terminal.timed(SETTLED, "K", "v", quiet=3.0))
+            terminal.press("v")
+            terminal.shows("nothing is compared")
+            compared.append(terminal.timed(SETTLED, "v"))
+            terminal.press("v", "a")
+            terminal.shows("Prompt 1/1")
+            terminal.press("esc")
+        _end(terminal)
+        return edited, compared, length - middle
+
+    def two_models(self, other: Path, times: int) -> tuple[list[float], float]:
+        """Seconds from a new token to its divergence by two models, and the peak memory of all processes in bytes."""
+        terminal = self._started("--versus", str(other))
+        terminal.shows(SETTLED, timeout=600)
+        terminal.shows("KL mean", timeout=600)
+        seconds = []
+        for _ in range(times):
+            terminal.collect(0.6)
+            seconds.append(terminal.timed(r"(?s)KL [\d.e-]+ bits.* A−B .* ready", "right", quiet=0.5))
+        memory = proportional(terminal.child.pid)
+        _end(terminal)
+        return seconds, memory
+
+
+def _end(terminal: Terminal) -> None:
+    terminal.press("ctrl-q")
+    terminal.ends()
+
+
+def proportional(pid: int) -> float:
+    """Bytes of memory that a program and the programs it has started take, each shared page once (Linux)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = re.search(r"(?m)^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    assert own
+    return int(own.group(1)) * 1024 + sum(proportional(int(child)) for child in children)
+
+
+def requantised(model: Path, to: Path) -> Path:
+    """The same model as Q8_0."""
+    from llama_cpp import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, True
+    if llama_cpp.llama_model_quantize(str(model).encode(), str(to).encode(), ctypes.byref(params)):
+        raise SystemExit(f"{model} cannot be requantised")
+    return to
