@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, cast
@@ -27,15 +27,20 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from tests.recorded import Answers, Recorded
 from tokex_gguf import config
 from tokex_gguf.engine.protocol import Load
+from tokex_gguf.play.rules.second_model import beside, second_game
 from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.versus import Pair
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "screens"
 RECORDING = ROOT / "tests" / "data" / "screens.json.xz"
 PROMPT = ROOT / "prompts" / "natalia.txt"
+SECOND = "Q2_K.gguf"
+"""The second model's file, beside the first one's."""
 TURNS = 20
 """So many turns of the event loop without anything to do, and there is nothing to come."""
 
@@ -69,6 +74,8 @@ class Screen:
     columns: int
     rows: int
     steps: tuple[Step, ...]
+    versus: bool = False
+    """Whether a second model is beside the first."""
 
 
 def take(first: int, last: int) -> tuple[Step, ...]:
@@ -150,6 +157,14 @@ SCREENS = (
             Step("n", "the greatest change"),
         ),
     ),
+    Screen(
+        "models",
+        "Two quantisations of one model: how much likelier each token is by A, and the first place where they part",
+        120,
+        28,
+        (START, Step("D", "flip")),
+        versus=True,
+    ),
     Screen("sum", "Another copy after the model's own sum: its answer is 104", 120, 24, SUM),
 )
 
@@ -170,13 +185,17 @@ class Player:
             lookahead=settings.engine.lookahead,
             tokens_to_show=settings.display.tokens_to_show,
         )
-        self._engine: Recorded | None = None
+        self._engines: list[Recorded] = []
 
         def connect(deliver: Any) -> Recorded:
-            self._engine = Recorded(answers, deliver)
-            return self._engine
+            self._engines.append(Recorded(answers, deliver, "B " if self._engines else ""))
+            return self._engines[-1]
 
-        self._game = Runtime(Session(Game(chosen)), folder=folder, connect=connect)
+        session = Session(Game(chosen))
+        if screen.versus:
+            second = second_game(session, replace(chosen, model=GgufFile(str(Path(model).with_name(SECOND)))))
+            session = replace(beside(session, second), layer=DELTA)
+        self._game = Runtime(session, folder=folder, connect=connect)
         size = Size(screen.rows, screen.columns)
         output = Vt100_Output(cast("TextIO", self._written), lambda: size, "xterm-256color", enable_cpr=False)
         self._app = App(self._game, keys, output)
@@ -185,6 +204,8 @@ class Player:
         """Presses the keys of all steps."""
         running = asyncio.create_task(self._app.run_async())
         self._game.start()
+        while isinstance(pair := self._game.session.paired, Pair) and not pair.file:  # it is made in a thread
+            await asyncio.sleep(0.001)
         await self._calm()
         for step in steps:
             for key in step.keys.split():
@@ -203,7 +224,7 @@ class Player:
         calm, drawn = 0, 0
         while calm < TURNS:
             await asyncio.sleep(0)
-            busy = self._engine is not None and self._engine.answer()
+            busy = sum(engine.answer() for engine in self._engines) > 0  # each answers
             calm = 0 if busy or self._written.tell() > drawn else calm + 1
             drawn = self._written.tell()
         self._stream.feed(self._written.getvalue())

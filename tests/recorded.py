@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
@@ -48,18 +48,23 @@ class NotRecorded(Exception):
 
 
 class Answers:
-    """Replies by the requests that they answer; a real engine is asked for those that are missing, if there is one."""
+    """Replies by the requests that they answer; a real engine is asked for those that are missing, if there is one.
+
+    There may be several models, each with a name of its own; the only one has none.
+    """
 
     def __init__(self, connect: Connect | None = None) -> None:
-        """`connect` makes the real engine, once it is needed."""
+        """`connect` makes the real engines, once they are needed."""
         self._said: dict[str, list[Reply]] = {}
         self._pieces: dict[int, Piece] = {}
         self._connect = connect
-        self._heard: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        self._load: Load | None = None
-        self._ask: Callable[[Request], None] | None = None
-        self.close: Callable[[], None] = lambda: None
-        """Ends the real engine."""
+        self._engines: dict[str, Asked] = {}
+        self._loads: dict[str, Load] = {}
+
+    def close(self) -> None:
+        """Ends the real engines."""
+        for engine in self._engines.values():
+            engine.close()
 
     @classmethod
     def read(cls, path: Path) -> "Answers":
@@ -77,15 +82,15 @@ class Answers:
         pieces = [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in sorted(self._pieces.items())]
         path.write_bytes(lzma.compress(json.dumps([said, pieces], separators=(",", ":")).encode(), preset=9))
 
-    def to(self, request: Request) -> list[Reply]:
-        """What is said to a request. Raises NotRecorded."""
+    def to(self, request: Request, model: str = "") -> list[Reply]:
+        """What a model's engine says to a request. Raises NotRecorded."""
         if isinstance(request, Load):
-            self._load = request
-        key = _key(request)
+            self._loads[model] = request
+        key = model + _key(request)
         if key not in self._said:
             if self._connect is None:
                 raise NotRecorded(f"{type(request).__name__} with another content: see `uv run poe screens`")
-            self._said[key] = [_rounded(reply) for reply in self._really(request)]
+            self._said[key] = [_rounded(reply) for reply in self._really(request, model)]
         return [self._numbered(reply, request) for reply in self._said[key]]
 
     def _numbered(self, reply: Reply, request: Request) -> Reply:
@@ -97,18 +102,20 @@ class Answers:
             values["pieces"] = {token: self._pieces[token] for token in _mentioned(reply)}
         return replace(reply, **values)
 
-    def _really(self, request: Request) -> list[Reply]:
+    def _really(self, request: Request, model: str) -> list[Reply]:
         """What the real engine says to a request."""
-        if self._ask is None:
-            assert self._connect and self._load
-            engine = self._connect(self._heard.put)
-            self._ask, self.close = engine.send, engine.close
-            if request is not self._load:
-                self._really(self._load)
-        self._ask(request)
+        if model not in self._engines:
+            assert self._connect
+            heard: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+            engine = self._connect(heard.put)
+            self._engines[model] = Asked(engine.send, engine.close, heard)
+            if request is not self._loads[model]:
+                self._really(self._loads[model], model)
+        engine_of = self._engines[model]
+        engine_of.send(request)
         replies: list[Reply] = []
         while not _complete(request, replies):
-            reply = self._heard.get(timeout=PATIENCE)
+            reply = engine_of.heard.get(timeout=PATIENCE)
             assert not isinstance(reply, EngineDied | Failed), reply
             if not isinstance(reply, Loading):
                 replies.append(reply)
@@ -116,13 +123,22 @@ class Answers:
         return replies
 
 
+class Asked(NamedTuple):
+    """A real engine."""
+
+    send: Callable[[Request], None]
+    close: Callable[[], None]
+    heard: "queue.SimpleQueue[Delivery]"
+
+
 class Recorded:
     """An engine that has its answers from a recording, and gives them when it is told to."""
 
     pid = None
 
-    def __init__(self, answers: Answers, deliver: Callable[[Delivery], None]) -> None:
+    def __init__(self, answers: Answers, deliver: Callable[[Delivery], None], model: str = "") -> None:
         self._answers = answers
+        self._model = model
         self._deliver = deliver
         self._waiting: list[Request] = []
 
@@ -139,7 +155,7 @@ class Recorded:
             if isinstance(request, Ping):
                 self._deliver(Pong())
             elif not isinstance(request, Stop):
-                for reply in self._answers.to(request):
+                for reply in self._answers.to(request, self._model):
                     self._deliver(reply)
         return bool(asked)
 
@@ -153,7 +169,8 @@ def _key(request: Request) -> str:
     if isinstance(request, Load):
         return "Load"
     name, values = json.loads(encode(request))
-    return json.dumps([name, {**values, "request": 0}])
+    own: dict[str, object] = {"request": 0, "file": ""}  # a number, and a file that is made anew each time
+    return json.dumps([name, values | {field: own[field] for field in own.keys() & values.keys()}])
 
 
 def _reply(line: str) -> Reply:
