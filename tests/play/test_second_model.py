@@ -58,7 +58,7 @@ from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.screens import SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.play.versus import UNPAIRED, AgainstModel, Pair
+from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair
 from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
@@ -187,8 +187,8 @@ class Two:
 
     @property
     def known(self) -> ModelComparison:
-        assert isinstance(self.versus.comparison, ModelComparison)
-        return self.versus.comparison
+        assert isinstance(self.versus.way.comparison, ModelComparison)
+        return self.versus.way.comparison
 
     def complete(self) -> bool:
         known, prompt = self.known, self.session.game.prompt
@@ -544,10 +544,10 @@ def test_a_key_costs_no_more_in_a_long_prompt() -> None:
 
 def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
     two = compared("hello", ELSEWHERE)
-    comparison = two.versus.comparison
+    comparison = two.versus.way.comparison
     assert isinstance(comparison, TextComparison) and not two.written
     tip = two.session.game.prompt.tip
-    assert comparison.tip is tip and two.versus.companion and two.versus.companion[0] is tip
+    assert comparison.tip is tip and isinstance(two.versus.way, ByText) and two.versus.way.of(tip)
     assert [comparison.delta(node) for node in tip.nodes(1)] == [0.0] * 4  # the fake says the same of the same tokens
     assert comparison.rates and comparison.rates.per_byte[0] == comparison.rates.per_byte[1]
     two.press(Action.APPEND)
@@ -555,7 +555,7 @@ def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
     View().screen(two.session, 130, 40)
     two.press(Action.SWAP, Action.APPEND)
     assert two.session.game.model == ELSEWHERE
-    there = two.versus.comparison
+    there = two.versus.way.comparison
     assert isinstance(there, TextComparison) and there.tip is two.session.game.prompt.tip
     assert two.press(Action.PART).versus.parting
 

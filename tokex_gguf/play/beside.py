@@ -10,10 +10,9 @@ from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStr
 from tokex_gguf.play.requests import ON_A_LINE, answered, foreseeing, request, tokenize
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
-from tokex_gguf.play.versus import Pair, Turn
+from tokex_gguf.play.versus import ByDistributions, ByText, Pair, Turn
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
-from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tree import Node
 
 PART = 32
@@ -60,18 +59,18 @@ def compare_models(session: Session) -> Outcome:
     pair, other = session.paired, session.beside
     if not isinstance(pair, Pair) or other is None:
         return session, []
-    if pair.turn is Turn.A and pair.held is not None:
+    if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
         return _against_all(session, pair, pair.held)
     if pair.turn is not Turn.BOTH or not both_ready(session):
         return session, []
     if not resting(session.game) or (pair.parting and not pair.parting.told):
         return session, []
-    if isinstance(pair.comparison, TextComparison):
-        return _compare_text(session, pair, other, pair.comparison)
+    if isinstance(pair.way, ByText):
+        return _compare_text(session, pair.way, other)
     asked, exporting = session.game.newest(ForAgainst), other.newest(ForExport)
     if not pair.file or (exporting and exporting[1].awaited) or (asked and asked[1].going):
         return session, []  # the file is not there, or it is written, or read
-    wanted = _wanted(session, pair.comparison)
+    wanted = _wanted(session, pair.way.comparison)
     if wanted is None:
         return session, []
     part, detailed = wanted
@@ -79,7 +78,7 @@ def compare_models(session: Session) -> Outcome:
         return session, []
     if pair.held and pair.held.same(part):
         return _against(session, part, pair.file, detailed=detailed)
-    session = replace(session, paired=replace(pair, held=None))
+    session = replace(session, paired=pair.holding(None))
     return in_front(session, lambda inside: _export(inside, part, pair.file))
 
 
@@ -115,7 +114,7 @@ MOST_BYTES = 1 << 28
 
 def export_all(session: Session, pair: Pair) -> Outcome:
     """Asks B for all rows that lack of A's prompt, as far as there is room: it is there for this alone."""
-    tip, known = session.game.prompt.tip, pair.comparison
+    tip, known = session.game.prompt.tip, pair.way.comparison
     vocabulary = session.game.model.vocab_size if session.game.model else 1
     start = known.first_lacking(tip) if isinstance(known, ModelComparison) else None
     if start is None:
@@ -126,11 +125,11 @@ def export_all(session: Session, pair: Pair) -> Outcome:
 
 def _against_all(session: Session, pair: Pair, part: Part) -> Outcome:
     """Compares with all rows that B has left in the file."""
-    newest, known = session.game.newest(ForAgainst), pair.comparison
+    newest, known = session.game.newest(ForAgainst), pair.way.comparison
     if not resting(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
         return session, []
     if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
-        return replace(session, paired=replace(pair, held=None)), []
+        return replace(session, paired=pair.holding(None)), []
     if (ForAgainst, part.tip, RAW) in session.game.refused:
         return session, []
     return _against(session, part, pair.file, detailed=True)
@@ -159,7 +158,7 @@ def exported(session: Session, purpose: ForExport, message: Exported) -> Session
     pair = session.paired
     # Where this model has come to the front meanwhile, it is the other one's rows that are wanted.
     if isinstance(pair, Pair) and pair.key == session.game.settings.model.key:
-        session = replace(session, paired=replace(pair, held=purpose.part))
+        session = replace(session, paired=pair.holding(purpose.part))
     return answered(session, message.request)
 
 
@@ -168,8 +167,8 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     part, end = purpose.part, message.start + len(message.differences)
     if not part.start <= message.start < end <= part.end:
         return None
-    if isinstance(session.paired, Pair) and isinstance(session.paired.comparison, ModelComparison):
-        known = session.paired.comparison
+    if isinstance(session.paired, Pair) and isinstance(session.paired.way, ByDistributions):
+        known = session.paired.way.comparison
         nodes = part.tip.ancestor(end).nodes(message.start)
         told = session.game.pieces.keys()
         for node, difference in zip(nodes, message.differences, strict=True):
@@ -183,12 +182,12 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     return answered(session, message.request) if end == part.end else session
 
 
-def _compare_text(session: Session, pair: Pair, other: Game, known: TextComparison) -> Outcome:
+def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
     """Where the vocabularies differ: asks for B's tokens for the text of A's prompt, then for both's strict numbers."""
-    tip = session.game.prompt.tip
-    if known.tip is tip or (ForCompanion, tip, RAW) in other.refused:
+    tip, companion = session.game.prompt.tip, way.of(session.game.prompt.tip)
+    if way.comparison.tip is tip or (ForCompanion, tip, RAW) in other.refused:
         return session, []
-    if pair.companion is None or pair.companion[0] is not tip:
+    if companion is None:
         newest = other.newest(ForCompanion)
         if newest and newest[1].target is tip:
             return session, []
@@ -197,12 +196,11 @@ def _compare_text(session: Session, pair: Pair, other: Game, known: TextComparis
         except UnicodeDecodeError:
             return session, []  # the prompt ends within a character
         return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
-    companion = pair.companion[1]
     own, lacks = _strictly(session, tip)
     there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
     if lacks or lacks_b or tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
         return there, lacks + lacks_b
-    known.take((tip, session.game.pieces), (companion, other.pieces), text_of(session.game, tip))
+    way.comparison.take((tip, session.game.pieces), (companion, other.pieces), text_of(session.game, tip))
     return session, []
 
 

@@ -1,6 +1,7 @@
 """What the active prompt, A, is compared with: B. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from itertools import accumulate
 from typing import TypeAlias
@@ -49,9 +50,9 @@ class AgainstModel:
     """Bits up to which a difference is one of kernels, and says nothing of the models."""
 
     @classmethod
-    def of(cls, key: str, before: Layer, *, same_file: bool) -> "AgainstModel":
+    def of(cls, key: str, before: Layer, comparison: ModelComparison, *, same_file: bool) -> "AgainstModel":
         """With a model of which nothing is known yet."""
-        return cls(key, before, ModelComparison(), 0.0 if same_file else FLOOR_DELTA_BITS)
+        return cls(key, before, comparison, 0.0 if same_file else FLOOR_DELTA_BITS)
 
 
 Versus: TypeAlias = Alone | AgainstPrompt | AgainstModel
@@ -121,8 +122,32 @@ class Turn(Enum):
     BOTH = "both"
     A = "A"
     """There is memory for one of the two models, and A's is loaded."""
+    DUE = "due"
+    """As `A`, until nothing else is asked for: B is to be asked for what lacks."""
     B = "B"
     """B computes its numbers meanwhile; A's engine comes back behind it."""
+
+
+@record
+class ByDistributions:
+    """Two models of one vocabulary: what one says of a place goes to the other through a file."""
+
+    comparison: ModelComparison
+    held: Part | None = None
+    """Whose rows of B the file holds."""
+
+
+@record
+class ByText:
+    """Two models of different vocabularies: B reads the text of A's prompt in its own tokens."""
+
+    comparison: TextComparison
+    companion: tuple[Node, Node] | None = None
+    """A path of A's, and B's tokens for its text."""
+
+    def of(self, tip: Node) -> Node | None:
+        """B's tokens for the text of a path of A's; None until they are there."""
+        return self.companion[1] if self.companion and self.companion[0] is tip else None
 
 
 @record
@@ -131,19 +156,24 @@ class Pair:
 
     key: str
     """B's game is the one of this key among the others; the played one itself where B is the same file."""
-    comparison: ModelComparison | TextComparison
+    way: ByDistributions | ByText
+    """How the two are compared: by distributions, until it is known that the vocabularies differ."""
     turn: Turn = Turn.BOTH
-    due: bool = True
-    """Where they take turns: whether B is to be asked for what lacks."""
     file: str = ""
     """Where rows go from one engine to the other; empty until it is made."""
-    held: Part | None = None
-    """Whose rows of B the file holds."""
     shared: bool = False
     """Whether B's active prompt is the one that is compared, and goes where A's goes."""
-    companion: tuple[Node, Node] | None = None
-    """Where the vocabularies differ: a path of A's, and B's tokens for its text."""
     parting: Parting | None = None
+
+    @property
+    def held(self) -> Part | None:
+        """Whose rows of B the file holds."""
+        return self.way.held if isinstance(self.way, ByDistributions) else None
+
+    def holding(self, part: Part | None) -> "Pair":
+        """The pair where the file holds B's rows of this part."""
+        way = replace(self.way, held=part) if isinstance(self.way, ByDistributions) else self.way
+        return replace(self, way=way)
 
 
 Paired: TypeAlias = Unpaired | Opening | Pair

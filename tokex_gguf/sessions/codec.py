@@ -32,13 +32,24 @@ from tokex_gguf.play.session import (
     Settings,
     text_of,
 )
-from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
+from tokex_gguf.play.versus import (
+    ALONE,
+    UNPAIRED,
+    AgainstModel,
+    AgainstPrompt,
+    Alone,
+    ByDistributions,
+    Pair,
+    Paired,
+    Versus,
+)
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
+from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
@@ -437,8 +448,9 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     if "beside" in document:
         table = _value(document, "beside", dict)
         model = GgufFile(_path(table), _value(table, "asked", str))
-        against = AgainstModel.of(model.key, PLAIN if layer is DELTA else layer, same_file=model.key == own)
-        game, paired = replace(game, versus=against), Pair(model.key, against.comparison)
+        known, before = ModelComparison(), PLAIN if layer is DELTA else layer
+        against = AgainstModel.of(model.key, before, known, same_file=model.key == own)
+        game, paired = replace(game, versus=against), Pair(model.key, ByDistributions(known))
         if model.key not in (own, *other_games):  # nothing was played with it yet
             other_games[model.key] = Game(replace(settings, model=model, text="", chat=""))
     typed = {

@@ -118,7 +118,7 @@ def _with_second(session: Session, started: Settings, kv: str) -> Session:
     settings = replace(started, model=second.settings.model, load=_load(second.settings.model, started.load, kv))
     others = {**session.other_games, pair.key: replace(second, settings=settings)}
     try:
-        turn = Turn.BOTH if _together(session.game.settings, settings) else Turn.A
+        turn = Turn.BOTH if _together(session.game.settings, settings) else Turn.DUE
     except Unusable:
         turn = Turn.BOTH  # loading it says why
     return replace(session, other_games=others, paired=replace(pair, turn=turn))

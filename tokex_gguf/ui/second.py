@@ -1,7 +1,7 @@
 """What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
 
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.play.versus import AgainstModel, Pair, Parting, Turn
+from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
@@ -37,8 +37,8 @@ def state(session: Session) -> Line:
     second = session.beside
     if second is None or second is session.game:
         return []
-    if isinstance(session.paired, Pair) and session.paired.turn is Turn.A:
-        waits = session.difference is None and not session.paired.due and session.paired.held is None
+    if isinstance(session.paired, Pair) and session.paired.turn in (Turn.A, Turn.DUE):
+        waits = session.difference is None and session.paired.turn is Turn.A and session.paired.held is None
         return [("class:notice", " B is not loaded: r compares what is new")] if waits else []
     if second.engine is EngineStatus.DEAD:
         return [("class:fault", " B: engine stopped, r restarts it")]
@@ -51,8 +51,8 @@ def state(session: Session) -> Line:
 
 def _figures(pair: Pair) -> Line:
     """In the words of llama-perplexity; of different vocabularies, what the text costs by each."""
-    if isinstance(pair.comparison, TextComparison):
-        rates = pair.comparison.rates
+    if isinstance(pair.way, ByText):
+        rates = pair.way.comparison.rates
         if rates is None:
             return [("class:dim", " other vocabularies: compared by the bytes of the text")]
         (a, b), words = rates.per_byte, rates.per_word
@@ -60,7 +60,7 @@ def _figures(pair: Pair) -> Line:
         return (
             told if words is None else [*told, ("class:dim", "  a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]
         )
-    sums = pair.comparison.sums
+    sums = pair.way.comparison.sums
     if sums is None:
         return []
     # Below the floor two files of the very same weights differ.

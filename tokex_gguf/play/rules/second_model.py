@@ -15,7 +15,18 @@ from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
 from tokex_gguf.play.screens import PLAY, SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
-from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Alone, Opening, Pair, Parting, Turn
+from tokex_gguf.play.versus import (
+    ALONE,
+    UNPAIRED,
+    AgainstModel,
+    Alone,
+    ByDistributions,
+    ByText,
+    Opening,
+    Pair,
+    Parting,
+    Turn,
+)
 from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
@@ -99,11 +110,12 @@ def beside(session: Session, second: Game, *, together: bool = True) -> Session:
     """
     key = second.settings.model.key
     same = key == session.game.settings.model.key
-    against = AgainstModel.of(key, layer_before(session), same_file=same)
-    turn = Turn.BOTH if together or same else Turn.A
+    comparison = ModelComparison()
+    against = AgainstModel.of(key, layer_before(session), comparison, same_file=same)
+    pair = Pair(key, ByDistributions(comparison), Turn.BOTH if together or same else Turn.DUE)
     if not same:
         session = replace(session, other_games={**session.other_games, key: second})
-    return replace(session, game=replace(session.game, versus=against), paired=Pair(key, against.comparison, turn))
+    return replace(session, game=replace(session.game, versus=against), paired=pair)
 
 
 def layer_before(session: Session) -> Layer:
@@ -151,7 +163,7 @@ def died(session: Session, reason: str) -> Outcome:
     pair, second = session.paired, session.beside
     assert isinstance(pair, Pair) and second is not None
     second = replace(asking_nothing(second), engine=EngineStatus.DEAD, fault=reason)
-    pair = replace(pair, held=None, parting=None)
+    pair = replace(pair.holding(None), parting=None)
     session = replace(_with_second(session, second), paired=pair)
     session, effects = _to_a(session, pair) if pair.turn is Turn.B else (session, [])
     return replace(session, notice=f"B: engine stopped ({reason}), r restarts it"), effects
@@ -166,15 +178,17 @@ def restarted(session: Session) -> Outcome:
 
     pair = session.paired
     assert isinstance(pair, Pair)
-    session, effects = in_front(replace(session, paired=replace(pair, file="", held=None), confirm=None), anew)
+    session, effects = in_front(replace(session, paired=replace(pair.holding(None), file=""), confirm=None), anew)
     return session, [*effects, MakeRows()]
 
 
 def restart(session: Session) -> Outcome:
     """Starts an engine again that has stopped or is silent: the one in front first."""
     second, pair = session.beside, session.paired
-    if isinstance(pair, Pair) and (pair.turn is Turn.B or (pair.turn is Turn.A and _is_well(session.game))):
-        return replace(session, paired=replace(pair, due=True), notice=IN_TURN), []
+    if isinstance(pair, Pair) and pair.turn is Turn.B:
+        return replace(session, notice=IN_TURN), []
+    if isinstance(pair, Pair) and pair.turn is not Turn.BOTH and _is_well(session.game):
+        return replace(session, paired=replace(pair, turn=Turn.DUE), notice=IN_TURN), []
     if second is not None and second is not session.game and _is_well(session.game) and not _is_well(second):
         return restarted(session)
     return restart_front(session)
@@ -192,10 +206,10 @@ def take_turns(session: Session) -> Outcome:
     pair, second = session.paired, session.beside
     if not isinstance(pair, Pair) or second is None or pair.turn is Turn.BOTH or not pair.file:
         return session, []
-    if pair.turn is Turn.A:
-        if not pair.due or not resting(session.game) or not isinstance(pair.comparison, ModelComparison):
-            return session, []
-        pair = replace(pair, due=False)
+    if pair.turn is Turn.A or (pair.turn is Turn.DUE and not resting(session.game)):
+        return session, []
+    if pair.turn is Turn.DUE:
+        pair = replace(pair, turn=Turn.A)
         return _to_b(session, pair) if _lacks(session, pair) else (replace(session, paired=pair), [])
     if second.engine is not EngineStatus.READY or second.newest(ForExport):
         return session, []
@@ -210,15 +224,15 @@ def take_turns(session: Session) -> Outcome:
 
 def _lacks(session: Session, pair: Pair) -> bool:
     """Whether anything of the prompt is not compared yet."""
-    known = pair.comparison
-    return isinstance(known, ModelComparison) and known.first_lacking(session.game.prompt.tip) is not None
+    way = pair.way
+    return isinstance(way, ByDistributions) and way.comparison.first_lacking(session.game.prompt.tip) is not None
 
 
 def _to_b(session: Session, pair: Pair) -> Outcome:
     """A's engine goes, and B's comes."""
     closed = [Close(session.game.address)] if session.game.address else []
     game = replace(asking_nothing(session.game), address=0, engine=EngineStatus.LOADING)
-    session = replace(session, game=game, paired=replace(pair, turn=Turn.B, held=None), notice=IN_TURN)
+    session = replace(session, game=game, paired=replace(pair.holding(None), turn=Turn.B), notice=IN_TURN)
     session, effects = in_front(session, begin)
     return session, [*closed, *effects]
 
@@ -256,17 +270,10 @@ def exchange(session: Session) -> Outcome:
     here = replace(here, versus=ALONE)
     if isinstance(against, AgainstModel):
         second = replace(second, versus=replace(against, key=own))
-    turned = replace(
-        pair,
-        key=own,
-        held=None,
-        companion=None if pair.companion is None else pair.companion[::-1],
-        parting=None,
-        shared=True,
-    )
+    turned = replace(pair.holding(None), key=own, parting=None, shared=True)
     before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
-    if isinstance(turned.comparison, TextComparison):
-        before = _by_text(before, turned)
+    if isinstance(pair.way, ByText):
+        before = _by_text(before, turned, pair.way.companion and pair.way.companion[::-1])
     session = _at(before, there, shared=pair.shared)
     if second.prompts:
         session = remember(before, session, asked=True)
@@ -282,13 +289,14 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
         return "B is not loaded yet"
     if one_vocabulary(session):
         second.pieces.update(session.game.pieces)
-        assert isinstance(pair.comparison, ModelComparison)
-        tip = pair.comparison.twin(prompt.tip, second.root)
+        assert isinstance(pair.way, ByDistributions)
+        tip = pair.way.comparison.twin(prompt.tip, second.root)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
         return replace(prompt, tip=tip, cursor=cursor, sought=None)
-    if pair.companion is None or pair.companion[0] is not prompt.tip:
+    companion = pair.way.of(prompt.tip) if isinstance(pair.way, ByText) else None
+    if companion is None:
         return "B has not read this text yet"
-    return Prompt(pair.companion[1], name=prompt.name, begins=pair.companion[1].depth)
+    return Prompt(companion, name=prompt.name, begins=companion.depth)
 
 
 def _at(session: Session, there: Prompt, *, shared: bool) -> Session:
@@ -311,9 +319,10 @@ def _at(session: Session, there: Prompt, *, shared: bool) -> Session:
 def accompanied(session: Session, target: Node, path: list[int]) -> Session:
     """The second model's tokens for the text of a path are there. B is in front."""
     pair = session.paired
-    if not isinstance(pair, Pair):
+    if not isinstance(pair, Pair) or not isinstance(pair.way, ByText):
         return session
-    return replace(session, paired=replace(pair, companion=(target, session.game.root.descend(path))))
+    way = replace(pair.way, companion=(target, session.game.root.descend(path)))
+    return replace(session, paired=replace(pair, way=way))
 
 
 # --- where two models part
@@ -350,8 +359,8 @@ def part(session: Session) -> Outcome:
 
 def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
     """What each model makes most likely after a path; None until both have said it."""
-    if isinstance(pair.comparison, ModelComparison):
-        difference = pair.comparison.after(tip)
+    if isinstance(pair.way, ByDistributions):
+        difference = pair.way.comparison.after(tip)
         return None if difference is None else (difference.first_a, difference.first_b)
     if tip.strict is None or other.strict is None:
         return None
@@ -407,8 +416,8 @@ def watch(session: Session) -> Outcome:
     pair, second = session.paired, session.beside
     if isinstance(pair, Pair) and not isinstance(session.game.versus, AgainstModel):
         return parted(session)
-    if isinstance(pair, Pair) and isinstance(pair.comparison, ModelComparison) and _differ(session):
-        session = _by_text(session, pair)
+    if isinstance(pair, Pair) and isinstance(pair.way, ByDistributions) and _differ(session):
+        session = _by_text(session, pair, None)
     if not isinstance(pair, Pair) or pair.parting is None or second is None:
         return session, []
     parting = pair.parting
@@ -429,12 +438,12 @@ def _differ(session: Session) -> bool:
     return both_ready(session) and not one_vocabulary(session)
 
 
-def _by_text(session: Session, pair: Pair) -> Session:
+def _by_text(session: Session, pair: Pair, companion: tuple[Node, Node] | None) -> Session:
     """The two are compared by the bytes of their text."""
     against, comparison = session.game.versus, TextComparison()
     if isinstance(against, AgainstModel):
         session = replace(session, game=replace(session.game, versus=replace(against, comparison=comparison)))
-    return replace(session, paired=replace(pair, comparison=comparison))
+    return replace(session, paired=replace(pair, way=ByText(comparison, companion)))
 
 
 def _is_from(session: Session, parting: Parting) -> bool:
