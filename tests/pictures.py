@@ -153,7 +153,7 @@ SCREENS = (
         120,
         28,
         (
-            *(START, Step("p n", "new prompt"), Step("twice enter", "Prompt 2/2"), Step("v", " KL ")),
+            *(START, Step("p n", "new prompt"), Step("twice enter", "Prompt 2/2"), Step("v", " KL here ")),
             Step("n", "the greatest change"),
         ),
     ),

@@ -42,7 +42,7 @@ def test_two_prompts_are_compared_and_gone_through(terminal: Terminal) -> None:
     total = bits(terminal)
 
     terminal.press("n")
-    terminal.shows(r"[+−]\d+\.\d+ of [+−]\d+\.\d+ bits, the greatest change")
+    terminal.shows(r"[+−]\d+\.\d+ bits, the greatest change; [+−]\d+\.\d+ in all")
     assert len(terminal.selected()) >= 5, "rank, token, A, B, Δ and the move, of the token that was taken"
     terminal.press("n")
     terminal.shows(r"bits, #2")
@@ -78,7 +78,7 @@ def test_an_edit_in_the_middle_is_compared_with_one_more_key(terminal: Terminal)
 
 def test_a_copy_differs_by_nothing_at_all(terminal: Terminal) -> None:
     terminal.press("d", "v")
-    screen = terminal.shows(r"(?s) KL 0 bits.*A and B are the same")
+    screen = terminal.shows(r"(?s) KL here 0 bits.*A and B are the same")
     rows = re.findall(r"^ *│? *·? +\d+ .* (\S+) +(\S+)$", screen, re.MULTILINE)
     assert not [row for row in rows if row[1] in "↑↓"]
     terminal.press("right")

@@ -695,8 +695,9 @@ _PLAYING: tuple[Command, ...] = (
         ("p",),
         "Prompts",
         "list",
-        "List the open prompts, and texts to start with.",
+        "List the open prompts, and texts to start with. There n begins a new one: type or paste its text.",
         footer=41,
+        words="open file second another new text paste",
     ),
     Command(
         Action.VERSUS,
@@ -826,6 +827,7 @@ _PLAYING: tuple[Command, ...] = (
         "Compare",
         "part",
         "Let both models go on by their most likely tokens until they differ, and show both ways.",
+        words="quantisation quantization two models apart diverge",
     ),
     Command(
         Action.RESTART,
@@ -1534,6 +1536,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
     ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
+    ("p", Action.PROMPTS, "How to bring in another text, or file? p, then n: type or paste it."),
     ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
 )
 """What a newcomer asks, each in a line of the help where the screen is small."""
@@ -1591,7 +1594,15 @@ SIGNS: tuple[tuple[str, str], ...] = (
         "+3.21 bits over 40",
         "A makes the 40 tokens that both have, after the first difference, 2^3.21 times as likely as B does.",
     ),
-    ("KL", "KL divergence of B from A, in bits: how much the tables differ where you look, over the whole vocabulary."),
+    (
+        "KL here",
+        "KL divergence of B from A, in bits: how much the tables differ where you look, over the whole vocabulary.",
+    ),
+    ("KL mean", "While you compare two models: the mean of it over the tokens of the prompt, in bits."),
+    ("same top", "At so many of them both models have the same most likely token."),
+    ("Δp", "The root of the mean square of what B adds to the probability of the token that came."),
+    ("ppl ×1.29", "B's perplexity divided by A's: above 1, B predicts the text worse."),
+    ("A …, B …", "How each model goes on by its most likely tokens; coloured from where they part."),
     ("flip", "Another token is the most likely in B than in A."),
     (
         "+2 −1 tokens",

@@ -65,7 +65,7 @@ def _figures(pair: Pair) -> Line:
         return []
     # Below the floor two files of the very same weights differ.
     small = sums.mean_kl_bits <= FLOOR_BITS
-    told = [("class:dim", " KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g}")]
+    told = [("class:dim", " KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g} bits")]
     told += [
         ("class:dim", "  same top "),
         ("", f"{sums.same_top:.0%}"),
@@ -74,7 +74,7 @@ def _figures(pair: Pair) -> Line:
     ]
     told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
     if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
-        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g}: kernels alone differ so much")]
+        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone differ so much")]
     return told
 
 

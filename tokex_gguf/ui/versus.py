@@ -96,16 +96,16 @@ def _here(session: Session) -> Line:
     if difference is None:
         cannot = session.game.engine is not EngineStatus.READY
         return [("class:dim", " the engine is not there" if cannot else " KL … is being computed")]
-    told: Line = [("class:dim", " KL "), ("", f"{difference.kl_bits:.4g} bits")]
+    told: Line = [("class:dim", " KL here "), ("", f"{difference.kl_bits:.4g} bits")]
     if difference.flip:
         a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))
         return [
             *told,
             ("class:stage", "  flip"),
             ("class:dim", ": first is A "),
-            ("", a),
+            ("", f"“{a}”"),
             ("class:dim", ", B "),
-            ("", b),
+            ("", f"“{b}”"),
         ]
     return [*told, ("class:dim", "  the same token is first")]
 
@@ -126,7 +126,7 @@ def told_on_status(session: Session) -> list[tuple[int, Line]]:
         parts.append((8, [("class:busy", f"… {known:,}/{shared:,} compared")]))
     difference = session.difference
     if difference:
-        parts.append((8, [("", f"KL {difference.kl_bits:.3g}")]))
+        parts.append((8, [("", f"KL here {difference.kl_bits:.3g}")]))
     if more or fewer:
         parts.append((6, [("", " ".join([f"+{more:,}"] * bool(more) + [f"−{fewer:,}"] * bool(fewer)) + " tokens")]))
     elif not shared and not fewer and not more:

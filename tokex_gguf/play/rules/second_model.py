@@ -35,6 +35,7 @@ from tokex_gguf.values.tree import Node
 
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
 IN_TURN = "there is memory for one of the two models: they take turns"
+HOW = "n looks at the greatest change, D where another token comes first, :part where each goes on to"
 SAME_FILE = "this is the same file"
 NO_DIFFERENCE = f"{SAME_FILE}: every difference is 0"
 
@@ -85,7 +86,7 @@ def prepared(session: Session, message: PreparedBeside) -> Outcome:
     session = replace(session, paired=UNPAIRED)
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
     settings = replace(session.game.settings, model=GgufFile(message.path, message.asked), load=load)
-    notice = fit.notice if message.together else IN_TURN
+    notice = (fit.notice or HOW) if message.together else IN_TURN
     return paired(session, second_game(session, settings), notice, together=message.together)
 
 

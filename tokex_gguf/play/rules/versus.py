@@ -136,11 +136,11 @@ def jump(session: Session, direction: int) -> Outcome:
     node = prompt.tip.ancestor(found)
     bits = deltas.bits(found) or 0.0
     session, effects = look(session, node, DELTA, deltas.place(bits))
-    total = f" of {bits_text(deltas.total)}" if len(deltas) > 1 else ""
+    total = f"; {bits_text(deltas.total)} in all" if len(deltas) > 1 else ""
     place = "the greatest change" if session.game.prompt.nth == 1 else f"#{session.game.prompt.nth}"
     name = label(glimpse(session.game.piece(node.token).data))
     so_far = "" if len(deltas) == comparison.shared(prompt.tip) else " so far"
-    return replace(session, notice=f"{name} {bits_text(bits)}{total} bits, {place}{so_far}"), effects
+    return replace(session, notice=f"{name} {bits_text(bits)} bits, {place}{total}{so_far}"), effects
 
 
 def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
@@ -203,7 +203,7 @@ def _firsts(session: Session) -> str:
     if firsts is None:
         return ""
     a, b = (label(glimpse(session.game.piece(one).data)) for one in firsts)
-    return f": A {a}, B {b}"
+    return f": A “{a}”, B “{b}”"
 
 
 def called(session: Session) -> tuple[str, str]:
