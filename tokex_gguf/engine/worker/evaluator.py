@@ -13,6 +13,8 @@ from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
 from tokex_gguf.engine.worker.llama import (
     BATCH,
+    LARGE,
+    LONG,
     SMALLEST_CONTEXT,
     STEP,
     STRICT,
@@ -427,15 +429,17 @@ class Evaluator:
 
         Each batch has about as many tokens as the others: so none has few, unless few are left. To be strict, the
         last one has others behind them, whose cells go again; where there is no room for these, some are decoded again.
+        Of many, those that need not be strict are decoded in larger batches.
         """
         room = self._model.context_limit
         end = min(len(path), room)
         again = strict and not self._model.can_cut
         sequence, position = self._prepare(path, min(start, max(0, end - STRICT)) if again else start, strict=strict)
+        large = not strict and self._model.reads_fast and end - position >= LONG
         while position < len(path):
             if position >= room:
                 raise ContextFull(len(path), room)
-            count = _part(end - position)
+            count = LARGE if large and end - position >= LARGE else _part(end - position)
             more = strict_size(count) - count if self._model.can_cut else 0
             if position + count + more > max(room, SMALLEST_CONTEXT):
                 if strict and not again and position >= more:
@@ -730,7 +734,7 @@ def _part(left: int) -> int:
 
 def _is_strict(tokens: int) -> bool:
     """Whether a batch of so many tokens, or rows, is strict."""
-    return tokens == strict_size(tokens)
+    return tokens == strict_size(tokens) <= BATCH
 
 
 def _check_place(path: list[int], start: int) -> None:

@@ -63,11 +63,16 @@ with _alone("llama_cpp"):
     from llama_cpp import llama_cpp as llama_cpp  # `worker/sampling.py` has it from here
 
 BATCH = 48
-"""Tokens decoded at once. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with Qwen's
-vocabulary.
+"""Tokens decoded at once, but for long prompts. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with
+Qwen's vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
 gives nearly the same numbers token by token and at once."""
+LARGE = 64
+"""Tokens decoded at once while `LONG` or more are missing: never strict, and at 1,800 tokens 1.7 to 1.9 times as fast.
+More are no faster, take memory, and the output matrix over all of them cannot be interrupted."""
+LONG = 512
+"""Tokens from which on reading fast is worth it: a comparison then has to decode them a second time."""
 STRICT, STEP = 8, 4
 """Tokens of a batch from which on its numbers are the same whatever came before, if they are a multiple of STEP.
 
@@ -561,6 +566,8 @@ class Llama:
         self.can_cut = not (
             llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         )
+        self.reads_fast = self.can_cut and kv == "f16"
+        """Whether large batches are worth it: quantised cells have no faster kernel, recurrent models finish each."""
         self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
         """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
         # A number without a sign, which the function gives one; positions have one, too.
@@ -576,7 +583,7 @@ class Llama:
         self._abort = abort
         self.apart = False
         """Whether this is another context of a model that is played elsewhere."""
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(LARGE, 0, 1)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -663,7 +670,7 @@ class Llama:
         params = llama_cpp.llama_context_default_params()
         # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
         params.n_ctx = max(cells, SMALLEST_CONTEXT)
-        params.n_batch = params.n_ubatch = BATCH
+        params.n_batch = params.n_ubatch = LARGE
         params.n_seq_max = SEQUENCES if self.can_cut else 4
         params.kv_unified = True
         params.swa_full = self.apart  # else cells that a window has left behind are used again, in any order
@@ -782,14 +789,14 @@ class Llama:
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def decode(self, entries: list[Entry], threads: int = 0) -> Logits:
-        """Decodes a batch of at most BATCH tokens; returns the logits of the entries that want them, in order.
+        """Decodes a batch of at most LARGE tokens; returns the logits of the entries that want them, in order.
 
         Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: no more
         than there are; 0: as many as are worth it. Raises OutOfCells, Interrupted, ModelError; how much is then in
         the cache, `count` tells.
         """
         size = self.vocabulary.size
-        if not 0 < len(entries) <= BATCH or not all(0 <= entry.token < size for entry in entries):
+        if not 0 < len(entries) <= LARGE or not all(0 <= entry.token < size for entry in entries):
             raise ModelError("tokens outside the vocabulary, or too many at once")
         batch = self._batch
         batch.n_tokens = len(entries)
@@ -820,10 +827,10 @@ class Llama:
         return self._buffer()[:rows]
 
     def _buffer(self) -> Logits:
-        """llama.cpp's buffer of logits, shape (BATCH, vocabulary size): no more of it is there than was asked for."""
+        """llama.cpp's buffer of logits, shape (LARGE, vocabulary size): no more of it is there than was asked for."""
         pointer = llama_cpp.llama_get_logits(self._context)
         address = ctypes.addressof(pointer.contents)
         if address != self._logits_at:  # it seldom moves, and a view takes longer to make than to look up
             self._logits_at = address
-            self._logits = np.ctypeslib.as_array(pointer, shape=(BATCH, self.vocabulary.size))
+            self._logits = np.ctypeslib.as_array(pointer, shape=(LARGE, self.vocabulary.size))
         return self._logits
