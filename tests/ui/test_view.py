@@ -157,6 +157,7 @@ def sessions() -> Play:
             when="today 12:00",
             prompts=3,
             tokens=100 * index,
+            visited=300 * index,
             model="Fake 135M",
             asked="fake",
             held=held.get(index, Held.NOBODY),
@@ -678,7 +679,7 @@ def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None
     assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
     assert "Enter branch" in below(text(play)).keys
     assert "→ branch" in below(text(play.press(Action.CLOSE, Action.SEARCH))).keys
-    assert "tokens: 3 " in below(text(play)).status
+    assert "tokens: 5  looking at 4 " in below(text(play)).status, "the text behind it stays in sight"
 
 
 def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:

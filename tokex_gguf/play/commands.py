@@ -1520,6 +1520,7 @@ _HELP: tuple[Command, ...] = (
         "close",
         "Close the help, as ? does; where something is typed, show all of it.",
         footer=99,
+        now=lambda session: (99, "all of it") if session.line.text else None,
     ),
     *_EVERYWHERE,
 )
@@ -1537,7 +1538,8 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
     ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
     ("p", Action.PROMPTS, "How to bring in another text, or file? p, then n: type or paste it."),
-    ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
+    ("t", Action.TREE, "Where is a path that I played? t has all of this text, / finds one."),
+    ("y", Action.SESSIONS, "Where is what I played yesterday? y lists the sessions, typing finds."),
 )
 """What a newcomer asks, each in a line of the help where the screen is small."""
 
@@ -1596,7 +1598,8 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ),
     (
         "KL here",
-        "KL divergence of B from A, in bits: how much the tables differ where you look, over the whole vocabulary.",
+        "KL(A‖B), in bits, over the whole vocabulary: how much the tables differ where you look. "
+        "The sum of p·log2(p/q), p by A, q by B.",
     ),
     ("KL mean", "While you compare two models: the mean of it over the tokens of the prompt, in bits."),
     ("same top", "At so many of them both models have the same most likely token."),
@@ -1604,6 +1607,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("ppl ×1.29", "B's perplexity divided by A's: above 1, B predicts the text worse."),
     ("A …, B …", "How each model goes on by its most likely tokens; coloured from where they part."),
     ("flip", "Another token is the most likely in B than in A."),
+    (
+        "delta: blue, red",
+        "The prompt's colours while you compare: likelier by A, likelier by B. E shows other layers.",
+    ),
     (
         "+2 −1 tokens",
         "While you compare: A has 2 tokens that B lacks, in italics; B has 1 that A lacks, there.",

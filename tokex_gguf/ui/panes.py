@@ -73,7 +73,7 @@ def active_path(session: Session) -> Shown:
     match session.current:
         case Input(base=base, tip=tip):
             return Path(tip, base, None, index)
-        case Search(tip=tip):
+        case Search(tip=tip) if tip is not prompt.place.tip:
             return Path(tip, tip, None, index)
         case Insert(tip=tip, start=start, over=over):
             return Path(tip, tip, tip.ancestor(start + 1), index, max(1, over))
@@ -428,14 +428,16 @@ def table_rows(session: Session, height: int) -> list[int]:
 def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
     rows, chosen = shown.rows, shown.chosen
     room = max(1, table_room(height, _below(session, shown, height)))
-    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(rows)
+    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(session, rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
 
 
-def _is_far(rows: Sequence[Candidate]) -> bool:
-    """Whether the last row is far below the others, whatever they are sorted by."""
+def _is_far(session: Session, rows: Sequence[Candidate]) -> bool:
+    """Whether the last row is far below the others, whatever they are sorted by: none of the likely ones."""
+    if session.difference:
+        return rows[-1].token not in {row.token for row in session.difference.rows}
     return rows[-1].at_least or rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
 
 

@@ -347,12 +347,11 @@ def header(session: Session, width: int) -> Line:
     elif session.game.server:
         name, more = _connection(session.game.server, model), f" · {visible(model.name)}"
         if session.game.prompts:
-            right = [*right, ("class:header", f"  context {session.game.prompt.tip.depth}/{session.game.context} ")]
+            right = [*right, ("class:header", _context(session))]
     else:
         name, more = visible(model.name), f" · {visible(model.architecture)} · {visible(model.quantization)}"
         if session.game.prompts:
-            context = f"  context {session.game.prompt.tip.depth}/{session.game.context} "
-            right = [*right, ("class:header", context)]
+            right = [*right, ("class:header", _context(session))]
     product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
     workers = _workers(session, width - width_of([*product, ("", more), *right]))
     needless = bool(_download(session) or session.game.server)
@@ -572,6 +571,13 @@ def _further(session: Session, width: int) -> list[Line]:
     return lines[1:]
 
 
+def _context(session: Session) -> str:
+    """Tokens of the prompt, and the cells that there are, or can be where these are too few."""
+    used, there = session.game.prompt.tip.depth, session.game.context
+    most = session.game.model.context_limit if session.game.model else there
+    return f"  context {used}/{there if used <= there else max(there, most)} "
+
+
 def _beside_input(typing: TypingScreen, width: int) -> int:
     """Cells at the end of the line that is typed: a notice leaves so much of it that what is typed stays in sight."""
     head = f" {PANES[type(typing)].label}: "
@@ -588,7 +594,7 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide
         )
         parts.append((4, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
     if tip.distribution is not None:
-        name = "next: entropy " if wide else "entropy "
+        name = "next: entropy " if wide else "next entropy "
         told: Line = [("class:dim", name), ("", f"{_entropy(tip.distribution)} bits")]
         if vocabulary:
             share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
