@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokex_gguf import __version__, config
+from tokex_gguf.cli import cache
 from tokex_gguf.engine import process
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import remote
@@ -270,10 +271,14 @@ def _folders(report: Report) -> None:
     report.tell("state, log", str(state))
     if not writable:
         report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
-    cache = hub_cache.folder()
-    room: Path = cache
+    try:
+        report.tell("prompt cache", cache.summary(config.find().config.engine))
+    except config.ConfigError:
+        pass  # told already
+    hub = hub_cache.folder()
+    room: Path = hub
     while not room.exists() and room != room.parent:
         room = room.parent
     if given := [name for name in SETTINGS if name in os.environ]:
         report.tell("environment", f"{', '.join(given)}: set")
-    report.tell("hub's cache", f"{cache}, {size_of(shutil.disk_usage(room).free)} free on its disk")
+    report.tell("hub's cache", f"{hub}, {size_of(shutil.disk_usage(room).free)} free on its disk")
