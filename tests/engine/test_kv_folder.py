@@ -230,7 +230,7 @@ def test_files_and_folders_are_private(folder: KvFolder) -> None:
 def test_a_damaged_file_is_removed_and_told_in_one_line(folder: KvFolder, capsys: pytest.CaptureFixture[str]) -> None:
     keep(folder, list(range(20)), 0, 20)
     (file,) = folder.place.iterdir()
-    file.write_bytes(file.read_bytes()[:-60] + bytes(60))  # the cells
+    file.write_bytes(file.read_bytes()[:-40] + b"x" * 40)  # the cells
     with closing(folder.chain(list(range(20)))) as (link,):
         with pytest.raises(Unusable) as error:
             link.reader.cells()

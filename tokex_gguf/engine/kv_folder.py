@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,8 @@ def _short(tokens: list[int]) -> str:
     return kv_file.digest(tokens).hex()[:16]
 
 
-def _name_of(start: int, tokens: list[int], parent: bytes) -> Name:
+def name_of(start: int, tokens: list[int], parent: bytes) -> Name:
+    """What the file of these tokens is called, `parent` being the digest of those before them."""
     return Name(start, start + len(tokens), parent.hex()[:32], _short(tokens[:BEGINNING]), _short(tokens))
 
 
@@ -150,6 +151,16 @@ class KvFolder:
             self.distrust(name, error)
             return None
 
+    def cells(self, link: Link) -> bytearray | None:
+        """The cells of a part; None where they cannot be had or believed."""
+        try:
+            return link.reader.cells()
+        except MemoryError:
+            return None
+        except (OSError, Unusable) as error:
+            self.distrust(link.name, error)
+            return None
+
     def distrust(self, name: Name, error: Exception) -> None:
         """Removes a file that is damaged, and says so in the log; one of somebody else's is left as it is."""
         path = self.place / str(name)
@@ -159,28 +170,31 @@ class KvFolder:
             with suppress(OSError):
                 path.unlink()
 
-    def touch(self, names: list[Name]) -> None:
+    def touch(self, names: Sequence[Name]) -> None:
         """Notes that parts of a path serve, given from the first on: the first ones go last."""
         for name in reversed(names):
             with suppress(OSError):
                 os.utime(self.place / str(name))
 
-    def keep(self, part: Part, before: list[int], cells: "memoryview | bytes", budget: int) -> None:
+    def keep(
+        self,
+        part: Part,
+        before: list[int],
+        cells: "memoryview | bytes",
+        budget: int,
+        names: Sequence[Name] = (),
+    ) -> None:
         """Writes a part of a path, `before` being the tokens before it, in place of shorter ones. Raises OSError.
 
-        What was used longest ago makes room for it.
+        What was used longest ago makes room for it; the parts before it, by their `names`, were not.
         """
         parent = kv_file.digest(before)
-        name = _name_of(part.start, part.tokens, parent)
-        private_folder(self.place)
-        temporary = self.place / f"{TEMPORARY}{os.urandom(8).hex()}"
+        name = name_of(part.start, part.tokens, parent)
         try:
-            with create_private(temporary) as file:
-                kv_file.write(file, self._identity, parent, part, cells)
-            temporary.replace(self.place / str(name))
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            self._write(name, part, parent, cells)
+        except FileNotFoundError:
+            return  # another process clears the cache just now
+        self.touch(names)
         shorter = [
             other
             for other in self._names()
@@ -193,6 +207,17 @@ class KvFolder:
             with suppress(OSError):
                 (self.place / str(other)).unlink()
         make_room(self.root, budget)
+
+    def _write(self, name: Name, part: Part, parent: bytes, cells: "memoryview | bytes") -> None:
+        private_folder(self.place)
+        temporary = self.place / f"{TEMPORARY}{os.urandom(8).hex()}"
+        try:
+            with create_private(temporary) as file:
+                kv_file.write(file, self._identity, parent, part, cells)
+            temporary.replace(self.place / str(name))
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 class File(NamedTuple):

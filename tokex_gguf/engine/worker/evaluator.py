@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from tokex_gguf.engine.kv_file import Unusable
 from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.differing import Comparing
@@ -370,7 +369,8 @@ class Evaluator:
                 return
             held = sure = 0
             for link in links:
-                if not self._put(target, link):
+                state = self._folder.cells(link)
+                if state is None or not self._put(target, link, state):
                     break
                 sure += link.reader.strict if sure == held else 0
                 held += link.shared
@@ -391,22 +391,18 @@ class Evaluator:
             found.append(link)
         return found
 
-    def _put(self, target: int, link: Link) -> bool:
+    def _put(self, target: int, link: Link, state: bytearray) -> bool:
         """Puts the cells of a part behind those that a sequence has; returns whether they are there."""
-        assert self._folder is not None
-        try:
-            state = link.reader.cells()
-        except MemoryError:
-            return False
-        except (OSError, Unusable) as error:
-            self._folder.distrust(link.name, error)
-            return False
-        if not self.in_parts:
-            return self._model.restore(target, state)
-        spare = self._sequences.victim(without=[target])
-        assert spare is not None
-        start = link.reader.start
-        return self._model.put(target, state, start, start + link.shared, spare)
+        start, end = link.reader.start, link.reader.start + link.shared
+        while True:
+            spare = self._sequences.victim(without=[target])
+            if self.in_parts and spare is not None:
+                there = self._model.put(target, state, start, end, spare)
+            else:
+                there = self._model.restore(target, state)
+            if there or (victim := self._sequences.evictable(without=target)) is None:
+                return there
+            self._forget_all([victim])  # paths that were decoded twice take more cells than they would have to
 
     def _emptied(self, path: list[int], count: int) -> int | None:
         """An empty sequence, and room for so many cells of a path; None where there is not so much.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokex_gguf.engine.kv_file import Answer, Part, RawRow, Reader, Unusable
-from tokex_gguf.engine.kv_folder import KvFolder, Link, closing, tidy
+from tokex_gguf.engine.kv_file import Answer, Part, RawRow, Reader, Unusable, digest
+from tokex_gguf.engine.kv_folder import KvFolder, Link, Name, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
 from tokex_gguf.engine.worker.evaluator import Evaluator, Held
 from tokex_gguf.engine.worker.logits_cache import Row
@@ -59,8 +59,13 @@ class _Line:
         """What was looked ahead to: the answers after the path and one of these tokens."""
         self.whole: int | None = None
         """The position up to which its parts on the disk will stay as they are; None: that was not looked up."""
-        self.kept = 0
+        self.parts: list[Name] = []
+        """Those up to there, and one behind that a longer one may take the place of."""
+
+    @property
+    def kept(self) -> int:
         """The position up to which there are parts."""
+        return self.parts[-1].end if self.parts else 0
 
     def told(self, start: int, end: int) -> list[Answer]:
         """The answers from a position on, as far as there is no gap."""
@@ -155,9 +160,10 @@ class PromptCache:
             place = start + index
             before = answers[place]
             if before is None or len(before.distribution) < len(distribution):
-                inside = index < len(taken) and place + 1 < len(path)
-                following = path[place + 1] if inside else -1
-                answers[place] = Answer(distribution, following, taken[index] if inside else None, strict)
+                before = Answer(distribution, -1, None, strict)
+            if index < len(taken) and place + 1 < len(path) and before.of(path[place + 1]) is None:
+                before = before._replace(following=path[place + 1], taken=taken[index])
+            answers[place] = before
 
     def looked_ahead(self, path: list[int], tokens: list[int], distributions: list[Distribution]) -> None:
         """What was looked ahead to from a path; whoever goes there asks for nothing."""
@@ -174,7 +180,7 @@ class PromptCache:
             before, count = self._lines[best], shared[best]
             line.answers = before.answers[:count]
             if before.whole is not None and before.whole <= count:
-                line.whole, line.kept = before.whole, before.kept if before.kept <= count else before.whole
+                line.whole, line.parts = before.whole, [part for part in before.parts if part.end <= count]
             if count == len(before.tokens):
                 if len(path) == count + 1 and len(line.answers) == count and path[-1] in before.ahead:
                     line.answers.append(Answer(before.ahead[path[-1]], -1, None, strict=False))
@@ -222,23 +228,25 @@ class PromptCache:
 
     def _look_up(self, line: _Line, size: int) -> None:
         """Finds out how much of a path is on the disk, with all that is known of it now."""
-        whole = kept = 0
+        whole, parts = 0, list[Name]()
         with closing(self._folder.chain(line.tokens)) as links:
             for link in links:
                 reader = link.reader
                 if link.shared < len(reader.tokens) or _better(line.told(reader.start, reader.end), reader):
                     break
-                kept = reader.end
+                parts.append(link.name)
                 if not size or 2 * len(reader.tokens) <= size:
                     break  # there may be a longer one in its place
-                whole = kept
-        line.whole, line.kept = whole, kept
+                whole = reader.end
+        line.parts, line.whole = parts, whole
 
     def _take(self, line: _Line, held: Held) -> None:
         """Takes the cells of a part, and lets them be written."""
         start, size = line.whole or 0, self._size(held)
         end = min(held.length, start + size) if size else held.length
-        line.kept = end
+        some, earlier = line.tokens[start:end], line.tokens[:start]
+        before = [name for name in line.parts if name.end <= start]
+        line.parts = [*before, name_of(start, some, digest(earlier))]  # whatever comes of it: it is not tried twice
         if 2 * (end - start) > size > 0:
             line.whole = end
         cells: memoryview | None = memoryview(b"")
@@ -249,9 +257,8 @@ class PromptCache:
             return
         row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None
-        strict = min(max(held.strict - start, 0), end - start)
-        part = Part(start, line.tokens[start:end], strict, answers, raw)
-        self._do(partial(self._folder.keep, part, line.tokens[:start], cells, self._budget))
+        part = Part(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
+        self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
 
     def _do(self, job: Callable[[], None]) -> None:
         """Does something on a thread of its own. Where that fails, nothing is written any more."""
