@@ -179,7 +179,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.getbasetemp() / f"cache-{os.urandom(8).hex()}")
     yield
     if before is None:
-        del os.environ["XDG_CACHE_HOME"]
+        os.environ.pop("XDG_CACHE_HOME", None)
     else:
         os.environ["XDG_CACHE_HOME"] = before
 

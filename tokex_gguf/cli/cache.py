@@ -7,13 +7,11 @@ from tokex_gguf.system.console import FAILED, USAGE, Exit, say, show
 from tokex_gguf.values.formatting import size_of, system_reason
 
 
-def summary(engine: config.EngineOptions) -> str:
-    """The folder, how much is in it, and how much may be."""
-    folder = config.cache_folder()
-    found = list(kv_folder.files(folder))
-    size = sum(one.size for one in found)
-    allowed = f"of {size_of(engine.cache << 20)}" if engine.cache else "nothing more is kept (engine.cache = 0)"
-    return f"{folder}, {len(found):,} files, {size_of(size)} {allowed}"
+def summary(engine: config.EngineOptions, folder: str) -> str:
+    """How much is kept, how much may be, and where: the folder as it is to be told."""
+    size = sum(one.size for one in kv_folder.files(config.cache_folder()))
+    allowed = f" of {size_of(engine.cache << 20)}" if engine.cache else ", and no more (cache = 0)"
+    return f"{size_of(size)}{allowed} in {folder}"
 
 
 def show_all() -> int:
@@ -22,7 +20,7 @@ def show_all() -> int:
         engine = config.find().config.engine
     except config.ConfigError as error:
         raise Exit(str(error), USAGE) from None
-    show(summary(engine))
+    show(summary(engine, str(config.cache_folder())))
     for one in kv_folder.contents(config.cache_folder()):
         show(f"{size_of(one.size):>8}  {one.files:>5,} files  {when(one.used)}  {one.model}")
     return 0

@@ -261,6 +261,12 @@ def _terminal(report: Report) -> None:
         report.wrong("the terminal's encoding is not UTF-8: set LANG to one that ends in UTF-8")
 
 
+def _below_home(path: Path) -> str:
+    """A path, as short as a shell takes it."""
+    home = Path("~").expanduser()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def _folders(report: Report) -> None:
     state = config.state_folder()
     try:
@@ -268,11 +274,11 @@ def _folders(report: Report) -> None:
         writable = os.access(state, os.W_OK)
     except OSError:
         writable = False
-    report.tell("state, log", str(state))
+    report.tell("state, log", _below_home(state))
     if not writable:
         report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
     try:
-        report.tell("prompt cache", cache.summary(config.find().config.engine))
+        report.tell("prompt cache", cache.summary(config.find().config.engine, _below_home(config.cache_folder())))
     except config.ConfigError:
         pass  # told already
     hub = hub_cache.folder()
