@@ -286,13 +286,13 @@ from pathlib import Path
 from tests.engine.test_kv_folder import BUDGET, IDENTITY, check, keep
 from tokex_gguf.engine import kv_folder
 from tokex_gguf.engine.kv_folder import KvFolder
-folder, seed, rounds = KvFolder(Path(sys.argv[1]), IDENTITY, whole=False), int(sys.argv[2]), int(sys.argv[3])
+folder, seed, rounds, size = KvFolder(Path(sys.argv[1]), IDENTITY, whole=False), *map(int, sys.argv[2:])
 chance = random.Random(seed)
 found = 0
 for count in range(rounds) if rounds else iter(int, 1):
     path = [chance.randrange(3)] * 30 + list(range(100))
     start = chance.choice([0, 40, 80])
-    keep(folder, path, start, start + chance.randint(20, 40), budget=60_000, size=chance.randint(1, 20_000))
+    keep(folder, path, start, start + chance.randint(20, 40), budget=3 * size, size=chance.randint(1, size))
     found += check(folder, path)
     if chance.random() < 0.02:
         kv_folder.clear(folder.root)
@@ -315,10 +315,10 @@ def check(folder: KvFolder, path: list[int]) -> int:
         return len(links)
 
 
-def hammers(folder: Path, count: int, rounds: int) -> list["subprocess.Popen[str]"]:
+def hammers(folder: Path, count: int, rounds: int, size: int) -> list["subprocess.Popen[str]"]:
     return [
         subprocess.Popen(
-            [sys.executable, "-c", HAMMER, str(folder), str(SEED + one), str(rounds)],
+            [sys.executable, "-c", HAMMER, str(folder), str(SEED + one), str(rounds), str(size)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -329,7 +329,7 @@ def hammers(folder: Path, count: int, rounds: int) -> list["subprocess.Popen[str
 
 def test_two_processes_at_once_damage_nothing(tmp_path: Path, figure: Figure) -> None:
     found = 0
-    for process in hammers(tmp_path / "kv", 2, 150):
+    for process in hammers(tmp_path / "kv", 2, 150, 20_000):
         out, error = process.communicate(timeout=120)
         assert (process.returncode, error) == (0, "")
         found += int(out)
@@ -337,16 +337,23 @@ def test_two_processes_at_once_damage_nothing(tmp_path: Path, figure: Figure) ->
     figure(300, "parts written by two processes", seed=SEED, damaged=0)
 
 
+def stamps(folder: Path) -> set[tuple[Path, int]]:
+    """The files that are there, and when each was written."""
+    return {(one.path, int(one.used * 1e9)) for one in kv_folder.files(folder)}
+
+
 def killed(folder: Path, times: int, chance: random.Random) -> int:
     """Kills processes that write; returns how many unfinished files they left. All else is whole."""
     left = 0
     for _ in range(times):
-        (process,) = hammers(folder, 1, 0)
-        while not list(folder.glob("*/*.kv")) and process.poll() is None:
-            os.sched_yield() if hasattr(os, "sched_yield") else None
+        before = stamps(folder)
+        (process,) = hammers(folder, 1, 0, 4_000_000)
+        while stamps(folder) == before:
+            assert process.poll() is None
+            time.sleep(0)
         end = time.monotonic() + chance.random() * 0.05
         while time.monotonic() < end:
-            pass
+            time.sleep(0)
         process.kill()
         assert process.communicate()[1] == ""
         assert process.returncode in (-signal.SIGKILL, 1)
