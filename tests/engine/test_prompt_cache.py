@@ -360,3 +360,28 @@ def test_what_the_budget_has_no_room_for_goes(tiny: dict[str, Path], tmp_path: P
         first.rest()
         assert sum(file.stat().st_size for file in tmp_path.rglob("*.kv")) <= 400_000
     assert Start(tiny["qwen2"], tmp_path).play(tokens(first.model, 120, 7))[1] == 0
+
+
+def test_cells_that_lead_to_no_numbers_are_removed(tiny: dict[str, Path], tmp_path: Path) -> None:
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 300)
+    first.play(path)
+    first.rest()
+    second = Start(tiny["qwen2"], tmp_path)
+    second.cache.forget([*path[:200], 1, 2, 3])
+    assert [file.name[:8] for file in tmp_path.glob("*/*.kv")] == ["256-300-"], "nothing leads there any more"
+    assert second.play(path)[1] == 300
+
+
+def test_of_long_paths_answers_are_not_held_twice(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_cache, "LONG", 100)
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 300)
+    first.play(path)
+    first.rest()
+    assert first.cache._lines[0].answers[:256] == [None] * 256
+    first.play([*path, 3], 300)
+    first.rest()
+    assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2

@@ -56,8 +56,11 @@ class Answer(NamedTuple):
         """What it said of a token that comes next; None where that is not kept."""
         if self.taken is not None and self.following == token:
             return self.taken
-        row = self.distribution.rows.get(token)
-        return None if row is None else self.distribution.candidate(row).taken
+        try:
+            row = self.distribution.ids.index(token)  # of few it is found as soon as by `rows`, which is made first
+        except ValueError:
+            return None
+        return self.distribution.candidate(row).taken
 
 
 class RawRow(NamedTuple):

@@ -35,6 +35,8 @@ FEWEST, MOST = 64, 1024
 """Tokens of a part."""
 PATHS = 4
 """Paths that are looked after at the same time: the prompts that were played last."""
+LONG = 1 << 14
+"""Tokens of a path from which on its answers stay in memory only until they are on the disk."""
 TOLD = 256
 """Positions that are told together."""
 
@@ -188,6 +190,12 @@ class PromptCache:
         self._lines = [line, *self._lines][:PATHS]
         return line
 
+    def forget(self, path: list[int]) -> None:
+        """Removes what is on the disk of a path: numbers that came of it are none."""
+        with closing(self._folder.chain(path)) as links:
+            for link in links:
+                self._folder.distrust(link.name, Unusable("its cells lead to no numbers"))
+
     # --- writing
 
     def keep(self, *, late: bool) -> float | None:
@@ -258,6 +266,8 @@ class PromptCache:
         row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None
         part = Part(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
+        if len(line.answers) > LONG and line.whole == end:
+            line.answers[start:end] = [None] * len(line.answers[start:end])
         self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
 
     def _do(self, job: Callable[[], None]) -> None:

@@ -264,6 +264,8 @@ class Server:
             except Interrupted:
                 continue
             except Damaged as error:
+                if self._cache and hasattr(request, "path"):
+                    self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
 
