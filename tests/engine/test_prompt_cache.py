@@ -1,11 +1,17 @@
-"""What stays from one start to the next: the same answers and the same bits of the next decode, or nothing."""
+"""What stays from one start to the next: the same answers and the same bits of the next decode, or nothing.
+
+The long form: `pytest -m soak -k several_starts`; CACHE_SEED gives another seed.
+"""
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.engine.test_walks import exact_for
+from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.kv_folder import KvFolder
@@ -385,3 +391,71 @@ def test_of_long_paths_answers_are_not_held_twice(
     first.play([*path, 3], 300)
     first.rest()
     assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2
+
+
+# --- walks
+
+
+def several_starts(path: Path, folder: Path, seed: int, steps: int) -> tuple[float, int]:
+    """Plays at random, starts again at random, and damages files at random.
+
+    Returns the largest difference from a fresh decode, and how many tokens did not have to be decoded.
+    """
+    chance = random.Random(f"{SEED}-{seed}")
+    fresh = Fresh(path)
+    start = Start(path, folder, context=chance.choice([0, 512, 1000]), budget=chance.choice([BUDGET, 400_000]))
+    prompts = [tokens(start.model, chance.randint(1, 350), chance.randrange(10**6)) for _ in range(3)]
+    worst, saved, before = 0.0, 0, prompts[0]
+    for _ in range(steps):
+        kind = chance.choice(["append", "append", "pop", "paste", "switch", "whole", "rest", "rest", "start", "damage"])
+        if kind == "append":
+            before = [*before, chance.randrange(start.model.vocabulary.size)]
+        elif kind == "pop":
+            before = before[: -chance.choice([1, 3, 50, 150])] or before[:1]
+        elif kind == "paste":
+            before = [*before, *tokens(start.model, 70, chance.randrange(10**6))[1:]][:400]
+        elif kind == "switch":
+            place = chance.randrange(len(prompts))
+            prompts[place], before = before, prompts[place]
+        elif kind == "rest":
+            start.rest()
+        elif kind == "start":
+            kept, context = chance.choice([BUDGET, 400_000]), chance.choice([0, 512, 1000])
+            start = Start(path, folder, context=context, budget=kept)
+        elif kind == "damage" and (files := list(folder.glob("*/*.kv"))):
+            file = chance.choice(files)
+            data = bytearray(file.read_bytes())
+            data[chance.randrange(len(data))] ^= chance.randint(1, 255)
+            file.write_bytes(data[: chance.choice([len(data), chance.randrange(len(data))])])
+        first = 0 if kind in ("whole", "start", "switch") else len(before) - 1
+        found, decoded = start.play(before, first)
+        saved += len(before) - decoded if first == 0 else 0
+        assert len(found) == len(before) - first
+        for place in {first, chance.randrange(first, len(before)), len(before) - 1}:
+            worst = max(worst, difference(found[place - first], fresh.probabilities(before[: place + 1])))
+        if chance.random() < 0.3:
+            likely, ahead = list(found[-1].ids[:3]), list[Distribution]()
+            with suppress(ContextFull):  # a window's cells may be full of what it has left behind
+                ahead = start.evaluator.look_ahead(before, likely, TOP)
+            for token, one in zip(likely, ahead, strict=False):
+                worst = max(worst, difference(one, fresh.probabilities([*before, token])))
+    fresh.close()
+    return worst, saved
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("name", MODELS)
+def test_several_starts(name: str, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
+    worst, saved = several_starts(tiny[name], tmp_path, 0, 40)
+    figure(40, "steps over several starts", seed=SEED, largest_difference=worst, tokens_not_decoded=saved)
+    assert worst < exact_for(name) and saved > 0
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("name", MODELS)
+def test_many_walks_over_several_starts(name: str, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
+    for seed in range(1, 13):
+        worst, saved = several_starts(tiny[name], tmp_path / str(seed), seed, 80)
+        figure(80, "steps over several starts", seed=SEED, largest_difference=worst, tokens_not_decoded=saved)
+        assert worst < exact_for(name), f"walk {seed}"
