@@ -462,8 +462,8 @@ class Server:
     def _evaluate(self, request: Evaluate | EvaluateStrictly, model: Llama, evaluator: Evaluator, index: Index) -> None:
         if isinstance(request, Evaluate):
             start = self._evaluate_known(request, model)
-            if start == len(request.path):
-                return
+            if start == len(request.path) > request.start:
+                return  # all is told
             chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
             chunks = evaluator.evaluate_strictly(request.path, request.start, request.top)
