@@ -218,7 +218,9 @@ def test_cells_are_read_into_a_context_that_has_to_grow_or_is_full_of_others(
         short.play([*path, 7], 500)
 
 
-def test_lookahead_goes_on_from_cells_on_the_disk(tiny: dict[str, Path], tmp_path: Path) -> None:
+def test_lookahead_goes_on_from_cells_on_the_disk(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Start(tiny["qwen2"], tmp_path)
     path = tokens(first.model, 200)
     first.play(path)
@@ -226,7 +228,7 @@ def test_lookahead_goes_on_from_cells_on_the_disk(tiny: dict[str, Path], tmp_pat
     expected = first.evaluator.look_ahead(path, [5, 6, 7], TOP)
     second = Start(tiny["qwen2"], tmp_path)
     second.play(path)
-    counted = Counted(second, pytest.MonkeyPatch())
+    counted = Counted(second, monkeypatch)
     assert list(map(bits, second.evaluator.look_ahead(path, [5, 6, 7], TOP))) == list(map(bits, expected))
     assert counted.tokens == 3
 
@@ -261,6 +263,26 @@ def test_a_prompt_that_grows_by_keys_is_kept_with_its_answers(tiny: dict[str, Pa
     second = Start(tiny["qwen2"], tmp_path)
     assert second.play(path)[1] == 0
     assert second.play([*path, 3], len(path))[1] == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_token_that_warms_up_changes_no_bit(
+    name: str, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, warm = Start(tiny[name], tmp_path / "a"), Start(tiny[name], tmp_path / "b")
+    path = tokens(first.model, 150)
+    warm.cache.warm_up()
+    assert warm.evaluator.cached(path) is None
+    for start in (0, 149):
+        (told, decoded), (again, as_many) = first.play(path, start), warm.play(path, start)
+        assert (list(map(bits, again)), as_many) == (list(map(bits, told)), decoded)
+    with monkeypatch.context() as patch:
+        counted = Counted(warm, patch)
+        warm.cache.warm_up()
+        assert counted.tokens == 0, "it is warm"
+    strict = [[bits(one) for chunk in start.evaluator.evaluate_strictly(path, 0, TOP) for one in chunk.distributions]
+              for start in (first, warm)]  # fmt: skip
+    assert strict[0] == strict[1]
 
 
 def test_many_paths_share_their_beginning(tiny: dict[str, Path], tmp_path: Path) -> None:

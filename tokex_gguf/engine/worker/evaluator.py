@@ -313,6 +313,11 @@ class Evaluator:
 
     # --- what stays from one start to the next
 
+    def warm_up(self) -> None:
+        """Makes the first decode as fast as later ones, where nothing was decoded yet."""
+        if not self._sequences.latest() and (sequence := self._sequences.victim(without=[])) is not None:
+            self._model.warm_up(sequence)
+
     @property
     def in_parts(self) -> bool:
         """Whether cells of any part of a path can be taken, and ends of what is there be cut off."""

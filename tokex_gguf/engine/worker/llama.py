@@ -20,7 +20,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -722,6 +722,15 @@ class Llama:
         if isinstance(state, bytearray):
             state = (ctypes.c_uint8 * len(state)).from_buffer(state)
         return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
+
+    def warm_up(self, sequence: int) -> None:
+        """Decodes a token in an empty sequence and drops it: what a process decodes first takes longest.
+
+        The weights come into memory with it, and the threads begin to run. How long it takes says nothing of others.
+        """
+        with suppress(OutOfCells, Interrupted, ModelError):
+            self.decode([Entry(self.vocabulary.bos or 0, sequence, 0, True)], self._threads)
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     @property
     def in_parts(self) -> bool:

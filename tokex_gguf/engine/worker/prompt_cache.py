@@ -196,6 +196,10 @@ class PromptCache:
             for link in links:
                 self._folder.distrust(link.name, Unusable("its cells lead to no numbers"))
 
+    def warm_up(self) -> None:
+        """Nothing was asked since the start, or all of it was on the disk: what is decoded first takes longest."""
+        self._evaluator.warm_up()
+
     # --- writing
 
     def keep(self, *, late: bool) -> float | None:
