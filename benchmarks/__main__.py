@@ -89,7 +89,7 @@ class Bench:
         """The program on a prompt of about `depth` tokens, ready."""
         (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\n")
         (folder / "prompt.txt").write_text(text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))])
-        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt")
+        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt", "--no-cache")
         terminal.shows(" ready", timeout=600)
         return terminal
 
@@ -286,6 +286,75 @@ class Bench:
         self.row("start to first frame", frame, "s", goal="≤ 0.20 s", met=frame <= 0.20)
         self.row("start to first table", table, "s", baseline=bare_time, goal="≤ 1.25 x", met=table <= 1.25 * bare_time)
 
+    def second_start(self, depth: int) -> None:
+        """A file of `depth` tokens that was played before: its table, and the first new token after --resume."""
+        with tempfile.TemporaryDirectory() as name:
+            before = Path.cwd(), os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"]
+            os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = f"{name}/state", f"{name}/cache"
+            os.chdir(name)
+            try:
+                self._second_start(Path(name), depth)
+            finally:
+                os.chdir(before[0])
+                os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = before[1:]
+
+    def _second_start(self, folder: Path, depth: int) -> None:
+        (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")
+        text = text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))]
+        (folder / "prompt.txt").write_text(text)
+        terminal = Terminal("--model", str(self.model), "prompt.txt")
+        terminal.shows(" ready", timeout=900)
+        count = tokens(terminal)
+        terminal.press("right")
+        terminal.shows(rf"tokens: {count + 1} .* ready")
+        terminal.press("left")
+        terminal.shows(rf"tokens: {count} .* ready")
+        cache = folder / "cache" / "tokex-gguf" / "kv"
+        while not any(int(path.name.split("-")[1]) >= count for path in cache.glob("*/*.kv")):
+            terminal.collect(0.2)
+        terminal.press("ctrl-q")
+        terminal.ends()
+
+        def started(*arguments: str) -> float:
+            began = time.perf_counter()
+            terminal = Terminal("--model", str(self.model), *arguments)
+            took = time.perf_counter() - began + terminal.timed(" ready")
+            assert "prompt.txt" not in arguments or "known, 0 tokens" in terminal.text()
+            terminal.press("ctrl-q")
+            terminal.ends()
+            return took
+
+        def read() -> float:
+            began = time.perf_counter()
+            for path in cache.glob("*/*.kv"):
+                path.read_bytes()
+            return time.perf_counter() - began
+
+        row = iter(range(1, 100))
+
+        def resumed() -> float:
+            terminal = Terminal("--model", str(self.model), "--resume")
+            terminal.shows(rf"tokens: {count} .*known, 0 tokens  ready")
+            terminal.press(*["down"] * next(row))  # one that was not chosen before
+            terminal.collect(0.5)
+            took = terminal.timed(rf"tokens: {count + 1} .* 1 token, \d+ ms  ready", "right")
+            terminal.press("left")
+            terminal.shows(rf"tokens: {count} .* ready")
+            terminal.press("ctrl-q")
+            terminal.ends()
+            return took
+
+        empty, again = alternating(self.rounds + 2, lambda: started("--prompt", "a"), lambda: started("prompt.txt"))
+        limit, took = statistics.median(empty), statistics.median(again)
+        what = f"the same file of {count} tokens again: start to table, no decode"
+        self.row(what, took, "s", baseline=limit, goal="≤ 1.2 x an empty start", met=took <= 1.2 * limit)
+        decodes, reads, firsts = alternating(
+            self.rounds, lambda: statistics.median(bare(self.model, "decode", depth, 10)), read, resumed
+        )
+        limit, took = statistics.median(decodes) + 1000 * statistics.median(reads), 1000 * statistics.median(firsts)
+        what = f"first new token after --resume at {count}, against a decode and reading the cells"
+        self.row(what, took, "ms", baseline=limit, goal="≤ 50 ms above", met=took <= limit + 50)
+
     def memory(self, depth: int) -> None:
         """Peak memory of both processes, beyond the model's file and the KV cells."""
         with tempfile.TemporaryDirectory() as name:
@@ -475,7 +544,7 @@ def main() -> None:
     models = [path.resolve() for path in options.model or [bundled] if path]
     depths = [100] if options.short else [int(depth) for depth in options.depths.split(",")]
     rounds, steps = (1, 3) if options.short else (options.rounds, 10)
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+    os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(), tempfile.mkdtemp()
     # An installed program has its bytecode; where writing it is turned off, every start would compile anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     rows = [redraw()]
@@ -491,6 +560,7 @@ def main() -> None:
             "sampler": bench.sampler_step,
             "memory": partial(bench.memory, depths[-1]),
             "comparing": bench.comparing,
+            "second start": partial(bench.second_start, depths[-1]),
         }
         for name, measure in parts.items():
             if not options.only or any(name.startswith(one) for one in options.only.split(",")):

@@ -30,7 +30,15 @@ SHARED = (
     *("engine.confinement", "engine.capacity", "engine.spelling", "engine.query"),
 )
 """What the engines' processes have in common, with each other and partly with this one."""
-WORKER_MAY_IMPORT = (*SHARED, "engine.worker", "models.reference", "models.gguf", "models.memory")
+WORKER_MAY_IMPORT = (
+    *SHARED,
+    "engine.worker",
+    "engine.kv_file",
+    "engine.kv_folder",
+    "models.reference",
+    "models.gguf",
+    "models.memory",
+)
 REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 
 DOORS = {

@@ -42,6 +42,11 @@ def state_folder() -> Path:
     return Path(platformdirs.user_state_dir(APP, appauthor=False))
 
 
+def cache_folder() -> Path:
+    """Where KV cells and answers stay from one start to the next."""
+    return Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "kv"
+
+
 class ConfigError(Exception):
     """A configuration that cannot be used: file, key and what was expected."""
 
@@ -95,6 +100,8 @@ class EngineOptions:
     """RPC workers that compute all layers, HOST:PORT with commas between; "": none. --rpc goes before it."""
     lookahead: int = field(default=4, metadata={"range": (0, 16)})
     """Likely next tokens to go on from before they are chosen; 0: none."""
+    cache: int = field(default=1024, metadata={"range": (0, 1_000_000)})
+    """MiB of disk for what was computed of prompts, so that it is there at the next start; 0: nothing is kept."""
 
 
 def _no_address(text: str) -> str | None:

@@ -132,8 +132,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=PROGRAM,
         description="See what a language model would say next, token by token, and be its sampler.",
-        epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, doctor, completion SHELL, help (each has --help). "
-        "Keys: ? shows them while you play. "
+        epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, cache, doctor, completion SHELL, help (each has "
+        "--help). Keys: ? shows them while you play. "
         f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
         f"Exit codes: {EXIT_CODES}.",
     )
@@ -209,6 +209,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="WORKERS",
         type=workers,
         help="compute all layers on llama.cpp's RPC workers, HOST:PORT with commas between; only in a trusted network",
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="read and write nothing of what is kept on disk of prompts from one start to the next",
     )
     parser.add_argument(
         "--chat",

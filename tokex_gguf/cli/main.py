@@ -243,6 +243,9 @@ def _begun(
             rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
+            # What is printed is computed anew each time, and leaves no text behind, as it leaves no session.
+            cache=str(config.cache_folder()) if screen and not options.no_cache else "",
+            cache_bytes=settings.engine.cache << 20,
         ),
         server=ConnectServer(
             settings.server.url,

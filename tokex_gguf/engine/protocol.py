@@ -58,6 +58,10 @@ class Load:
     """Whether weights may be rearranged into a copy, for faster kernels."""
     fingerprints: str = ""
     """Path of the file in which the fingerprints of files are remembered; none if empty."""
+    cache: str = ""
+    """Path of the folder in which cells and answers stay from one start to the next; none do if empty."""
+    cache_bytes: int = 0
+    """Bytes that all of that may take."""
     check: bool = False
     """Whether the files' headers are to be checked first: they may have changed since that was done."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.kv_plan import Sequences
@@ -31,6 +32,7 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN
+from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.view import KEPT, Draw, Verdict, View
 
 WORTH = 2 * STRICT
@@ -77,11 +79,23 @@ class Part(NamedTuple):
     decoded: int
 
 
+class Held(NamedTuple):
+    """Where some of a path is cached."""
+
+    sequence: int
+    length: int
+    """How many of its first tokens."""
+    strict: int
+    """How many of them were computed strictly."""
+
+
 class Evaluator:
     """Answers for paths with one model; keeps the record of what its KV cache holds."""
 
-    def __init__(self, model: Llama) -> None:
+    def __init__(self, model: Llama, folder: KvFolder | None = None) -> None:
+        """`folder`: where cells are that were computed at earlier starts."""
         self._model = model
+        self._folder = folder
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = logit_math.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
@@ -89,6 +103,7 @@ class Evaluator:
         """Of strict evaluations alone: the others go on giving what was answered first."""
         self._aside: Evaluator | None = None
         """Where strict answers are computed, once one is asked for."""
+        self._cell_bytes = 0
         self._filled = 0
         """Cells that were filled, one behind the other."""
         self._in_order = True
@@ -282,6 +297,8 @@ class Evaluator:
             self._aside = Evaluator(model)
             self._aside._strict_rows = self._strict_rows
         aside = self._aside
+        if start - aside._sequences.strictly_held(path, start) >= WORTH:
+            self._fetch(path, start, strict=True)
         here, there = (one._sequences.strictly_held(path, start) for one in (self, aside))
         carries = here - there >= WORTH
         aside._tidy(path, start, size - (0 if carries else there) + BATCH)
@@ -293,6 +310,123 @@ class Evaluator:
                 aside._sequences.hold(target, path[:held], held)
                 aside._filled += held
         return aside
+
+    # --- what stays from one start to the next
+
+    def warm_up(self) -> None:
+        """Makes the first decode as fast as later ones, where nothing was decoded yet."""
+        if not self._sequences.latest() and (sequence := self._sequences.victim(without=[])) is not None:
+            self._model.warm_up(sequence)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether cells of any part of a path can be taken, and ends of what is there be cut off."""
+        return self._model.in_parts
+
+    def cached(self, path: list[int]) -> "Held | None":
+        """Where the most of a path is cached; None where nothing is."""
+        sequence = self._sequences.holding(path, whole=not self.in_parts)
+        if sequence is None:
+            return None
+        count = common_prefix(self._sequences.held(sequence), path)
+        return Held(sequence, count, min(self._sequences.strict(sequence), count))
+
+    def cell_bytes(self, held: "Held") -> int:
+        """Bytes of the cells of a token."""
+        if not self._cell_bytes:
+            self._cell_bytes = self._model.size(held.sequence) // len(self._sequences.held(held.sequence))
+        return self._cell_bytes
+
+    def take(self, held: "Held", start: int, end: int) -> memoryview | None:
+        """Cells of what is cached, at the positions `start` to before `end`; None where they cannot be had."""
+        if not self.in_parts:
+            state = self._model.state(held.sequence)
+        else:
+            spare = self._sequences.victim(without=[held.sequence])
+            if spare is None or self._sequences.held(spare):
+                return None
+            state = self._model.take(held.sequence, start, end, spare)
+        return None if state is None else memoryview(state).cast("B")
+
+    def known_row(self, path: list[int]) -> Row | None:
+        """The logits after a path, if they are there."""
+        return self._rows.of(path)
+
+    def know_row(self, path: list[int], row: Row) -> None:
+        """Searches and views of a path go on from these logits, as what was shown of it did."""
+        self._rows.keep(path, row)
+
+    def _fetch(self, path: list[int], limit: int, *, strict: bool = False) -> None:
+        """Lets a sequence hold what is on the disk of a path's first `limit` tokens, where much of that is missing.
+
+        With `strict`, for what was computed strictly.
+        """
+        limit = min(limit, self._model.context_limit)
+        if self._folder is None or limit < WORTH or (strict and not self._orderly):
+            return
+        have = self._sequences.strictly_held(path, limit) if strict else self._sequences.held_best(path, limit)
+        if limit - have < WORTH:
+            return
+        with closing(self._folder.chain(path[:limit])) as links:
+            links = self._of_use(links, strict=strict)
+            count = sum(link.shared for link in links)
+            if count - have < WORTH or (target := self._emptied(path, count)) is None:
+                return
+            held = sure = 0
+            for link in links:
+                state = self._folder.cells(link)
+                if state is None or not self._put(target, link, state):
+                    break
+                sure += link.reader.strict if sure == held else 0
+                held += link.shared
+            held = self._model.cut(target, min(held, self._model.count(target)))
+            self._filled += held
+            self._sequences.hold(target, path[:held], min(sure, held) if self._orderly else 0)
+            self._folder.touch([link.name for link in links])
+
+    def _of_use(self, links: list[Link], *, strict: bool) -> list[Link]:
+        """Those of a path's parts whose cells can be put back, and with `strict`, were computed strictly."""
+        found: list[Link] = []
+        for link in links:
+            whole = link.shared == len(link.reader.tokens)
+            if not link.reader.size or not (whole or self._model.can_cut):
+                break
+            if strict and link.reader.strict < link.shared:
+                break
+            found.append(link)
+        return found
+
+    def _put(self, target: int, link: Link, state: bytearray) -> bool:
+        """Puts the cells of a part behind those that a sequence has; returns whether they are there."""
+        start, end = link.reader.start, link.reader.start + link.shared
+        while True:
+            spare = self._sequences.victim(without=[target])
+            if self.in_parts and spare is not None:
+                there = self._model.put(target, state, start, end, spare)
+            else:
+                there = self._model.restore(target, state)
+            if there or (victim := self._sequences.evictable(without=target)) is None:
+                return there
+            self._forget_all([victim])  # paths that were decoded twice take more cells than they would have to
+
+    def _emptied(self, path: list[int], count: int) -> int | None:
+        """An empty sequence, and room for so many cells of a path; None where there is not so much.
+
+        Another one is empty, too.
+        """
+        if count + BATCH > self._model.cells < self._model.context_limit:
+            if not self._model.clear(min(self._model.context_limit, max(2 * self._model.cells, len(path) + BATCH))):
+                return None
+            self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+            self._trunk, self._branches = [], []
+            self._filled, self._in_order = 0, True
+        while self._sequences.cells() + count > self._model.cells:
+            if (victim := self._sequences.evictable(without=-1)) is None:
+                return None
+            self._forget_all([victim])
+        found = self._two_victims()
+        self._forget_all(found)
+        return found[0] if found else None
 
     def _tidy(self, path: list[int], start: int, needed: int) -> None:
         """Makes room for so many cells behind all others, and for sequences: none is given up while others stay.
@@ -615,6 +749,7 @@ class Evaluator:
             # Else the trunk would go before them, as they hold all of it, and they go next.
             self._forget(self._branches)
             self._branches = []
+        self._fetch(path, start, strict=strict)
         plan = self._sequences.plan(path, start, strict=strict)
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)

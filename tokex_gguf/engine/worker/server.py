@@ -1,6 +1,7 @@
 """The engine's loop: takes one request after the other from the inbox, and answers it with one model."""
 
 import json
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -10,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
+from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
     GOES_ON,
@@ -66,6 +68,7 @@ from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Eval
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
+from tokex_gguf.engine.worker.prompt_cache import LATE, SOON, PromptCache
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
@@ -133,6 +136,12 @@ class _Identity(threading.Thread):
 def known_models(load: Load) -> KnownModels:
     """What is remembered of models, beside the fingerprints of their files."""
     return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
+
+
+def identity(found: _Identified, model: Llama) -> str:
+    """All that a model's cells and answers depend on, and what they are of: a part of what is kept tells it."""
+    how = f"cells {found.cells}, {found.arithmetic}, {sys.byteorder}-endian"
+    return f"{found.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
 
 
 def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
@@ -217,6 +226,9 @@ class Server:
         self._identified = _Identified("", "", "", "", "")
         self._known_models = KnownModels(None)
         self._noise: float | None = None
+        self._cache: PromptCache | None = None
+        self._warm = False
+        """Whether nothing was asked for a moment: the model is ready to decode at once then."""
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -241,7 +253,10 @@ class Server:
         except ModelError as error:
             self._send(Failed(None, str(error)))
             return
-        evaluator = Evaluator(model)
+        folder = self._kv_folder(load, model)
+        evaluator = Evaluator(model, folder)
+        if folder:
+            self._cache = PromptCache(evaluator, folder, load.cache_bytes, model.vocabulary.size)
         index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
@@ -251,6 +266,8 @@ class Server:
             except Interrupted:
                 continue
             except Damaged as error:
+                if self._cache and hasattr(request, "path"):
+                    self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
 
@@ -309,14 +326,30 @@ class Server:
             case MeasureNoise():
                 self._measure(request, evaluator)
 
+    def _kv_folder(self, load: Load, model: Llama) -> KvFolder | None:
+        """What stays from one start to the next. Of RPC workers nothing does: how they compute is not known."""
+        if not load.cache or not load.cache_bytes or load.rpc:
+            return None
+        return KvFolder(Path(load.cache), identity(self._identified, model), whole=not model.in_parts)
+
     def _next(self, index: Index) -> Request | None:
-        """The next request. While there is none, the vocabulary is made ready for searching."""
+        """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
+        if self._cache and not self._warm and self._inbox.idle(QUIET):
+            self._warm = True  # a session is gone on with, or a table came from the disk
+            self._cache.warm_up()
         if self._answered and not index.complete and self._inbox.idle(QUIET):
             try:
                 while not index.complete and self._inbox.idle(GAP):
                     index.extend()
             except ModelError:
                 pass  # the search that needs it will say so
+        if self._answered and self._cache:
+            quiet, pause = 0.0, SOON
+            while self._inbox.idle(pause):
+                quiet += pause
+                if not (more := self._cache.keep(late=quiet >= LATE)):
+                    break
+                pause = more
         self._answered = True
         return self._inbox.next()
 
@@ -433,9 +466,10 @@ class Server:
 
     def _evaluate(self, request: Evaluate | EvaluateStrictly, model: Llama, evaluator: Evaluator, index: Index) -> None:
         if isinstance(request, Evaluate):
-            chunks = evaluator.evaluate(
-                request.path, request.start, request.top, request.asked, request.last_top, request.lens
-            )
+            start = self._evaluate_known(request, model)
+            if start == len(request.path) > request.start:
+                return  # all is told
+            chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
             chunks = evaluator.evaluate_strictly(request.path, request.start, request.top)
         for chunk in chunks:
@@ -454,7 +488,40 @@ class Server:
                     chunk.strict,
                 )
             )
+            if self._cache and isinstance(request, Evaluate):
+                self._cache.heard(request.path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
             self._between(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
+
+    def _evaluate_known(self, request: Evaluate, model: Llama) -> int:
+        """Sends what is on the disk of the answers to a request; returns the position up to which that is all.
+
+        Verdicts of a lens need logits, and those are not there.
+        """
+        start, began = request.start, time.perf_counter()
+        if self._cache is None or not isinstance(request.lens, Raw):
+            return start
+        for known in self._cache.known(request.path, start, request.top, request.last_top, request.asked):
+            mentioned = {token for distribution in known.distributions for token in distribution.ids}
+            pieces, seconds = self._pieces(model.vocabulary, mentioned), time.perf_counter() - began
+            self._send(
+                Evaluated(
+                    request.request,
+                    known.start,
+                    known.distributions,
+                    known.taken,
+                    pieces,
+                    0,
+                    seconds,
+                    model.cells,
+                    [],
+                    known.strict,
+                )
+            )
+            self._cache.heard(request.path, known.start, known.distributions, known.taken, strict=known.strict)
+            start, began = known.start + len(known.distributions), time.perf_counter()
+            if self._abort.asked:
+                raise Interrupted
+        return start
 
     def _between(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
         """Answers what need not wait between two chunks of a long prompt, which takes minutes. Raises Interrupted.
@@ -562,6 +629,8 @@ class Server:
             while not self._abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
+                if self._cache:
+                    self._cache.heard(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
                 if (now := time.monotonic()) - told > TOGETHER:
                     self._continued(request, path, played, model, drawn)
                     told, played = now, []
@@ -604,6 +673,8 @@ class Server:
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
+        if self._cache:
+            self._cache.seen(request.path)
         # The most wanted one first and alone: it is there after one token's decode.
         for tokens in (request.tokens[:1], request.tokens[1:]):
             if not tokens or self._abort.asked:
@@ -614,6 +685,8 @@ class Server:
                 raise
             except (ContextFull, ModelError):
                 return  # nobody asked: who goes there will be told
+            if self._cache:
+                self._cache.looked_ahead(request.path, tokens, distributions)
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
             self._send(LookaheadDone(request.request, tokens[: len(distributions)], distributions, pieces))
