@@ -720,8 +720,8 @@ class Session:
     def looks_ahead(self) -> bool:
         """Whether the table has a column for where each row leads to: only where that is computed."""
         game = self.game
-        known = game.settings.lookahead_tokens > 0 and game.can(Capability.BRANCHES) and not game.server
-        return self.shows_ahead and known
+        wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
+        return self.shows_ahead and wanted and game.can(Capability.BRANCHES) and not game.server
 
     @property
     def difference(self) -> Difference | None:

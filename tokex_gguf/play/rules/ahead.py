@@ -86,4 +86,8 @@ def _parts(before: bytes, after: bytes) -> bool:
         return "\n" in text
     if not right or left.isspace() or right.isspace():
         return bool(right)
-    return unicodedata.east_asian_width(right) in "WF" or left.isalnum() != right.isalnum()
+    return _wide(left) or _wide(right) or left.isalnum() != right.isalnum()
+
+
+def _wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"
