@@ -744,8 +744,8 @@ _PLAYING: tuple[Command, ...] = (
         ("tab",),
         "Compare",
         "swap",
-        "Go to B, at the same place: it is A then. With another model, all keys are that one's. While nothing is "
-        "compared, take up how the prompt most likely goes on, to the end of the word (P shows it).",
+        "Go to B, at the same place: it is A then. With another model, all keys are that one's. With P, take up a word "
+        "of what most likely follows.",
         words="ghost complete word",
         now=_taking,
         disabled=_cannot_exchange,

@@ -191,7 +191,8 @@ def given_up(session: Session) -> Session:
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
-    session.game.foreseen.recall(tip)
+    if tip.distribution is None:
+        session.game.foreseen.recall(tip)
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
