@@ -517,11 +517,16 @@ class Evaluator:
             self._sequences.use(cached[_longest(branch, cached)])
         twigs: list[_Twig] = []
         taken: list[int] = []
+        planned: dict[tuple[int, ...], int] = {}
+        """What is decoded for those before, and how much of that is cached."""
         left = BATCH
         for branch in branches:
             begin = _longest(branch, cached)
             source, keep = cached[begin], len(path) + len(begin)
-            missing = len(branch) - len(begin)
+            own = len(begin)
+            while self._model.can_cut and own < len(branch) - 1 and planned.get(tuple(branch[: own + 1])) == len(begin):
+                own += 1
+            missing = len(branch) - own
             if missing > (left if self._model.can_cut else 1):
                 break
             # Else it goes on there: others that go on from the same place find its cells all the same.
@@ -541,7 +546,9 @@ class Evaluator:
                 self._branches.append(target)
             left -= missing
             taken += [target, source]
-            twigs.append(_Twig(branch, target, len(begin), target == source))
+            twigs.append(_Twig(branch, target, len(begin), own, target == source))
+            for end in range(own, len(branch)):
+                planned.setdefault(tuple(branch[: end + 1]), len(begin))
         return twigs
 
     def _ends(self, sequence: int, length: int) -> bool:
@@ -553,6 +560,8 @@ class Evaluator:
         most = self._model.sequences - 2
         if self._sequences.free() == 0 or len(self._branches) >= most:
             old = [one for one in self._sequences.latest() if one in self._branches and one not in without]
+            if not self._model.can_cut:  # where few have room, the most wanted one stays
+                old = old[:1] if len(self._branches) >= most and len(without) == 1 else []
             if old and len(self._branches) >= min(FEW, most):
                 self._branches.remove(old[-1])
                 return old[-1]
@@ -562,12 +571,17 @@ class Evaluator:
 
     def _decode_twigs(self, path: list[int], twigs: "list[_Twig]", top: int) -> list[Distribution]:
         entries: list[Entry] = []
+        places: dict[tuple[int, ...], int] = {}
         for twig in twigs:
             last = len(twig.branch) - 1
-            entries += [
-                Entry(twig.branch[place], twig.sequence, len(path) + place, place == last)
-                for place in range(twig.keep, last + 1)
-            ]
+            for end in range(twig.keep, last + 1):
+                begin = tuple(twig.branch[: end + 1])
+                if end < twig.own:
+                    entry = entries[places[begin]]
+                    entries[places[begin]] = entry._replace(others=(*entry.others, twig.sequence))
+                    continue
+                places.setdefault(begin, len(entries))
+                entries.append(Entry(begin[-1], twig.sequence, len(path) + end, end == last))
         sequences = [twig.sequence for twig in twigs]
         while True:
             try:
@@ -803,6 +817,8 @@ class _Twig(NamedTuple):
     sequence: int
     keep: int
     """Tokens of the branch that need no decode."""
+    own: int
+    """Tokens of the branch that need none of its own: those behind `keep` are decoded for others before it."""
     goes_on: bool
     """Whether the sequence held just these."""
 

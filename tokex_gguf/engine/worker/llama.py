@@ -281,6 +281,8 @@ class Entry(NamedTuple):
     position: int
     wanted: bool
     """Whether its logits are wanted."""
+    others: tuple[int, ...] = ()
+    """Further sequences that have it, and have held just the same before."""
 
 
 def _meta(model: int, key: str) -> str:
@@ -576,7 +578,7 @@ class Llama:
         self._abort = abort
         self.apart = False
         """Whether this is another context of a model that is played elsewhere."""
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, SEQUENCES)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -794,11 +796,13 @@ class Llama:
         batch = self._batch
         batch.n_tokens = len(entries)
         rows = 0
-        for index, (token, sequence, position, wanted) in enumerate(entries):
+        for index, (token, sequence, position, wanted, others) in enumerate(entries):
             batch.token[index] = token
             batch.pos[index] = position
-            batch.n_seq_id[index] = 1
+            batch.n_seq_id[index] = 1 + len(others)
             batch.seq_id[index][0] = sequence
+            for place, other in enumerate(others, 1):
+                batch.seq_id[index][place] = other
             batch.logits[index] = wanted
             rows += wanted
         if not self.can_cut and self._abort.asked:
