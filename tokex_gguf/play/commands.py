@@ -1581,6 +1581,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
+    ("ahead", "The text that most likely follows this row, as far as it is known: it fills while you look."),
     ("• before a row", "You were there: the tree has this path."),
     ("› before a row", "The token that was taken here."),
     ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),

@@ -775,6 +775,11 @@ class Llama:
         return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
 
     @property
+    def threads(self) -> int:
+        """With how many threads the next decode is computed."""
+        return self._pace.threads
+
+    @property
     def interrupted(self) -> bool:
         """Whether what is under way is to end."""
         return self._abort.asked

@@ -92,8 +92,9 @@ NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names
 
 WIDE = 8
 """Branches of a lookahead from which on they are decoded together from the beginning."""
-ROWS = 16
-"""Branches that are decoded together at the most."""
+ROWS, LARGE = 16, 64_000
+"""Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
+is one thread: the output matrix of all rows is one step of the computation, which a key has to wait for."""
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
 
@@ -233,6 +234,11 @@ def _most(load: Load, workers: Workers) -> int:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
     return min(filter(None, (load.most, room)), default=0)
+
+
+def _rows(model: Llama) -> int:
+    """Branches that are decoded together at the most."""
+    return ROWS if model.threads > 1 or model.vocabulary.size < LARGE else ROWS // 2
 
 
 class Server:
@@ -659,9 +665,9 @@ class Server:
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
-        branches, together = request.branches, ROWS
-        if len(branches) < WIDE:
-            together = 1  # the most wanted one is there after one token's decode
+        branches = request.branches
+        # The most wanted one is there after one token's decode.
+        together = 1 if len(branches) < WIDE else _rows(model)
         while branches and not self._inbox.ending:
             step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
@@ -669,7 +675,7 @@ class Server:
             finally:
                 self._step = None
             self._took[len(distributions)] = time.perf_counter() - step.began
-            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], ROWS
+            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
             self._send(LookaheadDone(request.request, done, distributions, pieces))
