@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.differing import Comparing
+from tokex_gguf.engine.worker.hopes import Hopes
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
 from tokex_gguf.engine.worker.llama import (
@@ -40,6 +41,8 @@ ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
 FEW = 4
 """Branches of a lookahead that may take the sequences of others, where none is free: more only take each other's."""
+HOPED = 100
+"""Candidates that are looked at to find which branches will be gone on from."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
@@ -105,6 +108,7 @@ class Evaluator:
         """The path of the last lookahead."""
         self._branches: list[int] = []
         """The sequences that hold it and a branch behind it."""
+        self._hopes = Hopes()
 
     def evaluate(
         self,
@@ -498,7 +502,11 @@ class Evaluator:
             # Those that do not go on from here are worth nothing any more.
             away = [one for one in self._branches if self._sequences.held(one)[: len(path)] != path]
             self._forget_all(away)
+            known = len(self._trunk)
+            self._hopes.move(tuple(path[known:]) if path[:known] == self._trunk else None)
             self._trunk = path
+            if (row := self._rows.of(path)) is not None:
+                self._hopes.note((), self._statistics.distribution(row.logits, HOPED)[0])
         self._sequences.use(base)
         return base
 
@@ -513,8 +521,11 @@ class Evaluator:
             tail = tuple(self._sequences.held(one)[len(path) :])
             ends = range(1, len(tail) + 1) if self._model.can_cut else [len(tail)]
             cached.update((tail[:end], one) for end in ends if end)
-        for branch in reversed(branches):  # what these need goes last
-            self._sequences.use(cached[_longest(branch, cached)])
+        needed = [cached[_longest(branch, cached)] for branch in branches]
+        tails = {one: tuple(self._sequences.held(one)[len(path) :]) for one in self._branches}
+        worth = self._hopes.worth(tails)
+        old = sorted((one for one in self._branches if one not in needed), key=worth.__getitem__)
+        old += [one for one in reversed(needed) if one in self._branches]  # these go last
         twigs: list[_Twig] = []
         taken: list[int] = []
         planned: dict[tuple[int, ...], int] = {}
@@ -531,7 +542,7 @@ class Evaluator:
                 break
             # Else it goes on there: others that go on from the same place find its cells all the same.
             apart = not self._model.can_cut or source == base or source in taken or not self._ends(source, keep)
-            target = self._place(base, [*taken, source]) if apart else source
+            target = self._place(base, old, [*taken, source]) if apart else source
             if target is None:
                 break
             if apart:
@@ -555,16 +566,17 @@ class Evaluator:
         """Whether a sequence holds just so many tokens."""
         return len(self._sequences.held(sequence)) == length
 
-    def _place(self, base: int, without: list[int]) -> int | None:
-        """A sequence for a further branch: an empty one, else that of an old branch; few are taken from others."""
+    def _place(self, base: int, old: list[int], without: list[int]) -> int | None:
+        """A sequence for a further branch: an empty one, else the first of old branches; few are taken from others."""
         most = self._model.sequences - 2
         if self._sequences.free() == 0 or len(self._branches) >= most:
-            old = [one for one in self._sequences.latest() if one in self._branches and one not in without]
+            old = [one for one in old if one in self._branches and one not in without]
             if not self._model.can_cut:  # where few have room, the most wanted one stays
-                old = old[:1] if len(self._branches) >= most and len(without) == 1 else []
+                latest = [one for one in self._sequences.latest() if one in old]
+                old = latest[:1] if len(self._branches) >= most and len(without) == 1 else []
             if old and len(self._branches) >= min(FEW, most):
-                self._branches.remove(old[-1])
-                return old[-1]
+                self._branches.remove(old[0])
+                return old[0]
             if len(self._branches) >= most:
                 return None
         return self._sequences.victim(without=[base, *self._branches, *without])
@@ -600,10 +612,11 @@ class Evaluator:
         together = self._orderly and _is_strict(len(entries)) and _is_strict(len(twigs))
         wide = len(twigs) >= STRICT
         read = self._read(logits, [None] * len(twigs), [top] * len(twigs))
-        for twig, row, log_sum in zip(twigs, logits, read.log_sums, strict=True):
+        for twig, row, log_sum, distribution in zip(twigs, logits, read.log_sums, read.distributions, strict=True):
             whole, before = [*path, *twig.branch], len(path) + twig.keep
             sure = min(self._sequences.strict(twig.sequence), before)
             strict = together and sure == before
+            self._hopes.note(tuple(twig.branch), distribution)
             self._sequences.hold(twig.sequence, whole, len(whole) if strict else sure)
             if not wide:  # else they would leave no room for those where the player is
                 self._rows.keep(whole, Row(row, log_sum, strict))
