@@ -18,8 +18,8 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.purposes import Comparing, ForLookahead
-from tokex_gguf.play.rules.ahead import OFF, continuation, word
-from tokex_gguf.play.session import Sampling
+from tokex_gguf.play.rules.ahead import OFF, word
+from tokex_gguf.play.session import Sampling, continuation
 from tokex_gguf.sessions.codec import dump
 from tokex_gguf.values.foreseen import following
 from tokex_gguf.values.samplers import Chain, Kind, Sampler

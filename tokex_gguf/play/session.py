@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
-from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Screen, TypingScreen
+from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.comparison import Compared, Comparison
@@ -25,7 +25,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
-from tokex_gguf.values.foreseen import Foreseen
+from tokex_gguf.values.foreseen import DEEPEST, Foreseen, following
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
@@ -836,6 +836,22 @@ def selected_row(session: Session, prompt: Prompt) -> int:
         return 0
     tokens = [row.token for row in table(session, prompt)]
     return tokens.index(prompt.selected) if prompt.selected in tokens else 0
+
+
+def continuation(session: Session) -> tuple[int, ...]:
+    """The selected token and what most likely follows it, as far as known; none where it is not to be shown."""
+    if not session.ghost or not isinstance(session.current, Play) or not session.game.prompts:
+        return ()
+    prompt, game = session.game.prompt, session.game
+    if prompt.cursor is not None or game.autoplay or game.comparison or prompt.tip.distribution is None:
+        return ()
+    rows = table(session, prompt)
+    if not rows:
+        return ()
+    chosen = rows[selected_row(session, prompt)].token
+    tokens = (chosen, *following(game.foreseen.place(prompt.tip).child(chosen), DEEPEST))
+    ends = (place for place, token in enumerate(tokens) if game.piece(token).ends)
+    return tokens[: next(ends, len(tokens))]
 
 
 def text_of(game: Game, tip: Node) -> bytes:

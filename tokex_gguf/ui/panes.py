@@ -10,9 +10,8 @@ from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
-from tokex_gguf.play.rules.ahead import continuation
 from tokex_gguf.play.screens import Input, Insert, Search
-from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
+from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, continuation, selected_row, table
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module

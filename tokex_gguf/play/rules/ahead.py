@@ -5,9 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_prompt
-from tokex_gguf.play.screens import Play
-from tokex_gguf.play.session import Prompt, Session, selected_row, table
-from tokex_gguf.values.foreseen import DEEPEST, following
+from tokex_gguf.play.session import Prompt, Session, continuation
 from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"
@@ -24,22 +22,6 @@ def ghost(session: Session) -> Outcome:
     """Shows or hides how the prompt most likely goes on, behind its end."""
     told = "hidden" if session.ghost else "shown: tab takes it up, word by word"
     return replace(session, ghost=not session.ghost, notice=f"how the prompt most likely goes on is {told}"), []
-
-
-def continuation(session: Session) -> tuple[int, ...]:
-    """The selected token and what most likely follows it, as far as known; none where it is not to be shown."""
-    if not session.ghost or not isinstance(session.current, Play) or not session.game.prompts:
-        return ()
-    prompt, game = session.game.prompt, session.game
-    if prompt.cursor is not None or game.autoplay or game.comparison or prompt.tip.distribution is None:
-        return ()
-    rows = table(session, prompt)
-    if not rows:
-        return ()
-    chosen = rows[selected_row(session, prompt)].token
-    tokens = (chosen, *following(game.foreseen.place(prompt.tip).child(chosen), DEEPEST))
-    ends = (place for place, token in enumerate(tokens) if game.piece(token).ends)
-    return tokens[: next(ends, len(tokens))]
 
 
 def cannot_take(session: Session) -> str:
