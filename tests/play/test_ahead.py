@@ -251,6 +251,15 @@ def test_tab_takes_up_a_word_and_undo_takes_it_back_at_once() -> None:
     assert path(play) == here
 
 
+def test_the_text_ends_with_a_line_and_before_what_ends_the_generation() -> None:
+    play = growing().answer().press(Action.GHOST)
+    tokens = continuation(play.session)
+    assert len(tokens) > 2
+    for piece, count in ((Piece(b"a\n"), 2), (Piece(b"<end>", True, True), 1)):
+        object.__setattr__(play.session.game, "pieces", {**fake.PIECES, tokens[1]: piece})
+        assert continuation(play.session) == tokens[:count]
+
+
 def test_the_text_goes_on_from_the_selected_row() -> None:
     play = growing().answer()
     play.press(Action.GHOST, Action.DOWN)

@@ -839,7 +839,10 @@ def selected_row(session: Session, prompt: Prompt) -> int:
 
 
 def continuation(session: Session) -> tuple[int, ...]:
-    """The selected token and what most likely follows it, as far as known; none where it is not to be shown."""
+    """The selected token and what most likely follows it, as far as known; none where it is not to be shown.
+
+    It ends with a line, so that it does not take the prompt's own end out of sight.
+    """
     if not session.ghost or not isinstance(session.current, Play) or not session.game.prompts:
         return ()
     prompt, game = session.game.prompt, session.game
@@ -850,8 +853,11 @@ def continuation(session: Session) -> tuple[int, ...]:
         return ()
     chosen = rows[selected_row(session, prompt)].token
     tokens = (chosen, *following(game.foreseen.place(prompt.tip).child(chosen), DEEPEST))
-    ends = (place for place, token in enumerate(tokens) if game.piece(token).ends)
-    return tokens[: next(ends, len(tokens))]
+    for place, token in enumerate(tokens):
+        piece = game.piece(token)
+        if piece.ends or b"\n" in piece.data:
+            return tokens[: place + (not piece.ends)]
+    return tokens
 
 
 def text_of(game: Game, tip: Node) -> bytes:
