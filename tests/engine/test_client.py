@@ -299,6 +299,7 @@ def test_all_branches_of_a_lookahead_are_answered(name: str, conversation: Conve
     chance = random.Random(1)
     branches = [[chance.randrange(4) for _ in range(chance.randrange(1, 6))] for _ in range(70)] + [[5] * 60]
     conversation.client.send(Lookahead(1, [5, 6, 7], branches, 5))
+    conversation.client.send(Lookahead(3, [5, 6, 7], [], 5))
     conversation.client.send(Lookahead(2, [5, 6, 7], branches[:5], 5))
     found: list[list[int]] = []
     answers: dict[tuple[int, ...], Distribution] = {}

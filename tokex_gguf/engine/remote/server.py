@@ -283,7 +283,7 @@ class Server:
         # Where they are computed together they are asked for together. Elsewhere one after the other: so the most
         # wanted one is there first, and a key waits for one of them.
         branches = request.branches
-        parts = [branches] if evaluator.served.at_once else [[branch] for branch in branches]
+        parts = [branches] if branches and evaluator.served.at_once else [[branch] for branch in branches]
         for part in parts:
             if self._inbox.ending:
                 raise Interrupted

@@ -266,7 +266,8 @@ class Server:
         step = self._step
         if step is None or not isinstance(request, Evaluate | Lookahead):
             return False
-        wanted = request.path if isinstance(request, Evaluate) else [*request.path, *request.branches[0]]
+        first = [] if isinstance(request, Evaluate) else next(iter(request.branches), [])
+        wanted = [*request.path, *first]
         known = len(step.path)
         if wanted[:known] != step.path or wanted[known:] not in step.branches:
             return False
