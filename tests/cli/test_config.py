@@ -52,7 +52,15 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "server": {"url": "https://a.example/v1", "model": "m", "candidates": 7, "insecure": True},
         "prompt": {"example_prompt": "Hi", "max_prompts": 2, "parse_special": False},
         "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},
-        "engine": {"threads": 4, "context": 5, "kv": "q8_0", "gpu_layers": 6, "rpc": "lab:1", "lookahead": 0},
+        "engine": {
+            "threads": 4,
+            "context": 5,
+            "kv": "q8_0",
+            "gpu_layers": 6,
+            "rpc": "lab:1",
+            "lookahead": 0,
+            "lookahead_tokens": 9,
+        },
     }
     assert {table: set(keys) for table, keys in values.items()} == {
         table: set(keys) for table, keys in asdict(Config()).items() if table != "samplers"

@@ -199,6 +199,7 @@ class PromptPane:
         behind = bottom.start + (lower.spans[-1].token + 1 if lower.spans else lower.token)
         if first == 0 and behind >= self._depth:
             return range(0)
+        first, behind = min(first, self._depth - 1), min(behind, self._depth)  # no more than is the prompt's own
         start = min(cells - 1, first * cells // self._depth)
         return range(start, max(start + 1, math.ceil(behind * cells / self._depth)))
 
