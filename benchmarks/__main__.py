@@ -23,15 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ahead
 from benchmarks.bare import silent, text_of
 from benchmarks.comparing import Comparing, requantised
 from tests.autoplay import Player, against_greedy
 from tests.terminal import Terminal
+from tokex_gguf.config import EngineOptions
 from tokex_gguf.engine.worker.llama import BATCH
 from tokex_gguf.models.discovery import bundled_model
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import DEFAULT
 
+STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman and his daughter. One morning"
+"""A text that goes on as stories do."""
 BARE = Path(__file__).with_name("bare.py")
 
 
@@ -87,7 +91,7 @@ class Bench:
 
     def play(self, folder: Path, depth: int, *, lookahead: int) -> Terminal:
         """The program on a prompt of about `depth` tokens, ready."""
-        (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\n")
+        (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\nlookahead_tokens = 0\n")
         (folder / "prompt.txt").write_text(text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))])
         terminal = Terminal("--model", str(self.model), "--input", "prompt.txt", "--no-cache")
         terminal.shows(" ready", timeout=600)
@@ -196,6 +200,29 @@ class Bench:
         self.row(f"evaluate {length}", speed, "tokens/s", baseline=limit, goal="≥ 0.95 x", met=speed >= 0.95 * limit)
         what = f"evaluate {length}, against the same batches of {BATCH}"
         self.row(what, speed, "tokens/s", baseline=statistics.median(same))
+
+    def ahead(self, depth: int, count: int) -> None:
+        """What is known ahead while one looks, against tokens decoded one by one; a key meanwhile."""
+        text = text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))]
+        decodes, speeds = alternating(
+            self.rounds,
+            lambda: bare(self.model, "decode", depth, 60),
+            lambda: ahead.speed(self.model, text, EngineOptions().lookahead_tokens),
+        )
+        limit, speed = 1000 / median(decodes), statistics.median(speeds)
+        goal = 2.6 if self.slow else 1.7
+        what = f"known ahead at {depth}, best first, against one by one"
+        self.row(what, speed, "tokens/s", baseline=limit, goal=f"≥ {goal} x", met=speed >= goal * limit)
+        masses = ahead.masses(self.model, STORY, EngineOptions().lookahead_tokens, 8)
+        for (name, least), values in zip(
+            (("next token", 90), ("two tokens", 65)), zip(*masses, strict=True), strict=True
+        ):
+            value = 100 * statistics.mean(values)
+            self.row(f"of the {name}, known after 2 s", value, "%", goal=f"≥ {least} %", met=value >= least)
+        worst, more = 1000 * max(ahead.waits(self.model, text, count)), 40 if self.slow else 20
+        base = median(decodes)
+        what = f"a key while it looks ahead, not foreseen, the slowest of {count}"
+        self.row(what, worst, "ms", baseline=base, goal=f"≤ {more} ms above", met=worst <= base + more)
 
     def autoplay(self, depth: int, seconds: float) -> None:
         """Tokens/s of autoplay, in the terminal, against a greedy loop over as many tokens."""
@@ -555,6 +582,7 @@ def main() -> None:
             "quit": bench.quit_after_held_keys,
             **{f"keys at {depth}": partial(bench.keys, depth) for depth in depths},
             "evaluation": partial(bench.evaluation, 200 if options.short else 1000),
+            "ahead": partial(bench.ahead, 100, 10 if options.short else 100),
             "autoplay": partial(bench.autoplay, 100, 1.0 if options.short else 4.0),
             "chain": bench.autoplay_by_chain,
             "sampler": bench.sampler_step,

@@ -59,6 +59,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
             "gpu_layers": 6,
             "rpc": "lab:1",
             "lookahead": 0,
+            "lookahead_tokens": 9,
             "cache": 7,
         },
     }
@@ -161,7 +162,11 @@ def test_unknown_table(tmp_path: Path, text: str) -> None:
         ("[model]\nnmae = 'x'", "model.nmae", "name"),
         ("[prompt]\nmax_prompt = 3", "prompt.max_prompt", "example_prompt, max_prompts, parse_special"),
         ("[display]\nname = 3", "display.name", "tokens_to_show, theme, palette, surprise_bits"),
-        ("engine.thread = 3", "engine.thread", "threads, context, kv, gpu_layers, rpc, lookahead, cache"),
+        (
+            "engine.thread = 3",
+            "engine.thread",
+            "threads, context, kv, gpu_layers, rpc, lookahead, lookahead_tokens, cache",
+        ),
         ("[engine.threads.deep]\n[engine.x]", "engine.threads", None),
     ],
 )

@@ -225,11 +225,11 @@ def test_lookahead_goes_on_from_cells_on_the_disk(
     path = tokens(first.model, 200)
     first.play(path)
     first.rest()
-    expected = first.evaluator.look_ahead(path, [5, 6, 7], TOP)
+    expected = first.evaluator.look_ahead(path, [[5], [6], [7]], TOP)
     second = Start(tiny["qwen2"], tmp_path)
     second.play(path)
     counted = Counted(second, monkeypatch)
-    assert list(map(bits, second.evaluator.look_ahead(path, [5, 6, 7], TOP))) == list(map(bits, expected))
+    assert list(map(bits, second.evaluator.look_ahead(path, [[5], [6], [7]], TOP))) == list(map(bits, expected))
     assert counted.tokens == 3
 
 
@@ -253,8 +253,8 @@ def test_a_prompt_that_grows_by_keys_is_kept_with_its_answers(tiny: dict[str, Pa
     first.play(path)
     for _ in range(40):
         *_, tip = first.play(path, len(path) - 1)[0]
-        (ahead,) = first.evaluator.look_ahead(path, [tip.most_likely], 2 * TOP)
-        first.cache.looked_ahead(path, [tip.most_likely], [ahead])
+        (ahead,) = first.evaluator.look_ahead(path, [[tip.most_likely]], 2 * TOP)
+        first.cache.looked_ahead(path, [[tip.most_likely]], [ahead])
         path = [*path, tip.most_likely]
         if len(path) % 7 == 0:
             first.rest()
@@ -458,7 +458,7 @@ def several_starts(path: Path, folder: Path, seed: int, steps: int) -> tuple[flo
         if chance.random() < 0.3:
             likely, ahead = list(found[-1].ids[:3]), list[Distribution]()
             with suppress(ContextFull):  # a window's cells may be full of what it has left behind
-                ahead = start.evaluator.look_ahead(before, likely, TOP)
+                ahead = start.evaluator.look_ahead(before, [[one] for one in likely], TOP)
             for token, one in zip(likely, ahead, strict=False):
                 worst = max(worst, difference(one, fresh.probabilities([*before, token])))
     fresh.close()

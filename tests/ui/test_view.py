@@ -219,6 +219,8 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
+    "ahead": lambda: started("hello " * 50, lookahead=3, lookahead_tokens=60).press(Action.DOWN),
+    "ahead of the prompt": lambda: started("hello " * 50, lookahead=3, lookahead_tokens=60).press(Action.GHOST),
     "constraining": lambda: started("hello").press(Action.CONSTRAINT, Typed("[0-9]+")),
     "constraining by a schema": lambda: started("hello").press(Action.CONSTRAINT, Action.KIND, Action.CARET_RIGHT),
     "under a constraint": lambda: started("hello").press(

@@ -16,6 +16,7 @@ from tokex_gguf.play.requests import (
     check,
     compare,
     compare_on,
+    grow,
     judge,
     judge_on,
     judge_phrases,
@@ -44,6 +45,8 @@ THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_ph
 """What goes on by itself where the prompt is seen through a lens."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
+AHEAD = (grow,)
+"""What goes on by itself where nothing else does."""
 TWO = (second_model.watch, second_model.take_turns, compare_models)
 """What goes on by itself where a second model is there."""
 
@@ -68,7 +71,8 @@ def update(session: Session, message: Message) -> Outcome:
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
     two = TWO if session.paired is not UNPAIRED else ()
-    for more in (*through, look_ahead, walk, *two, *beside, check, downloads.begin):
+    ahead = AHEAD if session.game.settings.lookahead_tokens else ()
+    for more in (*through, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

@@ -281,6 +281,8 @@ class Entry(NamedTuple):
     position: int
     wanted: bool
     """Whether its logits are wanted."""
+    others: tuple[int, ...] = ()
+    """Further sequences that have it, and have held just the same before."""
 
 
 def _meta(model: int, key: str) -> str:
@@ -576,7 +578,7 @@ class Llama:
         self._abort = abort
         self.apart = False
         """Whether this is another context of a model that is played elsewhere."""
-        self._batch = llama_cpp.llama_batch_init(BATCH, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(BATCH, 0, SEQUENCES)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -812,6 +814,11 @@ class Llama:
         return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
 
     @property
+    def threads(self) -> int:
+        """With how many threads the next decode is computed."""
+        return self._pace.threads
+
+    @property
     def interrupted(self) -> bool:
         """Whether what is under way is to end."""
         return self._abort.asked
@@ -833,11 +840,13 @@ class Llama:
         batch = self._batch
         batch.n_tokens = len(entries)
         rows = 0
-        for index, (token, sequence, position, wanted) in enumerate(entries):
+        for index, (token, sequence, position, wanted, others) in enumerate(entries):
             batch.token[index] = token
             batch.pos[index] = position
-            batch.n_seq_id[index] = 1
+            batch.n_seq_id[index] = 1 + len(others)
             batch.seq_id[index][0] = sequence
+            for place, other in enumerate(others, 1):
+                batch.seq_id[index][place] = other
             batch.logits[index] = wanted
             rows += wanted
         if not self.can_cut and self._abort.asked:

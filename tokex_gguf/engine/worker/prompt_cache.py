@@ -57,8 +57,8 @@ class _Line:
         self.tokens = tokens
         self.answers = answers
         """At the first positions."""
-        self.ahead: dict[int, Distribution] = {}
-        """What was looked ahead to: the answers after the path and one of these tokens."""
+        self.ahead: dict[tuple[int, ...], Distribution] = {}
+        """What was looked ahead to: the answers after the path and each of these branches."""
         self.whole: int | None = None
         """The position up to which its parts on the disk will stay as they are; None: that was not looked up."""
         self.parts: list[Name] = []
@@ -167,9 +167,9 @@ class PromptCache:
                 before = before._replace(following=path[place + 1], taken=taken[index])
             answers[place] = before
 
-    def looked_ahead(self, path: list[int], tokens: list[int], distributions: list[Distribution]) -> None:
+    def looked_ahead(self, path: list[int], branches: list[list[int]], distributions: list[Distribution]) -> None:
         """What was looked ahead to from a path; whoever goes there asks for nothing."""
-        self._line(path).ahead |= dict(zip(tokens, distributions, strict=False))
+        self._line(path).ahead |= dict(zip(map(tuple, branches), distributions, strict=False))
 
     def _line(self, path: list[int]) -> _Line:
         """What is known of a path. It goes on from the one with which it has most in common."""
@@ -184,8 +184,11 @@ class PromptCache:
             if before.whole is not None and before.whole <= count:
                 line.whole, line.parts = before.whole, [part for part in before.parts if part.end <= count]
             if count == len(before.tokens):
-                if len(path) == count + 1 and len(line.answers) == count and path[-1] in before.ahead:
-                    line.answers.append(Answer(before.ahead[path[-1]], -1, None, strict=False))
+                for end in range(count, len(path)):
+                    known = before.ahead.get(tuple(path[count : end + 1]))
+                    if known is None or len(line.answers) != end:
+                        break
+                    line.answers.append(Answer(known, -1, None, strict=False))
                 del self._lines[best]
         self._lines = [line, *self._lines][:PATHS]
         return line

@@ -1,6 +1,7 @@
 """The engine's loop: takes one request after the other from the inbox, and answers it with one model."""
 
 import json
+import math
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from tokex_gguf.engine.protocol import (
     Against,
     Applied,
     Apply,
+    Capability,
     Chat,
     Check,
     Checked,
@@ -91,8 +93,21 @@ NO_BOS = "the file asks for a BOS token and names none: this text begins without
 ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
+WIDE = 8
+"""Branches of a lookahead from which on they are decoded together from the beginning."""
+ROWS, LARGE = 16, 64_000
+"""Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
+is one thread: the output matrix of all rows is one step of the computation, which a key has to wait for."""
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
+class _Step(NamedTuple):
+    """What of a lookahead is being decoded."""
+
+    path: list[int]
+    branches: list[list[int]]
+    began: float
 
 
 class _Identified(NamedTuple):
@@ -211,6 +226,11 @@ def _most(load: Load, workers: Workers) -> int:
     return min(filter(None, (load.most, room)), default=0)
 
 
+def _rows(model: Llama) -> int:
+    """Branches that are decoded together at the most."""
+    return ROWS if model.threads > 1 or model.vocabulary.size < LARGE else ROWS // 2
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -229,6 +249,25 @@ class Server:
         self._cache: PromptCache | None = None
         self._warm = False
         """Whether nothing was asked for a moment: the model is ready to decode at once then."""
+        self._step: _Step | None = None
+        self._took: dict[int, float] = {}
+        """Seconds that lookahead took for so many branches, the last time."""
+        inbox.finishes = self._finishes
+
+    def _finishes(self, request: Request) -> bool:
+        """Whether lookahead's step is finished though a request ends it: it is what that asks for, and sooner there."""
+        step = self._step
+        if step is None or not isinstance(request, Evaluate | Lookahead):
+            return False
+        first = [] if isinstance(request, Evaluate) else next(iter(request.branches), [])
+        wanted = [*request.path, *first]
+        known = len(step.path)
+        if wanted[:known] != step.path or wanted[known:] not in step.branches:
+            return False
+        if isinstance(request, Lookahead) or len(step.branches) == 1:
+            return True
+        left = step.began + self._took.get(len(step.branches), math.inf) - time.perf_counter()
+        return left < self._took.get(1, 0.0)
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -376,6 +415,9 @@ class Server:
             abort=self._abort,
         )
         self._identified = found = identity.found()
+        able = set(Capability)
+        if load.rpc or not model.can_cut:
+            able.remove(Capability.BRANCHES)
         self._send(
             Loaded(
                 model.name,
@@ -390,6 +432,7 @@ class Server:
                 found.former,
                 found.cells,
                 found.arithmetic,
+                capabilities=frozenset(able),
                 vocabulary=found.vocabulary,
                 sampling=model.sampling(),
                 suppressed=tuple(model.suppressed()),
@@ -675,18 +718,19 @@ class Server:
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         if self._cache:
             self._cache.seen(request.path)
-        # The most wanted one first and alone: it is there after one token's decode.
-        for tokens in (request.tokens[:1], request.tokens[1:]):
-            if not tokens or self._abort.asked:
-                continue
+        branches = request.branches
+        # The most wanted one is there after one token's decode.
+        together = 1 if len(branches) < WIDE else _rows(model)
+        while branches and not self._inbox.ending:
+            step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
-                distributions = evaluator.look_ahead(request.path, tokens, request.top)
-            except Damaged:
-                raise
-            except (ContextFull, ModelError):
-                return  # nobody asked: who goes there will be told
+                distributions = evaluator.look_ahead(request.path, step.branches, request.top)
+            finally:
+                self._step = None
+            self._took[len(distributions)] = time.perf_counter() - step.began
+            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
             if self._cache:
-                self._cache.looked_ahead(request.path, tokens, distributions)
+                self._cache.looked_ahead(request.path, done, distributions)
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(LookaheadDone(request.request, tokens[: len(distributions)], distributions, pieces))
+            self._send(LookaheadDone(request.request, done, distributions, pieces))
