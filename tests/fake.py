@@ -443,9 +443,9 @@ class Play:
             values = [taken(request.path, token) for token in shown]
             return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
         if isinstance(request, Lookahead):
-            self.lookaheads += len(request.tokens)
-            answers = [distribution([*request.path, token], request.top, self.given) for token in request.tokens]
-            return LookaheadDone(request.request, request.tokens, answers, PIECES)
+            self.lookaheads += len(request.branches)
+            answers = [distribution([*request.path, *branch], request.top, self.given) for branch in request.branches]
+            return LookaheadDone(request.request, request.branches, answers, PIECES)
         if isinstance(request, Spell):
             spelled = {text.encode() for text in (request.text, f" {request.text}")}
             return Spelt(request.request, [one for one, piece in PIECES.items() if piece.data in spelled], PIECES)

@@ -168,7 +168,7 @@ def _complete(request: Request, replies: list[Reply]) -> bool:
         case Evaluate() | EvaluateStrictly():
             wanted = len(request.path) - request.start
         case Lookahead():
-            wanted = len(request.tokens)
+            wanted = len(request.branches)
         case _:
             return bool(replies)
     return sum(len(getattr(reply, "distributions", ())) for reply in replies) == wanted

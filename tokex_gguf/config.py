@@ -95,6 +95,8 @@ class EngineOptions:
     """RPC workers that compute all layers, HOST:PORT with commas between; "": none. --rpc goes before it."""
     lookahead: int = field(default=4, metadata={"range": (0, 16)})
     """Likely next tokens to go on from before they are chosen; 0: none."""
+    lookahead_tokens: int = field(default=256, metadata={"range": (0, 4096)})
+    """Likely continuations to know behind them, in tokens, while nothing else is to be computed; 0: none."""
 
 
 def _no_address(text: str) -> str | None:

@@ -229,9 +229,9 @@ class FakeEngine:
                 return fake.evaluated(request, None if self.given == VOCAB else last, None, self.given)
             case Lookahead():
                 values = [
-                    fake.distribution([*request.path, token], request.top, self.given) for token in request.tokens
+                    fake.distribution([*request.path, *branch], request.top, self.given) for branch in request.branches
                 ]
-                return LookaheadDone(request.request, request.tokens, values, PIECES)
+                return LookaheadDone(request.request, request.branches, values, PIECES)
             case Search():
                 texts = {token: PIECES[token].data.decode().lower() for token in fake.ranked(request.path)}
                 tokens = [token for token, text in texts.items() if request.query in text]

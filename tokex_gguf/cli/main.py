@@ -257,6 +257,7 @@ def _begun(
         max_prompts=settings.prompt.max_prompts,
         tokens_to_show=settings.display.tokens_to_show,
         lookahead=settings.engine.lookahead if screen else 0,
+        lookahead_tokens=settings.engine.lookahead_tokens if screen else 0,
         example=settings.prompt.example_prompt,
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),

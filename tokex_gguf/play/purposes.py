@@ -124,10 +124,13 @@ class ForAutoplay:
 
 @record
 class ForLookahead:
-    """The distributions after a path and each of some next tokens. May be answered never, once or several times."""
+    """The distributions after a path and each of some branches. May be answered never, once or several times."""
 
     target: Node
-    tokens: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...]
+    grows: bool = False
+    """Whether they are of the tree that is grown behind the likeliest next tokens: what comes is kept beside the tree
+    of paths."""
     going: bool = True
     """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
     awaited: ClassVar[bool] = False

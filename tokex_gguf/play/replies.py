@@ -579,13 +579,16 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
     match session.game.asked.get(message.request):
         case None:
             return session, []
-        case ForLookahead(node):
+        case ForLookahead(node) as ahead:
             pass
         case _:
             raise WrongReply
     waits = _waits(session)
-    for token, distribution in zip(message.tokens, message.distributions, strict=True):
-        node.child(token).attach(distribution)
+    for branch, distribution in zip(message.branches, message.distributions, strict=True):
+        if ahead.grows:
+            session.game.foreseen.attach(node, branch, distribution)
+        else:
+            node.descend(branch).attach(distribution)
     session = replace(
         session, game=replace(session.game, asked=_from(session, message.request)), lookaheads=session.lookaheads + 1
     )
@@ -594,10 +597,11 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
 
 
 def _waits(session: Session) -> bool:
-    """Whether a table is waited for that is not there."""
+    """Whether a table is waited for that is not there, nor known ahead."""
     wanted = session.goal.tip
     if session.game.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.most_likely)
+    session.game.foreseen.recall(wanted)
     return session.game.pending is not None and wanted.distribution is None
 
 
@@ -657,6 +661,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return session, []
         case ForLookahead() as ahead:  # nobody waits for it, and it is not asked for again; nor is it waited for
             asked = {**session.game.asked, message.request: replace(ahead, going=False)}
+            session = _refused(session, ForLookahead, ahead.target, RAW) if ahead.grows else session
             return replace(session, game=replace(session.game, asked=asked)), []
         case ForCheck():
             return session, []  # as above

@@ -25,6 +25,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
+from tokex_gguf.values.foreseen import Foreseen
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
@@ -94,6 +95,8 @@ class Settings:
     tokens_to_show: int = 30
     lookahead: int = 0
     """Likely next tokens to go on from before they are chosen."""
+    lookahead_tokens: int = 0
+    """Tokens of likely continuations to know behind a prompt's end."""
     example: str = ""
     """The configuration's own starting text."""
     light: bool = False
@@ -350,6 +353,8 @@ class Game:
     pieces: dict[int, Piece] = field(default_factory=dict)
     """Pieces of all tokens met so far; only ever added to."""
     sampling: Sampling = Sampling()
+    foreseen: Foreseen = field(default_factory=Foreseen)
+    """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
     answers: Answers = field(default_factory=Answers)
     """What samplers and constraints make of the tree's distributions; only ever added to."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
@@ -501,8 +506,7 @@ class Game:
 
     def foresees(self, token: int) -> bool:
         """Whether the active prompt's table after this token is known already."""
-        child = self.prompt.tip.children.get(token)
-        return child is not None and child.distribution is not None
+        return self.foreseen.place(self.prompt.tip).child(token).distribution is not None
 
     def can(self, capability: Capability) -> bool:
         """Whether the engine can do something. What is not told yet, it can."""

@@ -16,6 +16,7 @@ from tokex_gguf.play.requests import (
     check,
     compare,
     compare_on,
+    grow,
     judge,
     judge_on,
     judge_phrases,
@@ -68,7 +69,7 @@ def update(session: Session, message: Message) -> Outcome:
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
     two = TWO if session.paired is not UNPAIRED else ()
-    for more in (*through, look_ahead, walk, *two, *beside, check, downloads.begin):
+    for more in (*through, look_ahead, walk, *two, *beside, check, grow, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

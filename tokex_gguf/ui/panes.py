@@ -520,10 +520,10 @@ def _mark(session: Session, node: Node, token: int, taken: int | None) -> str:
     """› the token taken here, • one that was visited, · one whose table is known."""
     if token == taken:
         return "›"
-    child = node.children.get(token)
-    if child is None:
-        return ""
-    return "•" if child.visited and child not in session.game.pruned else "·" if child.distribution is not None else ""
+    place = session.game.foreseen.place(node).child(token)
+    if place.node is not None and place.node.visited and place.node not in session.game.pruned:
+        return "•"
+    return "·" if place.distribution is not None else ""
 
 
 def _shown_table(session: Session) -> _Table:

@@ -9,6 +9,7 @@ distribution is computed once, and one path never shows two answers.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -178,6 +179,13 @@ class Node:
         for token in tokens:
             node = node.child(token)
         return node
+
+    def knows(self, tokens: Iterable[int]) -> bool:
+        """Whether the distribution after this path and these tokens is known."""
+        node: Node | None = self
+        for token in tokens:
+            node = node.children.get(token) if node else None
+        return node is not None and node.distribution is not None
 
     def nodes(self, start: int = 0) -> "list[Node]":
         """The nodes of the path from position `start` (0 is the first token, as is any before it) to this one."""

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from tokex_gguf.engine.worker import logit_math, noise
@@ -37,6 +38,8 @@ WORTH = 2 * STRICT
 """Tokens from which on carrying their cells to another context is faster than decoding them again."""
 ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
+FEW = 4
+"""Branches of a lookahead that may take the sequences of others, where none is free: more only take each other's."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
@@ -101,7 +104,7 @@ class Evaluator:
         self._trunk: list[int] = []
         """The path of the last lookahead."""
         self._branches: list[int] = []
-        """The sequences that hold it and one of those tokens."""
+        """The sequences that hold it and a branch behind it."""
 
     def evaluate(
         self,
@@ -460,21 +463,30 @@ class Evaluator:
             sure = self._sequences.strict(sequence) == position and _is_strict(len(logits))
             yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
 
-    def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
-        """The distributions after `path` and each of `tokens`, decoded in one batch.
+    def look_ahead(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
+        """The distributions after `path` and each of the first of some branches, decoded in one batch.
 
-        They share the path's cells, and each token keeps a sequence of its own until
-        there is a lookahead from another path, so that going on with it finds it cached. Where there
-        are not enough sequences, only the first tokens are answered for. Raises as
-        `evaluate` does.
+        There is at least one, and as many as there are sequences and room in a batch for. They share the path's
+        cells, and those of what they begin with. Each branch keeps a sequence of its own as long as there is no
+        other use for it and the path goes on there, so that going on with it finds it cached. Raises as `evaluate`
+        does.
         """
-        self._check([*path, *tokens])
-        most = self._model.sequences - 2
-        if path != self._trunk or len(self._branches) >= most:
-            self._forget(self._branches)
-            self._branches, self._trunk = [], path
-        if len(path) >= self._model.context_limit:
-            raise ContextFull(len(path) + 1, self._model.context_limit)
+        first = branches[0] if branches else []
+        self._check([*path, *chain.from_iterable(branches)])
+        if not first:
+            raise ModelError("nothing to look ahead to")
+        room = self._model.context_limit
+        if len(path) + len(first) > room:
+            raise ContextFull(len(path) + len(first), room)
+        base = self._settle(path)
+        fitting = takewhile(lambda one: one and len(path) + len(one) <= room, branches)
+        twigs = self._twigs(path, base, list(fitting))
+        if not twigs:
+            return self._alone([*path, *first], top)
+        return self._decode_twigs(path, twigs, top)
+
+    def _settle(self, path: list[int]) -> int:
+        """Makes a sequence hold a path, for branches to go on from; returns it."""
         base, position = self._prepare(path, len(path))
         if position < len(path):  # given up meanwhile, even where the row is kept
             for _ in self._decoded(path, len(path) - 1, [1] * len(path), [None] * len(path)):
@@ -482,36 +494,115 @@ class Evaluator:
             base, position = self._prepare(path, len(path))
             if position < len(path):
                 raise ModelError("this path cannot be kept")
-        branches: list[int] = []
-        for token in tokens[: most - len(self._branches)]:
-            # One just made would be the next to go: nothing is cheaper to decode again.
-            branch = self._sequences.victim(without=[base, *self._branches, *branches])
-            assert branch is not None
-            self._cut(branch, 0)
-            self._model.copy(base, branch, len(path))
-            self._sequences.hold(branch, [*path, token])
-            branches.append(branch)
+        if path != self._trunk:
+            # Those that do not go on from here are worth nothing any more.
+            away = [one for one in self._branches if self._sequences.held(one)[: len(path)] != path]
+            self._forget_all(away)
+            self._trunk = path
         self._sequences.use(base)
-        try:
-            logits = self._model.decode(
-                [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
-            )
-        except OutOfCells:
-            self._forget(branches)
-            raise ContextFull(len(path) + 1, self._model.cells) from None
-        except (Interrupted, ModelError):
-            self._forget(branches)
-            raise
-        self._branches += branches
-        before = min(self._sequences.strict(base), len(path))
-        self._filled += len(branches)
-        strict = before == len(path) and self._orderly and _is_strict(len(branches))
-        for branch, token in zip(branches, tokens, strict=False):
-            self._sequences.hold(branch, [*path, token], before + strict)
-        read = self._read(logits, [None] * len(branches), [top] * len(branches))
-        for token, row, log_sum in zip(tokens, logits, read.log_sums, strict=False):
-            self._rows.keep([*path, token], Row(row, log_sum, strict))
+        return base
+
+    def _alone(self, path: list[int], top: int) -> list[Distribution]:
+        """The distribution after one path, on the way that all others take."""
+        return [chunk.distributions[-1] for chunk in self.evaluate(path, len(path) - 1, top)][-1:]
+
+    def _twigs(self, path: list[int], base: int, branches: list[list[int]]) -> "list[_Twig]":
+        """What is to be decoded for some branches, each in a sequence that shares what is cached of it."""
+        cached: dict[tuple[int, ...], int] = {(): base}
+        for one in self._branches:
+            tail = tuple(self._sequences.held(one)[len(path) :])
+            ends = range(1, len(tail) + 1) if self._model.can_cut else [len(tail)]
+            cached.update((tail[:end], one) for end in ends if end)
+        for branch in reversed(branches):  # what these need goes last
+            self._sequences.use(cached[_longest(branch, cached)])
+        twigs: list[_Twig] = []
+        taken: list[int] = []
+        left = BATCH
+        for branch in branches:
+            begin = _longest(branch, cached)
+            source, keep = cached[begin], len(path) + len(begin)
+            missing = len(branch) - len(begin)
+            if missing > (left if self._model.can_cut else 1):
+                break
+            # Else it goes on there: others that go on from the same place find its cells all the same.
+            apart = not self._model.can_cut or source == base or source in taken or not self._ends(source, keep)
+            target = self._place(base, [*taken, source]) if apart else source
+            if target is None:
+                break
+            if apart:
+                self._cut(target, 0)
+                for gone in [tail for tail, sequence in cached.items() if sequence == target]:
+                    del cached[gone]
+                self._model.copy(source, target, keep)
+                held = self._model.cut(target, keep)  # whatever goes, the source has it
+                self._sequences.hold(target, [*path, *branch][:held], min(self._sequences.strict(source), held))
+                if held < keep:  # a window's cells are gone
+                    break
+                self._branches.append(target)
+            left -= missing
+            taken += [target, source]
+            twigs.append(_Twig(branch, target, len(begin), target == source))
+        return twigs
+
+    def _ends(self, sequence: int, length: int) -> bool:
+        """Whether a sequence holds just so many tokens."""
+        return len(self._sequences.held(sequence)) == length
+
+    def _place(self, base: int, without: list[int]) -> int | None:
+        """A sequence for a further branch: an empty one, else that of an old branch; few are taken from others."""
+        most = self._model.sequences - 2
+        if self._sequences.free() == 0 or len(self._branches) >= most:
+            old = [one for one in self._sequences.latest() if one in self._branches and one not in without]
+            if old and len(self._branches) >= min(FEW, most):
+                self._branches.remove(old[-1])
+                return old[-1]
+            if len(self._branches) >= most:
+                return None
+        return self._sequences.victim(without=[base, *self._branches, *without])
+
+    def _decode_twigs(self, path: list[int], twigs: "list[_Twig]", top: int) -> list[Distribution]:
+        entries: list[Entry] = []
+        for twig in twigs:
+            last = len(twig.branch) - 1
+            entries += [
+                Entry(twig.branch[place], twig.sequence, len(path) + place, place == last)
+                for place in range(twig.keep, last + 1)
+            ]
+        sequences = [twig.sequence for twig in twigs]
+        while True:
+            try:
+                logits = self._model.decode(entries)
+                break
+            except OutOfCells:
+                older = [one for one in self._branches if one not in sequences]
+                if not older:
+                    self._take_back(path, twigs)
+                    raise ContextFull(len(path) + 1, self._model.cells) from None
+                self._forget_all(older)
+            except (Interrupted, ModelError):
+                self._take_back(path, twigs)
+                raise
+        self._filled += len(entries)
+        together = self._orderly and _is_strict(len(entries)) and _is_strict(len(twigs))
+        wide = len(twigs) >= STRICT
+        read = self._read(logits, [None] * len(twigs), [top] * len(twigs))
+        for twig, row, log_sum in zip(twigs, logits, read.log_sums, strict=True):
+            whole, before = [*path, *twig.branch], len(path) + twig.keep
+            sure = min(self._sequences.strict(twig.sequence), before)
+            strict = together and sure == before
+            self._sequences.hold(twig.sequence, whole, len(whole) if strict else sure)
+            if not wide:  # else they would leave no room for those where the player is
+                self._rows.keep(whole, Row(row, log_sum, strict))
         return read.distributions
+
+    def _take_back(self, path: list[int], twigs: "list[_Twig]") -> None:
+        """Drops what may be there of a batch that came to nothing."""
+        self._forget_all([twig.sequence for twig in twigs if not twig.goes_on])
+        for twig in twigs:
+            if twig.goes_on:
+                held = self._cut(twig.sequence, len(path) + twig.keep)
+                sure = min(self._sequences.strict(twig.sequence), held)
+                self._sequences.hold(twig.sequence, [*path, *twig.branch][:held], sure)
 
     def row(self, path: list[int]) -> tuple[Row, int]:
         """The logits after a path, and how many tokens were decoded for them.
@@ -703,6 +794,22 @@ class Evaluator:
             if token is not None:
                 read.taken.append(logit_math.taken(row, log_sum, token))
         return read
+
+
+class _Twig(NamedTuple):
+    """A branch of a lookahead, and where it is decoded."""
+
+    branch: list[int]
+    sequence: int
+    keep: int
+    """Tokens of the branch that need no decode."""
+    goes_on: bool
+    """Whether the sequence held just these."""
+
+
+def _longest(branch: list[int], cached: dict[tuple[int, ...], int]) -> tuple[int, ...]:
+    """The longest beginning of a branch that is cached, without its last token."""
+    return next(begin for end in range(len(branch) - 1, -1, -1) if (begin := tuple(branch[:end])) in cached)
 
 
 class _Batch(NamedTuple):

@@ -1,6 +1,7 @@
 """The engine's loop: takes one request after the other from the inbox, and answers it with one model."""
 
 import json
+import math
 import threading
 import time
 from bisect import bisect_left
@@ -17,6 +18,7 @@ from tokex_gguf.engine.protocol import (
     Against,
     Applied,
     Apply,
+    Capability,
     Chat,
     Check,
     Checked,
@@ -88,8 +90,20 @@ NO_BOS = "the file asks for a BOS token and names none: this text begins without
 ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
+WIDE = 8
+"""Branches of a lookahead from which on they are decoded together from the beginning."""
+ROWS = 16
+"""Branches that are decoded together at the most."""
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
+class _Step(NamedTuple):
+    """What of a lookahead is being decoded."""
+
+    path: list[int]
+    branches: list[list[int]]
+    began: float
 
 
 class _Identified(NamedTuple):
@@ -217,6 +231,24 @@ class Server:
         self._identified = _Identified("", "", "", "", "")
         self._known_models = KnownModels(None)
         self._noise: float | None = None
+        self._step: _Step | None = None
+        self._took: dict[int, float] = {}
+        """Seconds that lookahead took for so many branches, the last time."""
+        inbox.finishes = self._finishes
+
+    def _finishes(self, request: Request) -> bool:
+        """Whether lookahead's step is finished though a request ends it: it is what that asks for, and sooner there."""
+        step = self._step
+        if step is None or not isinstance(request, Evaluate | Lookahead):
+            return False
+        wanted = request.path if isinstance(request, Evaluate) else [*request.path, *request.branches[0]]
+        known = len(step.path)
+        if wanted[:known] != step.path or wanted[known:] not in step.branches:
+            return False
+        if isinstance(request, Lookahead) or len(step.branches) == 1:
+            return True
+        left = step.began + self._took.get(len(step.branches), math.inf) - time.perf_counter()
+        return left < self._took.get(1, 0.0)
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -343,6 +375,9 @@ class Server:
             abort=self._abort,
         )
         self._identified = found = identity.found()
+        able = set(Capability)
+        if load.rpc or not model.can_cut:
+            able.remove(Capability.BRANCHES)
         self._send(
             Loaded(
                 model.name,
@@ -357,6 +392,7 @@ class Server:
                 found.former,
                 found.cells,
                 found.arithmetic,
+                capabilities=frozenset(able),
                 vocabulary=found.vocabulary,
                 sampling=model.sampling(),
                 suppressed=tuple(model.suppressed()),
@@ -604,16 +640,17 @@ class Server:
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
-        # The most wanted one first and alone: it is there after one token's decode.
-        for tokens in (request.tokens[:1], request.tokens[1:]):
-            if not tokens or self._abort.asked:
-                continue
+        branches, together = request.branches, ROWS
+        if len(branches) < WIDE:
+            together = 1  # the most wanted one is there after one token's decode
+        while branches and not self._inbox.ending:
+            step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
-                distributions = evaluator.look_ahead(request.path, tokens, request.top)
-            except Damaged:
-                raise
-            except (ContextFull, ModelError):
-                return  # nobody asked: who goes there will be told
+                distributions = evaluator.look_ahead(request.path, step.branches, request.top)
+            finally:
+                self._step = None
+            self._took[len(distributions)] = time.perf_counter() - step.began
+            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], ROWS
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(LookaheadDone(request.request, tokens[: len(distributions)], distributions, pieces))
+            self._send(LookaheadDone(request.request, done, distributions, pieces))

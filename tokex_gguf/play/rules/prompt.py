@@ -239,9 +239,11 @@ def play_on(session: Session) -> Outcome:
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
+    session.game.foreseen.recall(following)
     while session.game.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.most_likely)
+        session.game.foreseen.recall(following)
     if not session.game.autoplay:
         return session, effects
     path, top = following.path(), kept(session)
