@@ -24,7 +24,7 @@ from tokex_gguf.play.requests import (
     look_through,
     walk,
 )
-from tokex_gguf.play.rules import cursor, dice, downloads, second_model, versus
+from tokex_gguf.play.rules import cursor, dice, downloads, fan_out, second_model, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
@@ -69,7 +69,7 @@ def update(session: Session, message: Message) -> Outcome:
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
     two = TWO if session.paired is not UNPAIRED else ()
-    for more in (*through, look_ahead, walk, *two, *beside, check, grow, downloads.begin):
+    for more in (*through, fan_out.go_on, look_ahead, walk, *two, *beside, check, grow, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

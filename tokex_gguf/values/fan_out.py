@@ -118,6 +118,8 @@ class Ending(NamedTuple):
     """The path before the last token."""
     row: int
     """The last token's row in the distribution there."""
+    first: int
+    """The first token of all."""
 
     @property
     def token(self) -> int:
@@ -141,6 +143,8 @@ class _Path:
     text: bytes
     begun: bytes
     """What of a stop the text ends with."""
+    first: int
+    """Its first token; -1: it has none yet."""
     rows: "array[int]" = field(default_factory=lambda: array("i"))
     """Of its distribution, the candidates with which it goes on, the likeliest first: known once it was looked at."""
 
@@ -177,7 +181,7 @@ class FanOut:
         self.seconds = 0.0
         """Time in the engine, as it was told."""
         self._open.add(1.0)
-        self._push(0.0, _Path(base, 0.0, b"", b""), -1)
+        self._push(0.0, _Path(base, 0.0, b"", b"", -1), -1)
 
     @property
     def answers(self) -> int:
@@ -188,6 +192,11 @@ class FanOut:
     def coverage(self) -> Coverage:
         """Where the probability is by now."""
         return Coverage(self._seen.value, self._open.value, max(0.0, self._cut.value))
+
+    @property
+    def seen(self) -> float:
+        """The probability of all answers."""
+        return self._seen.value
 
     @property
     def taken(self) -> int:
@@ -256,7 +265,8 @@ class FanOut:
         token = before.ids[row]
         piece = self._piece(token)
         begun = self._finder.look(path.begun, token, piece).begun
-        return _Path(path.node.child(token), path.logprob + before.logprobs[row], path.text + piece.data, begun)
+        logprob, first = path.logprob + before.logprobs[row], token if path.first < 0 else path.first
+        return _Path(path.node.child(token), logprob, path.text + piece.data, begun, first)
 
     def _look_at(self, path: _Path) -> None:
         """Shares a path's probability out among its answers, what goes on from it, and what is cut."""
@@ -295,7 +305,7 @@ class FanOut:
 
     def _finish(self, path: _Path, row: int, joint: float, end: int, piece: Piece) -> None:
         text = path.text[: len(path.text) + end] if end < 0 else path.text + piece.data[:end]
-        ending = Ending(joint, path.node, row)
+        ending = Ending(joint, path.node, row, _token(path, row) if path.first < 0 else path.first)
         known = self._answers.get(text)
         if known is None:
             self._answers[text] = Answer(text, joint, 1, ending)
@@ -308,6 +318,11 @@ class FanOut:
 
 
 _LOGPROB = attrgetter("logprob")
+
+
+def _token(path: _Path, row: int) -> int:
+    assert path.node.distribution is not None
+    return path.node.distribution.ids[row]
 
 
 def tokens_of(answer: Answer, base: Node) -> list[tuple[int, float]]:
