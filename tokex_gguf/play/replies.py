@@ -608,6 +608,7 @@ def _fanned_out(session: Session, wanted: ForFanOut, message: LookaheadDone) -> 
     base = wanted.out.base
     for branch, distribution in zip(message.branches, message.distributions, strict=True):
         base.descend(branch).attach(distribution)
+    wanted.out.spend(message.seconds)
     left = tuple(node for node in wanted.nodes if node.distribution is None)
     if len(left) == len(wanted.nodes):  # it would be waited for again and again
         raise WrongReply
