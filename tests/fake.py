@@ -95,7 +95,7 @@ PIECE = 8
 """Tokens that it reads at once: it tells what follows each such part of a prompt."""
 _WHOLE = (
     *(Capability.EXACT_ENTROPY, Capability.EXACT_RANKS, Capability.SAMPLERS, Capability.CONSTRAINTS),
-    Capability.COMPARISON,
+    *(Capability.COMPARISON, Capability.BRANCHES),
 )
 SERVED = replace(
     MODEL,

@@ -153,7 +153,7 @@ def test_unknown_table(tmp_path: Path, text: str) -> None:
         ("[model]\nnmae = 'x'", "model.nmae", "name"),
         ("[prompt]\nmax_prompt = 3", "prompt.max_prompt", "example_prompt, max_prompts, parse_special"),
         ("[display]\nname = 3", "display.name", "tokens_to_show, theme, palette, surprise_bits"),
-        ("engine.thread = 3", "engine.thread", "threads, context, kv, gpu_layers, rpc, lookahead"),
+        ("engine.thread = 3", "engine.thread", "threads, context, kv, gpu_layers, rpc, lookahead, lookahead_tokens"),
         ("[engine.threads.deep]\n[engine.x]", "engine.threads", None),
     ],
 )

@@ -140,7 +140,9 @@ class FakeEngine:
             replaced = (Lookahead, Search, Walk)
         elif isinstance(request, Check):
             replaced = (Check,)
-        self.waiting = [one for one in self.waiting if not isinstance(one, replaced)]
+        goes_on = [one for one in self.waiting if isinstance(one, Lookahead) and isinstance(request, Lookahead)]
+        kept = [one for one in goes_on if one.path == getattr(request, "path", None)]
+        self.waiting = [one for one in self.waiting if one in kept or not isinstance(one, replaced)]
         if not isinstance(request, Stop):
             self.waiting.append(request)
 
@@ -271,7 +273,10 @@ class World:
         lookahead = self.chance.choice([0, 3])
         self.served = self.chance.random() < 0.5
         file = OnServer("fake.gguf") if self.served else GgufFile("fake.gguf")
-        self.session = Session(Game(Settings("hello", file, tokens_to_show=12, max_prompts=4, lookahead=lookahead)))
+        settings = Settings(
+            "hello", file, tokens_to_show=12, max_prompts=4, lookahead=lookahead, lookahead_tokens=5 * lookahead
+        )
+        self.session = Session(Game(settings))
         self.engine = FakeEngine(served=self.served)
         self.outside: list[Message] = []
         """Outcomes of effects on their way."""

@@ -36,6 +36,10 @@ class Action(Enum):
     MORE_LAYERS = auto()
     PALETTE = auto()
     MOUSE = auto()
+    AHEAD = auto()
+    """Show where each row leads to."""
+    GHOST = auto()
+    """Show how the prompt most likely goes on."""
     SEARCH = auto()
     INPUT = auto()
     EDIT = auto()

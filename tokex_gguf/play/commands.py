@@ -10,7 +10,9 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import (
+    ahead,
     bias,
     chain,
     command_line,
@@ -146,6 +148,22 @@ def _drops_nothing(session: Session) -> str:
 
 def _cannot_compare(session: Session) -> str:
     return unread(session) or versus.cannot_compare(session)
+
+
+def _cannot_exchange(session: Session) -> str:
+    if session.game.versus is not ALONE:
+        return unread(session)
+    return unread(session) or (ahead.cannot_take(session) if session.ghost else versus.compares_nothing(session))
+
+
+def _taking(session: Session) -> tuple[int, str] | None:
+    if session.game.versus is not ALONE:
+        return 65, "A ⇄ B"
+    return (65, "take up") if session.ghost else None
+
+
+def _exchange(session: Session) -> Outcome:
+    return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
 
 
 def _compares_nothing(session: Session) -> str:
@@ -739,13 +757,15 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.SWAP,
-        second_model.exchange,
+        _exchange,
         ("tab",),
         "Compare",
         "swap",
-        "Go to B, at the same place: it is A then. With another model, all keys are that one's.",
-        now=_comparing(65, "A ⇄ B"),
-        disabled=_compares_nothing,
+        "Go to B, at the same place: it is A then. With another model, all keys are that one's. With P, take up a word "
+        "of what most likely follows.",
+        words="ghost complete word",
+        now=_taking,
+        disabled=_cannot_exchange,
     ),
     Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
@@ -767,6 +787,27 @@ _PLAYING: tuple[Command, ...] = (
         f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
         words="cost reachable",
         now=_limited(47, "cost"),
+        disabled=_never,
+    ),
+    Command(
+        Action.AHEAD,
+        ahead.column,
+        ("L",),
+        "View",
+        "ahead",
+        "Show or hide the text that most likely follows each row, from 100 columns.",
+        words="lookahead continuation leads",
+        disabled=_never,
+    ),
+    Command(
+        Action.GHOST,
+        ahead.ghost,
+        ("P",),
+        "View",
+        "ghost",
+        "Show or hide, behind the prompt's end, the selected token and what most likely follows it. tab takes it up, "
+        "word by word.",
+        words="lookahead continuation complete preview",
         disabled=_never,
     ),
     Command(

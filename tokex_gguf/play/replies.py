@@ -625,8 +625,10 @@ def _waits(session: Session) -> bool:
     wanted = session.goal.tip
     if session.game.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.most_likely)
+    if session.game.pending is None:
+        return False
     session.game.foreseen.recall(wanted)
-    return session.game.pending is not None and wanted.distribution is None
+    return wanted.distribution is None
 
 
 def _continued(session: Session, message: Continued) -> Outcome:

@@ -50,7 +50,7 @@ from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, s
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import Branch, May
+from tokex_gguf.values.foreseen import DEEPEST, Branch, May
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
@@ -195,7 +195,8 @@ def given_up(session: Session) -> Session:
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
-    session.game.foreseen.recall(tip)
+    if tip.distribution is None:
+        session.game.foreseen.recall(tip)
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
@@ -385,7 +386,7 @@ AHEAD = 2
 def grow(session: Session) -> Outcome:
     """While nothing at all is asked for, asks for what most likely comes behind the next tokens, best first."""
     game = session.game
-    budget = game.settings.lookahead_tokens
+    budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
     if not budget or not game.ready or game.autoplay or game.waiting or game.engine is not EngineStatus.READY:
         return session, []
     if not game.can(Capability.BRANCHES) or not game.can(Capability.BATCHES) or foreseeing(game):
@@ -397,20 +398,30 @@ def grow(session: Session) -> Outcome:
     tip = game.prompt.tip
     if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
-    growth = game.foreseen.of(tip)
-    going = [one for one in _lookaheads(game, tip) if one.grows and one.going]
-    asked = {branch for one in going for branch in one.branches if growth.at(branch).distribution is None}
-    if sum(any(branch in asked for branch in one.branches) for one in going) >= AHEAD:
-        return session, []
-    growth.begin((game.sampling, session.view), asked)
-    room = min(budget, (game.model.context_limit if game.model else 0) - tip.depth)
-    count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
-    wanted = growth.wanted(count, room, _may(session)) if room > 0 else []
-    if not wanted:
-        return session, []
+    growth, may = game.foreseen.of(tip), _may(session)
+    going = [one.branches for one in _lookaheads(game, tip) if one.grows and one.going]
+    asked = {branch for branches in going for branch in branches if growth.at(branch).distribution is None}
+    under_way = sum(any(branch in asked for branch in branches) for branches in going)
+    if under_way < AHEAD:
+        growth.begin((game.sampling, session.view), asked)
+    effects: list[Effect] = []
+    for _ in range(under_way, AHEAD):
+        count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
+        wanted = (
+            growth.wanted(count, budget, may)
+            if tip.depth + DEEPEST < (game.model.context_limit if game.model else 0)
+            else []
+        )
+        if not wanted:
+            break
+        session, sent = request(session, ForLookahead(tip, tuple(wanted), grows=True), _growing(session, tip, wanted))
+        effects += sent
+    return session, effects
+
+
+def _growing(session: Session, tip: Node, wanted: list[Branch]) -> Callable[[int], Request]:
     path, branches, top = tip.path(), list(map(list, wanted)), kept(session)
-    purpose = ForLookahead(tip, tuple(wanted), grows=True)
-    return request(session, purpose, lambda number: Lookahead(number, path, branches, top))
+    return lambda number: Lookahead(number, path, branches, top)
 
 
 def _goes_first(purpose: Purpose) -> bool:

@@ -594,6 +594,10 @@ class Session:
     """Whether clicks and the wheel are for this program."""
     by_final: bool = False
     """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
+    shows_ahead: bool = True
+    """Whether the table shows where each row leads to."""
+    ghost: bool = False
+    """Whether the prompt shows how it most likely goes on."""
     by_delta: bool = False
     """Whether the table of what is compared is sorted by the size of the changes."""
     sampler: tuple[str, int] = ("", 0)
@@ -722,6 +726,13 @@ class Session:
             return None
         verdict = self.game.answers.verdict(lens, node)
         return None if verdict is None else self.layer.judged(verdict)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether the table has a column for where each row leads to: only where that is computed."""
+        game = self.game
+        wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
+        return self.shows_ahead and wanted and game.can(Capability.BRANCHES) and not game.server
 
     @property
     def difference(self) -> Difference | None:

@@ -45,6 +45,10 @@ THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_ph
 """What goes on by itself where the prompt is seen through a lens."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
+AHEAD = (grow,)
+"""What goes on by itself where nothing else does."""
+FANNED = (fan_out.go_on,)
+"""What goes on by itself where answers were looked for."""
 TWO = (second_model.watch, second_model.take_turns, compare_models)
 """What goes on by itself where a second model is there."""
 
@@ -69,7 +73,9 @@ def update(session: Session, message: Message) -> Outcome:
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
     two = TWO if session.paired is not UNPAIRED else ()
-    for more in (*through, fan_out.go_on, look_ahead, walk, *two, *beside, check, grow, downloads.begin):
+    ahead = AHEAD if session.game.settings.lookahead_tokens else ()
+    fanned = FANNED if session.game.fans else ()
+    for more in (*through, *fanned, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

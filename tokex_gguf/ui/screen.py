@@ -18,6 +18,7 @@ chain  │                        chain │ table
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability, Loaded
@@ -171,7 +172,7 @@ class View:
             row = _row_at(session, body - 1 - upper, y - upper - 1) if y > upper and x < chain else -1
             return None if row < 0 else PointedAtRow(row)
         if _beside_each_other(session, width):
-            over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
+            over, upper, rows, below = x > width - _side_width(session, width) - 3, body, body, y
         else:
             rows = _lower(body, whole=_has_all(session))
             upper = body - 1 - rows
@@ -183,7 +184,7 @@ class View:
         return None if row < 0 else PointedAtRow(row)
 
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
-        right = _right_width(width)
+        right = _side_width(session, width)
         left = width - right - 4
         prompt = self._prompt.lines(session, shown(session), left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
@@ -196,7 +197,7 @@ class View:
         lower = _lower(height, whole=_has_all(session))
         upper = height - 1 - lower
         prompt = self._prompt.lines(session, shown(session), width - 2, upper)
-        table = _filled(_beside(session, width - 1, lower), width, lower)
+        table = _filled(_beside(_without_ahead(session), width - 1, lower), width, lower)
         prompt = self._greeted(session, prompt)
         seen = self._prompt.in_sight(width)
         rule: Line = [
@@ -254,6 +255,16 @@ def _right_width(width: int) -> int:
     return min(64, 30 + width // 6)
 
 
+def _side_width(session: Session, width: int) -> int:
+    """Cells of what stands to the right of the prompt."""
+    return max(_right_width(width), min(80, width // 2)) if session.looks_ahead else _right_width(width)
+
+
+def _without_ahead(session: Session) -> Session:
+    """For a table that has no room for what follows its rows."""
+    return replace(session, shows_ahead=False) if session.looks_ahead else session
+
+
 def _beside_each_other(session: Session, width: int) -> bool:
     """Whether the prompt is to the left, and not above."""
     return width >= WIDE and not _has_all(session)
@@ -278,7 +289,7 @@ def _chain_width(width: int) -> int:
 
 def _table_beside(session: Session, width: int, height: int) -> list[Line]:
     """The table where keys go elsewhere: its row is marked, but looks not like the one that they move."""
-    lines = table_lines(session, width, height)
+    lines = table_lines(_without_ahead(session), width, height)
     return [[(style.replace("class:selected", "bold"), text) for style, text in line] for line in lines]
 
 

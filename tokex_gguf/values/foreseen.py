@@ -205,9 +205,11 @@ class Foreseen:
         while above is not None and above.depth and above.distribution is None and len(lacking) < NEAR:
             lacking.append(above)
             above = above.parent
-        for one in lacking:
+        for one in reversed(lacking):
             if (told := self.place(one).distribution) is not None:
                 one.attach(told)
+            if one.parent:
+                one.parent.child(one.token)  # what was said of its own token comes along
 
 
 def following(place: Place, most: int) -> Iterator[int]:
