@@ -400,9 +400,14 @@ class Play:
         return self
 
     @property
+    def fanning(self) -> bool:
+        """Whether more of what is known is to be looked at for answers."""
+        return any(fan.due for fan in self.session.game.fans)
+
+    @property
     def _unfinished(self) -> bool:
         session = self.session
-        return bool(self.asked or session.judging or session.comparing or session.fanning or self.aligning)
+        return bool(self.asked or session.judging or session.comparing or self.fanning or self.aligning)
 
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
@@ -417,7 +422,7 @@ class Play:
             if self.session.comparing:
                 self.take(CompareFurther())
                 continue
-            if self.session.fanning:
+            if self.fanning:
                 self.take(FanFurther())
                 continue
             request = self.asked.pop(0)

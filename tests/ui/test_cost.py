@@ -553,7 +553,7 @@ def test_an_edit_in_a_long_prompt_costs_by_what_is_behind_it(edit: Action, behin
             play.take(Action.DOWN)
         count = steps(lambda: play.take(edit))
     assert len(play.session.game.prompts) == 2
-    assert count < 6100 + 80 * behind
+    assert count < 6200 + 80 * behind
     play.asked.clear()
     view.screen(play.session, 130, 40)
     assert frame(play, view, (130, 40)) < 2 * STEPS

@@ -38,6 +38,8 @@ class Fan:
     paused: bool = False
     fault: str = ""
     """Why the engine refused it."""
+    due: bool = False
+    """Whether a message is on its way by which more of what is known is looked at."""
     by_first: bool = False
     """Whether answers that begin with the same token stand together."""
     grouped: bool = False

@@ -152,7 +152,7 @@ def hear(session: Session, message: News) -> Outcome:
         case CompareFurther():
             return compare_further(session)
         case FanFurther():
-            return replace(session, fanning=False), []  # `update` goes on
+            return fan_out.further(session), []  # `update` goes on
         case Aligned():
             return _aligned(session, message), []
         case Saved():

@@ -636,8 +636,6 @@ class Session:
     """Whether a message is on its way by which more of a prompt's tokens are judged."""
     comparing: bool = False
     """The same of what is compared."""
-    fanning: bool = False
-    """The same of answers."""
     aligning: tuple[Node, Node] | None = None
     """The two paths that are being aligned, beside."""
     jumping: int = 0

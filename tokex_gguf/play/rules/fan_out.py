@@ -78,7 +78,7 @@ def open_list(session: Session) -> Outcome:
     if fan is None:
         settings = session.game.settings
         fan = Fan(_fresh(session, base, settings.stop), settings.budget)
-    return replace(_with(session, replace(fan, fault="")), screen=AnswerList(base=base)), []
+    return replace(_with(session, replace(fan, fault="", due=False)), screen=AnswerList(base=base)), []
 
 
 def close(session: Session) -> Outcome:
@@ -99,34 +99,50 @@ def go_on(session: Session) -> Outcome:
     if game.pending is not None or game.autoplay or fan.state is FanState.FAULT:
         return session, []
     work = AT_ONCE - out.settle(AT_ONCE)
-    wanted: list[Node] = []
-    count = BATCH if out.taken <= AHEAD - BATCH and (out.looked >= FEW or not out.taken) else 0
-    while work > 0 and len(wanted) < count and fan.state is FanState.RUNNING:
+    effects: list[Effect] = []
+    asking = game.engine is EngineStatus.READY and out.base.distribution is not None
+    while out.taken <= AHEAD - BATCH and (out.looked >= FEW or not out.taken):
+        before = out.taken
+        wanted, work = _wanted(session, fan, work)
+        if not wanted or not asking:
+            out.give_back(wanted)
+            break
+        session, asked = _ask(session, out, wanted)
+        effects += asked
+        if out.taken - before < BATCH:
+            break
+    if work <= 0 and not fan.due:
+        return _with(session, replace(fan, due=True)), [*effects, FanFurther()]
+    return session, effects
+
+
+def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
+    """The likeliest paths that are not known, a batch at the most, and what is left of `work`.
+
+    What is known on the way is looked at.
+    """
+    out, wanted = fan.out, list[Node]()
+    while work > 0 and len(wanted) < BATCH and fan.state is FanState.RUNNING:
         if out.looked + out.taken >= fan.budget.tokens or not (nodes := out.take(1)):
             break
-        game.foreseen.recall(nodes[0])
+        session.game.foreseen.recall(nodes[0])
         if nodes[0].distribution is None:
             wanted += nodes
         else:
             work -= out.settle(1)
-    effects: list[Effect] = []
-    if wanted and _can_ask(session, out):
-        session, effects = _ask(session, out, wanted)
-    else:
-        out.give_back(wanted)
-    if work <= 0 and not session.fanning:
-        return replace(session, fanning=True), [*effects, FanFurther()]
-    return session, effects
-
-
-def _can_ask(session: Session, out: FanOut) -> bool:
-    return session.game.engine is EngineStatus.READY and out.base.distribution is not None
+    return wanted, work
 
 
 def _ask(session: Session, out: FanOut, nodes: list[Node]) -> Outcome:
     path, branches = out.base.path(), [[node.token for node in one.nodes(out.base.depth)] for one in nodes]
     purpose, top = ForFanOut(out, tuple(nodes)), kept(session)
     return request(session, purpose, lambda number: Lookahead(number, path, branches, top))
+
+
+def further(session: Session) -> Session:
+    """The session when the message came by which more is looked at."""
+    fans = tuple(replace(fan, due=False) if fan.due else fan for fan in session.game.fans)
+    return replace(session, game=replace(session.game, fans=fans))
 
 
 def refused(session: Session, out: FanOut, reason: str) -> Session:
@@ -287,7 +303,7 @@ def _stopping(session: Session, fan: Fan, stop: Stop) -> Outcome:
         return session, []
     out = _fresh(session, fan.out.base, stop)
     session = replace(session, game=replace(session.game, fans=tuple(o for o in session.game.fans if o is not fan)))
-    fresh = replace(fan, out=out, paused=False, fault="", at=None)
+    fresh = replace(fan, out=out, paused=False, fault="", due=False, at=None)
     return replace(_with(session, fresh), notice=f"until {told(stop)}"), []
 
 
