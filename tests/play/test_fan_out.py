@@ -90,7 +90,7 @@ def test_it_stops_where_enough_is_seen_and_goes_on_with_space() -> None:
     play = opened(coverage=0.5).answer()
     assert fan(play).state is FanState.COVERED
     assert 0.5 <= fan(play).out.seen < 0.9
-    assert "enough seen: space goes on" in seen(play)
+    assert "enough: space goes on" in seen(play)
     play.press(Action.PAUSE)
     assert fan(play).state is FanState.COVERED and 0.9 <= fan(play).out.seen < 0.99
 

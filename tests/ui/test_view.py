@@ -37,6 +37,7 @@ from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.tokens import Piece, label
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
@@ -211,6 +212,21 @@ def lost() -> Play:
 
 SAMPLERS = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.7)))
 
+HEAT = Chain((Sampler.of(Kind.TEMPERATURE, 0.5),))
+
+
+def answering() -> Play:
+    """Answers of two tokens."""
+    return started("hello", stop=AfterTokens(2)).press(Action.ANSWERS)
+
+
+def looking_for_answers() -> Play:
+    """None was found yet."""
+    play = started("hello", stop=AfterTokens(2))
+    play.take(Action.ANSWERS)
+    return play
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -247,6 +263,12 @@ STATES: dict[str, Callable[[], Play]] = {
     "insert": lambda: inside().press(Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Typed("z")),
     "edited": edited,
     "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
+    "answers": lambda: answering().press(*[Action.DOWN] * 3),
+    "answers by their first token": lambda: answering().press(Action.SORT, Action.DOWN),
+    "answers in groups": lambda: answering().press(Action.GROUP, Action.DOWN),
+    "answers under samplers": lambda: fake.sampled(HEAT, "hello").press(Action.ANSWERS),
+    "answers to be looked for": looking_for_answers,
+    "typing where answers end": lambda: answering().press(Action.STOP_TEXT),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),

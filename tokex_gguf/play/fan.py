@@ -22,7 +22,7 @@ class FanState(Enum):
 
     RUNNING = "looking further"
     PAUSED = "paused: space goes on"
-    COVERED = "enough seen: space goes on"
+    COVERED = "enough: space goes on"
     SPENT = "all spent: space goes on"
     TIMED = "time is up: space goes on"
     DONE = "nothing is left"

@@ -88,22 +88,22 @@ def _percent(value: float) -> str:
 def _state(fan: Fan) -> Line:
     out, state = fan.out, fan.state
     answers = f"{out.answers:,} answer{'' if out.answers == 1 else 's'}"
-    spent = f"{out.looked:,} of {fan.budget.tokens:,} tokens"
+    spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
     about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
-    return [("class:dim", f" until {clip(told(out.stop), 24)}, {answers}, {spent}: "), (style, about)]
+    return [("class:dim", f" until {clip(told(out.stop), 24)}  {answers}  {spent}  "), (style, about)]
 
 
 def _heading(fan: Fan, width: int) -> Line:
     weak = f" {'weakest':>{WEAKEST + 8}}" if width >= ROOMY else f" {'weakest':>7}"
     what = _grouped(fan) if fan.grouped else "answer"
-    shape = f" {'prob':>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':5}  {what}"
+    shape = f" {'prob':>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':7}  {what}"
     return fit([("class:head", shape)], width)
 
 
 def _grouped(fan: Fan) -> str:
-    what = "the first number" if fan.pattern == FIRST_NUMBER else f"what “{clip(visible(fan.pattern), 20)}” finds"
-    return f"{what}, and the likeliest answer with it"
+    what = "first number" if fan.pattern == FIRST_NUMBER else clip(visible(fan.pattern), 14)
+    return f"{pad(what, 14)} likeliest answer"
 
 
 def _text(data: bytes) -> str:
@@ -128,11 +128,11 @@ def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -
     named: Line = [(style, text)]
     if fan.grouped and isinstance(row.key, str):
         dim = f"class:dim {style}".strip()
-        named = [(f"class:taken {style}".strip(), pad(clip(visible(row.key), 20), 12)), (dim, f" {text}")]
+        named = [(f"class:taken {style}".strip(), pad(clip(visible(row.key), 20), 14)), (dim, f" {text}")]
     parts: Line = [
         (style, f" {number(row.prob):>7} "),
         (f"class:bar {style}".strip(), bar(row.prob, cells)),
-        (style, f" {count:>6}{weak} {ways:>5}  "),
+        (style, f" {count:>6}{weak} {ways:>7}  "),
         *named,
     ]
     return fit(parts, width, style)
