@@ -66,7 +66,7 @@ def found(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     """What the program prints as JSON."""
     assert main.main([*arguments, "--json"]) == 0, capsys.readouterr().err
     told = json.loads(capsys.readouterr().out)
-    jsonschema.validate(told, SCHEMA)
+    jsonschema.validate(told, SCHEMA)  # type: ignore[no-untyped-call]
     assert math.fsum(told["coverage"].values()) == pytest.approx(1.0, abs=1e-9)
     probs = [one["prob"] for one in told["answers"]]
     assert probs == sorted(probs, reverse=True)
