@@ -343,8 +343,8 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
-    wanted = session.game.newest(ForFanOut)
-    if wanted and wanted[1].going:  # it would end what is waited for
+    fan_out = session.game.newest(ForFanOut)
+    if fan_out and fan_out[1].going:  # it would end what is waited for
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
