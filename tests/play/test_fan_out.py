@@ -16,6 +16,7 @@ from tokex_gguf.play.fan import Fan, FanState, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
+from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
@@ -38,6 +39,17 @@ def opened(text: str = "hello", tokens: int = 1000, coverage: float = 0.9, **set
 
 def seen(play: Play, width: int = 130, height: int = 40) -> str:
     return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+
+
+def saved(play: Play) -> int:
+    """How many tokens a session has once it was saved and read again."""
+    again = codec.load(codec.dump(play.session), play.session.game.settings)
+    waiting, count = [again.game.root], 0
+    while waiting:
+        children = waiting.pop().children.values()
+        count += len(children)
+        waiting += children
+    return count
 
 
 def one_by_one(play: Play) -> list[Request]:
@@ -195,6 +207,15 @@ def test_answers_are_not_visited_before_somebody_goes_there() -> None:
     play = opened().answer()
     tip = play.session.game.prompt.tip
     assert tip.children and not any(child.visited for child in tip.children.values())
+
+
+def test_answers_are_not_saved_before_somebody_goes_there() -> None:
+    play = opened(coverage=1.0).answer()
+    tip = play.session.game.prompt.tip
+    assert len(tip.children) > 30 and saved(play) == tip.depth
+    play.press(Action.DOWN, Action.APPEND)
+    assert saved(play) == tip.depth + 2
+    assert play.session.game.prompt.tip.descends_from(tip)
 
 
 def test_it_is_opened_as_a_new_prompt() -> None:

@@ -265,8 +265,12 @@ class FanOut:
         token = before.ids[row]
         piece = self._piece(token)
         begun = self._finder.look(path.begun, token, piece).begun
+        node = path.node.children.get(token)
+        if node is None:
+            node = path.node.child(token)
+            node.ahead = True
         logprob, first = path.logprob + before.logprobs[row], token if path.first < 0 else path.first
-        return _Path(path.node.child(token), logprob, path.text + piece.data, begun, first)
+        return _Path(node, logprob, path.text + piece.data, begun, first)
 
     def _look_at(self, path: _Path) -> None:
         """Shares a path's probability out among its answers, what goes on from it, and what is cut."""
