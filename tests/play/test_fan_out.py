@@ -188,6 +188,18 @@ def test_a_keys_own_question_goes_first_and_it_goes_on_afterwards() -> None:
     assert fan(play).out.coverage.seen + fan(play).out.coverage.cut == pytest.approx(1.0, abs=1e-12)
 
 
+def test_what_a_search_ended_is_asked_for_again() -> None:
+    """Its answer is no reason to forget it: only what is decoded is answered in order."""
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    play.take(Action.CLOSE)
+    play.take(Action.SEARCH)
+    play.take(Typed("a"))
+    play.asked = [one for one in play.asked if not isinstance(one, Lookahead)]  # the engine has ended them
+    play.answer().press(Action.CLOSE, Action.ANSWERS)
+    assert fan(play).state is FanState.DONE
+
+
 def test_the_arrow_appends_the_answer_and_one_undo_takes_it_back() -> None:
     play = opened().answer()
     tip, decoded = play.session.game.prompt.tip, play.decoded
