@@ -268,7 +268,8 @@ STATES: dict[str, Callable[[], Play]] = {
     "answers in groups": lambda: answering().press(Action.GROUP, Action.DOWN),
     "answers under samplers": lambda: fake.sampled(HEAT, "hello").press(Action.ANSWERS),
     "answers to be looked for": looking_for_answers,
-    "typing where answers end": lambda: answering().press(Action.STOP_TEXT),
+    "answerstop": lambda: answering().press(Action.STOP_TEXT),
+    "answerpattern": lambda: answering().press(Action.PATTERN),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),
@@ -634,7 +635,7 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
 
 @pytest.mark.parametrize("kind", SCREENS)
 def test_the_footer_shows_the_keys_of_the_screen(kind: type[Screen]) -> None:
-    names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready"}
+    names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready", "answerlist": "answers"}
     name = kind.__name__.lower()
     play = STATES[names.get(name, name)]()
     assert type(play.session.screen) is kind
