@@ -57,6 +57,7 @@ from tokex_gguf.play.messages import (
     Begin,
     CompareFurther,
     Effect,
+    FanFurther,
     Heard,
     JudgeFurther,
     Lit,
@@ -398,9 +399,19 @@ class Play:
             self.answer()
         return self
 
+    @property
+    def fanning(self) -> bool:
+        """Whether more of what is known is to be looked at for answers."""
+        return any(fan.due for fan in self.session.game.fans)
+
+    @property
+    def _unfinished(self) -> bool:
+        session = self.session
+        return bool(self.asked or session.judging or session.comparing or self.fanning or self.aligning)
+
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
-        while self.asked or self.session.judging or self.session.comparing or self.aligning:
+        while self._unfinished:
             if self.session.judging:
                 self.take(JudgeFurther())
                 continue
@@ -410,6 +421,9 @@ class Play:
                 continue
             if self.session.comparing:
                 self.take(CompareFurther())
+                continue
+            if self.fanning:
+                self.take(FanFurther())
                 continue
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
@@ -557,6 +571,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Find(tip=tip, text=text, origin=None, line=line)
     if kind in (screens.Name, screens.Ban, screens.Seed, screens.DrawCount):
         return kind(line=line)
+    if kind in (screens.AnswerList, screens.AnswerStop, screens.AnswerPattern):
+        return kind(base=tip) if kind is screens.AnswerList else kind(base=tip, line=line)  # type: ignore[call-arg]
     if kind is screens.Tree:
         return screens.Tree(at=tip)
     if kind is screens.TreeSearch:

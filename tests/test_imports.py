@@ -18,7 +18,16 @@ LAYERS = ("values", "system", "config", "models.gguf", "models", "engine", "play
 """From the lowest. A module may import its own package and those before it in this row."""
 
 ENTRANCES = {
-    "play.rules": {"play", "ui.lists", "ui.chain", "ui.tree", "ui.versus", "ui.screen_table", "shell.resuming"},
+    "play.rules": {
+        "play",
+        "ui.lists",
+        "ui.chain",
+        "ui.fan_out",
+        "ui.tree",
+        "ui.versus",
+        "ui.screen_table",
+        "shell.resuming",
+    },
     # The worker is another process: only that process's main module imports it.
     "engine.worker": {"engine.worker", "engine.__main__"},
     "engine.remote": {"engine.remote"},

@@ -62,6 +62,7 @@ def test_every_value_is_read(tmp_path: Path) -> None:
             "lookahead_tokens": 9,
             "cache": 7,
         },
+        "answers": {"until": "12 tokens", "tokens": 9, "seconds": 3, "coverage": 50},
     }
     assert {table: set(keys) for table, keys in values.items()} == {
         table: set(keys) for table, keys in asdict(Config()).items() if table != "samplers"
@@ -152,7 +153,7 @@ def test_long_value_is_quoted_shortly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[modle]", "[Model]", "modle = 5", '""= 1', "[modle.name]"])
 def test_unknown_table(tmp_path: Path, text: str) -> None:
     said = fault(write(tmp_path, text))
-    assert said.endswith(": unknown; expected one of model, server, prompt, display, engine, samplers")
+    assert said.endswith(": unknown; expected one of model, server, prompt, display, engine, answers, samplers")
     assert text.split("=")[0].strip(' []"').partition(".")[0] in said.partition(":")[0]
 
 

@@ -50,6 +50,7 @@ from tokex_gguf.play.messages import (
     Begin,
     Edited,
     Effect,
+    FanFurther,
     Go,
     Listed,
     ListedModels,
@@ -79,6 +80,7 @@ SEED = int(os.environ.get("UNRELIABLE_SEED", "1"))
 
 KEYS: list[Message] = [
     *[Action.APPEND] * 8,
+    *(Action.ANSWERS, Action.ANSWERS, Action.PAUSE, Action.STOP, Action.GROUP, Action.SORT),
     *(Action.REPLACE, Action.DELETE_TOKEN, Action.INSERT, Action.TAKE_IN, Action.RETOKENIZE),
     *[Action.MODELS] * 4,
     *[Action.ENTER] * 8,
@@ -303,6 +305,8 @@ class World:
                     self.outside.append(
                         Prepared(effect.path, Fit(0)) if sound else NotPrepared(effect.path, "it does not fit")
                     )
+                case FanFurther():
+                    self.outside.append(effect)
                 case Quit():
                     self.quit = effect
                 case _:

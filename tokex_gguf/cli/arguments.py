@@ -58,6 +58,28 @@ def _predicted(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, or -1 for no limit") from None
 
 
+def _stop(text: str) -> str:
+    """Where answers end."""
+    from tokex_gguf.values.stops import stop_of  # not on the way to the first frame without one
+
+    try:
+        stop_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _part(text: str) -> float:
+    """A part, from percent."""
+    try:
+        percent = float(text.removesuffix("%")) if len(text) < 20 else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:
+        raise argparse.ArgumentTypeError(f"expected percent, above 0 and up to 100, got {text[:40]!r}")
+    return percent / 100
+
+
 def workers(text: str) -> tuple[str, ...]:
     """RPC workers on the command line."""
     try:
@@ -123,6 +145,29 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_start,
         help="tokens of the prompt before the constraint begins; 0 checks all of the prompt (default: all of them)",
+    )
+
+
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    """What is looked for of answers, and how far."""
+    group = parser.add_argument_group(
+        "answers",
+        "Which answers may follow, how likely each is, and how much of the probability they have. Prints them, as "
+        "text or as --json, and ends. It looks at the likeliest first, until one of the three limits is reached.",
+    )
+    group.add_argument("--answers", metavar="N", type=_count, help="print the N likeliest answers, too")
+    group.add_argument(
+        "--until",
+        metavar="STOP",
+        type=_stop,
+        help="where an answer ends: line, sentence, end (where the model ends, which ends any), '12 tokens', or a "
+        "text, in which \\n is a line break; text: before it takes a text as it is (default: the configured one, "
+        "sentence)",
+    )
+    group.add_argument("--budget", metavar="TOKENS", type=_count, help="tokens to look at (default 1000)")
+    group.add_argument("--seconds", metavar="N", type=_count, help="seconds that may take (default: no limit)")
+    group.add_argument(
+        "--coverage", metavar="PERCENT", type=_part, help="part of the probability that is enough (default 90)"
     )
 
 
@@ -234,6 +279,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_predicted,
         help=f"with --draw: tokens of a sample at the most (default {PREDICTED}); -1 for no limit",
     )
+    _add_answers(parser)
     _add_sampling(parser)
     parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
     parser.add_argument(

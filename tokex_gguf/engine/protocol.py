@@ -486,6 +486,8 @@ class LookaheadDone:
     branches: list[list[int]]
     distributions: list[Distribution]
     pieces: dict[int, Piece]
+    seconds: float = 0.0
+    """Time that these took; 0 where that is not told."""
 
 
 GOES_ON, NOTHING_LEFT = -1, -2

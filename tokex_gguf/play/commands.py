@@ -20,6 +20,7 @@ from tokex_gguf.play.rules import (
     cursor,
     dice,
     editing,
+    fan_out,
     find,
     help_screen,
     insertion,
@@ -87,6 +88,10 @@ def _cannot_retokenize(session: Session) -> str:
 
 def _cannot_draw(session: Session) -> str:
     return _at_first_token(session) or dice.cannot_draw(session)
+
+
+def _cannot_fan_out(session: Session) -> str:
+    return _at_first_token(session) or fan_out.cannot_fan_out(session)
 
 
 def _cannot_constrain(session: Session) -> str:
@@ -610,6 +615,18 @@ _PLAYING: tuple[Command, ...] = (
         "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
         footer=68,
         disabled=_at_first_token,
+    ),
+    Command(
+        Action.ANSWERS,
+        fan_out.open_list,
+        ("W",),
+        "Any token",
+        "answers",
+        "Which answers may follow, how likely is each, and how sure is it that these are all? Looks for them, the "
+        "likeliest first.",
+        footer=43,
+        words="fan-out coverage mass enumerate which",
+        disabled=_cannot_fan_out,
     ),
     Command(
         Action.EDIT,
@@ -1147,6 +1164,119 @@ _TREE: tuple[Command, ...] = (
     *_EVERYWHERE,
 )
 
+_ANSWERS: tuple[Command, ...] = (
+    *_rows(fan_out.select),
+    Command(
+        Action.APPEND,
+        fan_out.append,
+        ("right", "l", "enter"),
+        "List",
+        "append",
+        "Append the answer to the prompt. Inside the prompt, open a new one that goes on with it from there.",
+        footer=90,
+        now=_inside(90, "branch"),
+    ),
+    Command(Action.OPEN, fan_out.open_new, ("d",), "List", "open", "Open it as a new prompt.", footer=86),
+    Command(
+        Action.SORT,
+        fan_out.sort,
+        ("O",),
+        "List",
+        "order",
+        "Let those that begin with the same token stand together, or the likeliest come first again.",
+        footer=66,
+    ),
+    Command(
+        Action.GROUP,
+        fan_out.group,
+        ("r",),
+        "List",
+        "group",
+        "Group the answers by what a pattern finds in them, at first by their first number; or list each again.",
+        footer=68,
+    ),
+    Command(
+        Action.PATTERN,
+        fan_out.type_pattern,
+        ("R",),
+        "List",
+        "pattern",
+        "Type a regular expression to group them by; its first group counts, where it has one.",
+        footer=50,
+    ),
+    Command(
+        Action.PAUSE,
+        fan_out.pause,
+        (" ",),
+        "Looking",
+        "pause",
+        "Look no further, or go on; where the budget is spent or enough is seen, with more.",
+        footer=88,
+    ),
+    Command(
+        Action.STOP,
+        fan_out.next_stop,
+        ("s",),
+        "Looking",
+        "until",
+        "Let answers end elsewhere: where the line, the sentence or the model ends. Nothing is computed twice.",
+        footer=67,
+    ),
+    Command(
+        Action.STOP_TEXT,
+        fan_out.type_stop,
+        ("S",),
+        "Looking",
+        "type until",
+        "Type where they end: a text, or a number of tokens.",
+        footer=51,
+    ),
+    Command(Action.MORE, fan_out.more(1), ("+",), "Looking", "budget", "Let it look at more tokens.", footer=60),
+    Command(Action.LESS, fan_out.more(-1), ("-",), "Looking", "budget", "Let it look at fewer tokens.", footer=60),
+    Command(
+        Action.COVERAGE,
+        fan_out.coverage,
+        ("c",),
+        "Looking",
+        "coverage",
+        "Look until another part of the mass is seen: 50, 90, 99, 99.9 or 100 %.",
+        footer=49,
+    ),
+    _COLON,
+    _LIST_HELP,
+    Command(
+        Action.CLOSE,
+        fan_out.close,
+        ("escape", "W", "left", "h"),
+        "Program",
+        "back",
+        "Go back. What was found is kept, and no more is looked for until you come back.",
+        footer=99,
+        disabled=_never,
+    ),
+    *_EVERYWHERE,
+)
+
+_ANSWER_STOP: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        fan_out.enter_stop,
+        ("enter",),
+        "Typing",
+        "set",
+        "Let answers end there: line, sentence, end, 12 tokens, or a text, in which \\n is a line break.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(fan_out.leave_typing, "Go back; they end where they did.", label="list"),
+)
+
+_ANSWER_PATTERN: tuple[Command, ...] = (
+    Command(Action.ENTER, fan_out.enter_pattern, ("enter",), "Typing", "group", "Group by this.", footer=90),
+    *_ERASING,
+    *_leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
+)
+
 _TREE_SEARCHING: tuple[Command, ...] = (
     *_rows(tree.select_found, letters=False),
     Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
@@ -1574,7 +1704,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
     ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
-    ("i", Action.INPUT, "How likely is a whole answer, what cuts it? i types, ctrl+p scores."),
+    ("W i", Action.ANSWERS, "Which answers may follow? W lists them; i types one, ctrl+p scores."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
     ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
@@ -1761,6 +1891,29 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("above", "The text and the numbers of the selected line."),
         ),
         pick_row=tree.pick,
+    ),
+    screens.AnswerList: ScreenRow(
+        "The answers that may follow (`W`)",
+        _ANSWERS,
+        (
+            ("seen", "The probability of all answers that were found, together."),
+            ("still open", "That of what may go on, and was not looked at yet."),
+            (
+                "below the cut",
+                "That of what is not followed: paths less likely than one in a million, and the tokens beyond the "
+                "candidates of each table. The three are 100 % together.",
+            ),
+            ("prob", "The answer's joint probability: of all its tokens, and of the one that ends it."),
+            ("tokens", "How many that is in the likeliest way to spell it."),
+            ("weakest", "The least likely token among them, and its probability there."),
+            ("×3", "Three ways to spell or to end the answer were found; their probabilities are added up."),
+            ("in 3", "So many answers are in the group; what is shown is the likeliest of them."),
+        ),
+        pick_row=fan_out.pick,
+    ),
+    screens.AnswerStop: ScreenRow("Typing where answers end (`S` in their list)", _ANSWER_STOP, typed=text_entry.typed),
+    screens.AnswerPattern: ScreenRow(
+        "Typing by what to group answers (`R` in their list)", _ANSWER_PATTERN, typed=text_entry.typed
     ),
     screens.TreeSearch: ScreenRow(
         "Finding a path in the tree (`/` there)", _TREE_SEARCHING, typed=text_entry.typed, pick_row=tree.pick_found

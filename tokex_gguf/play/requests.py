@@ -30,6 +30,7 @@ from tokex_gguf.play.purposes import (
     ForDifference,
     ForEvaluation,
     ForExport,
+    ForFanOut,
     ForLookahead,
     ForNoise,
     ForParting,
@@ -138,6 +139,9 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
     if isinstance(purpose, ForLookahead) and isinstance(by, ForLookahead) and purpose.target is by.target:
         return purpose  # it is answered first
+    if isinstance(purpose, ForFanOut):
+        together = isinstance(by, ForFanOut) and purpose.out.base is by.out.base
+        return purpose if together else ended(purpose)
     if isinstance(purpose, ForNoise):
         return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
     if isinstance(purpose, Comparing | ForExport):
@@ -145,9 +149,9 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
 
 
-def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForWalk) -> Purpose:
+def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForWalk) -> Purpose:
     """What is ended by what was asked behind it; what still comes is kept all the same."""
-    if isinstance(purpose, ForExport | ForParting):
+    if isinstance(purpose, ForExport | ForParting | ForFanOut):
         return replace(purpose, awaited=False)
     return replace(purpose, going=False)
 
@@ -338,6 +342,9 @@ def look_ahead(session: Session) -> Outcome:
     if not budget or not session.game.can(Capability.BATCHES):
         return session, []
     if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
+        return session, []
+    fan_out = session.game.newest(ForFanOut)
+    if fan_out and fan_out[1].going:  # it would end what is waited for
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []

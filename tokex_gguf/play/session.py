@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
+from tokex_gguf.play.fan import Fan
+from tokex_gguf.play.purposes import Computed, Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
@@ -25,6 +26,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
+from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.foreseen import DEEPEST, Foreseen, following
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
@@ -35,6 +37,7 @@ from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
+from tokex_gguf.values.stops import AtSentence, Stop
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
@@ -107,6 +110,10 @@ class Settings:
     """Tokens of the starting prompt before those that count as written by the model: a constraint governs these."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
+    stop: Stop = AtSentence()
+    """Where answers end that are looked for, until the player says otherwise."""
+    budget: Budget = Budget()
+    """What may be spent on them."""
     presets: tuple[tuple[str, Chain], ...] = ()
     """The configuration's own sampler chains, by their names."""
 
@@ -355,6 +362,8 @@ class Game:
     sampling: Sampling = Sampling()
     foreseen: Foreseen = field(default_factory=Foreseen)
     """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
+    fans: tuple[Fan, ...] = ()
+    """What was looked for of answers, the latest last: the few last ones are kept, and what they grow is shared."""
     answers: Answers = field(default_factory=Answers)
     """What samplers and constraints make of the tree's distributions; only ever added to."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
@@ -475,7 +484,7 @@ class Game:
     def pending(self) -> int | None:
         """The request whose distributions are waited for: of the active prompt, what is typed, or a phrase."""
         newest = self.decoding
-        return newest[0] if newest and newest[1].awaited else None
+        return newest[0] if newest and newest[1].awaited and isinstance(newest[1], Computed) else None
 
     @property
     def silence(self) -> float:

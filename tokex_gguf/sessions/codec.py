@@ -348,7 +348,8 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
         fact = _Facts(node.checked, node.differs, node.taken, node.distribution)
         facts.append(fact)
         visited[index] = visited[index] or node.visited
-        kept[index] = kept[index] or visited[index] or fact.checked or bool(fact.taken or fact.distribution)
+        holds = bool(fact.taken or fact.distribution) and not node.ahead
+        kept[index] = kept[index] or visited[index] or fact.checked or holds
         if parent >= 0:
             kept[parent] = kept[parent] or kept[index]
             visited[parent] = visited[parent] or visited[index]

@@ -37,6 +37,7 @@ from tokex_gguf.play.messages import (
     Downloading,
     Edit,
     Effect,
+    FanFurther,
     GiveBack,
     GoOn,
     Heard,
@@ -424,7 +425,7 @@ class Runtime:
                 case Download():
                     # Nobody waits for its end: what came of it is on the disk, for the next start.
                     self._beside(partial(self._download, effect.name), NotDownloaded)
-                case JudgeFurther() | CompareFurther():
+                case JudgeFurther() | CompareFurther() | FanFurther():
                     self._put(effect)
                 case Align():
                     self._beside(partial(self._align, effect), Remark)

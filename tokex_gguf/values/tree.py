@@ -93,7 +93,7 @@ class Node:
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken", "strict", "strict_taken"),
-        *("visited", "played", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
+        *("visited", "played", "ahead", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -119,6 +119,8 @@ class Node:
         """Whether a prompt has been here, or passed through."""
         self.played = False
         """Whether its token was first chosen here, and not part of a text."""
+        self.ahead = False
+        """Whether it was made to look for answers: it is not saved before somebody goes there."""
         self.seen = 0
         """When a prompt came here last, counted in visits to any node of the tree; 0: none ended here."""
         self.checked = False

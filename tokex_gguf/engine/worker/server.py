@@ -727,10 +727,10 @@ class Server:
                 distributions = evaluator.look_ahead(request.path, step.branches, request.top)
             finally:
                 self._step = None
-            self._took[len(distributions)] = time.perf_counter() - step.began
+            took = self._took[len(distributions)] = time.perf_counter() - step.began
             done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
             if self._cache:
                 self._cache.looked_ahead(request.path, done, distributions)
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(LookaheadDone(request.request, done, distributions, pieces))
+            self._send(LookaheadDone(request.request, done, distributions, pieces, took))
