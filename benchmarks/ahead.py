@@ -64,8 +64,8 @@ class Looking:
     @property
     def grows(self) -> bool:
         """Whether the engine is at it."""
-        newest = self.session.game.newest(ForLookahead)
-        return newest is not None and newest[1].grows and newest[1].going
+        asked = self.session.game.asked.values()
+        return any(isinstance(one, ForLookahead) and one.grows and one.going for one in asked)
 
     def mass(self) -> tuple[float, float]:
         """The probability of the next token, and of the next two, whose tables are known."""
@@ -120,16 +120,13 @@ def waits(model: Path, text: str, count: int) -> list[float]:
         game.until(lambda: game.grows)
         game.until(lambda: False, chance.uniform(0.02, 0.3))
         game.take(Action.BOTTOM)
-        rows = game.session.game.prompt.selected
-        if not game.grows or rows is None or game.session.game.foresees(rows):
-            game.take(Action.TOP)
-            continue
-        game.take(Action.APPEND)
-        times.append(game.until(lambda: game.session.game.ready))
-        game.take(Action.POP)
-        game.take(Action.TOP)
-        if len(times) % 10 == 0:  # somewhere else
+        token = game.session.game.prompt.selected
+        if game.grows and token is not None and not game.session.game.foresees(token):
             game.take(Action.APPEND)
-            game.until(lambda: game.session.game.ready)
+            times.append(game.until(lambda: game.session.game.ready))
+            game.take(Action.POP)
+        game.take(Action.TOP)
+        game.take(Action.APPEND)  # somewhere else
+        game.until(lambda: game.session.game.ready)
     game.close()
     return times
