@@ -798,7 +798,6 @@ _PLAYING: tuple[Command, ...] = (
         "ahead",
         "Show or hide the text that most likely follows each row, from 100 columns.",
         words="lookahead continuation leads",
-        disabled=_never,
     ),
     Command(
         Action.GHOST,
@@ -809,7 +808,6 @@ _PLAYING: tuple[Command, ...] = (
         "Show or hide, behind the prompt's end, the selected token and what most likely follows it. tab takes it up, "
         "word by word.",
         words="lookahead continuation complete preview",
-        disabled=_never,
     ),
     Command(
         Action.PALETTE,
