@@ -23,15 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ahead
 from benchmarks.bare import silent, text_of
 from benchmarks.comparing import Comparing, requantised
 from tests.autoplay import Player, against_greedy
 from tests.terminal import Terminal
+from tokex_gguf.config import EngineOptions
 from tokex_gguf.engine.worker.llama import BATCH
 from tokex_gguf.models.discovery import bundled_model
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import DEFAULT
 
+STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman and his daughter. One morning"
+"""A text that goes on as stories do."""
 BARE = Path(__file__).with_name("bare.py")
 LARGE = 256
 """Tokens of a batch with which a plain loop is fastest."""
@@ -89,9 +93,9 @@ class Bench:
 
     def play(self, folder: Path, depth: int, *, lookahead: int) -> Terminal:
         """The program on a prompt of about `depth` tokens, ready."""
-        (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\n")
+        (folder / "config.toml").write_text(f"[engine]\nlookahead = {lookahead}\nlookahead_tokens = 0\n")
         (folder / "prompt.txt").write_text(text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))])
-        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt")
+        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt", "--no-cache")
         terminal.shows(" ready", timeout=600)
         return terminal
 
@@ -199,6 +203,29 @@ class Bench:
         what = f"evaluate {length}, against the same batches of {BATCH}"
         self.row(what, speed, "tokens/s", baseline=statistics.median(same))
 
+    def ahead(self, depth: int, count: int) -> None:
+        """What is known ahead while one looks, against tokens decoded one by one; a key meanwhile."""
+        text = text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))]
+        decodes, speeds = alternating(
+            self.rounds,
+            lambda: bare(self.model, "decode", depth, 60),
+            lambda: ahead.speed(self.model, text, EngineOptions().lookahead_tokens),
+        )
+        limit, speed = 1000 / median(decodes), statistics.median(speeds)
+        goal = 2.6 if self.slow else 1.7
+        what = f"known ahead at {depth}, best first, against one by one"
+        self.row(what, speed, "tokens/s", baseline=limit, goal=f"≥ {goal} x", met=speed >= goal * limit)
+        masses = ahead.masses(self.model, STORY, EngineOptions().lookahead_tokens, 8)
+        for (name, least), values in zip(
+            (("next token", 90), ("two tokens", 65)), zip(*masses, strict=True), strict=True
+        ):
+            value = 100 * statistics.mean(values)
+            self.row(f"of the {name}, known after 2 s", value, "%", goal=f"≥ {least} %", met=value >= least)
+        worst, more = 1000 * max(ahead.waits(self.model, text, count)), 40 if self.slow else 20
+        base = median(decodes)
+        what = f"a key while it looks ahead, not foreseen, the slowest of {count}"
+        self.row(what, worst, "ms", baseline=base, goal=f"≤ {more} ms above", met=worst <= base + more)
+
     def autoplay(self, depth: int, seconds: float) -> None:
         """Tokens/s of autoplay, in the terminal, against a greedy loop over as many tokens."""
 
@@ -287,6 +314,75 @@ class Bench:
         frame, table, bare_time = map(statistics.median, (frames, tables, limits))
         self.row("start to first frame", frame, "s", goal="≤ 0.20 s", met=frame <= 0.20)
         self.row("start to first table", table, "s", baseline=bare_time, goal="≤ 1.25 x", met=table <= 1.25 * bare_time)
+
+    def second_start(self, depth: int) -> None:
+        """A file of `depth` tokens that was played before: its table, and the first new token after --resume."""
+        with tempfile.TemporaryDirectory() as name:
+            before = Path.cwd(), os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"]
+            os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = f"{name}/state", f"{name}/cache"
+            os.chdir(name)
+            try:
+                self._second_start(Path(name), depth)
+            finally:
+                os.chdir(before[0])
+                os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = before[1:]
+
+    def _second_start(self, folder: Path, depth: int) -> None:
+        (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")
+        text = text_of(depth)[: int(len(text_of(depth)) * depth / (depth + 15))]
+        (folder / "prompt.txt").write_text(text)
+        terminal = Terminal("--model", str(self.model), "prompt.txt")
+        terminal.shows(" ready", timeout=900)
+        count = tokens(terminal)
+        terminal.press("right")
+        terminal.shows(rf"tokens: {count + 1} .* ready")
+        terminal.press("left")
+        terminal.shows(rf"tokens: {count} .* ready")
+        cache = folder / "cache" / "tokex-gguf" / "kv"
+        while not any(int(path.name.split("-")[1]) >= count for path in cache.glob("*/*.kv")):
+            terminal.collect(0.2)
+        terminal.press("ctrl-q")
+        terminal.ends()
+
+        def started(*arguments: str) -> float:
+            began = time.perf_counter()
+            terminal = Terminal("--model", str(self.model), *arguments)
+            took = time.perf_counter() - began + terminal.timed(" ready")
+            assert "prompt.txt" not in arguments or "known, 0 tokens" in terminal.text()
+            terminal.press("ctrl-q")
+            terminal.ends()
+            return took
+
+        def read() -> float:
+            began = time.perf_counter()
+            for path in cache.glob("*/*.kv"):
+                path.read_bytes()
+            return time.perf_counter() - began
+
+        row = iter(range(1, 100))
+
+        def resumed() -> float:
+            terminal = Terminal("--model", str(self.model), "--resume")
+            terminal.shows(rf"tokens: {count} .*known, 0 tokens  ready")
+            terminal.press(*["down"] * next(row))  # one that was not chosen before
+            terminal.collect(0.5)
+            took = terminal.timed(rf"tokens: {count + 1} .* 1 token, \d+ ms  ready", "right")
+            terminal.press("left")
+            terminal.shows(rf"tokens: {count} .* ready")
+            terminal.press("ctrl-q")
+            terminal.ends()
+            return took
+
+        empty, again = alternating(self.rounds + 2, lambda: started("--prompt", "a"), lambda: started("prompt.txt"))
+        limit, took = statistics.median(empty), statistics.median(again)
+        what = f"the same file of {count} tokens again: start to table, no decode"
+        self.row(what, took, "s", baseline=limit, goal="≤ 1.2 x an empty start", met=took <= 1.2 * limit)
+        decodes, reads, firsts = alternating(
+            self.rounds, lambda: statistics.median(bare(self.model, "decode", depth, 10)), read, resumed
+        )
+        limit, took = statistics.median(decodes) + 1000 * statistics.median(reads), 1000 * statistics.median(firsts)
+        what = f"first new token after --resume at {count}, against a decode and reading the cells"
+        self.row(what, took, "ms", baseline=limit, goal="≤ 50 ms above", met=took <= limit + 50)
 
     def memory(self, depth: int) -> None:
         """Peak memory of both processes, beyond the model's file and the KV cells."""
@@ -479,7 +575,7 @@ def main() -> None:
     depths = [100] if options.short else [int(depth) for depth in options.depths.split(",")]
     lengths = [200] if options.short else [int(length) for length in options.lengths.split(",")]
     rounds, steps = (1, 3) if options.short else (options.rounds, 10)
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+    os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(), tempfile.mkdtemp()
     # An installed program has its bytecode; where writing it is turned off, every start would compile anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     rows = [redraw()]
@@ -490,11 +586,13 @@ def main() -> None:
             "quit": bench.quit_after_held_keys,
             **{f"keys at {depth}": partial(bench.keys, depth) for depth in depths},
             **{f"evaluation of {length}": partial(bench.evaluation, length) for length in lengths},
+            "ahead": partial(bench.ahead, 100, 10 if options.short else 100),
             "autoplay": partial(bench.autoplay, 100, 1.0 if options.short else 4.0),
             "chain": bench.autoplay_by_chain,
             "sampler": bench.sampler_step,
             "memory": partial(bench.memory, depths[-1]),
             "comparing": bench.comparing,
+            "second start": partial(bench.second_start, depths[-1]),
         }
         for name, measure in parts.items():
             if not options.only or any(name.startswith(one) for one in options.only.split(",")):

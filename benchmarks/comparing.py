@@ -8,7 +8,7 @@ from tests.terminal import Terminal
 
 LENGTH = 1000
 """Tokens of the prompts that are compared."""
-SETTLED = r"A−B (?![^\n]*compared)"
+SETTLED = r"A−B \S+ bits over [\d,]+ (?!of )"
 """What the status line says once all is compared."""
 
 

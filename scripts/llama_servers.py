@@ -36,15 +36,14 @@ WHOLE = "whole"
 """The name of a file that says that a build has come to its end."""
 
 
-def kept() -> Path:
-    """The folder of all builds."""
-    return Path(platformdirs.user_cache_dir("tokex-gguf", appauthor=False)) / "llama-servers"
+BUILDS = Path(platformdirs.user_cache_dir("tokex-gguf", appauthor=False)) / "llama-servers"
+"""The folder of all builds: the user's, also where tests have a cache of their own."""
 
 
 def found() -> Path | None:
     """The folder of the servers, where they were built; what they are made of is not looked at again."""
     try:
-        folder = kept() / _note().read_text(encoding="utf-8")
+        folder = BUILDS / _note().read_text(encoding="utf-8")
     except OSError:
         return None
     return folder / "bin" if (folder / WHOLE).exists() else None
@@ -53,7 +52,7 @@ def found() -> Path | None:
 def _note() -> Path:
     """Where the name of the folder stands that this project's servers are in."""
     wanted = hashlib.sha256(repr((BINDING, OPTIONS, SERVERS)).encode()).hexdigest()
-    return kept() / f"{wanted[:16]}.txt"
+    return BUILDS / f"{wanted[:16]}.txt"
 
 
 def run(*command: object) -> None:
@@ -96,7 +95,7 @@ def main() -> None:
         with package.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         digest.update(repr((OPTIONS, SERVERS)).encode())
-        folder = kept() / digest.hexdigest()[:16]
+        folder = BUILDS / digest.hexdigest()[:16]
         if not (folder / WHOLE).exists():
             build(unpack(package, Path(name)), folder)
     _note().write_text(folder.name, encoding="utf-8")

@@ -57,6 +57,7 @@ from tokex_gguf.play.messages import (
     Begin,
     CompareFurther,
     Effect,
+    FanFurther,
     Heard,
     JudgeFurther,
     Lit,
@@ -94,7 +95,7 @@ PIECE = 8
 """Tokens that it reads at once: it tells what follows each such part of a prompt."""
 _WHOLE = (
     *(Capability.EXACT_ENTROPY, Capability.EXACT_RANKS, Capability.SAMPLERS, Capability.CONSTRAINTS),
-    Capability.COMPARISON,
+    *(Capability.COMPARISON, Capability.BRANCHES),
 )
 SERVED = replace(
     MODEL,
@@ -398,9 +399,19 @@ class Play:
             self.answer()
         return self
 
+    @property
+    def fanning(self) -> bool:
+        """Whether more of what is known is to be looked at for answers."""
+        return any(fan.due for fan in self.session.game.fans)
+
+    @property
+    def _unfinished(self) -> bool:
+        session = self.session
+        return bool(self.asked or session.judging or session.comparing or self.fanning or self.aligning)
+
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
-        while self.asked or self.session.judging or self.session.comparing or self.aligning:
+        while self._unfinished:
             if self.session.judging:
                 self.take(JudgeFurther())
                 continue
@@ -410,6 +421,9 @@ class Play:
                 continue
             if self.session.comparing:
                 self.take(CompareFurther())
+                continue
+            if self.fanning:
+                self.take(FanFurther())
                 continue
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
@@ -443,9 +457,9 @@ class Play:
             values = [taken(request.path, token) for token in shown]
             return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
         if isinstance(request, Lookahead):
-            self.lookaheads += len(request.tokens)
-            answers = [distribution([*request.path, token], request.top, self.given) for token in request.tokens]
-            return LookaheadDone(request.request, request.tokens, answers, PIECES)
+            self.lookaheads += len(request.branches)
+            answers = [distribution([*request.path, *branch], request.top, self.given) for branch in request.branches]
+            return LookaheadDone(request.request, request.branches, answers, PIECES)
         if isinstance(request, Spell):
             spelled = {text.encode() for text in (request.text, f" {request.text}")}
             return Spelt(request.request, [one for one, piece in PIECES.items() if piece.data in spelled], PIECES)
@@ -557,6 +571,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Find(tip=tip, text=text, origin=None, line=line)
     if kind in (screens.Name, screens.Ban, screens.Seed, screens.DrawCount):
         return kind(line=line)
+    if kind in (screens.AnswerList, screens.AnswerStop, screens.AnswerPattern):
+        return kind(base=tip) if kind is screens.AnswerList else kind(base=tip, line=line)  # type: ignore[call-arg]
     if kind is screens.Tree:
         return screens.Tree(at=tip)
     if kind is screens.TreeSearch:

@@ -30,6 +30,8 @@ PROMISES = {
     "test_raw_keys": "The program behaves as the plain rules say",
     "test_walks": "The tables are true, whatever was played before",
     "test_strict": "What is compared has the same bits, whatever came before, and is what both models say",
+    "test_kv_folder": "What stays on the disk of prompts is what was computed, or nothing",
+    "test_prompt_cache": "Over any number of starts, on files that are damaged meanwhile, the tables are true",
     "test_constraints": "A constraint allows what fits it, and nothing else",
     "test_samplers": "What the samplers leave is what llama.cpp's own chain leaves, and what the formulas say",
     "test_versus_report": "How two models differ is what all of their logits say",

@@ -145,7 +145,7 @@ class Recorded:
     def send(self, request: Request) -> None:
         """Takes a request. A newer one of its kind makes it worthless, as with the real engine."""
         if not isinstance(request, Load | Tokenize):
-            self._waiting = [one for one in self._waiting if type(one) is not type(request)]
+            self._waiting = [one for one in self._waiting if not _replaced(one, request)]
         self._waiting.append(request)
 
     def answer(self) -> bool:
@@ -162,6 +162,13 @@ class Recorded:
     def close(self) -> None:
         """Forgets what was asked."""
         self._waiting.clear()
+
+
+def _replaced(older: Request, newer: Request) -> bool:
+    """Whether a request is worthless once there is a newer one."""
+    if isinstance(older, Lookahead) and isinstance(newer, Lookahead):
+        return older.path != newer.path
+    return type(older) is type(newer)
 
 
 def _key(request: Request) -> str:
@@ -185,7 +192,7 @@ def _complete(request: Request, replies: list[Reply]) -> bool:
         case Evaluate() | EvaluateStrictly():
             wanted = len(request.path) - request.start
         case Lookahead():
-            wanted = len(request.tokens)
+            wanted = len(request.branches)
         case _:
             return bool(replies)
     return sum(len(getattr(reply, "distributions", ())) for reply in replies) == wanted

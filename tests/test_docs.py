@@ -178,6 +178,22 @@ def test_so_are_those_of_two_models(tiny: dict[str, Path], tmp_path: Path, capsy
     assert [field for field in both if field not in alone] == ["versus"]
 
 
+def test_so_are_those_of_answers(tiny: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--no-config", "--log", str(tmp_path / "log"), "--json", "--prompt", "once upon"]
+    arguments += ["--model", str(tiny["qwen2"])]
+    assert main.main(arguments) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert main.main([*arguments, "--answers", "2", "--until", "1 token"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    page = ROOT / "docs" / "reference" / "json.md"
+    for before, fields in (
+        ("\n## Answers", [field for field in told if field not in alone]),
+        ("\nEach object in `answers`:", told["answers"][0]),
+        ("\n`coverage`, each from 0 to 1", told["coverage"]),
+    ):
+        assert [field for cell in rows(page, before) for field in FIELD.findall(cell)] == list(fields)
+
+
 def _row(page: Path, start: str) -> str:
     return next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {start}"))
 

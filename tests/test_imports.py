@@ -18,7 +18,16 @@ LAYERS = ("values", "system", "config", "models.gguf", "models", "engine", "play
 """From the lowest. A module may import its own package and those before it in this row."""
 
 ENTRANCES = {
-    "play.rules": {"play", "ui.lists", "ui.chain", "ui.tree", "ui.versus", "ui.screen_table", "shell.resuming"},
+    "play.rules": {
+        "play",
+        "ui.lists",
+        "ui.chain",
+        "ui.fan_out",
+        "ui.tree",
+        "ui.versus",
+        "ui.screen_table",
+        "shell.resuming",
+    },
     # The worker is another process: only that process's main module imports it.
     "engine.worker": {"engine.worker", "engine.__main__"},
     "engine.remote": {"engine.remote"},
@@ -30,7 +39,15 @@ SHARED = (
     *("engine.confinement", "engine.capacity", "engine.spelling", "engine.query"),
 )
 """What the engines' processes have in common, with each other and partly with this one."""
-WORKER_MAY_IMPORT = (*SHARED, "engine.worker", "models.reference", "models.gguf", "models.memory")
+WORKER_MAY_IMPORT = (
+    *SHARED,
+    "engine.worker",
+    "engine.kv_file",
+    "engine.kv_folder",
+    "models.reference",
+    "models.gguf",
+    "models.memory",
+)
 REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 
 DOORS = {

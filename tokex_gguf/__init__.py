@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-COMMANDS = ("models", "pull", "sessions", "doctor", "completion", "help")
+COMMANDS = ("models", "pull", "sessions", "cache", "doctor", "completion", "help")
 """What can stand first on the command line; nothing is played then."""

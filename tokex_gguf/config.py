@@ -33,13 +33,18 @@ _PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+""
 _DEEP = re.compile(rf"(?:{_PART}\.[ \t]*+){{32}}")
 """A key of many parts: the time to read one grows with the square of their number, and ours have two."""
 _PLAIN = re.compile(r"[\w-]+")
-_OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine|samplers)["']?\s*+[].=]""", re.MULTILINE)
+_OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine|answers|samplers)["']?\s*+[].=]""", re.MULTILINE)
 """What begins a line of a file that is meant as ours."""
 
 
 def state_folder() -> Path:
     """Where the log and the sessions are kept."""
     return Path(platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def cache_folder() -> Path:
+    """Where KV cells and answers stay from one start to the next."""
+    return Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "kv"
 
 
 class ConfigError(Exception):
@@ -95,6 +100,35 @@ class EngineOptions:
     """RPC workers that compute all layers, HOST:PORT with commas between; "": none. --rpc goes before it."""
     lookahead: int = field(default=4, metadata={"range": (0, 16)})
     """Likely next tokens to go on from before they are chosen; 0: none."""
+    lookahead_tokens: int = field(default=256, metadata={"range": (0, 4096)})
+    """Likely continuations to know behind them, in tokens, while nothing else is to be computed; 0: none."""
+    cache: int = field(default=1024, metadata={"range": (0, 1_000_000)})
+    """MiB of disk for what was computed of prompts, so that it is there at the next start; 0: nothing is kept."""
+
+
+def _no_stop(text: str) -> str | None:
+    """Why a text is nothing that an answer can end at; None where it is."""
+    from tokex_gguf.values.stops import stop_of
+
+    try:
+        stop_of(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@record
+class Answers:
+    """[answers]"""
+
+    until: str = field(default="sentence", metadata={"fault": _no_stop})
+    """Where answers end that are looked for: line, sentence, end, a number of tokens as in "12 tokens", or a text."""
+    tokens: int = field(default=1000, metadata={"range": (1, 100_000)})
+    """Tokens to look at, until you say to go on."""
+    seconds: int = field(default=0, metadata={"range": (0, 100_000)})
+    """Seconds of the engine's time that may take; 0: as many as it takes."""
+    coverage: int = field(default=90, metadata={"range": (1, 100)})
+    """Percent of the probability that are enough."""
 
 
 def _no_address(text: str) -> str | None:
@@ -132,6 +166,7 @@ class Config:
     prompt: Prompt = Prompt()
     display: Display = Display()
     engine: EngineOptions = EngineOptions()
+    answers: Answers = Answers()
     samplers: dict[str, str] = field(default_factory=dict)
     """[samplers]: presets for the sampler chain: names of one's own, and flags as llama.cpp's programs take them."""
 

@@ -179,3 +179,38 @@ def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest
     assert re.search(r" 3  Fake +two$", lines["two"])
     assert re.search(r" 3  Fake +…?x+/end\.gguf +three$", lines["three"]) and "\x1b" not in lines["three"]
     assert len({line.index("Fake") for name, line in lines.items() if name != "name"}) == 1
+
+
+# --- cache
+
+
+def kept(home: Path, model: str, size: int) -> None:
+    """A part of a path in the cache."""
+    from tokex_gguf.engine.kv_file import Part
+    from tokex_gguf.engine.kv_folder import KvFolder
+
+    folder = KvFolder(home / ".cache" / "tokex-gguf" / "kv", f"{size}\n{model}", whole=False)
+    folder.keep(Part(0, [1, 2, 3], 0, [], None), [], bytes(size), 1 << 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder's place is that of Linux")
+def test_the_cache_is_told_by_models_and_cleared(home: Path) -> None:
+    folder = home / ".cache" / "tokex-gguf" / "kv"
+    assert run("cache").stdout == f"0 MB of 1.1 GB in {folder}\n"
+    kept(home, "one \x1b[31m model", 2_000_000)
+    kept(home, "another", 3_000_000)
+    done = run("cache")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *models = done.stdout.splitlines()
+    assert first == f"5 MB of 1.1 GB in {folder}"
+    assert [line.split()[:4] for line in models] == [["3", "MB", "1", "files"], ["2", "MB", "1", "files"]]
+    assert models[0].endswith("  another")
+    assert "prompt cache  5 MB of 1.1 GB in ~/.cache/tokex-gguf/kv\n" in run("doctor", "--model", "bundled").stdout
+    done = run("cache", "clear")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "tokex-gguf: 2 files removed, 5 MB\n")
+    assert run("cache", "clear").stderr == f"tokex-gguf: nothing is kept in {folder}\n"
+    (home / "work" / "config.toml").write_text("[engine]\ncache = 0\n")
+    assert run("cache").stdout == f"0 MB, and no more (cache = 0) in {folder}\n"
+    (home / "work" / "config.toml").write_text("[engine]\ncache = -1\n")
+    done = run("cache")
+    assert done.returncode == 2 and "engine.cache: expected a whole number from 0 to 1000000" in done.stderr

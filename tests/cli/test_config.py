@@ -52,7 +52,17 @@ def test_every_value_is_read(tmp_path: Path) -> None:
         "server": {"url": "https://a.example/v1", "model": "m", "candidates": 7, "insecure": True},
         "prompt": {"example_prompt": "Hi", "max_prompts": 2, "parse_special": False},
         "display": {"tokens_to_show": 3, "theme": "light", "palette": "colour-blind", "surprise_bits": 8},
-        "engine": {"threads": 4, "context": 5, "kv": "q8_0", "gpu_layers": 6, "rpc": "lab:1", "lookahead": 0},
+        "engine": {
+            "threads": 4,
+            "context": 5,
+            "kv": "q8_0",
+            "gpu_layers": 6,
+            "rpc": "lab:1",
+            "lookahead": 0,
+            "lookahead_tokens": 9,
+            "cache": 7,
+        },
+        "answers": {"until": "12 tokens", "tokens": 9, "seconds": 3, "coverage": 50},
     }
     assert {table: set(keys) for table, keys in values.items()} == {
         table: set(keys) for table, keys in asdict(Config()).items() if table != "samplers"
@@ -143,7 +153,7 @@ def test_long_value_is_quoted_shortly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[modle]", "[Model]", "modle = 5", '""= 1', "[modle.name]"])
 def test_unknown_table(tmp_path: Path, text: str) -> None:
     said = fault(write(tmp_path, text))
-    assert said.endswith(": unknown; expected one of model, server, prompt, display, engine, samplers")
+    assert said.endswith(": unknown; expected one of model, server, prompt, display, engine, answers, samplers")
     assert text.split("=")[0].strip(' []"').partition(".")[0] in said.partition(":")[0]
 
 
@@ -153,7 +163,11 @@ def test_unknown_table(tmp_path: Path, text: str) -> None:
         ("[model]\nnmae = 'x'", "model.nmae", "name"),
         ("[prompt]\nmax_prompt = 3", "prompt.max_prompt", "example_prompt, max_prompts, parse_special"),
         ("[display]\nname = 3", "display.name", "tokens_to_show, theme, palette, surprise_bits"),
-        ("engine.thread = 3", "engine.thread", "threads, context, kv, gpu_layers, rpc, lookahead"),
+        (
+            "engine.thread = 3",
+            "engine.thread",
+            "threads, context, kv, gpu_layers, rpc, lookahead, lookahead_tokens, cache",
+        ),
         ("[engine.threads.deep]\n[engine.x]", "engine.threads", None),
     ],
 )

@@ -3,6 +3,7 @@
 import io
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.server import TOGETHER, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain
 
@@ -70,8 +72,8 @@ class Conversation:
     def next(self) -> Delivery:
         return self.told.get(timeout=60)
 
-    def load(self, path: Path) -> Loaded:
-        self.client.send(Load(str(path), 0, 0))
+    def load(self, path: Path, context: int = 0) -> Loaded:
+        self.client.send(Load(str(path), context, 0))
         while isinstance(reply := self.next(), Loading):
             assert 0 <= reply.fraction <= 1
         assert isinstance(reply, Loaded)
@@ -263,12 +265,12 @@ def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
     conversation.load(light_model)
     conversation.client.send(Evaluate(1, LONG[:40], 0, 5))
     assert isinstance(conversation.next(), Evaluated)
-    conversation.client.send(Lookahead(2, LONG[:40], [5, 6, 7], 5))
+    conversation.client.send(Lookahead(2, LONG[:40], [[5], [6], [7]], 5))
     first = conversation.next()
     assert isinstance(first, LookaheadDone)
     second = conversation.next()
     assert isinstance(second, LookaheadDone)
-    assert (first.tokens, second.tokens) == ([5], [6, 7])
+    assert (first.branches, second.branches) == ([[5]], [[6], [7]])
     conversation.client.send(Evaluate(3, [*LONG[:40], 6, 8], 41, 5))
     reply = conversation.next()
     assert isinstance(reply, Evaluated)
@@ -281,11 +283,42 @@ def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
     conversation.load(tiny["mamba"])
     conversation.client.send(Evaluate(1, [5, 6, 7], 2, 5))
     assert isinstance(conversation.next(), Evaluated)
-    conversation.client.send(Lookahead(2, [5, 6, 7], [1, 2, 3, 4], 5))
-    for _ in range(2):
+    conversation.client.send(Lookahead(2, [5, 6, 7], [[1], [2], [3], [4]], 5))
+    found: list[list[int]] = []
+    while len(found) < 4:
         reply = conversation.next()
         assert isinstance(reply, LookaheadDone)
-        assert len(reply.tokens) == len(reply.distributions) == 1
+        assert 1 <= len(reply.branches) == len(reply.distributions) <= 2
+        found += reply.branches
+    assert found == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("name", ["qwen2", "mamba", "gemma3"])
+def test_all_branches_of_a_lookahead_are_answered(name: str, conversation: Conversation, tiny: dict[str, Path]) -> None:
+    conversation.load(tiny[name])
+    chance = random.Random(1)
+    branches = [[chance.randrange(4) for _ in range(chance.randrange(1, 6))] for _ in range(70)] + [[5] * 60]
+    conversation.client.send(Lookahead(1, [5, 6, 7], branches, 5))
+    conversation.client.send(Lookahead(3, [5, 6, 7], [], 5))
+    conversation.client.send(Lookahead(2, [5, 6, 7], branches[:5], 5))
+    found: list[list[int]] = []
+    answers: dict[tuple[int, ...], Distribution] = {}
+    while len(found) < 76:
+        reply = conversation.next()
+        assert isinstance(reply, LookaheadDone)
+        found += reply.branches
+        for branch, one in zip(reply.branches, reply.distributions, strict=True):
+            assert abs(answers.setdefault(tuple(branch), one).entropy_bits - one.entropy_bits) < 0.01
+    assert found == [*branches, *branches[:5]]
+
+
+def test_a_lookahead_that_does_not_fit_is_refused(conversation: Conversation, tiny: dict[str, Path]) -> None:
+    conversation.load(tiny["qwen2"], context=8)
+    conversation.client.send(Lookahead(1, [5, 6, 7], [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1]], 5))
+    reply = conversation.next()
+    assert isinstance(reply, LookaheadDone) and reply.branches == [[1, 2, 3, 4, 5]]
+    refused = conversation.next()
+    assert isinstance(refused, Failed) and refused.request == 1
 
 
 # --- what the client writes, and when
@@ -303,7 +336,7 @@ def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", mon
     monkeypatch.setattr(client_module, "QUIET", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
-    check, look_ahead, evaluate = Check(1, [1], True), Lookahead(2, [1], [2], 5), Evaluate(3, [1], 0, 5)
+    check, look_ahead, evaluate = Check(1, [1], True), Lookahead(2, [1], [[2]], 5), Evaluate(3, [1], 0, 5)
     client.send(check)
     client.send(look_ahead)
     client.send(Stop())  # goes at once, and what was held with it, in its order
@@ -403,12 +436,12 @@ def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.Mo
 
 
 def test_foresight_waits_for_everything_else() -> None:
-    box = inbox(Lookahead(1, [1], [2], 5), Tokenize(2, "a", True), Lookahead(3, [1], [3], 5))
-    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Lookahead(3, [1], [3], 5)]
+    box = inbox(Lookahead(1, [1], [[2]], 5), Tokenize(2, "a", True), Lookahead(3, [4], [[3]], 5))
+    assert [box.next(), box.next()] == [Tokenize(2, "a", True), Lookahead(3, [4], [[3]], 5)]
 
 
 @pytest.mark.parametrize("newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop()])
-@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Lookahead(1, [1], [2], 5)])
+@pytest.mark.parametrize("older", [Evaluate(1, [1], 0, 5), Continue(1, [1], 5), Lookahead(1, [1], [[2]], 5)])
 def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request) -> None:
     box = inbox(older)
     assert box.next() == older
@@ -420,13 +453,35 @@ def test_what_is_asked_for_ends_what_is_under_way(older: Request, newer: Request
 def test_foresight_and_text_end_no_evaluation() -> None:
     box = inbox(Evaluate(1, [1], 0, 5))
     box.next()
-    box._take(Lookahead(2, [1], [2], 5))
+    box._take(Lookahead(2, [1], [[2]], 5))
     box._take(Tokenize(3, "a", True))
     assert not box.abort.asked
 
 
+def test_foresight_from_one_path_goes_on_and_from_another_begins_anew() -> None:
+    first, behind = Lookahead(1, [1], [[2]], 5), Lookahead(2, [1], [[2, 3]], 5)
+    elsewhere = Lookahead(3, [1, 2], [[3]], 5)
+    box = inbox(first)
+    assert box.next() == first
+    box._take(behind)
+    assert not box.ending and list(box._waiting) == [behind]
+    box._take(elsewhere)
+    assert box.ending and box.abort.asked and list(box._waiting) == [elsewhere]
+    assert box.next() == elsewhere and not box.ending and not box.abort.asked
+
+
+def test_what_is_being_decoded_and_is_asked_for_next_is_finished() -> None:
+    box = inbox(Lookahead(1, [1], [[2], [3]], 5))
+    box.next()
+    box.finishes = lambda request: isinstance(request, Evaluate) and request.path == [1, 2]
+    box._take(Evaluate(2, [1, 2], 1, 5))
+    assert box.ending and not box.abort.asked, "it ends behind that"
+    box._take(Stop())
+    assert box.abort.asked
+
+
 @pytest.mark.parametrize(
-    "newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop(), Lookahead(9, [1], [2], 5), Search(9, [1], "a", 5)]
+    "newer", [Evaluate(9, [1], 0, 5), Continue(9, [1], 5), Stop(), Lookahead(9, [1], [[2]], 5), Search(9, [1], "a", 5)]
 )
 def test_anything_that_is_computed_ends_a_walk(newer: Request) -> None:
     box = inbox(Walk(1, [1, 2], [0, 1], 5))
@@ -574,7 +629,7 @@ def test_what_is_compared_ends_the_measurement_of_noise() -> None:
 
 
 def test_foresight_waits_for_what_is_strict() -> None:
-    ahead = Lookahead(8, [1], [2], 5)
+    ahead = Lookahead(8, [1], [[2]], 5)
     box = inbox(ahead)
     assert box.next() == ahead
     ask(box, Check(9, [1], True))

@@ -355,7 +355,7 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 ) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(natalia, tokens, 30)
+    lookaheads = evaluator.look_ahead(natalia, [[token] for token in tokens], 30)
     for token, distribution in zip(tokens, lookaheads, strict=True):
         path = [*natalia, token, 100]
         assert tip(evaluator, path)[1] == 1, "the foreseen token itself is cached"
@@ -365,7 +365,7 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(natalia, tokens, 30)
+    lookaheads = evaluator.look_ahead(natalia, [[token] for token in tokens], 30)
     fresh = Evaluator(load())
     for token, distribution in zip(tokens, lookaheads, strict=True):
         assert_close(distribution, tip(fresh, [*natalia, token])[0])
@@ -380,7 +380,8 @@ def test_looking_ahead_for_long_leaves_the_other_prompts_cached(light_load: Load
     distribution, _ = tip(evaluator, path)
     for step in range(40):
         tokens = list(distribution.ids[:4])
-        lookaheads = evaluator.look_ahead(path, tokens[:1], 30) + evaluator.look_ahead(path, tokens[1:], 30)
+        lookaheads = evaluator.look_ahead(path, [tokens[:1]], 30)
+        lookaheads += evaluator.look_ahead(path, [[token] for token in tokens[1:]], 30)
         distribution = lookaheads[step % 4]
         path = [*path, tokens[step % 4]]
     assert tip(evaluator, [*path, 100])[1] == 1
@@ -392,11 +393,11 @@ def test_foresight_at_the_end_of_the_context_is_refused(light_load: Loader, nata
     evaluator = Evaluator(light_load(context=64))
     tip(evaluator, natalia[:64])
     with pytest.raises(ContextFull):
-        evaluator.look_ahead(natalia[:64], [1], 30)
+        evaluator.look_ahead(natalia[:64], [[1]], 30)
 
 
 def test_foresight_makes_up_for_what_was_given_up(evaluator: Evaluator, natalia: list[int]) -> None:
-    (distribution,) = evaluator.look_ahead(natalia, [5], 30)
+    (distribution,) = evaluator.look_ahead(natalia, [[5]], 30)
     assert_close(distribution, tip(evaluator, [*natalia, 5])[0])
 
 

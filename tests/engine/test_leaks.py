@@ -130,7 +130,7 @@ def hold(steps: int, path: Path, figure: Figure) -> None:
         try:
             distribution, _ = tip(evaluator, paths[place], 10)
             if chance.random() < 0.3:
-                evaluator.look_ahead(paths[place], list(distribution.ids[:4]), 10)
+                evaluator.look_ahead(paths[place], [[token] for token in distribution.ids[:4]], 10)
         except (Interrupted, ContextFull):
             pass
         stop.left = None
@@ -160,7 +160,7 @@ def test_look_ahead_from_a_path_whose_cells_are_gone(name: str, tiny: dict[str, 
     for sequence in range(model.sequences):
         model.cut(sequence, 2)
         evaluator._sequences.hold(sequence, path[: model.count(sequence)])
-    for tokens in ([1], [2, 3]):
-        for token, distribution in zip(tokens, evaluator.look_ahead(path, tokens, 10), strict=False):
-            assert difference(distribution, fresh.probabilities([*path, token])) < 1e-3
+    for branches in ([[1]], [[2], [3]], [[2, 4], [5, 6, 7], [3]]):
+        for branch, distribution in zip(branches, evaluator.look_ahead(path, branches, 10), strict=False):
+            assert difference(distribution, fresh.probabilities([*path, *branch])) < 1e-3
     fresh.close()

@@ -109,7 +109,7 @@ def test_two_workers_give_the_numbers_of_this_machine(model_path: Path, workers:
     def played(one: Engine) -> list[object]:
         told: list[object] = [numbers(one.evaluated(LONG[:70], 0)), numbers(one.evaluated([*LONG[:70], 11], 70))]
         told.append(numbers(one.evaluated([*LONG[:60], 300], 60)))
-        one.client.send(Lookahead(2, LONG[:70], [20, 21, 22], 10))
+        one.client.send(Lookahead(2, LONG[:70], [[20], [21], [22]], 10))
         foreseen: list[Distribution] = []
         while len(foreseen) < 3:
             reply = one.next()

@@ -253,12 +253,12 @@ def test_a_key_ends_a_walk_and_text_is_tokenised_meanwhile(talk: Talk, server: S
 
 
 def test_lookahead_has_the_most_wanted_one_first_and_the_rest(talk: Talk, server: StandIn) -> None:
-    talk.client.send(Lookahead(1, [5, 6], [9, 7, 8], 30))
+    talk.client.send(Lookahead(1, [5, 6], [[9], [7], [8]], 30))
     found: dict[int, int] = {}
     while len(found) < 3:
         reply = talk.next()
         assert isinstance(reply, LookaheadDone)
-        found |= {token: one.most_likely for token, one in zip(reply.tokens, reply.distributions, strict=True)}
+        found |= {token: one.most_likely for (token,), one in zip(reply.branches, reply.distributions, strict=True)}
     assert found == {token: ranked([5, 6, token])[0][1] for token in (9, 7, 8)} and next(iter(found)) == 9
     server.calls.clear()
     assert isinstance(talk.ask(Evaluate(2, [5, 6, 8], 2, 30)), Evaluated)
@@ -368,12 +368,12 @@ def test_every_kind_gives_a_prompt_a_key_and_what_may_come(any_talk: tuple[Talk,
     (reply,) = talk.all(Evaluate(3, longer, 60, 30), 60)
     assert reply.distributions[0].most_likely == ranked(longer)[0][1]
     tokens = list(reply.distributions[0].ids[:4])
-    talk.client.send(Lookahead(4, longer, tokens, 30))
+    talk.client.send(Lookahead(4, longer, [[token] for token in tokens], 30))
     found: dict[int, int] = {}
     while len(found) < 4:
         ahead = talk.next()
         assert isinstance(ahead, LookaheadDone)
-        found |= {token: one.most_likely for token, one in zip(ahead.tokens, ahead.distributions, strict=True)}
+        found |= {token: one.most_likely for (token,), one in zip(ahead.branches, ahead.distributions, strict=True)}
     assert found == {token: ranked([*longer, token])[0][1] for token in tokens}
 
 

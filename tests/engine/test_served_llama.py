@@ -133,7 +133,7 @@ def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Ev
     tokens = list(chunk.distributions[0].ids[:4])
     door.timings.clear()
     for token in tokens:
-        evaluator.look_ahead(path, [token], 30)
+        evaluator.look_ahead(path, [[token]], 30)
     assert [one["prompt_n"] for one in door.timings] == [1, 1, 1, 1]
     door.timings.clear()
     list(evaluator.evaluate([*path, tokens[3], tokens[0]], len(path) + 1, 30))
@@ -187,7 +187,7 @@ def test_lookahead_of_four_costs_four_tokens(watched: tuple[Evaluator, Watched])
         likely = list(chunk.distributions[0].ids[1:5])
         began = time.perf_counter()
         for token in likely:
-            evaluator.look_ahead(path, [token], 30)
+            evaluator.look_ahead(path, [[token]], 30)
         aheads.append(time.perf_counter() - began)
         path = [*path, chunk.distributions[0].most_likely]
     assert min(aheads) <= min(keys) + 0.005 * pace(), (aheads, keys)

@@ -136,8 +136,8 @@ def test_after_branches(file: Path) -> None:
     model = open_model(file)
     evaluator, truth, path = emptied(model), Truth(file), tokens(model, 40)
     strictly(evaluator, path)
-    evaluator.look_ahead(path, [1], 10)
-    evaluator.look_ahead(path, [2, 3, 4], 10)
+    evaluator.look_ahead(path, [[1]], 10)
+    evaluator.look_ahead(path, [[2], [3], [4]], 10)
     for token in (1, 3, 9):
         assert strictly(evaluator, [*path, token], 40)[0] == truth.of([*path, token])[40:]
 
@@ -227,7 +227,7 @@ def test_what_takes_the_cells_of_others_is_not(file: Path) -> None:
     evaluator, path = emptied(model), tokens(model, 60)
     for _ in evaluator.evaluate(path[:40], 0, 10):
         pass
-    evaluator.look_ahead(path[:40], [1, 2, 3, 4], 10)
+    evaluator.look_ahead(path[:40], [[1], [2], [3], [4]], 10)
     for _ in evaluator.evaluate(tokens(model, 20, 9), 0, 10):  # the branches go
         pass
     (chunk,) = evaluator.evaluate(path, 40, 10)
@@ -351,7 +351,7 @@ class Walk:
             case 1:
                 self._hold(path, evaluator.evaluate(path, size - 1, 50))
             case 2:
-                evaluator.look_ahead(path, [chance.randrange(200) for _ in range(chance.choice([1, 3, 8, 12]))], 50)
+                evaluator.look_ahead(path, [[chance.randrange(200)] for _ in range(chance.choice([1, 3, 8, 12]))], 50)
             case 3:
                 for more in range(1, 6):  # as Continue does
                     self._hold([*path, *range(more)], evaluator.evaluate([*path, *range(more)], size + more - 1, 50))

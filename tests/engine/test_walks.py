@@ -111,8 +111,8 @@ class Walker:
     def _foresee(self) -> None:
         tokens = list(self._tip.ids[:4])
         try:
-            lookaheads = self.evaluator.look_ahead(self._path, tokens[:1], self.top)
-            lookaheads += self.evaluator.look_ahead(self._path, tokens[1:], self.top)
+            lookaheads = self.evaluator.look_ahead(self._path, [tokens[:1]], self.top)
+            lookaheads += self.evaluator.look_ahead(self._path, [[token] for token in tokens[1:]], self.top)
         except ContextFull:
             return
         assert lookaheads, "where sequences are few, at least the first"
@@ -122,6 +122,34 @@ class Walker:
             self._path = [*self._path, self.chance.choice(tokens)]
             self._tip = self._look()
 
+    def _grow(self) -> None:
+        """Looks ahead to a tree, from a place to the next ones, in a few batches; some are interrupted."""
+        known: dict[tuple[int, ...], Distribution] = {(): self._tip}
+        for size in (1, 8, 3):
+            room = self.longest - len(self._path)
+            open_ends = [
+                [*branch, token]
+                for branch, one in known.items()
+                for token in one.ids[:6]
+                if (*branch, token) not in known and len(branch) < room
+            ]
+            branches = self.chance.sample(open_ends, min(size, len(open_ends)))
+            self.stop.left = self.chance.randrange(400) if self.chance.random() < 0.2 else None
+            while branches:
+                try:
+                    found = self.evaluator.look_ahead(self._path, branches, self.top)
+                except (Interrupted, ContextFull):
+                    break
+                assert found
+                for branch, distribution in zip(branches, found, strict=False):
+                    self._compare(distribution, [*self._path, *branch])
+                    known[tuple(branch)] = distribution
+                branches = branches[len(found) :]
+            self.stop.left = None
+        if self.chance.random() < 0.7:
+            self._path = [*self._path, *self.chance.choice(list(known))]
+            self._tip = self._look()
+
     def _interrupt(self) -> None:
         """Asks for something and takes it back in the middle."""
         path = [*self._path, *self._tokens(self.chance.choice([2, 30, 100]))[1:]][: self.longest]
@@ -129,7 +157,7 @@ class Walker:
         self.stop.left = self.chance.randrange(400 if self.model.can_cut else 3)
         try:
             if self.chance.random() < 0.3:
-                self.evaluator.look_ahead(self._path, list(self._tip.ids[:3]), self.top)
+                self.evaluator.look_ahead(self._path, [[token] for token in self._tip.ids[:3]], self.top)
             else:
                 tip(self.evaluator, path, self.top)
         except (Interrupted, ContextFull):
@@ -149,6 +177,7 @@ class Walker:
             self._again: 1,
             self._whole: 1,
             self._foresee: 3,
+            self._grow: 1,
             self._interrupt: 2,
         }
         for _ in range(steps):

@@ -13,7 +13,7 @@ from tokex_gguf.values.samplers import Chain, Kind, Sampler
 paths = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 requests: st.SearchStrategy[Request] = st.one_of(
     st.builds(Evaluate, st.integers(), paths, st.integers(), st.integers(), st.none() | st.integers()),
-    st.builds(Lookahead, st.integers(), paths, paths, st.integers()),
+    st.builds(Lookahead, st.integers(), paths, st.lists(paths, max_size=4), st.integers()),
     st.builds(Continue, st.integers(), paths, st.integers()),
     st.builds(Search, st.integers(), paths, st.text(), st.integers()),
     st.builds(Check, st.integers(), paths, st.booleans()),

@@ -297,6 +297,18 @@ def test_names_that_tell_of_many_parts_cost_no_more_than_the_files_there_are(
     assert len(asked) < 400, "and not millions"
 
 
+def test_models_that_were_opened_by_their_path_are_listed_once(home: Path, tmp_path: Path) -> None:
+    known, other = home / "work" / "models" / "known.gguf", tmp_path / "elsewhere" / "other.gguf"
+    for path in (known, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        gguf(path)
+    again = tmp_path / "again.gguf"
+    again.symlink_to(other)
+    found = [entry.place for entry in catalogue([known, other, again, tmp_path / "gone.gguf"])]
+    assert [(place.name, place.path) for place in found if place.source == "opened"] == [("again.gguf", again)]
+    assert sum(place.path.resolve() == known.resolve() for place in found) == 1
+
+
 def test_links_that_go_round_are_passed_over(home: Path) -> None:
     folder = home / "work" / "models"
     folder.mkdir()

@@ -188,6 +188,8 @@ def test_keys_behind_enter_are_no_part_of_the_text() -> None:
     play = looking(depth=5).press(Action.INSERT, Typed("ab"))
     before = path(play)
     play.take(Action.ENTER)
+    play.take(Action.TAKE_IN)
+    assert play.session.notice == "putting it in …", "in place of nothing, as it was entered"
     play.take(Typed("c"))
     play.answer()
     assert path(play) == [*before[:4], *fake.text_to_path("ab"), *before[4:]]

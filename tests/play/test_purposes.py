@@ -29,6 +29,7 @@ from tokex_gguf.play.purposes import (
     ForDifference,
     ForEvaluation,
     ForExport,
+    ForFanOut,
     ForForced,
     ForInsertion,
     ForLookahead,
@@ -160,6 +161,12 @@ def looking_ahead() -> Play:
     return play
 
 
+def fanning_out() -> Play:
+    play = started()
+    play.take(Action.ANSWERS)
+    return play
+
+
 def walking() -> Play:
     return fake.walking("hello world")
 
@@ -255,6 +262,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     evaluating_a_phrase: ForEvaluation,
     autoplaying: ForAutoplay,
     looking_ahead: ForLookahead,
+    fanning_out: ForFanOut,
     walking: ForWalk,
     checking: ForCheck,
     viewing: ForView,

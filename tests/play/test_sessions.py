@@ -31,7 +31,7 @@ from tokex_gguf.values.session_entry import Held, SessionEntry
 
 def entry(name: str, text: str, held: Held = Held.NOBODY, fault: str = "", called: str = "") -> SessionEntry:
     whole = f"{called} {text} today 12:00 Fake".casefold()
-    return SessionEntry(name, called, name[-4:], text, 1.0, "today 12:00", 2, 7, "Fake", "", held, fault, whole)
+    return SessionEntry(name, called, name[-4:], text, 1.0, "today 12:00", 2, 7, 9, "Fake", "", held, fault, whole)
 
 
 ENTRIES = (

@@ -50,6 +50,7 @@ from tokex_gguf.play.messages import (
     Begin,
     Edited,
     Effect,
+    FanFurther,
     Go,
     Listed,
     ListedModels,
@@ -79,6 +80,7 @@ SEED = int(os.environ.get("UNRELIABLE_SEED", "1"))
 
 KEYS: list[Message] = [
     *[Action.APPEND] * 8,
+    *(Action.ANSWERS, Action.ANSWERS, Action.PAUSE, Action.STOP, Action.GROUP, Action.SORT),
     *(Action.REPLACE, Action.DELETE_TOKEN, Action.INSERT, Action.TAKE_IN, Action.RETOKENIZE),
     *[Action.MODELS] * 4,
     *[Action.ENTER] * 8,
@@ -140,7 +142,9 @@ class FakeEngine:
             replaced = (Lookahead, Search, Walk)
         elif isinstance(request, Check):
             replaced = (Check,)
-        self.waiting = [one for one in self.waiting if not isinstance(one, replaced)]
+        goes_on = [one for one in self.waiting if isinstance(one, Lookahead) and isinstance(request, Lookahead)]
+        kept = [one for one in goes_on if one.path == getattr(request, "path", None)]
+        self.waiting = [one for one in self.waiting if one in kept or not isinstance(one, replaced)]
         if not isinstance(request, Stop):
             self.waiting.append(request)
 
@@ -229,9 +233,9 @@ class FakeEngine:
                 return fake.evaluated(request, None if self.given == VOCAB else last, None, self.given)
             case Lookahead():
                 values = [
-                    fake.distribution([*request.path, token], request.top, self.given) for token in request.tokens
+                    fake.distribution([*request.path, *branch], request.top, self.given) for branch in request.branches
                 ]
-                return LookaheadDone(request.request, request.tokens, values, PIECES)
+                return LookaheadDone(request.request, request.branches, values, PIECES)
             case Search():
                 texts = {token: PIECES[token].data.decode().lower() for token in fake.ranked(request.path)}
                 tokens = [token for token, text in texts.items() if request.query in text]
@@ -271,7 +275,10 @@ class World:
         lookahead = self.chance.choice([0, 3])
         self.served = self.chance.random() < 0.5
         file = OnServer("fake.gguf") if self.served else GgufFile("fake.gguf")
-        self.session = Session(Game(Settings("hello", file, tokens_to_show=12, max_prompts=4, lookahead=lookahead)))
+        settings = Settings(
+            "hello", file, tokens_to_show=12, max_prompts=4, lookahead=lookahead, lookahead_tokens=5 * lookahead
+        )
+        self.session = Session(Game(settings))
         self.engine = FakeEngine(served=self.served)
         self.outside: list[Message] = []
         """Outcomes of effects on their way."""
@@ -298,6 +305,8 @@ class World:
                     self.outside.append(
                         Prepared(effect.path, Fit(0)) if sound else NotPrepared(effect.path, "it does not fit")
                     )
+                case FanFurther():
+                    self.outside.append(effect)
                 case Quit():
                     self.quit = effect
                 case _:

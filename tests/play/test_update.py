@@ -462,7 +462,7 @@ def test_when_nothing_is_asked_the_likeliest_tokens_are_gone_on_from() -> None:
     play = waiting()
     assert play.session.game.ready
     assert ahead(play).path == path(play)
-    assert ahead(play).tokens == fake.ranked(path(play))[:3]
+    assert ahead(play).branches == [[token] for token in fake.ranked(path(play))[:3]]
 
 
 def test_a_foreseen_token_is_appended_without_a_decode() -> None:
@@ -479,7 +479,7 @@ def test_resting_on_a_row_asks_for_it_first_and_nothing_is_asked_twice() -> None
     play = waiting().answer()
     lookaheads = play.lookaheads
     play.take(Action.BOTTOM)
-    assert ahead(play).tokens == [selected(play)]
+    assert ahead(play).branches == [[selected(play)]]
     play.answer()
     play.press(Action.TOP, Action.BOTTOM, Action.LAYER, Action.HELP, Action.CLOSE)
     assert play.lookaheads == lookaheads + 1
@@ -532,7 +532,7 @@ def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
         game=replace(play.session.game, asked={}, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)}),
     )
     play.take(Action.LAYER)
-    assert ahead(play).tokens == [best[0], best[2]]
+    assert ahead(play).branches == [[best[0]], [best[2]]]
 
 
 # --- autoplay

@@ -264,7 +264,7 @@ def test_n_goes_to_the_greatest_change_and_then_to_the_next() -> None:
     for place, depth in enumerate(order, 1):
         play.press(Action.NEXT_SURPRISAL)
         assert play.session.game.prompt.cursor and play.session.game.prompt.cursor.depth == depth
-        assert play.session.notice.endswith(f"#{place}" if place > 1 else "the greatest change")
+        assert f"{f'#{place}' if place > 1 else 'the greatest change'}; " in play.session.notice
     assert "this is the last" in play.press(Action.NEXT_SURPRISAL).session.notice
     play.press(Action.PREVIOUS_SURPRISAL)
     assert play.session.game.prompt.cursor and play.session.game.prompt.cursor.depth == order[-2]

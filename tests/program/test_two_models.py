@@ -60,7 +60,7 @@ def rows() -> list[Path]:
 
 def test_two_models_are_compared_and_either_is_played_on_with(two: Terminal, light: str) -> None:
     two.shows(r"A−B .* over \d+ .*ready")
-    text = two.shows(r"KL mean [\d.e-]+: kernels alone differ so much")
+    text = two.shows(r"KL mean [\d.e-]+ bits: kernels alone do that")
     assert "A F32  B Q8_0" in text
     private = rows()
     assert private and all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in private)

@@ -359,7 +359,7 @@ def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
 
 
 def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game_module, "catalogue", lambda: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    monkeypatch.setattr(game_module, "catalogue", lambda _: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
     monkeypatch.setattr(game_module, "prepare", lambda *_, **__: 1 / 0)
 
     async def scenario(player: Player) -> None:
@@ -375,7 +375,7 @@ def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatc
 
 
 def test_where_no_model_is_found_nobody_goes_on_looking(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game_module, "catalogue", lambda: ())
+    monkeypatch.setattr(game_module, "catalogue", lambda _: ())
 
     async def scenario(player: Player) -> None:
         await player.press("o")

@@ -70,13 +70,13 @@ def test_below_the_chain_stands_what_the_selected_sampler_alone_would_do() -> No
         Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.MIN_P, 0.0001), Sampler.of(Kind.TEMPERATURE, 0.5)))
     )
     for width, height in ((130, 40), (80, 24)):
-        assert re.search(r"Alone, it would leave “␣.”\.", text(play, width, height))
+        assert re.search(r"By itself it would not cut “␣.”\.", text(play, width, height))
     play.press(Action.CLOSE, *9 * [Action.DOWN], Action.SAMPLERS)
     selected = play.session.game.prompt.selected
     assert selected is not None
     name = play.session.game.piece(selected).data.decode().replace(" ", "␣")
-    assert f"Alone, it would cut “{name}”." in text(play)
-    assert f"Alone, it would leave “{name}”." in text(play.press(Action.DOWN))
+    assert f"By itself it would cut “{name}”." in text(play)
+    assert f"By itself it would not cut “{name}”." in text(play.press(Action.DOWN))
     assert "Alone" not in text(play.press(Action.DOWN)), "temperature cuts nothing"
 
 

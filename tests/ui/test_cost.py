@@ -22,7 +22,7 @@ from tests.figures import Figure
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
-from tokex_gguf.play.messages import CompareFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.messages import CompareFurther, FanFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Prompt, Score, Starter
@@ -34,11 +34,13 @@ from tokex_gguf.ui.screen import shown as shown_path
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
@@ -203,7 +205,7 @@ def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_to
     assert steps(lambda: tree.found_lines(play.session)) < 20 * lines
     assert len(tree.found_lines(play.session)) > 300
     assert frame(play, view, (130, 40)) < STEPS
-    assert steps(lambda: play.take(Action.PAGE_DOWN)) < 1100
+    assert steps(lambda: play.take(Action.PAGE_DOWN)) < 1130
     play.take(Action.CLOSE)
     view.screen(play.session, 130, 40)
     assert frame(play, view, (130, 40)) < STEPS
@@ -218,7 +220,7 @@ def test_a_visit_costs_no_more_in_a_long_path() -> None:
     play = with_prompts(tip)
     tip.path()  # as it was sent to the engine
     play.session = replace(play.session, game=replace(play.session.game, pruned=(tip.ancestor(9).child(1),)))
-    assert steps(lambda: play.take(Action.LAYER)) < 1650
+    assert steps(lambda: play.take(Action.LAYER)) < 1680
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -553,7 +555,7 @@ def test_an_edit_in_a_long_prompt_costs_by_what_is_behind_it(edit: Action, behin
             play.take(Action.DOWN)
         count = steps(lambda: play.take(edit))
     assert len(play.session.game.prompts) == 2
-    assert count < 6000 + 80 * behind
+    assert count < 6200 + 80 * behind
     play.asked.clear()
     view.screen(play.session, 130, 40)
     assert frame(play, view, (130, 40)) < 2 * STEPS
@@ -776,3 +778,37 @@ def test_comparing_costs_no_more_in_a_long_prompt() -> None:
     versus_costs_little(play, view, *JUMPS, *JUMPS, Action.FLIP, Action.FLIP, Action.CURSOR_FAR_BACK, Action.CLOSE)
     versus_costs_little(play, view, *3 * [Action.POP], *3 * [Action.APPEND], *3 * [Action.POP], Action.NEXT_SURPRISAL)
     versus_costs_little(play, view, Action.VERSUS, Action.VERSUS, Action.MORE_LAYERS)
+
+
+# --- answers
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int]) -> None:
+    """Also where they are sorted anew, or grouped, as more were found."""
+    play, view = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0)), View()
+    play.press(Action.ANSWERS)
+    fan = play.session.game.fans[-1]
+    assert fan.out.answers > 2000
+    view.screen(play.session, *size)
+    for key in (Action.DOWN, Action.BOTTOM, Action.UP, Action.PAGE_UP, Action.TOP):
+        assert steps(lambda key=key: play.take(key)) < 2500, key  # type: ignore[misc]
+        assert frame(play, view, size) < STEPS
+    for key in (Action.SORT, Action.GROUP, Action.GROUP):
+        play.take(key)
+        assert frame(play, view, size) < 1.5 * STEPS, key
+        assert frame(play, view, size) < STEPS, key
+
+
+def test_what_comes_is_looked_at_in_parts() -> None:
+    play = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0))
+    play.press(Action.ANSWERS)  # all of it is in the tree now
+    play.take(Action.STOP_TEXT)
+    for char in "3 tokens":
+        play.take(Typed(char))
+    assert steps(lambda: play.take(Action.ENTER)) < STEPS
+    pieces = 0
+    while play.fanning:
+        assert steps(lambda: play.take(FanFurther())) < STEPS
+        pieces += 1
+    assert pieces

@@ -10,7 +10,8 @@ from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Interrupted, Llama
+from tokex_gguf.engine.worker.llama import Entry, Interrupted, Llama
+from tokex_gguf.engine.worker.logit_math import Logits
 
 EQUAL = 1e-3
 """Differences of probabilities: see test_walks.py for what was measured. Wrong numbers differ by far more."""
@@ -138,8 +139,8 @@ def test_foresight_is_right_when_all_sequences_are_taken(name: str, tiny: dict[s
     fill(model, evaluator)
     first, _ = tip(evaluator, path, 30)
     wanted = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(path, wanted[:1], 30)
-    lookaheads += evaluator.look_ahead(path, wanted[1:], 30)
+    lookaheads = evaluator.look_ahead(path, [wanted[:1]], 30)
+    lookaheads += evaluator.look_ahead(path, [[token] for token in wanted[1:]], 30)
     assert len(lookaheads) == min(4, model.sequences - 2)
     for token, distribution in zip(wanted, lookaheads, strict=False):
         assert difference(distribution, alone.probabilities([*path, token])) < EQUAL
@@ -148,13 +149,44 @@ def test_foresight_is_right_when_all_sequences_are_taken(name: str, tiny: dict[s
     assert difference(following, alone.probabilities([*path, wanted[0], 5])) < EQUAL
 
 
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_branches_of_any_depth_are_right(
+    name: str, filled: bool, tiny: dict[str, Path], fresh: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many at once, and more than there are sequences; what they have in common was not looked ahead to before."""
+    model, alone = open_model(tiny[name]), fresh(name)
+    evaluator, path = Evaluator(model), tokens(model, 1, 30)
+    if filled:
+        fill(model, evaluator)
+    chance = np.random.default_rng(5)
+    left = [chance.integers(3, size=int(chance.integers(1, 7))).tolist() for _ in range(60)]
+    batches: list[int] = []
+    decode = model.decode
+
+    def counted(entries: list[Entry], threads: int = 0) -> Logits:
+        batches.append(len(entries))
+        return decode(entries, threads)
+
+    monkeypatch.setattr(model, "decode", counted)
+    while left:
+        found = evaluator.look_ahead(path, left[:16], 30)
+        for branch, distribution in zip(left, found, strict=False):
+            assert difference(distribution, alone.probabilities([*path, *branch])) < EQUAL
+        left = left[len(found) :]
+    following, _ = tip(evaluator, [*path, 1, 2, 0, 5], 30)
+    assert difference(following, alone.probabilities([*path, 1, 2, 0, 5])) < EQUAL
+    if model.can_cut and not filled:
+        assert sum(batches) < 60 * 3, "what they have in common is decoded once"
+
+
 def test_looking_ahead_costs_no_prompt_its_cells_when_all_sequences_are_taken(tiny: dict[str, Path]) -> None:
     model = open_model(tiny["qwen2"])
     evaluator, path, other = Evaluator(model), tokens(model, 1, 30), tokens(model, 2, 30)
     fill(model, evaluator)
     tip(evaluator, path, 1)
-    evaluator.look_ahead(path, [1, 2, 3], 1)
+    evaluator.look_ahead(path, [[1], [2], [3]], 1)
     tip(evaluator, other, 1)
-    evaluator.look_ahead(other, [1], 1)
+    evaluator.look_ahead(other, [[1]], 1)
     assert tip(evaluator, [*other, 7], 1)[1] == 1
     assert tip(evaluator, [*path, 7], 1)[1] == 1

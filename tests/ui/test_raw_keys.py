@@ -182,7 +182,7 @@ def games(numbers: range, length: int, folder: Path, patch: pytest.MonkeyPatch, 
     # How many rows there are then depends on the sizes that a place was seen in: the plain rules do not know these.
     patch.setattr("tokex_gguf.ui.app.rows_of", lambda *_: 0)
     # An empty list would close itself, sooner or later.
-    patch.setattr(game_module, "catalogue", lambda: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    patch.setattr(game_module, "catalogue", lambda _: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
     pressed = 0
     for number in numbers:
         chance = random.Random(f"{SEED}-{number}")

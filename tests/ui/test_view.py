@@ -37,6 +37,7 @@ from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.tokens import Piece, label
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
@@ -157,6 +158,7 @@ def sessions() -> Play:
             when="today 12:00",
             prompts=3,
             tokens=100 * index,
+            visited=300 * index,
             model="Fake 135M",
             asked="fake",
             held=held.get(index, Held.NOBODY),
@@ -211,6 +213,21 @@ def lost() -> Play:
 
 SAMPLERS = Chain((Sampler.of(Kind.TOP_K, 12), Sampler.of(Kind.MIN_P, 0.05), Sampler.of(Kind.TEMPERATURE, 0.7)))
 
+HEAT = Chain((Sampler.of(Kind.TEMPERATURE, 0.5),))
+
+
+def answering() -> Play:
+    """Answers of two tokens."""
+    return started("hello", stop=AfterTokens(2)).press(Action.ANSWERS)
+
+
+def looking_for_answers() -> Play:
+    """None was found yet."""
+    play = started("hello", stop=AfterTokens(2))
+    play.take(Action.ANSWERS)
+    return play
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -218,6 +235,8 @@ STATES: dict[str, Callable[[], Play]] = {
     "probability": lambda: started("hello " * 50).press(Action.LAYER),
     "entropy": lambda: started("hello " * 50).press(Action.LAYER, Action.LAYER),
     "working": lambda: waiting(Action.APPEND),
+    "ahead": lambda: started("hello " * 50, lookahead=3, lookahead_tokens=60).press(Action.DOWN),
+    "ahead of the prompt": lambda: started("hello " * 50, lookahead=3, lookahead_tokens=60).press(Action.GHOST),
     "constraining": lambda: started("hello").press(Action.CONSTRAINT, Typed("[0-9]+")),
     "constraining by a schema": lambda: started("hello").press(Action.CONSTRAINT, Action.KIND, Action.CARET_RIGHT),
     "under a constraint": lambda: started("hello").press(
@@ -247,6 +266,13 @@ STATES: dict[str, Callable[[], Play]] = {
     "insert": lambda: inside().press(Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Typed("z")),
     "edited": edited,
     "scored": lambda: started().press(Action.INPUT, Typed("ab"), Action.SCORE, Typed("c"), Action.SCORE, Typed("d")),
+    "answers": lambda: answering().press(*[Action.DOWN] * 3),
+    "answers by their first token": lambda: answering().press(Action.SORT, Action.DOWN),
+    "answers in groups": lambda: answering().press(Action.GROUP, Action.DOWN),
+    "answers under samplers": lambda: fake.sampled(HEAT, "hello").press(Action.ANSWERS),
+    "answers to be looked for": looking_for_answers,
+    "answerstop": lambda: answering().press(Action.STOP_TEXT),
+    "answerpattern": lambda: answering().press(Action.PATTERN),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),
     "models": lambda: started().press(Action.MODELS),
@@ -612,7 +638,7 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
 
 @pytest.mark.parametrize("kind", SCREENS)
 def test_the_footer_shows_the_keys_of_the_screen(kind: type[Screen]) -> None:
-    names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready"}
+    names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready", "answerlist": "answers"}
     name = kind.__name__.lower()
     play = STATES[names.get(name, name)]()
     assert type(play.session.screen) is kind
@@ -678,7 +704,7 @@ def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None
     assert "tokens: 3  +1  joint p" in line and f"logprob {base.logprob:.2f}" in line
     assert "Enter branch" in below(text(play)).keys
     assert "→ branch" in below(text(play.press(Action.CLOSE, Action.SEARCH))).keys
-    assert "tokens: 3 " in below(text(play)).status
+    assert "tokens: 5  looking at 4 " in below(text(play)).status, "the text behind it stays in sight"
 
 
 def test_two_spaces_in_a_row_are_told_before_and_after_the_phrase_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:

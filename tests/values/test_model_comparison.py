@@ -57,6 +57,25 @@ def test_the_figures_are_those_of_the_path_however_it_was_gone(
         assert a is not None and b is not None and a == -b
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_a_table_shows_of_one_side_it_shows_of_the_other(side: int, *, asked_before: bool) -> None:
+    """Few rows of a place are kept first, of A; then all of it, of either side."""
+    pair = Node(None, -1).descend([1, 2]), Node(None, -1).descend([1, 2])
+    few, all_rows = difference((1.0, 2.0, 3, 4, -1.0, -2.0), None), difference((1.0, 2.0, 5, 6, -1.0, -2.0), None)
+    known = ModelComparison()
+    known.join(*pair)
+    known.keep(pair[0], few, detailed=False)
+    if asked_before:
+        assert known.after(pair[1]) == few.reverse and not known.detailed(pair[1])
+    known.keep(pair[side], all_rows, detailed=True)
+    for place, node in enumerate(pair):
+        assert known.detailed(node)
+        assert known.difference(node, None) == (all_rows if place == side else all_rows.reverse)
+    known.keep(pair[1 - side], few, detailed=False)
+    assert known.difference(pair[side], None) == all_rows, "what is more stays"
+
+
 def test_equal_models_differ_by_nothing() -> None:
     known, tip = ModelComparison(), Node(None, -1).descend([1, 2, 3])
     same = Taken(-math.inf, 3)

@@ -58,6 +58,28 @@ def _predicted(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, or -1 for no limit") from None
 
 
+def _stop(text: str) -> str:
+    """Where answers end."""
+    from tokex_gguf.values.stops import stop_of  # not on the way to the first frame without one
+
+    try:
+        stop_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _part(text: str) -> float:
+    """A part, from percent."""
+    try:
+        percent = float(text.removesuffix("%")) if len(text) < 20 else 0.0
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:
+        raise argparse.ArgumentTypeError(f"expected percent, above 0 and up to 100, got {text[:40]!r}")
+    return percent / 100
+
+
 def workers(text: str) -> tuple[str, ...]:
     """RPC workers on the command line."""
     try:
@@ -126,14 +148,37 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    """What is looked for of answers, and how far."""
+    group = parser.add_argument_group(
+        "answers",
+        "Which answers may follow, how likely each is, and how much of the probability they have. Prints them, as "
+        "text or as --json, and ends. It looks at the likeliest first, until one of the three limits is reached.",
+    )
+    group.add_argument("--answers", metavar="N", type=_count, help="print the N likeliest answers, too")
+    group.add_argument(
+        "--until",
+        metavar="STOP",
+        type=_stop,
+        help="where an answer ends: line, sentence, end (where the model ends, which ends any), '12 tokens', or a "
+        "text, in which \\n is a line break; text: before it takes a text as it is (default: the configured one, "
+        "sentence)",
+    )
+    group.add_argument("--budget", metavar="TOKENS", type=_count, help="tokens to look at (default 1000)")
+    group.add_argument("--seconds", metavar="N", type=_count, help="seconds that may take (default: no limit)")
+    group.add_argument(
+        "--coverage", metavar="PERCENT", type=_part, help="part of the probability that is enough (default 90)"
+    )
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
     user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
     parser = Parser(
         prog=PROGRAM,
         description="See what a language model would say next, token by token, and be its sampler.",
-        epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, doctor, completion SHELL, help (each has --help). "
-        "Keys: ? shows them while you play. "
+        epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, cache, doctor, completion SHELL, help (each has "
+        "--help). Keys: ? shows them while you play. "
         f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
         f"Exit codes: {EXIT_CODES}.",
     )
@@ -211,6 +256,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="compute all layers on llama.cpp's RPC workers, HOST:PORT with commas between; only in a trusted network",
     )
     parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="read and write nothing of what is kept on disk of prompts from one start to the next",
+    )
+    parser.add_argument(
         "--chat",
         action="store_true",
         help="the input is a turn of the user's, or a JSON list of messages, for the model's own chat template",
@@ -229,6 +279,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_predicted,
         help=f"with --draw: tokens of a sample at the most (default {PREDICTED}); -1 for no limit",
     )
+    _add_answers(parser)
     _add_sampling(parser)
     parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
     parser.add_argument(

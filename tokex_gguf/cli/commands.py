@@ -1,4 +1,4 @@
-"""The commands that play nothing: `models`, `pull`, `sessions`, `doctor`, `completion`, `help`."""
+"""The commands that play nothing: `models`, `pull`, `sessions`, `cache`, `doctor`, `completion`, `help`."""
 
 import shutil
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokex_gguf import COMMANDS, config
-from tokex_gguf.cli import completion, doctor
+from tokex_gguf.cli import cache, completion, doctor
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of, tables
 from tokex_gguf.models import resolve
@@ -115,6 +115,11 @@ def _list_sessions(folder: Path) -> None:
         print(line)
 
 
+def _cache(arguments: Sequence[str]) -> int:
+    options = parser_of("cache").parse_args(arguments)
+    return cache.clear() if options.action == "clear" else cache.show_all()
+
+
 def _doctor(arguments: Sequence[str]) -> int:
     options = parser_of("doctor").parse_args(arguments)
     report = doctor.examine(options.model, options.rpc)
@@ -135,5 +140,5 @@ def _help(arguments: Sequence[str]) -> int:
 
 
 _RUN: dict[str, Callable[[Sequence[str]], int]] = dict(
-    zip(COMMANDS, (_models, _pull, _sessions, _doctor, _completion, _help), strict=True)
+    zip(COMMANDS, (_models, _pull, _sessions, _cache, _doctor, _completion, _help), strict=True)
 )

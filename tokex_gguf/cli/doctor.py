@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokex_gguf import __version__, config
+from tokex_gguf.cli import cache
 from tokex_gguf.engine import process
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import remote
@@ -260,6 +261,12 @@ def _terminal(report: Report) -> None:
         report.wrong("the terminal's encoding is not UTF-8: set LANG to one that ends in UTF-8")
 
 
+def _below_home(path: Path) -> str:
+    """A path, as short as a shell takes it."""
+    home = Path("~").expanduser()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def _folders(report: Report) -> None:
     state = config.state_folder()
     try:
@@ -267,13 +274,17 @@ def _folders(report: Report) -> None:
         writable = os.access(state, os.W_OK)
     except OSError:
         writable = False
-    report.tell("state, log", str(state))
+    report.tell("state, log", _below_home(state))
     if not writable:
         report.wrong(f"{state} cannot be written: there will be no log and no saved sessions")
-    cache = hub_cache.folder()
-    room: Path = cache
+    try:
+        report.tell("prompt cache", cache.summary(config.find().config.engine, _below_home(config.cache_folder())))
+    except config.ConfigError:
+        pass  # told already
+    hub = hub_cache.folder()
+    room: Path = hub
     while not room.exists() and room != room.parent:
         room = room.parent
     if given := [name for name in SETTINGS if name in os.environ]:
         report.tell("environment", f"{', '.join(given)}: set")
-    report.tell("hub's cache", f"{cache}, {size_of(shutil.disk_usage(room).free)} free on its disk")
+    report.tell("hub's cache", f"{hub}, {size_of(shutil.disk_usage(room).free)} free on its disk")

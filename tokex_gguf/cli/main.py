@@ -41,11 +41,13 @@ from tokex_gguf.system import home, machine, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
 from tokex_gguf.values.download import Wanted, meanwhile
+from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.sampler_text import read_flags
+from tokex_gguf.values.stops import Stop, stop_of
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -175,13 +177,15 @@ def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -
         settings = _with_server(settings, options, here=path == config.HERE and not options.config)
     homeless = home.ensure()
     notices = [*found]
-    screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw)
+    screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw or options.answers)
     if (options.resume is not None or options.session) and not screen:
-        needs = "--resume and --session need the screen: leave --plain, --json and --draw out, and do not redirect"
+        leave = "leave --plain, --json, --draw and --answers out, and do not redirect"
+        needs = f"--resume and --session need the screen: {leave}"
         raise Exit(needs, USAGE)
     named = options.file is not None or options.input is not None
     options.input = inputs.source(options)
     options.unasked = options.input is not None and not named
+    _check_for_answers(options)
     if options.versus is not None:
         _check_for_versus(options, screen=screen)
     kept = _kept(options)
@@ -229,6 +233,7 @@ def _begun(
     shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
     notices += [fit.notice] if fit.notice else []
     notices += [meanwhile(chosen.wanted)] if chosen.wanted else []
+    stop, budget = _answers(options, settings)
     started = Settings(
         text=text,
         model=chosen.model,
@@ -243,6 +248,9 @@ def _begun(
             rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
+            # What is printed is computed anew each time, and leaves no text behind, as it leaves no session.
+            cache=str(config.cache_folder()) if screen and not options.no_cache else "",
+            cache_bytes=settings.engine.cache << 20,
         ),
         server=ConnectServer(
             settings.server.url,
@@ -257,10 +265,13 @@ def _begun(
         max_prompts=settings.prompt.max_prompts,
         tokens_to_show=settings.display.tokens_to_show,
         lookahead=settings.engine.lookahead if screen else 0,
+        lookahead_tokens=settings.engine.lookahead_tokens if screen else 0,
         example=settings.prompt.example_prompt,
         light=_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
+        stop=stop,
+        budget=budget,
         presets=tuple((name, reading.chain) for name, reading in presets.items()),
         begins=ALL if options.constraint_start is None else options.constraint_start,
     )
@@ -358,6 +369,28 @@ def _check_for_versus(options: argparse.Namespace, *, screen: bool) -> None:
         raise Exit("--draw: samples are one model's: leave --versus out", USAGE)
     if options.sampling or any(one is not None for one in _constraints(options)):
         raise Exit("--versus compares what models say before any sampler or constraint: leave those out", USAGE)
+
+
+def _check_for_answers(options: argparse.Namespace) -> None:
+    """Refuses what does not go together. Raises Exit."""
+    further = {"--until": options.until, "--budget": options.budget, "--seconds": options.seconds}
+    further["--coverage"] = options.coverage
+    if options.answers is None:
+        if given := [name for name, value in further.items() if value is not None]:
+            raise Exit(f"{given[0]} is for --answers", USAGE)
+        return
+    if options.draw is not None:
+        raise Exit("--draw prints samples, and --answers what is likeliest: leave one of them out", USAGE)
+    if options.versus is not None:
+        raise Exit("--answers are one model's: leave --versus out", USAGE)
+
+
+def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[Stop, Budget]:
+    """Where answers end, and what may be spent on them: as the command line says, else as it is configured."""
+    own = settings.answers
+    return stop_of(options.until or own.until), Budget(
+        options.budget or own.tokens, float(options.seconds or own.seconds), options.coverage or own.coverage / 100
+    )
 
 
 def _second(
@@ -595,6 +628,8 @@ def _print(
                 _put(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
             _print_versus(game, session, [*notices, *session.game.notices], second, connect, as_json=options.json)
+        elif options.answers:
+            _print_answers(game, session, [*notices, *session.game.notices], options)
         elif options.json:
             _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=_plain_ascii()))
         else:
@@ -602,6 +637,21 @@ def _print(
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     return 0
+
+
+def _print_answers(game: Runtime, session: Session, notices: Sequence[str], options: argparse.Namespace) -> None:
+    """Prints the prompt's numbers and the likeliest answers. Raises EvaluationFailed."""
+    from tokex_gguf.cli import answers, report
+
+    further = answers.notices(game)
+    for notice in further:
+        say(notice)
+    fan = answers.find(game)
+    if options.json:
+        told = report.as_json(session, [*notices, *further])
+        _put(dumps(answers.with_answers(told, fan, options.answers), ascii_only=_plain_ascii()))
+    else:
+        _put("\n".join([report.as_text(session), "", *answers.lines(fan, options.answers)]))
 
 
 def _print_versus(

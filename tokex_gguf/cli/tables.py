@@ -47,6 +47,16 @@ def _sessions(prog: str) -> Parser:
     return parser
 
 
+def _cache(prog: str) -> Parser:
+    parser = Parser(
+        prog=prog,
+        description="Tell what is kept on disk of prompts, so that nothing is computed twice, and how much of it.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("clear", help="remove all of it")
+    return parser
+
+
 def _doctor(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
     parser.add_argument("--model", metavar="MODEL", help="the model to look at (default: the configured one)")
@@ -73,7 +83,7 @@ def _help(prog: str) -> Parser:
 
 
 _MADE: dict[str, Callable[[str], Parser]] = dict(
-    zip(COMMANDS, (_models, _pull, _sessions, _doctor, _completion, _help), strict=True)
+    zip(COMMANDS, (_models, _pull, _sessions, _cache, _doctor, _completion, _help), strict=True)
 )
 
 

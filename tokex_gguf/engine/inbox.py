@@ -9,6 +9,9 @@ an answer: whoever asked for it asks again when nothing else is asked, and what 
 again. One strict request never ends another: both sides of a comparison may be asked of one engine. But each ends the
 measurement of the noise, which takes seconds and nobody waits for. All evaluations among them come before the
 comparisons, which need them; and all of them before lookahead, which they end.
+
+Lookahead from one path goes on: what is asked behind it is answered behind it. What a key, or lookahead from the next
+path, asks for while it is being decoded is finished, and not begun again.
 """
 
 import os
@@ -87,6 +90,10 @@ class Inbox:
         self._current: Request | None = None
         self._closed = False
         self.abort = abort
+        self.ending = False
+        """Whether what is under way is to end with what is being decoded."""
+        self.finishes: Callable[[Request], bool] = lambda _: False
+        """Whether what is being decoded is finished all the same, as it is what a request asks for."""
 
     def read(self) -> None:
         """Reads to the end of the source, or to a line that makes all later ones unreadable."""
@@ -164,9 +171,10 @@ class Inbox:
             replaced = (Lookahead, Continue, type(request), *_ASIDE)
         elif isinstance(request, Check):
             replaced = (Check,)  # its answer alone is listened to
-        self._waiting = deque(r for r in self._waiting if not isinstance(r, replaced))
-        if isinstance(self._current, replaced):
-            self.abort.asked = True
+        self._waiting = deque(r for r in self._waiting if not _gives_way(r, request, replaced))
+        if self._current and _gives_way(self._current, request, replaced):
+            self.ending = True
+            self.abort.asked = self.abort.asked or not self.finishes(request)
         if not isinstance(request, Stop):
             self._waiting.append(request)
 
@@ -182,7 +190,7 @@ class Inbox:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._closed:
                 return None
-            self.abort.asked = False
+            self.abort.asked = self.ending = False
             self._current = min(self._waiting, key=_turn)
             self._waiting.remove(self._current)
             return self._current
@@ -194,6 +202,13 @@ class Inbox:
             if found is not None:
                 self._waiting.remove(found)
             return found
+
+
+def _gives_way(older: Request, newer: Request, replaced: tuple[type[Request], ...]) -> bool:
+    """Whether a request is ended, or dropped, by a newer one, which ends these kinds."""
+    if isinstance(older, Lookahead) and isinstance(newer, Lookahead) and older.path == newer.path:
+        return False
+    return isinstance(older, replaced)
 
 
 def _turn(request: Request) -> int:

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO
 
@@ -39,6 +40,14 @@ def log_place(what: object, error: BaseException) -> None:
 
     places = "".join(traceback.format_tb(error.__traceback__))
     print(f"{type(what).__name__}: {type(error).__name__}\n{places}", file=sys.stderr, flush=True)
+
+
+def log_line(line: str) -> None:
+    """Writes a line to the log, with nothing in it that a terminal would obey."""
+    from tokex_gguf.values.tokens import visible
+
+    with suppress(OSError, ValueError):  # a log that cannot be written is nothing for the player
+        print(visible(line), file=sys.stderr, flush=True)
 
 
 def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:

@@ -58,6 +58,10 @@ class Load:
     """Whether weights may be rearranged into a copy, for faster kernels."""
     fingerprints: str = ""
     """Path of the file in which the fingerprints of files are remembered; none if empty."""
+    cache: str = ""
+    """Path of the folder in which cells and answers stay from one start to the next; none do if empty."""
+    cache_bytes: int = 0
+    """Bytes that all of that may take."""
     check: bool = False
     """Whether the files' headers are to be checked first: they may have changed since that was done."""
 
@@ -142,15 +146,17 @@ class Walk:
 
 @record
 class Lookahead:
-    """Give the distributions after a path and each of some next tokens, while nothing else is asked.
+    """Give the distributions after a path and each of some branches behind it, while nothing else is asked.
 
-    Answered by LookaheadDone, one or several. Any other request but Tokenize ends it.
+    Answered by LookaheadDone, one or several, until all branches are, or by Failed. Those that share their beginning
+    share its cells. Any other request but Tokenize and Check ends it; another Lookahead only if its path is another
+    one: else that is answered behind it.
     """
 
     request: int
     path: list[int]
-    tokens: list[int]
-    """Most wanted first."""
+    branches: list[list[int]]
+    """One or more tokens each, the most wanted first."""
     top: int
 
 
@@ -380,6 +386,8 @@ class Capability(StrEnum):
     """Evaluate gives all positions of a prompt."""
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
+    BRANCHES = "branches"
+    """Lookahead of many branches, of several tokens each, takes it a part of the time of all these tokens."""
     COMPARISON = "comparison"
     """It answers EvaluateStrictly, Compare, Export, Against and MeasureNoise."""
 
@@ -472,12 +480,14 @@ class Evaluated:
 
 @record
 class LookaheadDone:
-    """Distributions after a path and each of `tokens`."""
+    """Distributions after a path and each of some of the branches that were asked about."""
 
     request: int
-    tokens: list[int]
+    branches: list[list[int]]
     distributions: list[Distribution]
     pieces: dict[int, Piece]
+    seconds: float = 0.0
+    """Time that these took; 0 where that is not told."""
 
 
 GOES_ON, NOTHING_LEFT = -1, -2
@@ -817,6 +827,8 @@ def _fits(value: object, kind: object) -> bool:
         return type(value) is list and set(map(type, value)) <= {str}
     if kind in (list[int], list[int] | None):
         return type(value) is list and set(map(type, value)) <= {int}
+    if kind == list[list[int]]:
+        return type(value) is list and all(_fits(one, list[int]) for one in value)
     return True
 
 

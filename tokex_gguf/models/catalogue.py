@@ -1,6 +1,8 @@
 """The models on this machine with what their headers say."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from tokex_gguf.models import discovery
@@ -21,10 +23,14 @@ class Entry(NamedTuple):
     about: Header | str
 
 
-def catalogue() -> tuple[Entry, ...]:
-    """All models found. Reads headers, no weights."""
+def catalogue(opened: Iterable[Path] = ()) -> tuple[Entry, ...]:
+    """All models found, and those that were opened by their path. Reads headers, no weights."""
     headers = Headers()
-    entries = tuple(Entry(place, place.size, _about(place, headers)) for place in discovery.on_disk())
+    places = discovery.on_disk()
+    known = {place.path.resolve() for place in places}
+    others = {path.resolve(): Place(path.name, "opened", path) for path in opened}
+    places += [place for path, place in others.items() if path not in known and place.path.is_file()]
+    entries = tuple(Entry(place, place.size, _about(place, headers)) for place in places)
     headers.save()
     return entries
 

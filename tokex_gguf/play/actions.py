@@ -36,6 +36,10 @@ class Action(Enum):
     MORE_LAYERS = auto()
     PALETTE = auto()
     MOUSE = auto()
+    AHEAD = auto()
+    """Show where each row leads to."""
+    GHOST = auto()
+    """Show how the prompt most likely goes on."""
     SEARCH = auto()
     INPUT = auto()
     EDIT = auto()
@@ -49,6 +53,17 @@ class Action(Enum):
     GIVE_BACK = auto()
     RETOKENIZE = auto()
     """Cut the prompt's text into tokens anew."""
+    ANSWERS = auto()
+    """List the answers that may follow."""
+    PAUSE = auto()
+    COVERAGE = auto()
+    GROUP = auto()
+    PATTERN = auto()
+    """Type by what to group."""
+    STOP = auto()
+    """Let answers end elsewhere."""
+    STOP_TEXT = auto()
+    """Type where."""
     TREE = auto()
     PROMPTS = auto()
     MODELS = auto()

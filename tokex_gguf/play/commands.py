@@ -10,7 +10,9 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import (
+    ahead,
     bias,
     chain,
     command_line,
@@ -18,6 +20,7 @@ from tokex_gguf.play.rules import (
     cursor,
     dice,
     editing,
+    fan_out,
     find,
     help_screen,
     insertion,
@@ -87,6 +90,10 @@ def _cannot_draw(session: Session) -> str:
     return _at_first_token(session) or dice.cannot_draw(session)
 
 
+def _cannot_fan_out(session: Session) -> str:
+    return _at_first_token(session) or fan_out.cannot_fan_out(session)
+
+
 def _cannot_constrain(session: Session) -> str:
     return unread(session) or constraint.cannot_constrain(session)
 
@@ -141,6 +148,22 @@ def _drops_nothing(session: Session) -> str:
 
 def _cannot_compare(session: Session) -> str:
     return unread(session) or versus.cannot_compare(session)
+
+
+def _cannot_exchange(session: Session) -> str:
+    if session.game.versus is not ALONE:
+        return unread(session)
+    return unread(session) or (ahead.cannot_take(session) if session.ghost else versus.compares_nothing(session))
+
+
+def _taking(session: Session) -> tuple[int, str] | None:
+    if session.game.versus is not ALONE:
+        return 65, "A ⇄ B"
+    return (65, "take up") if session.ghost else None
+
+
+def _exchange(session: Session) -> Outcome:
+    return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
 
 
 def _compares_nothing(session: Session) -> str:
@@ -594,6 +617,18 @@ _PLAYING: tuple[Command, ...] = (
         disabled=_at_first_token,
     ),
     Command(
+        Action.ANSWERS,
+        fan_out.open_list,
+        ("W",),
+        "Any token",
+        "answers",
+        "Which answers may follow, how likely is each, and how sure is it that these are all? Looks for them, the "
+        "likeliest first.",
+        footer=43,
+        words="fan-out coverage mass enumerate which",
+        disabled=_cannot_fan_out,
+    ),
+    Command(
         Action.EDIT,
         text_entry.edit,
         ("c-e",),
@@ -723,13 +758,15 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.SWAP,
-        second_model.exchange,
+        _exchange,
         ("tab",),
         "Compare",
         "swap",
-        "Go to B, at the same place: it is A then. With another model, all keys are that one's.",
-        now=_comparing(65, "A ⇄ B"),
-        disabled=_compares_nothing,
+        "Go to B, at the same place: it is A then. With another model, all keys are that one's. With P, take up a word "
+        "of what most likely follows.",
+        words="ghost complete word",
+        now=_taking,
+        disabled=_cannot_exchange,
     ),
     Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
@@ -752,6 +789,25 @@ _PLAYING: tuple[Command, ...] = (
         words="cost reachable",
         now=_limited(47, "cost"),
         disabled=_never,
+    ),
+    Command(
+        Action.AHEAD,
+        ahead.column,
+        ("L",),
+        "View",
+        "ahead",
+        "Show or hide the text that most likely follows each row, from 100 columns.",
+        words="lookahead continuation leads",
+    ),
+    Command(
+        Action.GHOST,
+        ahead.ghost,
+        ("P",),
+        "View",
+        "ghost",
+        "Show or hide, behind the prompt's end, the selected token and what most likely follows it. tab takes it up, "
+        "word by word.",
+        words="lookahead continuation complete preview",
     ),
     Command(
         Action.PALETTE,
@@ -1104,6 +1160,119 @@ _TREE: tuple[Command, ...] = (
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
     *_EVERYWHERE,
+)
+
+_ANSWERS: tuple[Command, ...] = (
+    *_rows(fan_out.select),
+    Command(
+        Action.APPEND,
+        fan_out.append,
+        ("right", "l", "enter"),
+        "List",
+        "append",
+        "Append the answer to the prompt. Inside the prompt, open a new one that goes on with it from there.",
+        footer=90,
+        now=_inside(90, "branch"),
+    ),
+    Command(Action.OPEN, fan_out.open_new, ("d",), "List", "open", "Open it as a new prompt.", footer=86),
+    Command(
+        Action.SORT,
+        fan_out.sort,
+        ("O",),
+        "List",
+        "order",
+        "Let those that begin with the same token stand together, or the likeliest come first again.",
+        footer=66,
+    ),
+    Command(
+        Action.GROUP,
+        fan_out.group,
+        ("r",),
+        "List",
+        "group",
+        "Group the answers by what a pattern finds in them, at first by their first number; or list each again.",
+        footer=68,
+    ),
+    Command(
+        Action.PATTERN,
+        fan_out.type_pattern,
+        ("R",),
+        "List",
+        "pattern",
+        "Type a regular expression to group them by; its first group counts, where it has one.",
+        footer=50,
+    ),
+    Command(
+        Action.PAUSE,
+        fan_out.pause,
+        (" ",),
+        "Looking",
+        "pause",
+        "Look no further, or go on; where the budget is spent or enough is seen, with more.",
+        footer=88,
+    ),
+    Command(
+        Action.STOP,
+        fan_out.next_stop,
+        ("s",),
+        "Looking",
+        "until",
+        "Let answers end elsewhere: where the line, the sentence or the model ends. Nothing is computed twice.",
+        footer=67,
+    ),
+    Command(
+        Action.STOP_TEXT,
+        fan_out.type_stop,
+        ("S",),
+        "Looking",
+        "type until",
+        "Type where they end: a text, or a number of tokens.",
+        footer=51,
+    ),
+    Command(Action.MORE, fan_out.more(1), ("+",), "Looking", "budget", "Let it look at more tokens.", footer=60),
+    Command(Action.LESS, fan_out.more(-1), ("-",), "Looking", "budget", "Let it look at fewer tokens.", footer=60),
+    Command(
+        Action.COVERAGE,
+        fan_out.coverage,
+        ("c",),
+        "Looking",
+        "coverage",
+        "Look until another part of the mass is seen: 50, 90, 99, 99.9 or 100 %.",
+        footer=49,
+    ),
+    _COLON,
+    _LIST_HELP,
+    Command(
+        Action.CLOSE,
+        fan_out.close,
+        ("escape", "W", "left", "h"),
+        "Program",
+        "back",
+        "Go back. What was found is kept, and no more is looked for until you come back.",
+        footer=99,
+        disabled=_never,
+    ),
+    *_EVERYWHERE,
+)
+
+_ANSWER_STOP: tuple[Command, ...] = (
+    Command(
+        Action.ENTER,
+        fan_out.enter_stop,
+        ("enter",),
+        "Typing",
+        "set",
+        "Let answers end there: line, sentence, end, 12 tokens, or a text, in which \\n is a line break.",
+        footer=90,
+    ),
+    *_ERASING,
+    *_leaving(fan_out.leave_typing, "Go back; they end where they did.", label="list"),
+)
+
+_ANSWER_PATTERN: tuple[Command, ...] = (
+    Command(Action.ENTER, fan_out.enter_pattern, ("enter",), "Typing", "group", "Group by this.", footer=90),
+    *_ERASING,
+    *_leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
 )
 
 _TREE_SEARCHING: tuple[Command, ...] = (
@@ -1520,6 +1689,7 @@ _HELP: tuple[Command, ...] = (
         "close",
         "Close the help, as ? does; where something is typed, show all of it.",
         footer=99,
+        now=lambda session: (99, "all of it") if session.line.text else None,
     ),
     *_EVERYWHERE,
 )
@@ -1532,17 +1702,19 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
     ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
-    ("i", Action.INPUT, "How likely is a whole answer, what cuts it? i types, ctrl+p scores."),
+    ("W i", Action.ANSWERS, "Which answers may follow? W lists them; i types one, ctrl+p scores."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
     ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
     ("p", Action.PROMPTS, "How to bring in another text, or file? p, then n: type or paste it."),
-    ("p t y", Action.PROMPTS, "Where is what I played? Prompts (p), all paths (t), sessions (y)."),
+    ("t", Action.TREE, "Where is a path that I played? t has all of this text, / finds one."),
+    ("y", Action.SESSIONS, "Where is what I played yesterday? y lists the sessions, typing finds."),
 )
 """What a newcomer asks, each in a line of the help where the screen is small."""
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
+    ("ahead", "The text that most likely follows this row, as far as it is known: it fills while you look."),
     ("• before a row", "You were there: the tree has this path."),
     ("› before a row", "The token that was taken here."),
     ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),
@@ -1596,7 +1768,8 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ),
     (
         "KL here",
-        "KL divergence of B from A, in bits: how much the tables differ where you look, over the whole vocabulary.",
+        "KL(A‖B), in bits, over the whole vocabulary: how much the tables differ where you look. "
+        "The sum of p·log2(p/q), p by A, q by B.",
     ),
     ("KL mean", "While you compare two models: the mean of it over the tokens of the prompt, in bits."),
     ("same top", "At so many of them both models have the same most likely token."),
@@ -1604,6 +1777,10 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("ppl ×1.29", "B's perplexity divided by A's: above 1, B predicts the text worse."),
     ("A …, B …", "How each model goes on by its most likely tokens; coloured from where they part."),
     ("flip", "Another token is the most likely in B than in A."),
+    (
+        "delta: blue, red",
+        "The prompt's colours while you compare: likelier by A, likelier by B. E shows other layers.",
+    ),
     (
         "+2 −1 tokens",
         "While you compare: A has 2 tokens that B lacks, in italics; B has 1 that A lacks, there.",
@@ -1712,6 +1889,29 @@ SCREENS: dict[type[Screen], ScreenRow] = {
             ("above", "The text and the numbers of the selected line."),
         ),
         pick_row=tree.pick,
+    ),
+    screens.AnswerList: ScreenRow(
+        "The answers that may follow (`W`)",
+        _ANSWERS,
+        (
+            ("seen", "The probability of all answers that were found, together."),
+            ("still open", "That of what may go on, and was not looked at yet."),
+            (
+                "below the cut",
+                "That of what is not followed: paths less likely than one in a million, and the tokens beyond the "
+                "candidates of each table. The three are 100 % together.",
+            ),
+            ("prob", "The answer's joint probability: of all its tokens, and of the one that ends it."),
+            ("tokens", "How many that is in the likeliest way to spell it."),
+            ("weakest", "The least likely token among them, and its probability there."),
+            ("×3", "Three ways to spell or to end the answer were found; their probabilities are added up."),
+            ("in 3", "So many answers are in the group; what is shown is the likeliest of them."),
+        ),
+        pick_row=fan_out.pick,
+    ),
+    screens.AnswerStop: ScreenRow("Typing where answers end (`S` in their list)", _ANSWER_STOP, typed=text_entry.typed),
+    screens.AnswerPattern: ScreenRow(
+        "Typing by what to group answers (`R` in their list)", _ANSWER_PATTERN, typed=text_entry.typed
     ),
     screens.TreeSearch: ScreenRow(
         "Finding a path in the tree (`/` there)", _TREE_SEARCHING, typed=text_entry.typed, pick_row=tree.pick_found

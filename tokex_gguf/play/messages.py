@@ -308,6 +308,12 @@ class CompareFurther(_WithoutFields):
     __slots__ = ()
 
 
+class FanFurther(_WithoutFields):
+    """The same of answers."""
+
+    __slots__ = ()
+
+
 @record
 class Aligned:
     """Which tokens two paths have in common."""
@@ -341,6 +347,7 @@ News: TypeAlias = (
     | Beat
     | JudgeFurther
     | CompareFurther
+    | FanFurther
     | Aligned
     | Saved
     | CopiedOut
@@ -553,6 +560,7 @@ Effect: TypeAlias = (
     | Keep
     | JudgeFurther
     | CompareFurther
+    | FanFurther
     | Align
     | Quit
 )

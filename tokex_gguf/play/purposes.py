@@ -7,6 +7,7 @@ purpose is a type error wherever it is not handled.
 from typing import ClassVar, TypeAlias
 
 from tokex_gguf.values.constraint import Constraint
+from tokex_gguf.values.fan_out import FanOut
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
@@ -124,14 +125,34 @@ class ForAutoplay:
 
 @record
 class ForLookahead:
-    """The distributions after a path and each of some next tokens. May be answered never, once or several times."""
+    """The distributions after a path and each of some branches. May be answered never, once or several times."""
 
     target: Node
-    tokens: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...]
+    grows: bool = False
+    """Whether they are of the tree that is grown behind the likeliest next tokens: what comes is kept beside the tree
+    of paths."""
     going: bool = True
     """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = False
+
+
+@record
+class ForFanOut:
+    """The distributions after some paths behind one, among which answers are looked for. Answered in parts."""
+
+    out: FanOut
+    nodes: tuple[Node, ...]
+    """The paths that are still to come."""
+    awaited: bool = True
+    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    sole: ClassVar[bool] = False
+
+    @property
+    def going(self) -> bool:
+        """Whether it is still to be answered."""
+        return self.awaited
 
 
 @record
@@ -330,7 +351,7 @@ Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
 Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
-Decoded: TypeAlias = Computed | ForLookahead | ForWalk | ForVerdicts | Comparing
+Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = (
     ForStart | ForContinuation | ForScore | ForNewPrompt | ForInsertion | ForRetokenized | ForCarried | ForCompanion

@@ -38,6 +38,7 @@ from tokex_gguf.play.messages import (
     Downloading,
     EditFailed,
     Effect,
+    FanFurther,
     Heard,
     InternalError,
     JudgeFurther,
@@ -82,6 +83,7 @@ from tokex_gguf.play.purposes import (
     ForDifference,
     ForEvaluation,
     ForExport,
+    ForFanOut,
     ForForced,
     ForInsertion,
     ForLookahead,
@@ -107,6 +109,7 @@ from tokex_gguf.play.rules import (
     dice,
     downloads,
     editing,
+    fan_out,
     insertion,
     list_search,
     model_switch,
@@ -148,6 +151,8 @@ def hear(session: Session, message: News) -> Outcome:
             return judge_further(session), []
         case CompareFurther():
             return compare_further(session)
+        case FanFurther():
+            return fan_out.further(session), []  # `update` goes on
         case Aligned():
             return _aligned(session, message), []
         case Saved():
@@ -406,7 +411,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             raise WrongReply
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
-        case ForStrict() | ForDifference() | ForNoise():
+        case ForStrict() | ForDifference() | ForNoise() | ForFanOut():
             raise WrongReply
         case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced() | ForPhrase():
             raise WrongReply
@@ -579,13 +584,18 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
     match session.game.asked.get(message.request):
         case None:
             return session, []
-        case ForLookahead(node):
+        case ForLookahead(node) as ahead:
             pass
+        case ForFanOut() as wanted:
+            return _fanned_out(session, wanted, message), []
         case _:
             raise WrongReply
     waits = _waits(session)
-    for token, distribution in zip(message.tokens, message.distributions, strict=True):
-        node.child(token).attach(distribution)
+    for branch, distribution in zip(message.branches, message.distributions, strict=True):
+        if ahead.grows:
+            session.game.foreseen.attach(node, branch, distribution)
+        else:
+            node.descend(branch).attach(distribution)
     session = replace(
         session, game=replace(session.game, asked=_from(session, message.request)), lookaheads=session.lookaheads + 1
     )
@@ -593,12 +603,32 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
     return _go_on(session) if waits and not _waits(session) else (session, [])
 
 
+def _fanned_out(session: Session, wanted: ForFanOut, message: LookaheadDone) -> Session:
+    """Keeps what follows the paths among which answers are looked for, whatever is asked meanwhile."""
+    base = wanted.out.base
+    for branch, distribution in zip(message.branches, message.distributions, strict=True):
+        base.descend(branch).attach(distribution)
+    wanted.out.spend(message.seconds)
+    left = tuple(node for node in wanted.nodes if node.distribution is None)
+    if len(left) == len(wanted.nodes):  # it would be waited for again and again
+        raise WrongReply
+    asked = _from(session, message.request)
+    if left:
+        asked[message.request] = replace(wanted, nodes=left)
+    else:
+        del asked[message.request]
+    return replace(session, game=replace(session.game, asked=asked))
+
+
 def _waits(session: Session) -> bool:
-    """Whether a table is waited for that is not there."""
+    """Whether a table is waited for that is not there, nor known ahead."""
     wanted = session.goal.tip
     if session.game.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.most_likely)
-    return session.game.pending is not None and wanted.distribution is None
+    if session.game.pending is None:
+        return False
+    session.game.foreseen.recall(wanted)
+    return wanted.distribution is None
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
@@ -657,7 +687,10 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return session, []
         case ForLookahead() as ahead:  # nobody waits for it, and it is not asked for again; nor is it waited for
             asked = {**session.game.asked, message.request: replace(ahead, going=False)}
+            session = _refused(session, ForLookahead, ahead.target, RAW) if ahead.grows else session
             return replace(session, game=replace(session.game, asked=asked)), []
+        case ForFanOut(out):
+            return fan_out.refused(told, out, message.reason), []
         case ForCheck():
             return session, []  # as above
         case ForWalk() as walk:

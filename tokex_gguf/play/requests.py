@@ -30,6 +30,7 @@ from tokex_gguf.play.purposes import (
     ForDifference,
     ForEvaluation,
     ForExport,
+    ForFanOut,
     ForLookahead,
     ForNoise,
     ForParting,
@@ -48,11 +49,14 @@ from tokex_gguf.play.screens import Input, Search, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
+from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.foreseen import DEEPEST, Branch, May
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
-from tokex_gguf.values.reachability import decidable
+from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import KEPT as NOT_CUT
 
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
@@ -133,6 +137,11 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
+    if isinstance(purpose, ForLookahead) and isinstance(by, ForLookahead) and purpose.target is by.target:
+        return purpose  # it is answered first
+    if isinstance(purpose, ForFanOut):
+        together = isinstance(by, ForFanOut) and purpose.out.base is by.out.base
+        return purpose if together else ended(purpose)
     if isinstance(purpose, ForNoise):
         return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
     if isinstance(purpose, Comparing | ForExport):
@@ -140,9 +149,9 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
 
 
-def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForWalk) -> Purpose:
+def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForWalk) -> Purpose:
     """What is ended by what was asked behind it; what still comes is kept all the same."""
-    if isinstance(purpose, ForExport | ForParting):
+    if isinstance(purpose, ForExport | ForParting | ForFanOut):
         return replace(purpose, awaited=False)
     return replace(purpose, going=False)
 
@@ -186,6 +195,8 @@ def given_up(session: Session) -> Session:
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
+    if tip.distribution is None:
+        session.game.foreseen.recall(tip)
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
@@ -332,6 +343,9 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
+    fan_out = session.game.newest(ForFanOut)
+    if fan_out and fan_out[1].going:  # it would end what is waited for
+        return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
     prompt = session.game.prompt
@@ -342,16 +356,98 @@ def look_ahead(session: Session) -> Outcome:
     likely = [row.token for row in rows[:budget]]
     # Where a token ends the generation nobody goes on, unless it is chosen.
     likely = [token for token in likely if token != chosen and not session.game.piece(token).ends]
-    wanted = tuple(token for token in (chosen, *likely) if not session.game.foresees(token))
+    wanted = tuple((token,) for token in (chosen, *likely) if not session.game.foresees(token))
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
     # What was asked for stays asked for, answered or not, until the engine has to do something else.
-    asked = (one for one in reversed(session.game.asked.values()) if isinstance(one, Decoded))
-    before = next((one for one in asked if not isinstance(one, ForWalk | Comparing)), None)  # these go on afterwards
-    if isinstance(before, ForLookahead) and before.target is prompt.tip and set(wanted) <= set(before.tokens):
+    before = {branch for one in _lookaheads(session.game, prompt.tip) if not one.grows for branch in one.branches}
+    if set(wanted) <= before:
         return session, []
     path, top = prompt.tip.path(), kept(session)
-    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, list(wanted), top))
+    branches = list(map(list, wanted))
+    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, branches, top))
+
+
+def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:
+    """What was asked for ahead of a tip, since something else was decoded."""
+    for one in reversed(game.asked.values()):
+        if isinstance(one, ForLookahead) and one.target is tip:
+            yield one
+        elif isinstance(one, Decoded) and not isinstance(one, ForWalk | Comparing):  # these go on afterwards
+            return
+
+
+AT_FIRST, TOGETHER = 8, 16
+"""Branches that are asked for together. A batch of two or three takes longer than one after the other, of eight half
+the time, of sixteen a third; a first one of sixteen would go further into the breadth than into the depth."""
+AHEAD = 2
+"""Requests for them that are under way at once: while one is answered and the next made, the engine has another."""
+
+
+def grow(session: Session) -> Outcome:
+    """While nothing at all is asked for, asks for what most likely comes behind the next tokens, best first."""
+    game = session.game
+    budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
+    if not budget or not game.ready or game.autoplay or game.waiting or game.engine is not EngineStatus.READY:
+        return session, []
+    if not game.can(Capability.BRANCHES) or not game.can(Capability.BATCHES) or foreseeing(game):
+        return session, []
+    if isinstance(session.screen, TypingScreen) or game.prompt.cursor is not None or session.beside is not None:
+        return session, []
+    if session.judging or session.comparing or session.aligning or session.order_awaited:
+        return session, []
+    tip = game.prompt.tip
+    if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
+        return session, []
+    growth, may = game.foreseen.of(tip), _may(session)
+    going = [one.branches for one in _lookaheads(game, tip) if one.grows and one.going]
+    asked = {branch for branches in going for branch in branches if growth.at(branch).distribution is None}
+    under_way = sum(any(branch in asked for branch in branches) for branches in going)
+    if under_way < AHEAD:
+        growth.begin((game.sampling, session.view), asked)
+    effects: list[Effect] = []
+    for _ in range(under_way, AHEAD):
+        count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
+        wanted = (
+            growth.wanted(count, budget, may)
+            if tip.depth + DEEPEST < (game.model.context_limit if game.model else 0)
+            else []
+        )
+        if not wanted:
+            break
+        session, sent = request(session, ForLookahead(tip, tuple(wanted), grows=True), _growing(session, tip, wanted))
+        effects += sent
+    return session, effects
+
+
+def _growing(session: Session, tip: Node, wanted: list[Branch]) -> Callable[[int], Request]:
+    path, branches, top = tip.path(), list(map(list, wanted)), kept(session)
+    return lambda number: Lookahead(number, path, branches, top)
+
+
+def _goes_first(purpose: Purpose) -> bool:
+    """Whether what is asked for is worth more than what is grown, though nobody waits for it."""
+    return isinstance(purpose, ForVerdicts) or (isinstance(purpose, ForWalk | Comparing) and purpose.going)
+
+
+def _may(session: Session) -> May:
+    """Where a prompt may go on: not by what ends it, nor by what the lens cuts, where that is known."""
+    game, lens, view = session.game, session.lens, session.view
+
+    def may(branch: Branch, before: Distribution, row: int) -> bool:
+        token = before.ids[row]
+        if game.piece(token).ends:
+            return False
+        if isinstance(lens, Raw):
+            return True
+        cut = None
+        if not branch and view is not None and (verdict := view.verdicts.get(token)) is not None:
+            cut = verdict.cut_by
+        elif decidable(lens):
+            cut = cut_by(lens, before, before.candidate(row).taken)
+        return cut in (None, NOT_CUT)
+
+    return may
 
 
 WALKED = 32
@@ -387,11 +483,8 @@ def walk(session: Session) -> Outcome:
 
 def foreseeing(game: Game) -> bool:
     """Whether likely next tokens are being gone on from: a walk would end that."""
-    newest = game.newest(ForLookahead)
-    if newest is None or not newest[1].going:
-        return False
-    children = newest[1].target.children
-    return not all(token in children and children[token].distribution for token in newest[1].tokens)
+    first = (one for one in game.asked.values() if isinstance(one, ForLookahead) and one.going and not one.grows)
+    return any(not one.target.knows(branch) for one in first for branch in one.branches)
 
 
 def _walks(session: Session) -> Iterator[tuple[Node, int]]:

@@ -100,6 +100,27 @@ class Find(TypingScreen):
         return meant(self.line.text[:LONGEST])
 
 
+@record(kw_only=True)
+class AnswerList(Screen):
+    """The answers that may follow a path; `Game.fans` has what was found, and how it is looked at."""
+
+    base: Node
+
+
+@record(kw_only=True)
+class AnswerStop(TypingScreen):
+    """Where the listed answers end is typed."""
+
+    base: Node
+
+
+@record(kw_only=True)
+class AnswerPattern(TypingScreen):
+    """A regular expression to group the listed answers by is typed."""
+
+    base: Node
+
+
 class Name(TypingScreen):
     """A name for the session is typed."""
 

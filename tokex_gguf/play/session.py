@@ -16,8 +16,9 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.purposes import Decoded, ForEvaluation, ForView, ForWalk, Purpose
-from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Screen, TypingScreen
+from tokex_gguf.play.fan import Fan
+from tokex_gguf.play.purposes import Computed, Decoded, ForEvaluation, ForView, ForWalk, Purpose
+from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.comparison import Comparison, Comparisons
@@ -25,6 +26,8 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
+from tokex_gguf.values.fan_out import Budget
+from tokex_gguf.values.foreseen import DEEPEST, Foreseen, following
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
@@ -34,6 +37,7 @@ from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
+from tokex_gguf.values.stops import AtSentence, Stop
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
@@ -94,6 +98,8 @@ class Settings:
     tokens_to_show: int = 30
     lookahead: int = 0
     """Likely next tokens to go on from before they are chosen."""
+    lookahead_tokens: int = 0
+    """Tokens of likely continuations to know behind a prompt's end."""
     example: str = ""
     """The configuration's own starting text."""
     light: bool = False
@@ -104,6 +110,10 @@ class Settings:
     """Tokens of the starting prompt before those that count as written by the model: a constraint governs these."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
+    stop: Stop = AtSentence()
+    """Where answers end that are looked for, until the player says otherwise."""
+    budget: Budget = Budget()
+    """What may be spent on them."""
     presets: tuple[tuple[str, Chain], ...] = ()
     """The configuration's own sampler chains, by their names."""
 
@@ -350,6 +360,10 @@ class Game:
     pieces: dict[int, Piece] = field(default_factory=dict)
     """Pieces of all tokens met so far; only ever added to."""
     sampling: Sampling = Sampling()
+    foreseen: Foreseen = field(default_factory=Foreseen)
+    """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
+    fans: tuple[Fan, ...] = ()
+    """What was looked for of answers, the latest last: the few last ones are kept, and what they grow is shared."""
     answers: Answers = field(default_factory=Answers)
     """What samplers and constraints make of the tree's distributions; only ever added to."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
@@ -470,7 +484,7 @@ class Game:
     def pending(self) -> int | None:
         """The request whose distributions are waited for: of the active prompt, what is typed, or a phrase."""
         newest = self.decoding
-        return newest[0] if newest and newest[1].awaited else None
+        return newest[0] if newest and newest[1].awaited and isinstance(newest[1], Computed) else None
 
     @property
     def silence(self) -> float:
@@ -501,8 +515,7 @@ class Game:
 
     def foresees(self, token: int) -> bool:
         """Whether the active prompt's table after this token is known already."""
-        child = self.prompt.tip.children.get(token)
-        return child is not None and child.distribution is not None
+        return self.foreseen.place(self.prompt.tip).child(token).distribution is not None
 
     def can(self, capability: Capability) -> bool:
         """Whether the engine can do something. What is not told yet, it can."""
@@ -581,6 +594,10 @@ class Session:
     """Whether clicks and the wheel are for this program."""
     by_final: bool = False
     """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
+    shows_ahead: bool = True
+    """Whether the table shows where each row leads to."""
+    ghost: bool = False
+    """Whether the prompt shows how it most likely goes on."""
     by_delta: bool = False
     """Whether the table of what is compared is sorted by the size of the changes."""
     sampler: tuple[str, int] = ("", 0)
@@ -709,6 +726,13 @@ class Session:
         return None if verdict is None else self.layer.judged(verdict)
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether the table has a column for where each row leads to: only where that is computed."""
+        game = self.game
+        wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
+        return self.shows_ahead and wanted and game.can(Capability.BRANCHES) and not game.server
+
+    @property
     def difference(self) -> Difference | None:
         """How A and B differ where the table is shown; None where nothing is compared, and until told."""
         comparison = self.game.comparison if self.game.prompts else None
@@ -821,6 +845,28 @@ def selected_row(session: Session, prompt: Prompt) -> int:
         return 0
     tokens = [row.token for row in table(session, prompt)]
     return tokens.index(prompt.selected) if prompt.selected in tokens else 0
+
+
+def continuation(session: Session) -> tuple[int, ...]:
+    """The selected token and what most likely follows it, as far as known; none where it is not to be shown.
+
+    It ends with a line, so that it does not take the prompt's own end out of sight.
+    """
+    if not session.ghost or not isinstance(session.current, Play) or not session.game.prompts:
+        return ()
+    prompt, game = session.game.prompt, session.game
+    if prompt.cursor is not None or game.autoplay or game.comparison or prompt.tip.distribution is None:
+        return ()
+    rows = table(session, prompt)
+    if not rows:
+        return ()
+    chosen = rows[selected_row(session, prompt)].token
+    tokens = (chosen, *following(game.foreseen.place(prompt.tip).child(chosen), DEEPEST))
+    for place, token in enumerate(tokens):
+        piece = game.piece(token)
+        if piece.ends or b"\n" in piece.data:
+            return tokens[: place + (not piece.ends)]
+    return tokens
 
 
 def text_of(game: Game, tip: Node) -> bytes:

@@ -125,6 +125,8 @@ class Encoder:
             "order": session.order.value,
             "by_final": session.by_final,
         }
+        shown |= {} if session.shows_ahead else {"ahead": False}
+        shown |= {"ghost": True} if session.ghost else {}
         if isinstance(session.paired, Pair) and session.beside:
             shown["beside"] = _named_model(session.beside.settings.model)
         if session.unfinished:
@@ -346,7 +348,8 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
         fact = _Facts(node.checked, node.differs, node.taken, node.distribution)
         facts.append(fact)
         visited[index] = visited[index] or node.visited
-        kept[index] = kept[index] or visited[index] or fact.checked or bool(fact.taken or fact.distribution)
+        holds = bool(fact.taken or fact.distribution) and not node.ahead
+        kept[index] = kept[index] or visited[index] or fact.checked or holds
         if parent >= 0:
             kept[parent] = kept[parent] or kept[index]
             visited[parent] = visited[parent] or visited[index]
@@ -468,6 +471,8 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
         begun=True,
         mouse=_value(document, "mouse", bool),
         by_final=_value(document, "by_final", bool) if "by_final" in document else False,
+        shows_ahead=_value(document, "ahead", bool) if "ahead" in document else True,
+        ghost=_value(document, "ghost", bool) if "ghost" in document else False,
         other_games=other_games,
         histories={kind: History(unfinished=text) for kind, text in typed.items() if text},
     )

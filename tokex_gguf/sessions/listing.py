@@ -42,6 +42,7 @@ def _entry(folder: Path, saved: SavedSession, short: str, playing: str, now: flo
         when=brief(saved.saved, now),
         prompts=about.prompts,
         tokens=about.length,
+        visited=about.tokens,
         model=f"{visible(about.model)}{games}",
         asked=visible(about.asked),
         held=held,

@@ -37,6 +37,7 @@ from tokex_gguf.play.messages import (
     Downloading,
     Edit,
     Effect,
+    FanFurther,
     GiveBack,
     GoOn,
     Heard,
@@ -174,6 +175,8 @@ class Runtime:
         """Called, from any thread, when a message waits for `receive`."""
         self._connect: dict[type[ModelRef], Connect] = {GgufFile: connect or local(), ServerModel: remote}
         self._folder = folder
+        self._files: dict[Path, None] = {}
+        """Of all models that engines were started for, in that order."""
         self._engines: dict[int, Engine] = {}
         """Those that are listened to, by their addresses."""
         self._ended: set[int] = set()
@@ -422,7 +425,7 @@ class Runtime:
                 case Download():
                     # Nobody waits for its end: what came of it is on the disk, for the next start.
                     self._beside(partial(self._download, effect.name), NotDownloaded)
-                case JudgeFurther() | CompareFurther():
+                case JudgeFurther() | CompareFurther() | FanFurther():
                     self._put(effect)
                 case Align():
                     self._beside(partial(self._align, effect), Remark)
@@ -431,6 +434,8 @@ class Runtime:
 
     def _start(self, address: int, model: ModelRef) -> None:
         """Starts an engine. Raises OSError where that cannot be and there was none before."""
+        if isinstance(model, GgufFile):
+            self._files[Path(model.path)] = None
         try:
             self._engines[address] = self._connect[type(model)](partial(self._listen, engine=address))
         except OSError as error:
@@ -477,7 +482,7 @@ class Runtime:
             self._put(TextNotRead(name, str(error)))
 
     def _list_models(self) -> None:
-        self._put(ListedModels((*self._servers(), *map(listed, catalogue()))))
+        self._put(ListedModels((*self._servers(), *map(listed, catalogue(self._files)))))
 
     def _servers(self) -> list[ModelEntry]:
         """The server that is configured, and those that were played on."""

@@ -162,7 +162,7 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
     if (alone := rules.alone(session)) is not None:
         token, cut = alone
         name = label(glimpse(session.game.piece(token).data))
-        lines += _wrapped(f"Alone, it would {'cut' if cut else 'leave'} “{name}”.", "class:dim", width)
+        lines += _wrapped(f"By itself it would {'cut' if cut else 'not cut'} “{name}”.", "class:dim", width)
     lines += _wrapped(row.help, "class:dim", width)  # last: the first to be cut off
     return lines
 

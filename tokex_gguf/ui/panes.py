@@ -4,25 +4,27 @@ import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.screens import Input, Insert, Search
-from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, selected_row, table
+from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, continuation, selected_row, table
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
-from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, fit, pad
+from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
+from tokex_gguf.values.foreseen import DEEPEST, Place, following
 from tokex_gguf.values.formatting import bias_text, rank_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
-from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
+from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT, Verdict
 
@@ -49,6 +51,8 @@ class Path(NamedTuple):
     """The index of the prompt that it is, where it is one."""
     marked: int = 1
     """How many tokens are looked at, from that one on."""
+    ghost: bool = False
+    """Whether what is only tried is what the model would go on with, and not what the player types."""
 
 
 class Text(NamedTuple):
@@ -73,12 +77,21 @@ def active_path(session: Session) -> Shown:
     match session.current:
         case Input(base=base, tip=tip):
             return Path(tip, base, None, index)
-        case Search(tip=tip):
+        case Search(tip=tip) if tip is not prompt.place.tip:
             return Path(tip, tip, None, index)
         case Insert(tip=tip, start=start, over=over):
             return Path(tip, tip, tip.ancestor(start + 1), index, max(1, over))
         case _:
-            return Path(prompt.tip, prompt.tip, prompt.cursor, index)
+            tokens = continuation(session)
+            return Path(_beyond(prompt.tip, tokens), prompt.tip, prompt.cursor, index, ghost=bool(tokens))
+
+
+@lru_cache(16)
+def _beyond(tip: Node, tokens: tuple[int, ...]) -> Node:
+    """A path that goes on from a tip and is no part of the tree. The same one, so that its layout is kept."""
+    for token in tokens:
+        tip = Node(tip, token)
+    return tip
 
 
 class Laid(NamedTuple):
@@ -128,13 +141,15 @@ class PromptPane:
         if isinstance(shown, Text):
             return _text_lines(shown, width, height)
         tip, base, cursor = shown.tip, shown.base, shown.cursor
-        self._depth = tip.depth
+        self._depth = base.depth if shown.ghost else tip.depth
         if cursor is None:
             self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
         else:
             cursor, self._shown = self._around(session, tip, cursor, width, height)
         marked = range(cursor.depth, cursor.depth + shown.marked) if cursor else range(0)
-        return [self._line(session, laid, line, tip, marked, base) for laid, line in self._shown]
+        tried = "class:ghost" if shown.ghost else "class:typed"
+        tip = base if shown.ghost else tip
+        return [self._line(session, laid, line, tip, marked, base, tried) for laid, line in self._shown]
 
     def _around(
         self, session: Session, tip: Node, cursor: Node, width: int, height: int
@@ -184,6 +199,7 @@ class PromptPane:
         behind = bottom.start + (lower.spans[-1].token + 1 if lower.spans else lower.token)
         if first == 0 and behind >= self._depth:
             return range(0)
+        first, behind = min(first, self._depth - 1), min(behind, self._depth)  # no more than is the prompt's own
         start = min(cells - 1, first * cells // self._depth)
         return range(start, max(start + 1, math.ceil(behind * cells / self._depth)))
 
@@ -195,11 +211,18 @@ class PromptPane:
         for span in line.spans:
             x -= cells_of(span.text.rstrip("\n"))
             if x < 0:
-                return laid.start + span.token
+                return laid.start + span.token if laid.start + span.token < self._depth else None
         return None
 
     def _line(
-        self, session: Session, laid: Laid, line: wrap_module.WrappedLine, tip: Node, marked: range, base: Node
+        self,
+        session: Session,
+        laid: Laid,
+        line: wrap_module.WrappedLine,
+        tip: Node,
+        marked: range,
+        base: Node,
+        tried: str,
     ) -> Line:
         nodes, width = laid.nodes, laid.wrapped.width
         if not line.spans:
@@ -207,7 +230,7 @@ class PromptPane:
         last = nodes[line.spans[-1].token]
         first = nodes[line.spans[0].token]
         if base.depth < last.depth or (marked and first.depth < marked.stop and marked.start <= last.depth):
-            return fit(_draw(session, nodes, line, tip, marked, base), width)
+            return fit(_draw(session, nodes, line, tip, marked, base, tried), width)
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
@@ -222,7 +245,7 @@ class PromptPane:
             lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
         if lasting and compared:  # the same
             lasting = all(_settled(session, nodes[span.token]) for span in line.spans)
-        drawn = fit(_draw(session, nodes, line, tip, range(0), base), width)
+        drawn = fit(_draw(session, nodes, line, tip, range(0), base, tried), width)
         if lasting:
             self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
             if len(self._lines) > 1024:
@@ -316,7 +339,13 @@ def _best_begin(before: bytes, pieces: list[bytes]) -> int:
 
 
 def _draw(
-    session: Session, nodes: list[Node], line: wrap_module.WrappedLine, tip: Node, marked: range, base: Node
+    session: Session,
+    nodes: list[Node],
+    line: wrap_module.WrappedLine,
+    tip: Node,
+    marked: range,
+    base: Node,
+    tried: str,
 ) -> Line:
     drawn: Line = []
     compared = session.game.comparison if session.layer is DELTA else None
@@ -325,7 +354,7 @@ def _draw(
         node = nodes[span.token]
         style = _token_style(session, node, tip)
         if node.depth > base.depth:
-            style = "class:typed"
+            style = tried
         elif node.depth in marked:
             style = "class:cursor"
         text = span.text.rstrip("\n")
@@ -428,14 +457,16 @@ def table_rows(session: Session, height: int) -> list[int]:
 def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
     rows, chosen = shown.rows, shown.chosen
     room = max(1, table_room(height, _below(session, shown, height)))
-    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(rows)
+    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(session, rows)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
 
 
-def _is_far(rows: Sequence[Candidate]) -> bool:
-    """Whether the last row is far below the others, whatever they are sorted by."""
+def _is_far(session: Session, rows: Sequence[Candidate]) -> bool:
+    """Whether the last row is far below the others, whatever they are sorted by: none of the likely ones."""
+    if session.difference:
+        return rows[-1].token not in {row.token for row in session.difference.rows}
     return rows[-1].at_least or rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
 
 
@@ -447,7 +478,8 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     look = _Look.of(session, shown)
     below = _below(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
-    columns = _Columns(width, look)
+    there = session.game.foreseen.place(node) if node is not None and not shown.style else None
+    columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
     besides = versus.rows_by_token(session) if compares else {}
     heading = columns.heading(mass if height < TALL and not below else "")
@@ -457,7 +489,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     ]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
-        mark = "" if shown.style or node is None else _mark(session, node, rows[index].token, shown.taken)
+        mark = "" if there is None else _mark(session, there, rows[index].token, shown.taken)
         style = f"{shown.style} {selected}".strip()
         if by_text:
             lines.append(second.row(session, rows[index], index, width, style, mark))
@@ -516,14 +548,14 @@ def bar_scale(highest: float) -> float:
     return min(1.0, next(step for step in steps if step >= highest or step >= 10.0 ** (tenth + 1)))
 
 
-def _mark(session: Session, node: Node, token: int, taken: int | None) -> str:
+def _mark(session: Session, there: Place, token: int, taken: int | None) -> str:
     """› the token taken here, • one that was visited, · one whose table is known."""
     if token == taken:
         return "›"
-    child = node.children.get(token)
-    if child is None:
-        return ""
-    return "•" if child.visited and child not in session.game.pruned else "·" if child.distribution is not None else ""
+    place = there.child(token)
+    if place.node is not None and place.node.visited and place.node not in session.game.pruned:
+        return "•"
+    return "·" if place.distribution is not None else ""
 
 
 def _shown_table(session: Session) -> _Table:
@@ -620,10 +652,36 @@ class _Look(NamedTuple):
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 
 
-class _Columns:
-    """Widths of the table's columns: rank, token, probability, bar, id; the final probability and draws."""
+LEAST_TOKEN, LEAST_AHEAD = 10, 12
+"""Cells of a table's columns for the token, and for what follows it, at the least."""
 
-    def __init__(self, width: int, look: _Look) -> None:
+
+def ahead_text(session: Session, place: Place, cells: int) -> str:
+    """The text that most likely follows a path, as far as it is known, and as far as so many cells show it."""
+    pieces: list[Piece] = []
+    length = 0
+    for token in following(place, DEEPEST):
+        piece = session.game.piece(token)
+        pieces.append(piece)
+        length += len(piece.data)
+        if piece.ends or length > MARKS * cells:
+            break
+    return _one_line(tuple(glimpse(piece.data) for piece in pieces))
+
+
+@lru_cache(4096)
+def _one_line(pieces: tuple[bytes, ...]) -> str:
+    return "".join(spell(pieces)).replace("\n", "")
+
+
+class _Columns:
+    """Widths of the table's columns: rank, token, probability, bar, id; the final probability and draws.
+
+    Where they are wide enough, what most likely follows stands in place of the id and of most of the bar.
+    """
+
+    def __init__(self, width: int, look: _Look, ahead: Place | None = None) -> None:
+        """`ahead`: the path that the rows come after, where what follows them is to be shown."""
         self._width = width
         self._look = look
         self._rank, self._prob = 7, 7
@@ -631,6 +689,13 @@ class _Columns:
         self._drawn = 6 if look.drawn else 0
         widths = (self._rank, self._prob, self._final, self._drawn)
         rest = width - sum(widths) - sum(map(bool, widths)) - 1
+        self._ahead = 0
+        self._there = ahead
+        if ahead is not None and rest >= LEAST_TOKEN + 1 + LEAST_AHEAD:
+            self._id, self._token = 0, max(LEAST_TOKEN, min(16, rest // 4))
+            self._bar = 8 if rest - self._token >= 8 + 2 * LEAST_AHEAD else 0
+            self._ahead = rest - self._token - self._bar - (1 if self._bar else 0)
+            return
         # The id is what one can do without: there is `--json`.
         self._id = 0 if look.drawn or rest < 10 + 8 else 7
         rest -= self._id + bool(self._id)
@@ -655,6 +720,8 @@ class _Columns:
         parts += [pad(self._bar_head(), self._bar)]
         if self._id:
             parts += ["id".rjust(self._id)]
+        if self._ahead:
+            parts = [part for part in parts if part] + [pad("ahead", self._ahead)]
         return fit([("class:head", " ".join(parts))], self._width)
 
     @property
@@ -700,6 +767,11 @@ class _Columns:
         line.append((bar_style, bar(value / look.scale, self._bar - over)))
         if self._id:
             line.append((style, " " + str(token).rjust(self._id)))
+        if self._ahead and self._there is not None:
+            text = clip(ahead_text(session, self._there.child(token), self._ahead), self._ahead)
+            line.append(
+                (style if "class:dim" in style else f"class:dim {style}".strip(), f" {text}" if self._bar else text)
+            )
         return fit([part for part in line if part[1]], self._width, style)
 
     def _name(self, session: Session, token: int, style: str, struck: str) -> Line:

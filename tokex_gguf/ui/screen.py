@@ -18,6 +18,7 @@ chain  │                        chain │ table
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability, Loaded
@@ -171,7 +172,7 @@ class View:
             row = _row_at(session, body - 1 - upper, y - upper - 1) if y > upper and x < chain else -1
             return None if row < 0 else PointedAtRow(row)
         if _beside_each_other(session, width):
-            over, upper, rows, below = x > width - _right_width(width) - 3, body, body, y
+            over, upper, rows, below = x > width - _side_width(session, width) - 3, body, body, y
         else:
             rows = _lower(body, whole=_has_all(session))
             upper = body - 1 - rows
@@ -183,7 +184,7 @@ class View:
         return None if row < 0 else PointedAtRow(row)
 
     def _side_by_side(self, session: Session, width: int, height: int) -> list[Line]:
-        right = _right_width(width)
+        right = _side_width(session, width)
         left = width - right - 4
         prompt = self._prompt.lines(session, shown(session), left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
@@ -196,7 +197,7 @@ class View:
         lower = _lower(height, whole=_has_all(session))
         upper = height - 1 - lower
         prompt = self._prompt.lines(session, shown(session), width - 2, upper)
-        table = _filled(_beside(session, width - 1, lower), width, lower)
+        table = _filled(_beside(_without_ahead(session), width - 1, lower), width, lower)
         prompt = self._greeted(session, prompt)
         seen = self._prompt.in_sight(width)
         rule: Line = [
@@ -254,6 +255,16 @@ def _right_width(width: int) -> int:
     return min(64, 30 + width // 6)
 
 
+def _side_width(session: Session, width: int) -> int:
+    """Cells of what stands to the right of the prompt."""
+    return max(_right_width(width), min(80, width // 2)) if session.looks_ahead else _right_width(width)
+
+
+def _without_ahead(session: Session) -> Session:
+    """For a table that has no room for what follows its rows."""
+    return replace(session, shows_ahead=False) if session.looks_ahead else session
+
+
 def _beside_each_other(session: Session, width: int) -> bool:
     """Whether the prompt is to the left, and not above."""
     return width >= WIDE and not _has_all(session)
@@ -278,7 +289,7 @@ def _chain_width(width: int) -> int:
 
 def _table_beside(session: Session, width: int, height: int) -> list[Line]:
     """The table where keys go elsewhere: its row is marked, but looks not like the one that they move."""
-    lines = table_lines(session, width, height)
+    lines = table_lines(_without_ahead(session), width, height)
     return [[(style.replace("class:selected", "bold"), text) for style, text in line] for line in lines]
 
 
@@ -347,12 +358,11 @@ def header(session: Session, width: int) -> Line:
     elif session.game.server:
         name, more = _connection(session.game.server, model), f" · {visible(model.name)}"
         if session.game.prompts:
-            right = [*right, ("class:header", f"  context {session.game.prompt.tip.depth}/{session.game.context} ")]
+            right = [*right, ("class:header", _context(session))]
     else:
         name, more = visible(model.name), f" · {visible(model.architecture)} · {visible(model.quantization)}"
         if session.game.prompts:
-            context = f"  context {session.game.prompt.tip.depth}/{session.game.context} "
-            right = [*right, ("class:header", context)]
+            right = [*right, ("class:header", _context(session))]
     product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
     workers = _workers(session, width - width_of([*product, ("", more), *right]))
     needless = bool(_download(session) or session.game.server)
@@ -572,6 +582,13 @@ def _further(session: Session, width: int) -> list[Line]:
     return lines[1:]
 
 
+def _context(session: Session) -> str:
+    """Tokens of the prompt, and the cells that there are, or can be where these are too few."""
+    used, there = session.game.prompt.tip.depth, session.game.context
+    most = session.game.model.context_limit if session.game.model else there
+    return f"  context {used}/{there if used <= there else max(there, most)} "
+
+
 def _beside_input(typing: TypingScreen, width: int) -> int:
     """Cells at the end of the line that is typed: a notice leaves so much of it that what is typed stays in sight."""
     head = f" {PANES[type(typing)].label}: "
@@ -588,7 +605,7 @@ def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide
         )
         parts.append((4, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
     if tip.distribution is not None:
-        name = "next: entropy " if wide else "entropy "
+        name = "next: entropy " if wide else "next entropy "
         told: Line = [("class:dim", name), ("", f"{_entropy(tip.distribution)} bits")]
         if vocabulary:
             share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)

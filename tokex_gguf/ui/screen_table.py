@@ -13,6 +13,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
 from tokex_gguf.ui.constraint import constraint_lines
+from tokex_gguf.ui.fan_out import answer_entries, answer_lines
 from tokex_gguf.ui.lists import (
     command_entries,
     command_lines,
@@ -95,6 +96,9 @@ PANES: dict[type[Screen], Pane] = {
     screens.Ban: Pane(label="ban the text"),
     screens.Seed: Pane(label="seed"),
     screens.DrawCount: Pane(label="how often to draw"),
+    screens.AnswerList: Pane(answer_lines, answer_entries, whole=True),
+    screens.AnswerStop: Pane(answer_lines, _no_rows, label="answers end at", whole=True),
+    screens.AnswerPattern: Pane(answer_lines, _no_rows, label="group by", whole=True),
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True

@@ -74,7 +74,7 @@ def _figures(pair: Pair) -> Line:
     ]
     told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
     if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
-        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone differ so much")]
+        return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone do that")]
     return told
 
 

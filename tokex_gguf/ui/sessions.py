@@ -23,7 +23,7 @@ def session_lines(session: Session, width: int, height: int) -> list[Line]:
     screen = _screen(session)
     found = screen.found
     model = next(cells for columns, cells in MODEL if width >= columns)
-    figures = f"  {'saved':<12} {'prompts':>7} {'tokens':>6}  {pad('model', model)} "
+    figures = f"  {'saved':<12} {'prompts':>7} {'tokens':>6} {'visited':>7}  {pad('model', model)} "
     room = width - 3 - len(figures)
     lines: list[Line] = [fit([("class:head", f"   {pad('sessions, the last first', room)}{figures}")], width)]
     if screen.entries is None:
@@ -51,7 +51,8 @@ def _row(entry: SessionEntry, room: int, model: int, style: str, width: int) -> 
     if entry.fault:
         parts: Line = [("", mark), ("class:taken", name), ("class:dim", f"cannot be read: {entry.fault}")]
     else:
-        told = f"  {pad(entry.when, 12)} {entry.prompts:>7} {entry.tokens:>6}  {pad(entry.model, model)} "
+        figures = f"{entry.prompts:>7} {entry.tokens:>6} {entry.visited or '':>7}"
+        told = f"  {pad(entry.when, 12)} {figures}  {pad(entry.model, model)} "
         text = pad(entry.text, room - cells_of(name))
         parts = [("", mark), ("class:taken", name), ("", text), ("", told)]
     return fit([(f"{own} {style}".strip(), text) for own, text in parts], width, style)

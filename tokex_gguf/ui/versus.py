@@ -120,13 +120,11 @@ def told_on_status(session: Session) -> list[tuple[int, Line]]:
     parts: list[tuple[int, Line]] = []
     if known:
         total = comparison.deltas.total
-        parts.append((9, [("class:notice", f"A−B {bits_text(total)} bits"), ("", f" over {known:,}")]))
+        told: Line = [("class:notice", f"A−B {bits_text(total)} bits"), ("", f" over {known:,}")]
+        parts.append((9, [*told, ("class:busy", f" of {shared:,} …")] if known < shared else told))
         parts.append((7, [("", f"{bits_text(total / known)} a token")]))
-    if known < shared:
-        parts.append((8, [("class:busy", f"… {known:,}/{shared:,} compared")]))
-    difference = session.difference
-    if difference:
-        parts.append((8, [("", f"KL here {difference.kl_bits:.3g}")]))
+    elif known < shared:
+        parts.append((8, [("class:busy", f"… 0/{shared:,} compared")]))
     if more or fewer:
         parts.append((6, [("", " ".join([f"+{more:,}"] * bool(more) + [f"−{fewer:,}"] * bool(fewer)) + " tokens")]))
     elif not shared and not fewer and not more:

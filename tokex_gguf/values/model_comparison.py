@@ -51,8 +51,13 @@ class ModelComparison:
 
     def after(self, node: Node) -> Difference | None:
         """Of the distributions after a path; None until compared."""
-        if (known := self._after.get(node)) is None and (twin := self._twins.get(node)) in self._after:
+        known, twin = self._after.get(node), self._twins.get(node)
+        # What is kept of the other side may be more: it comes first then, as with `keep`.
+        more = twin in self._detailed and node not in self._detailed
+        if twin in self._after and (known is None or more):
             known = self._after[node] = self._after[twin].reverse
+            if more:
+                self._detailed.add(node)
         return known
 
     def of(self, node: Node) -> Beside | None:

@@ -31,6 +31,8 @@ class SessionEntry(NamedTuple):
     prompts: int
     tokens: int
     """Of the prompt that is shown."""
+    visited: int
+    """Tokens on all paths; 0 where the file does not tell."""
     model: str
     asked: str
     """The name that the player gave for the model."""

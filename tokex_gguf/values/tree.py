@@ -9,6 +9,7 @@ distribution is computed once, and one path never shows two answers.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ class Node:
 
     __slots__ = (
         *("tree", "parent", "token", "depth", "children", "distribution", "taken", "strict", "strict_taken"),
-        *("visited", "played", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
+        *("visited", "played", "ahead", "seen", "checked", "differs", "whole", "logprob", "_jump", "_block"),
     )
 
     def __init__(self, parent: "Node | None", token: int) -> None:
@@ -118,6 +119,8 @@ class Node:
         """Whether a prompt has been here, or passed through."""
         self.played = False
         """Whether its token was first chosen here, and not part of a text."""
+        self.ahead = False
+        """Whether it was made to look for answers: it is not saved before somebody goes there."""
         self.seen = 0
         """When a prompt came here last, counted in visits to any node of the tree; 0: none ended here."""
         self.checked = False
@@ -178,6 +181,13 @@ class Node:
         for token in tokens:
             node = node.child(token)
         return node
+
+    def knows(self, tokens: Iterable[int]) -> bool:
+        """Whether the distribution after this path and these tokens is known."""
+        node: Node | None = self
+        for token in tokens:
+            node = node.children.get(token) if node else None
+        return node is not None and node.distribution is not None
 
     def nodes(self, start: int = 0) -> "list[Node]":
         """The nodes of the path from position `start` (0 is the first token, as is any before it) to this one."""

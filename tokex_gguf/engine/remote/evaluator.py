@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar
 
 from tokex_gguf.engine.remote.bounds import entropy_interval, ranks
@@ -148,17 +148,21 @@ class Evaluator:
             known, decoded, seconds = self._ask(path[:end], path[end] if end <= place else following, aside=True)
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
 
-    def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
-        """The distributions after a path and each of some tokens. Raises ContextFull."""
-        paths = [[*path, token] for token in tokens]
-        self.check_room(paths[0])
-        if new := [one for one in paths if self._memory.get(one) is None]:
-            answers = self._door.run(self._dialect.after(new, [None] * len(new), self.candidates))
-            for one, answer in zip(new, answers, strict=True):
-                self._memory.put(one, self._known(answer))
-            self._recent[False].note(new[-1])
-        found = map(self._memory.get, paths)
-        return [known.cut(top) for known in found if known]
+    def look_ahead(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
+        """The distributions after a path and each of some branches. Raises ContextFull."""
+        paths = [[*path, *branch] for branch in branches]
+        self.check_room(max(paths, key=len))
+        known = [self._memory.get(one) for one in paths]
+        new = [place for place, one in enumerate(known) if one is None]
+        for _, group in groupby(new, key=lambda place: paths[place][:-1]):  # as `Dialect.after` wants them
+            places = list(group)
+            asked = [paths[place] for place in places]
+            answers = self._door.run(self._dialect.after(asked, [None] * len(asked), self.candidates))
+            for place, answer in zip(places, answers, strict=True):
+                known[place] = one = self._known(answer)
+                self._memory.put(paths[place], one)
+            self._recent[False].note(asked[-1])
+        return [one.cut(top) for one in known if one]
 
     def search(self, path: list[int], query: str, top: int) -> FoundTokens:
         """Finds tokens by their text, among all of the distribution after a path. Raises ContextFull."""

@@ -192,7 +192,7 @@ class Server:
         except (NoAnswer, Changed, BrokenPipeError):
             raise
         except ContextFull as error:
-            if not isinstance(request, Lookahead | Walk):  # nobody asked: who goes there will be told
+            if not isinstance(request, Walk):  # nobody asked: who goes there will be told
                 self._send(Failed(request.request, str(error), error.room))
         except (_Fault, Refused, Nonsense) as error:
             self._send(Failed(request.request, _told(error)))
@@ -263,10 +263,10 @@ class Server:
     def _look_ahead(self, request: Lookahead, evaluator: Evaluator) -> None:
         # Where they are computed together they are asked for together. Elsewhere one after the other: so the most
         # wanted one is there first, and a key waits for one of them.
-        tokens = request.tokens
-        parts = [tokens] if evaluator.served.at_once else [[token] for token in tokens]
+        branches = request.branches
+        parts = [branches] if branches and evaluator.served.at_once else [[branch] for branch in branches]
         for part in parts:
-            if self._abort.asked:
+            if self._inbox.ending:
                 raise Interrupted
             distributions = evaluator.look_ahead(request.path, part, request.top)
             mentioned = {token for distribution in distributions for token in distribution.ids}

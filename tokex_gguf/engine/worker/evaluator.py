@@ -5,10 +5,13 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, takewhile
 from typing import NamedTuple
 
+from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.differing import Comparing
+from tokex_gguf.engine.worker.hopes import Hopes
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
 from tokex_gguf.engine.worker.llama import (
@@ -33,12 +36,17 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN
+from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.view import KEPT, Draw, Verdict, View
 
 WORTH = 2 * STRICT
 """Tokens from which on carrying their cells to another context is faster than decoding them again."""
 ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
+FEW = 4
+"""Branches of a lookahead that may take the sequences of others, where none is free: more only take each other's."""
+HOPED = 100
+"""Candidates that are looked at to find which branches will be gone on from."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
@@ -79,11 +87,23 @@ class Part(NamedTuple):
     decoded: int
 
 
+class Held(NamedTuple):
+    """Where some of a path is cached."""
+
+    sequence: int
+    length: int
+    """How many of its first tokens."""
+    strict: int
+    """How many of them were computed strictly."""
+
+
 class Evaluator:
     """Answers for paths with one model; keeps the record of what its KV cache holds."""
 
-    def __init__(self, model: Llama) -> None:
+    def __init__(self, model: Llama, folder: KvFolder | None = None) -> None:
+        """`folder`: where cells are that were computed at earlier starts."""
         self._model = model
+        self._folder = folder
         self._sequences = Sequences(model.sequences, can_cut=model.can_cut)
         self._statistics = logit_math.Statistics(model.vocabulary.size)
         self._rows = Rows(model.vocabulary.size)
@@ -91,6 +111,7 @@ class Evaluator:
         """Of strict evaluations alone: the others go on giving what was answered first."""
         self._aside: Evaluator | None = None
         """Where strict answers are computed, once one is asked for."""
+        self._cell_bytes = 0
         self._filled = 0
         """Cells that were filled, one behind the other."""
         self._in_order = True
@@ -103,7 +124,8 @@ class Evaluator:
         self._trunk: list[int] = []
         """The path of the last lookahead."""
         self._branches: list[int] = []
-        """The sequences that hold it and one of those tokens."""
+        """The sequences that hold it and a branch behind it."""
+        self._hopes = Hopes()
 
     def evaluate(
         self,
@@ -284,6 +306,8 @@ class Evaluator:
             self._aside = Evaluator(model)
             self._aside._strict_rows = self._strict_rows
         aside = self._aside
+        if start - aside._sequences.strictly_held(path, start) >= WORTH:
+            self._fetch(path, start, strict=True)
         here, there = (one._sequences.strictly_held(path, start) for one in (self, aside))
         carries = here - there >= WORTH
         aside._tidy(path, start, size - (0 if carries else there) + BATCH)
@@ -295,6 +319,123 @@ class Evaluator:
                 aside._sequences.hold(target, path[:held], held)
                 aside._filled += held
         return aside
+
+    # --- what stays from one start to the next
+
+    def warm_up(self) -> None:
+        """Makes the first decode as fast as later ones, where nothing was decoded yet."""
+        if not self._sequences.latest() and (sequence := self._sequences.victim(without=[])) is not None:
+            self._model.warm_up(sequence)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether cells of any part of a path can be taken, and ends of what is there be cut off."""
+        return self._model.in_parts
+
+    def cached(self, path: list[int]) -> "Held | None":
+        """Where the most of a path is cached; None where nothing is."""
+        sequence = self._sequences.holding(path, whole=not self.in_parts)
+        if sequence is None:
+            return None
+        count = common_prefix(self._sequences.held(sequence), path)
+        return Held(sequence, count, min(self._sequences.strict(sequence), count))
+
+    def cell_bytes(self, held: "Held") -> int:
+        """Bytes of the cells of a token."""
+        if not self._cell_bytes:
+            self._cell_bytes = self._model.size(held.sequence) // len(self._sequences.held(held.sequence))
+        return self._cell_bytes
+
+    def take(self, held: "Held", start: int, end: int) -> memoryview | None:
+        """Cells of what is cached, at the positions `start` to before `end`; None where they cannot be had."""
+        if not self.in_parts:
+            state = self._model.state(held.sequence)
+        else:
+            spare = self._sequences.victim(without=[held.sequence])
+            if spare is None or self._sequences.held(spare):
+                return None
+            state = self._model.take(held.sequence, start, end, spare)
+        return None if state is None else memoryview(state).cast("B")
+
+    def known_row(self, path: list[int]) -> Row | None:
+        """The logits after a path, if they are there."""
+        return self._rows.of(path)
+
+    def know_row(self, path: list[int], row: Row) -> None:
+        """Searches and views of a path go on from these logits, as what was shown of it did."""
+        self._rows.keep(path, row)
+
+    def _fetch(self, path: list[int], limit: int, *, strict: bool = False) -> None:
+        """Lets a sequence hold what is on the disk of a path's first `limit` tokens, where much of that is missing.
+
+        With `strict`, for what was computed strictly.
+        """
+        limit = min(limit, self._model.context_limit)
+        if self._folder is None or limit < WORTH or (strict and not self._orderly):
+            return
+        have = self._sequences.strictly_held(path, limit) if strict else self._sequences.held_best(path, limit)
+        if limit - have < WORTH:
+            return
+        with closing(self._folder.chain(path[:limit])) as links:
+            links = self._of_use(links, strict=strict)
+            count = sum(link.shared for link in links)
+            if count - have < WORTH or (target := self._emptied(path, count)) is None:
+                return
+            held = sure = 0
+            for link in links:
+                state = self._folder.cells(link)
+                if state is None or not self._put(target, link, state):
+                    break
+                sure += link.reader.strict if sure == held else 0
+                held += link.shared
+            held = self._model.cut(target, min(held, self._model.count(target)))
+            self._filled += held
+            self._sequences.hold(target, path[:held], min(sure, held) if self._orderly else 0)
+            self._folder.touch([link.name for link in links])
+
+    def _of_use(self, links: list[Link], *, strict: bool) -> list[Link]:
+        """Those of a path's parts whose cells can be put back, and with `strict`, were computed strictly."""
+        found: list[Link] = []
+        for link in links:
+            whole = link.shared == len(link.reader.tokens)
+            if not link.reader.size or not (whole or self._model.can_cut):
+                break
+            if strict and link.reader.strict < link.shared:
+                break
+            found.append(link)
+        return found
+
+    def _put(self, target: int, link: Link, state: bytearray) -> bool:
+        """Puts the cells of a part behind those that a sequence has; returns whether they are there."""
+        start, end = link.reader.start, link.reader.start + link.shared
+        while True:
+            spare = self._sequences.victim(without=[target])
+            if self.in_parts and spare is not None:
+                there = self._model.put(target, state, start, end, spare)
+            else:
+                there = self._model.restore(target, state)
+            if there or (victim := self._sequences.evictable(without=target)) is None:
+                return there
+            self._forget_all([victim])  # paths that were decoded twice take more cells than they would have to
+
+    def _emptied(self, path: list[int], count: int) -> int | None:
+        """An empty sequence, and room for so many cells of a path; None where there is not so much.
+
+        Another one is empty, too.
+        """
+        if count + BATCH > self._model.cells < self._model.context_limit:
+            if not self._model.clear(min(self._model.context_limit, max(2 * self._model.cells, len(path) + BATCH))):
+                return None
+            self._sequences = Sequences(self._model.sequences, can_cut=self._model.can_cut)
+            self._trunk, self._branches = [], []
+            self._filled, self._in_order = 0, True
+        while self._sequences.cells() + count > self._model.cells:
+            if (victim := self._sequences.evictable(without=-1)) is None:
+                return None
+            self._forget_all([victim])
+        found = self._two_victims()
+        self._forget_all(found)
+        return found[0] if found else None
 
     def _tidy(self, path: list[int], start: int, needed: int) -> None:
         """Makes room for so many cells behind all others, and for sequences: none is given up while others stay.
@@ -464,21 +605,30 @@ class Evaluator:
             sure = self._sequences.strict(sequence) == position and _is_strict(len(logits))
             yield _Batch(first, logits[extra : extra + count - first_row], count, sure)
 
-    def look_ahead(self, path: list[int], tokens: list[int], top: int) -> list[Distribution]:
-        """The distributions after `path` and each of `tokens`, decoded in one batch.
+    def look_ahead(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
+        """The distributions after `path` and each of the first of some branches, decoded in one batch.
 
-        They share the path's cells, and each token keeps a sequence of its own until
-        there is a lookahead from another path, so that going on with it finds it cached. Where there
-        are not enough sequences, only the first tokens are answered for. Raises as
-        `evaluate` does.
+        There is at least one, and as many as there are sequences and room in a batch for. They share the path's
+        cells, and those of what they begin with. Each branch keeps a sequence of its own as long as there is no
+        other use for it and the path goes on there, so that going on with it finds it cached. Raises as `evaluate`
+        does.
         """
-        self._check([*path, *tokens])
-        most = self._model.sequences - 2
-        if path != self._trunk or len(self._branches) >= most:
-            self._forget(self._branches)
-            self._branches, self._trunk = [], path
-        if len(path) >= self._model.context_limit:
-            raise ContextFull(len(path) + 1, self._model.context_limit)
+        first = branches[0] if branches else []
+        self._check([*path, *chain.from_iterable(branches)])
+        if not first:
+            raise ModelError("nothing to look ahead to")
+        room = self._model.context_limit
+        if len(path) + len(first) > room:
+            raise ContextFull(len(path) + len(first), room)
+        base = self._settle(path)
+        fitting = takewhile(lambda one: one and len(path) + len(one) <= room, branches)
+        twigs = self._twigs(path, base, list(fitting))
+        if not twigs:
+            return self._alone([*path, *first], top)
+        return self._decode_twigs(path, twigs, top)
+
+    def _settle(self, path: list[int]) -> int:
+        """Makes a sequence hold a path, for branches to go on from; returns it."""
         base, position = self._prepare(path, len(path))
         if position < len(path):  # given up meanwhile, even where the row is kept
             for _ in self._decoded(path, len(path) - 1, [1] * len(path), [None] * len(path)):
@@ -486,36 +636,138 @@ class Evaluator:
             base, position = self._prepare(path, len(path))
             if position < len(path):
                 raise ModelError("this path cannot be kept")
-        branches: list[int] = []
-        for token in tokens[: most - len(self._branches)]:
-            # One just made would be the next to go: nothing is cheaper to decode again.
-            branch = self._sequences.victim(without=[base, *self._branches, *branches])
-            assert branch is not None
-            self._cut(branch, 0)
-            self._model.copy(base, branch, len(path))
-            self._sequences.hold(branch, [*path, token])
-            branches.append(branch)
+        if path != self._trunk:
+            # Those that do not go on from here are worth nothing any more.
+            away = [one for one in self._branches if self._sequences.held(one)[: len(path)] != path]
+            self._forget_all(away)
+            known = len(self._trunk)
+            self._hopes.move(tuple(path[known:]) if path[:known] == self._trunk else None)
+            self._trunk = path
+            if (row := self._rows.of(path)) is not None:
+                self._hopes.note((), self._statistics.distribution(row.logits, HOPED)[0])
         self._sequences.use(base)
-        try:
-            logits = self._model.decode(
-                [Entry(token, branch, position, True) for token, branch in zip(tokens, branches, strict=False)]
-            )
-        except OutOfCells:
-            self._forget(branches)
-            raise ContextFull(len(path) + 1, self._model.cells) from None
-        except (Interrupted, ModelError):
-            self._forget(branches)
-            raise
-        self._branches += branches
-        before = min(self._sequences.strict(base), len(path))
-        self._filled += len(branches)
-        strict = before == len(path) and self._orderly and _is_strict(len(branches))
-        for branch, token in zip(branches, tokens, strict=False):
-            self._sequences.hold(branch, [*path, token], before + strict)
-        read = self._read(logits, [None] * len(branches), [top] * len(branches))
-        for token, row, log_sum in zip(tokens, logits, read.log_sums, strict=False):
-            self._rows.keep([*path, token], Row(row, log_sum, strict))
+        return base
+
+    def _alone(self, path: list[int], top: int) -> list[Distribution]:
+        """The distribution after one path, on the way that all others take."""
+        return [chunk.distributions[-1] for chunk in self.evaluate(path, len(path) - 1, top)][-1:]
+
+    def _twigs(self, path: list[int], base: int, branches: list[list[int]]) -> "list[_Twig]":
+        """What is to be decoded for some branches, each in a sequence that shares what is cached of it."""
+        cached: dict[tuple[int, ...], int] = {(): base}
+        for one in self._branches:
+            tail = tuple(self._sequences.held(one)[len(path) :])
+            ends = range(1, len(tail) + 1) if self._model.can_cut else [len(tail)]
+            cached.update((tail[:end], one) for end in ends if end)
+        needed = [cached[_longest(branch, cached)] for branch in branches]
+        tails = {one: tuple(self._sequences.held(one)[len(path) :]) for one in self._branches}
+        worth = self._hopes.worth(tails)
+        old = sorted((one for one in self._branches if one not in needed), key=worth.__getitem__)
+        old += [one for one in reversed(needed) if one in self._branches]  # these go last
+        twigs: list[_Twig] = []
+        taken: list[int] = []
+        planned: dict[tuple[int, ...], int] = {}
+        """What is decoded for those before, and how much of that is cached."""
+        left = BATCH
+        for branch in branches:
+            begin = _longest(branch, cached)
+            source, keep = cached[begin], len(path) + len(begin)
+            own = len(begin)
+            while self._model.can_cut and own < len(branch) - 1 and planned.get(tuple(branch[: own + 1])) == len(begin):
+                own += 1
+            missing = len(branch) - own
+            if missing > (left if self._model.can_cut else 1):
+                break
+            # Else it goes on there: others that go on from the same place find its cells all the same.
+            apart = not self._model.can_cut or source == base or source in taken or not self._ends(source, keep)
+            target = self._place(base, old, [*taken, source]) if apart else source
+            if target is None:
+                break
+            if apart:
+                self._cut(target, 0)
+                for gone in [tail for tail, sequence in cached.items() if sequence == target]:
+                    del cached[gone]
+                self._model.copy(source, target, keep)
+                held = self._model.cut(target, keep)  # whatever goes, the source has it
+                self._sequences.hold(target, [*path, *branch][:held], min(self._sequences.strict(source), held))
+                if held < keep:  # a window's cells are gone
+                    break
+                self._branches.append(target)
+            left -= missing
+            taken += [target, source]
+            twigs.append(_Twig(branch, target, len(begin), own, target == source))
+            for end in range(own, len(branch)):
+                planned.setdefault(tuple(branch[: end + 1]), len(begin))
+        return twigs
+
+    def _ends(self, sequence: int, length: int) -> bool:
+        """Whether a sequence holds just so many tokens."""
+        return len(self._sequences.held(sequence)) == length
+
+    def _place(self, base: int, old: list[int], without: list[int]) -> int | None:
+        """A sequence for a further branch: an empty one, else the first of old branches; few are taken from others."""
+        most = self._model.sequences - 2
+        if self._sequences.free() == 0 or len(self._branches) >= most:
+            old = [one for one in old if one in self._branches and one not in without]
+            if not self._model.can_cut:  # where few have room, the most wanted one stays
+                latest = [one for one in self._sequences.latest() if one in old]
+                old = latest[:1] if len(self._branches) >= most and len(without) == 1 else []
+            if old and len(self._branches) >= min(FEW, most):
+                self._branches.remove(old[0])
+                return old[0]
+            if len(self._branches) >= most:
+                return None
+        return self._sequences.victim(without=[base, *self._branches, *without])
+
+    def _decode_twigs(self, path: list[int], twigs: "list[_Twig]", top: int) -> list[Distribution]:
+        entries: list[Entry] = []
+        places: dict[tuple[int, ...], int] = {}
+        for twig in twigs:
+            last = len(twig.branch) - 1
+            for end in range(twig.keep, last + 1):
+                begin = tuple(twig.branch[: end + 1])
+                if end < twig.own:
+                    entry = entries[places[begin]]
+                    entries[places[begin]] = entry._replace(others=(*entry.others, twig.sequence))
+                    continue
+                places.setdefault(begin, len(entries))
+                entries.append(Entry(begin[-1], twig.sequence, len(path) + end, end == last))
+        sequences = [twig.sequence for twig in twigs]
+        while True:
+            try:
+                logits = self._model.decode(entries)
+                break
+            except OutOfCells:
+                older = [one for one in self._branches if one not in sequences]
+                if not older:
+                    self._take_back(path, twigs)
+                    raise ContextFull(len(path) + 1, self._model.cells) from None
+                self._forget_all(older)
+            except (Interrupted, ModelError):
+                self._take_back(path, twigs)
+                raise
+        self._filled += len(entries)
+        together = self._orderly and _is_strict(len(entries)) and _is_strict(len(twigs))
+        wide = len(twigs) >= STRICT
+        read = self._read(logits, [None] * len(twigs), [top] * len(twigs))
+        for twig, row, log_sum, distribution in zip(twigs, logits, read.log_sums, read.distributions, strict=True):
+            whole, before = [*path, *twig.branch], len(path) + twig.keep
+            sure = min(self._sequences.strict(twig.sequence), before)
+            strict = together and sure == before
+            self._hopes.note(tuple(twig.branch), distribution)
+            self._sequences.hold(twig.sequence, whole, len(whole) if strict else sure)
+            if not wide:  # else they would leave no room for those where the player is
+                self._rows.keep(whole, Row(row, log_sum, strict))
         return read.distributions
+
+    def _take_back(self, path: list[int], twigs: "list[_Twig]") -> None:
+        """Drops what may be there of a batch that came to nothing."""
+        self._forget_all([twig.sequence for twig in twigs if not twig.goes_on])
+        for twig in twigs:
+            if twig.goes_on:
+                held = self._cut(twig.sequence, len(path) + twig.keep)
+                sure = min(self._sequences.strict(twig.sequence), held)
+                self._sequences.hold(twig.sequence, [*path, *twig.branch][:held], sure)
 
     def row(self, path: list[int]) -> tuple[Row, int]:
         """The logits after a path, and how many tokens were decoded for them.
@@ -619,6 +871,7 @@ class Evaluator:
             # Else the trunk would go before them, as they hold all of it, and they go next.
             self._forget(self._branches)
             self._branches = []
+        self._fetch(path, start, strict=strict)
         plan = self._sequences.plan(path, start, strict=strict)
         if plan.sequence in self._branches:
             self._branches.remove(plan.sequence)
@@ -707,6 +960,24 @@ class Evaluator:
             if token is not None:
                 read.taken.append(logit_math.taken(row, log_sum, token))
         return read
+
+
+class _Twig(NamedTuple):
+    """A branch of a lookahead, and where it is decoded."""
+
+    branch: list[int]
+    sequence: int
+    keep: int
+    """Tokens of the branch that need no decode."""
+    own: int
+    """Tokens of the branch that need none of its own: those behind `keep` are decoded for others before it."""
+    goes_on: bool
+    """Whether the sequence held just these."""
+
+
+def _longest(branch: list[int], cached: dict[tuple[int, ...], int]) -> tuple[int, ...]:
+    """The longest beginning of a branch that is cached, without its last token."""
+    return next(begin for end in range(len(branch) - 1, -1, -1) if (begin := tuple(branch[:end])) in cached)
 
 
 class _Batch(NamedTuple):

@@ -68,6 +68,26 @@ class Sequences:
         """How much of `path`, but no more than its first `limit` tokens, some sequence has computed strictly."""
         return max(self._shared(path, limit, strict=True))
 
+    def held_best(self, path: list[int], limit: int) -> int:
+        """How much of `path`, but no more than its first `limit` tokens, some sequence has."""
+        latest = max(range(len(self._held)), key=self._used.__getitem__)
+        if self._held[latest] == path[:limit]:
+            return limit  # as when a prompt goes on token by token
+        return max(self._shared(path, limit, strict=False))
+
+    def holding(self, path: list[int], *, whole: bool) -> int | None:
+        """The sequence that has the most of `path`; with `whole`, among those that have nothing else."""
+        shared = [common_prefix(held, path) for held in self._held]
+        if whole:
+            shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
+        best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._strict[s]))
+        return best if shared[best] else None
+
+    def cells(self) -> int:
+        """How many cells all sequences take: what they share counts once."""
+        ordered = sorted(self._held)
+        return sum(map(len, ordered)) - sum(common_prefix(a, b) for a, b in pairwise(ordered))
+
     def _shared(self, path: list[int], limit: int, *, strict: bool) -> list[int]:
         """How many of the first `limit` tokens of `path` can be had of each sequence."""
         shared = [min(common_prefix(held, path), limit) for held in self._held]

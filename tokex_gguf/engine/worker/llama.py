@@ -20,7 +20,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -286,6 +286,8 @@ class Entry(NamedTuple):
     position: int
     wanted: bool
     """Whether its logits are wanted."""
+    others: tuple[int, ...] = ()
+    """Further sequences that have it, and have held just the same before."""
 
 
 def _meta(model: int, key: str) -> str:
@@ -583,7 +585,7 @@ class Llama:
         self._abort = abort
         self.apart = False
         """Whether this is another context of a model that is played elsewhere."""
-        self._batch = llama_cpp.llama_batch_init(LARGE, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(LARGE, 0, SEQUENCES)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -724,9 +726,48 @@ class Llama:
             return None
         return state if llama_cpp.llama_state_seq_get_data(self._context, state, size, sequence) == size else None
 
-    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8]") -> bool:
+    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8] | bytearray") -> bool:
         """Lets an empty sequence hold a state of another context of this model; returns whether it does."""
+        if isinstance(state, bytearray):
+            state = (ctypes.c_uint8 * len(state)).from_buffer(state)
         return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
+
+    def warm_up(self, sequence: int) -> None:
+        """Decodes a token in an empty sequence and drops it: what a process decodes first takes longest.
+
+        The weights come into memory with it, and the threads begin to run. How long it takes says nothing of others.
+        """
+        with suppress(OutOfCells, Interrupted, ModelError):
+            self.decode([Entry(self.vocabulary.bos or 0, sequence, 0, True)], self._threads)
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether cells of any part of a sequence can be taken out and put back, and ends cut off."""
+        return self.can_cut and not self._window
+
+    def size(self, sequence: int) -> int:
+        """Bytes of what a sequence holds."""
+        return int(llama_cpp.llama_state_seq_get_size(self._context, sequence))
+
+    def take(self, sequence: int, start: int, end: int, spare: int) -> "ctypes.Array[ctypes.c_uint8] | None":
+        """The cells of a sequence at the positions `start` to before `end`, by another one that is empty.
+
+        For models whose cells are had `in_parts`. None where memory is short.
+        """
+        llama_cpp.llama_memory_seq_cp(self._memory, sequence, spare, start, end)
+        try:
+            return self.state(spare)
+        finally:
+            llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+
+    def put(self, sequence: int, state: bytearray, start: int, end: int, spare: int) -> bool:
+        """Adds what `take` gave to a sequence, at the positions `start` to before `end`; returns whether it has it."""
+        if not self.restore(spare, state):
+            return False
+        llama_cpp.llama_memory_seq_cp(self._memory, spare, sequence, start, end)
+        llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
+        return self.count(sequence) == end
 
     def grow(self, cells: int, keep: int) -> bool:
         """Opens a larger context and carries sequence `keep` over, cells and all.
@@ -780,6 +821,11 @@ class Llama:
         return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
 
     @property
+    def threads(self) -> int:
+        """With how many threads the next decode is computed."""
+        return self._pace.threads
+
+    @property
     def interrupted(self) -> bool:
         """Whether what is under way is to end."""
         return self._abort.asked
@@ -801,11 +847,13 @@ class Llama:
         batch = self._batch
         batch.n_tokens = len(entries)
         rows = 0
-        for index, (token, sequence, position, wanted) in enumerate(entries):
+        for index, (token, sequence, position, wanted, others) in enumerate(entries):
             batch.token[index] = token
             batch.pos[index] = position
-            batch.n_seq_id[index] = 1
+            batch.n_seq_id[index] = 1 + len(others)
             batch.seq_id[index][0] = sequence
+            for place, other in enumerate(others, 1):
+                batch.seq_id[index][place] = other
             batch.logits[index] = wanted
             rows += wanted
         if not self.can_cut and self._abort.asked:

@@ -1,6 +1,8 @@
 """The engine's loop: takes one request after the other from the inbox, and answers it with one model."""
 
 import json
+import math
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -10,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
+from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
     GOES_ON,
@@ -17,6 +20,7 @@ from tokex_gguf.engine.protocol import (
     Against,
     Applied,
     Apply,
+    Capability,
     Chat,
     Check,
     Checked,
@@ -66,6 +70,7 @@ from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Eval
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
+from tokex_gguf.engine.worker.prompt_cache import LATE, SOON, PromptCache
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
@@ -88,8 +93,21 @@ NO_BOS = "the file asks for a BOS token and names none: this text begins without
 ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
+WIDE = 8
+"""Branches of a lookahead from which on they are decoded together from the beginning."""
+ROWS, LARGE = 16, 64_000
+"""Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
+is one thread: the output matrix of all rows is one step of the computation, which a key has to wait for."""
 TOGETHER = 0.15
 """Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+
+
+class _Step(NamedTuple):
+    """What of a lookahead is being decoded."""
+
+    path: list[int]
+    branches: list[list[int]]
+    began: float
 
 
 class _Identified(NamedTuple):
@@ -133,6 +151,12 @@ class _Identity(threading.Thread):
 def known_models(load: Load) -> KnownModels:
     """What is remembered of models, beside the fingerprints of their files."""
     return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
+
+
+def identity(found: _Identified, model: Llama) -> str:
+    """All that a model's cells and answers depend on, and what they are of: a part of what is kept tells it."""
+    how = f"cells {found.cells}, {found.arithmetic}, {sys.byteorder}-endian"
+    return f"{found.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
 
 
 def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
@@ -202,6 +226,11 @@ def _most(load: Load, workers: Workers) -> int:
     return min(filter(None, (load.most, room)), default=0)
 
 
+def _rows(model: Llama) -> int:
+    """Branches that are decoded together at the most."""
+    return ROWS if model.threads > 1 or model.vocabulary.size < LARGE else ROWS // 2
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -217,6 +246,28 @@ class Server:
         self._identified = _Identified("", "", "", "", "")
         self._known_models = KnownModels(None)
         self._noise: float | None = None
+        self._cache: PromptCache | None = None
+        self._warm = False
+        """Whether nothing was asked for a moment: the model is ready to decode at once then."""
+        self._step: _Step | None = None
+        self._took: dict[int, float] = {}
+        """Seconds that lookahead took for so many branches, the last time."""
+        inbox.finishes = self._finishes
+
+    def _finishes(self, request: Request) -> bool:
+        """Whether lookahead's step is finished though a request ends it: it is what that asks for, and sooner there."""
+        step = self._step
+        if step is None or not isinstance(request, Evaluate | Lookahead):
+            return False
+        first = [] if isinstance(request, Evaluate) else next(iter(request.branches), [])
+        wanted = [*request.path, *first]
+        known = len(step.path)
+        if wanted[:known] != step.path or wanted[known:] not in step.branches:
+            return False
+        if isinstance(request, Lookahead) or len(step.branches) == 1:
+            return True
+        left = step.began + self._took.get(len(step.branches), math.inf) - time.perf_counter()
+        return left < self._took.get(1, 0.0)
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
@@ -241,7 +292,10 @@ class Server:
         except ModelError as error:
             self._send(Failed(None, str(error)))
             return
-        evaluator = Evaluator(model)
+        folder = self._kv_folder(load, model)
+        evaluator = Evaluator(model, folder)
+        if folder:
+            self._cache = PromptCache(evaluator, folder, load.cache_bytes, model.vocabulary.size)
         index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
@@ -251,6 +305,8 @@ class Server:
             except Interrupted:
                 continue
             except Damaged as error:
+                if self._cache and hasattr(request, "path"):
+                    self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
 
@@ -309,14 +365,30 @@ class Server:
             case MeasureNoise():
                 self._measure(request, evaluator)
 
+    def _kv_folder(self, load: Load, model: Llama) -> KvFolder | None:
+        """What stays from one start to the next. Of RPC workers nothing does: how they compute is not known."""
+        if not load.cache or not load.cache_bytes or load.rpc:
+            return None
+        return KvFolder(Path(load.cache), identity(self._identified, model), whole=not model.in_parts)
+
     def _next(self, index: Index) -> Request | None:
-        """The next request. While there is none, the vocabulary is made ready for searching."""
+        """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
+        if self._cache and not self._warm and self._inbox.idle(QUIET):
+            self._warm = True  # a session is gone on with, or a table came from the disk
+            self._cache.warm_up()
         if self._answered and not index.complete and self._inbox.idle(QUIET):
             try:
                 while not index.complete and self._inbox.idle(GAP):
                     index.extend()
             except ModelError:
                 pass  # the search that needs it will say so
+        if self._answered and self._cache:
+            quiet, pause = 0.0, SOON
+            while self._inbox.idle(pause):
+                quiet += pause
+                if not (more := self._cache.keep(late=quiet >= LATE)):
+                    break
+                pause = more
         self._answered = True
         return self._inbox.next()
 
@@ -343,6 +415,9 @@ class Server:
             abort=self._abort,
         )
         self._identified = found = identity.found()
+        able = set(Capability)
+        if load.rpc or not model.can_cut:
+            able.remove(Capability.BRANCHES)
         self._send(
             Loaded(
                 model.name,
@@ -357,6 +432,7 @@ class Server:
                 found.former,
                 found.cells,
                 found.arithmetic,
+                capabilities=frozenset(able),
                 vocabulary=found.vocabulary,
                 sampling=model.sampling(),
                 suppressed=tuple(model.suppressed()),
@@ -433,9 +509,10 @@ class Server:
 
     def _evaluate(self, request: Evaluate | EvaluateStrictly, model: Llama, evaluator: Evaluator, index: Index) -> None:
         if isinstance(request, Evaluate):
-            chunks = evaluator.evaluate(
-                request.path, request.start, request.top, request.asked, request.last_top, request.lens
-            )
+            start = self._evaluate_known(request, model)
+            if start == len(request.path) > request.start:
+                return  # all is told
+            chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
             chunks = evaluator.evaluate_strictly(request.path, request.start, request.top)
         for chunk in chunks:
@@ -454,7 +531,40 @@ class Server:
                     chunk.strict,
                 )
             )
+            if self._cache and isinstance(request, Evaluate):
+                self._cache.heard(request.path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
             self._between(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
+
+    def _evaluate_known(self, request: Evaluate, model: Llama) -> int:
+        """Sends what is on the disk of the answers to a request; returns the position up to which that is all.
+
+        Verdicts of a lens need logits, and those are not there.
+        """
+        start, began = request.start, time.perf_counter()
+        if self._cache is None or not isinstance(request.lens, Raw):
+            return start
+        for known in self._cache.known(request.path, start, request.top, request.last_top, request.asked):
+            mentioned = {token for distribution in known.distributions for token in distribution.ids}
+            pieces, seconds = self._pieces(model.vocabulary, mentioned), time.perf_counter() - began
+            self._send(
+                Evaluated(
+                    request.request,
+                    known.start,
+                    known.distributions,
+                    known.taken,
+                    pieces,
+                    0,
+                    seconds,
+                    model.cells,
+                    [],
+                    known.strict,
+                )
+            )
+            self._cache.heard(request.path, known.start, known.distributions, known.taken, strict=known.strict)
+            start, began = known.start + len(known.distributions), time.perf_counter()
+            if self._abort.asked:
+                raise Interrupted
+        return start
 
     def _between(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
         """Answers what need not wait between two chunks of a long prompt, which takes minutes. Raises Interrupted.
@@ -562,6 +672,8 @@ class Server:
             while not self._abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
+                if self._cache:
+                    self._cache.heard(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
                 if (now := time.monotonic()) - told > TOGETHER:
                     self._continued(request, path, played, model, drawn)
                     told, played = now, []
@@ -604,16 +716,21 @@ class Server:
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
-        # The most wanted one first and alone: it is there after one token's decode.
-        for tokens in (request.tokens[:1], request.tokens[1:]):
-            if not tokens or self._abort.asked:
-                continue
+        if self._cache:
+            self._cache.seen(request.path)
+        branches = request.branches
+        # The most wanted one is there after one token's decode.
+        together = 1 if len(branches) < WIDE else _rows(model)
+        while branches and not self._inbox.ending:
+            step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
-                distributions = evaluator.look_ahead(request.path, tokens, request.top)
-            except Damaged:
-                raise
-            except (ContextFull, ModelError):
-                return  # nobody asked: who goes there will be told
+                distributions = evaluator.look_ahead(request.path, step.branches, request.top)
+            finally:
+                self._step = None
+            took = self._took[len(distributions)] = time.perf_counter() - step.began
+            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
+            if self._cache:
+                self._cache.looked_ahead(request.path, done, distributions)
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(LookaheadDone(request.request, tokens[: len(distributions)], distributions, pieces))
+            self._send(LookaheadDone(request.request, done, distributions, pieces, took))

@@ -16,6 +16,7 @@ from tokex_gguf.values.splice import Splice
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import glimpse, label
 
+PUTTING = "putting it in …"
 BYTES = 4
 """The most of a character, and so the most tokens that make one."""
 
@@ -48,6 +49,8 @@ def take_in(step: int) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
+        if session.game.newest(ForInsertion):
+            return replace(session, notice=PUTTING), []
         nearest = range(screen.over + step, screen.over + (BYTES + 1) * step, step)
         for over in nearest:
             if not 0 <= over <= screen.tip.depth - screen.start:
@@ -89,7 +92,7 @@ def enter(session: Session) -> Outcome:
         session, effects = close(session)
         return replace(session, notice="nothing was changed" if text else "nothing was typed"), effects
     if session.game.newest(ForInsertion):
-        return session, []
+        return replace(session, notice=PUTTING), []
     if session.game.prompt.tip is not screen.tip:
         return replace(session, notice="the prompt is another one now: Esc keeps the text"), []
     if reason := no_room(session):
@@ -98,7 +101,7 @@ def enter(session: Session) -> Outcome:
         return inserted(session, [])
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=stopped(session)), []
-    return tokenize(session, text, ForInsertion(), continues=screen.start > 0)
+    return tokenize(replace(session, notice=PUTTING), text, ForInsertion(), continues=screen.start > 0)
 
 
 def inserted(session: Session, tokens: list[int]) -> Outcome:

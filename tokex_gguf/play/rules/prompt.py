@@ -101,6 +101,9 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     return show(replace(session, game=replace(session.game, prompts=prompts, active=place)))
 
 
+TOO_EARLY = "the table is not there yet"
+
+
 def append(session: Session) -> Outcome:
     """Appends the selected token; inside the prompt, opens a new one that goes on with it from there."""
     if session.game.prompt.cursor is not None:
@@ -115,7 +118,8 @@ def append(session: Session) -> Outcome:
         # run on after its release.
         waits = session.game.pending is not None or session.order_awaited
         most = 0 if not waits else 1 if session.game.appending else 2
-        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
+        notice = session.notice if most else TOO_EARLY
+        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most)), notice=notice), []
     token = rows[selected_row(session, session.game.prompt)].token
     told = would_cut(session, token)
     session, effects = take(session, token)
@@ -239,9 +243,11 @@ def play_on(session: Session) -> Outcome:
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
+    session.game.foreseen.recall(following)
     while session.game.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.most_likely)
+        session.game.foreseen.recall(following)
     if not session.game.autoplay:
         return session, effects
     path, top = following.path(), kept(session)

@@ -424,9 +424,8 @@ def enter(session: Session) -> Outcome:
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=stopped(session)), []
     if tokens := session.game.newest(ForContinuation):
-        return replace(
-            session, game=replace(session.game, asked={**session.game.asked, tokens[0]: ForContinuation(entered=True)})
-        ), []
+        asked = {**session.game.asked, tokens[0]: ForContinuation(entered=True)}
+        return replace(session, game=replace(session.game, asked=asked)), []
     if typing.tip is typing.base:  # the engine has refused it: it may do better now, or says again why not
         return tokenize(session, typing.line.text, ForContinuation(entered=True), continues=True)
     return go_on(session, typing.base, typing.tip)

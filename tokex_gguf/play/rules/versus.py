@@ -18,6 +18,7 @@ from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
 NOTHING = "nothing is compared: v compares with another prompt"
+SAME = "A and B are the same: there is nothing to look at"
 TO_CHOOSE = "with which one? v on a line compares with that prompt"
 
 
@@ -130,9 +131,13 @@ def jump(session: Session, direction: int) -> Outcome:
     here = None if prompt.cursor is None else prompt.cursor.depth
     found = deltas.greatest(here if prompt.sought is DELTA else None, direction)
     if found is None:
-        told = "none" if not len(deltas) else "the last" if direction > 0 else "the first"
-        told = "no token was compared yet" if told == "none" else f"this is {told}: Esc, and n leads to #1"
-        return replace(session, notice=told), []
+        end = "the last" if direction > 0 else "the first"
+        none = SAME
+        if comparison.shared(prompt.tip):
+            none = "no token was compared yet"
+        elif any(unshared(session)):
+            none = "no token behind the first difference is in both"
+        return replace(session, notice=f"this is {end}: Esc, and n leads to #1" if len(deltas) else none), []
     node = prompt.tip.ancestor(found)
     bits = deltas.bits(found) or 0.0
     session, effects = look(session, node, DELTA, deltas.place(bits))

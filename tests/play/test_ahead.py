@@ -1,0 +1,300 @@
+"""What is grown behind the prompt's end: in what order, beside what else is asked, and what becomes of it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests import fake
+from tests.fake import Play, started
+from tokex_gguf.engine.protocol import (
+    Compare,
+    Evaluate,
+    EvaluateStrictly,
+    Failed,
+    Lookahead,
+    MeasureNoise,
+)
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import Typed
+from tokex_gguf.play.purposes import Comparing, ForLookahead
+from tokex_gguf.play.rules.ahead import OFF, word
+from tokex_gguf.play.session import Sampling, continuation
+from tokex_gguf.sessions.codec import dump
+from tokex_gguf.values.foreseen import following
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node
+
+BUDGET = 40
+
+
+def growing(text: str = "hello", budget: int = BUDGET) -> Play:
+    """A game that has its table and its likely next tokens, and has asked for more."""
+    play = Play(text, lookahead=3, lookahead_tokens=budget)
+    while not grown(play):
+        request = play.asked.pop(0)
+        for reply in play.replies(request):
+            play.take(reply)
+    return play
+
+
+def grown(play: Play) -> list[Lookahead]:
+    """What is asked for to grow the tree."""
+    purposes = play.session.game.asked
+    return [
+        one
+        for one in play.asked
+        if isinstance(one, Lookahead)
+        and isinstance(purpose := purposes.get(one.request), ForLookahead)
+        and purpose.grows
+    ]
+
+
+def joint(path: list[int], branch: list[int]) -> float:
+    """The joint log-probability of a branch."""
+    values = [fake.logprobs([*path, *branch[:end]])[token] for end, token in enumerate(branch)]
+    return math.log(math.prod(map(math.exp, values)))
+
+
+def known(play: Play, tip: Node | None = None) -> set[tuple[int, ...]]:
+    """The branches whose distributions are known behind the prompt's end."""
+    tip = tip or play.session.game.prompt.tip
+    found: set[tuple[int, ...]] = set()
+    waiting: list[tuple[int, ...]] = [()]
+    while waiting:
+        branch = waiting.pop()
+        if play.session.game.foreseen.of(tip).at(branch).distribution is None:
+            continue
+        found.add(branch)
+        waiting += [(*branch, token) for token in range(fake.VOCAB)]
+    return found - {()}
+
+
+def path(play: Play) -> list[int]:
+    return play.session.game.prompt.tip.path()
+
+
+def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_is_spent() -> None:
+    play = growing()
+    first, second = grown(play)
+    assert first.path == second.path == path(play) and len(first.branches) == 8
+    here = path(play)
+    likely = {(token,) for token in fake.ranked(here)[:3]}
+    ends = [(*branch, token) for branch in [(), *likely] for token in range(fake.VOCAB)]
+    best = sorted((end for end in ends if end not in likely), key=lambda end: -joint(here, list(end)))
+    asked = [tuple(branch) for branch in first.branches + second.branches]
+    assert asked == best[: len(asked)]
+    most = 0
+    while play.asked:
+        most = max(most, len(grown(play)))
+        play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    assert most == 2 and len(known(play)) == BUDGET
+    play.press(Action.LAYER, Action.DOWN, Action.UP)
+    assert len(known(play)) == BUDGET, "it is spent"
+    for branch in known(play):
+        assert list(play.session.game.foreseen.of(play.session.game.prompt.tip).at(branch).distribution.ids) == list(  # type: ignore[union-attr]
+            fake.distribution([*here, *branch], 100).ids
+        )
+
+
+def test_going_on_decodes_nothing_that_is_known_and_grows_from_there() -> None:
+    play = growing().answer()
+    here, decoded = path(play), play.decoded
+    deepest = max(known(play), key=len)
+    assert len(deepest) > 1
+    before = {branch[1:] for branch in known(play) if branch[0] == deepest[0] and len(branch) > 1}
+    lookaheads = play.lookaheads
+    for _ in range(fake.ranked(here).index(deepest[0])):
+        play.press(Action.DOWN)
+    play.press(Action.APPEND)
+    assert path(play) == [*here, deepest[0]] and play.decoded == decoded and play.session.game.ready
+    assert before <= known(play) and len(known(play)) == BUDGET
+    assert play.lookaheads - lookaheads <= BUDGET - len(before), "what was known is not asked for again"
+    play.press(Action.POP)
+    assert play.decoded == decoded and deepest in known(play)
+
+
+def test_a_key_while_it_grows_goes_first_and_what_still_comes_is_kept() -> None:
+    play = growing()
+    here = path(play)
+    late = grown(play)
+    play.take(Action.BOTTOM)
+    play.asked.clear()
+    play.take(Action.APPEND)
+    (asked,) = [one for one in play.asked if isinstance(one, Evaluate)]
+    assert asked.path[:-1] == here and not grown(play), "it waits"
+    tip = play.session.game.prompt.tip
+    play.take(play.reply(late[0]))  # type: ignore[arg-type]
+    assert tip.parent and {tuple(one) for one in late[0].branches} <= known(play, tip.parent)
+    play.answer()
+    assert play.session.game.ready and len(known(play)) == BUDGET
+
+
+def test_what_is_known_ahead_is_neither_saved_nor_shown_as_visited() -> None:
+    play, other = growing().answer(), started("hello", lookahead=3)
+    assert not any(child.visited for child in play.session.game.prompt.tip.children.values())
+    other.session = replace(other.session, game=replace(other.session.game, settings=play.session.game.settings))
+    assert len(known(play)) == BUDGET
+    assert len(dump(play.session)) == len(dump(other.session))
+    assert not any(child.children for child in play.session.game.prompt.tip.children.values())
+
+
+def test_a_refusal_is_not_asked_for_again_and_again() -> None:
+    play = growing()
+    for request in grown(play):
+        play.take(Failed(request.request, "no room"))
+    play.asked.clear()
+    play.press(Action.LAYER, Action.DOWN, Action.UP)
+    assert not grown(play) and not play.session.notice and not play.asked
+    play.press(Action.APPEND)
+    assert len(known(play)) == BUDGET, "elsewhere it goes on"
+
+
+def test_what_a_search_ended_is_asked_for_again() -> None:
+    play = growing()
+    play.asked.clear()
+    play.press(Action.SEARCH, Typed("a"))
+    assert not grown(play)
+    play.press(Action.CLOSE)
+    assert len(known(play)) == BUDGET
+
+
+def test_comparisons_come_first() -> None:
+    play = started("hello", lookahead=3, lookahead_tokens=BUDGET).press(Action.COPY, Action.DOWN)
+    play.take(Action.APPEND)
+    play.take(Action.VERSUS)
+    strict = 0
+    for _ in range(300):
+        if not play.asked:
+            play.answer()
+            break
+        request = play.asked.pop(0)
+        strict += isinstance(request, EvaluateStrictly | Compare | MeasureNoise)
+        purpose = play.session.game.asked.get(getattr(request, "request", 0))
+        if isinstance(purpose, ForLookahead) and not purpose.going:
+            continue  # the engine has ended it
+        before = len(grown(play))
+        for reply in play.replies(request):
+            play.take(reply)
+            compares = any(isinstance(one, Comparing) and one.going for one in play.session.game.asked.values())
+            assert not compares or len(grown(play)) <= before
+    assert strict > 2 and play.session.difference is not None and len(known(play)) == BUDGET
+
+
+@pytest.mark.parametrize("settings", [{"lookahead": 0, "lookahead_tokens": 9}, {"lookahead": 3}])
+def test_it_can_be_turned_off(settings: dict[str, int]) -> None:
+    play = started("hello", **settings)
+    assert not known(play) - {(token,) for token in fake.ranked(path(play))[:3]}
+    assert not play.session.looks_ahead
+
+
+def test_over_a_server_nothing_is_grown() -> None:
+    play = fake.Served("hello", lookahead=3, lookahead_tokens=BUDGET)
+    play.answer()
+    assert len(known(play)) == 3 and not play.session.looks_ahead
+
+
+def test_what_the_chain_cuts_is_not_grown() -> None:
+    chain = Chain((Sampler.of(Kind.TOP_K, 2),))
+    play = Play("hello", lookahead=1, lookahead_tokens=BUDGET)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain)))
+    play.answer()
+    here = path(play)
+    branches = known(play)
+    assert len(branches) == BUDGET
+    for branch in branches:
+        for end, token in enumerate(branch):
+            assert token in fake.ranked([*here, *branch[:end]])[:2]
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
+    play.press(Action.LAYER)
+    assert play.session.game.foreseen.of(play.session.game.prompt.tip).known == BUDGET
+
+
+def test_nothing_is_grown_behind_what_ends_the_generation() -> None:
+    play = Play("hello", lookahead=3, lookahead_tokens=BUDGET)
+    while not play.session.game.prompts:
+        play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
+    end = fake.ranked(path(play))[1]
+    pieces = {**fake.PIECES, end: Piece(b"<end>", True, True)}
+    object.__setattr__(play.session.game, "pieces", pieces)
+    fake_pieces = dict(fake.PIECES)
+    try:
+        fake.PIECES[end] = pieces[end]
+        play.answer()
+    finally:
+        fake.PIECES.update(fake_pieces)
+    assert known(play) and not any(end in branch for branch in known(play))
+
+
+# --- the text behind the prompt's end
+
+
+def test_tab_takes_up_a_word_and_undo_takes_it_back_at_once() -> None:
+    play = growing().answer()
+    here, decoded = path(play), play.decoded
+    assert play.press(Action.SWAP).session.notice and path(play) == here
+    play.press(Action.GHOST)
+    tokens = continuation(play.session)
+    tip = play.session.game.prompt.tip
+    assert tokens == (
+        fake.ranked(here)[0],
+        *following(play.session.game.foreseen.place(tip).child(fake.ranked(here)[0]), 99),
+    )
+    pieces = [Piece(b" a"), Piece(b"b"), Piece(b" c"), *[Piece(b" d")] * 64]
+    object.__setattr__(play.session.game, "pieces", {**fake.PIECES, **dict(zip(tokens, pieces, strict=False))})
+    play.press(Action.SWAP)
+    assert path(play) == [*here, *tokens[:2]] and play.session.game.prompt.tip.known
+    assert play.decoded <= decoded + 1, "what was known is not decoded"
+    assert all(node.played for node in play.session.game.prompt.tip.nodes(len(here)))
+    play.press(Action.UNDO)
+    assert path(play) == here
+
+
+def test_the_text_ends_with_a_line_and_before_what_ends_the_generation() -> None:
+    play = growing().answer().press(Action.GHOST)
+    tokens = continuation(play.session)
+    assert len(tokens) > 2
+    for piece, count in ((Piece(b"a\n"), 2), (Piece(b"<end>", True, True), 1)):
+        object.__setattr__(play.session.game, "pieces", {**fake.PIECES, tokens[1]: piece})
+        assert continuation(play.session) == tokens[:count]
+
+
+def test_the_text_goes_on_from_the_selected_row() -> None:
+    play = growing().answer()
+    play.press(Action.GHOST, Action.DOWN)
+    assert continuation(play.session)[0] == fake.ranked(path(play))[1]
+    for action in (Action.CURSOR_BACK, Action.INPUT):
+        assert not continuation(Play.press(play, action).session)
+        play.press(Action.CURSOR_TIP if action is Action.CURSOR_BACK else Action.CLOSE)
+
+
+def test_tab_swaps_while_something_is_compared() -> None:
+    play = growing().answer().press(Action.GHOST, Action.COPY, Action.DOWN, Action.APPEND, Action.VERSUS)
+    active = play.session.game.active
+    play.press(Action.SWAP)
+    assert play.session.game.active != active
+
+
+def test_without_the_text_tab_says_what_shows_it() -> None:
+    play = growing().answer()
+    play.press(Action.GHOST, Action.GHOST, Action.SWAP)
+    assert play.session.notice != OFF  # what compares is told, as before
+
+
+@pytest.mark.parametrize(
+    ("pieces", "count"),
+    [
+        ([b" cli", b"ps", b" in"], 2),
+        ([b"\n", b"a"], 1),
+        ([b" ", b"a", b"b", b"."], 3),
+        ([b"a ", b"b"], 1),
+        ([b".", b"a"], 1),
+        ("日本".encode().partition("本".encode())[:2], 1),
+        ([b" \xe6\x97", b"\xa5", b"a"], 2),
+        ([b"a"], 1),
+        ([b"", b"a", b" b"], 2),
+    ],
+)
+def test_a_word_ends_where_readers_see_one_end(pieces: list[bytes], count: int) -> None:
+    assert word([Piece(piece) for piece in pieces]) == count

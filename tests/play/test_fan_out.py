@@ -1,0 +1,435 @@
+"""The list of answers: what is asked for it, when, and what its keys do."""
+
+import math
+import os
+import random
+from itertools import product
+
+import pytest
+
+from tests import fake
+from tests.fake import PIECES, VOCAB, Play, on, screen_of, started
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, LookaheadDone, Request
+from tokex_gguf.play import screens
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.fan import Fan, FanState, rows, selected
+from tokex_gguf.play.messages import FanFurther, Typed
+from tokex_gguf.play.purposes import ForFanOut
+from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
+from tokex_gguf.sessions import codec
+from tokex_gguf.ui.screen import View
+from tokex_gguf.values.fan_out import Budget
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText
+
+SEED = int(os.environ.get("FAN_OUT_SEED", "1"))
+TWO = AfterTokens(2)
+
+
+def fan(play: Play) -> Fan:
+    return play.session.game.fans[-1]
+
+
+def opened(text: str = "hello", tokens: int = 1000, coverage: float = 0.9, **settings: object) -> Play:
+    """A game whose answers of two tokens are listed; what is asked for them is not answered."""
+    play = started(text, stop=TWO, budget=Budget(tokens, 0.0, coverage), **settings)
+    play.take(Action.ANSWERS)
+    return play
+
+
+def seen(play: Play, width: int = 130, height: int = 40) -> str:
+    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+
+
+def saved(play: Play) -> int:
+    """How many tokens a session has once it was saved and read again."""
+    again = codec.load(codec.dump(play.session), play.session.game.settings)
+    waiting, count = [again.game.root], 0
+    while waiting:
+        children = waiting.pop().children.values()
+        count += len(children)
+        waiting += children
+    return count
+
+
+def one_by_one(play: Play) -> list[Request]:
+    """Answers the oldest request, and what is to be looked at then; returns what was asked for."""
+    request = play.asked.pop(0)
+    for reply in play.replies(request):
+        play.take(reply)
+    while play.fanning:
+        play.take(FanFurther())
+    return [request]
+
+
+def all_of_two(path: list[int]) -> dict[bytes, float]:
+    """All answers of two tokens, and their probabilities."""
+    first = fake.logprobs(path)
+    return {
+        PIECES[a].data + PIECES[b].data: math.exp(first[a] + fake.logprobs([*path, a])[b])
+        for a, b in product(range(VOCAB), repeat=2)
+    }
+
+
+def test_the_likeliest_paths_are_asked_for_in_batches_and_two_are_under_way() -> None:
+    play = opened(coverage=1.0)
+    (first,) = play.asked
+    assert isinstance(first, Lookahead)
+    assert first.path == play.session.game.prompt.tip.path()
+    assert first.branches == [[token] for token in fake.ranked(first.path)[:BATCH]]
+    assert fan(play).state is FanState.RUNNING and play.session.game.waiting
+    one_by_one(play)
+    one_by_one(play)
+    assert 1 <= len(play.asked) <= 2
+    most = 0
+    while play.asked:
+        asked = {tuple(branch) for one in play.asked if isinstance(one, Lookahead) for branch in one.branches}
+        most = max(most, len(asked))
+        assert len(asked) == sum(len(one.branches) for one in play.asked if isinstance(one, Lookahead)) <= AHEAD
+        one_by_one(play)
+    assert most == AHEAD
+    assert fan(play).state is FanState.DONE and not play.session.game.waiting
+    wanted = all_of_two(play.session.game.prompt.tip.path())
+    there = {answer.text: answer.prob for answer in fan(play).out.ranked()}
+    for text, prob in there.items():
+        assert prob == pytest.approx(wanted[text], rel=1e-9)
+    missed = math.fsum(prob for text, prob in wanted.items() if text not in there)
+    assert fan(play).out.coverage.cut == pytest.approx(missed, abs=1e-12)
+    assert all(prob < 1e-6 for text, prob in wanted.items() if text not in there)
+
+
+def test_it_stops_where_enough_is_seen_and_goes_on_with_space() -> None:
+    play = opened(coverage=0.5).answer()
+    assert fan(play).state is FanState.COVERED
+    assert 0.5 <= fan(play).out.seen < 0.9
+    assert "enough: space goes on" in seen(play)
+    play.press(Action.PAUSE)
+    assert fan(play).state is FanState.COVERED and 0.9 <= fan(play).out.seen < 0.99
+
+
+def test_it_stops_where_the_tokens_are_spent_and_goes_on_with_more() -> None:
+    play = opened(tokens=10, coverage=1.0).answer()
+    assert fan(play).state is FanState.SPENT
+    assert fan(play).out.looked == 10 and not fan(play).out.taken
+    play.press(Action.PAUSE)
+    assert fan(play).budget.tokens == 100 and fan(play).out.looked > 10
+    play.press(Action.LESS)
+    assert "no less than 100" in play.session.notice
+
+
+def test_it_stops_where_the_seconds_are_spent() -> None:
+    play = started(stop=AtEnd(), budget=Budget(1000, 1.0, 1.0))
+    play.take(Action.ANSWERS)
+    while play.asked:
+        request = play.asked.pop(0)
+        assert isinstance(request, Lookahead)
+        values = [fake.distribution([*request.path, *branch], request.top) for branch in request.branches]
+        play.take(LookaheadDone(request.request, request.branches, values, PIECES, 0.4))
+    assert fan(play).state is FanState.TIMED
+    assert 1.0 <= fan(play).out.seconds < 2.0
+    play.press(Action.PAUSE)
+    assert fan(play).budget.seconds > 1.0 and fan(play).state is not FanState.TIMED
+
+
+def test_nothing_is_asked_twice_and_what_lookahead_knows_is_used() -> None:
+    play = started(lookahead=4, lookahead_tokens=40, stop=TWO, budget=Budget(1000, 0.0, 0.9))
+    known = play.lookaheads
+    assert known >= 5
+    play.press(Action.ANSWERS)
+    assert fan(play).state is FanState.COVERED
+    there = play.lookaheads
+    assert there - known < fan(play).out.looked - 1, "some were known"
+    play.press(Action.CLOSE, Action.ANSWERS)
+    play.press(Action.STOP_TEXT, *map(Typed, "1 token"), Action.ENTER)
+    assert fan(play).out.stop == AfterTokens(1)
+    assert play.lookaheads - there <= 64, "no more than idle lookahead asks for meanwhile"
+    assert fan(play).out.coverage.seen == pytest.approx(1.0)
+
+
+def test_a_pause_ends_nothing_that_is_under_way_and_asks_no_more() -> None:
+    play = opened(coverage=1.0)
+    play.take(Action.PAUSE)
+    assert fan(play).state is FanState.PAUSED
+    play.answer()
+    assert fan(play).out.looked == 1 + BATCH
+    assert "paused: space goes on" in seen(play)
+    play.press(Action.PAUSE)
+    assert fan(play).state is FanState.DONE
+
+
+def test_leaving_keeps_what_was_found_and_coming_back_goes_on() -> None:
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    play.take(Action.CLOSE)
+    assert isinstance(play.session.screen, screens.Play)
+    play.answer()
+    looked = fan(play).out.looked
+    play.take(Action.ANSWERS)
+    assert on(play.session, screens.AnswerList).base is play.session.game.prompt.tip
+    assert len(play.session.game.fans) == 1 and fan(play).out.looked >= looked
+    play.answer()
+    assert fan(play).state is FanState.DONE
+
+
+def test_a_keys_own_question_goes_first_and_it_goes_on_afterwards() -> None:
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    play.take(Action.CLOSE)
+    play.take(Action.APPEND)
+    play.take(Action.APPEND)
+    newest = [one for one in play.asked if isinstance(one, Evaluate)]
+    asked = [one for one in play.session.game.asked.values() if isinstance(one, ForFanOut)]
+    assert not newest or not any(one.going for one in asked)
+    play.asked = [one for one in play.asked if not isinstance(one, Lookahead)]  # they are ended
+    play.answer()
+    play.press(Action.UNDO, Action.UNDO)
+    play.press(Action.ANSWERS)
+    assert fan(play).state is FanState.DONE
+    assert fan(play).out.coverage.seen + fan(play).out.coverage.cut == pytest.approx(1.0, abs=1e-12)
+
+
+def test_what_a_search_ended_is_asked_for_again() -> None:
+    """Its answer is no reason to forget it: only what is decoded is answered in order."""
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    play.take(Action.CLOSE)
+    play.take(Action.SEARCH)
+    play.take(Typed("a"))
+    play.asked = [one for one in play.asked if not isinstance(one, Lookahead)]  # the engine has ended them
+    play.answer().press(Action.CLOSE, Action.ANSWERS)
+    assert fan(play).state is FanState.DONE
+
+
+def test_the_arrow_appends_the_answer_and_one_undo_takes_it_back() -> None:
+    play = opened().answer()
+    tip, decoded = play.session.game.prompt.tip, play.decoded
+    wanted = rows(fan(play)).lines[2].answer
+    play.press(Action.DOWN, Action.DOWN, Action.APPEND)
+    prompt = play.session.game.prompt
+    assert prompt.tip.depth == tip.depth + 2 and prompt.tip.descends_from(tip)
+    assert b"".join(PIECES[node.token].data for node in prompt.tip.nodes(tip.depth)) == wanted.text
+    assert all(node.played and node.visited for node in prompt.tip.nodes(tip.depth))
+    assert prompt.tip.whole and play.decoded - decoded == 1, "the last token's own table"
+    assert isinstance(play.session.screen, screens.Play)
+    play.press(Action.UNDO)
+    assert play.session.game.prompt.tip is tip
+
+
+def test_answers_are_not_visited_before_somebody_goes_there() -> None:
+    play = opened().answer()
+    tip = play.session.game.prompt.tip
+    assert tip.children and not any(child.visited for child in tip.children.values())
+
+
+def test_answers_are_not_saved_before_somebody_goes_there() -> None:
+    play = opened(coverage=1.0).answer()
+    tip = play.session.game.prompt.tip
+    assert len(tip.children) > 30 and saved(play) == tip.depth
+    play.press(Action.DOWN, Action.APPEND)
+    assert saved(play) == tip.depth + 2
+    assert play.session.game.prompt.tip.descends_from(tip)
+
+
+def test_it_is_opened_as_a_new_prompt() -> None:
+    play = opened().answer()
+    tip = play.session.game.prompt.tip
+    play.press(Action.OPEN)
+    assert [prompt.tip.depth - tip.depth for prompt in play.session.game.prompts] == [0, 2]
+    assert play.session.game.prompt.parent is tip
+
+
+def test_inside_the_prompt_it_becomes_a_new_one() -> None:
+    play = started("hello", stop=TWO).press(Action.CURSOR_BACK, Action.CURSOR_BACK)
+    base = play.session.game.prompt.place.tip
+    play.press(Action.ANSWERS, Action.APPEND)
+    assert len(play.session.game.prompts) == 2
+    assert play.session.game.prompt.tip.ancestor(base.depth) is base
+    assert play.session.game.prompt.tip.depth == base.depth + 2
+
+
+def test_the_selected_answer_stays_selected_while_others_come() -> None:
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    play.take(Action.BOTTOM)
+    key = rows(fan(play)).lines[-1].key
+    assert fan(play).at == key
+    places = {selected(fan(play))}
+    while play.asked:
+        one_by_one(play)
+        there = rows(fan(play)).lines[selected(fan(play))]
+        assert there.key == key
+        places.add(selected(fan(play)))
+    assert len(places) > 1, "it has moved"
+    play.press(Action.TOP, Action.UP)
+    assert play.session.notice == "this is the first line"
+
+
+def test_sorted_by_the_first_token_answers_stand_together() -> None:
+    play = opened(coverage=0.99).answer().press(Action.SORT)
+    firsts = [line.answer.best.first for line in rows(fan(play)).lines]
+    together = [one for place, one in enumerate(firsts) if place == 0 or firsts[place - 1] != one]
+    assert len(set(firsts)) == len(together)
+    sums = {
+        one: math.fsum(line.prob for line in rows(fan(play)).lines if line.answer.best.first == one) for one in firsts
+    }
+    assert [sums[one] for one in together] == sorted(sums.values(), reverse=True)
+    play.press(Action.SORT)
+    probs = [line.prob for line in rows(fan(play)).lines]
+    assert probs == sorted(probs, reverse=True)
+
+
+def test_groups_have_the_probability_of_their_answers() -> None:
+    play = opened(coverage=0.99).answer().press(Action.GROUP)
+    lines = rows(fan(play)).lines
+    assert math.fsum(line.prob for line in lines) == pytest.approx(fan(play).out.seen)
+    seven = next(line for line in lines if line.key == "7")
+    wanted = [one for one in fan(play).out.ranked() if one.text.decode().replace(" ", "")[:1] == "7"]
+    assert seven.prob >= math.fsum(one.prob for one in wanted)
+    play.press(Action.PATTERN)
+    for char in "(a+)+":
+        play.take(Typed(char))
+    play.press(Action.ENTER)
+    assert "could take for ever" in play.session.notice and on(play.session, screens.AnswerPattern)
+    play.press(Action.ERASE_LINE, *map(Typed, "[a-c]"), Action.ENTER)
+    assert fan(play).pattern == "[a-c]" and {line.key for line in rows(fan(play)).lines} == {
+        "a",
+        "b",
+        "c",
+        "nothing found",
+    }
+    play.press(Action.DOWN, Action.GROUP)
+    assert selected(fan(play)) == 0
+
+
+def test_where_answers_end_is_changed_by_keys() -> None:
+    play = started(stop=AtSentence(), budget=Budget(40)).press(Action.ANSWERS)
+    for stop in (AtEnd(), AtLine(), AtSentence()):
+        play.press(Action.STOP)
+        assert fan(play).out.stop == stop and len(play.session.game.fans) == 1
+    play.press(Action.STOP_TEXT, *map(Typed, "7 8"), Action.ENTER)
+    assert fan(play).out.stop == AtText("7 8")
+    assert isinstance(play.session.screen, screens.AnswerList)
+    play.press(Action.STOP_TEXT, *map(Typed, "9999 tokens"), Action.ENTER)
+    assert play.session.notice.startswith("an answer has 1 to") and on(play.session, screens.AnswerStop)
+    play.press(Action.CLOSE)
+    assert fan(play).out.stop == AtText("7 8")
+    play.press(Action.COVERAGE)
+    assert fan(play).budget.coverage == 0.99
+
+
+def test_an_empty_answer_is_not_opened() -> None:
+    play = started(stop=AtText(PIECES[fake.ranked(fake.text_to_path("hello"))[0]].data.decode()), budget=Budget(1))
+    play.press(Action.ANSWERS, Action.APPEND)
+    assert "this answer is empty" in play.session.notice
+    assert "‹empty›" in seen(play)
+
+
+def test_a_refusal_is_told_and_space_tries_again() -> None:
+    play = opened(coverage=1.0)
+    (request,) = play.asked
+    assert isinstance(request, Lookahead)
+    play.asked.clear()
+    play.take(Failed(request.request, "this does not fit"))
+    assert fan(play).state is FanState.FAULT and not play.asked and not play.session.game.waiting
+    assert "stopped: this does not fit" in seen(play)
+    play.press(Action.PAUSE)
+    assert fan(play).state is FanState.DONE
+
+
+def test_a_dead_engine_closes_the_list_and_a_new_one_goes_on() -> None:
+    play = opened(coverage=1.0)
+    one_by_one(play)
+    looked = fan(play).out.looked
+    play.asked.clear()
+    play.take(EngineDied("SIGSEGV"))
+    assert isinstance(play.session.screen, screens.Play)
+    play.press(Action.ANSWERS)
+    assert isinstance(play.session.screen, screens.AnswerList), "what was found is there"
+    assert fan(play).out.looked == looked
+    play.press(Action.CLOSE, Action.RESTART, Action.ANSWERS)
+    assert fan(play).state is FanState.DONE
+
+
+def test_a_server_without_batches_is_told() -> None:
+    play = fake.served("hello")
+    if fake.SERVED.capabilities >= {"batches"}:
+        play.press(Action.ANSWERS)
+        assert sum(fan(play).out.coverage) == pytest.approx(1.0)
+        return
+    play.press(Action.ANSWERS)
+    assert "one path at a time" in play.session.notice
+
+
+def test_samplers_do_not_count_and_that_is_told() -> None:
+    play = fake.sampled(Chain((Sampler.of(Kind.TEMPERATURE, 0.5),)))
+    play.press(Action.ANSWERS)
+    assert "samplers and constraint do not count here" in seen(play)
+
+
+def test_few_fan_outs_are_kept() -> None:
+    play = started(stop=AfterTokens(1), budget=Budget(3))
+    for _ in range(12):
+        play.press(Action.ANSWERS, Action.APPEND)
+    assert len(play.session.game.fans) == 8
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_whatever_comes_between_the_answers_are_the_same(number: int) -> None:
+    """Late, in any order, in part, or never: keys, undo, a dead engine. In the end all are there."""
+    chance = random.Random(f"{SEED} {number}")
+    print("seed", SEED, number)
+    play = started("hello", stop=TWO, budget=Budget(10_000, 0.0, 1.0), lookahead=3, lookahead_tokens=20)
+    base = play.session.game.prompt.tip
+    keys = [
+        *([Action.ANSWERS] * 6),
+        *(Action.CLOSE, Action.APPEND, Action.POP, Action.UNDO, Action.REDO, Action.PAUSE, Action.SORT, Action.GROUP),
+        *(Action.UP, Action.DOWN, Action.BOTTOM, Action.COPY, Action.NEXT, Action.HELP, Action.RESTART, Action.OPEN),
+        *(Action.MORE, Action.LESS, Action.COVERAGE, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.LAYER),
+    ]
+    for _ in range(300):
+        what = chance.random()
+        if what < 0.4:
+            play.take(chance.choice(keys))
+        elif what < 0.8 and play.asked:
+            request = play.asked.pop(chance.randrange(len(play.asked)))
+            if isinstance(request, Lookahead) and len(request.branches) > 1 and chance.random() < 0.3:
+                few = request.branches[: chance.randrange(1, len(request.branches))]
+                values = [fake.distribution([*request.path, *branch], request.top) for branch in few]
+                play.take(LookaheadDone(request.request, few, values, PIECES))
+            else:
+                for reply in play.replies(request):
+                    play.take(reply)
+        elif what < 0.85 and play.asked and isinstance(play.asked[0], Lookahead):
+            play.asked.pop(0)  # ended by the engine for something newer
+        elif what < 0.87:
+            play.asked.clear()
+            play.take(EngineDied("SIGSEGV"))
+        elif play.fanning:
+            play.take(FanFurther())
+        for one in play.session.game.fans:
+            assert abs(math.fsum(one.out.coverage) - 1) < 1e-12
+            assert one.out.taken <= AHEAD
+        if chance.random() < 0.1:
+            seen(play, chance.randint(60, 140), chance.randint(16, 45))
+    play.take(EngineDied("the last one"))
+    play.asked.clear()
+    play.press(*[Action.CLOSE] * 2, Action.CURSOR_TIP, Action.RESTART)
+    play.press(Action.CURSOR_TIP)
+    while play.session.game.prompt.tip is not base and play.session.game.undo.past:
+        play.press(Action.UNDO)
+    play.press(Action.CURSOR_TIP, Action.ANSWERS)
+    for _ in range(20):
+        if fan(play).state in (FanState.DONE, FanState.FAULT):
+            break
+        play.press(Action.PAUSE)
+    assert fan(play).out.base is base and fan(play).state is FanState.DONE
+    wanted = all_of_two(base.path())
+    there = {answer.text: answer.prob for answer in fan(play).out.ranked()}
+    assert set(there) == {text for text, prob in wanted.items() if prob >= 1e-6}
+    assert all(prob == pytest.approx(wanted[text], rel=1e-9) for text, prob in there.items())
+
+
+def test_the_screen_can_be_made_for_any_session() -> None:
+    play = started()
+    screen = screen_of(play.session, screens.AnswerList)
+    assert isinstance(screen, screens.AnswerList)

@@ -1,0 +1,209 @@
+"""What is known ahead grows best first, whatever comes late or in another order, and has a bound."""
+
+import math
+import random
+from functools import lru_cache
+
+import pytest
+
+from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.foreseen import DEEPEST, TIPS, Branch, Foreseen, Growth, Guess, following
+from tokex_gguf.values.tree import Node
+
+SEEDS = range(30)
+ALL = 10_000
+
+
+def everything(branch: Branch, before: Distribution, row: int) -> bool:
+    del branch, before, row
+    return True
+
+
+class Model:
+    """Random distributions, by path, behind some tokens."""
+
+    def __init__(self, seed: int, start: Branch = ()) -> None:
+        self.seed, self.start, self.size = seed, start, 5
+
+    @lru_cache(4096)  # noqa: B019
+    def after(self, path: Branch) -> Distribution:
+        chance = random.Random(f"{self.seed} {(*self.start, *path)}")
+        weights = [chance.random() ** 4 for _ in range(self.size)]
+        ordered = sorted(range(self.size), key=lambda token: -weights[token])
+        total = math.fsum(weights)
+        return Distribution.of(1.0, ordered, [math.log(weights[token] / total) for token in ordered])
+
+    @lru_cache(4096)  # noqa: B019
+    def joint(self, branch: Branch) -> float:
+        """The joint log-probability of a branch: of a product of probabilities."""
+        product = 1.0
+        for end, token in enumerate(branch):
+            before = self.after(branch[:end])
+            product *= math.exp(before.logprobs[before.rows[token]])
+        return math.log(product)
+
+    def best(self, known: set[Branch], asked: set[Branch] = frozenset()) -> Branch:  # type: ignore[assignment]
+        """The likeliest branch that is neither known nor asked for, by looking at all."""
+        ends = [(*one, token) for one in known for token in range(self.size)]
+        return max((one for one in ends if one not in known | asked), key=self.joint)
+
+
+def tip_of(model: Model) -> Node:
+    tip = Node(None, -1).child(7)
+    tip.attach(model.after(()))
+    return tip
+
+
+def answer(foreseen: Foreseen, tip: Node, model: Model, branch: Branch, start: Branch = ()) -> None:
+    foreseen.attach(tip, branch, model.after((*start, *branch)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_answered_at_once_it_is_a_plain_search(seed: int) -> None:
+    model, foreseen = Model(seed), Foreseen()
+    tip = tip_of(model)
+    growth = foreseen.of(tip)
+    growth.begin(None, ())
+    known: set[Branch] = {()}
+    for _ in range(60):
+        (branch,) = growth.wanted(1, ALL, everything)
+        assert branch == model.best(known)
+        answer(foreseen, tip, model, branch)
+        known.add(branch)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_late_answers_in_any_order_it_is_the_best_of_what_is_known(seed: int) -> None:
+    """Some answers never come, and are asked for again."""
+    chance = random.Random(seed)
+    model, foreseen = Model(seed), Foreseen()
+    tip = tip_of(model)
+    growth = foreseen.of(tip)
+    known: set[Branch] = {()}
+    asked: list[Branch] = []
+    for _ in range(40):
+        if chance.random() < 0.2 and asked:
+            asked.remove(chance.choice(asked))
+        growth.begin(None, asked)
+        if chance.random() < 0.5:
+            for branch in growth.wanted(chance.choice([1, 4]), ALL, everything):
+                assert branch == model.best(known, set(asked))
+                asked.append(branch)
+        for branch in chance.sample(asked, chance.randrange(len(asked) + 1)):
+            answer(foreseen, tip, model, branch)
+            known.add(branch)
+            asked.remove(branch)
+    assert len(known) > 20
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_going_on_keeps_what_is_known_and_goes_on_in_the_same_order(seed: int) -> None:
+    chance = random.Random(seed)
+    model, foreseen = Model(seed), Foreseen()
+    tip, path = tip_of(model), Branch()
+    known: set[Branch] = {()}
+    for _ in range(6):
+        growth = foreseen.of(tip)
+        growth.begin(None, ())
+        for _ in range(12):
+            (branch,) = growth.wanted(1, ALL, everything)
+            below = {one[len(path) :] for one in known if one[: len(path)] == path}
+            assert branch == Model(seed, path).best(below)
+            answer(foreseen, tip, model, branch, path)
+            known.add((*path, *branch))
+        token = chance.choice([one[len(path)] for one in known if len(one) > len(path) and one[: len(path)] == path])
+        tip, path = tip.child(token), (*path, token)
+        if path not in known:
+            answer(foreseen, tip, model, (), path)
+            known.add(path)
+        foreseen.recall(tip)
+        assert tip.distribution is not None
+        if chance.random() < 0.3:  # back, and there again
+            assert tip.parent
+            foreseen.of(tip)
+            foreseen.of(tip.parent).begin(None, ())
+
+
+def test_a_budget_counts_what_is_known_and_what_is_asked_for() -> None:
+    model, foreseen = Model(1), Foreseen()
+    tip = tip_of(model)
+    growth = foreseen.of(tip)
+    growth.begin(None, ())
+    first = growth.wanted(4, 6, everything)
+    assert len(first) == 4
+    for branch in first[:2]:
+        answer(foreseen, tip, model, branch)
+    assert len(growth.wanted(4, 6, everything)) == 2 and not growth.wanted(4, 6, everything)
+    again = foreseen.of(tip)
+    again.begin(None, ())  # the others do not come
+    assert len(again.wanted(9, 6, everything)) == 4
+
+
+def test_what_may_not_be_gone_on_by_is_left_out_until_that_changes() -> None:
+    model, foreseen = Model(2), Foreseen()
+    growth = foreseen.of(tip_of(model))
+    best = model.after(()).most_likely
+    growth.begin("one", ())
+    assert (best,) not in growth.wanted(ALL, 9, lambda _, before, row: before.ids[row] != best)
+    growth.begin("other", ())
+    assert growth.wanted(1, 9, everything) == [(best,)]
+
+
+def test_what_the_tree_knows_is_not_asked_for() -> None:
+    model, foreseen = Model(3), Foreseen()
+    tip = tip_of(model)
+    best = model.best({()})
+    tip.descend(list(best)).attach(model.after(best))
+    growth = foreseen.of(tip)
+    growth.begin(None, ())
+    (branch,) = growth.wanted(1, ALL, everything)
+    assert branch == model.best({(), best})
+
+
+def test_no_branch_is_deeper_than_its_bound() -> None:
+    foreseen = Foreseen()
+    tip = Node(None, -1).child(7)
+    sure = Distribution.of(0.0, [3], [0.0])
+    tip.attach(sure)
+    growth = foreseen.of(tip)
+    growth.begin(None, ())
+    while branches := growth.wanted(4, ALL, everything):
+        for branch in branches:
+            foreseen.attach(tip, branch, sure)
+    assert list(following(foreseen.place(tip), 99)) == [3] * (DEEPEST + 1)
+
+
+def test_the_tree_takes_over_what_the_player_goes_to_and_its_own_answers_stay() -> None:
+    model, foreseen = Model(4), Foreseen()
+    tip = tip_of(model)
+    branches = [(0,), (0, 1), (0, 1, 2)]
+    for branch in branches:
+        answer(foreseen, tip, model, branch)
+    assert not tip.children, "it is no part of the tree before"
+    end = tip.descend([0, 1, 2])
+    own = Model(5).after(())
+    tip.child(0).attach(own)
+    foreseen.recall(end)
+    assert tip.child(0).distribution is own
+    assert end.distribution is foreseen.of(tip).at([0, 1, 2]).distribution is not None
+    assert next(following(foreseen.place(tip).child(0), 1)) == own.most_likely
+    assert foreseen.place(end.child(9)).distribution is None
+
+
+def test_only_the_latest_tips_are_kept() -> None:
+    model, foreseen = Model(6), Foreseen()
+    node = tip_of(model)
+    first = node
+    answer(foreseen, first, model, (0,))
+    for token in range(TIPS):
+        node = node.child(token % 5)
+        node.attach(model.after((token,)))
+        assert isinstance(foreseen.of(node), Growth)
+    assert foreseen.place(first).distribution is first.distribution
+    assert foreseen.of(first).at([1]).distribution is None
+    assert len(foreseen._tips) == TIPS
+
+
+def test_a_guess_is_made_where_it_is_looked_for() -> None:
+    guess = Guess()
+    assert guess.descend([1, 2]) is guess.descend([1]).descend([2])

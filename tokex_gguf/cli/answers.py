@@ -1,0 +1,75 @@
+"""Which answers may follow the prompt, without a terminal: found, and told as JSON or as text to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokex_gguf.cli.report import EvaluationFailed, probability
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.fan import Fan, FanState
+from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.shell.runtime import Runtime
+from tokex_gguf.values.fan_out import tokens_of
+from tokex_gguf.values.lens import RAW
+from tokex_gguf.values.stops import told, written
+from tokex_gguf.values.tokens import label, visible
+
+NOT_FINAL = "answers are the model's own: samplers and constraints do not count in their probabilities"
+
+
+def find(game: Runtime) -> Fan:
+    """Looks for the answers that may follow the evaluated prompt of a game. Raises EvaluationFailed."""
+    game.dispatch(Action.ANSWERS)
+    while True:
+        session = game.session
+        if not session.game.fans:
+            raise EvaluationFailed(session.notice, usage=False)
+        fan = session.game.fans[-1]
+        if session.game.engine is EngineStatus.DEAD:
+            raise EvaluationFailed(session.game.lost(session.game.fault), usage=False)
+        if fan.state is FanState.FAULT:
+            raise EvaluationFailed(fan.fault, usage=False)
+        if fan.state is not FanState.RUNNING:
+            return fan
+        game.wait()
+
+
+def notices(game: Runtime) -> list[str]:
+    """What should be known of the numbers."""
+    return [] if game.session.lens is RAW else [NOT_FINAL]
+
+
+def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, Any]:
+    """The numbers of a prompt with the likeliest answers; docs/reference/json.md describes the fields."""
+    seen, still, cut = fan.out.coverage
+    answers = [
+        {
+            "text": answer.text.decode("utf-8", "replace"),
+            "prob": answer.prob,
+            "logprob": answer.logprob,
+            "paths": answer.paths,
+            "tokens": [token for token, _ in tokens_of(answer, fan.out.base)],
+        }
+        for answer in fan.out.ranked()[:count]
+    ]
+    return {
+        **{name: value for name, value in report.items() if name != "notices"},
+        "answers": answers,
+        "coverage": {"seen": seen, "open": still, "cut": cut},
+        "until": written(fan.out.stop),
+        "looked": fan.out.looked,
+        "notices": report["notices"],
+    }
+
+
+def lines(fan: Fan, count: int) -> list[str]:
+    """The same as lines to read."""
+    seen, still, cut = fan.out.coverage
+    shares = f"{seen:.2%} of the mass seen, {still:.2%} still open, {cut:.2%} below the cut"
+    few = f"{fan.out.answers} answer{'' if fan.out.answers == 1 else 's'}"
+    rows = [f"answers until {told(fan.out.stop)}: {few} in {fan.out.looked} tokens", shares]
+    rows.append(f"{'prob':>10} {'logprob':>9} {'paths':>6} {'tokens':>6}  answer")
+    for answer in fan.out.ranked()[:count]:
+        tokens = len(tokens_of(answer, fan.out.base))
+        text = label(answer.text)
+        rows.append(f"{probability(answer.prob):>10} {answer.logprob:>9.4f} {answer.paths:>6} {tokens:>6}  {text}")
+    return list(map(visible, rows))

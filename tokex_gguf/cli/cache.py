@@ -1,0 +1,37 @@
+"""What is kept on disk of prompts, told and removed."""
+
+from tokex_gguf import config
+from tokex_gguf.engine import kv_folder
+from tokex_gguf.sessions.store import when
+from tokex_gguf.system.console import FAILED, USAGE, Exit, say, show
+from tokex_gguf.values.formatting import size_of, system_reason
+
+
+def summary(engine: config.EngineOptions, folder: str) -> str:
+    """How much is kept, how much may be, and where: the folder as it is to be told."""
+    size = sum(one.size for one in kv_folder.files(config.cache_folder()))
+    allowed = f" of {size_of(engine.cache << 20)}" if engine.cache else ", and no more (cache = 0)"
+    return f"{size_of(size)}{allowed} in {folder}"
+
+
+def show_all() -> int:
+    """Prints what is kept, model by model, the one used last first; returns the exit code. Raises Exit."""
+    try:
+        engine = config.find().config.engine
+    except config.ConfigError as error:
+        raise Exit(str(error), USAGE) from None
+    show(summary(engine, str(config.cache_folder())))
+    for one in kv_folder.contents(config.cache_folder()):
+        show(f"{size_of(one.size):>8}  {one.files:>5,} files  {when(one.used)}  {one.model}")
+    return 0
+
+
+def clear() -> int:
+    """Removes all of it; returns the exit code. Raises Exit."""
+    folder = config.cache_folder()
+    try:
+        count, size = kv_folder.clear(folder)
+    except OSError as error:
+        raise Exit(f"{error.filename}: {system_reason(error)}", FAILED) from None
+    say(f"{count:,} files removed, {size_of(size)}" if count else f"nothing is kept in {folder}")
+    return 0

@@ -1,0 +1,140 @@
+"""A fan-out as it is played: what may be spent on it, and how its answers are listed."""
+
+import math
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
+
+from tokex_gguf.values.fan_out import Answer, Budget, FanOut
+from tokex_gguf.values.grouping import FIRST_NUMBER, found, pattern_of
+from tokex_gguf.values.record import record
+
+KEPT = 8
+"""Fan-outs that a game keeps, the latest."""
+SORTED = 2_000
+"""Answers, the likeliest, that are grouped or sorted by their first token: what is below them is hardly seen."""
+WITHOUT = "nothing found"
+"""The group of the answers in which the pattern finds nothing."""
+
+
+class FanState(Enum):
+    """Whether a fan-out goes on, and why not, in words that stand on the screen."""
+
+    RUNNING = "looking further"
+    PAUSED = "paused: space goes on"
+    COVERED = "enough: space goes on"
+    SPENT = "all spent: space goes on"
+    TIMED = "time is up: space goes on"
+    DONE = "nothing is left"
+    FAULT = "stopped"
+
+
+@record
+class Fan:
+    """A fan-out of a game, what may be spent on it, and how it is looked at."""
+
+    out: FanOut
+    budget: Budget = Budget()
+    paused: bool = False
+    fault: str = ""
+    """Why the engine refused it."""
+    due: bool = False
+    """Whether a message is on its way by which more of what is known is looked at."""
+    by_first: bool = False
+    """Whether answers that begin with the same token stand together."""
+    grouped: bool = False
+    pattern: str = FIRST_NUMBER
+    """By what they are grouped."""
+    at: bytes | str | None = None
+    """The selected answer's text, or the selected group; None: the first line."""
+
+    @property
+    def state(self) -> FanState:
+        """Whether it goes on."""
+        if self.fault:
+            return FanState.FAULT
+        if self.out.exhausted:
+            return FanState.DONE
+        if self.paused:
+            return FanState.PAUSED
+        if self.out.seen >= self.budget.coverage:
+            return FanState.COVERED
+        if self.out.looked >= self.budget.tokens:
+            return FanState.SPENT
+        if self.budget.seconds and self.out.seconds >= self.budget.seconds:
+            return FanState.TIMED
+        return FanState.RUNNING
+
+
+class Row(NamedTuple):
+    """A line of the list."""
+
+    key: bytes | str
+    """The answer's text, or the group."""
+    prob: float
+    """Of the answer, or of all in the group."""
+    answer: Answer
+    """The likeliest one of the group."""
+    size: int = 1
+    """How many answers the group has."""
+
+
+class Rows(NamedTuple):
+    """The lines of the list, and where each is."""
+
+    lines: tuple[Row, ...]
+    places: dict[bytes | str, int]
+
+
+def rows(fan: Fan) -> Rows:
+    """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
+    return _rows(fan.out, fan.out.looked, fan.by_first, fan.pattern if fan.grouped else "")
+
+
+def selected(fan: Fan) -> int:
+    """The selected line."""
+    return 0 if fan.at is None else rows(fan).places.get(fan.at, 0)
+
+
+@lru_cache(4)
+def _rows(out: FanOut, _looked: int, by_first: bool, pattern: str) -> Rows:
+    ranked = out.ranked()
+    if pattern:
+        lines = _groups(out, ranked[:SORTED], pattern)
+    elif by_first:
+        lines = _by_first(ranked[:SORTED])
+    else:
+        lines = tuple(map(_row, ranked))
+    return Rows(lines, {line.key: place for place, line in enumerate(lines)})
+
+
+def _row(answer: Answer) -> Row:
+    return Row(answer.text, answer.prob, answer)
+
+
+def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
+    """Those that begin with the same token stand together, the likeliest first token first."""
+    firsts: dict[int, list[Answer]] = {}
+    for answer in ranked:
+        firsts.setdefault(answer.best.first, []).append(answer)
+    together = sorted(firsts.values(), key=lambda some: -math.fsum(one.prob for one in some))
+    return tuple(_row(answer) for some in together for answer in some)
+
+
+@lru_cache(4)
+def _known(_out: FanOut, _pattern: str) -> dict[bytes, str | None]:
+    """What a pattern found in answers: each is read once."""
+    return {}
+
+
+def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
+    """The groups by what a pattern finds, the likeliest first."""
+    pattern, known = pattern_of(text), _known(out, text)
+    groups: dict[str, list[Answer]] = {}
+    for answer in ranked:
+        if answer.text not in known:
+            known[answer.text] = found(pattern, answer.text.decode("utf-8", "replace"))
+        key = known[answer.text]
+        groups.setdefault(WITHOUT if key is None else key, []).append(answer)
+    lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.items()]
+    return tuple(sorted(lines, key=lambda line: -line.prob))

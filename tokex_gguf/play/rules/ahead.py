@@ -1,0 +1,75 @@
+"""How the prompt most likely goes on: showing it, and taking it up."""
+
+import unicodedata
+from dataclasses import replace
+
+from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.rules.prompt import show, with_prompt
+from tokex_gguf.play.session import Prompt, Session, continuation
+from tokex_gguf.values.tokens import Piece
+
+OFF = "P shows how the prompt most likely goes on, and tab takes that up"
+UNKNOWN = "how the prompt goes on is not known yet"
+
+
+def column(session: Session) -> Outcome:
+    """Shows or hides where each row leads to."""
+    told = "hidden" if session.shows_ahead else "shown, as far as it is known"
+    return replace(session, shows_ahead=not session.shows_ahead, notice=f"where each row leads to is {told}"), []
+
+
+def ghost(session: Session) -> Outcome:
+    """Shows or hides how the prompt most likely goes on, behind its end."""
+    told = "hidden" if session.ghost else "shown: tab takes it up, word by word"
+    return replace(session, ghost=not session.ghost, notice=f"how the prompt most likely goes on is {told}"), []
+
+
+def cannot_take(session: Session) -> str:
+    """Why there is nothing to take up."""
+    if not session.ghost:
+        return OFF
+    return "" if continuation(session) else UNKNOWN
+
+
+def take_word(session: Session) -> Outcome:
+    """Appends what the prompt most likely goes on with, to the end of the word."""
+    tokens = continuation(session)
+    count = word([session.game.piece(token) for token in tokens])
+    prompt = session.game.prompt
+    node = prompt.tip
+    for token in tokens[:count]:
+        session.game.foreseen.recall(node)  # what it says of the next one comes along
+        node = node.child(token).play()
+    return show(with_prompt(session, Prompt(node, begins=prompt.begins)))
+
+
+def word(pieces: list[Piece]) -> int:
+    r"""How many of some tokens the first word has, with the blanks before it.
+
+    >>> word([Piece(b" cli"), Piece(b"ps"), Piece(b" in")]), word([Piece(b"\n"), Piece(b"a")])
+    (2, 1)
+    """
+    text = b""
+    for count, piece in enumerate(pieces):
+        if text and _parts(text, piece.data):
+            return count
+        text += piece.data
+    return len(pieces)
+
+
+def _parts(before: bytes, after: bytes) -> bool:
+    """Whether a word ends between two texts. Inside a character none does."""
+    try:
+        text, more = before.decode(), after.decode()
+    except UnicodeDecodeError:
+        return False
+    left, right = text[-1:], more[:1]
+    if not text.strip():  # blanks go with the word behind them, line breaks stand alone
+        return "\n" in text
+    if not right or left.isspace() or right.isspace():
+        return bool(right)
+    return _wide(left) or _wide(right) or left.isalnum() != right.isalnum()
+
+
+def _wide(char: str) -> bool:
+    return unicodedata.east_asian_width(char) in "WF"

@@ -1,0 +1,138 @@
+"""The answers that may follow a path: how much of the probability they have, and a line for each."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from tokex_gguf.play.fan import Fan, FanState, Row, rows, selected
+from tokex_gguf.play.rules.fan_out import shown
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.panes import bar, number
+from tokex_gguf.ui.window import listed, more
+from tokex_gguf.values.fan_out import Coverage, weakest
+from tokex_gguf.values.grouping import FIRST_NUMBER
+from tokex_gguf.values.lens import RAW
+from tokex_gguf.values.stops import told
+from tokex_gguf.values.tokens import glimpse, label, visible
+
+BAR = 8
+"""Cells of a bar."""
+WEAKEST = 12
+"""Cells of the weakest token's text."""
+ROOMY, WIDE = 70, 100
+"""Cells from which the weakest token is named, and from which there is a bar."""
+LONGEST = 400
+"""Bytes of an answer that are shown: it has a line."""
+
+
+def _head(session: Session) -> int:
+    """Lines above the heading."""
+    return 2 + (session.lens is not RAW)
+
+
+def answer_entries(session: Session, height: int) -> Sequence[int]:
+    """The answers that are shown, by the lines below the first one; -1 where another thing stands."""
+    fan = shown(session)
+    if fan is None:
+        return ()
+    above = _head(session)
+    return (*[-1] * above, *_window(fan, height - above))
+
+
+def _window(fan: Fan, height: int) -> range:
+    """The lines of the list that are shown below its heading, in so many lines with that."""
+    return listed(selected(fan), len(rows(fan).lines), height - 1)
+
+
+def answer_lines(session: Session, width: int, height: int) -> list[Line]:
+    """How much was seen, what is looked for, and the answers."""
+    fan = shown(session)
+    if fan is None:
+        return []
+    lines: list[Line] = [[("", f" {mass_text(fan.out.coverage)}")], _state(fan)]
+    if session.lens is not RAW:
+        lines.append(
+            [("class:notice", " these are the model's own numbers: samplers and constraint do not count here")]
+        )
+    lines.append(_heading(fan, width))
+    there, chosen = rows(fan).lines, selected(fan)
+    window = _window(fan, height - len(lines) + 1)
+    lines += [_line(session, fan, there[index], width, selected=index == chosen) for index in window]
+    if not there:
+        lines.append([("class:dim", "   no answer was found yet")])
+    return [fit(line, width) for line in [*lines, *more(window, len(there))]]
+
+
+def mass_text(coverage: Coverage) -> str:
+    """Where the probability is.
+
+    >>> mass_text(Coverage(0.92304, 0.04096, 0.036))
+    '92.3 % of the mass seen, 4.1 % still open, 3.6 % below the cut'
+    >>> mass_text(Coverage(0.99996, 3e-5, 1e-5))
+    '> 99.9 % of the mass seen, < 0.1 % still open, < 0.1 % below the cut'
+    """
+    seen, still, cut = map(_percent, coverage)
+    return f"{seen} of the mass seen, {still} still open, {cut} below the cut"
+
+
+def _percent(value: float) -> str:
+    """A part, as percent: what is not all is not 100, and what is not nothing is not 0."""
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= value < 1 - 1e-12:
+        return "> 99.9 %"
+    return f"{value:.1%}".replace("%", " %")
+
+
+def _state(fan: Fan) -> Line:
+    out, state = fan.out, fan.state
+    answers = f"{out.answers:,} answer{'' if out.answers == 1 else 's'}"
+    spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
+    about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
+    style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
+    return [("class:dim", f" until {clip(told(out.stop), 24)}  {answers}  {spent}  "), (style, about)]
+
+
+def _heading(fan: Fan, width: int) -> Line:
+    weak = f" {'weakest':>{WEAKEST + 8}}" if width >= ROOMY else f" {'weakest':>7}"
+    what = _grouped(fan) if fan.grouped else "answer"
+    shape = f" {'prob':>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':7}  {what}"
+    return fit([("class:head", shape)], width)
+
+
+def _grouped(fan: Fan) -> str:
+    what = "first number" if fan.pattern == FIRST_NUMBER else clip(visible(fan.pattern), 14)
+    return f"{pad(what, 14)} likeliest answer"
+
+
+def _text(data: bytes) -> str:
+    """An answer on one line. Blanks are marked where they could be overlooked: not between words."""
+    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data[:LONGEST])) or "‹empty›"
+
+
+def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -> Line:
+    style = "class:selected" if selected else ""
+    answer, out = row.answer, fan.out
+    token, logprob = weakest(answer, out.base)
+    few = number(math.exp(logprob))
+    if width >= ROOMY:
+        name = clip(label(glimpse(session.game.piece(token).data)), WEAKEST)
+        weak = f" {pad(name, WEAKEST)} {few:>7}"
+    else:
+        weak = f" {few:>7}"
+    count = answer.best.before.depth - out.base.depth + 1
+    ways = f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
+    cells = BAR if width >= WIDE else 0
+    text = _text(answer.text)
+    named: Line = [(style, text)]
+    if fan.grouped and isinstance(row.key, str):
+        dim = f"class:dim {style}".strip()
+        named = [(f"class:taken {style}".strip(), pad(clip(visible(row.key), 20), 14)), (dim, f" {text}")]
+    parts: Line = [
+        (style, f" {number(row.prob):>7} "),
+        (f"class:bar {style}".strip(), bar(row.prob, cells)),
+        (style, f" {count:>6}{weak} {ways:>7}  "),
+        *named,
+    ]
+    return fit(parts, width, style)

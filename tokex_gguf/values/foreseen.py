@@ -1,0 +1,221 @@
+"""What is known ahead of a tree's paths: the tables behind tokens that nobody has chosen. Pure.
+
+It is no part of the tree: what was only looked at is neither saved nor shown as visited, and there is a bound to it.
+Where the player goes there, the tree takes it over.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, TypeAlias
+
+from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.tree import Node
+
+TIPS = 16
+"""Tips of which it is kept what is known ahead of them, the latest."""
+DEEPEST = 32
+"""Tokens of a branch at the most."""
+NEAR = 8
+"""Tokens that a player goes on by, at the most, for what was known ahead to be found again."""
+
+Branch: TypeAlias = tuple[int, ...]
+May: TypeAlias = Callable[[Branch, Distribution, int], bool]
+"""Whether a branch may go on by a row of the distribution after it."""
+
+
+@dataclass(slots=True)
+class Guess:
+    """A path that is no part of the tree: what the model says after it, once that is known."""
+
+    distribution: Distribution | None = None
+    children: "dict[int, Guess]" = field(default_factory=dict)
+
+    def descend(self, branch: Sequence[int]) -> "Guess":
+        """The path longer by these tokens."""
+        guess = self
+        for token in branch:
+            guess = guess.children.setdefault(token, Guess())
+        return guess
+
+
+class Place(NamedTuple):
+    """A path, as the tree has it and beside the tree: either may lack it."""
+
+    node: Node | None
+    guess: Guess | None
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """What the model says after it. The tree's own answer goes first: a path never shows two."""
+        told = self.node.distribution if self.node else None
+        return told or (self.guess.distribution if self.guess else None)
+
+    def child(self, token: int) -> "Place":
+        """The path one token longer."""
+        node = self.node.children.get(token) if self.node else None
+        return Place(node, self.guess.children.get(token) if self.guess else None)
+
+
+class _Row(NamedTuple):
+    """The next row of a known distribution to be gone on by. The smallest comes first."""
+
+    negated: float
+    """The log-probability of the branch with that row's token, negated."""
+    number: int
+    """So that of equal ones the first comes first."""
+    branch: Branch
+    before: float
+    """The log-probability of the branch."""
+    row: int
+
+
+class Growth:
+    """What is known behind one tip, and what is the likeliest that is not: best first, by joint probability."""
+
+    def __init__(self, tip: Node, guess: Guess) -> None:
+        self.tip = tip
+        self.guess = guess
+        self.known = 0
+        """Branches whose distributions are known, as far as they were come by."""
+        self._chosen_by: object = None
+        self._rows: list[_Row] = []
+        self._asked: dict[Branch, float] = {}
+        """Log-probabilities of what was given to be asked for."""
+        self._expected: Collection[Branch] = ()
+        """What is still to come."""
+        self._count = 0
+        self._began = False
+
+    def at(self, branch: Sequence[int]) -> Place:
+        """The path longer by these tokens."""
+        place = Place(self.tip, self.guess)
+        for token in branch:
+            place = place.child(token)
+        return place
+
+    def begin(self, chosen_by: object, asked: Collection[Branch]) -> None:
+        """Begins anew where other branches may be gone on by than before, or what was asked for does not come.
+
+        `chosen_by`: what decides that; `asked`: what is still to come.
+        """
+        self._expected = asked
+        lost = any(branch not in asked and self.at(branch).distribution is None for branch in self._asked)
+        if self._began and chosen_by == self._chosen_by and not lost:
+            return
+        self._chosen_by, self._rows, self._asked, self.known = chosen_by, [], {}, 0
+        self._began = self._open((), 0.0)
+
+    def wanted(self, count: int, budget: int, may: May) -> list[Branch]:
+        """The likeliest branches that are neither known nor asked for, the likeliest first.
+
+        There are no more than `count`, nor than are left of a `budget` of all that are known or asked for.
+        """
+        for branch in [one for one in self._asked if self.at(one).distribution is not None]:
+            self._open(branch, self._asked.pop(branch))
+        found: list[Branch] = []
+        while self._rows and len(found) < count and self.known + len(self._asked) < budget:
+            first = heappop(self._rows)
+            before = self.at(first.branch).distribution
+            assert before is not None
+            self._push(first.branch, first.before, before, first.row + 1)
+            branch = (*first.branch, before.ids[first.row])
+            if len(branch) > DEEPEST or not may(first.branch, before, first.row):
+                continue
+            if self._open(branch, -first.negated):
+                continue
+            self._asked[branch] = -first.negated
+            if branch not in self._expected:
+                found.append(branch)
+        return found
+
+    def behind(self, tip: Node) -> "Growth":
+        """What is known of the path one token longer, and in what order it goes on there."""
+        token = tip.token
+        longer = Growth(tip, self.guess.descend([token]))
+        rows = [one._replace(branch=one.branch[1:]) for one in self._rows if one.branch[:1] == (token,)]
+        if rows:
+            heapify(rows)
+            longer._rows, longer._count = rows, self._count
+            asked = [(one[1:], logprob) for one, logprob in self._asked.items() if one[:1] == (token,)]
+            longer._asked = {one: logprob for one, logprob in asked if one}
+            longer.known, longer._chosen_by, longer._began = len(rows) - 1, self._chosen_by, True
+        return longer
+
+    def _open(self, branch: Branch, logprob: float) -> bool:
+        """Lets a branch be gone on by the rows of the distribution after it; returns whether that is known."""
+        distribution = self.at(branch).distribution
+        if distribution is None:
+            return False
+        self.known += bool(branch)
+        self._push(branch, logprob, distribution, 0)
+        return True
+
+    def _push(self, branch: Branch, logprob: float, distribution: Distribution, row: int) -> None:
+        if row < len(distribution):
+            self._count += 1
+            heappush(self._rows, _Row(-logprob - distribution.logprobs[row], self._count, branch, logprob, row))
+
+
+class Foreseen:
+    """What is known ahead of the tips that the player came to last."""
+
+    def __init__(self) -> None:
+        self._tips: OrderedDict[Node, Growth] = OrderedDict()
+        self.answers = 0
+        """How many were kept so far: with each there may be something new to show."""
+
+    def of(self, tip: Node) -> Growth:
+        """What is known behind a tip, to be grown."""
+        if (growth := self._tips.get(tip)) is None:
+            before = self._tips.get(tip.parent) if tip.parent else None
+            growth = before.behind(tip) if before else Growth(tip, Guess())
+            for longer in self._tips.values():
+                if longer.tip.parent is tip:  # as after popping
+                    growth.guess.children.setdefault(longer.tip.token, longer.guess)
+            self._tips[tip] = growth
+            if len(self._tips) > TIPS:
+                self._tips.popitem(last=False)
+        self._tips.move_to_end(tip)
+        return growth
+
+    def attach(self, tip: Node, branch: Sequence[int], distribution: Distribution) -> None:
+        """Keeps what the model says after a tip and a branch. The first answer stays."""
+        guess = self.of(tip).guess.descend(branch)
+        if guess.distribution is None:
+            guess.distribution = distribution
+            self.answers += 1
+
+    def place(self, node: Node) -> Place:
+        """A path of the tree, with what is known beside it."""
+        above: Node | None = node
+        branch: list[int] = []
+        while above is not None and len(branch) <= NEAR:
+            if (growth := self._tips.get(above)) is not None:
+                return Place(node, growth.at(branch[::-1]).guess)
+            branch.append(above.token)
+            above = above.parent
+        return Place(node, None)
+
+    def recall(self, node: Node) -> None:
+        """Lets the tree take over what is known of a path that the player goes to."""
+        lacking: list[Node] = []
+        above: Node | None = node
+        while above is not None and above.depth and above.distribution is None and len(lacking) < NEAR:
+            lacking.append(above)
+            above = above.parent
+        for one in reversed(lacking):
+            if (told := self.place(one).distribution) is not None:
+                one.attach(told)
+            if one.parent:
+                one.parent.child(one.token)  # what was said of its own token comes along
+
+
+def following(place: Place, most: int) -> Iterator[int]:
+    """The tokens that most likely follow, one after the other, as far as that is known; no more than `most`."""
+    for _ in range(most):
+        if (told := place.distribution) is None:
+            return
+        yield told.most_likely
+        place = place.child(told.most_likely)
