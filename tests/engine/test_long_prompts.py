@@ -14,12 +14,19 @@ from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import evaluator as evaluator_module
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.evaluator import Chunk, Evaluator
-from tokex_gguf.engine.worker.llama import BATCH, LARGE, LONG, Entry, Interrupted, Llama
+from tokex_gguf.engine.worker.llama import BATCH, LARGE, Entry, Interrupted, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
 CLOSE = 0.01
 """How far a tiny model's probabilities may be apart: the kernel of large batches rounds differently."""
 FAST = ["qwen2", "gemma3"]
+LONG = 512
+"""Tokens that are long enough here, for tests to be quick."""
+
+
+@pytest.fixture(autouse=True)
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluator_module, "LONG", LONG)
 
 
 @pytest.fixture
