@@ -55,6 +55,7 @@ def looked_at(terminal: Terminal, holds: Callable[[], object]) -> None:
 
 
 def test_a_second_start_shows_the_table_and_all_layers_without_a_decode() -> None:
+    Path("config.toml").write_text("[engine]\nlookahead_tokens = 0\n")  # how far that came is no part of it
     terminal = start(str(NATALIA))
     assert "103 tokens, " in terminal.text()
     terminal.press("e")
