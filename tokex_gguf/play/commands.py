@@ -1669,6 +1669,11 @@ def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
 
 
+def _helps(session: Session) -> tuple[int, str] | None:
+    """What Esc does where something is typed."""
+    return (99, "all of it") if isinstance(session.screen, Help) and session.screen.line.text else None
+
+
 _HELP: tuple[Command, ...] = (
     Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
     Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
@@ -1689,7 +1694,7 @@ _HELP: tuple[Command, ...] = (
         "close",
         "Close the help, as ? does; where something is typed, show all of it.",
         footer=99,
-        now=lambda session: (99, "all of it") if session.line.text else None,
+        now=_helps,
     ),
     *_EVERYWHERE,
 )
@@ -1699,6 +1704,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("↓ → ←", Action.APPEND, "What comes next? ↓ selects a token, → appends it, ← pops it again."),
     ("e", Action.LAYER, "How likely was each token (e), how uncertain the model (e again)?"),
     ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
+    ("W", Action.ANSWERS, "Where does each token lead, which answers are there? W looks for all."),
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
     ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),

@@ -14,7 +14,7 @@ UNKNOWN = "how the prompt goes on is not known yet"
 
 def column(session: Session) -> Outcome:
     """Shows or hides where each row leads to."""
-    told = "hidden" if session.shows_ahead else "shown, as far as it is known"
+    told = "hidden" if session.shows_ahead else "shown from 100 columns on, as far as it is known"
     return replace(session, shows_ahead=not session.shows_ahead, notice=f"where each row leads to is {told}"), []
 
 
