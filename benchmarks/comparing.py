@@ -68,7 +68,7 @@ class Comparing:
         seconds = []
         for _ in range(times):
             terminal.collect(0.6)
-            seconds.append(terminal.timed(r"(?s)KL [\d.e-]+ bits.* A−B .* ready", "right", quiet=0.5))
+            seconds.append(terminal.timed(r"(?s)KL here [\d.e-]+ bits.* A−B .* ready", "right", quiet=0.5))
         memory = proportional(terminal.child.pid)
         _end(terminal)
         return seconds, memory
