@@ -189,6 +189,20 @@ def test_it_can_be_turned_off(settings: dict[str, int]) -> None:
     assert not play.session.looks_ahead
 
 
+@pytest.mark.parametrize("key", [Action.SAMPLERS, Action.TREE, Action.PROMPTS, Action.HELP, Action.ANSWERS])
+def test_where_another_screen_is_shown_nothing_is_grown(key: Action) -> None:
+    """There a key, such as a step of a sampler's value, does not wait for a batch that nobody sees."""
+    play = growing(budget=10_000)
+    before = {one.request for one in grown(play)}
+    play.take(key)
+    while play.asked:
+        assert {one.request for one in grown(play)} <= before
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    play.take(Action.CLOSE)
+    assert grown(play), "and then it goes on"
+
+
 def test_over_a_server_nothing_is_grown() -> None:
     play = fake.Served("hello", lookahead=3, lookahead_tokens=BUDGET)
     play.answer()

@@ -45,7 +45,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
     Tokens,
 )
-from tokex_gguf.play.screens import Input, Search, TypingScreen
+from tokex_gguf.play.screens import Input, Play, Search, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
@@ -390,9 +390,10 @@ def grow(session: Session) -> Outcome:
     budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
     if not budget or not game.ready or game.autoplay or game.waiting or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.can(Capability.BRANCHES) or not game.can(Capability.BATCHES) or foreseeing(game):
+    if not game.can(Capability.BRANCHES) or foreseeing(game):
         return session, []
-    if isinstance(session.screen, TypingScreen) or game.prompt.cursor is not None or session.beside is not None:
+    # Elsewhere a key, such as a step of a sampler's value, would wait for the end of a batch that nobody sees.
+    if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.beside is not None:
         return session, []
     if session.judging or session.comparing or session.aligning or session.order_awaited:
         return session, []

@@ -730,7 +730,7 @@ class Session:
         """Whether the table has a column for where each row leads to: only where that is computed."""
         game = self.game
         wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
-        return self.shows_ahead and wanted and game.can(Capability.BRANCHES) and not game.server
+        return self.shows_ahead and wanted and game.can(Capability.BRANCHES)
 
     @property
     def difference(self) -> Difference | None:
