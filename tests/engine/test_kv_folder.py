@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.figures import Figure
 from tokex_gguf.engine import kv_file, kv_folder
-from tokex_gguf.engine.kv_file import Answer, Foreign, Part, RawRow, Reader, Unusable, digest
+from tokex_gguf.engine.kv_file import Foreign, KeptAnswer, Part, RawRow, Reader, Unusable, digest
 from tokex_gguf.engine.kv_folder import KvFolder, closing
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -30,9 +30,9 @@ def distribution(chance: random.Random, size: int) -> Distribution:
     return Distribution(chance.random() * 9, ids, array("d", (-chance.random() for _ in range(size))))
 
 
-def answer(chance: random.Random, following: int) -> Answer:
+def answer(chance: random.Random, following: int) -> KeptAnswer:
     taken = Taken(-chance.random(), chance.randrange(1, 999)) if following >= 0 else None
-    return Answer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
+    return KeptAnswer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
 
 
 def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | None = None) -> Part:
@@ -44,7 +44,7 @@ def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | No
     return Part(start, tokens, chance.randint(0, len(tokens)), answers, row)
 
 
-def told(answers: list[Answer]) -> list[object]:
+def told(answers: list[KeptAnswer]) -> list[object]:
     return [
         (one.distribution.entropy_bits, one.distribution.ids, one.distribution.logprobs, *one[1:]) for one in answers
     ]

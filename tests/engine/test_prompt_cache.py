@@ -404,7 +404,7 @@ def test_cells_that_lead_to_no_numbers_are_removed(tiny: dict[str, Path], tmp_pa
 def test_of_long_paths_answers_are_not_held_twice(
     tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt_cache, "LONG", 100)
+    monkeypatch.setattr(prompt_cache, "LONG_PATH", 100)
     first = Start(tiny["qwen2"], tmp_path)
     path = tokens(first.model, 300)
     first.play(path)

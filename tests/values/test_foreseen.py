@@ -7,7 +7,7 @@ from functools import lru_cache
 import pytest
 
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, TIPS, Branch, Foreseen, Growth, Guess, following
+from tokex_gguf.values.foreseen import DEEPEST, TIPS, AheadNode, Branch, Foreseen, Growth, following
 from tokex_gguf.values.tree import Node
 
 SEEDS = range(30)
@@ -205,5 +205,5 @@ def test_only_the_latest_tips_are_kept() -> None:
 
 
 def test_a_guess_is_made_where_it_is_looked_for() -> None:
-    guess = Guess()
-    assert guess.descend([1, 2]) is guess.descend([1]).descend([2])
+    ahead = AheadNode()
+    assert ahead.descend([1, 2]) is ahead.descend([1]).descend([2])

@@ -42,7 +42,7 @@ class Foreign(Unusable):
     """A file that is somebody else's, or of another model: it may be sound."""
 
 
-class Answer(NamedTuple):
+class KeptAnswer(NamedTuple):
     """What the model said after a path."""
 
     distribution: Distribution
@@ -80,7 +80,7 @@ class Part(NamedTuple):
     tokens: list[int]
     strict: int
     """How many of them, from the first on, have cells that were computed strictly and in order."""
-    answers: list[Answer]
+    answers: list[KeptAnswer]
     """At the first positions, as far as they are known without a gap."""
     row: RawRow | None
     """Behind the last token."""
@@ -170,7 +170,7 @@ class Reader:
         """Closes the file."""
         self._file.close()
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[KeptAnswer]:
         """The answers at the first positions. Raises Unusable."""
         return _unpacked(self._answers, self.answered)
 
@@ -227,7 +227,7 @@ def _opened(path: Path) -> FileIO:
     return FileIO(descriptor, "rb")
 
 
-def _packed(answers: list[Answer]) -> bytes:
+def _packed(answers: list[KeptAnswer]) -> bytes:
     parts: list[bytes] = []
     for distribution, following, taken, strict in answers:
         logprob, rank = (taken.logprob, taken.rank) if taken else (0.0, 0)
@@ -237,8 +237,8 @@ def _packed(answers: list[Answer]) -> bytes:
     return b"".join(parts)
 
 
-def _unpacked(data: memoryview, count: int) -> list[Answer]:
-    answers: list[Answer] = []
+def _unpacked(data: memoryview, count: int) -> list[KeptAnswer]:
+    answers: list[KeptAnswer] = []
     at = 0
     try:
         for _ in range(count):
@@ -250,7 +250,7 @@ def _unpacked(data: memoryview, count: int) -> list[Answer]:
             if len(ids) != size or len(logprobs) != size:
                 raise Unusable("it makes no sense")
             taken = Taken(logprob, rank) if following >= 0 else None
-            answers.append(Answer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
+            answers.append(KeptAnswer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
     except (struct.error, ValueError):
         raise Unusable("it makes no sense") from None
     return answers

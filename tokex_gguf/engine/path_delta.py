@@ -21,19 +21,14 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import (
     Apply,
-    Check,
-    Constrain,
     Continue,
     Evaluate,
     Force,
-    Lookahead,
     Message,
     ProtocolError,
     Request,
     Roll,
-    Search,
-    Strict,
-    Walk,
+    WithPath,
     decode,
     encode,
 )
@@ -43,7 +38,6 @@ from tokex_gguf.values.sequence import common_prefix
 
 AS_BEFORE = ((-1, 0.0),)
 """No token has this number."""
-_WITH_A_PATH = Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk | Strict
 _WITH_A_LENS = Evaluate | Continue | Apply | Roll | Force
 
 
@@ -57,7 +51,7 @@ class Sender:
     def encode(self, request: Request) -> bytes:
         """A request as a line of JSON, to be sent before the next one is made."""
         path, bias = self._path, self._bias
-        if isinstance(request, _WITH_A_PATH):
+        if isinstance(request, WithPath):
             path = request.path
             same = common_prefix(self._path, path)
             request = replace(request, path=[same, *path[same:]])
@@ -85,7 +79,7 @@ class Receiver:
     def decode(self, line: bytes) -> Message:
         """The request of a line. Raises ProtocolError, and OutOfStep if no later path can be read either."""
         request = decode(line)
-        if isinstance(request, _WITH_A_PATH):
+        if isinstance(request, WithPath):
             if not request.path or not 0 <= request.path[0] <= len(self._path):
                 raise OutOfStep("a path that goes on from none")
             same, *rest = request.path

@@ -357,6 +357,10 @@ Numbered: TypeAlias = (
     | MeasureNoise
 )
 """What carries a number, which its answers repeat."""
+WithPath: TypeAlias = (
+    Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk | Strict
+)
+"""What is asked of a path."""
 Request: TypeAlias = Load | ConnectServer | Numbered | Stop | Ping
 
 # --- replies

@@ -26,36 +26,36 @@ May: TypeAlias = Callable[[Branch, Distribution, int], bool]
 
 
 @dataclass(slots=True)
-class Guess:
+class AheadNode:
     """A path that is no part of the tree: what the model says after it, once that is known."""
 
     distribution: Distribution | None = None
-    children: "dict[int, Guess]" = field(default_factory=dict)
+    children: "dict[int, AheadNode]" = field(default_factory=dict)
 
-    def descend(self, branch: Sequence[int]) -> "Guess":
+    def descend(self, branch: Sequence[int]) -> "AheadNode":
         """The path longer by these tokens."""
-        guess = self
+        ahead = self
         for token in branch:
-            guess = guess.children.setdefault(token, Guess())
-        return guess
+            ahead = ahead.children.setdefault(token, AheadNode())
+        return ahead
 
 
 class Place(NamedTuple):
     """A path, as the tree has it and beside the tree: either may lack it."""
 
     node: Node | None
-    guess: Guess | None
+    ahead: AheadNode | None
 
     @property
     def distribution(self) -> Distribution | None:
         """What the model says after it. The tree's own answer goes first: a path never shows two."""
         told = self.node.distribution if self.node else None
-        return told or (self.guess.distribution if self.guess else None)
+        return told or (self.ahead.distribution if self.ahead else None)
 
     def child(self, token: int) -> "Place":
         """The path one token longer."""
         node = self.node.children.get(token) if self.node else None
-        return Place(node, self.guess.children.get(token) if self.guess else None)
+        return Place(node, self.ahead.children.get(token) if self.ahead else None)
 
 
 class _Row(NamedTuple):
@@ -74,9 +74,9 @@ class _Row(NamedTuple):
 class Growth:
     """What is known behind one tip, and what is the likeliest that is not: best first, by joint probability."""
 
-    def __init__(self, tip: Node, guess: Guess) -> None:
+    def __init__(self, tip: Node, ahead: AheadNode) -> None:
         self.tip = tip
-        self.guess = guess
+        self.ahead = ahead
         self.known = 0
         """Branches whose distributions are known, as far as they were come by."""
         self._chosen_by: object = None
@@ -90,7 +90,7 @@ class Growth:
 
     def at(self, branch: Sequence[int]) -> Place:
         """The path longer by these tokens."""
-        place = Place(self.tip, self.guess)
+        place = Place(self.tip, self.ahead)
         for token in branch:
             place = place.child(token)
         return place
@@ -133,7 +133,7 @@ class Growth:
     def behind(self, tip: Node) -> "Growth":
         """What is known of the path one token longer, and in what order it goes on there."""
         token = tip.token
-        longer = Growth(tip, self.guess.descend([token]))
+        longer = Growth(tip, self.ahead.descend([token]))
         rows = [one._replace(branch=one.branch[1:]) for one in self._rows if one.branch[:1] == (token,)]
         if rows:
             heapify(rows)
@@ -170,10 +170,10 @@ class Foreseen:
         """What is known behind a tip, to be grown."""
         if (growth := self._tips.get(tip)) is None:
             before = self._tips.get(tip.parent) if tip.parent else None
-            growth = before.behind(tip) if before else Growth(tip, Guess())
+            growth = before.behind(tip) if before else Growth(tip, AheadNode())
             for longer in self._tips.values():
                 if longer.tip.parent is tip:  # as after popping
-                    growth.guess.children.setdefault(longer.tip.token, longer.guess)
+                    growth.ahead.children.setdefault(longer.tip.token, longer.ahead)
             self._tips[tip] = growth
             if len(self._tips) > TIPS:
                 self._tips.popitem(last=False)
@@ -182,9 +182,9 @@ class Foreseen:
 
     def attach(self, tip: Node, branch: Sequence[int], distribution: Distribution) -> None:
         """Keeps what the model says after a tip and a branch. The first answer stays."""
-        guess = self.of(tip).guess.descend(branch)
-        if guess.distribution is None:
-            guess.distribution = distribution
+        ahead = self.of(tip).ahead.descend(branch)
+        if ahead.distribution is None:
+            ahead.distribution = distribution
             self.answers += 1
 
     def place(self, node: Node) -> Place:
@@ -193,7 +193,7 @@ class Foreseen:
         branch: list[int] = []
         while above is not None and len(branch) <= NEAR:
             if (growth := self._tips.get(above)) is not None:
-                return Place(node, growth.at(branch[::-1]).guess)
+                return Place(node, growth.at(branch[::-1]).ahead)
             branch.append(above.token)
             above = above.parent
         return Place(node, None)

@@ -13,7 +13,7 @@ UNLIKELY = -20.0
 """Log-probability of a token that is not among the candidates."""
 
 
-class Hopes:
+class BranchWorth:
     """What was said after branches behind one path, and how often they were gone on from."""
 
     def __init__(self) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker import logit_math, noise
+from tokex_gguf.engine.worker.branch_worth import BranchWorth
 from tokex_gguf.engine.worker.differing import Comparing
-from tokex_gguf.engine.worker.hopes import Hopes
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
 from tokex_gguf.engine.worker.llama import (
@@ -45,7 +45,7 @@ ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
 FEW = 4
 """Branches of a lookahead that may take the sequences of others, where none is free: more only take each other's."""
-HOPED = 100
+RANKED = 100
 """Candidates that are looked at to find which branches will be gone on from."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
@@ -125,7 +125,7 @@ class Evaluator:
         """The path of the last lookahead."""
         self._branches: list[int] = []
         """The sequences that hold it and a branch behind it."""
-        self._hopes = Hopes()
+        self._worth = BranchWorth()
 
     def evaluate(
         self,
@@ -622,10 +622,10 @@ class Evaluator:
             raise ContextFull(len(path) + len(first), room)
         base = self._settle(path)
         fitting = takewhile(lambda one: one and len(path) + len(one) <= room, branches)
-        twigs = self._twigs(path, base, list(fitting))
-        if not twigs:
+        plans = self._plan_branches(path, base, list(fitting))
+        if not plans:
             return self._alone([*path, *first], top)
-        return self._decode_twigs(path, twigs, top)
+        return self._decode_branches(path, plans, top)
 
     def _settle(self, path: list[int]) -> int:
         """Makes a sequence hold a path, for branches to go on from; returns it."""
@@ -641,10 +641,10 @@ class Evaluator:
             away = [one for one in self._branches if self._sequences.held(one)[: len(path)] != path]
             self._forget_all(away)
             known = len(self._trunk)
-            self._hopes.move(tuple(path[known:]) if path[:known] == self._trunk else None)
+            self._worth.move(tuple(path[known:]) if path[:known] == self._trunk else None)
             self._trunk = path
             if (row := self._rows.of(path)) is not None:
-                self._hopes.note((), self._statistics.distribution(row.logits, HOPED)[0])
+                self._worth.note((), self._statistics.distribution(row.logits, RANKED)[0])
         self._sequences.use(base)
         return base
 
@@ -652,7 +652,7 @@ class Evaluator:
         """The distribution after one path, on the way that all others take."""
         return [chunk.distributions[-1] for chunk in self.evaluate(path, len(path) - 1, top)][-1:]
 
-    def _twigs(self, path: list[int], base: int, branches: list[list[int]]) -> "list[_Twig]":
+    def _plan_branches(self, path: list[int], base: int, branches: list[list[int]]) -> "list[_BranchPlan]":
         """What is to be decoded for some branches, each in a sequence that shares what is cached of it."""
         cached: dict[tuple[int, ...], int] = {(): base}
         for one in self._branches:
@@ -661,10 +661,10 @@ class Evaluator:
             cached.update((tail[:end], one) for end in ends if end)
         needed = [cached[_longest(branch, cached)] for branch in branches]
         tails = {one: tuple(self._sequences.held(one)[len(path) :]) for one in self._branches}
-        worth = self._hopes.worth(tails)
+        worth = self._worth.worth(tails)
         old = sorted((one for one in self._branches if one not in needed), key=worth.__getitem__)
         old += [one for one in reversed(needed) if one in self._branches]  # these go last
-        twigs: list[_Twig] = []
+        plans: list[_BranchPlan] = []
         taken: list[int] = []
         planned: dict[tuple[int, ...], int] = {}
         """What is decoded for those before, and how much of that is cached."""
@@ -695,10 +695,10 @@ class Evaluator:
                 self._branches.append(target)
             left -= missing
             taken += [target, source]
-            twigs.append(_Twig(branch, target, len(begin), own, target == source))
+            plans.append(_BranchPlan(branch, target, len(begin), own, target == source))
             for end in range(own, len(branch)):
                 planned.setdefault(tuple(branch[: end + 1]), len(begin))
-        return twigs
+        return plans
 
     def _ends(self, sequence: int, length: int) -> bool:
         """Whether a sequence holds just so many tokens."""
@@ -719,20 +719,20 @@ class Evaluator:
                 return None
         return self._sequences.victim(without=[base, *self._branches, *without])
 
-    def _decode_twigs(self, path: list[int], twigs: "list[_Twig]", top: int) -> list[Distribution]:
+    def _decode_branches(self, path: list[int], plans: "list[_BranchPlan]", top: int) -> list[Distribution]:
         entries: list[Entry] = []
         places: dict[tuple[int, ...], int] = {}
-        for twig in twigs:
-            last = len(twig.branch) - 1
-            for end in range(twig.keep, last + 1):
-                begin = tuple(twig.branch[: end + 1])
-                if end < twig.own:
+        for plan in plans:
+            last = len(plan.branch) - 1
+            for end in range(plan.keep, last + 1):
+                begin = tuple(plan.branch[: end + 1])
+                if end < plan.own:
                     entry = entries[places[begin]]
-                    entries[places[begin]] = entry._replace(others=(*entry.others, twig.sequence))
+                    entries[places[begin]] = entry._replace(others=(*entry.others, plan.sequence))
                     continue
                 places.setdefault(begin, len(entries))
-                entries.append(Entry(begin[-1], twig.sequence, len(path) + end, end == last))
-        sequences = [twig.sequence for twig in twigs]
+                entries.append(Entry(begin[-1], plan.sequence, len(path) + end, end == last))
+        sequences = [plan.sequence for plan in plans]
         while True:
             try:
                 logits = self._model.decode(entries)
@@ -740,34 +740,34 @@ class Evaluator:
             except OutOfCells:
                 older = [one for one in self._branches if one not in sequences]
                 if not older:
-                    self._take_back(path, twigs)
+                    self._take_back(path, plans)
                     raise ContextFull(len(path) + 1, self._model.cells) from None
                 self._forget_all(older)
             except (Interrupted, ModelError):
-                self._take_back(path, twigs)
+                self._take_back(path, plans)
                 raise
         self._filled += len(entries)
-        together = self._orderly and _is_strict(len(entries)) and _is_strict(len(twigs))
-        wide = len(twigs) >= STRICT
-        read = self._read(logits, [None] * len(twigs), [top] * len(twigs))
-        for twig, row, log_sum, distribution in zip(twigs, logits, read.log_sums, read.distributions, strict=True):
-            whole, before = [*path, *twig.branch], len(path) + twig.keep
-            sure = min(self._sequences.strict(twig.sequence), before)
+        together = self._orderly and _is_strict(len(entries)) and _is_strict(len(plans))
+        wide = len(plans) >= STRICT
+        read = self._read(logits, [None] * len(plans), [top] * len(plans))
+        for plan, row, log_sum, distribution in zip(plans, logits, read.log_sums, read.distributions, strict=True):
+            whole, before = [*path, *plan.branch], len(path) + plan.keep
+            sure = min(self._sequences.strict(plan.sequence), before)
             strict = together and sure == before
-            self._hopes.note(tuple(twig.branch), distribution)
-            self._sequences.hold(twig.sequence, whole, len(whole) if strict else sure)
+            self._worth.note(tuple(plan.branch), distribution)
+            self._sequences.hold(plan.sequence, whole, len(whole) if strict else sure)
             if not wide:  # else they would leave no room for those where the player is
                 self._rows.keep(whole, Row(row, log_sum, strict))
         return read.distributions
 
-    def _take_back(self, path: list[int], twigs: "list[_Twig]") -> None:
+    def _take_back(self, path: list[int], plans: "list[_BranchPlan]") -> None:
         """Drops what may be there of a batch that came to nothing."""
-        self._forget_all([twig.sequence for twig in twigs if not twig.goes_on])
-        for twig in twigs:
-            if twig.goes_on:
-                held = self._cut(twig.sequence, len(path) + twig.keep)
-                sure = min(self._sequences.strict(twig.sequence), held)
-                self._sequences.hold(twig.sequence, [*path, *twig.branch][:held], sure)
+        self._forget_all([plan.sequence for plan in plans if not plan.goes_on])
+        for plan in plans:
+            if plan.goes_on:
+                held = self._cut(plan.sequence, len(path) + plan.keep)
+                sure = min(self._sequences.strict(plan.sequence), held)
+                self._sequences.hold(plan.sequence, [*path, *plan.branch][:held], sure)
 
     def row(self, path: list[int]) -> tuple[Row, int]:
         """The logits after a path, and how many tokens were decoded for them.
@@ -962,7 +962,7 @@ class Evaluator:
         return read
 
 
-class _Twig(NamedTuple):
+class _BranchPlan(NamedTuple):
     """A branch of a lookahead, and where it is decoded."""
 
     branch: list[int]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokex_gguf.engine.kv_file import Answer, Part, RawRow, Reader, Unusable, digest
+from tokex_gguf.engine.kv_file import KeptAnswer, Part, RawRow, Reader, Unusable, digest
 from tokex_gguf.engine.kv_folder import KvFolder, Link, Name, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
 from tokex_gguf.engine.worker.evaluator import Evaluator, Held
@@ -35,7 +35,7 @@ FEWEST, MOST = 64, 1024
 """Tokens of a part."""
 PATHS = 4
 """Paths that are looked after at the same time: the prompts that were played last."""
-LONG = 1 << 14
+LONG_PATH = 1 << 14
 """Tokens of a path from which on its answers stay in memory only until they are on the disk."""
 TOLD = 256
 """Positions that are told together."""
@@ -53,7 +53,7 @@ class Known(NamedTuple):
 class _Line:
     """A path that was played, and what is known of it."""
 
-    def __init__(self, tokens: list[int], answers: list[Answer | None]) -> None:
+    def __init__(self, tokens: list[int], answers: list[KeptAnswer | None]) -> None:
         self.tokens = tokens
         self.answers = answers
         """At the first positions."""
@@ -69,9 +69,9 @@ class _Line:
         """The position up to which there are parts."""
         return self.parts[-1].end if self.parts else 0
 
-    def told(self, start: int, end: int) -> list[Answer]:
+    def told(self, start: int, end: int) -> list[KeptAnswer]:
         """The answers from a position on, as far as there is no gap."""
-        found: list[Answer] = []
+        found: list[KeptAnswer] = []
         for answer in self.answers[start:end]:
             if answer is None:
                 break
@@ -162,7 +162,7 @@ class PromptCache:
             place = start + index
             before = answers[place]
             if before is None or len(before.distribution) < len(distribution):
-                before = Answer(distribution, -1, None, strict)
+                before = KeptAnswer(distribution, -1, None, strict)
             if index < len(taken) and place + 1 < len(path) and before.of(path[place + 1]) is None:
                 before = before._replace(following=path[place + 1], taken=taken[index])
             answers[place] = before
@@ -188,7 +188,7 @@ class PromptCache:
                     known = before.ahead.get(tuple(path[count : end + 1]))
                     if known is None or len(line.answers) != end:
                         break
-                    line.answers.append(Answer(known, -1, None, strict=False))
+                    line.answers.append(KeptAnswer(known, -1, None, strict=False))
                 del self._lines[best]
         self._lines = [line, *self._lines][:PATHS]
         return line
@@ -273,7 +273,7 @@ class PromptCache:
         row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None
         part = Part(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
-        if len(line.answers) > LONG and line.whole == end:
+        if len(line.answers) > LONG_PATH and line.whole == end:
             line.answers[start:end] = [None] * len(line.answers[start:end])
         self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
 
@@ -297,7 +297,7 @@ class PromptCache:
             self._writing, self._off = None, True
 
 
-def _better(answers: list[Answer], reader: Reader) -> bool:
+def _better(answers: list[KeptAnswer], reader: Reader) -> bool:
     """Whether more is known of a part than is on the disk."""
     if len(answers) > reader.answered or not reader.size:
         return True

@@ -60,6 +60,7 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
     Walk,
+    WithPath,
     encode,
 )
 from tokex_gguf.engine.spelling import difference, no_text
@@ -95,7 +96,7 @@ NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names
 
 WIDE = 8
 """Branches of a lookahead from which on they are decoded together from the beginning."""
-ROWS, LARGE = 16, 64_000
+ROWS, LARGE_VOCABULARY = 16, 64_000
 """Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
 is one thread: the output matrix of all rows is one step of the computation, which a key has to wait for."""
 TOGETHER = 0.15
@@ -228,7 +229,7 @@ def _most(load: Load, workers: Workers) -> int:
 
 def _rows(model: Llama) -> int:
     """Branches that are decoded together at the most."""
-    return ROWS if model.threads > 1 or model.vocabulary.size < LARGE else ROWS // 2
+    return ROWS if model.threads > 1 or model.vocabulary.size < LARGE_VOCABULARY else ROWS // 2
 
 
 class Server:
@@ -305,7 +306,7 @@ class Server:
             except Interrupted:
                 continue
             except Damaged as error:
-                if self._cache and hasattr(request, "path"):
+                if self._cache and isinstance(request, WithPath):
                     self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
