@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from tokex_gguf.values import fan_out as module
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.fan_out import Answer, ExactSum, FanOut, end_of, tokens_of, weakest
 from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, Finder, Stop, stop_of, told, written
@@ -133,7 +134,10 @@ def lucky(chance: random.Random, out: FanOut, model: Model, steps: int, check: C
 
 @pytest.mark.parametrize("stop", STOPS, ids=told)
 @pytest.mark.parametrize("candidates", [len(PIECES), 5])
-def test_all_answers_and_the_coverage_are_those_of_an_enumeration(stop: Stop, candidates: int) -> None:
+def test_all_answers_and_the_coverage_are_those_of_an_enumeration(
+    stop: Stop, candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LISTED", 3)
     for number in range(2):
         seed = f"{SEED} {number} {stop} {candidates}"
         print("seed", seed)
@@ -153,6 +157,8 @@ def test_all_answers_and_the_coverage_are_those_of_an_enumeration(stop: Stop, ca
             likely = out.ranked()
             assert [one.logprob for one in likely] == sorted((one.logprob for one in likely), reverse=True)
             assert abs(math.fsum(one.prob for one in likely) - seen) < 1e-13
+            few = [one.logprob for one in out.likeliest()]
+            assert few == [one.logprob for one in likely[: module.LISTED]], "whatever was left out before"
 
         lucky(chance, out, model, 100_000, check)
         assert out.exhausted

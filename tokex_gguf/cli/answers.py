@@ -63,10 +63,8 @@ def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, A
 
 def lines(fan: Fan, count: int) -> list[str]:
     """The same as lines to read."""
-    seen, still, cut = fan.out.coverage
-    shares = f"{seen:.2%} of the mass seen, {still:.2%} still open, {cut:.2%} below the cut"
     few = f"{fan.out.answers} answer{'' if fan.out.answers == 1 else 's'}"
-    rows = [f"answers until {told(fan.out.stop)}: {few} in {fan.out.looked} tokens", shares]
+    rows = [f"answers until {told(fan.out.stop)}: {few} in {fan.out.looked} tokens", fan.out.coverage.text]
     rows.append(f"{'prob':>10} {'logprob':>9} {'paths':>6} {'tokens':>6}  answer")
     for answer in fan.out.ranked()[:count]:
         tokens = len(tokens_of(answer, fan.out.base))

@@ -11,8 +11,6 @@ from tokex_gguf.values.record import record
 
 KEPT = 8
 """Fan-outs that a game keeps, the latest."""
-SORTED = 2_000
-"""Answers, the likeliest, that are grouped or sorted by their first token: what is below them is hardly seen."""
 WITHOUT = "nothing found"
 """The group of the answers in which the pattern finds nothing."""
 
@@ -80,7 +78,7 @@ class Row(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The lines of the list, and where each is."""
+    """The lines of the list, of the likeliest answers, and where each is."""
 
     lines: tuple[Row, ...]
     places: dict[bytes | str, int]
@@ -88,7 +86,10 @@ class Rows(NamedTuple):
 
 def rows(fan: Fan) -> Rows:
     """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
-    return _rows(fan.out, fan.out.looked, fan.by_first, fan.pattern if fan.grouped else "")
+    there = _rows(fan.out, fan.out.looked, fan.by_first, fan.pattern if fan.grouped else "")
+    if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in there.places:
+        return _with(fan.out, fan.out.looked, fan.by_first, fan.at)  # others came that are likelier
+    return there
 
 
 def selected(fan: Fan) -> int:
@@ -98,14 +99,23 @@ def selected(fan: Fan) -> int:
 
 @lru_cache(4)
 def _rows(out: FanOut, _looked: int, by_first: bool, pattern: str) -> Rows:
-    ranked = out.ranked()
+    likely = out.likeliest()
     if pattern:
-        lines = _groups(out, ranked[:SORTED], pattern)
+        lines = _groups(out, likely, pattern)
     elif by_first:
-        lines = _by_first(ranked[:SORTED])
+        lines = _by_first(likely)
     else:
-        lines = tuple(map(_row, ranked))
+        lines = tuple(map(_row, likely))
     return Rows(lines, {line.key: place for place, line in enumerate(lines)})
+
+
+@lru_cache(4)
+def _with(out: FanOut, looked: int, by_first: bool, text: bytes) -> Rows:
+    """The lines, and behind them the selected answer, which is none of the likeliest any more."""
+    there, answer = _rows(out, looked, by_first, ""), out.answer(text)
+    if answer is None:
+        return there
+    return Rows((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
 
 
 def _row(answer: Answer) -> Row:

@@ -10,7 +10,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more
-from tokex_gguf.values.fan_out import Coverage, weakest
+from tokex_gguf.values.fan_out import weakest
 from tokex_gguf.values.grouping import FIRST_NUMBER
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told
@@ -50,7 +50,7 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     fan = shown(session)
     if fan is None:
         return []
-    lines: list[Line] = [[("", f" {mass_text(fan.out.coverage)}")], _state(fan)]
+    lines: list[Line] = [[("", f" {fan.out.coverage.text}")], _state(fan, width)]
     if session.lens is not RAW:
         lines.append(
             [("class:notice", " these are the model's own numbers: samplers and constraint do not count here")]
@@ -61,43 +61,26 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     lines += [_line(session, fan, there[index], width, selected=index == chosen) for index in window]
     if not there:
         lines.append([("class:dim", "   no answer was found yet")])
-    return [fit(line, width) for line in [*lines, *more(window, len(there))]]
+    return [fit(line, width) for line in [*lines, *more(window, len(there) if fan.grouped else fan.out.answers)]]
 
 
-def mass_text(coverage: Coverage) -> str:
-    """Where the probability is.
-
-    >>> mass_text(Coverage(0.92304, 0.04096, 0.036))
-    '92.3 % of the mass seen, 4.1 % still open, 3.6 % below the cut'
-    >>> mass_text(Coverage(0.99996, 3e-5, 1e-5))
-    '> 99.9 % of the mass seen, < 0.1 % still open, < 0.1 % below the cut'
-    """
-    seen, still, cut = map(_percent, coverage)
-    return f"{seen} of the mass seen, {still} still open, {cut} below the cut"
-
-
-def _percent(value: float) -> str:
-    """A part, as percent: what is not all is not 100, and what is not nothing is not 0."""
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= value < 1 - 1e-12:
-        return "> 99.9 %"
-    return f"{value:.1%}".replace("%", " %")
-
-
-def _state(fan: Fan) -> Line:
+def _state(fan: Fan, width: int) -> Line:
     out, state = fan.out, fan.state
     answers = f"{out.answers:,} answer{'' if out.answers == 1 else 's'}"
     spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
+    if width >= WIDE:
+        spent += f", or until {100 * fan.budget.coverage:.4g} % is seen"
     about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
     return [("class:dim", f" until {clip(told(out.stop), 24)}  {answers}  {spent}  "), (style, about)]
 
 
 def _heading(fan: Fan, width: int) -> Line:
-    weak = f" {'weakest':>{WEAKEST + 8}}" if width >= ROOMY else f" {'weakest':>7}"
+    weak = f" {'weakest':<{WEAKEST + 8}}" if width >= ROOMY else f" {'weakest':>7}"
     what = _grouped(fan) if fan.grouped else "answer"
-    shape = f" {'prob':>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':7}  {what}"
+    # Ways that were not looked at may add to it.
+    prob = "prob" if fan.out.exhausted and fan.out.coverage.cut <= 0 else "prob ≥"
+    shape = f" {prob:>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':7}  {what}"
     return fit([("class:head", shape)], width)
 
 

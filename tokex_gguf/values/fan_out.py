@@ -42,6 +42,8 @@ from tokex_gguf.values.tree import Node
 
 CUT_OFF = 1e-6
 """Probability below which a path is not followed: with a default budget, none is come to that is as unlikely."""
+LISTED = 2_000
+"""Answers, the likeliest, that are kept in order while others come."""
 _UNIT = 1126
 """A float is a whole number of 2^-1126, the smallest one too."""
 
@@ -78,6 +80,27 @@ class Coverage(NamedTuple):
     seen: float
     open: float
     cut: float
+
+    @property
+    def text(self) -> str:
+        """The same as a line.
+
+        >>> Coverage(0.92304, 0.04096, 0.036).text
+        '92.3 % of the mass seen, 4.1 % still open, 3.6 % below the cut'
+        >>> Coverage(0.99996, 3e-5, 1e-5).text
+        '> 99.9 % of the mass seen, < 0.1 % still open, < 0.1 % below the cut'
+        """
+        seen, still, cut = map(_percent, self)
+        return f"{seen} of the mass seen, {still} still open, {cut} below the cut"
+
+
+def _percent(value: float) -> str:
+    """A part, as percent: what is not all is not 100, and what is not nothing is not 0."""
+    if 0 < value < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= value < 1 - 1e-12:
+        return "> 99.9 %"
+    return f"{value:.1%}".replace("%", " %")
 
 
 @record
@@ -175,6 +198,9 @@ class FanOut:
         """Paths whose distributions are asked for."""
         self._answers: dict[bytes, Answer] = {}
         self._serial = 0
+        self._likely: dict[bytes, Answer] = {}
+        """Those that may be among the likeliest: all that are likelier than `_least`."""
+        self._least = -math.inf
         self._ranked: tuple[int, list[Answer]] = (0, [])
         self.looked = 0
         """Paths that were looked at: each time, something changed."""
@@ -213,9 +239,13 @@ class FanOut:
         return list(self._taken)
 
     def ranked(self) -> list[Answer]:
-        """The answers, the likeliest first; of equally likely ones, the first that came. A list nobody may change."""
+        """All answers, the likeliest first; of equally likely ones, the first that came."""
+        return sorted(self._answers.values(), key=_LOGPROB, reverse=True)
+
+    def likeliest(self) -> list[Answer]:
+        """The first `LISTED` of them: it takes no longer for there being more. A list nobody may change."""
         if self._ranked[0] != self.looked:
-            self._ranked = self.looked, sorted(self._answers.values(), key=_LOGPROB, reverse=True)
+            self._ranked = self.looked, sorted(self._likely.values(), key=_LOGPROB, reverse=True)[:LISTED]
         return self._ranked[1]
 
     def answer(self, text: bytes) -> Answer | None:
@@ -312,13 +342,25 @@ class FanOut:
         ending = Ending(joint, path.node, row, _token(path, row) if path.first < 0 else path.first)
         known = self._answers.get(text)
         if known is None:
-            self._answers[text] = Answer(text, joint, 1, ending)
+            known = self._answers[text] = Answer(text, joint, 1, ending)
+            self._note(known)
             return
         low, high = sorted((known.logprob, joint))
         known.logprob = high + math.log1p(math.exp(low - high))
         known.paths += 1
         if joint > known.best.logprob:
             known.best = ending
+        self._note(known)
+
+    def _note(self, answer: Answer) -> None:
+        """An answer has come, or is likelier than it was."""
+        if answer.logprob > self._least:
+            self._likely[answer.text] = answer
+        if len(self._likely) > 2 * LISTED:
+            likely = sorted(self._likely.values(), key=_LOGPROB, reverse=True)[:LISTED]
+            self._likely = {one.text: one for one in likely}
+            # Who is no likelier than the last of these is none of them, before it grows.
+            self._least = likely[-1].logprob
 
 
 _LOGPROB = attrgetter("logprob")

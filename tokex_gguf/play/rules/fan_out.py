@@ -228,6 +228,8 @@ def _select(session: Session, wanted: int) -> Outcome:
         return replace(session, notice="no answer was found yet"), []
     row = max(0, min(len(there) - 1, wanted))
     if row == before and wanted != row:
+        if wanted > row and not fan.grouped and len(there) < fan.out.answers:
+            return replace(session, notice=f"the {len(there):,} likeliest are listed, and no more"), []
         return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
     # Whoever never left the first line stays there, whichever answer that has by now.
     return _with(session, replace(fan, at=there[row].key)), []
