@@ -328,6 +328,25 @@ def test_at_the_cursor_the_token_that_was_taken_has_both_numbers() -> None:
     assert delta is not None and f"{delta:+.2f}".replace("-", "−") in line
 
 
+def test_a_token_beyond_both_tables_does_not_take_the_likely_ones_out_of_sight() -> None:
+    play = compared("it was good, so", "it was bad, so")
+    tip, difference = play.session.game.prompt.tip, play.session.difference
+    assert difference
+    last = max(row.a.rank for row in difference.rows)
+    beyond = [token for token in fake.ranked(tip.path()) if token not in {row.token for row in difference.rows}]
+    rank = {token: place for place, token in enumerate(fake.ranked(tip.path()), 1)}
+    token = next(token for token in beyond if rank[token] < last)
+    prompt = replace(play.session.game.prompt, popped=token, selected=token)
+    play.session = replace(
+        play.session, game=replace(play.session.game, prompts=(*play.session.game.prompts[:-1], prompt))
+    )
+    there = table(play.session, prompt)
+    assert there[-1].token == token and there[-1].rank < max(row.rank for row in there), "it is the last one"
+    lines = [line.partition("│")[2].split() for line in shown(play, 130, 24).splitlines()]
+    ranks = [line[0] for line in lines if line and line[0].isdigit()]
+    assert ranks[:3] == ["1", "2", "3"] and ranks[-1] == str(rank[token])
+
+
 def test_where_they_part_each_says_the_same_of_what_either_took() -> None:
     play = compared("it was good, so", "it was bad, so")
     found = comparison(play)

@@ -502,6 +502,24 @@ def test_the_header_names_the_model_and_the_context() -> None:
     assert "context 5/4096" in line
 
 
+def test_a_prompt_with_more_tokens_than_cells_shows_what_there_can_be() -> None:
+    play = started("hello")
+    model = play.session.game.model
+    assert model
+    limit = replace(model, context_limit=8192)
+    for context, told in ((5, "context 5/5 "), (4, "context 5/8192 "), (4096, "context 5/4096 ")):
+        game = replace(play.session.game, model=limit, context=context)
+        play.session = replace(play.session, game=game)
+        assert told in text(play).splitlines()[0]
+
+
+def test_esc_shows_all_of_the_help_where_something_is_typed() -> None:
+    play = started().press(Action.HELP)
+    assert "Esc close" in below(text(play)).keys
+    assert "Esc all of it" in below(text(play.press(Typed("x")))).keys
+    assert "Esc close" in below(text(play.press(Action.CLOSE))).keys
+
+
 def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:
     broken = dead()
     assert "the engine stopped (SIGSEGV)" in text(broken)
