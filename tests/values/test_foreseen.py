@@ -7,16 +7,17 @@ from functools import lru_cache
 import pytest
 
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, TIPS, AheadNode, Branch, Foreseen, Growth, following
+from tokex_gguf.values.foreseen import DEEPEST, TIPS, AheadNode, Branch, Foreseen, Growth, Way, following
 from tokex_gguf.values.tree import Node
 
+OPEN, CLOSED = Way.OPEN, Way.CLOSED
 SEEDS = range(30)
 ALL = 10_000
 
 
-def everything(branch: Branch, before: Distribution, row: int) -> bool:
+def everything(branch: Branch, before: Distribution, row: int) -> Way:
     del branch, before, row
-    return True
+    return Way.OPEN
 
 
 class Model:
@@ -144,9 +145,36 @@ def test_what_may_not_be_gone_on_by_is_left_out_until_that_changes() -> None:
     growth = foreseen.of(tip_of(model))
     best = model.after(()).most_likely
     growth.begin("one", ())
-    assert (best,) not in growth.wanted(ALL, 9, lambda _, before, row: before.ids[row] != best)
+    assert (best,) not in growth.wanted(ALL, 9, lambda _, before, row: CLOSED if before.ids[row] == best else OPEN)
     growth.begin("other", ())
     assert growth.wanted(1, 9, everything) == [(best,)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_behind_the_last_way_none_is_looked_at(seed: int) -> None:
+    """It makes no difference but to how much is looked at, where all that are less likely are closed."""
+    found: list[list[Branch]] = []
+    looked: list[list[int]] = []
+    for end in (CLOSED, Way.LAST):
+        model, foreseen, rows = Model(seed), Foreseen(), list[int]()
+        tip = tip_of(model)
+        growth = foreseen.of(tip)
+        growth.begin(None, ())
+
+        def two(_: Branch, __: Distribution, row: int, end: Way = end, rows: list[int] = rows) -> Way:
+            rows.append(row)
+            return OPEN if row < 2 else end
+
+        given: list[Branch] = []
+        while len(given) < 30:
+            some = growth.wanted(4, ALL, two)
+            for branch in some:
+                answer(foreseen, tip, model, branch)
+            given += some
+        found.append(given)
+        looked.append(rows)
+    assert found[0] == found[1]
+    assert max(looked[0]) > 2 >= max(looked[1]), "of each, the first that is closed"
 
 
 def test_what_the_tree_knows_is_not_asked_for() -> None:

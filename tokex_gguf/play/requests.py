@@ -50,7 +50,7 @@ from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, s
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, Branch, May
+from tokex_gguf.values.foreseen import DEEPEST, Branch, May, Way
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
@@ -435,18 +435,17 @@ def _may(session: Session) -> May:
     """Where a prompt may go on: not by what ends it, nor by what the lens cuts, where that is known."""
     game, lens, view = session.game, session.lens, session.view
 
-    def may(branch: Branch, before: Distribution, row: int) -> bool:
+    def may(branch: Branch, before: Distribution, row: int) -> Way:
         token = before.ids[row]
         if game.piece(token).ends:
-            return False
+            return Way.CLOSED
         if isinstance(lens, Raw):
-            return True
-        cut = None
+            return Way.OPEN
         if not branch and view is not None and (verdict := view.verdicts.get(token)) is not None:
-            cut = verdict.cut_by
-        elif decidable(lens):
-            cut = cut_by(lens, before, before.candidate(row).taken)
-        return cut in (None, NOT_CUT)
+            return Way.OPEN if verdict.cut_by == NOT_CUT else Way.CLOSED
+        if decidable(lens) and cut_by(lens, before, before.candidate(row).taken) not in (None, NOT_CUT):
+            return Way.LAST  # what these samplers cut of a distribution is its end
+        return Way.OPEN
 
     return may
 

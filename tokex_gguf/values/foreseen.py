@@ -7,6 +7,7 @@ Where the player goes there, the tree takes it over.
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple, TypeAlias
 
@@ -21,8 +22,18 @@ NEAR = 8
 """Tokens that a player goes on by, at the most, for what was known ahead to be found again."""
 
 Branch: TypeAlias = tuple[int, ...]
-May: TypeAlias = Callable[[Branch, Distribution, int], bool]
-"""Whether a branch may go on by a row of the distribution after it."""
+
+
+class Way(Enum):
+    """Whether a branch may go on by a row of the distribution after it."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    LAST = "last"
+    """Neither by this one nor by any that is less likely."""
+
+
+May: TypeAlias = Callable[[Branch, Distribution, int], Way]
 
 
 @dataclass(slots=True)
@@ -119,10 +130,13 @@ class Growth:
             first = heappop(self._rows)
             before = self.at(first.branch).distribution
             assert before is not None
-            self._push(first.branch, first.before, before, first.row + 1)
-            branch = (*first.branch, before.ids[first.row])
-            if len(branch) > DEEPEST or not may(first.branch, before, first.row):
+            way = Way.LAST if len(first.branch) >= DEEPEST else may(first.branch, before, first.row)
+            if way is Way.LAST:
                 continue
+            self._push(first.branch, first.before, before, first.row + 1)
+            if way is Way.CLOSED:
+                continue
+            branch = (*first.branch, before.ids[first.row])
             if self._open(branch, -first.negated):
                 continue
             self._asked[branch] = -first.negated
