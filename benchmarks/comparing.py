@@ -30,7 +30,9 @@ class Comparing:
         (folder / "prompt.txt").write_text(text_of(LENGTH))
 
     def _started(self, *more: str) -> Terminal:
-        terminal = Terminal("--model", str(self.model), "--input", "prompt.txt", *more, columns=130, rows=40)
+        terminal = Terminal(
+            "--model", str(self.model), "--input", "prompt.txt", "--no-cache", *more, columns=130, rows=40
+        )
         terminal.shows(" ready", timeout=600)
         return terminal
 

@@ -12,8 +12,11 @@ import jsonschema
 import numpy as np
 import pytest
 
+from tests.cli.test_sampling import elsewhere
 from tokex_gguf.cli import main
 from tokex_gguf.values.fan_out import CUT_OFF
+
+__all__ = ["elsewhere"]
 
 TEXT = "once upon a time there was the cat"
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
@@ -46,14 +49,6 @@ SCHEMA = {
         "looked": {"type": "integer", "minimum": 1},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test in a folder of its own, away from the user's files."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.test_strict import bits, tokens
 from tests.engine.test_walks import exact_for
 from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
@@ -17,7 +18,7 @@ from tests.tiny_models import MODELS
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import prompt_cache
 from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
-from tokex_gguf.engine.worker.llama import Entry, Llama
+from tokex_gguf.engine.worker.llama import Entry
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.prompt_cache import PromptCache
 from tokex_gguf.values.distribution import Distribution
@@ -25,18 +26,6 @@ from tokex_gguf.values.distribution import Distribution
 SEED = int(os.environ.get("CACHE_SEED", "1"))
 BUDGET = 1 << 30
 TOP = 20
-
-Bits = tuple[float, bytes, bytes]
-
-
-def bits(distribution: Distribution) -> Bits:
-    return distribution.entropy_bits, distribution.ids.tobytes(), distribution.logprobs.tobytes()
-
-
-def tokens(model: Llama, count: int, seed: int = SEED) -> list[int]:
-    chance, bos = random.Random(seed), model.vocabulary.bos
-    path = [chance.randrange(model.vocabulary.size) for _ in range(count)]
-    return path if bos is None else [bos, *path[1:]]
 
 
 class Start:

@@ -9,19 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from tests.program.test_resume import NATALIA, elsewhere
 from tests.terminal import Terminal
 from tests.tiny_models import MODELS
 
-NATALIA = Path(__file__).parent.parent.parent / "prompts" / "natalia.txt"
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (tmp_path / light).exists()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+__all__ = ["elsewhere"]
 
 
 def kept() -> list[Path]:
