@@ -101,9 +101,6 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     return show(replace(session, game=replace(session.game, prompts=prompts, active=place)))
 
 
-TOO_EARLY = "the table is not there yet"
-
-
 def append(session: Session) -> Outcome:
     """Appends the selected token; inside the prompt, opens a new one that goes on with it from there."""
     if session.game.prompt.cursor is not None:
@@ -118,8 +115,7 @@ def append(session: Session) -> Outcome:
         # run on after its release.
         waits = session.game.pending is not None or session.order_awaited
         most = 0 if not waits else 1 if session.game.appending else 2
-        notice = session.notice if most else TOO_EARLY
-        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most)), notice=notice), []
+        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
     token = rows[selected_row(session, session.game.prompt)].token
     told = would_cut(session, token)
     session, effects = take(session, token)
