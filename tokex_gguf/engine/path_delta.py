@@ -5,6 +5,7 @@ writing and reading thousands of token ids takes a millisecond. So a line's path
 of tokens that the path before it has, too, and then the tokens that it has not:
 
 >>> sender, receiver = Sender(), Receiver()
+>>> from tokex_gguf.engine.protocol import Search
 >>> sender.encode(Search(1, [5, 7, 9], "a", 30))
 b'["Search",{"request":1,"path":[0,5,7,9],"query":"a","top":30}]\n'
 >>> sender.encode(Search(2, [5, 7, 8], "a", 30))

@@ -1707,7 +1707,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
     ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
-    ("W i", Action.ANSWERS, "Where do tokens lead, to which answers? W lists; i, ctrl+p scores one."),
+    ("W i", Action.ANSWERS, "Where do tokens lead? W lists the answers; i, ctrl+p scores one."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
     ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
