@@ -36,31 +36,36 @@ class Comparing:
         terminal.shows(" ready", timeout=600)
         return terminal
 
-    def edits(self, times: int) -> tuple[list[float], list[float], int]:
-        """Seconds from an edit in the middle to all of the delta layer, and from `v` to it once both are evaluated.
+    def edits(self, times: int) -> tuple[list[float], list[float], list[float], int]:
+        """Seconds from an edit in the middle until it is evaluated, and to all of the delta layer, in turns.
 
-        With them, how many tokens come behind the edit.
+        Then those from `v` to it once both are evaluated, and how many tokens come behind the edit.
         """
         terminal = self._started()
         found = re.search(r"tokens: ([\d,]+)", terminal.text())
         assert found
         length = int(found.group(1).replace(",", ""))
         middle = length // 2
-        edited, compared = [], []
-        for index in range(times):
+        evaluated: list[float] = []
+        edited: list[float] = []
+        compared: list[float] = []
+        for index in range(2 * times):
             terminal.press(":", f"{middle + 2 * index}\r")
             terminal.shows(rf"looking at {middle + 2 * index:,} ")
             terminal.press("down")
-            edited.append(terminal.timed(SETTLED, "K", "v", quiet=3.0))
-            terminal.press("v")
-            terminal.shows("nothing is compared")
+            if index % 2:
+                edited.append(terminal.timed(SETTLED, "K", "v", quiet=3.0))
+                terminal.press("v")
+                terminal.shows("nothing is compared")
+            else:
+                evaluated.append(terminal.timed(r"Prompt 2/2 .*(?<!, 0 tokens)  ready", "K", quiet=3.0))
             compared.append(terminal.timed(SETTLED, "v"))
             terminal.press("v", "a")
             terminal.shows("Prompt 1/1")
             terminal.press("esc")
             terminal.shows("last token")
         _end(terminal)
-        return edited, compared, length - middle
+        return evaluated, edited, compared, length - middle
 
     def two_models(self, other: Path, times: int) -> tuple[list[float], float]:
         """Seconds from a new token to its divergence by two models, and the peak memory of all processes in bytes."""
