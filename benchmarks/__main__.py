@@ -417,20 +417,19 @@ class Bench:
 
     def _comparing(self, program: Comparing, other: Path) -> None:
         suffixes: list[float] = []
-        plain: list[float] = []
         edits: list[float] = []
+        layers: list[float] = []
         switches: list[float] = []
         for _ in range(self.rounds):
-            evaluated, edited, compared, suffix = program.edits(3)
+            evaluated, drawn, compared, suffix = program.edits(3)
             suffixes.append(bare(self.model, "suffix", suffix, suffix))
-            plain += evaluated
-            edits += edited
+            edits += evaluated
+            layers += drawn
             switches += compared
-        value = statistics.median(plain) * 1000
+        value = statistics.median(edits) * 1000
         self.row("edit in the middle of 1000 tokens, evaluated", value, "ms", baseline=statistics.median(suffixes))
-        limit, value = value, statistics.median(edits) * 1000
-        what = "edit in the middle of 1000 tokens, to the delta layer"
-        self.row(what, value, "ms", baseline=limit, goal="≤ 50 ms above", met=value <= limit + 50)
+        value = statistics.median(layers) * 1000
+        self.row("from there to the delta layer of all of it", value, "ms", goal="≤ 50 ms", met=value <= 50)
         value = statistics.median(switches) * 1000
         self.row("v between two evaluated prompts", value, "ms", goal="≤ 50 ms", met=value <= 50)
         decodes, others, both = alternating(

@@ -8,6 +8,8 @@ from tests.terminal import Terminal
 
 LENGTH = 1000
 """Tokens of the prompts that are compared."""
+EVALUATED = r"Prompt 2/2 .*(?<!, 0 tokens)  ready"
+"""What the status line says once nothing of the second prompt is left to evaluate."""
 SETTLED = r"A−B \S+ bits over [\d,]+ (?!of )"
 """What the status line says once all is compared."""
 
@@ -37,7 +39,7 @@ class Comparing:
         return terminal
 
     def edits(self, times: int) -> tuple[list[float], list[float], list[float], int]:
-        """Seconds from an edit in the middle until it is evaluated, and to all of the delta layer, in turns.
+        """Seconds from an edit in the middle until it is evaluated, and from there to all of the delta layer.
 
         Then those from `v` to it once both are evaluated, and how many tokens come behind the edit.
         """
@@ -47,25 +49,24 @@ class Comparing:
         length = int(found.group(1).replace(",", ""))
         middle = length // 2
         evaluated: list[float] = []
-        edited: list[float] = []
+        drawn: list[float] = []
         compared: list[float] = []
-        for index in range(2 * times):
+        for index in range(times):
             terminal.press(":", f"{middle + 2 * index}\r")
             terminal.shows(rf"looking at {middle + 2 * index:,} ")
             terminal.press("down")
-            if index % 2:
-                edited.append(terminal.timed(SETTLED, "K", "v", quiet=3.0))
-                terminal.press("v")
-                terminal.shows("nothing is compared")
-            else:
-                evaluated.append(terminal.timed(r"Prompt 2/2 .*(?<!, 0 tokens)  ready", "K", quiet=3.0))
+            ready, settled = terminal.moments([EVALUATED, SETTLED], "K", "v", quiet=3.0)
+            evaluated.append(ready)
+            drawn.append(max(0.0, settled - ready))
+            terminal.press("v")
+            terminal.shows("nothing is compared")
             compared.append(terminal.timed(SETTLED, "v"))
             terminal.press("v", "a")
             terminal.shows("Prompt 1/1")
             terminal.press("esc")
             terminal.shows("last token")
         _end(terminal)
-        return evaluated, edited, compared, length - middle
+        return evaluated, drawn, compared, length - middle
 
     def two_models(self, other: Path, times: int) -> tuple[list[float], float]:
         """Seconds from a new token to its divergence by two models, and the peak memory of all processes in bytes."""

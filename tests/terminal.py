@@ -121,7 +121,11 @@ class Terminal:
         return self.until(lambda text: re.search(pattern, text), timeout)
 
     def timed(self, pattern: str, *names: str, quiet: float = 0.15) -> float:
-        """Seconds from writing keys to the arrival of the bytes after which the screen shows a pattern.
+        """Seconds from writing keys to the arrival of the bytes after which the screen shows a pattern."""
+        return self.moments([pattern], *names, quiet=quiet)[0]
+
+    def moments(self, patterns: list[str], *names: str, quiet: float = 0.15) -> list[float]:
+        """The same for each of several patterns, the last one last.
 
         Bytes are only time-stamped while they come, and interpreted afterwards: reading
         the screen meanwhile would take the processor from the program.
@@ -129,7 +133,7 @@ class Terminal:
         # Before the key: who was put aside right behind it would find the answer sooner than it came.
         began = last = time.perf_counter()
         self.press(*names)
-        answer: float | None = None
+        answers: dict[str, float] = {}
         for _ in range(100):
             came: list[tuple[float, bytes]] = []
             while time.perf_counter() - last < quiet:
@@ -142,12 +146,15 @@ class Terminal:
             for moment, data in came:
                 self.raw += data
                 self._stream.feed(data)
-                if answer is None and re.search(pattern, self.text()):
-                    answer = moment
-            if answer is not None:
-                return answer
+                text = self.text()
+                for pattern in patterns:
+                    if pattern not in answers and re.search(pattern, text):
+                        answers[pattern] = moment
+            if len(answers) == len(patterns):
+                return [answers[pattern] for pattern in patterns]
             last = time.perf_counter()
-        raise AssertionError(f"{pattern!r} never came to be on the screen:\n" + self.text())
+        missing = [pattern for pattern in patterns if pattern not in answers]
+        raise AssertionError(f"{missing} never came to be on the screen:\n" + self.text())
 
     def ended(self) -> float:
         """The moment at which the program closes the terminal, by `time.perf_counter`."""
