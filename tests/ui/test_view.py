@@ -513,11 +513,10 @@ def test_a_prompt_with_more_tokens_than_cells_shows_what_there_can_be() -> None:
         assert told in text(play).splitlines()[0]
 
 
-def test_esc_shows_all_of_the_help_where_something_is_typed() -> None:
+def test_esc_closes_the_help_also_where_something_is_typed() -> None:
     play = started().press(Action.HELP)
     assert "Esc close" in below(text(play)).keys
-    assert "Esc all of it" in below(text(play.press(Typed("x")))).keys
-    assert "Esc close" in below(text(play.press(Action.CLOSE))).keys
+    assert "Esc close" in below(text(play.press(Typed("x")))).keys
 
 
 def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:

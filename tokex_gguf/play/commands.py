@@ -1669,11 +1669,6 @@ def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
 
 
-def _helps(session: Session) -> tuple[int, str] | None:
-    """What Esc does where something is typed."""
-    return (99, "all of it") if isinstance(session.screen, Help) and session.screen.line.text else None
-
-
 _HELP: tuple[Command, ...] = (
     Command(Action.UP, help_screen.scroll(-1, _entries), ("up",), "Help", "select", "One line up.", footer=70),
     Command(Action.DOWN, help_screen.scroll(1, _entries), ("down",), "Help", "select", "One line down.", footer=70),
@@ -1692,9 +1687,8 @@ _HELP: tuple[Command, ...] = (
         ("escape", "f1"),
         "Program",
         "close",
-        "Close the help, as ? does; where something is typed, show all of it.",
+        "Close the help, as ? does where nothing is typed.",
         footer=99,
-        now=_helps,
     ),
     *_EVERYWHERE,
 )

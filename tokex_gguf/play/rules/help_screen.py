@@ -25,11 +25,8 @@ def open_help(session: Session) -> Outcome:
 
 
 def close(session: Session) -> Outcome:
-    """Back to where the help was asked for; where something is typed, to all of the help."""
-    screen = _screen(session)
-    if screen.line.text:
-        return replace(session, screen=Help(over=screen.over)), []
-    return replace(session, screen=screen.over), []
+    """Back to where the help was asked for, whatever is typed: who then presses ? again sees all of it."""
+    return replace(session, screen=_screen(session).over), []
 
 
 def found(screen: Help, entries: Entries) -> list[HelpEntry]:
@@ -99,7 +96,7 @@ def run(entries: Entries) -> Handler:
         if command is None:
             return replace(session, notice="this is a sign: there is nothing to do"), []
         if command.handler is None:
-            return replace(session, notice="press the number itself: Esc, Esc, then 2 goes to prompt 2"), []
+            return replace(session, notice="press the number itself: Esc, then 2 goes to prompt 2"), []
         session = replace(session, screen=screen.over)
         if reason := command.disabled(session):
             return replace(session, notice=reason), []
@@ -108,7 +105,7 @@ def run(entries: Entries) -> Handler:
     return go
 
 
-NOTHING = "no match: Esc shows all of the help"
+NOTHING = "no match: Backspace takes a letter back, ctrl+u all of them"
 
 
 def _screen(session: Session) -> Help:
