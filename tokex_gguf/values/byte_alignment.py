@@ -14,13 +14,14 @@ its tokens' surprisals, and a text's bytes do not depend on how it is cut, so bi
 
 import math
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from tokex_gguf.values.record import record
 
 _WORD = re.compile(rb"\s*\S+")
+_LAST = re.compile(rb"\S(?=\s)")
+"""What is before white space."""
 
 
 @record
@@ -148,7 +149,18 @@ class Rates:
         return _difference(self.bits_b, self.bits_a)
 
 
-def rates(stretches: Iterable[Stretch], text: bytes) -> Rates | None:
+def words_within(text: bytes, start: int, end: int) -> int:
+    r"""How many words of a text end behind byte `start`, and at `end` at the latest.
+
+    >>> [words_within(b"the cat sat", start, end) for start, end in [(0, 3), (0, 4), (3, 9), (9, 11), (4, 4)]]
+    [1, 1, 1, 1, 0]
+    """
+    within = text[start:end]
+    at_end = within[-1:].strip() and not text[end : end + 1].strip()
+    return len(_LAST.findall(within)) + bool(at_end)
+
+
+def rates(stretches: Sequence[Stretch], text: bytes) -> Rates | None:
     """Sums up the stretches of a text. None where both have predicted none of them.
 
     >>> a = Tokenisation.of([0, 3], [None, 3.0], 7)
@@ -156,17 +168,21 @@ def rates(stretches: Iterable[Stretch], text: bytes) -> Rates | None:
     >>> found.bytes, found.words, found.per_byte, found.delta_bits
     (4, 1, (0.75, 0.5), -1.0)
     """
+    return rated(stretches, [words_within(text, one.start, one.end) for one in stretches])
+
+
+def rated(stretches: Iterable[Stretch], words: Iterable[int]) -> Rates | None:
+    """The same where it is known how many words end in each stretch."""
     told = [
-        (one.start, one.end, one.bits_a, one.bits_b)
-        for one in stretches
+        (one.end - one.start, count, one.bits_a, one.bits_b)
+        for one, count in zip(stretches, words, strict=True)
         if one.bits_a is not None and one.bits_b is not None
     ]
-    size = sum(end - start for start, end, _, _ in told)
+    size = sum(size for size, *_ in told)
     if not size:
         return None
-    ends = [end for end in word_ends(text) if not text[end - 1 : end].isspace()]
-    words = sum(bisect_right(ends, end) - bisect_right(ends, start) for start, end, _, _ in told)
-    return Rates(size, words, math.fsum(bits for _, _, bits, _ in told), math.fsum(bits for *_, bits in told))
+    bits_a, bits_b = math.fsum(bits for _, _, bits, _ in told), math.fsum(bits for *_, bits in told)
+    return Rates(size, sum(count for _, count, _, _ in told), bits_a, bits_b)
 
 
 def _difference(one: float, other: float) -> float:

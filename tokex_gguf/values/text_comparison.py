@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from tokex_gguf.values.byte_alignment import Rates, Tokenisation, align, rates
+from tokex_gguf.values.byte_alignment import Rates, Stretch, Tokenisation, align, rated, words_within
 from tokex_gguf.values.deltas import Deltas
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.tokens import Piece, offsets
@@ -27,25 +27,54 @@ class TextComparison:
         """By the depths of A's tokens, the difference of their bytes."""
         self._places: dict[int, Node] = {}
         """By the depths of A's paths, B's for the same bytes."""
-        self._shared = 0
+        self._other: Node | None = None
+        """B's path for the same text."""
+        self._stretches: list[Stretch] = []
+        """Those of both paths."""
+        self._words: list[int] = []
+        """How many words end in each."""
 
     def take(self, a: tuple[Node, Mapping[int, Piece]], b: tuple[Node, Mapping[int, Piece]], text: bytes) -> None:
-        """Compares two paths that spell a text, of which all was computed strictly. Each comes with its pieces."""
+        """Compares two paths that spell a text, of which all was computed strictly. Each comes with its pieces.
+
+        What they begin with as the two paths before them did is not looked at again.
+        """
         (tip, pieces), (other, pieces_b) = a, b
-        stretches = align(_cut(tip, pieces, text), _cut(other, pieces_b, text))
-        self.deltas, self._bits, self._places, self._shared = Deltas(), {}, {}, 0
-        nodes = other.nodes()
-        for one in stretches:
-            if one.b.stop and one.a.stop:
-                self._places[one.a.stop] = nodes[one.b.stop - 1]
-            if one.delta_bits is None or not one.a:
+        self._cut_back(tip.common(self.tip) if self.tip else 0, other.common(self._other) if self._other else 0)
+        last = self._stretches[-1] if self._stretches else _NOTHING
+        found = align(
+            _cut(tip, last.a.stop, pieces, text, last.end), _cut(other, last.b.stop, pieces_b, text, last.end)
+        )
+        nodes = other.nodes(last.b.stop)
+        for one in found:
+            own = range(last.a.stop + one.a.start, last.a.stop + one.a.stop)
+            others = range(last.b.stop + one.b.start, last.b.stop + one.b.stop)
+            whole = Stretch(last.end + one.start, last.end + one.end, own, others, one.bits_a, one.bits_b)
+            self._stretches.append(whole)
+            self._words.append(words_within(text, whole.start, whole.end))
+            if one.b.stop and own.stop:
+                self._places[own.stop] = nodes[one.b.stop - 1]
+            if whole.delta_bits is None or not own:
                 continue
-            self._shared += 1
-            for place in one.a:
-                self._bits[place + 1] = one.delta_bits
-            self.deltas.add(one.a.stop, one.delta_bits, flip=False)
+            for place in own:
+                self._bits[place + 1] = whole.delta_bits
+            self.deltas.add(own.stop, whole.delta_bits, flip=False)
         self._places[tip.depth] = other
-        self.tip, self.rates = tip, rates(stretches, text)
+        self.tip, self._other, self.rates = tip, other, rated(self._stretches, self._words)
+
+    def _cut_back(self, depth: int, depth_b: int) -> None:
+        """Forgets the stretches behind so many tokens of A and of B, and the one before: its last word may go on."""
+        kept = len(self._stretches)
+        while kept and (self._stretches[kept - 1].a.stop > depth or self._stretches[kept - 1].b.stop > depth_b):
+            kept -= 1
+        kept = max(0, kept - 1)
+        end = self._stretches[kept - 1].a.stop if kept else 0
+        del self._stretches[kept:], self._words[kept:]
+        self.deltas.cut(end)
+        if self.tip:
+            for place in range(end + 1, self.tip.depth + 1):
+                self._bits.pop(place, None)
+                self._places.pop(place, None)
 
     def place(self, node: Node) -> Node | None:
         """B's path for the text of a path of A; None where B has no boundary there, or none is known."""
@@ -97,13 +126,20 @@ class TextComparison:
 
     def shared(self, tip: Node) -> int:
         """How many stretches of the text there are to compare."""
-        return self._shared if tip is self.tip else self._shared + 1
+        return len(self.deltas) if tip is self.tip else len(self.deltas) + 1
 
 
-def _cut(tip: Node, pieces: Mapping[int, Piece], text: bytes) -> Tokenisation:
-    """A text in the tokens of a path, with what was said of each."""
-    nodes = tip.nodes()
+_NOTHING = Stretch(0, 0, range(0), range(0), None, None)
+
+
+def _cut(tip: Node, depth: int, pieces: Mapping[int, Piece], text: bytes, start: int) -> Tokenisation:
+    """A text from byte `start` on in the tokens of a path behind so many, with what was said of each."""
+    nodes = tip.nodes(depth)
     told = [None if node.strict_taken is None else max(0.0, -node.strict_taken.logprob / math.log(2)) for node in nodes]
-    if told:
+    if told and not depth:
         told[0] = None
-    return Tokenisation.of(offsets([pieces[node.token].data for node in nodes], text), told, len(text))
+    rest = text[start:]
+    # Before the text a token may take no room. Behind other tokens none that is not there.
+    before = [b""] if depth else []
+    places = offsets([*before, *(pieces[node.token].data for node in nodes)], rest)
+    return Tokenisation.of(places[len(before) :], told, len(rest))
