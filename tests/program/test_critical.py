@@ -39,7 +39,7 @@ def test_critical_tokens_are_found_gone_to_and_taken_back(few: Terminal) -> None
     few.press("y")
     screen = few.shows(r"of 4 flip it.*  (these are all|some did not end: space goes on)")
     assert re.search(r"^ the answer as it stands: .* behind “is” until 2 tokens", screen, re.MULTILINE)
-    assert len(re.findall(r"^ +\d+ .*0\.\d+ .*0\.\d+ ", screen, re.MULTILINE)) >= 4
+    assert len(re.findall(r"^ +\d+ .* \d\.[\de-]+  .* \d\.[\de-]+  ", screen, re.MULTILINE)) >= 4
     few.press("R", "nowhere\r")
     few.shows(r"behind “nowhere” .*[\s\S]*some did not end: space goes on")
     assert few.text().count("no end in 6") >= 2
@@ -61,7 +61,7 @@ def test_it_is_paused_and_left(few: Terminal) -> None:
     few.press("y", "+")
     few.shows("the 8 most doubtful places|no more than")
     few.press("?")
-    few.shows("critical token")
+    few.shows("Let the prompt go on with the second choice")
     few.press("esc", "esc", "esc")
     few.shows("rank token")
 
