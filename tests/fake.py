@@ -402,7 +402,8 @@ class Play:
     @property
     def fanning(self) -> bool:
         """Whether more of what is known is to be looked at for answers."""
-        return any(fan.due for fan in self.session.game.fans)
+        game = self.session.game
+        return any(fan.due for fan in game.fans) or any(one.due for one in game.criticals)
 
     @property
     def _unfinished(self) -> bool:
@@ -571,6 +572,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         return screens.Find(tip=tip, text=text, origin=None, line=line)
     if kind in (screens.Name, screens.Ban, screens.Seed, screens.DrawCount):
         return kind(line=line)
+    if kind in (screens.CriticalList, screens.CriticalLead):
+        return kind(base=tip) if kind is screens.CriticalList else kind(base=tip, line=line)  # type: ignore[call-arg]
     if kind in (screens.AnswerList, screens.AnswerStop, screens.AnswerPattern):
         return kind(base=tip) if kind is screens.AnswerList else kind(base=tip, line=line)  # type: ignore[call-arg]
     if kind is screens.Tree:

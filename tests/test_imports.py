@@ -22,6 +22,7 @@ ENTRANCES = {
         "play",
         "ui.lists",
         "ui.chain",
+        "ui.critical",
         "ui.fan_out",
         "ui.tree",
         "ui.versus",

@@ -129,6 +129,10 @@ class Answers:
     """Seconds of the engine's time that may take; 0: as many as it takes."""
     coverage: int = field(default=90, metadata={"range": (1, 100)})
     """Percent of the probability that are enough."""
+    critical: int = field(default=8, metadata={"range": (1, 64)})
+    """Most doubtful places of a text from which it is tried whether the second choice leads to another answer."""
+    critical_tokens: int = field(default=128, metadata={"range": (1, 4096)})
+    """Tokens to go on from each of them, at the most."""
 
 
 def _no_address(text: str) -> str | None:

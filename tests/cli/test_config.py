@@ -62,7 +62,14 @@ def test_every_value_is_read(tmp_path: Path) -> None:
             "lookahead_tokens": 9,
             "cache": 7,
         },
-        "answers": {"until": "12 tokens", "tokens": 9, "seconds": 3, "coverage": 50},
+        "answers": {
+            "until": "12 tokens",
+            "tokens": 9,
+            "seconds": 3,
+            "coverage": 50,
+            "critical": 2,
+            "critical_tokens": 9,
+        },
     }
     assert {table: set(keys) for table, keys in values.items()} == {
         table: set(keys) for table, keys in asdict(Config()).items() if table != "samplers"

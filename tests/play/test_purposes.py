@@ -26,6 +26,7 @@ from tokex_gguf.play.purposes import (
     ForCompanion,
     ForConstraint,
     ForContinuation,
+    ForCritical,
     ForDifference,
     ForEvaluation,
     ForExport,
@@ -167,6 +168,14 @@ def fanning_out() -> Play:
     return play
 
 
+def trying_second_choices() -> Play:
+    play = started()
+    play.take(Action.ANSWERS)
+    play.take(Action.CRITICAL)
+    play.asked = play.asked[-1:]
+    return play
+
+
 def walking() -> Play:
     return fake.walking("hello world")
 
@@ -263,6 +272,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     autoplaying: ForAutoplay,
     looking_ahead: ForLookahead,
     fanning_out: ForFanOut,
+    trying_second_choices: ForCritical,
     walking: ForWalk,
     checking: ForCheck,
     viewing: ForView,

@@ -800,6 +800,35 @@ def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int])
         assert frame(play, view, size) < STEPS, key
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[int, int]) -> None:
+    """Its places are looked at in parts, and so is what is gone on from them."""
+    play, view = (
+        started("hello " * 1000, stop=AfterTokens(2), budget=Budget(1), critical=64, critical_tokens=40),
+        View(),
+    )
+    play.press(Action.ANSWERS)
+    view.screen(play.session, *size)
+    assert steps(lambda: play.take(Action.CRITICAL)) < STEPS
+    play.answer().press(Action.LEAD, Typed("nowhere"))
+    assert steps(lambda: play.take(Action.ENTER)) < STEPS
+    parts = 0
+    while play.asked or play.fanning:
+        if play.fanning:
+            assert steps(lambda: play.take(FanFurther())) < STEPS
+        else:
+            (reply,) = play.replies(play.asked.pop(0))
+            assert steps(lambda reply=reply: play.take(reply)) < STEPS  # type: ignore[misc]
+        parts += 1
+        if parts % 200 == 0:
+            frame(play, view, size)
+            assert frame(play, view, size) < STEPS
+    assert parts > 1000 and len(play.session.game.criticals[-1].trials) == 64
+    for key in (Action.DOWN, Action.BOTTOM, Action.UP, Action.TOP):
+        assert steps(lambda key=key: play.take(key)) < 2500, key  # type: ignore[misc]
+        assert frame(play, view, size) < STEPS, key
+
+
 def test_what_comes_is_looked_at_in_parts() -> None:
     play = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0))
     play.press(Action.ANSWERS)  # all of it is in the tree now

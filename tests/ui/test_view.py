@@ -228,6 +228,20 @@ def looking_for_answers() -> Play:
     return play
 
 
+def trying_second_choices() -> Play:
+    """Where some lead to another answer, some to the same, and some to none."""
+    play = started("hello there, what is it?", stop=AfterTokens(2), critical=12, critical_tokens=25)
+    play.press(Action.ANSWERS, Action.CRITICAL, Action.LEAD, Action.ERASE_LINE, Typed("b"), Action.ENTER)
+    return play.press(*[Action.DOWN] * 2)
+
+
+def looking_for_doubt() -> Play:
+    """No answer was found yet."""
+    play = started("hello there, what is it?", stop=AfterTokens(2)).press(Action.ANSWERS)
+    play.take(Action.CRITICAL)
+    return play
+
+
 STATES: dict[str, Callable[[], Play]] = {
     "loading": lambda: Play("some text\nof two lines"),
     "ready": lambda: started("hello world " * 50),
@@ -272,6 +286,9 @@ STATES: dict[str, Callable[[], Play]] = {
     "answers under samplers": lambda: fake.sampled(HEAT, "hello").press(Action.ANSWERS),
     "answers to be looked for": looking_for_answers,
     "answerstop": lambda: answering().press(Action.STOP_TEXT),
+    "criticallist": trying_second_choices,
+    "critical tokens to be looked for": looking_for_doubt,
+    "criticallead": lambda: trying_second_choices().press(Action.LEAD),
     "answerpattern": lambda: answering().press(Action.PATTERN),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),
     "prompts": lambda: listed(),

@@ -272,6 +272,8 @@ def _begun(
         surprise=settings.display.surprise_bits,
         stop=stop,
         budget=budget,
+        critical=settings.answers.critical,
+        critical_tokens=settings.answers.critical_tokens,
         presets=tuple((name, reading.chain) for name, reading in presets.items()),
         begins=ALL if options.constraint_start is None else options.constraint_start,
     )

@@ -64,6 +64,10 @@ class Action(Enum):
     """Let answers end elsewhere."""
     STOP_TEXT = auto()
     """Type where."""
+    CRITICAL = auto()
+    """List the critical tokens."""
+    LEAD = auto()
+    """Type what stands before an answer."""
     TREE = auto()
     PROMPTS = auto()
     MODELS = auto()

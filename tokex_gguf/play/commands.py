@@ -17,6 +17,7 @@ from tokex_gguf.play.rules import (
     chain,
     command_line,
     constraint,
+    critical,
     cursor,
     dice,
     editing,
@@ -1240,6 +1241,16 @@ _ANSWERS: tuple[Command, ...] = (
         "Look until another part of the mass is seen: 50, 90, 99, 99.9 or 100 %.",
         footer=49,
     ),
+    Command(
+        Action.CRITICAL,
+        critical.open_list,
+        ("y",),
+        "Looking",
+        "critical",
+        "List the critical tokens: from the most doubtful places of the text before, does the answer flip where the "
+        "second choice is taken?",
+        footer=69,
+    ),
     _COLON,
     _LIST_HELP,
     Command(
@@ -1273,6 +1284,60 @@ _ANSWER_PATTERN: tuple[Command, ...] = (
     Command(Action.ENTER, fan_out.enter_pattern, ("enter",), "Typing", "group", "Group by this.", footer=90),
     *_ERASING,
     *_leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
+)
+
+_CRITICAL: tuple[Command, ...] = (
+    *_rows(critical.select),
+    Command(
+        Action.APPEND,
+        critical.append,
+        ("right", "l", "enter"),
+        "List",
+        "go that way",
+        "Let the prompt go on with the second choice, up to its answer. u takes that back.",
+        footer=90,
+    ),
+    Command(Action.OPEN, critical.open_new, ("d",), "List", "open", "Open that as a new prompt.", footer=86),
+    Command(
+        Action.PAUSE,
+        critical.pause,
+        (" ",),
+        "Looking",
+        "pause",
+        "Look no further, or go on; where some did not end, with twice as many tokens for each.",
+        footer=88,
+    ),
+    Command(Action.MORE, critical.more(1), ("+",), "Looking", "places", "Look at more places.", footer=60),
+    Command(Action.LESS, critical.more(-1), ("-",), "Looking", "places", "Look at fewer places.", footer=60),
+    Command(
+        Action.LEAD,
+        critical.type_lead,
+        ("R",),
+        "Looking",
+        "answers behind",
+        "Type what stands before an answer, such as “Answer:”. Where that does not come, and the model ends, the last "
+        "number is the answer.",
+        footer=67,
+    ),
+    _COLON,
+    _LIST_HELP,
+    Command(
+        Action.CLOSE,
+        critical.close,
+        ("escape", "y", "left", "h"),
+        "Program",
+        "answers",
+        "Go back to the list of answers. What was found is kept.",
+        footer=99,
+        disabled=_never,
+    ),
+    *_EVERYWHERE,
+)
+
+_CRITICAL_LEAD: tuple[Command, ...] = (
+    Command(Action.ENTER, critical.enter_lead, ("enter",), "Typing", "set", "Look for answers behind this.", footer=90),
+    *_ERASING,
+    *_leaving(critical.leave_typing, "Go back; the list stays as it is.", label="list"),
 )
 
 _TREE_SEARCHING: tuple[Command, ...] = (
@@ -1911,6 +1976,32 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.AnswerStop: ScreenRow("Typing where answers end (`S` in their list)", _ANSWER_STOP, typed=text_entry.typed),
     screens.AnswerPattern: ScreenRow(
         "Typing by what to group answers (`R` in their list)", _ANSWER_PATTERN, typed=text_entry.typed
+    ),
+    screens.CriticalList: ScreenRow(
+        "The critical tokens (`y` in the list of answers)",
+        _CRITICAL,
+        (
+            (
+                "critical token",
+                "A token in place of which the second choice leads to another answer. The second choice is the "
+                "likeliest token that does not stand there.",
+            ),
+            (
+                "most doubtful",
+                "Where both tokens are likely: places are sorted by the probability of the less likely one of them.",
+            ),
+            ("as it stands", "The answer that the text itself leads to: what follows it most likely, token by token."),
+            (
+                "leads to",
+                "What follows from the second choice on, by the most likely token each time, until the answer ends.",
+            ),
+            ("flips", "Its answer is another one. Numbers are compared, or what the list's pattern finds; else texts."),
+            ("no end in 128", "It has no answer: it did not end in so many tokens. Or: the model ends before one."),
+        ),
+        pick_row=critical.pick,
+    ),
+    screens.CriticalLead: ScreenRow(
+        "Typing what stands before an answer (`R` in the critical tokens)", _CRITICAL_LEAD, typed=text_entry.typed
     ),
     screens.TreeSearch: ScreenRow(
         "Finding a path in the tree (`/` there)", _TREE_SEARCHING, typed=text_entry.typed, pick_row=tree.pick_found

@@ -156,6 +156,16 @@ class ForFanOut:
 
 
 @record
+class ForCritical:
+    """The distribution after a path, by which the second choice of a doubtful place is gone on from."""
+
+    node: Node
+    awaited: bool = True
+    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    sole: ClassVar[bool] = False
+
+
+@record
 class ForWalk:
     """The distributions at some positions of a path, where the engine does not give all of a prompt at once.
 
@@ -351,7 +361,7 @@ Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
 Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
-Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForWalk | ForVerdicts | Comparing
+Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForCritical | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = (
     ForStart | ForContinuation | ForScore | ForNewPrompt | ForInsertion | ForRetokenized | ForCarried | ForCompanion

@@ -80,6 +80,7 @@ from tokex_gguf.play.purposes import (
     ForCompanion,
     ForConstraint,
     ForContinuation,
+    ForCritical,
     ForDifference,
     ForEvaluation,
     ForExport,
@@ -106,6 +107,7 @@ from tokex_gguf.play.requests import answered, ask, begin, compare_further, judg
 from tokex_gguf.play.rules import (
     bias,
     constraint,
+    critical,
     dice,
     downloads,
     editing,
@@ -152,7 +154,7 @@ def hear(session: Session, message: News) -> Outcome:
         case CompareFurther():
             return compare_further(session)
         case FanFurther():
-            return fan_out.further(session), []  # `update` goes on
+            return critical.further(fan_out.further(session)), []  # `update` goes on
         case Aligned():
             return _aligned(session, message), []
         case Saved():
@@ -411,7 +413,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             raise WrongReply
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
-        case ForStrict() | ForDifference() | ForNoise() | ForFanOut():
+        case ForStrict() | ForDifference() | ForNoise() | ForFanOut() | ForCritical():
             raise WrongReply
         case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced() | ForPhrase():
             raise WrongReply
@@ -588,6 +590,8 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
             pass
         case ForFanOut() as wanted:
             return _fanned_out(session, wanted, message), []
+        case ForCritical(node):
+            return _gone_on_from(session, node, message), []
         case _:
             raise WrongReply
     waits = _waits(session)
@@ -617,6 +621,19 @@ def _fanned_out(session: Session, wanted: ForFanOut, message: LookaheadDone) -> 
         asked[message.request] = replace(wanted, nodes=left)
     else:
         del asked[message.request]
+    return replace(session, game=replace(session.game, asked=asked))
+
+
+def _gone_on_from(session: Session, node: Node, message: LookaheadDone) -> Session:
+    """Keeps what follows a path that critical tokens lead to, whatever is asked meanwhile."""
+    for branch, distribution in zip(message.branches, message.distributions, strict=True):
+        if node.parent is None or branch != [node.token]:
+            raise WrongReply
+        node.attach(distribution)
+    if node.distribution is None:  # it would be waited for again and again
+        raise WrongReply
+    asked = _from(session, message.request)
+    del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked))
 
 
@@ -691,6 +708,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return replace(session, game=replace(session.game, asked=asked)), []
         case ForFanOut(out):
             return fan_out.refused(told, out, message.reason), []
+        case ForCritical():
+            return critical.refused(told, message.reason), []
         case ForCheck():
             return session, []  # as above
         case ForWalk() as walk:

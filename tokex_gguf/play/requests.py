@@ -27,6 +27,7 @@ from tokex_gguf.play.purposes import (
     Decoded,
     ForAutoplay,
     ForCheck,
+    ForCritical,
     ForDifference,
     ForEvaluation,
     ForExport,
@@ -142,6 +143,8 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     if isinstance(purpose, ForFanOut):
         together = isinstance(by, ForFanOut) and purpose.out.base is by.out.base
         return purpose if together else ended(purpose)
+    if isinstance(purpose, ForCritical):
+        return ended(purpose)
     if isinstance(purpose, ForNoise):
         return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
     if isinstance(purpose, Comparing | ForExport):
@@ -149,9 +152,9 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
 
 
-def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForWalk) -> Purpose:
+def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForCritical | ForWalk) -> Purpose:
     """What is ended by what was asked behind it; what still comes is kept all the same."""
-    if isinstance(purpose, ForExport | ForParting | ForFanOut):
+    if isinstance(purpose, ForExport | ForParting | ForFanOut | ForCritical):
         return replace(purpose, awaited=False)
     return replace(purpose, going=False)
 
@@ -345,6 +348,8 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     fan_out = session.game.newest(ForFanOut)
     if fan_out and fan_out[1].going:  # it would end what is waited for
+        return session, []
+    if (critical := session.game.newest(ForCritical)) and critical[1].awaited:
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []

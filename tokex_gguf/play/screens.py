@@ -121,6 +121,20 @@ class AnswerPattern(TypingScreen):
     base: Node
 
 
+@record(kw_only=True)
+class CriticalList(Screen):
+    """The critical tokens of a path; `Game.criticals` has what was found."""
+
+    base: Node
+
+
+@record(kw_only=True)
+class CriticalLead(TypingScreen):
+    """What stands before an answer is typed."""
+
+    base: Node
+
+
 class Name(TypingScreen):
     """A name for the session is typed."""
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.critical import EACH, PLACES, CriticalTokens
 from tokex_gguf.play.fan import Fan
 from tokex_gguf.play.purposes import Computed, Decoded, ForEvaluation, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
@@ -114,6 +115,10 @@ class Settings:
     """Where answers end that are looked for, until the player says otherwise."""
     budget: Budget = Budget()
     """What may be spent on them."""
+    critical: int = PLACES
+    """Places that are looked at for critical tokens."""
+    critical_tokens: int = EACH
+    """Tokens to go on from each of them."""
     presets: tuple[tuple[str, Chain], ...] = ()
     """The configuration's own sampler chains, by their names."""
 
@@ -364,6 +369,8 @@ class Game:
     """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
     fans: tuple[Fan, ...] = ()
     """What was looked for of answers, the latest last: the few last ones are kept, and what they grow is shared."""
+    criticals: tuple[CriticalTokens, ...] = ()
+    """What was looked for of critical tokens, the latest last."""
     answers: Answers = field(default_factory=Answers)
     """What samplers and constraints make of the tree's distributions; only ever added to."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)

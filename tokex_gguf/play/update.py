@@ -24,7 +24,7 @@ from tokex_gguf.play.requests import (
     look_through,
     walk,
 )
-from tokex_gguf.play.rules import cursor, dice, downloads, fan_out, second_model, versus
+from tokex_gguf.play.rules import critical, cursor, dice, downloads, fan_out, second_model, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
@@ -47,7 +47,7 @@ BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
 AHEAD = (grow,)
 """What goes on by itself where nothing else does."""
-FANNED = (fan_out.go_on,)
+FANNED = (fan_out.go_on, critical.go_on)
 """What goes on by itself where answers were looked for."""
 TWO = (second_model.watch, second_model.take_turns, compare_models)
 """What goes on by itself where a second model is there."""

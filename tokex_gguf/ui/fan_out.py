@@ -89,9 +89,9 @@ def _grouped(fan: Fan) -> str:
     return f"{pad(what, 14)} likeliest answer"
 
 
-def _text(data: bytes) -> str:
-    """An answer on one line. Blanks are marked where they could be overlooked: not between words."""
-    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data[:LONGEST])) or "‹empty›"
+def on_a_line(data: bytes) -> str:
+    """A text on one line. Blanks are marked where they could be overlooked: not between words."""
+    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data)) or "‹empty›"
 
 
 def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -> Line:
@@ -107,7 +107,7 @@ def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -
     count = answer.best.before.depth - out.base.depth + 1
     ways = f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
     cells = BAR if width >= WIDE else 0
-    text = _text(answer.text)
+    text = on_a_line(answer.text[:LONGEST])
     named: Line = [(style, text)]
     if fan.grouped and isinstance(row.key, str):
         dim = f"class:dim {style}".strip()

@@ -13,6 +13,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
 from tokex_gguf.ui.constraint import constraint_lines
+from tokex_gguf.ui.critical import critical_entries, critical_lines
 from tokex_gguf.ui.fan_out import answer_entries, answer_lines
 from tokex_gguf.ui.lists import (
     command_entries,
@@ -99,6 +100,8 @@ PANES: dict[type[Screen], Pane] = {
     screens.AnswerList: Pane(answer_lines, answer_entries, whole=True),
     screens.AnswerStop: Pane(answer_lines, _no_rows, label="answers end at", whole=True),
     screens.AnswerPattern: Pane(answer_lines, _no_rows, label="group by", whole=True),
+    screens.CriticalList: Pane(critical_lines, critical_entries, whole=True),
+    screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand behind", whole=True),
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True

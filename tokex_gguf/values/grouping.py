@@ -5,6 +5,7 @@ r"""What a regular expression finds in answers, to group them by. Pure.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -65,6 +66,18 @@ def _parts(argument: Any) -> Iterator[Any]:
 def found(pattern: re.Pattern[str], text: str) -> str | None:
     """What a pattern finds first: its first group, where it has one; None: nothing."""
     match = pattern.search(text[:READ])
-    if match is None:
-        return None
+    return None if match is None else _of(match, pattern)
+
+
+def found_last(pattern: re.Pattern[str], text: str) -> str | None:
+    """What a pattern finds last, near the end of a text: its first group, where it has one; None: nothing.
+
+    >>> found_last(pattern_of(FIRST_NUMBER), "48+24 = 72 clips"), found_last(pattern_of(FIRST_NUMBER), "none")
+    ('72', None)
+    """
+    last = deque(pattern.finditer(text[-READ:]), maxlen=1)
+    return _of(last[0], pattern) if last else None
+
+
+def _of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
     return match[1] if pattern.groups and match[1] is not None else match[0]

@@ -165,6 +165,10 @@ class Finder:
             looked = self._known[begun, token] = self._look(begun, piece)
         return looked
 
+    def fresh(self, begun: bytes, piece: Piece) -> Looked:
+        """The same of a text that may be a part of a token: nothing of it is remembered."""
+        return self._look(begun, piece)
+
     def _look(self, begun: bytes, piece: Piece) -> Looked:
         if piece.ends:
             return Looked(0, b"")
