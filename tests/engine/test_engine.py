@@ -17,7 +17,8 @@ from tests.tiny_models import REFUSED
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logit_math, logits_cache
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
+from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -355,7 +356,7 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 ) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(natalia, [[token] for token in tokens], 30)
+    lookaheads = evaluator.ahead.look(natalia, [[token] for token in tokens], 30)
     for token, distribution in zip(tokens, lookaheads, strict=True):
         path = [*natalia, token, 100]
         assert tip(evaluator, path)[1] == 1, "the foreseen token itself is cached"
@@ -365,7 +366,7 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
 def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(natalia, [[token] for token in tokens], 30)
+    lookaheads = evaluator.ahead.look(natalia, [[token] for token in tokens], 30)
     fresh = Evaluator(load())
     for token, distribution in zip(tokens, lookaheads, strict=True):
         assert_close(distribution, tip(fresh, [*natalia, token])[0])
@@ -380,8 +381,8 @@ def test_looking_ahead_for_long_leaves_the_other_prompts_cached(light_load: Load
     distribution, _ = tip(evaluator, path)
     for step in range(40):
         tokens = list(distribution.ids[:4])
-        lookaheads = evaluator.look_ahead(path, [tokens[:1]], 30)
-        lookaheads += evaluator.look_ahead(path, [[token] for token in tokens[1:]], 30)
+        lookaheads = evaluator.ahead.look(path, [tokens[:1]], 30)
+        lookaheads += evaluator.ahead.look(path, [[token] for token in tokens[1:]], 30)
         distribution = lookaheads[step % 4]
         path = [*path, tokens[step % 4]]
     assert tip(evaluator, [*path, 100])[1] == 1
@@ -393,11 +394,11 @@ def test_foresight_at_the_end_of_the_context_is_refused(light_load: Loader, nata
     evaluator = Evaluator(light_load(context=64))
     tip(evaluator, natalia[:64])
     with pytest.raises(ContextFull):
-        evaluator.look_ahead(natalia[:64], [[1]], 30)
+        evaluator.ahead.look(natalia[:64], [[1]], 30)
 
 
 def test_foresight_makes_up_for_what_was_given_up(evaluator: Evaluator, natalia: list[int]) -> None:
-    (distribution,) = evaluator.look_ahead(natalia, [[5]], 30)
+    (distribution,) = evaluator.ahead.look(natalia, [[5]], 30)
     assert_close(distribution, tip(evaluator, [*natalia, 5])[0])
 
 

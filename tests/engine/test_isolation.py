@@ -35,7 +35,8 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.worker import confined_chat, logits_cache
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.chat_template import TemplateFailed
-from tokex_gguf.engine.worker.evaluator import Damaged, Evaluator
+from tokex_gguf.engine.worker.chunks import Damaged
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Llama, ModelError
 
 Process = subprocess.Popen[bytes]

@@ -13,7 +13,8 @@ from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.patient import Patient
-from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
+from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import Interrupted, Llama
 from tokex_gguf.play import screens
@@ -130,11 +131,11 @@ def hold(steps: int, path: Path, figure: Figure) -> None:
         try:
             distribution, _ = tip(evaluator, paths[place], 10)
             if chance.random() < 0.3:
-                evaluator.look_ahead(paths[place], [[token] for token in distribution.ids[:4]], 10)
+                evaluator.ahead.look(paths[place], [[token] for token in distribution.ids[:4]], 10)
         except (Interrupted, ContextFull):
             pass
         stop.left = None
-        most = max(most, agree(model, evaluator._sequences))
+        most = max(most, agree(model, evaluator.cells.sequences))
     figure(steps, "steps with each KV sequence on record", seed=SEED, sequences_held=most)
 
 
@@ -159,8 +160,8 @@ def test_look_ahead_from_a_path_whose_cells_are_gone(name: str, tiny: dict[str, 
     tip(evaluator, path, 10)
     for sequence in range(model.sequences):
         model.cut(sequence, 2)
-        evaluator._sequences.hold(sequence, path[: model.count(sequence)])
+        evaluator.cells.sequences.hold(sequence, path[: model.count(sequence)])
     for branches in ([[1]], [[2], [3]], [[2, 4], [5, 6, 7], [3]]):
-        for branch, distribution in zip(branches, evaluator.look_ahead(path, branches, 10), strict=False):
+        for branch, distribution in zip(branches, evaluator.ahead.look(path, branches, 10), strict=False):
             assert difference(distribution, fresh.probabilities([*path, *branch])) < 1e-3
     fresh.close()

@@ -11,9 +11,10 @@ from tests.engine.test_leaks import agree
 from tests.engine.test_strict import CONTEXTS, SEED, WHOLE, Truth, Walk, bits, emptied, strictly, tokens
 from tests.fresh import Stopper, open_model
 from tests.tiny_models import MODELS
-from tokex_gguf.engine.worker import evaluator as evaluator_module
+from tokex_gguf.engine.worker import cells as cells_module
 from tokex_gguf.engine.worker import llama as llama_module
-from tokex_gguf.engine.worker.evaluator import Chunk, Evaluator
+from tokex_gguf.engine.worker.chunks import Chunk
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import BATCH, LARGE, Entry, Interrupted, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
@@ -26,7 +27,7 @@ LONG = 512
 
 @pytest.fixture(autouse=True)
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator_module, "LONG", LONG)
+    monkeypatch.setattr(cells_module, "LONG", LONG)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_only_long_ones_are(name: str, tiny: dict[str, Path], batches: list[int]
         long = count >= LONG
         assert max(batches) == (LARGE if long else BATCH)
         assert any(chunk.strict for chunk in chunks) is not long
-        agree(model, evaluator._sequences)
+        agree(model, evaluator.cells.sequences)
         assert read(evaluator, [*path[:count], 7], count, 5)[0].strict is False
 
 
@@ -78,7 +79,7 @@ def test_strict_answers_are_computed_once_more(name: str, tiny: dict[str, Path])
     assert answers == truth.of(path)[LONG:]
     assert decoded == len(path) - (0 if name == "gemma3" else 100), "what was read before was strict"
     assert strictly(evaluator, edited, 300)[0] == truth.of(edited)[300:], "behind what was read fast"
-    difference, _ = evaluator.compare(path, path[:-1], 5)
+    difference, _ = evaluator.strict.compare(path, path[:-1], 5)
     assert (difference.kl_bits == 0) == (truth.of(path)[-1] == truth.of(path)[-2])
 
 
@@ -101,7 +102,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator_module, "LONG", LARGE)
+    monkeypatch.setattr(cells_module, "LONG", LARGE)
     model = open_model(tiny[name])
     path = tokens(model, 150)
     found = [one for chunk in read(emptied(model), path) for one in chunk.distributions]
@@ -145,7 +146,7 @@ def test_interrupted_and_gone_on_with(name: str, tiny: dict[str, Path]) -> None:
         pass
     stop.left = None
     assert 0 < done < LONG
-    agree(model, evaluator._sequences)
+    agree(model, evaluator.cells.sequences)
     chunks = read(evaluator, path, done, 5)
     assert sum(chunk.decoded for chunk in chunks) == LONG - done, "nothing is decoded again"
     assert not any(chunk.strict for chunk in chunks), (
@@ -162,7 +163,7 @@ def test_walks_through_fast_and_strict(
 ) -> None:
     """Whatever is called strict has the bits of a strict evaluation, with LARGE batches between and interruptions."""
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
-    monkeypatch.setattr(evaluator_module, "LONG", LARGE + 6)
+    monkeypatch.setattr(cells_module, "LONG", LARGE + 6)
     context, longest = CONTEXTS[kind]
     stop = Stopper()
     print("seed", SEED)

@@ -17,7 +17,8 @@ from tests.fresh import Fresh, difference, open_model
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import prompt_cache
-from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
+from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Entry
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.prompt_cache import PromptCache
@@ -171,10 +172,10 @@ def test_strict_answers_have_the_same_bits_and_cells_that_are_not_strict_are_not
     for end in range(151, 201):  # token by token: not strict
         first.play(path[:end], end - 1)
     first.rest()
-    truth = [bits(one) for chunk in Start(tiny[name], tmp_path / "none").evaluator.evaluate_strictly(path, 0, TOP)
+    truth = [bits(one) for chunk in Start(tiny[name], tmp_path / "none").evaluator.strict.evaluate(path, 0, TOP)
              for one in chunk.distributions]  # fmt: skip
     second = Start(tiny[name], tmp_path)
-    chunks = list(second.evaluator.evaluate_strictly(path, 195, TOP))
+    chunks = list(second.evaluator.strict.evaluate(path, 195, TOP))
     if second.model.can_cut:
         assert [bits(one) for chunk in chunks for one in chunk.distributions] == truth[195:]
     if second.model.in_parts:
@@ -214,11 +215,11 @@ def test_lookahead_goes_on_from_cells_on_the_disk(
     path = tokens(first.model, 200)
     first.play(path)
     first.rest()
-    expected = first.evaluator.look_ahead(path, [[5], [6], [7]], TOP)
+    expected = first.evaluator.ahead.look(path, [[5], [6], [7]], TOP)
     second = Start(tiny["qwen2"], tmp_path)
     second.play(path)
     counted = Counted(second, monkeypatch)
-    assert list(map(bits, second.evaluator.look_ahead(path, [[5], [6], [7]], TOP))) == list(map(bits, expected))
+    assert list(map(bits, second.evaluator.ahead.look(path, [[5], [6], [7]], TOP))) == list(map(bits, expected))
     assert counted.tokens == 3
 
 
@@ -242,7 +243,7 @@ def test_a_prompt_that_grows_by_keys_is_kept_with_its_answers(tiny: dict[str, Pa
     first.play(path)
     for _ in range(40):
         *_, tip = first.play(path, len(path) - 1)[0]
-        (ahead,) = first.evaluator.look_ahead(path, [[tip.most_likely]], 2 * TOP)
+        (ahead,) = first.evaluator.ahead.look(path, [[tip.most_likely]], 2 * TOP)
         first.cache.looked_ahead(path, [[tip.most_likely]], [ahead])
         path = [*path, tip.most_likely]
         if len(path) % 7 == 0:
@@ -261,7 +262,7 @@ def test_a_token_that_warms_up_changes_no_bit(
     first, warm = Start(tiny[name], tmp_path / "a"), Start(tiny[name], tmp_path / "b")
     path = tokens(first.model, 150)
     warm.cache.warm_up()
-    assert warm.evaluator.cached(path) is None
+    assert warm.evaluator.cells.cached(path) is None
     for start in (0, 149):
         (told, decoded), (again, as_many) = first.play(path, start), warm.play(path, start)
         assert (list(map(bits, again)), as_many) == (list(map(bits, told)), decoded)
@@ -269,7 +270,7 @@ def test_a_token_that_warms_up_changes_no_bit(
         counted = Counted(warm, patch)
         warm.cache.warm_up()
         assert counted.tokens == 0, "it is warm"
-    strict = [[bits(one) for chunk in start.evaluator.evaluate_strictly(path, 0, TOP) for one in chunk.distributions]
+    strict = [[bits(one) for chunk in start.evaluator.strict.evaluate(path, 0, TOP) for one in chunk.distributions]
               for start in (first, warm)]  # fmt: skip
     assert strict[0] == strict[1]
 
@@ -447,7 +448,7 @@ def several_starts(path: Path, folder: Path, seed: int, steps: int) -> tuple[flo
         if chance.random() < 0.3:
             likely, ahead = list(found[-1].ids[:3]), list[Distribution]()
             with suppress(ContextFull):  # a window's cells may be full of what it has left behind
-                ahead = start.evaluator.look_ahead(before, [[one] for one in likely], TOP)
+                ahead = start.evaluator.ahead.look(before, [[one] for one in likely], TOP)
             for token, one in zip(likely, ahead, strict=False):
                 worst = max(worst, difference(one, fresh.probabilities([*before, token])))
     fresh.close()

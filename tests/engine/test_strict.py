@@ -45,9 +45,11 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import rows_file
+from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.worker.cells import part as llama_part
+from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.differing import Comparing
-from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Evaluator
-from tokex_gguf.engine.worker.evaluator import _part as llama_part
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.known_models import KnownModels, vocabulary
 from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, Llama, ModelError, strict_size
 from tokex_gguf.engine.worker.logit_math import Logits
@@ -83,7 +85,7 @@ def emptied(model: Llama) -> Evaluator:
 
 def strictly(evaluator: Evaluator, path: list[int], start: int = 0) -> tuple[list[Bits], int]:
     """The strict answers at the positions from `start` on, and how many tokens were decoded for them."""
-    chunks = list(evaluator.evaluate_strictly(path, start, WHOLE))
+    chunks = list(evaluator.strict.evaluate(path, start, WHOLE))
     assert all(chunk.strict for chunk in chunks)
     return [bits(one) for chunk in chunks for one in chunk.distributions], sum(chunk.decoded for chunk in chunks)
 
@@ -136,8 +138,8 @@ def test_after_branches(file: Path) -> None:
     model = open_model(file)
     evaluator, truth, path = emptied(model), Truth(file), tokens(model, 40)
     strictly(evaluator, path)
-    evaluator.look_ahead(path, [[1]], 10)
-    evaluator.look_ahead(path, [[2], [3], [4]], 10)
+    evaluator.ahead.look(path, [[1]], 10)
+    evaluator.ahead.look(path, [[2], [3], [4]], 10)
     for token in (1, 3, 9):
         assert strictly(evaluator, [*path, token], 40)[0] == truth.of([*path, token])[40:]
 
@@ -227,7 +229,7 @@ def test_what_takes_the_cells_of_others_is_not(file: Path) -> None:
     evaluator, path = emptied(model), tokens(model, 60)
     for _ in evaluator.evaluate(path[:40], 0, 10):
         pass
-    evaluator.look_ahead(path[:40], [[1], [2], [3], [4]], 10)
+    evaluator.ahead.look(path[:40], [[1], [2], [3], [4]], 10)
     for _ in evaluator.evaluate(tokens(model, 20, 9), 0, 10):  # the branches go
         pass
     (chunk,) = evaluator.evaluate(path, 40, 10)
@@ -250,7 +252,7 @@ def test_a_strict_beginning_is_not_decoded_again(file: Path) -> None:
     assert strictly(evaluator, edited, 150)[1] == (200 if windows else 50)
     assert strictly(evaluator, [*edited[:160], 7, *edited[161:]], 160)[1] == 40
     both = [*path, 5, 8], [*edited, 8]
-    assert evaluator.compare(*both, 10)[1] == 2, "one of each, though no row is kept"
+    assert evaluator.strict.compare(*both, 10)[1] == 2, "one of each, though no row is kept"
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,7 @@ def test_two_tips_are_decoded_in_one_batch(
 
     monkeypatch.setattr(Llama, "decode", counted)
     one, other = [*path, *a], [*path, *b]
-    found = evaluator.compare(one, other, 10)
+    found = evaluator.strict.compare(one, other, 10)
     missing = len(one) + len(other) - 2 * 99
     together = missing <= BATCH
     assert found[1] == (missing if together else missing - 1), (
@@ -289,13 +291,13 @@ def test_two_tips_are_decoded_in_one_batch(
     )
     assert len(batches) == (1 if together else 2)
     assert all(size == strict_size(size) for size in batches)
-    assert evaluator.compare(one, other, 10) == (found[0], 0)
+    assert evaluator.strict.compare(one, other, 10) == (found[0], 0)
     alone = emptied(open_model(file))
     for each in (one, other):
         strictly(alone, each)
-    assert alone.compare(one, other, 10)[0] == found[0], "one after the other: the same bits"
-    assert evaluator._aside
-    agree(evaluator._aside._model, evaluator._aside._sequences)
+    assert alone.strict.compare(one, other, 10)[0] == found[0], "one after the other: the same bits"
+    assert evaluator.strict._aside
+    agree(evaluator.strict._aside.model, evaluator.strict._aside.sequences)
 
 
 # --- the others' answers stay
@@ -351,15 +353,15 @@ class Walk:
             case 1:
                 self._hold(path, evaluator.evaluate(path, size - 1, 50))
             case 2:
-                evaluator.look_ahead(path, [[chance.randrange(200)] for _ in range(chance.choice([1, 3, 8, 12]))], 50)
+                evaluator.ahead.look(path, [[chance.randrange(200)] for _ in range(chance.choice([1, 3, 8, 12]))], 50)
             case 3:
                 for more in range(1, 6):  # as Continue does
                     self._hold([*path, *range(more)], evaluator.evaluate([*path, *range(more)], size + more - 1, 50))
             case 4 | 5:
-                self._hold(path, evaluator.evaluate_strictly(path, chance.choice([0, size // 2, size - 1]), 50))
+                self._hold(path, evaluator.strict.evaluate(path, chance.choice([0, size // 2, size - 1]), 50))
             case 6:
                 other = chance.choice(self._paths)
-                difference, _ = evaluator.compare(path, other, 5)
+                difference, _ = evaluator.strict.compare(path, other, 5)
                 assert (difference.kl_bits == 0) == (self._truth.of(path)[-1] == self._truth.of(other)[-1])
 
     def walk(self, steps: int) -> None:
@@ -378,9 +380,9 @@ class Walk:
             except (Interrupted, ContextFull):
                 pass
             self._stop.left = None
-            agree(self._model, self.evaluator._sequences)
-            if aside := self.evaluator._aside:
-                agree(aside._model, aside._sequences)
+            agree(self._model, self.evaluator.cells.sequences)
+            if aside := self.evaluator.strict._aside:
+                agree(aside.model, aside.sequences)
 
 
 CONTEXTS = {"evicting": (256, 150), "growing": (0, 350), "roomy": (1000, 250)}
@@ -428,10 +430,10 @@ def test_models_whose_tails_cannot_be_cut(name: str, tiny: dict[str, Path]) -> N
             pass
     for end in (5, 8, 31, 60, 100):
         assert strictly(evaluator, path[:end])[0] == truth.of(path[:end])
-        agree(model, evaluator._sequences)
-    assert evaluator.compare(path, path, 5)[0].kl_bits == 0
-    evaluator.noise()
-    agree(model, evaluator._sequences)
+        agree(model, evaluator.cells.sequences)
+    assert evaluator.strict.compare(path, path, 5)[0].kl_bits == 0
+    evaluator.strict.noise()
+    agree(model, evaluator.cells.sequences)
 
 
 # --- differences
@@ -620,10 +622,10 @@ def test_the_noise_is_nothing_and_leaves_nothing(file: Path) -> None:
     for _ in evaluator.evaluate(path, 0, 10):
         pass
     strictly(evaluator, [*path, 7], 60)
-    assert evaluator.noise() == 0
+    assert evaluator.strict.noise() == 0
     assert model.count(0) == 60, "what was cached is"
     assert strictly(evaluator, [*path, 7, 8], 61)[0] == Truth(file).of([*path, 7, 8])[61:]
-    agree(model, evaluator._sequences)
+    agree(model, evaluator.cells.sequences)
 
 
 def test_noise_is_noticed(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -636,7 +638,7 @@ def test_noise_is_noticed(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
         return logits
 
     monkeypatch.setattr(Llama, "decode", noisy)
-    assert 0.9 < evaluator.noise() < 1 / math.log(2) + 1e-3
+    assert 0.9 < evaluator.strict.noise() < 1 / math.log(2) + 1e-3
 
 
 def test_noise_is_interrupted(tiny: dict[str, Path]) -> None:
@@ -646,9 +648,9 @@ def test_noise_is_interrupted(tiny: dict[str, Path]) -> None:
     for left in (0, 50, 200, 600):
         stop.left = left
         with pytest.raises(Interrupted):
-            evaluator.noise()
+            evaluator.strict.noise()
         stop.left = None
-        agree(model, evaluator._sequences)
+        agree(model, evaluator.cells.sequences)
         assert not any(map(model.count, range(model.sequences)))
 
 

@@ -20,7 +20,8 @@ from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import llama as llama_module
-from tokex_gguf.engine.worker.evaluator import ContextFull, Evaluator
+from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, default_threads
 from tokex_gguf.values.distribution import Distribution
 
@@ -111,8 +112,8 @@ class Walker:
     def _foresee(self) -> None:
         tokens = list(self._tip.ids[:4])
         try:
-            lookaheads = self.evaluator.look_ahead(self._path, [tokens[:1]], self.top)
-            lookaheads += self.evaluator.look_ahead(self._path, [[token] for token in tokens[1:]], self.top)
+            lookaheads = self.evaluator.ahead.look(self._path, [tokens[:1]], self.top)
+            lookaheads += self.evaluator.ahead.look(self._path, [[token] for token in tokens[1:]], self.top)
         except ContextFull:
             return
         assert lookaheads, "where sequences are few, at least the first"
@@ -137,7 +138,7 @@ class Walker:
             self.stop.left = self.chance.randrange(400) if self.chance.random() < 0.2 else None
             while branches:
                 try:
-                    found = self.evaluator.look_ahead(self._path, branches, self.top)
+                    found = self.evaluator.ahead.look(self._path, branches, self.top)
                 except (Interrupted, ContextFull):
                     break
                 assert found
@@ -157,7 +158,7 @@ class Walker:
         self.stop.left = self.chance.randrange(400 if self.model.can_cut else 3)
         try:
             if self.chance.random() < 0.3:
-                self.evaluator.look_ahead(self._path, [[token] for token in self._tip.ids[:3]], self.top)
+                self.evaluator.ahead.look(self._path, [[token] for token in self._tip.ids[:3]], self.top)
             else:
                 tip(self.evaluator, path, self.top)
         except (Interrupted, ContextFull):

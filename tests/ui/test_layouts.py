@@ -139,8 +139,8 @@ def test_foresight_is_right_when_all_sequences_are_taken(name: str, tiny: dict[s
     fill(model, evaluator)
     first, _ = tip(evaluator, path, 30)
     wanted = list(first.ids[:4])
-    lookaheads = evaluator.look_ahead(path, [wanted[:1]], 30)
-    lookaheads += evaluator.look_ahead(path, [[token] for token in wanted[1:]], 30)
+    lookaheads = evaluator.ahead.look(path, [wanted[:1]], 30)
+    lookaheads += evaluator.ahead.look(path, [[token] for token in wanted[1:]], 30)
     assert len(lookaheads) == min(4, model.sequences - 2)
     for token, distribution in zip(wanted, lookaheads, strict=False):
         assert difference(distribution, alone.probabilities([*path, token])) < EQUAL
@@ -170,7 +170,7 @@ def test_branches_of_any_depth_are_right(
 
     monkeypatch.setattr(model, "decode", counted)
     while left:
-        found = evaluator.look_ahead(path, left[:16], 30)
+        found = evaluator.ahead.look(path, left[:16], 30)
         for branch, distribution in zip(left, found, strict=False):
             assert difference(distribution, alone.probabilities([*path, *branch])) < EQUAL
         left = left[len(found) :]
@@ -185,8 +185,8 @@ def test_looking_ahead_costs_no_prompt_its_cells_when_all_sequences_are_taken(ti
     evaluator, path, other = Evaluator(model), tokens(model, 1, 30), tokens(model, 2, 30)
     fill(model, evaluator)
     tip(evaluator, path, 1)
-    evaluator.look_ahead(path, [[1], [2], [3]], 1)
+    evaluator.ahead.look(path, [[1], [2], [3]], 1)
     tip(evaluator, other, 1)
-    evaluator.look_ahead(other, [[1]], 1)
+    evaluator.ahead.look(other, [[1]], 1)
     assert tip(evaluator, [*other, 7], 1)[1] == 1
     assert tip(evaluator, [*path, 7], 1)[1] == 1

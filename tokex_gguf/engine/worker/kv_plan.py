@@ -36,6 +36,10 @@ class Sequences:
         self._clock = 0
         self._can_cut = can_cut
         """Whether llama.cpp can drop a sequence's tail (not for recurrent models)."""
+        self.trunk: list[int] = []
+        """The path of the last lookahead."""
+        self.branches: list[int] = []
+        """The sequences that hold it and a branch behind it."""
 
     def held(self, sequence: int) -> list[int]:
         """The tokens whose cells a sequence has."""
@@ -50,6 +54,12 @@ class Sequences:
         self._held[sequence] = tokens
         self._strict[sequence] = strict
         self.use(sequence)
+
+    def clear(self, sequence: int) -> None:
+        """Records that a sequence holds nothing any more, whatever it was used for."""
+        self.hold(sequence, [])
+        if sequence in self.branches:
+            self.branches.remove(sequence)
 
     def use(self, sequence: int) -> None:
         """Records that a sequence serves, as it is."""

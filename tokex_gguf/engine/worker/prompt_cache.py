@@ -17,7 +17,8 @@ import numpy as np
 from tokex_gguf.engine.kv_file import KeptAnswer, Part, RawRow, Reader, Unusable, digest
 from tokex_gguf.engine.kv_folder import KvFolder, Link, Name, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
-from tokex_gguf.engine.worker.evaluator import Evaluator, Held
+from tokex_gguf.engine.worker.cells import Held
+from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.logits_cache import Row
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
@@ -201,7 +202,7 @@ class PromptCache:
 
     def warm_up(self) -> None:
         """Nothing was asked since the start, or all of it was on the disk: what is decoded first takes longest."""
-        self._evaluator.warm_up()
+        self._evaluator.cells.warm_up()
 
     # --- writing
 
@@ -216,7 +217,7 @@ class PromptCache:
             return BETWEEN
         waits = False
         for line in self._lines:
-            held = self._evaluator.cached(line.tokens) if len(line.tokens) >= SHORTEST else None
+            held = self._evaluator.cells.cached(line.tokens) if len(line.tokens) >= SHORTEST else None
             if held is None or held.length < SHORTEST:
                 continue
             if line.whole is None:
@@ -236,9 +237,9 @@ class PromptCache:
 
     def _size(self, held: Held) -> int:
         """How many tokens a part has at the most; 0: it has all of a path."""
-        if not self._evaluator.in_parts:
+        if not self._evaluator.cells.in_parts:
             return 0
-        each = max(1, self._evaluator.cell_bytes(held))
+        each = max(1, self._evaluator.cells.cell_bytes(held))
         return max(FEWEST, min(MOST, 1 << (PART // each).bit_length() - 1)) if each <= PART else FEWEST
 
     def _look_up(self, line: _Line, size: int) -> None:
@@ -265,8 +266,8 @@ class PromptCache:
         if 2 * (end - start) > size > 0:
             line.whole = end
         cells: memoryview | None = memoryview(b"")
-        if self._evaluator.cell_bytes(held) * end <= self._budget // 2:
-            cells = self._evaluator.take(held, start, end)
+        if self._evaluator.cells.cell_bytes(held) * end <= self._budget // 2:
+            cells = self._evaluator.cells.take(held, start, end)
         answers = line.told(start, end)
         if cells is None or not (len(cells) or answers):
             return

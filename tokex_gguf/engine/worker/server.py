@@ -65,9 +65,11 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.spelling import difference, no_text
 from tokex_gguf.engine.worker.abort import Abort
+from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
+from tokex_gguf.engine.worker.chunks import Chunk, Damaged
 from tokex_gguf.engine.worker.confined_chat import render_confined
-from tokex_gguf.engine.worker.evaluator import Chunk, ContextFull, Damaged, Evaluator, Played
+from tokex_gguf.engine.worker.evaluator import Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
@@ -515,7 +517,7 @@ class Server:
                 return  # all is told
             chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
-            chunks = evaluator.evaluate_strictly(request.path, request.start, request.top)
+            chunks = evaluator.strict.evaluate(request.path, request.start, request.top)
         for chunk in chunks:
             mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
             self._send(
@@ -581,7 +583,7 @@ class Server:
 
     def _compare(self, request: Compare, model: Llama, evaluator: Evaluator) -> None:
         began = time.perf_counter()
-        difference, decoded = evaluator.compare(request.path, request.other, request.top)
+        difference, decoded = evaluator.strict.compare(request.path, request.other, request.top)
         self._compared(request.request, len(request.path) - 1, [difference], decoded, began, model)
 
     def _compared(
@@ -596,7 +598,7 @@ class Server:
         began, decoded = time.perf_counter(), 0
         path = _up_to(request)
         with writing(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict_rows(path, request.start):
+            for part in evaluator.strict.rows(path, request.start):
                 file.add(part.rows)
                 decoded += part.decoded
                 self._between(model, evaluator, index, aside=True)
@@ -609,9 +611,9 @@ class Server:
         differences: list[Difference] = []
         path = _up_to(request)
         with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict_rows(path, request.start):
+            for part in evaluator.strict.rows(path, request.start):
                 for place, row in enumerate(part.rows, part.first):
-                    differences.append(evaluator.difference(row, file.row(), request.top, following[place]))
+                    differences.append(evaluator.strict.difference(row, file.row(), request.top, following[place]))
                 decoded += part.decoded
                 self._between(model, evaluator, index, aside=True)
         self._compared(request.request, request.start, differences, decoded, began, model)
@@ -621,7 +623,7 @@ class Server:
         if self._noise is None:
             self._noise = self._known_models.noise(self._identified.fingerprint, by)
         if self._noise is None:
-            self._noise = evaluator.noise()
+            self._noise = evaluator.strict.noise()
             self._known_models.measured(self._identified.fingerprint, by, self._noise)
         self._send(Noise(request.request, self._noise))
 
@@ -725,7 +727,7 @@ class Server:
         while branches and not self._inbox.ending:
             step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
-                distributions = evaluator.look_ahead(request.path, step.branches, request.top)
+                distributions = evaluator.ahead.look(request.path, step.branches, request.top)
             finally:
                 self._step = None
             took = self._took[len(distributions)] = time.perf_counter() - step.began

@@ -1,0 +1,141 @@
+"""Rows of logits to what is told of them, chunk by chunk; and which of the rows are kept."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from tokex_gguf.engine.worker import logit_math
+from tokex_gguf.engine.worker.cells import Batch
+from tokex_gguf.engine.worker.llama import ModelError
+from tokex_gguf.engine.worker.logit_math import Logits
+from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.record import record
+from tokex_gguf.values.view import Verdict
+
+
+class Damaged(ModelError):
+    """The model gives no numbers. What it decoded before may be as wrong, and so may be the cache."""
+
+
+@record
+class Chunk:
+    """Distributions at consecutive positions from `start`, and what they cost."""
+
+    start: int
+    distributions: list[Distribution]
+    taken: list[Taken]
+    decoded: int
+    seconds: float
+    verdicts: list[Verdict]
+    """What the lens made of each of `taken`; none through the raw one."""
+    strict: bool
+    """Whether they are the same whatever was decoded before."""
+
+
+class Read(NamedTuple):
+    """The numbers of some rows."""
+
+    distributions: list[Distribution]
+    log_sums: list[float]
+    taken: list[Taken]
+
+
+Judge: TypeAlias = Callable[[int, Logits, list[float]], list[Verdict]]
+"""What a lens makes of the tokens that follow some rows: the position of the first, the rows, their log-sum-exps."""
+
+
+def no_verdicts(_first: int, _logits: Logits, _log_sums: list[float]) -> list[Verdict]:
+    """What the raw lens makes of any token."""
+    return []
+
+
+class Reader:
+    """Reads the rows of a model."""
+
+    def __init__(self, vocabulary: int) -> None:
+        """`vocabulary`: its size."""
+        self.statistics = logit_math.Statistics(vocabulary)
+        self._tells = False
+        """Whether a row of logits has told tokens apart."""
+
+    def read(self, logits: Logits, following: list[int | None], tops: list[int]) -> Read:
+        """The numbers of each row, with so many candidates, and of the token in `following` beside it.
+
+        Raises Damaged.
+        """
+        if not self._tells and logits.shape[0]:
+            # A graph without logits leaves zeros.
+            if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
+                raise Damaged("every token is equally likely: not a model that continues text, or a damaged file")
+            self._tells = True
+        read = Read([], [], [])
+        for row, token, top in zip(logits, following, tops, strict=False):
+            try:
+                distribution, log_sum = self.statistics.distribution(row, top)
+            except logit_math.NotFinite:
+                raise Damaged("the model gives no numbers: its file is damaged") from None
+            read.distributions.append(distribution)
+            read.log_sums.append(log_sum)
+            if token is not None:
+                read.taken.append(logit_math.taken(row, log_sum, token))
+        return read
+
+    def log_sums(self, logits: Logits) -> list[float]:
+        """The log-sum-exp of each row. Raises Damaged."""
+        return self.read(logits, [None] * len(logits), [1] * len(logits)).log_sums
+
+
+def known(
+    path: list[int],
+    start: int,
+    tops: list[int],
+    following: list[int | None],
+    reader: Reader,
+    row_after: Callable[[list[int]], Row | None],
+    began: float,
+    judge: Judge = no_verdicts,
+) -> Iterator[Chunk]:
+    """What the kept rows tell of a path's positions from `start` on, one by one, up to the first that is not kept.
+
+    `tops`: candidates at each position of the path; `following`: the token behind each; `began`: when the first was
+    begun with. Raises Damaged.
+    """
+    while start < len(path) and (row := row_after(path[: start + 1])) is not None:
+        logits = row.logits[None, :]
+        read = reader.read(logits, following[start : start + 1], tops[start : start + 1])
+        verdicts = judge(start, logits, read.log_sums)
+        yield Chunk(start, read.distributions, read.taken, 0, time.perf_counter() - began, verdicts, row.strict)
+        began, start = time.perf_counter(), start + 1
+
+
+def decoded(
+    batches: Iterator[Batch],
+    path: list[int],
+    tops: list[int],
+    following: list[int | None],
+    reader: Reader,
+    rows: Rows,
+    judge: Judge = no_verdicts,
+) -> Iterator[Chunk]:
+    """What a path's batches tell, each as it is decoded. The path's last rows are kept in `rows`.
+
+    `tops`: candidates at each position of the path; `following`: the token behind each. Raises Damaged, and what
+    decoding raises.
+    """
+    began, count = time.perf_counter(), 0
+    for batch in batches:
+        count += batch.decoded
+        first, behind = batch.first, batch.first + len(batch.logits)
+        if first == behind:
+            continue
+        read = reader.read(batch.logits, following[first:behind], tops[first:behind])
+        verdicts = judge(first, batch.logits, read.log_sums)
+        ended = time.perf_counter()
+        try:
+            yield Chunk(first, read.distributions, read.taken, count, ended - began, verdicts, batch.strict)
+        finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
+            # The path's last ones: who goes back goes there first.
+            for end in range(max(first, len(path) - rows.room), behind):
+                rows.keep(path[: end + 1], Row(batch.logits[end - first], read.log_sums[end - first], batch.strict))
+        began, count = ended, 0
