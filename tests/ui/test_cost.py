@@ -182,7 +182,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], ord
     play.take(Action.UP)
     view.screen(play.session, *size)
     for key in [Action.UP, Action.PAGE_UP, Action.DOWN, Action.TOP, Action.DOWN, Action.FOLD, Action.DOWN]:
-        assert steps(lambda key=key: play.take(key)) < 1400  # type: ignore[misc]
+        assert steps(lambda key=key: play.take(key)) < 1450  # type: ignore[misc]
         view.screen(play.session, *size)
         assert frame(play, view, size) < STEPS
 
@@ -220,7 +220,7 @@ def test_a_visit_costs_no_more_in_a_long_path() -> None:
     play = with_prompts(tip)
     tip.path()  # as it was sent to the engine
     play.session = replace(play.session, game=replace(play.session.game, pruned=(tip.ancestor(9).child(1),)))
-    assert steps(lambda: play.take(Action.LAYER)) < 1680
+    assert steps(lambda: play.take(Action.LAYER)) < 1740
 
 
 @pytest.mark.parametrize("size", SIZES)
