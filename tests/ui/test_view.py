@@ -288,6 +288,7 @@ STATES: dict[str, Callable[[], Play]] = {
     "answerstop": lambda: answering().press(Action.STOP_TEXT),
     "criticallist": trying_second_choices,
     "critical tokens to be looked for": looking_for_doubt,
+    "critical tokens under samplers": lambda: fake.sampled(HEAT, "hello").press(Action.ANSWERS, Action.CRITICAL),
     "criticallead": lambda: trying_second_choices().press(Action.LEAD),
     "answerpattern": lambda: answering().press(Action.PATTERN),
     "tree": lambda: started().press(*[Action.APPEND, Action.POP, Action.DOWN] * 3, Action.TREE),

@@ -7,15 +7,13 @@ from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.rules.critical import shown
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
-from tokex_gguf.ui.fan_out import on_a_line
+from tokex_gguf.ui.fan_out import on_a_line, raw_numbers
 from tokex_gguf.ui.panes import number
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import End, Run, Trial
 from tokex_gguf.values.stops import told
 from tokex_gguf.values.tokens import glimpse, label, visible
 
-ABOVE = 2
-"""Lines above the heading."""
 WIDE = 100
 """Cells from which tokens and answers have more of them."""
 LONGEST = 600
@@ -25,7 +23,15 @@ LONGEST = 600
 def critical_entries(session: Session, height: int) -> Sequence[int]:
     """The places that are shown, by the lines below the first one; -1 where another thing stands."""
     one = shown(session)
-    return () if one is None else (*[-1] * ABOVE, *_window(one, height - ABOVE))
+    if one is None:
+        return ()
+    above = _head(session)
+    return (*[-1] * above, *_window(one, height - above))
+
+
+def _head(session: Session) -> int:
+    """Lines above the heading."""
+    return 2 + len(raw_numbers(session))
 
 
 def _window(one: CriticalTokens, height: int) -> range:
@@ -38,8 +44,8 @@ def critical_lines(session: Session, width: int, height: int) -> list[Line]:
     one = shown(session)
     if one is None:
         return []
-    lines: list[Line] = [_standing(one), _state(one, width), _heading(width)]
-    window, there = _window(one, height - ABOVE), one.trials
+    lines = [_standing(one), _state(one, width), *raw_numbers(session), _heading(width)]
+    window, there = _window(one, height - _head(session)), one.trials
     lines += [_line(session, one, there[index], width, selected=index == one.selected) for index in window]
     if not there:
         none = "no place has a second choice" if one.found.looked else "looking for the most doubtful places"

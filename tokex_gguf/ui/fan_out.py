@@ -26,9 +26,15 @@ LONGEST = 400
 """Bytes of an answer that are shown: it has a line."""
 
 
+def raw_numbers(session: Session) -> list[Line]:
+    """That samplers and a constraint do not count in what is listed; nothing where there are none."""
+    told = " these are the model's own numbers: samplers and constraint do not count here"
+    return [] if session.lens is RAW else [[("class:notice", told)]]
+
+
 def _head(session: Session) -> int:
     """Lines above the heading."""
-    return 2 + (session.lens is not RAW)
+    return 2 + len(raw_numbers(session))
 
 
 def answer_entries(session: Session, height: int) -> Sequence[int]:
@@ -50,12 +56,8 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     fan = shown(session)
     if fan is None:
         return []
-    lines: list[Line] = [[("", f" {fan.out.coverage.text}")], _state(fan, width)]
-    if session.lens is not RAW:
-        lines.append(
-            [("class:notice", " these are the model's own numbers: samplers and constraint do not count here")]
-        )
-    lines.append(_heading(fan, width))
+    mass: Line = [("", f" {fan.out.coverage.text}")]
+    lines = [mass, _state(fan, width), *raw_numbers(session), _heading(fan, width)]
     there, chosen = rows(fan).lines, selected(fan)
     window = _window(fan, height - len(lines) + 1)
     lines += [_line(session, fan, there[index], width, selected=index == chosen) for index in window]
