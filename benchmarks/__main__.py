@@ -120,13 +120,13 @@ class Bench:
             return measure
 
         def appends(terminal: Terminal) -> list[float]:
-            count = tokens(terminal)
+            count = terminal.tokens()
             return [terminal.timed(rf"tokens: {count + step} .* ready", "right") for step in range(1, appended + 1)]
 
         late: list[bool] = []
 
         def lookaheads(terminal: Terminal) -> list[float]:
-            count, times = tokens(terminal), []
+            count, times = terminal.tokens(), []
             for step in range(1, self.steps + 1):
                 terminal.collect(0.5)
                 times.append(terminal.timed(rf"tokens: {count + step} .* ready", "right"))
@@ -134,7 +134,7 @@ class Bench:
             return times
 
         def known(terminal: Terminal) -> list[float]:
-            count, times = tokens(terminal), []
+            count, times = terminal.tokens(), []
             for step in range(1, self.steps + 1):
                 times.append(terminal.timed(rf"tokens: {count - step} .* ready", "left"))
                 times.append(terminal.timed("2 /2|2/2", "d"))
@@ -235,7 +235,7 @@ class Bench:
                 os.chdir(name)
                 try:
                     terminal = self.play(Path(name), depth, lookahead=0)
-                    count = tokens(terminal)
+                    count = terminal.tokens()
                     began = time.perf_counter()
                     terminal.press(" ")
                     terminal.collect(seconds)
@@ -243,7 +243,7 @@ class Bench:
                     terminal.press(" ")
                     took = time.perf_counter() - began
                     terminal.shows(" ready")
-                    played = tokens(terminal) - count
+                    played = terminal.tokens() - count
                     terminal.press("ctrl-q")
                     terminal.ends()
                     return played, played / took
@@ -333,7 +333,7 @@ class Bench:
         (folder / "prompt.txt").write_text(text)
         terminal = Terminal("--model", str(self.model), "prompt.txt")
         terminal.shows(" ready", timeout=900)
-        count = tokens(terminal)
+        count = terminal.tokens()
         terminal.press("right")
         terminal.shows(rf"tokens: {count + 1} .* ready")
         terminal.press("left")
@@ -381,7 +381,7 @@ class Bench:
             (folder / "other.txt").write_text(f"{next(row)} times. {text}")
             terminal = Terminal("--model", str(self.model), "other.txt")
             terminal.shows(" ready", timeout=900)
-            count, before = tokens(terminal), kept()
+            count, before = terminal.tokens(), kept()
             while kept() == before:
                 terminal.pump(0.005)
             took = terminal.timed(rf"tokens: {count + 1} .* ready", "right")
@@ -519,13 +519,6 @@ def redraw() -> Row:
         times.append(time.perf_counter() - began)
     value = statistics.median(times[3:]) * 1000
     return Row("", "redraw at 8,000 tokens, layer on", value, "ms", goal="≤ 10 ms", met=value <= 10)
-
-
-def tokens(terminal: Terminal) -> int:
-    """The prompt's length, from the status line."""
-    found = re.search(r"tokens: (\d+)", terminal.text())
-    assert found, terminal.text()
-    return int(found.group(1))
 
 
 def median(rounds: list[list[float]]) -> float:

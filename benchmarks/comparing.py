@@ -44,9 +44,7 @@ class Comparing:
         Then those from `v` to it once both are evaluated, and how many tokens come behind the edit.
         """
         terminal = self._started()
-        found = re.search(r"tokens: ([\d,]+)", terminal.text())
-        assert found
-        length = int(found.group(1).replace(",", ""))
+        length = terminal.tokens()
         middle = length // 2
         evaluated: list[float] = []
         drawn: list[float] = []

@@ -99,6 +99,12 @@ class Terminal:
             "".join([line.get(column, blank).data for column in range(self.screen.columns)]) for line in lines
         )
 
+    def tokens(self) -> int:
+        """How many the prompt has, as the status line says."""
+        found = re.search(r"tokens: ([\d,]+)", self.text())
+        assert found
+        return int(found[1].replace(",", ""))
+
     def until(self, holds: Callable[[str], object], timeout: float = 60) -> str:
         end = time.monotonic() + timeout
         text, patience = "", 0.01

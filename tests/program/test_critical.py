@@ -26,14 +26,8 @@ def few(request: pytest.FixtureRequest, light: str, tmp_path: Path) -> Iterator[
     terminal.child.close(force=True)
 
 
-def tokens(terminal: Terminal) -> int:
-    found = re.search(r"tokens: (\d+)", terminal.text())
-    assert found
-    return int(found[1])
-
-
 def test_critical_tokens_are_found_gone_to_and_taken_back(few: Terminal) -> None:
-    before = tokens(few)
+    before = few.tokens()
     few.press("W")
     few.shows("of the mass seen")
     few.press("y")
