@@ -15,6 +15,7 @@ from tests.tiny_models import MODELS
 from tokex_gguf.models.discovery import bundled_model
 
 if TYPE_CHECKING:  # pure tests run without llama.cpp
+    from tokex_gguf.engine.worker.abort import Abort
     from tokex_gguf.engine.worker.evaluator import Evaluator
     from tokex_gguf.engine.worker.llama import Llama
 
@@ -205,51 +206,45 @@ def light(light_model: Path, tmp_path: Path) -> str:
     return "light.gguf"
 
 
+@pytest.fixture(autouse=True)
+def closing() -> Iterator[None]:
+    """What a test opens of llama.cpp is closed with it; what fixtures of more tests opened is there before."""
+    opened = sys.modules.get("tests.opened")  # pure tests run without llama.cpp
+    before = opened.now() if opened else frozenset()
+    yield
+    if opened := sys.modules.get("tests.opened"):
+        opened.close_all_but(before)
+
+
 Loader: TypeAlias = "Callable[..., Llama]"
 
 
-def _loader(path: Path, loaded: "list[Llama]") -> Loader:
-    """Loads a model into a new context, and says which in `loaded`."""
-    from tokex_gguf.engine.worker.abort import Abort
-    from tokex_gguf.engine.worker.llama import Llama
+def _loader(path: Path) -> Loader:
+    """Loads a model into a new context."""
+    from tests.fresh import open_model
 
-    def load_model(context: int = 0, abort: Abort | None = None) -> Llama:
-        abort = abort or Abort()
-        loaded.append(Llama(path, context=context, threads=0, progress=lambda _: None, abort=abort))
-        return loaded[-1]
+    def load_model(context: int = 0, abort: "Abort | None" = None) -> "Llama":
+        return open_model(path, context, abort, threads=0)
 
     return load_model
 
 
-def _free(loaded: "list[Llama]") -> None:
-    """An engine has one model as long as it lives; tests have many, and of the real one each is 120 MB."""
-    from llama_cpp import llama_cpp
-
-    for model in loaded:
-        llama_cpp.llama_free(model._context)
-        llama_cpp.llama_model_free(model._model)
-
-
 @pytest.fixture
-def load(model_path: Path) -> Iterator[Loader]:
+def load(model_path: Path) -> Loader:
     """Loads the real model into a new context, for as long as the test runs."""
-    loaded: list[Llama] = []
-    yield _loader(model_path, loaded)
-    _free(loaded)
+    return _loader(model_path)
 
 
 @pytest.fixture
-def light_load(light_model: Path) -> Iterator[Loader]:
+def light_load(light_model: Path) -> Loader:
     """Loads a model with the real one's tokens into a new context: where only what is decoded counts."""
-    loaded: list[Llama] = []
-    yield _loader(light_model, loaded)
-    _free(loaded)
+    return _loader(light_model)
 
 
 @pytest.fixture(scope="session")
 def llama(model_path: Path) -> "Llama":
     """A context of the real model that tests share."""
-    return _loader(model_path, [])()
+    return _loader(model_path)()
 
 
 @pytest.fixture

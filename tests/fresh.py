@@ -9,6 +9,7 @@ import numpy as np
 from llama_cpp import llama_cpp
 from numpy.typing import NDArray
 
+from tests import opened  # noqa: F401  notes what is opened
 from tokex_gguf.engine.worker.abort import CALLBACK, Abort
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Llama
