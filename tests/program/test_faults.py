@@ -484,6 +484,8 @@ def played(tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, str(tmp_path / name))
     model = tmp_path / "model.gguf"
     model.write_bytes(tiny["qwen2"].read_bytes())
+    # Else the engine may come upon a fault by itself, before the key that a test presses.
+    (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
     terminal = Terminal("--model", str(model), "--prompt", TEXT)
     terminal.shows(r"tokens: 19 .* ready")
     yield terminal, model

@@ -283,7 +283,7 @@ STATES: dict[str, State] = {
     "looking back": lambda job: shown(job, ",", until="looking at"),
     "layer": lambda job: shown(job, "e", until="probability 0 "),
     "mouse": lambda job: shown(job, "z", until="mouse on"),
-    "autoplay": lambda job: shown(job, " ", until=r"tokens: [1-9]\d "),
+    "autoplay": lambda job: shown(job, " ", until=r"tokens: [\d,]{2,} "),
     "editor": lambda job: shown(job, "ctrl-e", until="editing now"),
     "paste": pasting,
     "engine died": engine_died,
