@@ -248,6 +248,20 @@ def test_a_refusal_is_told_and_space_tries_again() -> None:
     is_right(play)
 
 
+def test_a_refusal_is_of_what_it_was_asked_for() -> None:
+    play = opened()
+    (request,) = play.asked
+    assert isinstance(request, Lookahead)
+    play.asked.clear()
+    before = one(play).found.base
+    for key in (Action.CLOSE, Action.CLOSE, Action.POP, Action.ANSWERS, Action.CRITICAL):
+        play.take(key)
+    assert one(play).found.base is before.parent
+    play.take(Failed(request.request, "this does not fit"))
+    assert not one(play).fault
+    assert [other.fault for other in play.session.game.criticals if other.found.base is before] == ["this does not fit"]
+
+
 def test_a_dead_engine_closes_the_list_and_a_new_one_goes_on() -> None:
     play = opened()
     play.asked.clear()

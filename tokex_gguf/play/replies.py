@@ -708,8 +708,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return replace(session, game=replace(session.game, asked=asked)), []
         case ForFanOut(out):
             return fan_out.refused(told, out, message.reason), []
-        case ForCritical():
-            return critical.refused(told, message.reason), []
+        case ForCritical(node):
+            return critical.refused(told, node, message.reason), []
         case ForCheck():
             return session, []  # as above
         case ForWalk() as walk:

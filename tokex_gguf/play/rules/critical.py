@@ -115,10 +115,15 @@ def further(session: Session) -> Session:
     return replace(session, game=replace(session.game, criticals=criticals))
 
 
-def refused(session: Session, reason: str) -> Session:
-    """The session in which the engine is not asked any more for what is listed."""
-    one = shown(session)
-    return session if one is None else _with(session, replace(one, fault=reason))
+def refused(session: Session, node: Node, reason: str) -> Session:
+    """The session in which the engine is not asked any more where it was asked for what follows a path."""
+    criticals = tuple(replace(one, fault=reason) if _waits_for(one, node) else one for one in session.game.criticals)
+    return replace(session, game=replace(session.game, criticals=criticals))
+
+
+def _waits_for(one: CriticalTokens, node: Node) -> bool:
+    run = one.found.running(one.places)
+    return run is not None and run.node is node
 
 
 def pause(session: Session) -> Outcome:
