@@ -907,9 +907,11 @@ def test_autoplay_by_the_default_chain_is_nearly_as_fast_as_greedily(model_path:
     lens = lens_of(DEFAULT)
     assert isinstance(lens, Sampled)
     player = Player(model_path)
-    greedy, drawn = against_greedy(player, lens, 5, 60)
+    greedy, drawn = against_greedy(player, lens, 9, 60)
     player.close()
-    assert statistics.median(drawn) >= 0.85 * statistics.median(greedy), (greedy, drawn)
+    # Round by round: a machine that slows down meanwhile slows both.
+    ratios = [one / other for one, other in zip(drawn, greedy, strict=True)]
+    assert statistics.median(ratios) >= 0.85, (greedy, drawn)
 
 
 @pytest.mark.parametrize("kind", [Sampler.of(Kind.MIROSTAT, 2), Sampler.of(Kind.ADAPTIVE_P, 0.5)])
