@@ -73,8 +73,10 @@ class Comparing:
         terminal.shows("KL mean", timeout=600)
         seconds = []
         for _ in range(times):
-            terminal.collect(0.6)
-            seconds.append(terminal.timed(r"(?s)KL here [\d.e-]+ bits.* A−B .* ready", "right", quiet=0.5))
+            terminal.collect(1.0)
+            longer = f"tokens: {terminal.tokens() + 1:,} "
+            pattern = rf"(?s)KL here [\d.e-]+ bits.*{longer}.* A−B .* ready"
+            seconds.append(terminal.timed(pattern, "right", quiet=1.0))
         memory = proportional(terminal.child.pid)
         _end(terminal)
         return seconds, memory
