@@ -74,7 +74,7 @@ class Comparing:
         seconds = []
         for _ in range(times):
             terminal.collect(1.0)
-            longer = f"tokens: {terminal.tokens() + 1:,} "
+            longer = f"tokens: {terminal.tokens() + 1} "
             pattern = rf"(?s)KL here [\d.e-]+ bits.*{longer}.* A−B .* ready"
             seconds.append(terminal.timed(pattern, "right", quiet=1.0))
         memory = proportional(terminal.child.pid)
