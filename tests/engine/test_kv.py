@@ -42,6 +42,21 @@ def test_common_prefix_finds_one_difference(at: int) -> None:
     assert common_prefix(a, [*a[:at], -1, *a[at + 1 :]]) == at
 
 
+@given(paths, st.lists(paths, min_size=1, max_size=3), st.lists(paths, min_size=1, max_size=3), paths)
+def test_branches_change_no_plan(
+    trunk: list[int], branches: list[list[int]], others: list[list[int]], path: list[int]
+) -> None:
+    """What they share is only compared once."""
+    held = [*others, *[[*trunk, *branch] for branch in branches if branch], []]
+    told, plain = holding(*held), holding(*held)
+    told.trunk, told.branches = trunk, list(range(len(others), len(held) - 1))
+    for one in (path, [*trunk, *path], trunk):
+        for limit in range(len(one) + 1):
+            assert told.plan(one, limit) == plain.plan(one, limit)
+            assert told.held_best(one, limit) == plain.held_best(one, limit)
+        assert told.holding(one, whole=True) == plain.holding(one, whole=True)
+
+
 # --- plan
 
 

@@ -88,7 +88,10 @@ class Ahead:
         if path != sequences.trunk:
             # Those that do not go on from here are worth nothing any more.
             away = [one for one in sequences.branches if sequences.held(one)[: len(path)] != path]
-            cells.forget(away)
+            for one in away:
+                if cells.model.interrupted:  # of a long path, each takes a while
+                    raise Interrupted
+                cells.forget([one])
             known = len(sequences.trunk)
             self._worth.move(tuple(path[known:]) if path[:known] == sequences.trunk else None)
             sequences.trunk = path
@@ -219,5 +222,8 @@ class Ahead:
         for plan in plans:
             if plan.goes_on:
                 held = cells.cut(plan.sequence, len(path) + plan.keep)
+                if held < len(path) + plan.keep:  # a window's cells are gone
+                    cells.forget([plan.sequence])
+                    continue
                 sure = min(sequences.strict(plan.sequence), held)
                 sequences.hold(plan.sequence, [*path, *plan.branch][:held], sure)

@@ -39,7 +39,7 @@ class Sequences:
         self.trunk: list[int] = []
         """The path of the last lookahead."""
         self.branches: list[int] = []
-        """The sequences that hold it and a branch behind it."""
+        """The sequences that hold all of it and a branch behind it."""
 
     def held(self, sequence: int) -> list[int]:
         """The tokens whose cells a sequence has."""
@@ -87,7 +87,7 @@ class Sequences:
 
     def holding(self, path: list[int], *, whole: bool) -> int | None:
         """The sequence that has the most of `path`; with `whole`, among those that have nothing else."""
-        shared = [common_prefix(held, path) for held in self._held]
+        shared = self._in_common(path)
         if whole:
             shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
         best = max(range(len(shared)), key=lambda s: (shared[s], -len(self._held[s]), self._strict[s]))
@@ -98,9 +98,19 @@ class Sequences:
         ordered = sorted(self._held)
         return sum(map(len, ordered)) - sum(common_prefix(a, b) for a, b in pairwise(ordered))
 
+    def _in_common(self, path: list[int]) -> list[int]:
+        """How many tokens each sequence and a path begin with alike. What branches share is compared once."""
+        size, branches = len(self.trunk), set(self.branches)
+        along = common_prefix(self.trunk, path) if branches else 0
+        behind = path[size:] if along == size else []
+        return [
+            common_prefix(held, path) if sequence not in branches else along + common_prefix(held[size:], behind)
+            for sequence, held in enumerate(self._held)
+        ]
+
     def _shared(self, path: list[int], limit: int, *, strict: bool) -> list[int]:
         """How many of the first `limit` tokens of `path` can be had of each sequence."""
-        shared = [min(common_prefix(held, path), limit) for held in self._held]
+        shared = [min(n, limit) for n in self._in_common(path)]
         if strict:
             shared = [min(n, sure) for n, sure in zip(shared, self._strict, strict=True)]
         if not self._can_cut:

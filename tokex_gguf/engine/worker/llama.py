@@ -79,8 +79,11 @@ STRICT, STEP = 8, 4
 ggml's kernels differ with the tokens of a batch: some add up a few of them in another order, some take repacked
 weights by four tokens and round what is left over differently, and a lone token's cells are split among the threads.
 The last layer is computed only of the tokens whose logits are wanted, so the same holds for their number."""
-SEQUENCES = 32
-"""KV sequences: prompts and branches whose cells stay."""
+SEQUENCES = 64
+"""KV sequences: prompts and branches whose cells stay. llama.cpp takes no more of them than tokens in a batch, and has
+as many rows of logits in memory. With half of them, a seventh to a fifth of a lookahead would be decoded twice."""
+SEQUENCES_APART = 32
+"""The same of another context, where nothing is looked ahead to."""
 SMALLEST_CONTEXT = 256
 """KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
@@ -673,7 +676,8 @@ class Llama:
         # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
         params.n_ctx = max(cells, SMALLEST_CONTEXT)
         params.n_batch = params.n_ubatch = LARGE
-        params.n_seq_max = SEQUENCES if self.can_cut else 4
+        most = min(SEQUENCES, SEQUENCES_APART) if self.apart else SEQUENCES
+        params.n_seq_max = most if self.can_cut else 4
         params.kv_unified = True
         params.swa_full = self.apart  # else cells that a window has left behind are used again, in any order
         if self._kv == "q8_0":
@@ -818,7 +822,7 @@ class Llama:
     @property
     def orderly(self) -> int:
         """How many cells can be filled before any that a sliding window has left behind is used again."""
-        return SEQUENCES * self._window if self._window and not self.apart else LARGEST_CONTEXT
+        return self.sequences * self._window if self._window and not self.apart else LARGEST_CONTEXT
 
     @property
     def threads(self) -> int:
