@@ -85,6 +85,9 @@ def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_
     best = sorted((end for end in ends if end not in likely), key=lambda end: -joint(here, list(end)))
     asked = [tuple(branch) for branch in first.branches + second.branches]
     assert asked == best[: len(asked)]
+    play.take(play.reply(first))  # type: ignore[arg-type]
+    play.asked.remove(first)
+    assert len(grown(play)[-1].branches) == 16, "the depth is known: batches are as large as is worth it"
     most = 0
     while play.asked:
         most = max(most, len(grown(play)))

@@ -114,6 +114,7 @@ class Growth:
         self._expected = asked
         lost = any(branch not in asked and self.at(branch).distribution is None for branch in self._asked)
         if self._began and chosen_by == self._chosen_by and not lost:
+            self._take_up()
             return
         self._chosen_by, self._rows, self._asked, self.known = chosen_by, [], {}, 0
         self._began = self._open((), 0.0)
@@ -123,8 +124,7 @@ class Growth:
 
         There are no more than `count`, nor than are left of a `budget` of all that are known or asked for.
         """
-        for branch in [one for one in self._asked if self.at(one).distribution is not None]:
-            self._open(branch, self._asked.pop(branch))
+        self._take_up()
         found: list[Branch] = []
         while self._rows and len(found) < count and self.known + len(self._asked) < budget:
             first = heappop(self._rows)
@@ -156,6 +156,11 @@ class Growth:
             longer._asked = {one: logprob for one, logprob in asked if one}
             longer.known, longer._chosen_by, longer._began = len(rows) - 1, self._chosen_by, True
         return longer
+
+    def _take_up(self) -> None:
+        """Goes on by what was asked for and has come."""
+        for branch in [one for one in self._asked if self.at(one).distribution is not None]:
+            self._open(branch, self._asked.pop(branch))
 
     def _open(self, branch: Branch, logprob: float) -> bool:
         """Lets a branch be gone on by the rows of the distribution after it; returns whether that is known."""
