@@ -48,6 +48,8 @@ which is gone is ended by that, unless it ignores SIGPIPE."""
 
 QUIET = 0.02
 """Seconds that what nobody waits for is held back."""
+MANY = 8
+"""Branches of a lookahead that follows an answer, and no key."""
 
 
 def exit_reason(code: int) -> str:
@@ -64,6 +66,13 @@ def exit_reason(code: int) -> str:
         except ValueError:
             return f"signal {-code}"
     return f"exit code {code}"
+
+
+def _can_wait(request: Request | None, ahead_of: list[int]) -> bool:
+    """Whether a request is held back. `ahead_of`: the path that was looked ahead from last."""
+    if isinstance(request, Lookahead):
+        return len(request.branches) < MANY or request.path != ahead_of
+    return isinstance(request, Check | Walk)
 
 
 def local(started: EngineProcess | None = None) -> Connect:
@@ -131,17 +140,18 @@ class EngineClient:
         """Writes what is queued, leaving out evaluations that a newer one has replaced.
 
         What nobody waits for is held back a moment: it must not take the processor from the
-        frame that is drawn just now.
+        frame that is drawn just now. What follows an answer is not: the engine would rest.
         """
         try:
             held: list[Request | None] = []
-            sender = Sender()
+            sender, ahead_of = Sender(), list[int]()
             is_open = True
             while is_open:
                 came = self._queued(QUIET if held else None)
                 held += came
-                if came and all(isinstance(request, Check | Lookahead | Walk) for request in came):
+                if came and all(_can_wait(request, ahead_of) for request in came):
                     continue
+                ahead_of = next((one.path for one in reversed(held) if isinstance(one, Lookahead)), ahead_of)
                 newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
                 for index, waiting in enumerate(held):
                     if waiting and (not isinstance(waiting, Evaluate) or index == newest):
