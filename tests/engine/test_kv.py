@@ -209,3 +209,30 @@ def test_plans_carried_out(count: int, can_cut: bool, visits: list[tuple[list[in
         # A decode may end early; what is there then is recorded.
         cache.cells[plan.sequence] = path[: plan.keep + decoded]
         sequences.hold(plan.sequence, path[: plan.keep + decoded])
+
+
+# --- what is put back where all was taken out
+
+
+def test_what_is_worth_keeping() -> None:
+    sequences = Sequences(6, can_cut=True)
+    for sequence, tokens in enumerate([[1, 2, 3, 4, 5], [1, 2, 3], [7, 8], [1, 2, 9], [7, 8, 9]]):
+        sequences.hold(sequence, tokens, len(tokens))
+    assert sequences.worth_keeping([1, 2, 3], 3) == [0, 4, 3], "beginnings of others are among their cells"
+    assert sequences.worth_keeping([7, 8, 1], 3) == [4, 3, 0]
+    assert sequences.worth_keeping([], 0) == [4, 3, 0], "nothing is shared: what was used last"
+    sequences.hold(0, [1, 2, 3, 4, 5], 4)
+    assert sequences.worth_keeping([1, 2, 3], 3) == [1, 4, 3], "what is not strict serves nobody"
+    assert Sequences(2, can_cut=True).worth_keeping([1], 1) == []
+
+
+@given(st.lists(paths, max_size=6), paths)
+def test_all_that_is_held_is_among_what_is_worth_keeping(held: list[list[int]], path: list[int]) -> None:
+    sequences = Sequences(len(held) + 1, can_cut=True)
+    for sequence, tokens in enumerate(held):
+        sequences.hold(sequence, tokens, len(tokens))
+    found = [sequences.held(one) for one in sequences.worth_keeping(path, len(path))]
+    assert all(any(other[: len(one)] == one for other in found) for one in held if one)
+    assert not any(a[: len(b)] == b for a in found for b in found if a is not b)
+    if found:
+        assert common_prefix(found[0], path) == max(common_prefix(one, path) for one in held)

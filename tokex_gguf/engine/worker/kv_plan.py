@@ -78,6 +78,21 @@ class Sequences:
         """How much of `path`, but no more than its first `limit` tokens, some sequence has computed strictly."""
         return max(self._shared(path, limit, strict=True))
 
+    def worth_keeping(self, path: list[int], limit: int) -> list[int]:
+        """The sequences that were computed strictly, without those that hold but a beginning of another's.
+
+        First the one that has most of the first `limit` tokens of `path`, then the one used last.
+        """
+        whole: list[int] = []
+        for one in sorted(self.latest(), key=lambda s: -len(self._held[s])):
+            held = self._held[one]
+            if self._strict[one] == len(held) and not any(self._held[other][: len(held)] == held for other in whole):
+                whole.append(one)
+        shared = self._shared(path, limit, strict=True)
+        whole.sort(key=self._used.__getitem__, reverse=True)
+        best = max(whole, key=shared.__getitem__, default=None)
+        return whole if best is None else [best, *(one for one in whole if one != best)]
+
     def held_best(self, path: list[int], limit: int) -> int:
         """How much of `path`, but no more than its first `limit` tokens, some sequence has."""
         latest = max(range(len(self._held)), key=self._used.__getitem__)
