@@ -28,10 +28,10 @@ class Comparing:
     def __init__(self, model: Path, folder: Path) -> None:
         """`folder` is the current one: prompts and requantised models are put into it."""
         self.model, self.folder = model, folder
-        (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")
         (folder / "prompt.txt").write_text(text_of(LENGTH))
 
-    def _started(self, *more: str) -> Terminal:
+    def _started(self, *more: str, lookahead: str) -> Terminal:
+        (self.folder / "config.toml").write_text(f"[engine]\n{lookahead}\n")
         terminal = Terminal(
             "--model", str(self.model), "--input", "prompt.txt", "--no-cache", *more, columns=130, rows=40
         )
@@ -43,7 +43,7 @@ class Comparing:
 
         Then those from `v` to it once both are evaluated, and how many tokens come behind the edit.
         """
-        terminal = self._started()
+        terminal = self._started(lookahead="lookahead = 0")
         length = terminal.tokens()
         middle = length // 2
         evaluated: list[float] = []
@@ -66,20 +66,26 @@ class Comparing:
         _end(terminal)
         return evaluated, drawn, compared, length - middle
 
-    def two_models(self, other: Path, times: int) -> tuple[list[float], float]:
-        """Seconds from a new token to its divergence by two models, and the peak memory of all processes in bytes."""
-        terminal = self._started("--versus", str(other))
+    def two_models(self, other: Path, times: int) -> tuple[list[float], list[float], float]:
+        """Seconds from a new token to its divergence by two models, and the peak memory of all processes in bytes.
+
+        First of tokens that are likely, which are looked ahead to, then of others, which are not.
+        """
+        terminal = self._started("--versus", str(other), lookahead="lookahead_tokens = 0")
         terminal.shows(SETTLED, timeout=600)
         terminal.shows("KL mean", timeout=600)
-        seconds = []
-        for _ in range(times):
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        for likely in [True] * times + [False] * times:
             terminal.collect(1.0)
+            if not likely:
+                terminal.press(*["down"] * 12)
+                terminal.collect(1.0)
             longer = f"tokens: {terminal.tokens() + 1} "
             pattern = rf"(?s)KL here [\d.e-]+ bits.*{longer}.* A−B .* ready"
-            seconds.append(terminal.timed(pattern, "right", quiet=1.0))
+            seconds[likely].append(terminal.timed(pattern, "right", quiet=1.0))
         memory = proportional(terminal.child.pid)
         _end(terminal)
-        return seconds, memory
+        return seconds[True], seconds[False], memory
 
 
 def _end(terminal: Terminal) -> None:

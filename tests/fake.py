@@ -35,6 +35,8 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     LookaheadDone,
+    LookaheadKept,
+    LookaheadStrictly,
     MeasureNoise,
     Noise,
     Ping,
@@ -481,6 +483,8 @@ class Play:
             return compared(request)
         if isinstance(request, Export):
             return Exported(request.request, request.start, request.end, 0, 0.001)
+        if isinstance(request, LookaheadStrictly):
+            return LookaheadKept(request.request, 0, 0.001)
         if isinstance(request, MeasureNoise):
             return Noise(request.request, self.noise)
         return None

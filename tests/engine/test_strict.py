@@ -300,6 +300,77 @@ def test_two_tips_are_decoded_in_one_batch(
     agree(evaluator.strict._aside.model, evaluator.strict._aside.sequences)
 
 
+@pytest.mark.parametrize("kept", [100, 99, 60, 0])
+def test_what_is_looked_ahead_to_has_the_bits_that_it_has_in_the_whole(kept: int, file: Path) -> None:
+    model, truth = open_model(file), Truth(file)
+    evaluator, path = emptied(model), tokens(model, 100)
+    if kept:
+        strictly(evaluator, path[:kept])
+    strict, likely = evaluator.strict, [3, 4, 5, 6, 7, 8, 9]
+    decoded = strict.look_ahead(path, likely)
+    assert decoded == (7 if kept else 0)
+    if not decoded:  # too much is missing for one batch
+        strictly(evaluator, path)
+        assert strict.look_ahead(path, likely) == 7
+    assert strict.look_ahead(path, likely) == 0, "they are kept"
+    for token in likely:
+        found, decoded = strictly(evaluator, [*path, token], len(path))
+        assert (found, decoded) == (truth.of([*path, token])[-1:], 0)
+    assert strict._aside
+    agree(strict._aside.model, strict._aside.sequences)
+    # What comes behind finds all in order.
+    whole = [*path, 5, 8, 8]
+    assert strictly(evaluator, whole, len(path))[0] == truth.of(whole)[len(path) :]
+    agree(strict._aside.model, strict._aside.sequences)
+    assert strict.look_ahead(whole, likely) == 7
+    for token in likely:
+        assert strictly(evaluator, [*whole, token], len(whole)) == (truth.of([*whole, token])[-1:], 0)
+
+
+def test_what_was_decoded_for_a_paths_end_is_not_decoded_again_for_what_comes_before(file: Path) -> None:
+    model, truth = open_model(file), Truth(file)
+    window = model.orderly < 2000  # of its cells only the last are kept
+    evaluator, path = emptied(model), tokens(model, 960)
+    strict = evaluator.strict
+    assert sum(part.decoded for part in strict.rows(path, 959, keep=False)) == 960
+    for end in range(960, 0, -32):  # from the end to the beginning, as they come into sight
+        assert sum(part.decoded for part in strict.rows(path[:end], end - 32, keep=False)) <= (end if window else 32)
+    assert strict.look_ahead(path, [3, 4, 5, 6, 7, 8, 9]) == 7
+    more = [*path, 9, 3]
+    answers, decoded = strictly(evaluator, more, 960)
+    assert answers == truth.of(more)[960:]
+    assert window or decoded == 2, "its cells are still there"
+
+
+def test_strict_lookahead_ends_with_the_context(file: Path) -> None:
+    model = open_model(file, context=64)
+    evaluator, path = emptied(model), tokens(model, 64)
+    for count in range(50, 65):
+        strictly(evaluator, path[:count])
+        assert evaluator.strict.look_ahead(path[:count], [3, 4, 5]) in (0, 3), count
+    with pytest.raises(ModelError):
+        evaluator.strict.look_ahead(path, [10**6])
+
+
+def test_strict_lookahead_that_is_interrupted_leaves_all_in_order(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, truth = open_model(file), Truth(file)
+    evaluator, path = emptied(model), tokens(model, 100)
+    strictly(evaluator, path)
+    real = Llama.decode
+
+    def interrupted(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+        real(model, entries[:3], threads)
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Llama, "decode", interrupted)
+        with pytest.raises(Interrupted):
+            evaluator.strict.look_ahead([*path, 7], [3, 4, 5])
+    assert evaluator.strict._aside
+    agree(evaluator.strict._aside.model, evaluator.strict._aside.sequences)
+    assert strictly(evaluator, [*path, 7, 4], 100)[0] == truth.of([*path, 7, 4])[100:]
+
+
 # --- the others' answers stay
 
 

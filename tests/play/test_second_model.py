@@ -24,11 +24,15 @@ from tokex_gguf.engine.protocol import (
     Load,
     Loaded,
     Loading,
+    Lookahead,
+    LookaheadKept,
+    LookaheadStrictly,
     Ping,
     Pong,
     Reply,
     Request,
     Stop,
+    Strict,
     Tokenize,
     Tokenized,
 )
@@ -113,8 +117,8 @@ class Two:
     def ask(self, engine: int, request: Request) -> None:
         """What a key asks for ends what is done in the background, as the engines have it."""
         waiting = self.asked[engine]
-        if not isinstance(request, Check | Tokenize | Ping | Load):
-            for one in [one for one in waiting if isinstance(one, Export | Against | Continue)]:
+        if not isinstance(request, Check | Tokenize | Ping | Load | Lookahead | Strict):
+            for one in [one for one in waiting if isinstance(one, Export | Against | Continue | LookaheadStrictly)]:
                 waiting.remove(one)
             self.going.discard(engine)
         if not isinstance(request, Stop):
@@ -139,6 +143,9 @@ class Two:
             case Export():
                 self.written.append((engine, request.path[: request.end], request.start, request.end))
                 yield Exported(request.request, request.start, request.end, 0, 0.0)
+                return
+            case LookaheadStrictly():
+                yield LookaheadKept(request.request, 0, 0.0)
                 return
             case Tokenize() if request.text.startswith(" "):  # as the tokens' pieces spell a text
                 path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]
@@ -286,6 +293,76 @@ def test_a_known_place_is_asked_for_once() -> None:
     more = len(two.written) - asked
     two.press(Action.POP, Action.APPEND, Action.CURSOR_BACK, Action.CURSOR_TIP)
     assert len(two.written) == asked + more and two.complete()
+
+
+def keyed(two: Two, key: Action) -> list[str]:
+    """What both engines are asked from a key on, each answered as it comes: B's with a `B` before it."""
+    told: list[str] = []
+    two.take(key)
+    while ready := [engine for engine, waiting in two.asked.items() if waiting]:
+        told.append("B " * (ready[0] == two.b.address) + type(two.asked[ready[0]][0]).__name__)
+        two.step(ready[0])
+    return told
+
+
+def looking_ahead(most: int = 8) -> Two:
+    """Two models beside each other, all compared, where so many likely tokens are looked ahead to."""
+    two = compared()
+    game = two.session.game
+    two.session = replace(two.session, game=replace(game, settings=replace(game.settings, lookahead=most)))
+    return two
+
+
+def test_both_models_look_ahead_strictly_once_the_table_is_compared() -> None:
+    two = looking_ahead()
+    asked = keyed(two, Action.APPEND)
+    assert asked.count("LookaheadStrictly") == asked.count("B LookaheadStrictly") == 1
+    assert asked.index("B Export") < asked.index("Against") < asked.index("LookaheadStrictly")
+    asked = [one for one in asked if "Lookahead" in one]
+    assert asked[0] == "Lookahead", "what a key asks for next comes first"
+    assert "LookaheadStrictly" in keyed(two, Action.POP), "the rows that it left may be gone"
+    assert not any("Strictly" in one for one in keyed(two, Action.CURSOR_BACK))
+
+
+def test_strict_lookahead_asks_for_what_likely_comes_next() -> None:
+    two = looking_ahead()
+    two.take(Action.APPEND)
+    while not any(isinstance(one, LookaheadStrictly) for waiting in two.asked.values() for one in waiting):
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    (asked,) = [one for one in two.asked[two.b.address] if isinstance(one, LookaheadStrictly)]
+    tip = two.session.game.prompt.tip
+    assert tip.distribution is not None
+    assert asked.path == tip.path() and asked.tokens == [*tip.distribution.ids[:7]]
+    assert asked.tokens == next(
+        one.tokens for one in two.asked[two.session.game.address] if isinstance(one, LookaheadStrictly)
+    )
+
+
+@pytest.mark.parametrize("settings", ["no lookahead", "no branches"])
+def test_where_nothing_is_looked_ahead_to_no_model_does_strictly(settings: str) -> None:
+    two = looking_ahead(0 if settings == "no lookahead" else 8)
+    game = two.session.game
+    assert game.model is not None
+    if settings == "no branches":
+        model = replace(game.model, capabilities=game.model.capabilities - {Capability.BRANCHES})
+        two.session = replace(two.session, game=replace(game, model=model))
+    asked = keyed(two, Action.APPEND)
+    assert "Against" in asked and not any("Strictly" in one for one in asked)
+
+
+def test_what_a_key_waits_for_has_the_processor_for_itself() -> None:
+    two = compared("x" * 100)
+    two.take(Action.APPEND)
+    here, there = two.session.game.address, two.b.address
+    while not two.asked[there]:
+        two.step(here)
+    assert isinstance(two.asked[there][0], Export)
+    two.take(Action.APPEND)
+    assert isinstance(two.asked[here][-1], Evaluate) and not two.asked[there]
+    assert Send(there, Stop()) in two.effects
+    two.take(Action.DOWN)
+    assert Send(there, Stop()) not in two.effects, "once"
+    assert two.run().complete()
 
 
 def test_a_key_ends_what_is_compared_and_it_is_asked_for_again() -> None:

@@ -289,6 +289,18 @@ class Against:
 
 
 @record
+class LookaheadStrictly:
+    """Compute strictly what comes after a path and each of some tokens: what is asked next may be about one of them.
+
+    Answered by LookaheadKept. What does not fit, into the context or into the rows that are kept, is left out.
+    """
+
+    request: int
+    path: list[int]
+    tokens: list[int]
+
+
+@record
 class MeasureNoise:
     """Say how far apart two strict answers to one question can be. Answered by Noise.
 
@@ -337,7 +349,7 @@ class Ping:
     """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
 
 
-Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against
+Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against | LookaheadStrictly
 """What is computed in one way, whatever came before."""
 Numbered: TypeAlias = (
     Tokenize
@@ -393,7 +405,7 @@ class Capability(StrEnum):
     BRANCHES = "branches"
     """Lookahead of many branches, of several tokens each, takes it a part of the time of all these tokens."""
     COMPARISON = "comparison"
-    """It answers EvaluateStrictly, Compare, Export, Against and MeasureNoise."""
+    """It answers EvaluateStrictly, Compare, Export, Against, LookaheadStrictly and MeasureNoise."""
 
 
 @record
@@ -619,6 +631,15 @@ class Exported:
 
 
 @record
+class LookaheadKept:
+    """What LookaheadStrictly asked for is there, as far as there is room."""
+
+    request: int
+    decoded: int
+    seconds: float
+
+
+@record
 class Noise:
     """How far apart two strict answers to one question can be."""
 
@@ -677,6 +698,7 @@ Reply: TypeAlias = (
     | Checked
     | Compared
     | Exported
+    | LookaheadKept
     | Noise
     | Pong
     | Waits

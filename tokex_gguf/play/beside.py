@@ -3,11 +3,40 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import get_args
 
-from tokex_gguf.engine.protocol import Against, Compared, EvaluateStrictly, Export, Exported
+from tokex_gguf.engine.protocol import (
+    Against,
+    Capability,
+    Compared,
+    EvaluateStrictly,
+    Export,
+    Exported,
+    LookaheadStrictly,
+    Stop,
+)
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, Part
-from tokex_gguf.play.requests import ON_A_LINE, answered, foreseeing, request, tokenize
+from tokex_gguf.play.purposes import (
+    Comparing,
+    ForAgainst,
+    ForCompanion,
+    ForExport,
+    ForLookahead,
+    ForStrict,
+    ForStrictLookahead,
+    ForWalk,
+    Part,
+)
+from tokex_gguf.play.requests import (
+    ON_A_LINE,
+    answered,
+    foreseeing,
+    likely_next,
+    request,
+    send,
+    tokenize,
+    without,
+)
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
 from tokex_gguf.play.versus import ByDistributions, ByText, Pair, Turn
@@ -17,6 +46,9 @@ from tokex_gguf.values.tree import Node
 
 PART = 32
 """Positions that are compared together: a row takes four bytes for each token of the vocabulary."""
+LIKELY = 7
+"""Tokens that may come next whose rows are computed before they are chosen: with the prompt's last one, as many as the
+smallest strict batch has."""
 FEW = 2
 """Tokens of each table that are told of where the numbers of the prompt's own token are wanted alone."""
 
@@ -49,9 +81,27 @@ def both_ready(session: Session) -> bool:
     return other is not None and session.game.engine is other.engine is EngineStatus.READY
 
 
-def resting(game: Game) -> bool:
+def unasked(game: Game) -> bool:
     """Whether the engine of the game that is played has nothing to do that is waited for."""
-    return game.ready and not game.autoplay and not game.waiting and not foreseeing(game)
+    return game.ready and not game.autoplay and not game.waiting
+
+
+def resting(game: Game) -> bool:
+    """Whether it has nothing to do that a key may ask for next, either."""
+    return unasked(game) and not foreseeing(game)
+
+
+def compare_table(session: Session) -> Outcome:
+    """Asks for what the comparison of two models lacks of the table: before all that a key may ask for next."""
+    pair, other = session.paired, session.beside
+    if not isinstance(pair, Pair) or other is None or pair.turn is not Turn.BOTH or not both_ready(session):
+        return session, []
+    if not unasked(session.game):
+        return _give_way(session, other)
+    if not isinstance(pair.way, ByDistributions) or _under_way(session, pair, other):
+        return session, []
+    part = _table(session, pair.way.comparison)
+    return (session, []) if part is None else _compare(session, pair, part, detailed=True)
 
 
 def compare_models(session: Session) -> Outcome:
@@ -61,19 +111,34 @@ def compare_models(session: Session) -> Outcome:
         return session, []
     if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
         return _against_all(session, pair, pair.held)
-    if pair.turn is not Turn.BOTH or not both_ready(session):
-        return session, []
-    if not resting(session.game) or (pair.parting and not pair.parting.told):
+    if pair.turn is not Turn.BOTH or not both_ready(session) or not resting(session.game):
         return session, []
     if isinstance(pair.way, ByText):
-        return _compare_text(session, pair.way, other)
-    asked, exporting = session.game.newest(ForAgainst), other.newest(ForExport)
-    if not pair.file or (exporting and exporting[1].awaited) or (asked and asked[1].going):
-        return session, []  # the file is not there, or it is written, or read
-    wanted = _wanted(session, pair.way.comparison)
-    if wanted is None:
+        return (session, []) if _parting(pair) else _compare_text(session, pair.way, other)
+    if _under_way(session, pair, other):
         return session, []
-    part, detailed = wanted
+    if (tokens := _likely(session, pair.way, other)) is not None:
+        return _look_ahead(session, pair, pair.way, tokens)
+    part = _lacking(session, pair.way.comparison)
+    return (session, []) if part is None else _compare(session, pair, part, detailed=False)
+
+
+def _parting(pair: Pair) -> bool:
+    """Whether both models go on greedily to see where they part."""
+    return pair.parting is not None and not pair.parting.told
+
+
+def _under_way(session: Session, pair: Pair, other: Game) -> bool:
+    """Whether the file is not there, or is written or read, or there is something else that is waited for."""
+    asked, exporting = session.game.newest(ForAgainst), other.newest(ForExport)
+    busy = (exporting and exporting[1].awaited) or (asked and asked[1].going)
+    return not pair.file or bool(busy) or _parting(pair)
+
+
+def _compare(session: Session, pair: Pair, part: Part, *, detailed: bool) -> Outcome:
+    """Asks for B's rows of a part, and once they are there, what A's differ from them by."""
+    other = session.beside
+    assert other is not None
     if (ForExport, part.tip, RAW) in other.refused or (ForAgainst, part.tip, RAW) in session.game.refused:
         return session, []
     if pair.held and pair.held.same(part):
@@ -82,12 +147,54 @@ def compare_models(session: Session) -> Outcome:
     return in_front(session, lambda inside: _export(inside, part, pair.file))
 
 
-def _wanted(session: Session, known: ModelComparison) -> tuple[Part, bool] | None:
-    """What is to be compared next, and whether all that a table shows: the table, what is in sight, then all."""
-    tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
+def _give_way(session: Session, other: Game) -> Outcome:
+    """Stops what B computes, while A computes what is waited for: it has the processor for itself."""
+    asked = other.asked.values()
+    busy = any((isinstance(one, ForExport) and one.awaited) or isinstance(one, ForStrictLookahead) for one in asked)
+    waits = any(one.awaited and not isinstance(one, ForExport) for one in asked)
+    if other is session.game or not busy or waits:
+        return session, []
+    dropped = ForExport, ForLookahead, ForWalk, *get_args(Comparing)
+    return in_front(session, lambda inside: (without(inside, *dropped), [send(inside, Stop())]))
+
+
+def _likely(session: Session, way: ByDistributions, other: Game) -> list[int] | None:
+    """The tokens that may come next, where the table is compared and both models can be asked for what they lead to."""
+    game = session.game
+    tip = game.prompt.tip
+    if way.ahead_of is tip or game.prompt.cursor is not None or not way.comparison.detailed(tip):
+        return None
+    if not game.settings.lookahead or not game.can(Capability.BRANCHES) or not other.can(Capability.BRANCHES):
+        return None
+    if not resting(game) or game.model is None or tip.depth >= game.model.context_limit:
+        return None
+    return likely_next(session, LIKELY)[:LIKELY] or None
+
+
+def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list[int]) -> Outcome:
+    """Asks both models, once, for what comes after each of some tokens that may come next."""
+    tip = session.game.prompt.tip
+    session = replace(session, paired=replace(pair, way=replace(way, ahead_of=tip)))
+
+    def ask(inside: Session) -> Outcome:
+        return request(inside, ForStrictLookahead(), lambda number: LookaheadStrictly(number, tip.path(), tokens))
+
+    session, effects = ask(session)
+    session, more = in_front(session, ask) if session.beside is not session.game else (session, [])
+    return session, [*effects, *more]
+
+
+def _table(session: Session, known: ModelComparison) -> Part | None:
+    """The place whose table is shown, where it is not compared."""
     place = session.game.prompt.place.tip
-    if place.depth and not known.detailed(place):
-        return _part(place.depth - 1, place.depth, session), True
+    if not place.depth or known.detailed(place):
+        return None
+    return _part(place.depth - 1, place.depth, session)
+
+
+def _lacking(session: Session, known: ModelComparison) -> Part | None:
+    """What is to be compared next of the prompt: what is in sight, then all."""
+    tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
     sight = session.rows * ON_A_LINE
     end = tip.depth if cursor is None else min(tip.depth, cursor.depth + sight // 2)
     nodes = known.lacking(tip, end - sight, end)
@@ -101,7 +208,7 @@ def _wanted(session: Session, known: ModelComparison) -> tuple[Part, bool] | Non
         if then.depth != node.depth - 1 or len(run) == PART:
             break
         run.append(then)
-    return _part(run[-1].depth - 1, nodes[-1].depth, session), False
+    return _part(run[-1].depth - 1, nodes[-1].depth, session)
 
 
 def _part(start: int, end: int, session: Session) -> Part:

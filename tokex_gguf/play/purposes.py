@@ -335,6 +335,16 @@ class ForAgainst:
 
 
 @record
+class ForStrictLookahead:
+    """That one of two models has computed strictly what likely comes next. Ended by what is asked behind it."""
+
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
 class ForCompanion(_Awaited):
     """The second model's tokens for the text of a path of the first."""
 
@@ -359,7 +369,7 @@ OfTwo: TypeAlias = ForExport | ForParting
 """What two models are asked to be compared by."""
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
-Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst
+Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst | ForStrictLookahead
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
 Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForCritical | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""

@@ -19,6 +19,7 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Loading,
     LookaheadDone,
+    LookaheadKept,
     Noise,
     Pong,
     Reply,
@@ -98,6 +99,7 @@ from tokex_gguf.play.purposes import (
     ForSearch,
     ForStart,
     ForStrict,
+    ForStrictLookahead,
     ForVerdicts,
     ForView,
     ForWalk,
@@ -246,6 +248,8 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
             return _noise(session, message)
         case Exported():
             return _exported(session, message)
+        case LookaheadKept():
+            return _looked_ahead(session, message), []
         case Failed():
             return _failed(session, message)
         case EngineDied():
@@ -291,6 +295,14 @@ def _exported(session: Session, message: Exported) -> Outcome:
             return session, []
         case ForExport() as purpose:
             return _believed(exported(session, purpose, message)), []
+        case _:
+            raise WrongReply
+
+
+def _looked_ahead(session: Session, message: LookaheadKept) -> Session:
+    match session.game.asked.get(message.request):
+        case None | ForStrictLookahead():
+            return answered(session, message.request)
         case _:
             raise WrongReply
 
@@ -413,7 +425,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             raise WrongReply
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
-        case ForStrict() | ForDifference() | ForNoise() | ForFanOut() | ForCritical():
+        case ForStrict() | ForDifference() | ForNoise() | ForStrictLookahead() | ForFanOut() | ForCritical():
             raise WrongReply
         case ForVerdicts() | ForView() | ForRoll() | ForBan() | ForConstraint() | ForForced() | ForPhrase():
             raise WrongReply
@@ -745,6 +757,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _refused(told, type(purpose), part.tip, RAW), []
         case ForCompanion(target):
             return _refused(told, ForCompanion, target, RAW), []
+        case ForStrictLookahead():
+            return answered(session, message.request), []  # nobody waits for it
         case ForParting():
             return second_model.not_parted(told), []
         case ForSearch():

@@ -25,6 +25,7 @@ from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, Judge
 from tokex_gguf.play.purposes import (
     Comparing,
     Decoded,
+    ForAgainst,
     ForAutoplay,
     ForCheck,
     ForCritical,
@@ -346,6 +347,8 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
+    if _compares_table(session):  # it would be ended by that
+        return session, []
     fan_out = session.game.newest(ForFanOut)
     if fan_out and fan_out[1].going:  # it would end what is waited for
         return session, []
@@ -354,14 +357,7 @@ def look_ahead(session: Session) -> Outcome:
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
     prompt = session.game.prompt
-    rows = table(session, prompt)
-    if not rows:  # in what order is not known yet
-        return session, []
-    chosen = rows[selected_row(session, prompt)].token
-    likely = [row.token for row in rows[:budget]]
-    # Where a token ends the generation nobody goes on, unless it is chosen.
-    likely = [token for token in likely if token != chosen and not session.game.piece(token).ends]
-    wanted = tuple((token,) for token in (chosen, *likely) if not session.game.foresees(token))
+    wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.foresees(token))
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
     # What was asked for stays asked for, answered or not, until the engine has to do something else.
@@ -371,6 +367,26 @@ def look_ahead(session: Session) -> Outcome:
     path, top = prompt.tip.path(), kept(session)
     branches = list(map(list, wanted))
     return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, branches, top))
+
+
+def _compares_table(session: Session) -> bool:
+    """Whether two models are asked for what the table says of both."""
+    exporting = session.beside.newest(ForExport) if session.beside else None
+    against = session.game.newest(ForAgainst)
+    parts = [exporting[1].part] if exporting and exporting[1].awaited else []
+    parts += [against[1].part] if against and against[1].going else []
+    return any(part.end == session.game.prompt.place.tip.depth == part.start + 1 for part in parts)
+
+
+def likely_next(session: Session, most: int) -> list[int]:
+    """The tokens that may be appended next: the selected one, and others of the table's first `most`."""
+    rows = table(session, session.game.prompt)
+    if not rows:  # in what order is not known yet
+        return []
+    chosen = rows[selected_row(session, session.game.prompt)].token
+    likely = [row.token for row in rows[:most]]
+    # Where a token ends the generation nobody goes on, unless it is chosen.
+    return [chosen, *(token for token in likely if token != chosen and not session.game.piece(token).ends)]
 
 
 def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:

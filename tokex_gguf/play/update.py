@@ -8,7 +8,7 @@ game can be played in a test without model or terminal.
 
 from dataclasses import replace
 
-from tokex_gguf.play.beside import compare_models
+from tokex_gguf.play.beside import compare_models, compare_table
 from tokex_gguf.play.events import PLAYERS, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
@@ -49,8 +49,10 @@ AHEAD = (grow,)
 """What goes on by itself where nothing else does."""
 FANNED = (fan_out.go_on, critical.go_on)
 """What goes on by itself where answers were looked for."""
-TWO = (second_model.watch, second_model.take_turns, compare_models)
-"""What goes on by itself where a second model is there."""
+TWO_FIRST = (second_model.watch, compare_table)
+"""What goes on by itself where a second model is there, and comes before what a key may ask for next."""
+TWO = (second_model.take_turns, compare_models)
+"""What goes on by itself there, and comes behind that."""
 
 
 def update(session: Session, message: Message) -> Outcome:
@@ -72,10 +74,10 @@ def update(session: Session, message: Message) -> Outcome:
         session = versus.follow(before, visited(before, session))
     through = THROUGH if session.game.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
-    two = TWO if session.paired is not UNPAIRED else ()
+    first, two = (TWO_FIRST, TWO) if session.paired is not UNPAIRED else ((), ())
     ahead = AHEAD if session.game.settings.lookahead_tokens else ()
     fanned = FANNED if session.game.fans else ()
-    for more in (*through, *fanned, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
+    for more in (*through, *fanned, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects

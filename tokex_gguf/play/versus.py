@@ -133,6 +133,8 @@ class ByDistributions:
     """Two models of one vocabulary: what one says of a place goes to the other through a file."""
 
     comparison: ModelComparison
+    ahead_of: Node | None = None
+    """A path of A's: both models were asked for what comes after the tokens that likely follow it."""
     held: Part | None = None
     """Whose rows of B the file holds."""
 

@@ -33,6 +33,7 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     LookaheadDone,
+    LookaheadStrictly,
     MeasureNoise,
     Numbered,
     Ping,
@@ -225,7 +226,7 @@ class Server:
                 self._check(request, evaluator, model)
             case Apply() | Roll() | Constrain() | Force():
                 raise _Fault(LIKELY_ONLY)
-            case EvaluateStrictly() | Compare() | Export() | Against() | MeasureNoise():
+            case EvaluateStrictly() | Compare() | Export() | Against() | LookaheadStrictly() | MeasureNoise():
                 raise _Fault(NOT_COMPARED)
 
     def _pieces(self, evaluator: Evaluator, tokens: set[int]) -> dict[int, Piece]:

@@ -25,6 +25,8 @@ from tokex_gguf.values.sequence import common_prefix
 
 WORTH = 2 * STRICT
 """Tokens from which on carrying their cells to another context is faster than decoding them again."""
+SPARE = STRICT
+"""Sequences that hold nothing, in a context that was made room in: as many as strict lookahead takes."""
 ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
@@ -192,6 +194,50 @@ class Cells:
             sure = self.sequences.strict(sequence) == position and is_strict(len(logits))
             yield Batch(first, logits[extra : extra + count - first_row], count, sure)
 
+    def decode_behind(self, path: list[int], tokens: list[int]) -> Logits | None:
+        """Decodes some tokens strictly, in one batch, each as the one that follows a path; their cells go again.
+
+        Returns the rows after them, shape (tokens, vocabulary size), a view that the next decode overwrites. None
+        where there is no room, or where much of the path is not cached.
+        """
+        kept = self.sequences.strictly_held(path, len(path))
+        missing = len(path) - kept
+        size = strict_size(missing + len(tokens))
+        fits = size <= BATCH and len(path) + size <= max(self.model.context_limit, SMALLEST_CONTEXT)
+        if not fits or not self.orderly or self.filled + size > self.model.cells:
+            return None
+        if self.sequences.free() <= len(tokens):
+            return None
+        sequence, held = self.prepare(path, kept, strict=True)
+        others = [one for one in range(self.model.sequences) if not self.sequences.held(one) and one != sequence]
+        branches = tuple(others[: len(tokens)])
+        if held != kept or len(branches) < len(tokens):  # a window's cells are gone
+            return None
+        entries = [
+            Entry(token, sequence, place, wanted=True, others=branches) for place, token in enumerate(path[held:], held)
+        ]
+        entries += [
+            Entry(token, branch, len(path), wanted=True) for token, branch in zip(tokens, branches, strict=True)
+        ]
+        # As many rows as tokens, and others behind them: for all to be strict.
+        entries += [
+            Entry(path[0], sequence, len(path) + index, wanted=True) for index in range(size - missing - len(tokens))
+        ]
+        try:
+            for branch in branches:
+                self.model.copy(sequence, branch, held)
+            logits = self.model.decode(entries)
+            held = len(path)
+            self.filled += missing
+        except OutOfCells:
+            return None
+        finally:
+            for branch in branches:
+                self.model.cut(branch, 0)
+            held = self.model.cut(sequence, min(self.model.count(sequence), held))
+            self.sequences.hold(sequence, path[:held], held)
+        return logits[missing : missing + len(tokens)]
+
     def _decode_part(
         self, path: list[int], sequence: int, position: int, count: int, first_row: int, more: int
     ) -> Logits:
@@ -250,20 +296,12 @@ class Cells:
         So each sequence's cells stay in its order. Where room is short, all are taken out, and what serves the path
         best and what was used last are put back.
         """
-        if self._in_order and self.sequences.free() > 1 and self.filled + needed <= self.model.cells:
+        if self._in_order and self.sequences.free() > SPARE and self.filled + needed <= self.model.cells:
             return
-        plan = self.sequences.plan(path, start, strict=True)
-        best = plan.sequence if plan.source is None else plan.source
         kept: list[tuple[list[int], int, ctypes.Array[ctypes.c_uint8]]] = []
-        for sequence in dict.fromkeys([*([best] if plan.keep else []), *self.sequences.latest()]):
+        for sequence in self.sequences.worth_keeping(path, start)[:2]:
             tokens, sure = self.sequences.held(sequence), self.sequences.strict(sequence)
-            is_part = any(tokens == other[: len(tokens)] for other, _, _ in kept)
-            if (
-                len(kept) < 2
-                and not is_part
-                and sure == len(tokens)
-                and (state := self.model.state(sequence)) is not None
-            ):
+            if (state := self.model.state(sequence)) is not None:
                 kept.append((tokens, sure, state))
         while True:
             cells = sum(len(tokens) for tokens, _, _ in kept) + needed

@@ -45,6 +45,8 @@ from tokex_gguf.engine.protocol import (
     Loading,
     Lookahead,
     LookaheadDone,
+    LookaheadKept,
+    LookaheadStrictly,
     MeasureNoise,
     Noise,
     Numbered,
@@ -195,6 +197,11 @@ def _up_to(request: Export | Against) -> list[int]:
     if not 0 <= request.start < request.end <= len(request.path):
         raise ModelError("no positions of this path")
     return request.path[: request.end]
+
+
+def _alone(request: Export | Against) -> bool:
+    """Whether one row is asked for, which is then kept: many would push out what was prepared."""
+    return request.end - request.start == 1
 
 
 def _check(path: Path) -> None:
@@ -365,6 +372,10 @@ class Server:
                 self._export(request, model, evaluator, index)
             case Against():
                 self._against(request, model, evaluator, index)
+            case LookaheadStrictly():
+                began = time.perf_counter()
+                decoded = evaluator.strict.look_ahead(request.path, request.tokens)
+                self._send(LookaheadKept(request.request, decoded, time.perf_counter() - began))
             case MeasureNoise():
                 self._measure(request, evaluator)
 
@@ -598,7 +609,7 @@ class Server:
         began, decoded = time.perf_counter(), 0
         path = _up_to(request)
         with writing(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict.rows(path, request.start):
+            for part in evaluator.strict.rows(path, request.start, keep=_alone(request)):
                 file.add(part.rows)
                 decoded += part.decoded
                 self._between(model, evaluator, index, aside=True)
@@ -611,7 +622,7 @@ class Server:
         differences: list[Difference] = []
         path = _up_to(request)
         with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict.rows(path, request.start):
+            for part in evaluator.strict.rows(path, request.start, keep=_alone(request)):
                 for place, row in enumerate(part.rows, part.first):
                     differences.append(evaluator.strict.difference(row, file.row(), request.top, following[place]))
                 decoded += part.decoded

@@ -63,10 +63,10 @@ class Strict:
         if start < len(path):
             yield from decoded(self._batches(path, start), path, tops, following, self._reader, self._kept)
 
-    def rows(self, path: list[int], start: int) -> Iterator[Part]:
+    def rows(self, path: list[int], start: int, *, keep: bool = True) -> Iterator[Part]:
         """The logits at positions `start` to the end of `path`, computed strictly, part by part.
 
-        Raises as `evaluate` does.
+        With `keep`, the last of them are kept. Raises as `evaluate` does.
         """
         check_place(path, start)
         self._cells.check(path)
@@ -81,8 +81,26 @@ class Strict:
             try:
                 yield Part(batch.first, rows, batch.decoded)
             finally:
-                for end in range(max(batch.first, len(path) - self._kept.room), batch.first + len(rows)):
+                last = len(path) - self._kept.room if keep else len(path)
+                for end in range(max(batch.first, last), batch.first + len(rows)):
                     self._kept.keep(path[: end + 1], rows[end - batch.first])
+
+    def look_ahead(self, path: list[int], tokens: list[int]) -> int:
+        """Computes the rows after `path` and each of some tokens that may follow, in one batch, and keeps them.
+
+        Returns how many of them were decoded: none where there is no room, or all are kept. Raises as `evaluate` does.
+        """
+        self._cells.check([*path, *tokens])
+        new = [token for token in tokens if self._row([*path, token]) is None][: max(0, self._kept.room - 1)]
+        if not new or not self._cells.model.can_cut:
+            return 0
+        cells = self._place(path, len(path) - 1)
+        logits = cells.decode_behind(path, new)
+        if logits is None:
+            return 0
+        for token, row, log_sum in zip(new, logits, self._reader.log_sums(logits), strict=True):
+            self._kept.keep([*path, token], Row(row, log_sum, True))
+        return len(new)
 
     def compare(self, path: list[int], other: list[int], top: int) -> tuple[Difference, int]:
         """How the distributions after two paths differ, and how many tokens were decoded for it.
