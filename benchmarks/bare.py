@@ -4,6 +4,7 @@ python benchmarks/bare.py MODEL decode DEPTH STEPS    milliseconds of each of ST
 python benchmarks/bare.py MODEL paused DEPTH STEPS    the same, with a pause before each, as between two keys
 python benchmarks/bare.py MODEL evaluate LENGTH CHUNK tokens/s with the logits of every token, nothing done with them
 python benchmarks/bare.py MODEL suffix DEPTH COUNT    milliseconds of COUNT tokens behind DEPTH others, in batches of 48
+python benchmarks/bare.py MODEL branches DEPTH STEPS  tokens/s of 16 branches behind DEPTH tokens, 16 in a batch
 python benchmarks/bare.py MODEL greedy DEPTH STEPS [THREADS]    tokens/s of a greedy loop
 python benchmarks/bare.py MODEL first TEXT            imports, loads, tokenises, decodes, and ends
 python benchmarks/bare.py MODEL uncached LENGTH       milliseconds of the whole prompt again, for one token's logits
@@ -23,7 +24,7 @@ silent = llama_cpp.llama_log_callback(lambda *_: None)
 class Bare:
     """A model and a context with the program's own settings, and nothing around them."""
 
-    def __init__(self, path: str, cells: int, batch: int, threads: int = 0) -> None:
+    def __init__(self, path: str, cells: int, batch: int, threads: int = 0, sequences: int = 1) -> None:
         from tokex_gguf.engine.worker.llama import default_threads
 
         llama_cpp.llama_log_set(silent, None)
@@ -35,6 +36,7 @@ class Bare:
         self.size = llama_cpp.llama_vocab_n_tokens(self.vocab)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = cells, batch, batch
+        settings.n_seq_max, settings.kv_unified = sequences, True
         settings.n_threads = settings.n_threads_batch = threads or default_threads()
         self.context = llama_cpp.llama_init_from_model(self.model, settings)
         self.batch = llama_cpp.llama_batch_init(batch, 0, 1)
@@ -45,13 +47,13 @@ class Bare:
         ids = (llama_cpp.llama_token * (len(data) + 8))()
         return list(ids[: llama_cpp.llama_tokenize(self.vocab, data, len(data), ids, len(ids), True, True)])
 
-    def decode(self, tokens: list[int], position: int, *, every: bool) -> None:
-        """One batch; with the logits of every token, or of the last."""
+    def decode(self, tokens: list[int], position: int, *, every: bool, beside: bool = False) -> None:
+        """One batch; with the logits of every token, or of the last. `beside`: each in a sequence of its own."""
         batch = self.batch
         batch.n_tokens = len(tokens)
         for index, token in enumerate(tokens):
-            batch.token[index], batch.pos[index] = token, position + index
-            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
+            batch.token[index], batch.pos[index] = token, position if beside else position + index
+            batch.n_seq_id[index], batch.seq_id[index][0] = 1, 1 + index if beside else 0
             batch.logits[index] = every or index == len(tokens) - 1
         if llama_cpp.llama_decode(self.context, batch):
             raise SystemExit("llama_decode failed")
@@ -67,6 +69,8 @@ class Bare:
         return int(np.ctypeslib.as_array(logits, shape=(self.size,)).argmax())
 
 
+WIDE = 16
+"""Branches that are decoded in one batch."""
 PAUSE = 0.15
 """Seconds between two decodes that wait for a player."""
 
@@ -87,7 +91,8 @@ def main() -> None:
     length = int(rest[0])
     chunk = int(rest[1]) if what == "evaluate" else 64
     steps = int(rest[1]) if len(rest) > 1 else 0
-    bare = Bare(path, length + max(steps, 512), chunk, int(rest[2]) if len(rest) > 2 else 0)
+    threads, sequences = int(rest[2]) if len(rest) > 2 else 0, 1 + WIDE if what == "branches" else 1
+    bare = Bare(path, length + max(WIDE * steps, 512), chunk, threads, sequences)
     tokens = bare.tokenize(text_of(length))[:length]
     if what == "uncached":
         began = time.perf_counter()
@@ -105,6 +110,15 @@ def main() -> None:
         for at in range(0, steps, 48):
             bare.decode(tokens[at : min(at + 48, steps)], length + at, every=True)
         print(json.dumps((time.perf_counter() - began) * 1000))
+        return
+    if what == "branches":
+        memory = llama_cpp.llama_get_memory(bare.context)
+        for branch in range(1, 1 + WIDE):
+            llama_cpp.llama_memory_seq_cp(memory, 0, branch, 0, length)
+        began = time.perf_counter()
+        for step in range(steps):
+            bare.decode(tokens[step : step + WIDE], length + step, every=True, beside=True)
+        print(json.dumps(WIDE * steps / (time.perf_counter() - began)))
         return
     times = []
     for step in range(steps):
