@@ -12,7 +12,7 @@ from tests.fake import PIECES, VOCAB, Play, on, screen_of, started
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, LookaheadDone, Request
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.fan import Fan, FanState, rows, selected
+from tokex_gguf.play.fan import Fan, FanState, Found, Row, in_order, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
@@ -295,10 +295,38 @@ def test_groups_have_the_probability_of_their_answers() -> None:
         "a",
         "b",
         "c",
-        "nothing found",
+        Found.NOTHING,
     }
     play.press(Action.DOWN, Action.GROUP)
     assert selected(fan(play)) == 0
+
+
+def test_groups_are_sorted_by_what_was_found() -> None:
+    play = opened(coverage=0.99).answer().press(Action.GROUP, Action.SORT)
+    assert fan(play).grouped and play.session.notice.startswith("groups stand in the order")
+    keys = [line.key for line in rows(fan(play)).lines]
+    numbers = [int(key) for key in keys if isinstance(key, str)]
+    assert len(numbers) > 2 and numbers == sorted(numbers)
+    assert Found.NOTHING not in keys[:-1]
+    play.press(Action.SORT)
+    probs = [line.prob for line in rows(fan(play)).lines]
+    assert fan(play).grouped and probs == sorted(probs, reverse=True)
+    play.press(Action.SORT, Action.GROUP)
+    assert not fan(play).by_text, "answers come the likeliest first again"
+
+
+def test_what_was_found_stands_in_order() -> None:
+    answer = rows(fan(opened(coverage=0.99).answer())).lines[0].answer
+    keys: list[str | Found] = ["b", "1,200", "9", Found.NOTHING, "-3", "a", "10.5", "inf"]
+    ordered = sorted((Row(key, 0.1, answer) for key in keys), key=in_order)
+    assert [row.key for row in ordered] == ["-3", "9", "10.5", "1,200", "a", "b", "inf", Found.NOTHING]
+
+
+def test_the_head_says_where_in_the_prompt_it_is() -> None:
+    play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.ANSWERS).answer()
+    length = play.session.game.prompt.tip.depth
+    assert f"behind token {length - 2} of {length}: " in seen(play)
+    assert "behind token" not in seen(opened().answer())
 
 
 def test_where_answers_end_is_changed_by_keys() -> None:

@@ -80,7 +80,7 @@ SEED = int(os.environ.get("UNRELIABLE_SEED", "1"))
 
 KEYS: list[Message] = [
     *[Action.APPEND] * 8,
-    *(Action.ANSWERS, Action.ANSWERS, Action.PAUSE, Action.STOP, Action.GROUP, Action.SORT),
+    *(Action.ANSWERS, Action.ANSWERS, Action.CRITICAL, Action.PAUSE, Action.STOP, Action.GROUP, Action.SORT),
     *(Action.REPLACE, Action.DELETE_TOKEN, Action.INSERT, Action.TAKE_IN, Action.RETOKENIZE),
     *[Action.MODELS] * 4,
     *[Action.ENTER] * 8,

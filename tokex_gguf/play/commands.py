@@ -1182,7 +1182,7 @@ _ANSWERS: tuple[Command, ...] = (
         ("O",),
         "List",
         "order",
-        "Let those that begin with the same token stand together, or the likeliest come first again.",
+        "Sort answers by their first token, and groups by what was found in them; or the likeliest first again.",
         footer=66,
     ),
     Command(

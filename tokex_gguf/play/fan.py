@@ -11,8 +11,12 @@ from tokex_gguf.values.record import record
 
 KEPT = 8
 """Fan-outs that a game keeps, the latest."""
-WITHOUT = "nothing found"
-"""The group of the answers in which the pattern finds nothing."""
+
+
+class Found(Enum):
+    """What a pattern found in the answers of a group, where that is no text."""
+
+    NOTHING = "nothing found"
 
 
 class FanState(Enum):
@@ -38,12 +42,12 @@ class Fan:
     """Why the engine refused it."""
     due: bool = False
     """Whether a message is on its way by which more of what is known is looked at."""
-    by_first: bool = False
-    """Whether answers that begin with the same token stand together."""
+    by_text: bool = False
+    """Whether answers that begin with the same token stand together, and groups in the order of what was found."""
     grouped: bool = False
     pattern: str = FIRST_NUMBER
     """By what they are grouped."""
-    at: bytes | str | None = None
+    at: bytes | str | Found | None = None
     """The selected answer's text, or the selected group; None: the first line."""
 
     @property
@@ -67,7 +71,7 @@ class Fan:
 class Row(NamedTuple):
     """A line of the list."""
 
-    key: bytes | str
+    key: bytes | str | Found
     """The answer's text, or the group."""
     prob: float
     """Of the answer, or of all in the group."""
@@ -81,14 +85,14 @@ class Rows(NamedTuple):
     """The lines of the list, of the likeliest answers, and where each is."""
 
     lines: tuple[Row, ...]
-    places: dict[bytes | str, int]
+    places: dict[bytes | str | Found, int]
 
 
 def rows(fan: Fan) -> Rows:
     """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
-    there = _rows(fan.out, fan.out.looked, fan.by_first, fan.pattern if fan.grouped else "")
+    there = _rows(fan.out, fan.out.looked, fan.by_text, fan.pattern if fan.grouped else "")
     if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in there.places:
-        return _with(fan.out, fan.out.looked, fan.by_first, fan.at)  # others came that are likelier
+        return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # others came that are likelier
     return there
 
 
@@ -98,11 +102,13 @@ def selected(fan: Fan) -> int:
 
 
 @lru_cache(4)
-def _rows(out: FanOut, _looked: int, by_first: bool, pattern: str) -> Rows:
+def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str) -> Rows:
     likely = out.likeliest()
     if pattern:
         lines = _groups(out, likely, pattern)
-    elif by_first:
+        if by_text:
+            lines = tuple(sorted(lines, key=in_order))
+    elif by_text:
         lines = _by_first(likely)
     else:
         lines = tuple(map(_row, likely))
@@ -110,9 +116,9 @@ def _rows(out: FanOut, _looked: int, by_first: bool, pattern: str) -> Rows:
 
 
 @lru_cache(4)
-def _with(out: FanOut, looked: int, by_first: bool, text: bytes) -> Rows:
+def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> Rows:
     """The lines, and behind them the selected answer, which is none of the likeliest any more."""
-    there, answer = _rows(out, looked, by_first, ""), out.answer(text)
+    there, answer = _rows(out, looked, by_text, ""), out.answer(text)
     if answer is None:
         return there
     return Rows((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
@@ -131,6 +137,17 @@ def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
     return tuple(_row(answer) for some in together for answer in some)
 
 
+def in_order(line: Row) -> tuple[int, float, str]:
+    """Numbers by their size, then other texts by the alphabet, then what nothing was found in."""
+    if not isinstance(line.key, str):
+        return 2, 0.0, ""
+    try:
+        number = float(line.key.replace(",", ""))
+    except ValueError:
+        number = math.nan
+    return (0, number, line.key) if math.isfinite(number) else (1, 0.0, line.key)
+
+
 @lru_cache(4)
 def _known(_out: FanOut, _pattern: str) -> dict[bytes, str | None]:
     """What a pattern found in answers: each is read once."""
@@ -140,11 +157,11 @@ def _known(_out: FanOut, _pattern: str) -> dict[bytes, str | None]:
 def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
     """The groups by what a pattern finds, the likeliest first."""
     pattern, known = pattern_of(text), _known(out, text)
-    groups: dict[str, list[Answer]] = {}
+    groups: dict[str | Found, list[Answer]] = {}
     for answer in ranked:
         if answer.text not in known:
             known[answer.text] = found(pattern, answer.text.decode("utf-8", "replace"))
         key = known[answer.text]
-        groups.setdefault(WITHOUT if key is None else key, []).append(answer)
+        groups.setdefault(Found.NOTHING if key is None else key, []).append(answer)
     lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.items()]
     return tuple(sorted(lines, key=lambda line: -line.prob))

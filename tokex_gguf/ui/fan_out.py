@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tokex_gguf.play.fan import Fan, FanState, Row, rows, selected
+from tokex_gguf.play.fan import Fan, FanState, Found, Row, rows, selected
 from tokex_gguf.play.rules.fan_out import shown
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
@@ -56,7 +56,9 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     fan = shown(session)
     if fan is None:
         return []
-    mass: Line = [("", f" {fan.out.coverage.text}")]
+    depth, length = fan.out.base.depth, session.game.prompt.tip.depth
+    inside: Line = [("class:dim", f" behind token {depth:,} of {length:,}:")] if depth < length else []
+    mass: Line = [*inside, ("", f" {fan.out.coverage.text}")]
     lines = [mass, _state(fan, width), *raw_numbers(session), _heading(fan, width)]
     there, chosen = rows(fan).lines, selected(fan)
     window = _window(fan, height - len(lines) + 1)
@@ -111,9 +113,10 @@ def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -
     cells = BAR if width >= WIDE else 0
     text = on_a_line(answer.text[:LONGEST])
     named: Line = [(style, text)]
-    if fan.grouped and isinstance(row.key, str):
+    if fan.grouped and not isinstance(row.key, bytes):
         dim = f"class:dim {style}".strip()
-        named = [(f"class:taken {style}".strip(), pad(clip(visible(row.key), 20), 14)), (dim, f" {text}")]
+        what = row.key.value if isinstance(row.key, Found) else clip(visible(row.key), 20)
+        named = [(f"class:taken {style}".strip(), pad(what, 14)), (dim, f" {text}")]
     parts: Line = [
         (style, f" {number(row.prob):>7} "),
         (f"class:bar {style}".strip(), bar(row.prob, cells)),

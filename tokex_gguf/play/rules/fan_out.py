@@ -281,16 +281,21 @@ def _end(session: Session, fan: Fan) -> tuple[Node | None, str]:
 
 
 def sort(session: Session) -> Outcome:
-    """Sorts by the first token, or by probability alone."""
+    """Sorts answers by the first token and groups by what was found, or all by probability alone."""
     fan = _shown(session)
-    told = "the likeliest is at the top" if fan.by_first else "those that begin with the same token stand together"
-    return replace(_with(session, replace(fan, by_first=not fan.by_first, grouped=False, at=None)), notice=told), []
+    if fan.by_text:
+        told = "the likeliest is at the top"
+    elif fan.grouped:
+        told = "groups stand in the order of what was found: numbers by their size"
+    else:
+        told = "those that begin with the same token stand together"
+    return replace(_with(session, replace(fan, by_text=not fan.by_text, at=None)), notice=told), []
 
 
 def group(session: Session) -> Outcome:
     """Groups the answers by what the pattern finds in them, or lists them one by one again."""
     fan = _shown(session)
-    return _with(session, replace(fan, grouped=not fan.grouped, at=None)), []
+    return _with(session, replace(fan, grouped=not fan.grouped, by_text=False, at=None)), []
 
 
 def next_stop(session: Session) -> Outcome:
