@@ -509,7 +509,11 @@ def redraw() -> Row:
     from dataclasses import replace
 
     game = Runtime(
-        replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=PROBABILITY),
+        replace(
+            play.session,
+            game=replace(play.session.game, prompts=(Prompt(tip),)),
+            options=replace(play.session.options, layer=PROBABILITY),
+        ),
         folder=Path(),
     )
     app = App(game, DummyInput(), Output()).application

@@ -59,7 +59,7 @@ class Looking:
     @property
     def known(self) -> int:
         """Answers that came of what is grown."""
-        return self.session.game.foreseen.answers
+        return self.session.game.known.foreseen.answers
 
     @property
     def grows(self) -> bool:
@@ -69,7 +69,7 @@ class Looking:
 
     def mass(self) -> tuple[float, float]:
         """The probability of the next token, and of the next two, whose tables are known."""
-        here = self.session.game.foreseen.place(self.session.game.prompt.tip)
+        here = self.session.game.known.foreseen.place(self.session.game.prompt.tip)
         one = two = 0.0
         for chance, place in _children(here):
             if place.distribution is not None:

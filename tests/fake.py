@@ -405,24 +405,26 @@ class Play:
     def fanning(self) -> bool:
         """Whether more of what is known is to be looked at for answers."""
         game = self.session.game
-        return any(fan.due for fan in game.fans) or any(one.due for one in game.criticals)
+        return any(fan.due for fan in game.results.fans) or any(one.due for one in game.results.criticals)
 
     @property
     def _unfinished(self) -> bool:
         session = self.session
-        return bool(self.asked or session.judging or session.comparing or self.fanning or self.aligning)
+        return bool(
+            self.asked or session.under_way.judging or session.under_way.comparing or self.fanning or self.aligning
+        )
 
     def answer(self) -> "Play":
         """Lets the engine answer all that was asked; of evaluations only the newest, as the real one."""
         while self._unfinished:
-            if self.session.judging:
+            if self.session.under_way.judging:
                 self.take(JudgeFurther())
                 continue
             if self.aligning:
                 one = self.aligning.pop(0)
                 self.take(Aligned(one.a, one.b, aligned(one.first, one.second)))
                 continue
-            if self.session.comparing:
+            if self.session.under_way.comparing:
                 self.take(CompareFurther())
                 continue
             if self.fanning:
@@ -564,7 +566,7 @@ def on(session: Session, kind: type[S]) -> S:
 
 def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row: int = 0) -> Screen:
     """A screen of a kind as it can be in this session, with a text that is typed or a row that is selected."""
-    tip = session.game.prompt.tip if session.game.prompts else session.game.root
+    tip = session.game.prompt.tip if session.game.prompts else session.game.known.root
     if kind is screens.Search:
         return screens.Search(tip=tip, line=line)
     if kind is screens.Input:

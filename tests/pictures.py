@@ -194,7 +194,7 @@ class Player:
         session = Session(Game(chosen))
         if screen.versus:
             second = second_game(session, replace(chosen, model=GgufFile(str(Path(model).with_name(SECOND)))))
-            session = replace(beside(session, second), layer=DELTA)
+            session = replace(beside(session, second), options=replace(beside(session, second).options, layer=DELTA))
         self._game = Runtime(session, folder=folder, connect=connect)
         size = Size(screen.rows, screen.columns)
         output = Vt100_Output(cast("TextIO", self._written), lambda: size, "xterm-256color", enable_cpr=False)

@@ -92,7 +92,7 @@ def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(layers.MORE_LAYERS, LENGTH.name, LENGTH)
     monkeypatch.setitem(theme.SCALES, LENGTH.name, GREENS)
     play = started("hello").press(*[Action.MORE_LAYERS] * 7)
-    assert play.session.layer is LENGTH
+    assert play.session.options.layer is LENGTH
     lines = View().screen(play.session, 100, 30)
     assert "length 0" in text_of(lines[-3]) and "10 bytes" in text_of(lines[-3])
     first, *_ = play.session.game.prompt.tip.nodes()
@@ -101,8 +101,8 @@ def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
         for colours in (2, 16, 256):
             assert f"length.{theme.STEPS - 1}" in theme.styles(palette, colours=colours)
     again = load(dump(play.session), play.session.game.settings)
-    assert again.layer is LENGTH
-    assert play.press(Action.MORE_LAYERS).session.layer is layers.PLAIN
+    assert again.options.layer is LENGTH
+    assert play.press(Action.MORE_LAYERS).session.options.layer is layers.PLAIN
 
 
 # --- a screen: its state and commands, and its pane; a row in each of two tables

@@ -226,7 +226,9 @@ def test_the_first_sample_is_what_autoplay_draws(
         patient.ready()
         tip = patient.session.game.prompt.tip
         patient.press(Action.AUTOPLAY)
-        patient.until(lambda session: session.game.prompt.tip.depth >= tip.depth + 12 or not session.game.autoplay)
+        patient.until(
+            lambda session: session.game.prompt.tip.depth >= tip.depth + 12 or not session.game.pressed.autoplay
+        )
         path = patient.session.game.prompt.tip.path()[tip.depth :][:12]
         nodes = patient.session.game.prompt.tip.nodes(tip.depth)[:12]
     finally:

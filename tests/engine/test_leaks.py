@@ -49,8 +49,8 @@ def step(player: Patient, chance: random.Random) -> None:
     elif kind == "play":
         depth = player.session.game.prompt.tip.depth
         player.press(Action.AUTOPLAY)
-        player.until(lambda session: session.game.prompt.tip.depth > depth + 3 or not session.game.autoplay)
-        if player.session.game.autoplay:
+        player.until(lambda session: session.game.prompt.tip.depth > depth + 3 or not session.game.pressed.autoplay)
+        if player.session.game.pressed.autoplay:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
         player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
@@ -60,7 +60,7 @@ def step(player: Patient, chance: random.Random) -> None:
         player.press(
             Action.INPUT, Typed(chance.choice([" the cat", " one"])), chance.choice([Action.ENTER, Action.SCORE])
         )
-        player.until(lambda session: session.on(screens.Input) is None or session.game.scores)
+        player.until(lambda session: session.on(screens.Input) is None or session.game.results.scores)
         player.press(Action.CLOSE, Action.CLEAR_SCORES)
     else:
         player.press({"next": Action.NEXT, "copy": Action.COPY, "remove": Action.REMOVE}[kind])

@@ -64,7 +64,7 @@ def known(play: Play, tip: Node | None = None) -> set[tuple[int, ...]]:
     waiting: list[tuple[int, ...]] = [()]
     while waiting:
         branch = waiting.pop()
-        if play.session.game.foreseen.of(tip).at(branch).distribution is None:
+        if play.session.game.known.foreseen.of(tip).at(branch).distribution is None:
             continue
         found.add(branch)
         waiting += [(*branch, token) for token in range(fake.VOCAB)]
@@ -96,9 +96,8 @@ def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_
     play.press(Action.LAYER, Action.DOWN, Action.UP)
     assert len(known(play)) == BUDGET, "it is spent"
     for branch in known(play):
-        assert list(play.session.game.foreseen.of(play.session.game.prompt.tip).at(branch).distribution.ids) == list(  # type: ignore[union-attr]
-            fake.distribution([*here, *branch], 100).ids
-        )
+        found = play.session.game.known.foreseen.of(play.session.game.prompt.tip).at(branch).distribution
+        assert found is not None and list(found.ids) == list(fake.distribution([*here, *branch], 100).ids)
 
 
 def test_going_on_decodes_nothing_that_is_known_and_grows_from_there() -> None:
@@ -225,7 +224,7 @@ def test_what_the_chain_cuts_is_not_grown() -> None:
             assert token in fake.ranked([*here, *branch[:end]])[:2]
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     play.press(Action.LAYER)
-    assert play.session.game.foreseen.of(play.session.game.prompt.tip).known == BUDGET
+    assert play.session.game.known.foreseen.of(play.session.game.prompt.tip).known == BUDGET
 
 
 def test_nothing_is_grown_behind_what_ends_the_generation() -> None:
@@ -234,7 +233,7 @@ def test_nothing_is_grown_behind_what_ends_the_generation() -> None:
         play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
     end = fake.ranked(path(play))[1]
     pieces = {**fake.PIECES, end: Piece(b"<end>", True, True)}
-    object.__setattr__(play.session.game, "pieces", pieces)
+    object.__setattr__(play.session.game.known, "pieces", pieces)
     fake_pieces = dict(fake.PIECES)
     try:
         fake.PIECES[end] = pieces[end]
@@ -256,10 +255,10 @@ def test_tab_takes_up_a_word_and_undo_takes_it_back_at_once() -> None:
     tip = play.session.game.prompt.tip
     assert tokens == (
         fake.ranked(here)[0],
-        *following(play.session.game.foreseen.place(tip).child(fake.ranked(here)[0]), 99),
+        *following(play.session.game.known.foreseen.place(tip).child(fake.ranked(here)[0]), 99),
     )
     pieces = [Piece(b" a"), Piece(b"b"), Piece(b" c"), *[Piece(b" d")] * 64]
-    object.__setattr__(play.session.game, "pieces", {**fake.PIECES, **dict(zip(tokens, pieces, strict=False))})
+    object.__setattr__(play.session.game.known, "pieces", {**fake.PIECES, **dict(zip(tokens, pieces, strict=False))})
     play.press(Action.SWAP)
     assert path(play) == [*here, *tokens[:2]] and play.session.game.prompt.tip.known
     assert play.decoded <= decoded + 1, "what was known is not decoded"
@@ -273,7 +272,7 @@ def test_the_text_ends_with_a_line_and_before_what_ends_the_generation() -> None
     tokens = continuation(play.session)
     assert len(tokens) > 2
     for piece, count in ((Piece(b"a\n"), 2), (Piece(b"<end>", True, True), 1)):
-        object.__setattr__(play.session.game, "pieces", {**fake.PIECES, tokens[1]: piece})
+        object.__setattr__(play.session.game.known, "pieces", {**fake.PIECES, tokens[1]: piece})
         assert continuation(play.session) == tokens[:count]
 
 

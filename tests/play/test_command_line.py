@@ -45,7 +45,7 @@ def test_typing_filters_by_all_words_and_names_come_first(typed: str, first: str
 
 def test_enter_does_the_selected_command() -> None:
     play = asking("layer").press(Action.ENTER)
-    assert play.session.screen == screens.PLAY and play.session.layer is PROBABILITY
+    assert play.session.screen == screens.PLAY and play.session.options.layer is PROBABILITY
     play = asking("copy").press(Action.ENTER)
     assert len(play.session.game.prompts) == 2
 

@@ -35,7 +35,7 @@ def test_a_constraint_holds_from_the_prompts_end_on() -> None:
     assert isinstance(lens, Sampled) and lens.start == game.prompt.tip.depth and lens.stages == (GRAMMAR,)
     view = play.session.view
     assert view is not None and view.left == 5
-    assert play.session.by_final, "what is legal comes first, however unlikely it is"
+    assert play.session.options.by_final, "what is legal comes first, however unlikely it is"
     tip = game.prompt.tip
     play.press(Action.APPEND)
     assert play.session.game.prompt.tip is tip.child(view.likeliest[0])
@@ -73,7 +73,7 @@ def test_an_empty_line_lifts_it() -> None:
     play = constrained("02468").press(Action.CONSTRAINT)
     assert on(play.session, Constraining).line.text == "02468", "the present one is there to be changed"
     play.press(Action.ERASE_LINE, Action.ENTER)
-    assert not play.session.by_final
+    assert not play.session.options.by_final
     assert play.session.game.sampling.constraint is None and play.session.lens == RAW
     assert play.session.screen is PLAY and "no constraint" in play.session.notice
 
@@ -307,7 +307,7 @@ def test_scored_phrases_say_whether_they_are_legal_and_where_they_break(width: i
     assert play.session.game.ready and not play.session.game.waiting, "nobody waits for that"
     notes = ["".join(text for _, text in line).split() for line in score_lines(play.session, 79, 14)]
     assert [note[0] for note in notes if note[-3:] == ["←", "not", "legal"]] == ["␣h"], "of the last one, at its token"
-    limits = {play.session.limit_of(score) for score in play.session.game.scores}
+    limits = {play.session.limit_of(score) for score in play.session.game.results.scores}
     assert [limit.start for limit in limits if limit] == [play.session.game.prompt.begins]
 
 
@@ -340,15 +340,15 @@ def test_under_a_constraint_the_first_of_the_other_layers_is_its_cost() -> None:
     play = constrained("02468")
     assert play.session.notice == "regex 02468: it holds from here on; space plays on, E shows its cost"
     play.press(Action.APPEND, Action.MORE_LAYERS)
-    assert play.session.layer is COST
+    assert play.session.options.layer is COST
     assert "the constraint cost 0.00 bits; n looks at the token that cost most" in play.session.notice
     names = [COST.name]
-    while play.session.layer is not PLAIN:
+    while play.session.options.layer is not PLAIN:
         play.press(Action.MORE_LAYERS)
-        names.append(play.session.layer.name)
+        names.append(play.session.options.layer.name)
     assert sorted(names) == sorted([*MORE_LAYERS, PLAIN.name]), "and each comes once"
     free = started().press(Action.MORE_LAYERS)
-    assert free.session.layer.name == next(iter(MORE_LAYERS)) and not free.session.notice
+    assert free.session.options.layer.name == next(iter(MORE_LAYERS)) and not free.session.notice
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_where_nothing_goes_on_it_is_said_why(standing: Standing, left: str, for
     assert isinstance(lens, Sampled)
     tip, none = play.session.game.prompt.tip, (array("i"), array("d"), array("b"))
     broken = 11 if standing is Standing.BROKEN else -1
-    play.session.game.answers.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
+    play.session.game.known.answers.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
     assert nothing_left(play.session).startswith(left)
     session, _ = constraint.forced(play.session, ForForced(tip, lens), [])
     assert forced in session.notice

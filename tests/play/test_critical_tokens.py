@@ -25,7 +25,7 @@ TEXT = "hello there, what is it?"
 
 
 def one(play: Play) -> CriticalTokens:
-    return play.session.game.criticals[-1]
+    return play.session.game.results.criticals[-1]
 
 
 def opened(text: str = TEXT, each: int = 12, **settings: object) -> Play:
@@ -199,7 +199,7 @@ def test_nothing_is_saved_before_somebody_goes_there() -> None:
     play = opened().answer()
     tip = play.session.game.prompt.tip
     again = codec.load(codec.dump(play.session), play.session.game.settings)
-    node, count = again.game.root, 0
+    node, count = again.game.known.root, 0
     while node.children:
         (node,) = node.children.values()
         count += 1
@@ -220,9 +220,9 @@ def test_leaving_goes_back_to_the_answers_and_all_stays() -> None:
     play.press(Action.CLOSE)
     assert isinstance(play.session.screen, screens.AnswerList)
     play.press(Action.CRITICAL)
-    assert one(play).found.tokens == tokens and len(play.session.game.criticals) == 1
+    assert one(play).found.tokens == tokens and len(play.session.game.results.criticals) == 1
     play.press(Action.CLOSE, Action.STOP, Action.CRITICAL)
-    assert one(play).found.rule.stop == play.session.game.fans[-1].out.stop
+    assert one(play).found.rule.stop == play.session.game.results.fans[-1].out.stop
 
 
 def test_the_selected_place_stays_selected() -> None:
@@ -259,7 +259,9 @@ def test_a_refusal_is_of_what_it_was_asked_for() -> None:
     assert one(play).found.base is before.parent
     play.take(Failed(request.request, "this does not fit"))
     assert not one(play).fault
-    assert [other.fault for other in play.session.game.criticals if other.found.base is before] == ["this does not fit"]
+    assert [other.fault for other in play.session.game.results.criticals if other.found.base is before] == [
+        "this does not fit"
+    ]
 
 
 def test_a_dead_engine_closes_the_list_and_a_new_one_goes_on() -> None:

@@ -303,7 +303,7 @@ def test_a_token_that_ends_a_generation_is_told(monkeypatch: pytest.MonkeyPatch)
     play = looking(depth=5)
     best = ranked(path(play)[:4])[0]
     monkeypatch.setitem(PIECES, best, replace_piece(PIECES[best]))
-    play.session.game.pieces[best] = PIECES[best]
+    play.session.game.known.pieces[best] = PIECES[best]
     play.press(Action.TOP, Action.REPLACE)
     assert play.session.notice.endswith("; it ends a generation")
 

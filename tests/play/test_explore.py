@@ -380,20 +380,20 @@ def test_phrases_are_scored_against_each_other() -> None:
     play.press(Action.SCORE, Typed("ab"), Action.SCORE)
     path = fake.text_to_path("hello")
     assert paths(play) == [path] and play.session.line.text == ""
-    second, first = play.session.game.scores  # the one that was scored again comes last
+    second, first = play.session.game.results.scores  # the one that was scored again comes last
     tokens = fake.text_to_path("ab")
     expected = fake.logprobs(path)[tokens[0]] + fake.logprobs([*path, tokens[0]])[tokens[1]]
     assert first.logprob == pytest.approx(expected)
     assert second.logprob == pytest.approx(fake.logprobs(path)[fake.text_to_path("c")[0]])
-    share = shares(play.session.game.scores)[1]
+    share = shares(play.session.game.results.scores)[1]
     assert first.logprob is not None and second.logprob is not None
     assert share == pytest.approx(1 / (1 + math.exp(second.logprob - first.logprob)))
-    assert sum(value or 0 for value in shares(play.session.game.scores)) == pytest.approx(1.0)
+    assert sum(value or 0 for value in shares(play.session.game.results.scores)) == pytest.approx(1.0)
     assert first.weakest is min(first.nodes, key=lambda node: node.taken.logprob)  # type: ignore[union-attr]
     play.press(Action.CLOSE)
-    assert play.session.game.scores, "they stay until they are cleared"
+    assert play.session.game.results.scores, "they stay until they are cleared"
     play.press(Action.CLEAR_SCORES)
-    assert play.session.game.scores == ()
+    assert play.session.game.results.scores == ()
 
 
 def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
@@ -401,7 +401,7 @@ def test_a_phrase_scored_in_haste_is_computed_while_the_next_is_typed() -> None:
     play.take(Typed("ab"))
     play.take(Action.SCORE)
     play.answer()
-    assert [score.logprob is not None for score in play.session.game.scores] == [True]
+    assert [score.logprob is not None for score in play.session.game.results.scores] == [True]
 
 
 def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
@@ -412,10 +412,10 @@ def test_phrases_typed_faster_than_they_are_tokenised_stay_apart() -> None:
         play.take(Action.SCORE)
     play.answer()
     path = fake.text_to_path("hello")
-    assert [score.tip.path()[5:] for score in play.session.game.scores] == [
+    assert [score.tip.path()[5:] for score in play.session.game.results.scores] == [
         fake.text_to_path(t) for t in ("ab", "c", "de")
     ]
-    assert all(score.logprob is not None for score in play.session.game.scores)
+    assert all(score.logprob is not None for score in play.session.game.results.scores)
     assert play.session.game.prompt.tip.path() == path and play.session.line.text == ""
 
 
@@ -455,7 +455,7 @@ def test_a_phrase_that_does_not_fit_is_told_and_not_asked_for_again() -> None:
         play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
     play.asked.clear()
     play.take(Failed(play.session.game.pending, "context full (5/5)", 5))
-    assert "context full" in play.session.notice and play.session.game.scores == () and not play.asked
+    assert "context full" in play.session.notice and play.session.game.results.scores == () and not play.asked
     play.press(Action.CLOSE, Action.APPEND)
     assert play.session.game.ready
 
@@ -654,9 +654,9 @@ def test_a_path_that_is_not_the_tokenizers_own_is_told_once() -> None:
 
 def test_palettes_and_the_mouse() -> None:
     play = started()
-    seen = [play.press(Action.PALETTE).session.palette for _ in Palette]
+    seen = [play.press(Action.PALETTE).session.options.palette for _ in Palette]
     assert set(seen) == set(Palette)
-    assert play.press(Action.MOUSE).session.mouse and not play.press(Action.MOUSE).session.mouse
+    assert play.press(Action.MOUSE).session.options.mouse and not play.press(Action.MOUSE).session.options.mouse
 
 
 def test_look_ahead_rests_while_one_looks_back_or_types() -> None:
@@ -689,7 +689,7 @@ def test_scoring_tells_when_only_some_phrases_begin_with_a_space(monkeypatch: py
 
 def test_autoplay_from_an_inner_place_says_where_it_begins() -> None:
     play = started().press(Action.CURSOR_BACK, Action.AUTOPLAY)
-    assert not play.session.game.autoplay and "Esc goes there" in play.session.notice
+    assert not play.session.game.pressed.autoplay and "Esc goes there" in play.session.notice
     assert play.session.game.prompt.cursor is not None
 
 
@@ -710,9 +710,9 @@ def test_only_the_phrase_that_does_not_fit_is_left_out() -> None:
         wanted = not isinstance(request, Evaluate) or request.request == play.session.game.pending
         if wanted and (reply := play.reply(request)):
             play.take(reply)
-    texts = [score.tip.path()[5:] for score in play.session.game.scores]
+    texts = [score.tip.path()[5:] for score in play.session.game.results.scores]
     assert texts == [fake.text_to_path(text) for text in ("ab", "f")] and evaluations >= 2
-    assert all(score.logprob is not None for score in play.session.game.scores) and play.session.game.ready
+    assert all(score.logprob is not None for score in play.session.game.results.scores) and play.session.game.ready
 
 
 # --- commands
@@ -742,7 +742,7 @@ def test_no_key_has_two_commands_on_a_screen(kind: type[Screen]) -> None:
 def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -> None:
     """As the distribution after it, which no row of the comparison shows."""
     play = started().press(Action.INPUT, Typed("w"), Action.SCORE)
-    (score,) = play.session.game.scores
+    (score,) = play.session.game.results.scores
     assert score.logprob is not None
     purpose = ForEvaluation((score.tip,), score.tip.depth - 1, None)
     play.session = replace(
@@ -750,4 +750,4 @@ def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -
     )
     play.session = replace(play.session, screen=screens.Input(base=score.base, tip=score.tip))
     play.take(Failed(99, "no", 5))
-    assert play.session.game.scores == (score,)
+    assert play.session.game.results.scores == (score,)

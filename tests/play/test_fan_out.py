@@ -27,7 +27,7 @@ TWO = AfterTokens(2)
 
 
 def fan(play: Play) -> Fan:
-    return play.session.game.fans[-1]
+    return play.session.game.results.fans[-1]
 
 
 def opened(text: str = "hello", tokens: int = 1000, coverage: float = 0.9, **settings: object) -> Play:
@@ -44,7 +44,7 @@ def seen(play: Play, width: int = 130, height: int = 40) -> str:
 def saved(play: Play) -> int:
     """How many tokens a session has once it was saved and read again."""
     again = codec.load(codec.dump(play.session), play.session.game.settings)
-    waiting, count = [again.game.root], 0
+    waiting, count = [again.game.known.root], 0
     while waiting:
         children = waiting.pop().children.values()
         count += len(children)
@@ -166,7 +166,7 @@ def test_leaving_keeps_what_was_found_and_coming_back_goes_on() -> None:
     looked = fan(play).out.looked
     play.take(Action.ANSWERS)
     assert on(play.session, screens.AnswerList).base is play.session.game.prompt.tip
-    assert len(play.session.game.fans) == 1 and fan(play).out.looked >= looked
+    assert len(play.session.game.results.fans) == 1 and fan(play).out.looked >= looked
     play.answer()
     assert fan(play).state is FanState.DONE
 
@@ -333,7 +333,7 @@ def test_where_answers_end_is_changed_by_keys() -> None:
     play = started(stop=AtSentence(), budget=Budget(40)).press(Action.ANSWERS)
     for stop in (AtEnd(), AtLine(), AtSentence()):
         play.press(Action.STOP)
-        assert fan(play).out.stop == stop and len(play.session.game.fans) == 1
+        assert fan(play).out.stop == stop and len(play.session.game.results.fans) == 1
     play.press(Action.STOP_TEXT, *map(Typed, "7 8"), Action.ENTER)
     assert fan(play).out.stop == AtText("7 8")
     assert isinstance(play.session.screen, screens.AnswerList)
@@ -398,7 +398,7 @@ def test_few_fan_outs_are_kept() -> None:
     play = started(stop=AfterTokens(1), budget=Budget(3))
     for _ in range(12):
         play.press(Action.ANSWERS, Action.APPEND)
-    assert len(play.session.game.fans) == 8
+    assert len(play.session.game.results.fans) == 8
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -434,7 +434,7 @@ def test_whatever_comes_between_the_answers_are_the_same(number: int) -> None:
             play.take(EngineDied("SIGSEGV"))
         elif play.fanning:
             play.take(FanFurther())
-        for one in play.session.game.fans:
+        for one in play.session.game.results.fans:
             assert abs(math.fsum(one.out.coverage) - 1) < 1e-12
             assert one.out.taken <= AHEAD
         if chance.random() < 0.1:

@@ -91,7 +91,7 @@ def test_the_same_words_lead_there_in_the_list_of_commands(typed: str, action: A
 
 def test_enter_does_the_selected_command_on_the_screen_below() -> None:
     play = helping("colour the prompt").press(Action.ENTER)
-    assert play.session.screen == PLAY and play.session.layer is PROBABILITY
+    assert play.session.screen == PLAY and play.session.options.layer is PROBABILITY
     play = helping("pop").press(Action.ENTER)
     assert play.session.game.prompt.tip.depth == 4
     play = helping("open the place", before=(Action.TREE,)).press(Action.ENTER)

@@ -83,7 +83,7 @@ def test_while_the_order_is_not_known_no_other_token_is_taken() -> None:
     tip = play.session.game.prompt.tip
     assert tip.distribution is not None and play.session.order_awaited and tokens(play) == []
     play.take(Action.APPEND)
-    assert play.session.game.prompt.tip is tip and play.session.game.ahead == 1
+    assert play.session.game.prompt.tip is tip and play.session.game.pressed.ahead == 1
     told = fake.applied(apply).view
     finals = array("d", [one if one else 0.0 for one in told.finals])
     finals[2] = 0.99  # another token than the model's likeliest
@@ -187,7 +187,7 @@ def test_an_engine_without_samplers_says_why_not() -> None:
     for name in ("ban", "unban", "seed", "draw"):
         play.press(Action.COMMANDS, Typed(name), Action.ENTER)
         assert isinstance(play.session.screen, screens.Play) and play.session.notice.startswith("this engine"), name
-    assert play.session.game.sampling.chain == NO_CHAIN and not play.session.by_final
+    assert play.session.game.sampling.chain == NO_CHAIN and not play.session.options.by_final
 
 
 # --- seeds and counts
@@ -243,7 +243,7 @@ def test_draws_of_another_seed_are_counted_anew() -> None:
 
 
 def layered(play: Play, name: str) -> Play:
-    while play.session.layer.name != name:
+    while play.session.options.layer.name != name:
         play.press(Action.MORE_LAYERS)
     return play
 
@@ -290,18 +290,18 @@ def constrained(costs: dict[int, float]) -> Play:
     assert isinstance(lens, Sampled)
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
-        play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
-    play.session.game.answers.look_on(lens, play.session.game.prompt.tip, 1000)
-    play.session = replace(play.session, layer=COST)
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
+    play.session.game.known.answers.look_on(lens, play.session.game.prompt.tip, 1000)
+    play.session = replace(play.session, options=replace(play.session.options, layer=COST))
     return play
 
 
 def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
     play = sampled(CHAIN, "hello " * 60)
-    play.session = replace(play.session, layer=REACHABLE)
+    play.session = replace(play.session, options=replace(play.session.options, layer=REACHABLE))
     play.take(Lit(light=False))
     pieces = play.effects.count(JudgeFurther())
-    while play.session.judging:
+    while play.session.under_way.judging:
         play.take(Lit(light=False))
         assert JudgeFurther() not in play.effects, "one is on its way"
         play.take(JudgeFurther())
@@ -309,7 +309,7 @@ def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
     assert 3 <= pieces <= 8 and play.session.game.prompt.tip.depth == 360
     tip, lens = play.session.game.prompt.tip, play.session.lens
     assert isinstance(lens, Sampled)
-    assert play.session.game.answers.judged(lens, tip).tip is tip
+    assert play.session.game.known.answers.judged(lens, tip).tip is tip
     play.press(Action.NEXT_SURPRISAL)
     assert play.session.game.prompt.cursor is not None
 
@@ -319,19 +319,27 @@ def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
 def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, beat: bool) -> None:
     play = sampled(Chain((Sampler.of(Kind.TOP_K, 1),)), "hello" * 20)
     tip = play.session.game.prompt.tip.ancestor(tokens)
-    play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip),)), layer=REACHABLE)
+    play.session = replace(
+        play.session,
+        game=replace(play.session.game, prompts=(Prompt(tip),)),
+        options=replace(play.session.options, layer=REACHABLE),
+    )
     play.take(Lit(light=False))
     play.take(Action.PREVIOUS_SURPRISAL)
-    assert play.session.judging and play.session.jumping == -1 and play.session.game.prompt.cursor is None
+    assert (
+        play.session.under_way.judging
+        and play.session.under_way.jumping == -1
+        and play.session.game.prompt.cursor is None
+    )
     for _ in range(9):
-        if play.session.judging:
+        if play.session.under_way.judging:
             play.take(JudgeFurther())
         if beat:
             play.take(Lit(light=False))
-    assert not play.session.judging and play.session.jumping == 0
+    assert not play.session.under_way.judging and play.session.under_way.jumping == 0
     lens = play.session.lens
     assert isinstance(lens, Sampled)
-    last = play.session.game.answers.judged(lens, tip).cut(tip).depths[-1]
+    last = play.session.game.known.answers.judged(lens, tip).cut(tip).depths[-1]
     assert play.session.game.prompt.cursor is tip.ancestor(last) and last > tokens - 6
     assert any(isinstance(one, Apply) and len(one.path) == last - 1 for one in play.asked), "its table is asked for"
 

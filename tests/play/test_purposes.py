@@ -195,7 +195,7 @@ def viewing() -> Play:
 
 def judging() -> Play:
     play = sampled(Chain((Sampler.of(Kind.DRY, 1),))).press(Action.CURSOR_BACK, Action.CURSOR_TIP)
-    play.session = replace(play.session, layer=REACHABLE)
+    play.session = replace(play.session, options=replace(play.session.options, layer=REACHABLE))
     play.take(Action.PALETTE)
     return play
 
@@ -425,4 +425,4 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
     for _ in range(8):
         play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
         View().screen(play.session, 130, 40)
-    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.game.scores))
+    assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.game.results.scores))

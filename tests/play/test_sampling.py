@@ -129,11 +129,11 @@ def test_autoplay_draws_through_the_chain_from_the_tip_on() -> None:
     assert play.session.game.prompt.tip is tip, "its own table comes first"
     play.take(replace(continued(request, path), verdicts=[Verdict(0.25, KEPT)]))
     node = tip.child(5)
-    assert play.session.game.prompt.tip is node and play.session.game.autoplay
+    assert play.session.game.prompt.tip is node and play.session.game.pressed.autoplay
     lens = play.session.lens
-    assert isinstance(lens, Sampled) and play.session.game.answers.verdict(lens, node) == Verdict(0.25, KEPT)
+    assert isinstance(lens, Sampled) and play.session.game.known.answers.verdict(lens, node) == Verdict(0.25, KEPT)
     play.take(replace(continued(request, path), tokens=[], distributions=[], end=9))
-    assert not play.session.game.autoplay and "was drawn" in play.session.notice
+    assert not play.session.game.pressed.autoplay and "was drawn" in play.session.notice
 
 
 def test_a_view_is_asked_to_tell_of_what_is_not_among_the_candidates() -> None:
@@ -149,22 +149,22 @@ def test_a_roll_that_waits_is_made_where_it_was_asked_for_or_not_at_all() -> Non
         play = sampled().press(Action.COPY)
         play.take(Action.APPEND)
         play.take(Action.ROLL)
-        assert play.session.game.rolling == 1
+        assert play.session.game.pressed.rolling == 1
         play.take(key)
         play.answer()
-        assert play.session.game.rolling == 0 and play.session.game.drawn is None
+        assert play.session.game.pressed.rolling == 0 and play.session.game.drawn is None
     play = sampled()
     play.take(Action.APPEND)
     play.take(Action.ROLL)
     play.take(EngineDied("gone"))
     play.take(Action.POP)
-    assert not play.session.game.rolling
+    assert not play.session.game.pressed.rolling
     assert not any(isinstance(one, Send) and isinstance(one.request, Roll) for one in play.effects)
 
 
 def test_what_the_engine_refuses_is_not_asked_again_and_again() -> None:
     play = sampled(Chain((Sampler.of(Kind.DRY, 1),))).press(Action.CURSOR_BACK, Action.CURSOR_TIP)
-    play.session = replace(play.session, layer=REACHABLE)
+    play.session = replace(play.session, options=replace(play.session.options, layer=REACHABLE))
     play.take(Action.CURSOR_BACK)
     refusals = 0
     while play.asked and refusals < 50:

@@ -236,7 +236,7 @@ def test_the_other_model_gets_an_engine_of_its_own_and_the_first_stays() -> None
     assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.LOADING
     before = two.session.game
     two.take(Heard(two.b.address, Loading(0.5)))
-    assert two.b.progress == 0.5 and two.session.game is before
+    assert two.b.health.progress == 0.5 and two.session.game is before
     two.run()
     assert two.b.model == OTHER and two.complete()
 
@@ -545,7 +545,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
         two.press(Action.RESTART, Action.RESTART)
     if two.session.paired is UNPAIRED:
         chosen(two)
-    if two.session.game.autoplay:
+    if two.session.game.pressed.autoplay:
         two.take(Action.AUTOPLAY)
     two.run(choose).press(Action.POP, Action.APPEND)
     assert two.session.game.ready and two.complete()
@@ -562,7 +562,7 @@ def test_a_session_brings_the_comparison_back() -> None:
     again = load(Encoder().encode(two.session, Stamp()), settings)
     assert isinstance(again.paired, Pair) and again.paired.key == "other.gguf"
     assert again.beside and again.beside.prompt.tip.path() == two.b.prompt.tip.path()
-    assert isinstance(again.game.versus, AgainstModel) and again.layer is DELTA
+    assert isinstance(again.game.versus, AgainstModel) and again.options.layer is DELTA
 
 
 def test_a_session_knows_the_second_model_also_before_it_was_played_with() -> None:
@@ -593,7 +593,7 @@ def test_where_two_models_part_is_shown_with_both_ways() -> None:
     tip = two.session.game.prompt.tip
     a = parting.a.path()
     assert a[: tip.depth] == tip.path() and parting.a.visited
-    assert two.session.game.root.descend(parting.b.path()).visited
+    assert two.session.game.known.root.descend(parting.b.path()).visited
     assert not any(game.waiting for game in (two.session.game, two.b))
     assert two.press(Action.APPEND).versus.parting is None
 

@@ -236,7 +236,9 @@ def test_typed_text_and_phrases_are_walked_before_the_rest_of_the_prompt() -> No
     assert joint == pytest.approx(sum(fake.taken(path[:-n], path[-n]).logprob for n in (1, 2, 3)))
     play.asked.clear()
     play.take(Action.SCORE)
-    assert play.session.game.scores[0].logprob == joint and not any(isinstance(one, Evaluate) for one in play.asked)
+    assert play.session.game.results.scores[0].logprob == joint and not any(
+        isinstance(one, Evaluate) for one in play.asked
+    )
 
 
 def test_a_phrase_that_is_refused_is_left_out_and_said() -> None:
@@ -247,7 +249,7 @@ def test_a_phrase_that_is_refused_is_left_out_and_said() -> None:
         for reply in play.replies(play.asked.pop(0)):
             play.take(reply)
     play.take(Failed(the_walk(play).request, "no room"))
-    assert play.session.game.scores == () and "this phrase is left out" in play.session.notice
+    assert play.session.game.results.scores == () and "this phrase is left out" in play.session.notice
 
 
 def test_jumps_go_through_what_is_there() -> None:
@@ -323,7 +325,7 @@ class Asking(Served):
         for effect in self.effects:
             if isinstance(effect, Send) and isinstance(effect.request, Walk):
                 path = effect.request.path
-                lacking = self.session.game.root.descend(path).lacking(0, len(path))
+                lacking = self.session.game.known.root.descend(path).lacking(0, len(path))
                 assert {node.depth - 1 for node in lacking} >= set(effect.request.places)
 
 
@@ -456,7 +458,7 @@ def test_a_vocabulary_of_unknown_size_gives_no_share() -> None:
     play.session = replace(play.session, game=replace(play.session.game, model=replace(SERVED, vocab_size=0)))
     assert " bits  2^H" in screen(play)
     play.press(Action.LAYER, Action.LAYER)
-    assert play.session.layer is layers.ENTROPY
+    assert play.session.options.layer is layers.ENTROPY
     assert all(play.session.layer_value(node) is None for node in play.session.game.prompt.tip.nodes())
 
 
@@ -475,7 +477,7 @@ def test_layers_of_bounds_say_so_and_colour_by_what_is_certain() -> None:
 
 def test_scores_have_bounds_of_ranks() -> None:
     play = served("hello").press(Action.INPUT, Typed("abcdefgh"), Action.SCORE)
-    score = play.session.game.scores[0]
+    score = play.session.game.results.scores[0]
     assert any(node.taken and node.taken.at_least for node in score.nodes)
     assert " > 10" in screen(play)
 
@@ -483,7 +485,7 @@ def test_scores_have_bounds_of_ranks() -> None:
 def test_uncoloured_tokens_get_their_colours_when_they_come() -> None:
     """Drawn lines are kept, but not those with tokens that are not known."""
     play, view = walking("hello " * 60), View()
-    play.session = replace(play.session, layer=layers.PROBABILITY)
+    play.session = replace(play.session, options=replace(play.session.options, layer=layers.PROBABILITY))
     view.screen(play.session, 130, 40)
     chance = random.Random(1)
     while not play.session.game.prompt.tip.whole:

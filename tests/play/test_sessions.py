@@ -62,7 +62,7 @@ def other(text: str = "abc") -> Session:
     """A session as it is read from the disk: without an engine, and played before."""
     session = started(text).press(Action.APPEND, Action.COPY).session
     game = replace(session.game, address=0, engine=EngineStatus.LOADING, asked={})
-    return replace(session, game=game, engines=0, requests=0, name="tale")
+    return replace(session, game=game, counts=replace(session.counts, engines=0, requests=0), name="tale")
 
 
 def resuming(entries: tuple[SessionEntry, ...] = ENTRIES) -> Play:
@@ -138,15 +138,19 @@ def test_the_session_that_was_read_takes_the_place_of_the_present_one() -> None:
     before, session = play.session, other()
     play.take(Resumed("a-0001", session, ""))
     after = play.session
-    assert after.game.root is session.game.root and after.game.prompts == session.game.prompts
+    assert after.game.known.root is session.game.known.root and after.game.prompts == session.game.prompts
     assert after.screen == screens.PLAY and after.name == "tale"
     assert after.notice == "this is the session of today 12:00: y lists the others"
     assert after.game.settings.light, "the terminal is the same"
     first, *rest = play.effects
     assert first == GoOn("a-0001"), "before anything is asked for it"
-    assert rest[:2] == [Close(before.game.address), Start(before.engines + 1, after.game.settings.model)]
+    assert rest[:2] == [Close(before.game.address), Start(before.counts.engines + 1, after.game.settings.model)]
     (load,) = play.asked
-    assert isinstance(load, Load) and after.game.address == before.engines + 1 and after.requests >= before.requests
+    assert (
+        isinstance(load, Load)
+        and after.game.address == before.counts.engines + 1
+        and after.counts.requests >= before.counts.requests
+    )
     play.answer()
     assert play.session.game.ready and play.decoded == 5, "nothing was decoded for it"
 

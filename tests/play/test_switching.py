@@ -133,7 +133,7 @@ def test_all_texts_come_along_in_their_places_and_are_tokenised_anew() -> None:
     other(_relisted(play))
     assert paths(play) == [text_to_path(text) for text in texts]
     assert (play.session.game.active, len(paths(play))) == (1, 3)
-    assert play.session.layer is layers.PROBABILITY and play.session.game.ready
+    assert play.session.options.layer is layers.PROBABILITY and play.session.game.ready
     assert play.session.game.model == OTHER
 
 
@@ -224,7 +224,7 @@ def test_going_back_brings_everything_as_it_was_without_a_decode() -> None:
     play.take(Prepared("fake.gguf", Fit(0)))
     play.answer()
     assert paths(play) == prompts and play.decoded == decoded
-    assert play.session.game.prompts == before.game.prompts and play.session.game.root is before.game.root
+    assert play.session.game.prompts == before.game.prompts and play.session.game.known.root is before.game.known.root
     assert play.session.game.ready and list(play.session.other_games) == ["other.gguf"]
     # And to the other one again: as that was left.
     other_paths = [prompt.tip.path() for prompt in play.session.other_games["other.gguf"].prompts]
@@ -300,13 +300,13 @@ def rich() -> Play:
     """A game with prompts, a removed one, a branch and a score."""
     play = started("ab").press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.COPY, Action.POP)
     play.press(Action.COPY, Action.REMOVE, Action.INPUT, Typed("c"), Action.SCORE, Action.CLOSE)
-    assert len(play.session.game.removed) == len(play.session.game.scores) == 1
+    assert len(play.session.game.removed) == len(play.session.game.results.scores) == 1
     return play
 
 
 def game(one: Game) -> tuple[object, ...]:
     """What was played, as it must be found again."""
-    return one.root, one.prompts, one.active, one.removed, one.scores
+    return one.known.root, one.prompts, one.active, one.removed, one.results.scores
 
 
 def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
@@ -436,16 +436,16 @@ def test_texts_that_have_no_tokens_yet_are_kept_when_the_model_is_left() -> None
 
 def test_what_belongs_to_the_screen_stays() -> None:
     play = rich()
-    play.session = replace(play.session, name="mine", layer=layers.RANK)
+    play.session = replace(play.session, name="mine", options=replace(play.session.options, layer=layers.RANK))
     again(play, "other.gguf").answer()
-    assert (play.session.name, play.session.layer) == ("mine", layers.RANK)
+    assert (play.session.name, play.session.options.layer) == ("mine", layers.RANK)
 
 
 def test_late_answers_of_the_engine_before_change_nothing() -> None:
     play = listed()
-    requests = play.session.requests
+    requests = play.session.counts.requests
     chosen(play)
-    assert play.session.requests == requests
+    assert play.session.counts.requests == requests
     before = replace(play.session, notice="")
     play.take(Tokenized(requests, [9, 9], {}))
     play.take(Unbound("q"))

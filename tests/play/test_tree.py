@@ -157,7 +157,7 @@ def test_what_is_folded_stays_so_but_for_the_way_to_the_prompt() -> None:
     play.press(Action.UP, Action.ENTER, Action.TREE)
     assert len(said(play)) == count, "the prompt is at the end of the folded line"
     play.press(Action.UNFOLD, Action.BOTTOM, Action.ENTER, Action.TREE)
-    assert not play.session.game.folded
+    assert not play.session.game.hidden.folded
 
 
 def test_the_selected_line_stays_selected_when_lines_come_and_go() -> None:
@@ -272,12 +272,12 @@ def test_a_line_is_pruned_at_the_second_press_and_comes_back() -> None:
 def test_what_an_open_prompt_has_cannot_be_pruned() -> None:
     play = forked(3).press(Action.TREE, Action.UP, Action.OPEN, Action.PREVIOUS, Action.TREE, Action.TOP)
     play.press(Action.PRUNE, Action.PRUNE)
-    assert play.session.notice == "prompt 1 is there: the line stays" and not play.session.game.pruned
+    assert play.session.notice == "prompt 1 is there: the line stays" and not play.session.game.hidden.pruned
     for _ in range(3):
         play.press(Action.DOWN, Action.PRUNE, Action.PRUNE)
     open_ones = [prompt.tip for prompt in play.session.game.prompts]
-    assert len(play.session.game.pruned) == 1
-    assert not any(tip.descends_from(node) for tip in open_ones for node in play.session.game.pruned)
+    assert len(play.session.game.hidden.pruned) == 1
+    assert not any(tip.descends_from(node) for tip in open_ones for node in play.session.game.hidden.pruned)
 
 
 def test_a_prompt_that_goes_there_brings_it_back() -> None:
@@ -289,7 +289,7 @@ def test_a_prompt_that_goes_there_brings_it_back() -> None:
     while play.session.game.prompt.selected != token:
         play.press(Action.DOWN if play.session.game.prompt.selected == firsts()[0] else Action.UP)
     play.press(Action.APPEND)
-    assert not play.session.game.pruned
+    assert not play.session.game.hidden.pruned
     play.press(Action.TREE)
     assert said(play)[-2:] == text_of(path(1)).split(), "with all that goes on from there"
 
@@ -297,9 +297,9 @@ def test_a_prompt_that_goes_there_brings_it_back() -> None:
 def test_a_removed_prompt_that_comes_back_brings_its_line_back() -> None:
     play = forked(2).press(Action.TREE, Action.UP, Action.OPEN, Action.REMOVE, Action.TREE)
     play.press(Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE)
-    assert len(said(play)) == 1 and len(play.session.game.pruned) == 1
+    assert len(said(play)) == 1 and len(play.session.game.hidden.pruned) == 1
     play.press(Action.CLOSE, Action.BRING_BACK, Action.TREE)
-    assert len(said(play)) == 3 and not play.session.game.pruned
+    assert len(said(play)) == 3 and not play.session.game.hidden.pruned
 
 
 def test_undoing_brings_the_line_of_any_prompt_back_and_not_only_of_the_active_one() -> None:
@@ -307,10 +307,10 @@ def test_undoing_brings_the_line_of_any_prompt_back_and_not_only_of_the_active_o
     play.press(Action.PROMPTS, Action.DOWN, Action.REMOVE, Action.REMOVE, Action.CLOSE)
     assert len(play.session.game.prompts) == 1
     play.press(Action.TREE, Action.TOP, Action.DOWN, Action.PRUNE, Action.PRUNE, Action.CLOSE)
-    assert len(play.session.game.pruned) == 1
+    assert len(play.session.game.hidden.pruned) == 1
     play.press(Action.UNDO)
     assert len(play.session.game.prompts) == 2 and play.session.game.active == 0
-    assert not play.session.game.pruned, "an open prompt stands there"
+    assert not play.session.game.hidden.pruned, "an open prompt stands there"
     tips = {prompt.tip for prompt in play.session.game.prompts}
     assert tips <= {line.branch.end for line in tree.tree_lines(play.press(Action.TREE).session).lines}
 
@@ -323,7 +323,7 @@ def test_pruned_lines_come_back_one_after_the_other_the_latest_first() -> None:
     for count in (4, 5, 6):
         play.press(Action.GRAFT)
         assert len(said(play)) == count
-    assert not play.session.game.pruned
+    assert not play.session.game.hidden.pruned
 
 
 def test_what_is_pruned_is_not_found_and_costs_nothing_to_have_back() -> None:
@@ -367,11 +367,15 @@ def test_whatever_is_pressed_in_the_tree_nothing_is_lost(seed: int) -> None:
         tips = [prompt.tip for prompt in play.session.game.prompts]
         ever.update(node for tip in tips for node in tip.nodes())
         assert len(View().screen(play.session, 80, 24)) == 24
-        assert not any(tip.descends_from(node) for tip in tips for node in play.session.game.pruned), f"seed {seed}"
+        assert not any(tip.descends_from(node) for tip in tips for node in play.session.game.hidden.pruned), (
+            f"seed {seed}"
+        )
     play.press(Action.CLOSE, Action.CLOSE, Action.TREE)
-    while play.session.game.pruned:
+    while play.session.game.hidden.pruned:
         play.press(Action.GRAFT)
-    play.session = replace(play.session, game=replace(play.session.game, folded=frozenset()))
+    play.session = replace(
+        play.session, game=replace(play.session.game, hidden=replace(play.session.game.hidden, folded=frozenset()))
+    )
     shown = {node for line in tree.tree_lines(play.session).lines for node in line.branch.nodes}
     assert ever <= shown, f"seed {seed}"
 

@@ -77,7 +77,7 @@ def test_a_name_that_was_left_comes_back_and_the_name_there_is_stays() -> None:
     play.take(Action.ENTER)
     play.take(SessionSaved("mine"))
     play.press(Action.NAME, Action.CLOSE)
-    assert not play.session.histories[screens.Name].unfinished and not play.session.notice
+    assert not play.session.typed.histories[screens.Name].unfinished and not play.session.notice
 
 
 # --- the history
@@ -97,7 +97,7 @@ def test_up_leads_through_what_was_typed_and_down_to_what_is_typed_now() -> None
     assert on(play.session, screens.Input).tip.path() == [*tip, *fake.text_to_path("two")], "its numbers, too"
     play.press(Action.ENTER)
     assert play.session.game.prompt.tip.path() == [*tip, *fake.text_to_path("two")]
-    assert play.session.histories[screens.Input].texts == ("one", "three", "new", "two"), "nothing typed is gone"
+    assert play.session.typed.histories[screens.Input].texts == ("one", "three", "new", "two"), "nothing typed is gone"
 
 
 def test_scored_phrases_are_in_the_history() -> None:
@@ -547,8 +547,8 @@ class Writer:
         texts: list[str] = [self.play.session.line.text]
         session = self.play.session
         for game in (session.game, *session.other_games.values()):
-            texts += [game.editing.text if game.editing else "", *played(game.root)]
-        texts += [text for history in session.histories.values() for text in (*history.texts, history.unfinished)]
+            texts += [game.editing.text if game.editing else "", *played(game.known.root)]
+        texts += [text for history in session.typed.histories.values() for text in (*history.texts, history.unfinished)]
         everything = "\n".join(texts)
         if self.chance.random() < 0.05:
             self.saved()
@@ -561,7 +561,7 @@ class Writer:
             return
         again = load(dump(session), Settings("", GgufFile("")))
         kept = [*(one.editing.text for one in (again.game, *again.other_games.values()) if one.editing)]
-        kept += [text for one in (again.game, *again.other_games.values()) for text in played(one.root)]
+        kept += [text for one in (again.game, *again.other_games.values()) for text in played(one.known.root)]
         for game in (session.game, *session.other_games.values()):
             waiting = game.editing and game.editing.state is not EditState.OPEN
             texts = [game.editing.text] if waiting and game.editing else []

@@ -191,7 +191,7 @@ HOTTER = (Action.SAMPLERS, Action.BOTTOM, Action.MORE, Action.CLOSE)
 
 def drawn_by(session: Session) -> tuple[list[int], Chain, Constraint | None, bool]:
     begins = [prompt.begins for prompt in session.game.prompts]
-    return begins, session.game.sampling.chain, session.game.sampling.constraint, session.by_final
+    return begins, session.game.sampling.chain, session.game.sampling.constraint, session.options.by_final
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class Position(NamedTuple):
 
 
 def game(one: Game) -> Position:
-    return Position(one.root, one.prompts, one.removed, one.scores, one.carried)
+    return Position(one.known.root, one.prompts, one.removed, one.results.scores, one.carried)
 
 
 class FakeEngine:
@@ -367,9 +367,9 @@ class World:
     def settle(self) -> None:
         """Lets everything be answered that is asked for."""
         for _ in range(3000):
-            if self.quit or not (self.engine.waiting or self.outside or self.session.game.autoplay):
+            if self.quit or not (self.engine.waiting or self.outside or self.session.game.pressed.autoplay):
                 break
-            if self.session.game.autoplay:
+            if self.session.game.pressed.autoplay:
                 self.take(Action.AUTOPLAY)
             elif self.outside:
                 self.take(self.outside.pop(0))
@@ -383,7 +383,7 @@ class World:
         if not self.quit:
             assert self.session.game.engine is not EngineStatus.LOADING
             assert not self.session.game.waiting, (
-                self.session.game.autoplay,
+                self.session.game.pressed.autoplay,
                 self.session.screen,
                 self.session.game.asked,
             )
@@ -412,7 +412,7 @@ class World:
 
     def _own(self, before: Session, after: Session, message: Message | Reply | EngineDied, *, player: bool) -> None:
         """A game's own prompts, removed ones and scores never get less, but by its own keys."""
-        assert after.game.root is before.game.root
+        assert after.game.known.root is before.game.known.root
         prompts, removed = len(after.game.prompts), len(after.game.removed)
         assert prompts
         if message in (Action.UNDO, Action.REDO) and after.game.undo is not before.game.undo:
@@ -421,8 +421,8 @@ class World:
             return
         assert prompts + removed >= min(len(before.game.prompts) + len(before.game.removed), prompts + 100)
         if message is not Action.CLEAR_SCORES:
-            known = [score for score in before.game.scores if score.logprob is not None]
-            assert all(score in after.game.scores for score in known[-40:])
+            known = [score for score in before.game.results.scores if score.logprob is not None]
+            assert all(score in after.game.results.scores for score in known[-40:])
         if player:
             return
         edited = sum(isinstance(one, ForNewPrompt) for one in before.game.asked.values())

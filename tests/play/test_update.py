@@ -83,7 +83,7 @@ def test_the_first_effects_start_the_engine_and_load_the_model() -> None:
 def test_loading_is_told() -> None:
     play = Play()
     play.take(Loading(0.5))
-    assert play.session.game.progress == 0.5
+    assert play.session.game.health.progress == 0.5
     assert play.session.game.engine is EngineStatus.LOADING
 
 
@@ -254,7 +254,7 @@ def test_layers_cycle_and_decode_nothing() -> None:
     seen = []
     for _ in range(3):
         play.press(Action.LAYER)
-        seen.append(play.session.layer)
+        seen.append(play.session.options.layer)
     assert seen == [layers.PROBABILITY, layers.ENTROPY, layers.PLAIN]
     assert play.decoded == 5
 
@@ -353,7 +353,7 @@ def test_an_append_that_was_kept_is_dropped_by_who_goes_elsewhere(elsewhere: Act
     play.take(Action.APPEND)
     play.take(elsewhere)
     play.answer()
-    assert play.session.game.ready and not play.session.game.ahead
+    assert play.session.game.ready and not play.session.game.pressed.ahead
     assert len(path(play)) == 5 + 1 and len(play.session.game.prompts) == 1
 
 
@@ -510,7 +510,7 @@ def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action)
     assert isinstance(asked, Continue | Evaluate)
     assert len(asked.path) == 6 and play.session.game.pending is not None
     play.take(play.reply(request))  # type: ignore[arg-type]
-    assert play.session.game.autoplay == (key is Action.AUTOPLAY) and not play.session.game.ahead
+    assert play.session.game.pressed.autoplay == (key is Action.AUTOPLAY) and not play.session.game.pressed.ahead
     stop, asked = play.asked[-2:]
     assert isinstance(stop, Stop)
     assert isinstance(asked, Continue if key is Action.AUTOPLAY else Evaluate)
@@ -529,7 +529,11 @@ def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
     best = fake.ranked(path(play))[:3]
     play.session = replace(
         play.session,
-        game=replace(play.session.game, asked={}, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)}),
+        game=replace(
+            play.session.game,
+            asked={},
+            known=replace(play.session.game.known, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)}),
+        ),
     )
     play.take(Action.LAYER)
     assert ahead(play).branches == [[best[0]], [best[2]]]
@@ -567,7 +571,7 @@ def test_space_appends_the_most_likely_token_again_and_again() -> None:
         expected = best(expected)
     assert path(play) == expected
     assert request.path == expected[:6]
-    assert play.session.game.autoplay
+    assert play.session.game.pressed.autoplay
     assert not play.session.game.ready
 
 
@@ -578,7 +582,7 @@ def test_any_key_stops_it_and_takes_nothing_back(action: Action | Unbound) -> No
     assert shown.distribution is not None and not any(node.visited for node in shown.children.values())
     play.take(action)
     assert play.session.game.prompt.tip is shown
-    assert not play.session.game.autoplay
+    assert not play.session.game.pressed.autoplay
     assert "nothing" not in play.session.notice
     assert play.session.game.ready
     assert len(path(play)) == 5 + 3
@@ -607,9 +611,9 @@ def test_it_stops_where_the_model_ends() -> None:
     play, request = playing(1)
     following = best(path(play))
     end = fake.ranked(following)[0]
-    play.session.game.pieces[end] = Piece(b"<end>", True, True)
+    play.session.game.known.pieces[end] = Piece(b"<end>", True, True)
     go_on(play, request, pieces={})
-    assert not play.session.game.autoplay
+    assert not play.session.game.pressed.autoplay
     assert play.session.game.ready
     assert path(play) == following
     assert play.session.notice == "the model ends here: <end> is the most likely token"
@@ -621,7 +625,7 @@ def test_it_stops_at_a_full_context() -> None:
     assert model is not None
     play.session = replace(play.session, game=replace(play.session.game, model=replace(model, context_limit=7)))
     go_on(play, request)
-    assert not play.session.game.autoplay
+    assert not play.session.game.pressed.autoplay
     assert play.session.game.ready
     assert "context full (7/7)" in play.session.notice
 
@@ -640,7 +644,7 @@ def test_it_begins_when_the_prompt_is_evaluated() -> None:
 def test_the_engines_death_ends_it() -> None:
     play, _ = playing(2)
     play.take(EngineDied("SIGKILL"))
-    assert not play.session.game.autoplay
+    assert not play.session.game.pressed.autoplay
     play.press(Action.RESTART)
     assert play.session.game.ready
 
@@ -726,7 +730,7 @@ def test_death_while_the_help_is_open_leads_back_to_the_key_that_restarts() -> N
 def test_an_engine_that_owes_an_answer_is_asked_whether_it_is_alive() -> None:
     play = started()
     play.take(Beat())
-    assert play.asked == [] and play.session.game.unanswered == 0, "nothing is owed"
+    assert play.asked == [] and play.session.game.health.unanswered == 0, "nothing is owed"
     before = play.session
     play.take(Beat())
     assert play.session is before, "nothing to save"
@@ -1102,7 +1106,7 @@ def agree(session: Session, oracle: Oracle) -> None:
     assert session.game.active == oracle.active
     assert [row.token for row in table(session, place)] == oracle.rows()
     assert selected_row(session, place) == oracle.selected()
-    assert session.layer.name == oracle.layer
+    assert session.options.layer.name == oracle.layer
 
 
 def has_true_numbers(tip: Node) -> None:

@@ -98,7 +98,7 @@ def shown(play: Play, width: int = 130, height: int = 40) -> str:
 def test_two_prompts_are_compared_token_by_token() -> None:
     play = compared()
     check(play)
-    assert play.session.layer is DELTA and play.session.notice.startswith("against prompt 1: n looks")
+    assert play.session.options.layer is DELTA and play.session.notice.startswith("against prompt 1: n looks")
     drawn = shown(play.press(Action.PALETTE, Action.PALETTE, Action.PALETTE))
     assert f"A−B {comparison(play).deltas.total:+.2f}".replace("-", "−") in drawn
     assert "A prompt 2  B prompt 1" in drawn and "Δ bits" in drawn
@@ -106,11 +106,11 @@ def test_two_prompts_are_compared_token_by_token() -> None:
 
 def test_it_ends_with_the_same_key_and_the_layer_from_before_is_back() -> None:
     play = two().press(Action.LAYER, Action.VERSUS)
-    assert play.session.layer is DELTA
+    assert play.session.options.layer is DELTA
     play.press(Action.VERSUS)
-    assert play.session.layer is PROBABILITY and play.session.game.versus is ALONE
+    assert play.session.options.layer is PROBABILITY and play.session.game.versus is ALONE
     play.press(Action.VERSUS, Action.LAYER, Action.LAYER, Action.VERSUS)
-    assert play.session.layer is ENTROPY, "a layer that was chosen since stays"
+    assert play.session.options.layer is ENTROPY, "a layer that was chosen since stays"
 
 
 def test_a_prompt_is_compared_with_what_it_was_made_from() -> None:
@@ -364,8 +364,8 @@ def test_where_they_part_each_says_the_same_of_what_either_took() -> None:
 def strictly(play: Play) -> list[EvaluateStrictly]:
     """Answers everything; returns the strict evaluations that were asked for."""
     found = []
-    while play.asked or play.session.comparing:
-        if play.session.comparing:
+    while play.asked or play.session.under_way.comparing:
+        if play.session.under_way.comparing:
             play.take(CompareFurther())
             continue
         request = play.asked.pop(0)
@@ -378,7 +378,7 @@ def strictly(play: Play) -> list[EvaluateStrictly]:
 
 def lax(play: Play) -> Play:
     """The game when nothing of it was computed strictly."""
-    for node in play.session.game.root.nodes():
+    for node in play.session.game.known.root.nodes():
         node.strict = node.strict_taken = None
     for prompt in play.session.game.prompts:
         for node in prompt.tip.nodes():
@@ -408,7 +408,7 @@ def test_only_what_comes_behind_the_common_beginning_is_asked_for_and_each_once(
 def test_numbers_that_are_strict_already_are_compared_with_the_key() -> None:
     play = two()
     play.take(Action.VERSUS)
-    while play.session.comparing:
+    while play.session.under_way.comparing:
         play.take(CompareFurther())
     assert not any(isinstance(request, EvaluateStrictly) for request in play.asked)
     check(play)
@@ -458,8 +458,8 @@ def test_the_noise_is_asked_for_once_and_what_is_within_it_is_grey() -> None:
     play.noise = 99.0
     play.take(Action.VERSUS)
     seen: list[Request] = []
-    while play.asked or play.session.comparing:
-        if play.session.comparing:
+    while play.asked or play.session.under_way.comparing:
+        if play.session.under_way.comparing:
             play.take(CompareFurther())
             continue
         seen.append(play.asked.pop(0))
@@ -478,7 +478,7 @@ def test_a_place_that_is_looked_at_does_not_wait_for_the_noise() -> None:
     play = two()
     play.take(Action.VERSUS)
     while not any(isinstance(request, MeasureNoise) for request in play.asked):
-        if play.session.comparing:
+        if play.session.under_way.comparing:
             play.take(CompareFurther())
             continue
         for reply in play.replies(play.asked.pop(0)):
@@ -501,7 +501,7 @@ def test_long_paths_are_aligned_beside() -> None:
     a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
     play = two(a, b)
     play.take(Action.VERSUS)
-    while play.session.comparing:
+    while play.session.under_way.comparing:
         play.take(CompareFurther())
     asked = [effect for effect in play.effects if isinstance(effect, Align)]
     assert len(asked) == 1 and comparison(play).alignment is None
@@ -518,10 +518,12 @@ def test_an_alignment_of_a_pair_that_was_forgotten_meanwhile_is_asked_for_again(
     a, b = ("".join(chance.choice("abcdefgh ") for _ in range(400)) for _ in range(2))
     play = two(a, b)
     play.take(Action.VERSUS)
-    while play.session.comparing:
+    while play.session.under_way.comparing:
         play.take(CompareFurther())
     (effect,) = play.aligning
-    play.session = replace(play.session, game=replace(play.session.game, compared=Comparisons()))
+    play.session = replace(
+        play.session, game=replace(play.session.game, known=replace(play.session.game.known, compared=Comparisons()))
+    )
     play.take(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
     assert comparison(play).alignment is None
     play.aligning.clear()
@@ -548,7 +550,7 @@ def test_what_is_compared_survives_a_restart() -> None:
     again = started()
     again.session = load(dump(play.session), play.session.game.settings)
     versus = again.session.game.versus
-    assert isinstance(versus, AgainstPrompt) and versus.before is PLAIN and again.session.layer is DELTA
+    assert isinstance(versus, AgainstPrompt) and versus.before is PLAIN and again.session.options.layer is DELTA
     again.session = replace(again.session, game=replace(again.session.game, engine=play.session.game.engine))
     again.press(Action.PALETTE)
     check(again)
@@ -579,7 +581,7 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
             break
         play.take(chance.choice(KEYS))
         for _ in range(chance.randrange(3)):
-            if play.session.comparing and chance.random() < 0.7:
+            if play.session.under_way.comparing and chance.random() < 0.7:
                 play.take(CompareFurther())
             elif play.aligning:
                 effect = play.aligning.pop(0)
@@ -603,7 +605,7 @@ def test_answers_that_come_late_or_never_change_nothing_in_the_end(seed: int) ->
             answer = late[chance.randrange(len(late))]
             play.take(answer.pop(0))
             late = [one for one in late if one]
-    if play.session.game.autoplay:
+    if play.session.game.pressed.autoplay:
         play.take(Action.CURSOR_TIP)
     for answer in late:
         for reply in answer:
@@ -640,7 +642,14 @@ def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluat
             node.distribution = node.taken = node.strict = node.strict_taken = None
             node.whole = False
         play.session = replace(
-            play.session, game=replace(play.session.game, versus=ALONE, compared=Comparisons(), noise=0.0), layer=PLAIN
+            play.session,
+            game=replace(
+                play.session.game,
+                versus=ALONE,
+                known=replace(play.session.game.known, compared=Comparisons()),
+                noise=0.0,
+            ),
+            options=replace(play.session.options, layer=PLAIN),
         )
         play.asked.clear()
         play.take(Action.VERSUS)
@@ -651,7 +660,7 @@ def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluat
         for reply in replies:
             began = time.perf_counter()
             play.take(replace(reply, request=request.request))
-        while play.session.comparing:
+        while play.session.under_way.comparing:
             play.take(CompareFurther())
         view.screen(play.session, 130, 40)
         took.append(time.perf_counter() - began)

@@ -38,7 +38,7 @@ def test_an_engine_that_waits_is_restarted_by_one_press() -> None:
     play.take(Action.RESTART)
     assert any(isinstance(effect, Start) for effect in play.effects)
     assert play.session.game.engine is EngineStatus.LOADING
-    assert play.session.game.waits is None
+    assert play.session.game.health.waits is None
     assert [prompt.tip for prompt in play.session.game.prompts] == [prompt.tip for prompt in before]
 
 
@@ -47,7 +47,7 @@ def test_an_engine_that_is_gone_waits_for_nobody() -> None:
         play = Play().answer()
         play.take(WAITS)
         play.take(end)
-        assert play.session.game.waits is None
+        assert play.session.game.health.waits is None
         assert told(play) == "engine stopped: r restarts it"
         assert "your prompts are safe: press r to restart it" in play.session.notice
 

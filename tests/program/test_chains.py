@@ -52,4 +52,4 @@ def test_rolls_are_what_the_seed_says_also_after_a_restart(tmp_path: Path) -> No
     assert again.ends() == 0
     game = kept(tmp_path).game
     assert game.sampling.seed == 7 and game.sampling.chain.short == "top-k 3 · top-p 0.95 · min-p 0.05 · T 0.8"
-    assert len(game.rolls) == 3
+    assert len(game.known.rolls) == 3

@@ -102,7 +102,7 @@ def entered(player: Patient) -> None:
 def scoring(player: Patient) -> None:
     player.ready()
     player.press(Action.INPUT, Typed(" the cat"), Action.SCORE)
-    player.until(lambda session: session.game.scores)
+    player.until(lambda session: session.game.results.scores)
 
 
 def in_the_tree(player: Patient) -> None:
@@ -202,13 +202,19 @@ def kept(session: Session) -> object:
     return (
         [(prompt.tip.path(), prompt.cursor and prompt.cursor.depth, prompt.chosen) for prompt in session.game.prompts],
         [prompt.tip.path() for _, prompt in session.game.removed],
-        *(session.game.active, session.layer, session.palette, session.mouse, session.game.scores),
+        *(
+            session.game.active,
+            session.options.layer,
+            session.options.palette,
+            session.options.mouse,
+            session.game.results.scores,
+        ),
     )
 
 
 def computed(session: Session) -> int:
     """How many distributions there are."""
-    waiting, count = [session.game.root], 0
+    waiting, count = [session.game.known.root], 0
     while waiting:
         node = waiting.pop()
         waiting += node.children.values()
@@ -322,7 +328,7 @@ def play(name: str, state: State, faulty: Faulty, folder: Path) -> str:
         if isinstance(player.session.screen, TypingScreen):
             player.press(Action.CLOSE)
         if state in (typing, help_while_typing) and name != HANG:
-            assert player.session.histories[screens.Input].unfinished == " the time"
+            assert player.session.typed.histories[screens.Input].unfinished == " the time"
         assert isinstance(player.session.screen, screens.Play)
         player.press(Action.RESTART)
         player.until(lambda session: session.game.engine is not EngineStatus.LOADING)
@@ -426,8 +432,8 @@ def test_a_long_decode_is_no_hang(tiny: dict[str, Path], tmp_path: Path, monkeyp
     while not player.session.game.ready:
         player.press(Beat())
         beats += player.session.game.waiting
-        assert player.session.game.unanswered <= 1
-        player.until(lambda session: session.game.unanswered == 0)
+        assert player.session.game.health.unanswered <= 1
+        player.until(lambda session: session.game.health.unanswered == 0)
     assert beats > SILENT_AFTER
     player.game.close()
 

@@ -169,21 +169,30 @@ def lines_of(session: Session) -> list[tuple[int, list[int]]]:
 
 def test_names_and_the_trees_arrangement_come_back() -> None:
     before = arranged().session
-    assert len(before.game.pruned) == 2 and len(before.game.folded) == 1
+    assert len(before.game.hidden.pruned) == 2 and len(before.game.hidden.folded) == 1
     assert [prompt.name for prompt in before.game.prompts] == ["one", "drei \u00e4 \x1b"]
     play = resumed(before)
     after = play.session
     assert [prompt.name for prompt in after.game.prompts] == [prompt.name for prompt in before.game.prompts]
-    assert [node.path() for node in after.game.pruned] == [node.path() for node in before.game.pruned]
-    assert {tuple(node.path()) for node in after.game.folded} == {tuple(node.path()) for node in before.game.folded}
-    assert after.order is before.order and dump(after) == dump(before)
+    assert [node.path() for node in after.game.hidden.pruned] == [node.path() for node in before.game.hidden.pruned]
+    assert {tuple(node.path()) for node in after.game.hidden.folded} == {
+        tuple(node.path()) for node in before.game.hidden.folded
+    }
+    assert after.options.order is before.options.order and dump(after) == dump(before)
     for order in Order:
-        unfolded = [replace(one, order=order, game=replace(one.game, folded=frozenset())) for one in (before, after)]
+        unfolded = [
+            replace(
+                one,
+                options=replace(one.options, order=order),
+                game=replace(one.game, hidden=replace(one.game.hidden, folded=frozenset())),
+            )
+            for one in (before, after)
+        ]
         assert lines_of(unfolded[0]) == lines_of(unfolded[1])
     play.press(Action.BRING_BACK)
     assert play.session.game.prompt.name == "gone"
     play.press(Action.TREE, Action.GRAFT, Action.GRAFT)
-    assert not play.session.game.pruned and "brought back" in play.session.notice
+    assert not play.session.game.hidden.pruned and "brought back" in play.session.notice
 
 
 def test_files_from_before_names_and_visits_were_kept_are_read() -> None:
@@ -192,7 +201,7 @@ def test_files_from_before_names_and_visits_were_kept_are_read() -> None:
         del body[name]
     del body["nodes"]["seen"]
     play = resumed(load(sealed(body), Settings("x", GgufFile("fake.gguf"))))
-    assert not any(prompt.name for prompt in play.session.game.prompts) and play.session.order is Order.RECENT
+    assert not any(prompt.name for prompt in play.session.game.prompts) and play.session.options.order is Order.RECENT
     assert len(lines_of(play.session)) > 5
     play.press(Action.POP, Action.POP, Action.TREE)
     tip = play.session.game.prompt.tip
@@ -221,7 +230,8 @@ def test_the_chain_the_constraint_the_seed_and_the_draws_come_back() -> None:
     after = resumed(before).session
     assert after.game.sampling == before.game.sampling == SAMPLING
     rolls = [
-        {(seed, tuple(node.path())): count for (seed, node), count in one.game.rolls.items()} for one in (before, after)
+        {(seed, tuple(node.path())): count for (seed, node), count in one.game.known.rolls.items()}
+        for one in (before, after)
     ]
     assert rolls[0] == rolls[1] and sorted(rolls[0].values()) == [1, 1, 2]
     assert [one.begins for one in after.game.prompts] == [one.begins for one in before.game.prompts] == [5, 5]
@@ -244,7 +254,7 @@ def test_files_from_before_samplers_were_kept_are_read() -> None:
     for name in ("sampling", "rolls", "begins", "removed_begins"):
         del body[name]
     game = load(sealed(body), Settings("x", GgufFile("fake.gguf"))).game
-    assert game.sampling == Sampling() and game.rolls == {}
+    assert game.sampling == Sampling() and game.known.rolls == {}
     assert [one.begins for one in game.prompts] == [one.tip.given for one in game.prompts] == [5, 5]
 
 
@@ -281,8 +291,8 @@ def test_files_from_before_it_was_kept_say_of_no_prompt_what_it_was_made_from() 
 
 
 def test_a_layer_of_the_samplers_is_a_layer() -> None:
-    session = replace(rolling().session, layer=layers.REACHABLE)
-    assert load(dump(session), session.game.settings).layer is layers.REACHABLE
+    session = replace(rolling().session, options=replace(rolling().session.options, layer=layers.REACHABLE))
+    assert load(dump(session), session.game.settings).options.layer is layers.REACHABLE
 
 
 def test_a_text_for_a_new_prompt_that_was_not_opened_comes_back() -> None:
@@ -297,14 +307,16 @@ def test_what_an_open_prompt_has_is_never_hidden_whatever_the_file_says() -> Non
     body = body_of(DATA)
     body["pruned"] = [1, body["prompts"][0][0]]
     session = load(sealed(body), Settings("x", GgufFile("m")))
-    assert session.game.pruned == ()
+    assert session.game.hidden.pruned == ()
 
 
 def test_floats_and_bytes_keep_every_bit() -> None:
     values = [-5e-324, -0.0, -0.1, -1 / 3, -745.1, -1e300, -math.inf]
     session = Session(Game(Settings("x", GgufFile("m")), model=LOADED))
-    session.game.pieces.update({token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)})
-    tip = session.game.root.child(0)
+    session.game.known.pieces.update(
+        {token: Piece(bytes(range(256)), token % 2 == 0, token % 3 == 0) for token in range(8)}
+    )
+    tip = session.game.known.root.child(0)
     tip.attach(Distribution.of(math.pi, range(7), values))
     tip.child(7).attach_taken(Taken(-math.inf, 64))
     again = load(dump(replace(session, game=replace(session.game, prompts=(Prompt(tip),)))), session.game.settings)
@@ -312,19 +324,19 @@ def test_floats_and_bytes_keep_every_bit() -> None:
     assert distribution is not None and distribution.entropy_bits == math.pi
     assert [value.hex() for value in distribution.logprobs] == [value.hex() for value in values]
     assert again.game.prompt.tip.child(7).taken == Taken(-math.inf, 64)
-    assert again.game.pieces == session.game.pieces
+    assert again.game.known.pieces == session.game.known.pieces
 
 
 def test_deep_and_wide_trees() -> None:
     session = Session(Game(Settings("x", GgufFile("m")), model=replace(LOADED, vocab_size=5000)))
-    session.game.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
-    tip = session.game.root.descend([1] * 20_000)
+    session.game.known.pieces.update(dict.fromkeys(range(5000), PIECES[1]))
+    tip = session.game.known.root.descend([1] * 20_000)
     tip.visit()
     for token in range(5000):
-        session.game.root.child(token).visit()
+        session.game.known.root.child(token).visit()
     session = replace(session, game=replace(session.game, prompts=(Prompt(tip, cursor=tip.parent),)))
     again = load(dump(session), session.game.settings)
-    assert again.game.prompt.tip.path() == tip.path() and len(again.game.root.children) == 5000
+    assert again.game.prompt.tip.path() == tip.path() and len(again.game.known.root.children) == 5000
     assert again.game.prompt.cursor is again.game.prompt.tip.parent
     assert dump(again) == dump(session)
 
@@ -378,13 +390,13 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
     again = load(data, play.session.game.settings)
     assert dump(again) == data
     assert again.game.prompts[again.game.active].tip.path() == play.session.game.prompt.tip.path()
-    assert (again.layer, again.palette, again.mouse) == (
-        play.session.layer,
-        play.session.palette,
-        play.session.mouse,
+    assert (again.options.layer, again.options.palette, again.options.mouse) == (
+        play.session.options.layer,
+        play.session.options.palette,
+        play.session.options.mouse,
     )
     again, effects = update(again, Heard(0, LOADED))
-    if play.session.game.ready and not play.session.game.autoplay:
+    if play.session.game.ready and not play.session.game.pressed.autoplay:
         assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
 
 
@@ -441,7 +453,7 @@ def test_dumps_while_the_tree_grows() -> None:
         for _ in range(100):
             nodes = [tip]
             for _ in range(20):
-                session.game.pieces[token] = Piece(b"%d" % token)
+                session.game.known.pieces[token] = Piece(b"%d" % token)
                 nodes.append(nodes[-1].child(token))
                 token += 1
             for node in nodes[1:]:
@@ -464,7 +476,7 @@ def test_dumps_while_the_tree_grows() -> None:
             sizes.add(len(data))
             again = load(data, session.game.settings)
             assert dump(again) == data
-            check_whole(again.game.root)
+            check_whole(again.game.known.root)
         assert len(sizes) > 5, "it did not grow"
     finally:
         thread.join()
@@ -504,7 +516,7 @@ def test_dumps_between_any_two_steps_of_an_answer() -> None:
     assert len(dumps) > 2
     for data in dumps:
         again = load(data, play.session.game.settings)
-        check_whole(again.game.root)
+        check_whole(again.game.known.root)
         assert dump(again) == data
     node.checked = False
     dumps.clear()
@@ -544,7 +556,7 @@ def test_an_answer_that_arrives_in_the_middle_of_a_dump() -> None:
     data = dump(session)
     assert arrived
     again = load(data, session.game.settings)
-    check_whole(again.game.root)
+    check_whole(again.game.known.root)
     assert dump(again) == data
 
 
@@ -552,10 +564,10 @@ def test_a_visit_that_is_noted_halfway() -> None:
     session = started("abc").session
     tip = session.game.prompt.tip
     assert tip.parent is not None
-    tip.parent.visited = session.game.root.visited = False
+    tip.parent.visited = session.game.known.root.visited = False
     again = load(data := dump(session), session.game.settings)
-    check_whole(again.game.root)
-    assert again.game.root.visited and dump(again) == data
+    check_whole(again.game.known.root)
+    assert again.game.known.root.visited and dump(again) == data
 
 
 # --- bad bytes
@@ -823,8 +835,14 @@ def games(session: Session) -> dict[str, Any]:
     found = {}
     for game in (session.game, *session.other_games.values()):
         removed = [(place, path(prompt)) for place, prompt in game.removed]
-        scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.scores]
-        found[game.settings.model.key] = (list(map(path, game.prompts)), game.active, removed, scores, tree(game.root))
+        scores = [(score.base.path(), score.tip.path(), score.logprob) for score in game.results.scores]
+        found[game.settings.model.key] = (
+            list(map(path, game.prompts)),
+            game.active,
+            removed,
+            scores,
+            tree(game.known.root),
+        )
     return found
 
 
@@ -868,7 +886,7 @@ def test_the_games_of_all_models_come_back() -> None:
     again = load(dump(session), Settings("", GgufFile("")))
     assert games(again) == games(session) and list(again.other_games) == ["other.gguf", "third.gguf"]
     assert dump(again) == dump(session)
-    assert all(other.model is not None and other.pieces for other in again.other_games.values())
+    assert all(other.model is not None and other.known.pieces for other in again.other_games.values())
 
 
 def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -922,7 +940,11 @@ def test_a_file_of_version_0_1_0_comes_back() -> None:
     before = played().session
     after = load(data, before.game.settings)
     assert games(after) == games(before) and screen(after) == screen(before)
-    assert (after.layer, after.palette, after.mouse) == (before.layer, before.palette, before.mouse)
+    assert (after.options.layer, after.options.palette, after.options.mouse) == (
+        before.options.layer,
+        before.options.palette,
+        before.options.mouse,
+    )
     assert games(load(dump(after), before.game.settings)) == games(before)
 
 
@@ -943,7 +965,7 @@ def test_the_summary_is_read_from_the_beginning_alone() -> None:
 @pytest.mark.parametrize("text", ["\x1b[2J\u009b", "é" * 500, "\U0001f990" * 90, '"\\{', "a" * 4000])
 def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> None:
     session = started("hello").session
-    session.game.pieces[session.game.prompt.tip.path()[0]] = Piece(text.encode())
+    session.game.known.pieces[session.game.prompt.tip.path()[0]] = Piece(text.encode())
     about = codec.summary_of(session)
     assert len(about.encoded()) < summary.LENGTH - 200 and len(about.text) <= summary.TEXT + 1
     assert about.text.isprintable()
@@ -1087,14 +1109,14 @@ def test_a_walked_session_comes_back_bit_for_bit_with_its_bounds() -> None:
     play = fake.served("hello world").press(Action.APPEND, Action.POP, Action.POP, Action.COPY, Action.CURSOR_BACK)
     before = play.session
     after = load(dump(before), before.game.settings)
-    assert numbers_of(after.game.root) == numbers_of(before.game.root)
-    assert any(slack for _, _, slack in numbers_of(after.game.root).values())
-    assert any(taken and taken.at_least for _, taken, _ in numbers_of(after.game.root).values())
+    assert numbers_of(after.game.known.root) == numbers_of(before.game.known.root)
+    assert any(slack for _, _, slack in numbers_of(after.game.known.root).values())
+    assert any(taken and taken.at_least for _, taken, _ in numbers_of(after.game.known.root).values())
     assert after.game.model is not None and after.game.model.server == fake.SERVED.server
     assert after.game.model.candidates == fake.GIVEN
     assert dump(after) == dump(before)
     for keys in ((Action.LAYER, Action.LAYER), (Action.MORE_LAYERS,)):  # which have bounds is known before it connects
-        play.session = replace(after, layer=layers.PLAIN)
+        play.session = replace(after, options=replace(after.options, layer=layers.PLAIN))
         for key in keys:
             play.take(key)
         assert "at least" in "".join(part for line in View().screen(play.session, 130, 40) for _, part in line)
@@ -1124,14 +1146,14 @@ def test_a_session_saved_in_the_middle_of_a_walk_goes_on_with_what_it_lacks(seed
     again = fake.Served("something else")
     again.asked.clear()
     again.session = load(dump(before), before.game.settings)
-    assert numbers_of(again.session.game.root) == numbers_of(before.game.root)
-    known = {path for path, (told, _, _) in numbers_of(before.game.root).items() if told}
+    assert numbers_of(again.session.game.known.root) == numbers_of(before.game.known.root)
+    known = {path for path, (told, _, _) in numbers_of(before.game.known.root).items() if told}
     again.take(fake.SERVED)
     again.answer()
     assert again.session.game.prompt.tip.whole
     walked = {tuple(path[:-1]) for path in again.walked}
     lacked = {path for path in known if path in walked}
-    assert all(before.game.root.descend([*path]).children for path in lacked), "only what it says of a token"
+    assert all(before.game.known.root.descend([*path]).children for path in lacked), "only what it says of a token"
     tip, other = again.session.game.prompt.tip, fake.served("hello world " * 3).session.game.prompt.tip
     assert tip.logprob == other.logprob and tip.perplexity == other.perplexity
 

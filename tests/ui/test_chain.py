@@ -87,7 +87,9 @@ def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
     last = view.stages[-1]._replace(note="undefined here")
     answers = Answers()
     answers.attach(lens, play.session.game.prompt.tip, replace(view, stages=(*view.stages[:-1], last)))
-    play.session = replace(play.session, game=replace(play.session.game, answers=answers))
+    play.session = replace(
+        play.session, game=replace(play.session.game, known=replace(play.session.game.known, answers=answers))
+    )
     for width, height in ((130, 40), (80, 24), (60, 16)):
         drawn = text(play, width, height)
         assert "!typical" in drawn and "! typical: undefined here" in drawn and "!top-k" not in drawn

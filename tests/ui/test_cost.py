@@ -25,7 +25,7 @@ from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import CompareFurther, FanFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Prompt, Score, Starter
+from tokex_gguf.play.session import Options, Prompt, Score, Starter
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
@@ -138,7 +138,11 @@ def with_prompts(*tips: Node, screen: type[Screen] = screens.Play, row: int = 0,
     play = started()
     prompts, root = tuple(map(Prompt, tips)), tips[0].ancestor(0)
     play.session = replace(
-        play.session, game=replace(play.session.game, root=root, prompts=prompts, pieces=fake.PIECES), **changes
+        play.session,
+        game=replace(
+            play.session.game, known=replace(play.session.game.known, root=root, pieces=fake.PIECES), prompts=prompts
+        ),
+        **changes,
     )
     play.session = replace(play.session, screen=screen_of(play.session, screen, row=row))
     return play
@@ -178,7 +182,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], ord
     trunk = grown(Node(None, -1), 2000)
     for depth in range(1, 2000):
         grown(trunk.ancestor(depth), 3, 7 + depth % 5)
-    view, play = View(), with_prompts(trunk, screen=screens.Tree, order=order)
+    view, play = View(), with_prompts(trunk, screen=screens.Tree, options=Options(order=order))
     play.take(Action.UP)
     view.screen(play.session, *size)
     for key in [Action.UP, Action.PAGE_UP, Action.DOWN, Action.TOP, Action.DOWN, Action.FOLD, Action.DOWN]:
@@ -219,7 +223,10 @@ def test_a_visit_costs_no_more_in_a_long_path() -> None:
     assert steps(tip.child(3).visit) < 50 and steps(tip.visit) < 50
     play = with_prompts(tip)
     tip.path()  # as it was sent to the engine
-    play.session = replace(play.session, game=replace(play.session.game, pruned=(tip.ancestor(9).child(1),)))
+    play.session = replace(
+        play.session,
+        game=replace(play.session.game, hidden=replace(play.session.game.hidden, pruned=(tip.ancestor(9).child(1),))),
+    )
     assert steps(lambda: play.take(Action.LAYER)) < 1740
 
 
@@ -228,7 +235,9 @@ def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tupl
     base = grown(Node(None, -1), 5)
     scores = tuple(Score(base, grown(base, 400, seed)) for seed in range(1, 51))
     play, view = with_prompts(base, screen=screens.Input), View()
-    play.session = replace(play.session, game=replace(play.session.game, scores=scores))
+    play.session = replace(
+        play.session, game=replace(play.session.game, results=replace(play.session.game.results, scores=scores))
+    )
     frame(play, view, size)
     assert frame(play, view, size) < STEPS
     assert steps(lambda: play.session.goal) < 5000
@@ -322,7 +331,9 @@ def holds_for(kind: str) -> None:
     for length in (short,) if kind == "marked" else (short, short + 4 * panes.BLOCK):
         tip = path_of(KINDS[kind], length)
         view, play = View(), with_prompts(tip)
-        play.session = replace(play.session, game=replace(play.session.game, pieces=PIECES))
+        play.session = replace(
+            play.session, game=replace(play.session.game, known=replace(play.session.game.known, pieces=PIECES))
+        )
         first.append(frame(play, view, (130, 40)))
         for cursor in (None, tip.ancestor(length // 2), tip.ancestor(length // 2 + 1), tip.ancestor(1), tip):
             play.session = replace(play.session, game=replace(play.session.game, prompts=(Prompt(tip, cursor=cursor),)))
@@ -365,11 +376,14 @@ def any_game(chance: random.Random, most: int) -> Play:
         game=replace(
             play.session.game,
             prompts=(Prompt(tip, cursor=cursor), *map(Prompt, tips[1:])),
-            pieces=PIECES,
-            scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+            known=replace(play.session.game.known, pieces=PIECES),
+            results=replace(
+                play.session.game.results,
+                scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+            ),
         ),
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
-        layer=chance.choice(list(layers.every_layer().values())),
+        options=replace(play.session.options, layer=chance.choice(list(layers.every_layer().values()))),
     )
     line, row = TextField(text, chance.randint(0, len(text))), chance.randrange(len(tips))
     play.session = replace(play.session, screen=screen_of(play.session, screen, line, row))
@@ -416,7 +430,14 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
     monkeypatch.setattr(panes, "SLACK", 48)
     blocks = panes.PromptPane()
     begins = {
-        blocks._begin(replace(started().session, game=replace(started().session.game, pieces=PIECES)), tip, block)
+        blocks._begin(
+            replace(
+                started().session,
+                game=replace(started().session.game, known=replace(started().session.game.known, pieces=PIECES)),
+            ),
+            tip,
+            block,
+        )
         for block in range(1, 5)
     }
     assert all(tokens[begin - 1] == 102 for begin in begins), f"seed {SEED}"
@@ -425,7 +446,12 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
         prompts = [Prompt(tip.ancestor(each)), Prompt(tip, cursor=tip.ancestor(each))]
         for prompt in prompts:
             play = with_prompts(tip)
-            play.session = replace(play.session, game=replace(play.session.game, prompts=(prompt,), pieces=PIECES))
+            play.session = replace(
+                play.session,
+                game=replace(
+                    play.session.game, prompts=(prompt,), known=replace(play.session.game.known, pieces=PIECES)
+                ),
+            )
             shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
     monkeypatch.setattr(panes, "BLOCK", 1 << 30)
     whole = panes.PromptPane()
@@ -436,7 +462,9 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
 def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
     tip = path_of([101, 100], 5000)
     play = with_prompts(tip)
-    play.session = replace(play.session, game=replace(play.session.game, pieces=PIECES))
+    play.session = replace(
+        play.session, game=replace(play.session.game, known=replace(play.session.game.known, pieces=PIECES))
+    )
     pane = panes.PromptPane()
     for each in range(1100, 5000, 150):
         play.session = replace(
@@ -605,7 +633,7 @@ def through(play: Play, chain: Chain, layer: Layer, constraint: Constraint | Non
     """The same game, coloured by what a lens makes of it."""
     game = play.session.game
     game = replace(game, sampling=replace(game.sampling, chain=chain, constraint=constraint))
-    play.session = replace(play.session, game=game, layer=layer)
+    play.session = replace(play.session, game=game, options=replace(play.session.options, layer=layer))
     return play
 
 
@@ -620,7 +648,7 @@ def every_key_costs_little(play: Play, view: View, *keys: Action) -> None:
         assert steps(lambda key=key: play.take(key)) < 3800, key  # type: ignore[misc]
         view.screen(play.session, 130, 40)  # lays out what is in sight now, and decides what is seen of it
         assert frame(play, view, (130, 40)) < 2 * STEPS, key
-        while play.session.judging:
+        while play.session.under_way.judging:
             assert steps(lambda: play.take(JudgeFurther())) < 9000, key
 
 
@@ -634,9 +662,9 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     tip.path()  # as it was sent to the engine
     through(play, DECIDED, layers.SURPRISAL)
     view.screen(play.session, 130, 40)
-    while play.session.layer is not layers.REACHABLE:
+    while play.session.options.layer is not layers.REACHABLE:
         every_key_costs_little(play, view, Action.MORE_LAYERS)
-    cut = play.session.game.answers.judged(lens_in(play), tip).cut(tip)
+    cut = play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)
     assert LONG / 5 < len(cut) < LONG / 2, "all of it was looked at"
     every_key_costs_little(play, view, *JUMPS, *JUMPS)
     assert play.session.game.prompt.cursor is not None and play.session.game.prompt.cursor.depth in cut.depths
@@ -645,10 +673,10 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     here = play.session.game.prompt.cursor
     assert here is not None and here.depth < LONG - 300
     every_key_costs_little(play, view, Action.DOWN, Action.APPEND, *JUMPS, Action.UNDO, *JUMPS)
-    assert len(play.session.game.prompts) == 1 and not play.session.judging
+    assert len(play.session.game.prompts) == 1 and not play.session.under_way.judging
     through(play, OTHER, layers.REACHABLE)
     every_key_costs_little(play, view, *JUMPS, *JUMPS)
-    assert len(play.session.game.answers.judged(lens_in(play), tip).cut(tip)) < len(cut)
+    assert len(play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)) < len(cut)
 
 
 def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
@@ -656,19 +684,19 @@ def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
     play, view = with_prompts(tip), View()
     tip.path()
     view.screen(through(play, DECIDED, layers.SURPRISAL).session, 130, 40)
-    while play.session.layer is not layers.REACHABLE:
+    while play.session.options.layer is not layers.REACHABLE:
         play.take(Action.MORE_LAYERS)
     for key in (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL, Action.CURSOR_FIRST, Action.PREVIOUS_SURPRISAL):
-        assert play.session.judging and play.session.jumping == 0
+        assert play.session.under_way.judging and play.session.under_way.jumping == 0
         assert steps(lambda key=key: play.take(key)) < 3500  # type: ignore[misc]
         play.take(JudgeFurther())
         assert key is Action.CURSOR_FIRST or play.session.game.prompt.cursor is None
-        assert (play.session.jumping == 0) == (key is Action.CURSOR_FIRST)
+        assert (play.session.under_way.jumping == 0) == (key is Action.CURSOR_FIRST)
         play.take(Action.CURSOR_TIP)
-        assert play.session.jumping == 0, "who goes on does not wait"
+        assert play.session.under_way.jumping == 0, "who goes on does not wait"
     play.take(Action.PREVIOUS_SURPRISAL)
     play.answer()
-    cut = play.session.game.answers.judged(lens_in(play), tip).cut(tip)
+    cut = play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)
     assert play.session.game.prompt.cursor is tip.ancestor(cut.depths[-1])
 
 
@@ -678,7 +706,7 @@ def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_co
     play, view = with_prompts(tip), View()
     tip.path()
     through(play, Chain(), layers.COST, REGEX)
-    lens, answers = lens_in(play), play.session.game.answers
+    lens, answers = lens_in(play), play.session.game.known.answers
     nodes = tip.nodes(1)
     for node in nodes[: LONG // 2]:
         answers.attach_verdict(lens, node, Verdict(0.5, KEPT, chance.choice([1.0, chance.random()])))
@@ -703,10 +731,12 @@ def test_the_layer_of_a_lens_costs_no_more_where_a_session_is_gone_on_with() -> 
     resumed = started()
     resumed.session = codec.load(data, play.session.game.settings)
     game = replace(resumed.session.game, engine=play.session.game.engine, model=play.session.game.model)
-    resumed.session = replace(resumed.session, game=game, layer=layers.SURPRISAL)
+    resumed.session = replace(
+        resumed.session, game=game, options=replace(resumed.session.options, layer=layers.SURPRISAL)
+    )
     resumed.session.game.prompt.tip.path()
     view.screen(resumed.session, 130, 40)
-    while resumed.session.layer is not layers.REACHABLE:
+    while resumed.session.options.layer is not layers.REACHABLE:
         every_key_costs_little(resumed, view, Action.MORE_LAYERS)
     every_key_costs_little(resumed, view, *JUMPS)
 
@@ -759,7 +789,7 @@ def versus_costs_little(play: Play, view: View, *keys: Action) -> None:
         assert steps(lambda key=key: play.take(key)) < 3500, key  # type: ignore[misc]
         view.screen(play.session, 130, 40)
         assert frame(play, view, (130, 40)) < 2 * STEPS, key
-        while play.session.comparing:
+        while play.session.under_way.comparing:
             assert steps(lambda: play.take(CompareFurther())) < 14_000, key
 
 
@@ -788,7 +818,7 @@ def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int])
     """Also where they are sorted anew, or grouped, as more were found."""
     play, view = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0)), View()
     play.press(Action.ANSWERS)
-    fan = play.session.game.fans[-1]
+    fan = play.session.game.results.fans[-1]
     assert fan.out.answers > 2000
     view.screen(play.session, *size)
     for key in (Action.DOWN, Action.BOTTOM, Action.UP, Action.PAGE_UP, Action.TOP):
@@ -823,7 +853,7 @@ def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[
         if parts % 200 == 0:
             frame(play, view, size)
             assert frame(play, view, size) < STEPS
-    assert parts > 1000 and len(play.session.game.criticals[-1].trials) == 64
+    assert parts > 1000 and len(play.session.game.results.criticals[-1].trials) == 64
     for key in (Action.DOWN, Action.BOTTOM, Action.UP, Action.TOP):
         assert steps(lambda key=key: play.take(key)) < 2500, key  # type: ignore[misc]
         assert frame(play, view, size) < STEPS, key

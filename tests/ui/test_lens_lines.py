@@ -93,7 +93,7 @@ def test_what_the_view_does_not_tell_of_has_no_number() -> None:
         finals=array("d", [view.finals[one] for one in keep]),
         cuts=array("b", [view.cuts[one] for one in keep]),
     )
-    play.session.game.answers.attach(lens, play.session.game.prompt.tip, less)
+    play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, less)
     assert len(words(row(play, unknown))) == 4, "rank, token, raw and id"
     assert not any("cut" in style for style, _ in row(play, unknown))
 
@@ -220,7 +220,7 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
     assert isinstance(lens, Sampled) and looked_through(play.session)[0] == "grammar · T 0.5"
     rows = array("i", [3]), array("d", [1.0]), array("b", [KEPT])
     view = View(1, 0.031, 0.0, 0.031, (), standing, broken, *rows)
-    play.session.game.answers.attach(lens, play.session.game.prompt.tip, view)
+    play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, view)
     assert looked_through(play.session)[0] == told and told in text(play)
     for width in (70, 80, 90, 100, 110):
         (line,) = [line for line in text(play, width).splitlines() if " Prompt 1/1 " in line]
@@ -236,15 +236,15 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     assert isinstance(lens, Sampled) and lens.start == 1
     nodes = play.session.game.prompt.tip.nodes(1)
     for node in nodes[1:]:
-        play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.25))
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.25))
     assert " bits  grammar" not in text(play), "not known for all of it"
-    play.session.game.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
+    play.session.game.known.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
     tip = play.session.game.prompt.tip
     for standing in (Standing.COMPLETE, Standing.ENDED):
         assert "must end" not in text(play), "it may go on"
         view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
-        play.session.game.answers.attach(lens, tip, view)
+        play.session.game.known.answers.attach(lens, tip, view)
     total = f"cost {2 * (len(nodes) - 1) + 1}.00 bits"
     for width in (80, 130):
         assert f"{total}  must end here, +2.00 bits" in text(play, width, 24), "the end is no token of it yet"
@@ -260,7 +260,11 @@ def test_a_verdict_that_arrives_is_drawn() -> None:
     """Lines are kept between frames: one with a token that was not judged must not be."""
     play, drawing = started("hello " * 60), Drawing()
     sampling = Sampling(Chain(bias=((3, 1.0),)), None, 0)
-    play.session = replace(play.session, layer=REACHABLE, game=replace(play.session.game, sampling=sampling))
+    play.session = replace(
+        play.session,
+        options=replace(play.session.options, layer=REACHABLE),
+        game=replace(play.session.game, sampling=sampling),
+    )
     lens = play.session.lens
     assert isinstance(lens, Sampled)
     shade = theme.shade("reachable", 1.0)
@@ -271,11 +275,11 @@ def test_a_verdict_that_arrives_is_drawn() -> None:
     nodes = play.session.game.prompt.tip.nodes(1)
     assert coloured() == 0 == coloured()
     for node in nodes[1::2]:
-        play.session.game.answers.attach_verdict(lens, node, Verdict(0.0, 0))
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.0, 0))
     half = coloured()
     assert half == coloured(Drawing()) >= len(nodes[1::2])
     for node in nodes[::2]:
-        play.session.game.answers.attach_verdict(lens, node, Verdict(0.0, 0))
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.0, 0))
     assert coloured() == coloured(Drawing()) >= len(nodes) > half
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     assert coloured() == 0, "another lens knows nothing of it"
@@ -295,12 +299,12 @@ def test_a_frame_of_a_long_prompt_costs_what_is_seen_of_it(layer: Layer) -> None
         sampling = Sampling(CHAIN, REGEX if layer is COST else None, 0)
         play.session = replace(
             play.session,
-            layer=layer,
+            options=replace(play.session.options, layer=layer),
             game=replace(play.session.game, sampling=sampling),
         )
         lens = as_sampled(play.session.lens)
         for node in play.session.game.prompt.tip.nodes(1):
-            play.session.game.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.5))
+            play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.5))
         frame(play, drawing, (130, 40))
         return frame(play, drawing, (130, 40))
 
@@ -381,11 +385,11 @@ def test_the_mark_falls_into_the_part_of_the_token_drawn(width: int) -> None:
 
 def test_wide_characters_on_the_bar_are_cut_cleanly() -> None:
     play = started()
-    play.session.game.pieces.update(
+    play.session.game.known.pieces.update(
         {token: piece._replace(data="漢字".encode()) for token, piece in fake.PIECES.items()}
     )
     node = play.session.game.prompt.tip
     for step in range(200):
         drawn = Drawn(node, RAW, 1, (Draw(3, step / 200, step / 200, step / 200 + 0.001),), many=False)
         assert width_of(chances(play.session, drawn, 60)) == 60
-    play.session.game.pieces.update(fake.PIECES)
+    play.session.game.known.pieces.update(fake.PIECES)

@@ -145,12 +145,12 @@ def shelve(path: Path, share: float) -> Shelf:
     shown = [token for token, piece in pieces.items() if chance.random() < share or awkward(piece.data, share)]
     settings = Settings("x", GgufFile(str(path)), lookahead=0, tokens_to_show=TOGETHER)
     session = Session(Game(settings, model=loaded(model, path), context=model.cells), begun=True)
-    session.game.pieces.update({token: pieces[token] for token in shown})
+    session.game.known.pieces.update({token: pieces[token] for token in shown})
     prompts = []
     for start in range(0, len(shown), TOGETHER):
         together = shown[start : start + TOGETHER]
         table = Distribution.of(1.0, together, [-0.01 * rank for rank in range(len(together))])
-        node = session.game.root
+        node = session.game.known.root
         for token, following in zip(together, [*together[1:], None], strict=True):
             node = node.child(token)
             # All are known, so that nothing is left to ask the engine for; the whole table at the tip only.
@@ -282,7 +282,7 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
     assert [prompt.tip.path() for prompt in again.game.prompts] == [
         p.tip.path() for p in other_games.session.game.prompts
     ]
-    assert again.game.pieces == other_games.session.game.pieces
+    assert again.game.known.pieces == other_games.session.game.known.pieces
     return other_games.tokens, len(other_games.session.game.prompts)
 
 

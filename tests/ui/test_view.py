@@ -83,12 +83,12 @@ def comparing() -> Play:
     request = play.asked.pop(0)
     assert isinstance(request, EvaluateStrictly)
     play.take(fake.evaluated(request))
-    while play.session.comparing:
+    while play.session.under_way.comparing:
         play.take(CompareFurther())
     request = play.asked.pop(0)
     assert isinstance(request, EvaluateStrictly)
     play.take(fake.evaluated(request, request.start, len(request.path) - 12))
-    while play.session.comparing:
+    while play.session.under_way.comparing:
         play.take(CompareFurther())
     return play
 
@@ -101,7 +101,7 @@ def dead() -> Play:
 
 def full() -> Play:
     play = waiting(Action.APPEND)
-    play.take(Failed(play.session.requests, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
+    play.take(Failed(play.session.counts.requests, "context full (5/5): the prompt has 6 tokens, 5 fit", 5))
     return play
 
 
@@ -371,7 +371,7 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
         session,
         game=replace(
             session.game,
-            fault=WILD,
+            health=replace(session.game.health, fault=WILD),
             settings=replace(
                 session.game.settings, model=type(session.game.settings.model)(f"/{WILD}/{WILD}.gguf"), example=WILD
             ),
@@ -429,8 +429,8 @@ def test_the_selected_row_is_always_on_the_screen(width: int, height: int) -> No
 
 def test_a_long_prompt_shows_its_tip() -> None:
     play = started("x" * 1000)
-    play.session.game.pieces.update({token: Piece(b"word ") for token in range(64)})
-    play.session.game.pieces[play.session.game.prompt.tip.token] = Piece(b"TIP")
+    play.session.game.known.pieces.update({token: Piece(b"word ") for token in range(64)})
+    play.session.game.known.pieces[play.session.game.prompt.tip.token] = Piece(b"TIP")
     for width, height in SIZES:
         assert "TIP" in text(play, width, height)
 
@@ -463,7 +463,7 @@ def test_white_space_is_visible_and_controls_never_raw() -> None:
     play = started()
     best = fake.ranked(play.session.game.prompt.tip.path())[:4]
     for token, data in zip(best, (b" a\n\tb", b"\x1b[31m", b"", b"<|end|>"), strict=True):
-        play.session.game.pieces[token] = Piece(data, control=data == b"<|end|>")
+        play.session.game.known.pieces[token] = Piece(data, control=data == b"<|end|>")
     drawn = text(play)
     for expected in ("␣a⏎⇥b", "␛[31m", "‹empty›", "<|end|>"):
         assert expected in drawn
@@ -543,7 +543,7 @@ def test_a_dead_engine_a_full_context_and_a_failure_are_told() -> None:
     assert "r restarts it" in text(broken.press(Action.DOWN))
     assert "context full (5/5)" in text(full())
     failed = waiting(Action.APPEND)
-    failed.take(Failed(failed.session.requests, "code -3"))
+    failed.take(Failed(failed.session.counts.requests, "code -3"))
     assert "no answer" in text(failed.press(Action.UP))
 
 
@@ -558,7 +558,7 @@ def test_a_notice_stands_in_place_of_the_legend() -> None:
 
 def styles_of(play: Play, layer: Layer) -> list[str]:
     """The style of each token of a prompt that fits into the screen."""
-    while play.session.layer is not layer:
+    while play.session.options.layer is not layer:
         play.take(Action.LAYER)
     spans = panes.PromptPane().lines(play.session, shown(play.session), 100, 30)
     return [style for line in spans for style, part in line if part.strip()]
@@ -592,7 +592,7 @@ def test_entropy_colours_each_token_by_the_distribution_it_was_drawn_from() -> N
 def test_plain_colours_nothing_and_dims_special_tokens() -> None:
     play = started("hello")
     first = play.session.game.prompt.tip.nodes()[0].token
-    play.session.game.pieces[first] = Piece(b"<s>", control=True)
+    play.session.game.known.pieces[first] = Piece(b"<s>", control=True)
     styles = styles_of(play, layers.PLAIN)
     assert styles[0].strip() == "class:dim"
     assert all(style.strip() in ("", "class:tip") for style in styles[1:])
@@ -728,7 +728,7 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
     play.take(Action.SCORE)
     assert "working  scoring" in below(text(play)).status
     assert "goes on after" not in text(play)
-    assert play.answer().session.game.scores and " ready " in below(text(play)).status
+    assert play.answer().session.game.results.scores and " ready " in below(text(play)).status
 
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:
@@ -867,7 +867,7 @@ def test_of_a_scored_phrase_it_is_said_which_sampler_cuts_which_token() -> None:
     play = through(Chain((Sampler.of(Kind.TOP_K, 3), Sampler.of(Kind.TEMPERATURE, 0.7))))
     play.press(Action.INPUT, Typed(chr(ord(ranked[5].strip()[0]))), Action.SCORE)
     (line,) = [line for line in text(play, 80, 24).splitlines() if "←" in line]
-    tip = play.session.game.scores[-1].tip
+    tip = play.session.game.results.scores[-1].tip
     assert tip.taken and tip.taken.rank > 3 and line.rstrip().endswith("← top-k cuts")
     play = started().press(Action.INPUT, Typed(ranked[5].strip()), Action.SCORE)
     assert "cuts" not in text(play, 80, 24)
@@ -962,7 +962,7 @@ def test_phrases_of_several_places_are_told_at_every_size(width: int, height: in
             lines = pane(play, width, height)
             shown = sum("%" in line for line in lines)
             left = [int(line.split()[1]) for line in lines if "more phrase" in line]
-            assert shown and shown + sum(left) == len(play.session.game.scores)
+            assert shown and shown + sum(left) == len(play.session.game.results.scores)
             assert not any(one.startswith("after ") and "%" not in other for one, other in pairwise(lines)), (
                 "no place stands there without its phrases"
             )
@@ -983,14 +983,14 @@ def test_what_typed_text_comes_after_is_told(width: int, height: int) -> None:
 def test_words_are_parted_by_blanks_and_blanks_that_could_be_overlooked_are_marked() -> None:
     play = started("hello").press(Action.INPUT, Typed("abc"), Action.SCORE)
     for token, data in zip(fake.text_to_path("abc"), (b" one", b" two ", b" three\n"), strict=True):
-        play.session.game.pieces[token] = Piece(data)
+        play.session.game.known.pieces[token] = Piece(data)
     assert "␣one two␣␣three⏎ " in text(play, 99)
 
 
 def test_a_token_inside_a_character_shows_its_cursor_where_the_character_is() -> None:
     play = started("hello")
     for node, data in zip(play.session.game.prompt.tip.nodes()[1:3], (b"\xf0\x9f", b"\x99\x82"), strict=True):
-        play.session.game.pieces[node.token] = Piece(data)
+        play.session.game.known.pieces[node.token] = Piece(data)
     for position in (1, 2):
         play.press(PointedAtToken(position))
         marked = [part for line in draw(play) for style, part in line if "class:cursor" in style]
@@ -1143,13 +1143,15 @@ def test_two_to_the_entropy_stands_beside_it() -> None:
 
 def test_chosen_tokens_look_other_than_text() -> None:
     play = started("hello").press(Action.APPEND, Action.DOWN, Action.APPEND)
-    styles = ["class:played" in style for style in styles_of(play, play.session.layer)]
+    styles = ["class:played" in style for style in styles_of(play, play.session.options.layer)]
     assert styles == [False] * 5 + [True] * 2
     play.press(Action.LAYER)
-    assert ["class:played" in style for style in styles_of(play, play.session.layer)] == styles
+    assert ["class:played" in style for style in styles_of(play, play.session.options.layer)] == styles
     play.press(*[Action.PALETTE] * 2)
-    assert play.session.palette is Palette.MONOCHROME
-    assert not any("class:played" in style for style in styles_of(play, play.session.layer)), "bold means loud there"
+    assert play.session.options.palette is Palette.MONOCHROME
+    assert not any("class:played" in style for style in styles_of(play, play.session.options.layer)), (
+        "bold means loud there"
+    )
 
 
 def test_a_token_of_the_text_stays_one_when_it_is_popped_and_taken_back() -> None:

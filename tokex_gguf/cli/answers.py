@@ -21,11 +21,11 @@ def find(game: Runtime) -> Fan:
     game.dispatch(Action.ANSWERS)
     while True:
         session = game.session
-        if not session.game.fans:
+        if not session.game.results.fans:
             raise EvaluationFailed(session.notice, usage=False)
-        fan = session.game.fans[-1]
+        fan = session.game.results.fans[-1]
         if session.game.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(session.game.lost(session.game.fault), usage=False)
+            raise EvaluationFailed(session.game.lost(session.game.health.fault), usage=False)
         if fan.state is FanState.FAULT:
             raise EvaluationFailed(fan.fault, usage=False)
         if fan.state is not FanState.RUNNING:

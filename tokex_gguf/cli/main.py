@@ -33,7 +33,7 @@ from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import Unusable, prepare
 from tokex_gguf.models.resolve import Resolved
-from tokex_gguf.play.session import ALL, Game, Palette, Sampling, Session, Settings
+from tokex_gguf.play.session import ALL, Game, Options, Palette, Sampling, Session, Settings
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
@@ -283,12 +283,16 @@ def _begun(
 
         session = resumed(kept.session, started, kv)
     else:
-        session = Session(Game(started), palette=palette)
+        session = Session(Game(started), options=Options(palette=palette))
     session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
     if sampling.constraint and not (kept.session and kept.session.game.sampling.constraint):
-        session = replace(session, by_final=True)  # what is legal comes first, however unlikely it is
+        session = replace(
+            session, options=replace(session.options, by_final=True)
+        )  # what is legal comes first, however unlikely it is
     if not screen and options.draw is None:
-        session = replace(session, layer=REACHABLE)  # what the samplers make of each token is wanted
+        session = replace(
+            session, options=replace(session.options, layer=REACHABLE)
+        )  # what the samplers make of each token is wanted
     if screen and second:
         from tokex_gguf.shell.resuming import with_beside
 

@@ -34,14 +34,14 @@ def evaluate(game: Runtime) -> Session:
     while not _complete(game.session):
         game.wait()
         session = game.session
-        silent = session.game.waits.workers if session.game.waits else []
+        silent = session.game.health.waits.workers if session.game.health.waits else []
         if silent and silent != told:
             say(f"no answer from {', '.join(silent)}: waiting")
         told = silent
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
         if session.game.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(session.game.lost(session.game.fault), usage=False)
+            raise EvaluationFailed(session.game.lost(session.game.health.fault), usage=False)
         if session.game.prompts and session.game.pending is None and not session.game.ready:
             limited = session.game.sampling.constraint is not None  # it may be what is wrong
             raise EvaluationFailed(session.notice, usage=limited or session.game.full is not None)
@@ -58,9 +58,9 @@ def _complete(session: Session) -> bool:
     told = game.ready and (game.can(Capability.PROMPT_AT_ONCE) or game.prompt.tip.whole)
     if not told or isinstance(lens, Raw):
         return told
-    if session.view is None or session.layer not in LENS_LAYERS:
+    if session.view is None or session.options.layer not in LENS_LAYERS:
         return session.view is not None
-    answers, tip = game.answers, game.prompt.tip
+    answers, tip = game.known.answers, game.prompt.tip
     return answers.look_on(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
@@ -179,7 +179,7 @@ def final(view: View, token: int) -> float:
 def _verdict(session: Session, node: Node) -> tuple[Sampled, Verdict | None] | None:
     """What became of a token of the prompt; None without a chain and a constraint."""
     lens = session.lens
-    return None if isinstance(lens, Raw) else (lens, session.game.answers.verdict(lens, node))
+    return None if isinstance(lens, Raw) else (lens, session.game.known.answers.verdict(lens, node))
 
 
 def _judged(session: Session, node: Node) -> dict[str, Any]:

@@ -380,7 +380,9 @@ def _strictly(engine: _Asked, session: Session) -> Session:
         assert node.strict is not None
         copy.attach_strict(node.strict)
     said = session.game.said and frozenset(copies[node] for node in session.game.said)
-    game = replace(session.game, root=top, prompts=(Prompt(copy),), active=0, said=said)
+    game = replace(
+        session.game, known=replace(session.game.known, root=top), prompts=(Prompt(copy),), active=0, said=said
+    )
     return replace(session, game=game)
 
 

@@ -83,7 +83,7 @@ def both_ready(session: Session) -> bool:
 
 def unasked(game: Game) -> bool:
     """Whether the engine of the game that is played has nothing to do that is waited for."""
-    return game.ready and not game.autoplay and not game.waiting
+    return game.ready and not game.pressed.autoplay and not game.waiting
 
 
 def resting(game: Game) -> bool:
@@ -277,7 +277,7 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     if isinstance(session.paired, Pair) and isinstance(session.paired.way, ByDistributions):
         known = session.paired.way.comparison
         nodes = part.tip.ancestor(end).nodes(message.start)
-        told = session.game.pieces.keys()
+        told = session.game.known.pieces.keys()
         for node, difference in zip(nodes, message.differences, strict=True):
             tokens = {row.token for row in difference.rows}
             if not tokens | {difference.first_a, difference.first_b} <= told:
@@ -307,7 +307,7 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
     there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
     if lacks or lacks_b or tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
         return there, lacks + lacks_b
-    way.comparison.take((tip, session.game.pieces), (companion, other.pieces), text_of(session.game, tip))
+    way.comparison.take((tip, session.game.known.pieces), (companion, other.known.pieces), text_of(session.game, tip))
     return session, []
 
 

@@ -154,13 +154,15 @@ def _cannot_compare(session: Session) -> str:
 def _cannot_exchange(session: Session) -> str:
     if session.game.versus is not ALONE:
         return unread(session)
-    return unread(session) or (ahead.cannot_take(session) if session.ghost else versus.compares_nothing(session))
+    return unread(session) or (
+        ahead.cannot_take(session) if session.options.ghost else versus.compares_nothing(session)
+    )
 
 
 def _taking(session: Session) -> tuple[int, str] | None:
     if session.game.versus is not ALONE:
         return 65, "A ⇄ B"
-    return (65, "take up") if session.ghost else None
+    return (65, "take up") if session.options.ghost else None
 
 
 def _exchange(session: Session) -> Outcome:

@@ -22,7 +22,7 @@ def act(session: Session, message: Action | Event) -> Outcome:
     cost = Cost() if session.game.ready else session.game.cost
     confirm = session.confirm if session.confirm is message else None
     session = replace(session, game=replace(session.game, cost=cost), notice="", confirm=confirm, begun=True)
-    if not session.game.autoplay:
+    if not session.game.pressed.autoplay:
         return _take(session, message)
     session, effects = prompt.stop_autoplay(session)
     if message is not Action.AUTOPLAY and not isinstance(message, Unbound):

@@ -217,15 +217,22 @@ def hear(session: Session, message: News) -> Outcome:
 
 
 def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
-    if session.game.unanswered:
-        session = replace(session, game=replace(session.game, unanswered=0))
+    if session.game.health.unanswered:
+        session = replace(session, game=replace(session.game, health=replace(session.game.health, unanswered=0)))
     match message:
         case Pong():
             return session, []
         case Waits():
-            return replace(session, game=replace(session.game, waits=message if message.workers else None)), []
+            return replace(
+                session,
+                game=replace(
+                    session.game, health=replace(session.game.health, waits=message if message.workers else None)
+                ),
+            ), []
         case Loading():
-            return replace(session, game=replace(session.game, progress=message.fraction)), []
+            return replace(
+                session, game=replace(session.game, health=replace(session.game.health, progress=message.fraction))
+            ), []
         case Loaded():
             return _loaded(session, message)
         case Tokenized():
@@ -257,8 +264,12 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
 
 
 def _aligned(session: Session, message: Aligned) -> Session:
-    session.game.compared.paths(message.a, message.b).align(message.alignment)
-    return replace(session, aligning=None) if session.aligning == (message.a, message.b) else session
+    session.game.known.compared.paths(message.a, message.b).align(message.alignment)
+    return (
+        replace(session, under_way=replace(session.under_way, aligning=None))
+        if session.under_way.aligning == (message.a, message.b)
+        else session
+    )
 
 
 def _heard_beside(session: Session, message: Reply | EngineDied) -> Outcome:
@@ -314,7 +325,7 @@ def _believed(session: Session | None) -> Session:
 
 
 def _found(session: Session, message: Found) -> Outcome:
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
             return session, []
@@ -327,21 +338,21 @@ def _found(session: Session, message: Found) -> Outcome:
 def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced | Spelt) -> Outcome:
     """What samplers and constraints make of a place."""
     if not isinstance(message, Constrained):
-        session.game.pieces.update(message.pieces)
+        session.game.known.pieces.update(message.pieces)
     purpose = session.game.asked.get(message.request)
     if purpose is None:
         return session, []
     session = answered(session, message.request)
     match purpose, message:
         case ForView(node=node, lens=lens), Applied():
-            session.game.answers.attach(lens, node, message.view)
+            session.game.known.answers.attach(lens, node, message.view)
             return _append_ahead(session)
         case ForRoll(), Rolled():
             return dice.rolled(session, purpose, message.draws, message.verdicts)
         case ForConstraint(), Constrained():
             return constraint.constrained(session, purpose, message)
         case ForPhrase(node=node, lens=lens), Constrained():
-            session.game.answers.attach_broken(lens, node, message.broken)
+            session.game.known.answers.attach_broken(lens, node, message.broken)
             return session, []
         case ForForced(), Forced():
             return constraint.forced(session, purpose, message.tokens)
@@ -363,7 +374,13 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
         session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
     session = replace(
         session,
-        game=replace(session.game, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0),
+        game=replace(
+            session.game,
+            model=message,
+            engine=EngineStatus.READY,
+            context=message.context,
+            health=replace(session.game.health, progress=1.0),
+        ),
     )
     if not session.game.prompts:
         return read_prompt(session)
@@ -388,7 +405,7 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
 
 
 def _with_tokens(session: Session, message: Tokenized) -> Outcome:
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     purpose, path = session.game.asked.get(message.request), message.path
     if not path and purpose is not None:
         return _failed(session, Failed(message.request, "this text has no tokens in the model's vocabulary"))
@@ -397,7 +414,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
         case None:
             return session, []
         case ForStart():
-            tip = session.game.root.descend(path)
+            tip = session.game.known.root.descend(path)
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
             session = model_switch.settled(
@@ -440,7 +457,7 @@ def _started(session: Session, tip: Node) -> Prompt:
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
             return session, []
@@ -462,7 +479,7 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
         (node.attach_strict_taken if message.strict else node.attach_taken)(taken)
     if isinstance(job.lens, Sampled):
         for node, verdict in zip(job.nodes[offset + 1 :], message.verdicts, strict=False):
-            session.game.answers.attach_verdict(job.lens, node, verdict)
+            session.game.known.answers.attach_verdict(job.lens, node, verdict)
     complete = nodes[-1] is job.target
     if complete and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
@@ -528,7 +545,7 @@ def _told_strictly(session: Session, wanted: ForStrict, message: Evaluated) -> S
 
 def _compared(session: Session, message: Compared) -> Outcome:
     """Keeps how what comes after two paths differs."""
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
             return session, []
@@ -540,7 +557,7 @@ def _compared(session: Session, message: Compared) -> Outcome:
             raise WrongReply
     if len(message.differences) != 1:
         raise WrongReply
-    session.game.compared.differences.attach(a, b, message.differences[0])
+    session.game.known.compared.differences.attach(a, b, message.differences[0])
     asked = _from(session, message.request)
     del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked)), []
@@ -560,7 +577,7 @@ def _noise(session: Session, message: Noise) -> Outcome:
 def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Session:
     offset = message.start - wanted.start
     for node, verdict in zip(wanted.nodes[offset + 1 :], message.verdicts, strict=False):
-        session.game.answers.attach_verdict(wanted.lens, node, verdict)
+        session.game.known.answers.attach_verdict(wanted.lens, node, verdict)
     if not message.verdicts and len(wanted.nodes) > offset + 1:
         session = _refused(session, ForVerdicts, wanted.nodes[-1], wanted.lens)  # the lens has none of this text
     asked = _from(session, message.request)
@@ -572,7 +589,7 @@ def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Sessio
 def _go_on(session: Session) -> Outcome:
     """Asks for what is still lacking; where nothing is, does what waited for the table."""
     session, effects = ask(session)
-    if session.game.ready and session.game.autoplay:
+    if session.game.ready and session.game.pressed.autoplay:
         session, more = play_on(session)
         return session, [*effects, *more]
     session, more = _append_ahead(session)
@@ -582,19 +599,19 @@ def _go_on(session: Session) -> Outcome:
 def _append_ahead(session: Session) -> Outcome:
     """Appends what → was pressed for before the table was there."""
     effects: list[Effect] = []
-    while session.game.ready and session.game.ahead and not session.order_awaited:
+    while session.game.ready and session.game.pressed.ahead and not session.order_awaited:
         if not isinstance(session.screen, Play) or session.game.prompt.cursor is not None:
             # Who searches, types or looks back by now is no longer where → was pressed.
-            return replace(session, game=replace(session.game, ahead=0)), effects
-        left = session.game.ahead - 1
+            return replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=0))), effects
+        left = session.game.pressed.ahead - 1
         session, more = append(session)
-        session = replace(session, game=replace(session.game, ahead=left))
+        session = replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=left)))
         effects = [*effects, *more]
     return session, effects
 
 
 def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
             return session, []
@@ -609,11 +626,13 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
     waits = _waits(session)
     for branch, distribution in zip(message.branches, message.distributions, strict=True):
         if ahead.grows:
-            session.game.foreseen.attach(node, branch, distribution)
+            session.game.known.foreseen.attach(node, branch, distribution)
         else:
             node.descend(branch).attach(distribution)
     session = replace(
-        session, game=replace(session.game, asked=_from(session, message.request)), lookaheads=session.lookaheads + 1
+        session,
+        game=replace(session.game, asked=_from(session, message.request)),
+        counts=replace(session.counts, lookaheads=session.counts.lookaheads + 1),
     )
     # Else the token was chosen while its answer was on the way.
     return _go_on(session) if waits and not _waits(session) else (session, [])
@@ -652,16 +671,16 @@ def _gone_on_from(session: Session, node: Node, message: LookaheadDone) -> Sessi
 def _waits(session: Session) -> bool:
     """Whether a table is waited for that is not there, nor known ahead."""
     wanted = session.goal.tip
-    if session.game.autoplay and wanted.distribution is not None:
+    if session.game.pressed.autoplay and wanted.distribution is not None:
         wanted = wanted.child(wanted.distribution.most_likely)
     if session.game.pending is None:
         return False
-    session.game.foreseen.recall(wanted)
+    session.game.known.foreseen.recall(wanted)
     return wanted.distribution is None
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
-    session.game.pieces.update(message.pieces)
+    session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
             return session, []
@@ -679,7 +698,7 @@ def _continued(session: Session, message: Continued) -> Outcome:
     if isinstance(played.lens, Sampled):
         judged = came[len(came) - len(message.verdicts) :]
         for one, verdict in zip(judged, message.verdicts, strict=True):
-            session.game.answers.attach_verdict(played.lens, one, verdict)
+            session.game.known.answers.attach_verdict(played.lens, one, verdict)
         for one, taken in zip(judged, message.taken, strict=False):  # where a table's end does not have it
             one.attach_taken(taken)
     pending = session.game.pending
@@ -733,14 +752,16 @@ def _failed(session: Session, message: Failed) -> Outcome:
         case ForDifference(a, b):
             return _refused(_refused(told, ForDifference, a, RAW), ForDifference, b, RAW), []
         case ForNoise():
-            return _refused(told, ForNoise, session.game.root, RAW), []
+            return _refused(told, ForNoise, session.game.known.root, RAW), []
         case ForPhrase(node=node, lens=lens):
             return _refused(answered(session, message.request), ForPhrase, node, lens), []
         case ForView(node=node, lens=lens):
             # Who waits to append what comes first then does not know any more what that would be.
-            return _refused(replace(told, game=replace(told.game, ahead=0)), ForView, node, lens), []
+            return _refused(
+                replace(told, game=replace(told.game, pressed=replace(told.game.pressed, ahead=0))), ForView, node, lens
+            ), []
         case ForRoll():
-            return replace(told, game=replace(told.game, rolling=0)), []
+            return replace(told, game=replace(told.game, pressed=replace(told.game.pressed, rolling=0))), []
         case ForConstraint() | ForForced():
             return told, []
         case ForStart():
@@ -774,11 +795,13 @@ def _failed(session: Session, message: Failed) -> Outcome:
 def _not_walked(session: Session, walk: ForWalk) -> Outcome:
     """The engine does not give what a path's tokens lack: it is not asked for it again; a phrase is left out."""
     session = _refused(session, ForWalk, walk.target, RAW)
-    scores = tuple(one for one in session.game.scores if one.tip is not walk.target or one.logprob is not None)
-    if len(scores) == len(session.game.scores):
+    scores = tuple(one for one in session.game.results.scores if one.tip is not walk.target or one.logprob is not None)
+    if len(scores) == len(session.game.results.scores):
         return session, []
     told = f"{session.notice}; this phrase is left out, ↑ brings it back"
-    return replace(session, game=replace(session.game, scores=scores), notice=told), []
+    return replace(
+        session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=told
+    ), []
 
 
 def _refused(session: Session, kind: type[Purpose], node: Node, lens: Raw | Sampled) -> Session:
@@ -802,12 +825,16 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
     if session.goal.tip is not session.game.prompt.tip:
         # What does not fit must not be asked for again and again; the other phrases are still wanted.
         refused = purpose.target
-        scores = tuple(one for one in session.game.scores if one.tip is not refused or one.logprob is not None)
-        if len(scores) == len(session.game.scores):
+        scores = tuple(one for one in session.game.results.scores if one.tip is not refused or one.logprob is not None)
+        if len(scores) == len(session.game.results.scores):
             return replace(session, notice=message.reason), []
-        session, effects = ask(replace(session, game=replace(session.game, scores=scores)))
+        session, effects = ask(
+            replace(session, game=replace(session.game, results=replace(session.game.results, scores=scores)))
+        )
         return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
-    game = replace(session.game, ahead=0, rolling=0, autoplay=False, full=message.context)
+    game = replace(
+        session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, autoplay=False), full=message.context
+    )
     return replace(session, game=game, notice=message.reason), []
 
 
@@ -818,7 +845,7 @@ def died(session: Session, message: EngineDied) -> Outcome:
         return model_switch.back(session, f"{lost}: back to the model before")
     starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
     over = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
-    if starting and session.game.fault_at_start and not session.game.prompts:
+    if starting and session.game.health.fault_at_start and not session.game.prompts:
         return session, [Quit(f"{lost} twice{over}: start with another one")]
     typing = session.on(TypingScreen)
     way = f"press r to {'reconnect' if session.game.server else 'restart it'}"
@@ -831,7 +858,11 @@ def died(session: Session, message: EngineDied) -> Outcome:
         session = with_under(session, PLAY)
     return replace(
         session,
-        game=replace(session.game, engine=EngineStatus.DEAD, fault=message.reason, fault_at_start=starting),
+        game=replace(
+            session.game,
+            engine=EngineStatus.DEAD,
+            health=replace(session.game.health, fault=message.reason, fault_at_start=starting),
+        ),
         notice=notice,
     ), []
 

@@ -63,8 +63,10 @@ from tokex_gguf.values.view import KEPT as NOT_CUT
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
     """Starts an engine for the game, in place of one that it has; with `again` on files that may have changed since."""
-    before, address = session.game.address, session.engines + 1
-    session = replace(session, engines=address, game=replace(session.game, address=address))
+    before, address = session.game.address, session.counts.engines + 1
+    session = replace(
+        session, counts=replace(session.counts, engines=address), game=replace(session.game, address=address)
+    )
     model = session.game.settings.model
     ended: list[Effect] = [Close(before)] if before else []
     return session, [*ended, Start(address, model), send(session, _opening(session.game, model, again=again))]
@@ -122,7 +124,7 @@ def _first_wanted(game: Game, tip: Node) -> int:
 
 def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
     """Sends a request, made with its number, and notes what its answer is for."""
-    number = session.requests + 1
+    number = session.counts.requests + 1
     effects: list[Effect] = []
     if purpose.awaited and session.game.newest(ForVerdicts):
         # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
@@ -133,7 +135,7 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
     if purpose.sole and (older := session.game.newest(type(purpose))):
         del asked[older[0]]
     asked[number] = purpose
-    session = replace(session, game=replace(session.game, asked=asked), requests=number)
+    session = replace(session, game=replace(session.game, asked=asked), counts=replace(session.counts, requests=number))
     return session, [*effects, send(session, made(number))]
 
 
@@ -200,7 +202,7 @@ def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
     if tip.distribution is None:
-        session.game.foreseen.recall(tip)
+        session.game.known.foreseen.recall(tip)
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
@@ -232,7 +234,7 @@ def lens_for_verdicts(session: Session) -> Raw | Sampled:
     lens = session.lens
     if isinstance(lens, Raw) or decidable(lens):
         return RAW
-    shown = session.layer in LENS_LAYERS
+    shown = session.options.layer in LENS_LAYERS
     governed = lens.constraint is not None and lens.start < session.goal.tip.depth
     return lens if shown or governed else RAW
 
@@ -245,12 +247,17 @@ def look_through(session: Session) -> Outcome:
         return session, []
     place = game.prompt.place
     node = place.tip
-    if not node.depth or game.autoplay or (node.distribution is None and game.pending is None) or game.full is not None:
+    if (
+        not node.depth
+        or game.pressed.autoplay
+        or (node.distribution is None and game.pending is None)
+        or game.full is not None
+    ):
         return session, []
     tokens = [token for token in (place.popped, place.selected) if token is not None]
     if searching := session.on(Search):
         tokens += [row.token for row in searching.rows or ()]
-    view = game.answers.view(lens, node)
+    view = game.known.answers.view(lens, node)
     if view is not None and all(token in view.verdicts for token in tokens):
         return session, []
     newest = game.newest(ForView)
@@ -269,25 +276,35 @@ AT_ONCE, FURTHER = 4, 64
 def judge_further(session: Session) -> Session:
     """Looks at more of the prompt's tokens, where a layer shows what a lens made of them."""
     lens = session.lens
-    if isinstance(lens, Sampled) and session.layer in LENS_LAYERS:
-        session.game.answers.look_on(lens, session.game.prompt.tip, FURTHER)
-    return replace(session, judging=False)
+    if isinstance(lens, Sampled) and session.options.layer in LENS_LAYERS:
+        session.game.known.answers.look_on(lens, session.game.prompt.tip, FURTHER)
+    return replace(session, under_way=replace(session.under_way, judging=False))
 
 
 def judge_on(session: Session) -> Outcome:
     """Looks at a few more of them, and asks for a message of its own where there are more than a few."""
     game, lens = session.game, session.lens
-    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay:
+    if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    if game.answers.look_on(lens, game.prompt.tip, AT_ONCE):
-        return replace(session, judging=False) if session.judging else session, []
-    return replace(session, judging=True), [] if session.judging else [JudgeFurther()]
+    if game.known.answers.look_on(lens, game.prompt.tip, AT_ONCE):
+        return replace(
+            session, under_way=replace(session.under_way, judging=False)
+        ) if session.under_way.judging else session, []
+    return replace(session, under_way=replace(session.under_way, judging=True)), [] if session.under_way.judging else [
+        JudgeFurther()
+    ]
 
 
 def judge(session: Session) -> Outcome:
     """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
     game, lens = session.game, session.lens
-    if isinstance(lens, Raw) or session.layer not in LENS_LAYERS or not game.ready or game.autoplay or session.judging:
+    if (
+        isinstance(lens, Raw)
+        or session.options.layer not in LENS_LAYERS
+        or not game.ready
+        or game.pressed.autoplay
+        or session.under_way.judging
+    ):
         return session, []
     asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
     if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
@@ -295,7 +312,7 @@ def judge(session: Session) -> Outcome:
     tip = game.prompt.tip
     if (ForVerdicts, tip, lens) in game.refused:
         return session, []
-    start = game.answers.first_unjudged(lens, tip)
+    start = game.known.answers.first_unjudged(lens, tip)
     if start is None:
         return session, []
     nodes = tuple(tip.nodes(start))
@@ -310,9 +327,9 @@ def judge_phrases(session: Session) -> Outcome:
         return session, []
     if game.newest(ForPhrase):
         return session, []
-    for score in reversed(game.scores):
+    for score in reversed(game.results.scores):
         limit = session.limit_of(score)
-        if limit is None or game.answers.broken(limit, score.tip) is not None:
+        if limit is None or game.known.answers.broken(limit, score.tip) is not None:
             continue
         if (ForPhrase, score.tip, limit) not in game.refused:
             return _judge_phrase(session, score.tip, limit)
@@ -345,7 +362,7 @@ def look_ahead(session: Session) -> Outcome:
     budget = session.game.settings.lookahead
     if not budget or not session.game.can(Capability.BATCHES):
         return session, []
-    if not session.game.ready or session.game.autoplay or session.game.engine is not EngineStatus.READY:
+    if not session.game.ready or session.game.pressed.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
     if _compares_table(session):  # it would be ended by that
         return session, []
@@ -409,19 +426,19 @@ def grow(session: Session) -> Outcome:
     """While nothing at all is asked for, asks for what most likely comes behind the next tokens, best first."""
     game = session.game
     budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
-    if not budget or not game.ready or game.autoplay or game.waiting or game.engine is not EngineStatus.READY:
+    if not budget or not game.ready or game.pressed.autoplay or game.waiting or game.engine is not EngineStatus.READY:
         return session, []
     if not game.can(Capability.BRANCHES) or foreseeing(game):
         return session, []
     # Elsewhere a key, such as a step of a sampler's value, would wait for the end of a batch that nobody sees.
     if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.beside is not None:
         return session, []
-    if session.judging or session.comparing or session.aligning or session.order_awaited:
+    if session.under_way.judging or session.under_way.comparing or session.under_way.aligning or session.order_awaited:
         return session, []
     tip = game.prompt.tip
     if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
-    growth, may = game.foreseen.of(tip), _may(session)
+    growth, may = game.known.foreseen.of(tip), _may(session)
     going = [one.branches for one in _lookaheads(game, tip) if one.grows and one.going]
     asked = {branch for branches in going for branch in branches if growth.at(branch).distribution is None}
     under_way = sum(any(branch in asked for branch in branches) for branches in going)
@@ -486,7 +503,7 @@ def walk(session: Session) -> Outcome:
     game = session.game
     if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
+    if not game.ready or game.pressed.autoplay or game.waiting or foreseeing(game):
         return session, []
     path, start = next(_walks(session), (None, 0))
     if path is None:
@@ -512,7 +529,7 @@ def _walks(session: Session) -> Iterator[tuple[Node, int]]:
     """The paths whose tokens lack numbers, and the first position from which they are wanted."""
     game, typing = session.game, session.on(Input)
     paths = [(typing.tip, typing.base.depth - 1)] if typing and typing.tip is not typing.base else []
-    paths += [(score.tip, score.base.depth - 1) for score in game.scores if score.logprob is None]
+    paths += [(score.tip, score.base.depth - 1) for score in game.results.scores if score.logprob is None]
     for path, start in paths:
         if (ForWalk, path, RAW) not in game.refused and path.lacking(start, path.depth - 1):
             yield path, start
@@ -542,13 +559,13 @@ GATHERED_AT_ONCE, GATHERED_FURTHER = 60, 1_500
 def _align(session: Session, comparison: PathComparison, most: int) -> Outcome:
     """Finds which tokens the two paths have in common; where that takes long, beside."""
     pair = comparison.a, comparison.b
-    if session.aligning == pair or not comparison.gather(most):
+    if session.under_way.aligning == pair or not comparison.gather(most):
         return session, []
     a, b = comparison.tails
     if quick(a, b, ALIGNED_AT_ONCE):
         comparison.align(aligned(a, b))
         return session, []
-    return replace(session, aligning=pair), [Align(*pair, a, b)]
+    return replace(session, under_way=replace(session.under_way, aligning=pair)), [Align(*pair, a, b)]
 
 
 def compare_further(session: Session) -> Outcome:
@@ -559,23 +576,28 @@ def compare_further(session: Session) -> Outcome:
         session, effects = _align(session, comparison, GATHERED_FURTHER)
     if comparison is not None:
         comparison.look_on(FURTHER)
-    return replace(session, comparing=False), effects
+    return replace(session, under_way=replace(session.under_way, comparing=False)), effects
 
 
 def compare_on(session: Session) -> Outcome:
     """Looks at a little of what is compared, and asks for a message of its own where there is more."""
     comparison = session.game.comparison
-    if comparison is None or session.game.autoplay or not session.game.prompts:
+    if comparison is None or session.game.pressed.autoplay or not session.game.prompts:
         return session, []
     effects: list[Effect] = []
     gathering = False
     if isinstance(comparison, PathComparison) and comparison.alignment is None:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
-        gathering = comparison.alignment is None and session.aligning != (comparison.a, comparison.b)
+        gathering = comparison.alignment is None and session.under_way.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
     if comparison.look_on(AT_ONCE) and not gathering:
-        return replace(session, comparing=False) if session.comparing else session, effects
-    return replace(session, comparing=True), [*effects, *([] if session.comparing else [CompareFurther()])]
+        return replace(
+            session, under_way=replace(session.under_way, comparing=False)
+        ) if session.under_way.comparing else session, effects
+    return replace(session, under_way=replace(session.under_way, comparing=True)), [
+        *effects,
+        *([] if session.under_way.comparing else [CompareFurther()]),
+    ]
 
 
 def compare(session: Session) -> Outcome:
@@ -586,13 +608,13 @@ def compare(session: Session) -> Outcome:
         return session, []
     if game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
         return session, []
-    if not game.ready or game.autoplay or game.waiting or foreseeing(game):
+    if not game.ready or game.pressed.autoplay or game.waiting or foreseeing(game):
         return session, []
     asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
         path, start = lacking
-        if session.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
+        if session.under_way.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
             return session, []
         purpose = ForStrict(path, start)
         return request(session, purpose, lambda number: EvaluateStrictly(number, comparison.path(path), start, top))
@@ -605,7 +627,7 @@ def compare(session: Session) -> Outcome:
         a, b = place, other
         difference = ForDifference(a, b)
         return request(session, difference, lambda number: Compare(number, comparison.path(a), comparison.path(b), top))
-    if game.noise is None and not asked and (ForNoise, game.root, RAW) not in game.refused:
+    if game.noise is None and not asked and (ForNoise, game.known.root, RAW) not in game.refused:
         return request(session, ForNoise(), MeasureNoise)
     return session, []
 
@@ -617,7 +639,7 @@ def check(session: Session) -> Outcome:
         tip is None
         or tip.checked
         or not session.game.ready
-        or session.game.autoplay
+        or session.game.pressed.autoplay
         or session.game.engine is not EngineStatus.READY
     ):
         return session, []

@@ -357,28 +357,83 @@ class Carried(NamedTuple):
 
 
 @record
-class Game:
-    """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
+class Known:
+    """What grows without changing what was: one value of the game shares it with the next."""
 
-    settings: Settings
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
-    """Pieces of all tokens met so far; only ever added to."""
-    sampling: Sampling = Sampling()
+    """Pieces of all tokens met so far."""
+    answers: Answers = field(default_factory=Answers)
+    """What samplers and constraints make of the tree's distributions."""
+    rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
+    """How many draws were made by a seed after a path."""
     foreseen: Foreseen = field(default_factory=Foreseen)
     """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
+    compared: Comparisons = field(default_factory=Comparisons)
+    """What was compared, as far as it is kept."""
+
+
+@record
+class Health:
+    """How the engine does."""
+
+    progress: float = 0.0
+    """Of loading the model, 0 to 1."""
+    waits: Waits | None = None
+    """Whom the engine itself waits for."""
+    unanswered: int = 0
+    """Questions whether the engine is alive, since it said anything last."""
+    fault: str = ""
+    """Why the engine stopped, when it did last."""
+    fault_at_start: bool = False
+    """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
+
+
+@record
+class Pressed:
+    """What was pressed and waits for the engine, or goes on by itself."""
+
+    ahead: int = 0
+    """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
+    appending: bool = False
+    """Whether that is the table after a token which → appended."""
+    rolling: int = 0
+    """Rolls that wait for the table, or for the one before."""
+    autoplay: bool = False
+    """Whether the most likely token is appended again and again."""
+
+
+@record
+class Hidden:
+    """What the tree does not show."""
+
+    pruned: tuple[Node, ...] = ()
+    """What the tree does not show, with all that goes on from there, the latest last. No open prompt has any of it."""
+    folded: frozenset[Node] = frozenset()
+    """Behind these ends of its lines the tree is folded."""
+
+
+@record
+class Results:
+    """What was looked for, and stays listed."""
+
     fans: tuple[Fan, ...] = ()
     """What was looked for of answers, the latest last: the few last ones are kept, and what they grow is shared."""
     criticals: tuple[CriticalTokens, ...] = ()
     """What was looked for of critical tokens, the latest last."""
-    answers: Answers = field(default_factory=Answers)
-    """What samplers and constraints make of the tree's distributions; only ever added to."""
-    rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
-    """How many draws were made by a seed after a path; only ever added to."""
+    scores: tuple[Score, ...] = ()
+    """Phrases scored so far, until they are cleared."""
+
+
+@record
+class Game:
+    """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
+
+    settings: Settings
+    known: Known = field(default_factory=Known)
+    sampling: Sampling = Sampling()
     versus: Versus = ALONE
     """What the active prompt is compared with."""
-    compared: Comparisons = field(default_factory=Comparisons)
-    """What was compared, as far as it is kept; only ever added to."""
     noise: float | None = None
     """Bits that two strict answers to one question can differ by on this machine; None until told."""
     drawn: Drawn | None = None
@@ -397,47 +452,27 @@ class Game:
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Prompts that were removed and where they stood, the latest last."""
     undo: Undo = Undo()
-    pruned: tuple[Node, ...] = ()
-    """What the tree does not show, with all that goes on from there, the latest last. No open prompt has any of it."""
-    folded: frozenset[Node] = frozenset()
-    """Behind these ends of its lines the tree is folded."""
+    hidden: Hidden = Hidden()
+    results: Results = Results()
     editing: Editing | None = None
     """The text that is with the editor, or came from it and is no prompt yet."""
-    scores: tuple[Score, ...] = ()
-    """Phrases scored so far, until they are cleared."""
     carried: tuple[Carried, ...] = ()
     """What came along from another model and has no tokens yet."""
     address: int = 0
     """Of its engine: what it is asked goes there, and only what comes from there is an answer. 0: it has none."""
     engine: EngineStatus = EngineStatus.LOADING
-    progress: float = 0.0
-    """Of loading the model, 0 to 1."""
+    health: Health = Health()
     model: Loaded | None = None
     context: int = 0
     """KV cells there are now."""
     asked: dict[int, Purpose] = field(default_factory=dict)
     """What each request that may still be answered is for, by its number, the oldest first. Replaced, never changed."""
-    ahead: int = 0
-    """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
-    appending: bool = False
-    """Whether that is the table after a token which → appended."""
-    rolling: int = 0
-    """Rolls that wait for the table, or for the one before."""
-    autoplay: bool = False
-    """Whether the most likely token is appended again and again."""
+    pressed: Pressed = Pressed()
     full: int | None = None
     """Tokens that fit, where the active prompt is longer than the context can be."""
-    waits: Waits | None = None
-    """Whom the engine itself waits for."""
-    unanswered: int = 0
-    """Questions whether the engine is alive, since it said anything last."""
     cost: Cost = Cost()
     notices: tuple[str, ...] = ()
     """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
-    fault: str = ""
-    """Why the engine stopped, when it did last."""
-    fault_at_start: bool = False
-    """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
 
     @property
     def prompt(self) -> Prompt:
@@ -451,7 +486,7 @@ class Game:
             case Alone():
                 return None
             case AgainstPrompt(a, b):
-                return self.compared.paths(a, b)
+                return self.known.compared.paths(a, b)
             case AgainstModel(comparison=comparison):
                 return comparison
 
@@ -496,9 +531,9 @@ class Game:
     @property
     def silence(self) -> float:
         """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
-        heard = self.engine is not EngineStatus.LOADING or self.progress > 0
+        heard = self.engine is not EngineStatus.LOADING or self.health.progress > 0
         missed = SILENT_AFTER if heard else SILENT_AFTER_AT_START
-        return (self.unanswered - 1) * BEAT if self.unanswered >= missed else 0.0
+        return (self.health.unanswered - 1) * BEAT if self.health.unanswered >= missed else 0.0
 
     @property
     def evaluated(self) -> int:
@@ -522,7 +557,7 @@ class Game:
 
     def foresees(self, token: int) -> bool:
         """Whether the active prompt's table after this token is known already."""
-        return self.foreseen.place(self.prompt.tip).child(token).distribution is not None
+        return self.known.foreseen.place(self.prompt.tip).child(token).distribution is not None
 
     def can(self, capability: Capability) -> bool:
         """Whether the engine can do something. What is not told yet, it can."""
@@ -581,22 +616,15 @@ class Game:
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
-        return self.pieces[token]
+        return self.known.pieces[token]
 
 
 @record
-class Session:
-    """Everything the screen shows and the keys change: the games, and how one of them is looked at."""
+class Options:
+    """How things are shown, as the player chose."""
 
-    game: Game
-    """The one that is played."""
-    screen: Screen = PLAY
     layer: Layer = PLAIN
     palette: Palette = Palette.STANDARD
-    begun: bool = False
-    """Whether the player has done anything yet, now or before the session was saved."""
-    rows: int = 0
-    """Rows that the screen has room for in a table; 0: there is no screen."""
     mouse: bool = False
     """Whether clicks and the wheel are for this program."""
     by_final: bool = False
@@ -607,14 +635,63 @@ class Session:
     """Whether the prompt shows how it most likely goes on."""
     by_delta: bool = False
     """Whether the table of what is compared is sorted by the size of the changes."""
-    sampler: tuple[str, int] = ("", 0)
-    """The line of the sampler chain that was left the last time: the sampler's title, and which of its parameters."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
+
+
+@record
+class TypedBefore:
+    """What was typed before, to come back to."""
+
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
     """What was typed before on each screen for typing."""
     kinds: Mapping[str, ConstraintKind] = field(default_factory=dict)
     """In what the constraints that were typed before are written, by their texts."""
+
+
+@record
+class Counts:
+    """How many of each there have been so far."""
+
+    lookaheads: int = 0
+    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
+    engines: int = 0
+    """Engines started so far: the last one's address."""
+    requests: int = 0
+    """Requests made so far."""
+
+
+@record
+class UnderWay:
+    """The messages that are on their way, by which more is done."""
+
+    judging: bool = False
+    """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    comparing: bool = False
+    """The same of what is compared."""
+    aligning: tuple[Node, Node] | None = None
+    """The two paths that are being aligned, beside."""
+    jumping: int = 0
+    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
+
+
+@record
+class Session:
+    """Everything the screen shows and the keys change: the games, and how one of them is looked at."""
+
+    game: Game
+    """The one that is played."""
+    screen: Screen = PLAY
+    options: Options = Options()
+    typed: TypedBefore = field(default_factory=TypedBefore)
+    counts: Counts = Counts()
+    under_way: UnderWay = UnderWay()
+    begun: bool = False
+    """Whether the player has done anything yet, now or before the session was saved."""
+    rows: int = 0
+    """Rows that the screen has room for in a table; 0: there is no screen."""
+    sampler: tuple[str, int] = ("", 0)
+    """The line of the sampler chain that was left the last time: the sampler's title, and which of its parameters."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in the list of prompts."""
     models: tuple[ModelEntry, ...] = ()
@@ -629,24 +706,10 @@ class Session:
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
     download: Download | None = None
     """A model that is downloaded, as the one that is played only stands in for it."""
-    lookaheads: int = 0
-    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
-    engines: int = 0
-    """Engines started so far: the last one's address."""
-    requests: int = 0
-    """Requests made so far."""
     name: str = ""
     """What the player called this session."""
     unsaved: str = ""
     """Why the session cannot be saved as it is now; empty where it can."""
-    judging: bool = False
-    """Whether a message is on its way by which more of a prompt's tokens are judged."""
-    comparing: bool = False
-    """The same of what is compared."""
-    aligning: tuple[Node, Node] | None = None
-    """The two paths that are being aligned, beside."""
-    jumping: int = 0
-    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
     notice: str = ""
     """One line for the player."""
     confirm: Action | None = None
@@ -690,7 +753,7 @@ class Session:
     def view(self) -> View | None:
         """What the lens leaves of the distribution that the table shows; None through the raw one, and until told."""
         lens = self.lens
-        return None if isinstance(lens, Raw) else self.game.answers.view(lens, self.game.prompt.place.tip)
+        return None if isinstance(lens, Raw) else self.game.known.answers.view(lens, self.game.prompt.place.tip)
 
     def viewed(self, node: Node) -> Viewed | None:
         """What the lens leaves of the distribution after a path.
@@ -700,7 +763,7 @@ class Session:
         lens = self.lens
         if isinstance(lens, Raw):
             return None
-        if (view := self.game.answers.view(lens, node)) is not None:
+        if (view := self.game.known.answers.view(lens, node)) is not None:
             return Viewed(node, lens, view)
         last = self.game.seen
         return last if last is not None and last.node is node and self.view_awaited(node) else None
@@ -713,31 +776,31 @@ class Session:
     @property
     def order_awaited(self) -> bool:
         """Whether the shown table's order is not known yet."""
-        if not (self.by_final and self.game.prompts):
+        if not (self.options.by_final and self.game.prompts):
             return False
         node = self.game.prompt.place.tip
         return self.view_awaited(node) and self.viewed(node) is None
 
     def layer_value(self, node: Node) -> float | None:
         """What colours a token, 0 to 1; None for a token without colour."""
-        if self.layer is DELTA:
+        if self.options.layer is DELTA:
             comparison = self.game.comparison
             bits = comparison.delta(node) if comparison else None
             return None if bits is None else delta_value(bits, self.game.floor or 0.0)
-        if not isinstance(self.layer, LensLayer):
-            return self.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
+        if not isinstance(self.options.layer, LensLayer):
+            return self.options.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
         lens = self.lens
-        if isinstance(lens, Raw) or self.layer.lacking(lens):
+        if isinstance(lens, Raw) or self.options.layer.lacking(lens):
             return None
-        verdict = self.game.answers.verdict(lens, node)
-        return None if verdict is None else self.layer.judged(verdict)
+        verdict = self.game.known.answers.verdict(lens, node)
+        return None if verdict is None else self.options.layer.judged(verdict)
 
     @property
     def looks_ahead(self) -> bool:
         """Whether the table has a column for where each row leads to: only where that is computed."""
         game = self.game
         wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
-        return self.shows_ahead and wanted and game.can(Capability.BRANCHES)
+        return self.options.shows_ahead and wanted and game.can(Capability.BRANCHES)
 
     @property
     def difference(self) -> Difference | None:
@@ -758,21 +821,21 @@ class Session:
     def unfinished(self) -> str:
         """The text to go on with that was typed and not used."""
         typing = self.on(Input)
-        return typing.line.text if typing else self.histories.get(Input, History()).unfinished
+        return typing.line.text if typing else self.typed.histories.get(Input, History()).unfinished
 
     @property
     def uninserted(self) -> str:
         """The text to put into a prompt that was typed and not used."""
         typing = self.on(Insert)
         if typing is None:
-            return self.histories.get(Insert, History()).unfinished
+            return self.typed.histories.get(Insert, History()).unfinished
         return "" if typing.line.text == typing.taken else typing.line.text
 
     @property
     def unopened(self) -> str:
         """The text of a new prompt that was typed and not opened."""
         typing = self.on(NewPrompt)
-        return typing.line.text if typing else self.histories.get(NewPrompt, History()).unfinished
+        return typing.line.text if typing else self.typed.histories.get(NewPrompt, History()).unfinished
 
     @property
     def arrived(self) -> Here | None:
@@ -792,7 +855,9 @@ class Session:
         if typing and typing.tip is not typing.base:
             return Prompt(typing.tip)
         if self.game.can(Capability.PROMPT_AT_ONCE) and self.game.prompt.tip.known:
-            return next((Prompt(score.tip) for score in self.game.scores if score.logprob is None), self.game.prompt)
+            return next(
+                (Prompt(score.tip) for score in self.game.results.scores if score.logprob is None), self.game.prompt
+            )
         return self.game.prompt
 
 
@@ -806,12 +871,12 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     if distribution is None:
         return ()
     if (difference := session.difference) and prompt.tip is session.game.prompt.place.tip:
-        return _beside(prompt, difference, by_delta=session.by_delta)
+        return _beside(prompt, difference, by_delta=session.options.by_delta)
     most = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
     further = {child.token: child.taken} if child is not None and child.taken is not None else {}
-    viewed = session.viewed(prompt.tip) if session.by_final else None
-    if viewed is None and session.by_final and session.view_awaited(prompt.tip):
+    viewed = session.viewed(prompt.tip) if session.options.by_final else None
+    if viewed is None and session.options.by_final and session.view_awaited(prompt.tip):
         return ()
     if viewed is None:
         places: Mapping[int, int] = distribution.rows
@@ -859,16 +924,16 @@ def continuation(session: Session) -> tuple[int, ...]:
 
     It ends with a line, so that it does not take the prompt's own end out of sight.
     """
-    if not session.ghost or not isinstance(session.current, Play) or not session.game.prompts:
+    if not session.options.ghost or not isinstance(session.current, Play) or not session.game.prompts:
         return ()
     prompt, game = session.game.prompt, session.game
-    if prompt.cursor is not None or game.autoplay or game.comparison or prompt.tip.distribution is None:
+    if prompt.cursor is not None or game.pressed.autoplay or game.comparison or prompt.tip.distribution is None:
         return ()
     rows = table(session, prompt)
     if not rows:
         return ()
     chosen = rows[selected_row(session, prompt)].token
-    tokens = (chosen, *following(game.foreseen.place(prompt.tip).child(chosen), DEEPEST))
+    tokens = (chosen, *following(game.known.foreseen.place(prompt.tip).child(chosen), DEEPEST))
     for place, token in enumerate(tokens):
         piece = game.piece(token)
         if piece.ends or b"\n" in piece.data:

@@ -61,8 +61,10 @@ def update(session: Session, message: Message) -> Outcome:
         return replace(session, notice=INTERNAL_ERROR), []
     before = session
     if isinstance(message, PLAYERS):
-        if session.jumping:
-            session = replace(session, jumping=0)  # who goes on meanwhile does not wait for it
+        if session.under_way.jumping:
+            session = replace(
+                session, under_way=replace(session.under_way, jumping=0)
+            )  # who goes on meanwhile does not wait for it
         session, effects = act(session, message)
     else:
         asked = session.notice
@@ -72,11 +74,11 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
-    through = THROUGH if session.game.rolling or session.lens is not RAW else ()
+    through = THROUGH if session.game.pressed.rolling or session.lens is not RAW else ()
     beside = () if session.game.versus is ALONE else BESIDE
     first, two = (TWO_FIRST, TWO) if session.paired is not UNPAIRED else ((), ())
     ahead = AHEAD if session.game.settings.lookahead_tokens else ()
-    fanned = FANNED if session.game.fans else ()
+    fanned = FANNED if session.game.results.fans else ()
     for more in (*through, *fanned, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further

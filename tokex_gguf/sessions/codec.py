@@ -24,12 +24,17 @@ from tokex_gguf.play.session import (
     Editing,
     EditState,
     Game,
+    Hidden,
+    Known,
+    Options,
     Palette,
     Prompt,
+    Results,
     Sampling,
     Score,
     Session,
     Settings,
+    TypedBefore,
     text_of,
 )
 from tokex_gguf.play.versus import (
@@ -119,14 +124,14 @@ class Encoder:
             if other is not active and other.prompts
         ]
         shown: dict[str, object] = {
-            "layer": session.layer.name,
-            "palette": session.palette.value,
-            "mouse": session.mouse,
-            "order": session.order.value,
-            "by_final": session.by_final,
+            "layer": session.options.layer.name,
+            "palette": session.options.palette.value,
+            "mouse": session.options.mouse,
+            "order": session.options.order.value,
+            "by_final": session.options.by_final,
         }
-        shown |= {} if session.shows_ahead else {"ahead": False}
-        shown |= {"ghost": True} if session.ghost else {}
+        shown |= {} if session.options.shows_ahead else {"ahead": False}
+        shown |= {"ghost": True} if session.options.ghost else {}
         if isinstance(session.paired, Pair) and session.beside:
             shown["beside"] = _named_model(session.beside.settings.model)
         if session.unfinished:
@@ -203,7 +208,7 @@ def _named_model(model: ModelRef) -> dict[str, object]:
 
 
 def _encode(game: Game) -> _Encoded:
-    rolls = list(game.rolls.items())  # a copy, made at once: draws may be made meanwhile
+    rolls = list(game.known.rolls.items())  # a copy, made at once: draws may be made meanwhile
     nodes, packed, mentioned, tokens = _pack(game, {node for (_, node), _ in rolls})
     place = {node: index for index, node in enumerate(nodes)}
 
@@ -219,7 +224,7 @@ def _encode(game: Game) -> _Encoded:
         "prompts": [prompt(one) for one in game.prompts],
         "active": game.active,
         "removed": [[index, *prompt(one)] for index, one in game.removed],
-        "scores": [[place[score.base], place[score.tip]] for score in game.scores],
+        "scores": [[place[score.base], place[score.tip]] for score in game.results.scores],
         "versus": _versus_told(game.versus, place),
         "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
         "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
@@ -229,14 +234,14 @@ def _encode(game: Game) -> _Encoded:
         "rolls": [[seed, place[node], count] for (seed, node), count in rolls],
         "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
         "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
-        "pruned": [place[node] for node in game.pruned],
-        "folded": sorted(place[node] for node in game.folded),
+        "pruned": [place[node] for node in game.hidden.pruned],
+        "folded": sorted(place[node] for node in game.hidden.folded),
         "assistant": None if game.said is None else sorted(place[node] for node in game.said),
     }
     if game.editing and game.editing.state is not EditState.OPEN:
         document["edited"] = game.editing.text
     # Read after the tree: a piece is there before anything that mentions its token.
-    pieces = _pack_pieces({token: game.pieces[token] for token in sorted(mentioned)})
+    pieces = _pack_pieces({token: game.known.pieces[token] for token in sorted(mentioned)})
     # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
     text = json.dumps(document, separators=(",", ":")).encode()
     parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
@@ -321,13 +326,13 @@ def _walk(root: Node) -> tuple[list[Node], list[int]]:
 def _referred(game: Game) -> set[Node]:
     """Nodes that must be there, whether they hold anything or not."""
     prompts = [*game.prompts, *(prompt for _, prompt in game.removed)]
-    scored = {node for score in game.scores for node in (score.base, score.tip)}
+    scored = {node for score in game.results.scores for node in (score.base, score.tip)}
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
     parents = {prompt.parent for prompt in prompts if prompt.parent}
     tips = {prompt.tip for prompt in prompts}
     if isinstance(game.versus, AgainstPrompt):
         tips |= {game.versus.a, game.versus.b}
-    return tips.union(cursors, parents, scored, game.said or (), game.pruned, game.folded)
+    return tips.union(cursors, parents, scored, game.said or (), game.hidden.pruned, game.hidden.folded)
 
 
 def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes], set[int], int]:
@@ -335,7 +340,7 @@ def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes]
 
     `drawn_at`: nodes to keep whatever they hold.
     """
-    nodes, parents = _walk(game.root)
+    nodes, parents = _walk(game.known.root)
     referred = _referred(game) | drawn_at
     kept = [node in referred for node in nodes]
     kept[0] = True
@@ -464,17 +469,19 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     orders = {order.value: order for order in Order}
     return Session(
         game,
-        order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
-        layer=layer,
+        options=Options(
+            order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
+            layer=layer,
+            palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
+            mouse=_value(document, "mouse", bool),
+            by_final=_value(document, "by_final", bool) if "by_final" in document else False,
+            shows_ahead=_value(document, "ahead", bool) if "ahead" in document else True,
+            ghost=_value(document, "ghost", bool) if "ghost" in document else False,
+        ),
         paired=paired,
-        palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
         begun=True,
-        mouse=_value(document, "mouse", bool),
-        by_final=_value(document, "by_final", bool) if "by_final" in document else False,
-        shows_ahead=_value(document, "ahead", bool) if "ahead" in document else True,
-        ghost=_value(document, "ghost", bool) if "ghost" in document else False,
         other_games=other_games,
-        histories={kind: History(unfinished=text) for kind, text in typed.items() if text},
+        typed=TypedBefore(histories={kind: History(unfinished=text) for kind, text in typed.items() if text}),
     )
 
 
@@ -511,23 +518,23 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     removed = _named(document, "removed_names", _made(document, "removed_parents", closed, nodes))
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
-        # Older files have neither of these two.
         sampling=_sampling(_value(document, "sampling", dict)) if "sampling" in document else Sampling(),
-        rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {},
+        known=Known(
+            rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {}, root=nodes[0], pieces=pieces
+        ),
         settings=settings if settings.model.key else replace(settings, model=model_at(file, asked)),
-        root=nodes[0],
-        pieces=pieces,
         prompts=prompts,
         active=_number(document.get("active"), "active", 0, max(0, len(prompts) - 1)),
         removed=tuple(zip(places, removed, strict=True)),
-        # What an open prompt has is not hidden, whatever the file says.
-        pruned=tuple(
-            node
-            for node in _places(document, "pruned", nodes)
-            if not any(prompt.tip.descends_from(node) for prompt in prompts)
+        hidden=Hidden(
+            pruned=tuple(
+                node
+                for node in _places(document, "pruned", nodes)
+                if not any(prompt.tip.descends_from(node) for prompt in prompts)
+            ),
+            folded=frozenset(_places(document, "folded", nodes)),
         ),
-        folded=frozenset(_places(document, "folded", nodes)),
-        scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2)),
+        results=Results(scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2))),
         versus=_versus(document.get("versus"), nodes),
         said=_said(document, nodes),
         model=model,

@@ -87,7 +87,7 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
         replace(session, game=replace(session.game, settings=settings)), started.model, started, notice=""
     )
     # The engine is started as that of any other game: by the first message.
-    return replace(session, engines=0, game=replace(session.game, address=0))
+    return replace(session, counts=replace(session.counts, engines=0), game=replace(session.game, address=0))
 
 
 def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
@@ -100,7 +100,11 @@ def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
         second = second_model.second_game(session, replace(own, model=model, load=load))
     both = _together(own, second.settings)
     told = "; ".join(filter(None, [session.notice, "" if both else second_model.IN_TURN])) or second_model.HOW
-    return replace(second_model.beside(session, second, together=both), layer=DELTA, notice=told)
+    return replace(
+        second_model.beside(session, second, together=both),
+        options=replace(second_model.beside(session, second, together=both).options, layer=DELTA),
+        notice=told,
+    )
 
 
 def _together(one: Settings, other: Settings) -> bool:

@@ -130,7 +130,7 @@ def _position(session: Session) -> _Position | None:
     game = session.game
     tips = tuple((prompt.tip, prompt.name) for prompt in game.prompts)
     removed = tuple(prompt.tip for _, prompt in game.removed)
-    return game.settings.model.key, game.active, tips, removed, game.scores, game.pruned
+    return game.settings.model.key, game.active, tips, removed, game.results.scores, game.hidden.pruned
 
 
 class _Stays(Exception):

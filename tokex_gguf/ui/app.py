@@ -124,7 +124,7 @@ def _walked(before: Session, session: Session) -> bool:
     if not (session.game.prompts and session.game.walking):
         return False
     game = replace(before.game, asked=session.game.asked, context=session.game.context)
-    return replace(before, game=game, requests=session.requests) == session
+    return replace(before, game=game, counts=replace(before.counts, requests=session.counts.requests)) == session
 
 
 class App:
@@ -158,13 +158,13 @@ class App:
                 Painting(
                     self._screen,
                     self._point,
-                    lambda: self._game.session.mouse,
+                    lambda: self._game.session.options.mouse,
                     self._terminal,
                     lambda: self._application.invalidate(),
                 )
             ),
             key_bindings=self._bindings(),
-            mouse_support=Condition(lambda: self._game.session.mouse),
+            mouse_support=Condition(lambda: self._game.session.options.mouse),
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
@@ -182,7 +182,7 @@ class App:
 
     def _style(self) -> BaseStyle:
         session = self._game.session
-        return PaletteStyle(session.palette.value, session.game.settings.light, self._application.color_depth)
+        return PaletteStyle(session.options.palette.value, session.game.settings.light, self._application.color_depth)
 
     @property
     def application(self) -> Application[None]:
@@ -244,7 +244,9 @@ class App:
                 self._game.dispatch(Resized(rows))
             session = self._game.session
             if COLOURS[self._application.color_depth] < FEWEST:
-                session = replace(session, palette=Palette.MONOCHROME)  # as its styles are
+                session = replace(
+                    session, options=replace(session.options, palette=Palette.MONOCHROME)
+                )  # as its styles are
             return self._view.screen(session, width, height)
         except Exception:
             log.exception("internal error while drawing")
@@ -457,9 +459,15 @@ class App:
                     self._application.create_background_task(self._edit(text))
                 case CopyOut(text):
                     self._copy_out(text)
-        elif replace(before, game=replace(before.game, ahead=session.game.ahead)) == session:
+        elif (
+            replace(
+                before,
+                game=replace(before.game, pressed=replace(before.game.pressed, ahead=session.game.pressed.ahead)),
+            )
+            == session
+        ):
             return
-        elif session.game.autoplay and before.game.autoplay:
+        elif session.game.pressed.autoplay and before.game.pressed.autoplay:
             self._later(PLAYING)
         elif under_way - then:
             self._later(PATIENCE)

@@ -66,9 +66,9 @@ _LEGIBLE = 8
 
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
     """The phrases and how they compare; of the one scored last, every token."""
-    if not session.game.scores and session.game.newest(ForScore):
+    if not session.game.results.scores and session.game.newest(ForScore):
         return [[("class:dim", " scoring")]]
-    if not session.game.scores:
+    if not session.game.results.scores:
         return _typing_hints(session, width)
     cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
     limit = session.game.sampling.constraint is not None
@@ -79,13 +79,13 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8}" if logs else f" {pad('phrase', wide)} {'joint p':>8}"
     head += f" {'share':>7} {'odds':>8}" + (f"  {GRAMMAR}" if limit else "")
     lines: list[Line] = [fit([("class:head", head)], width)]
-    last = session.game.scores[-1]
+    last = session.game.results.scores[-1]
     typing = session.on(Input)
     here = typing.base if typing else last.base
-    tops = best(session.game.scores)
+    tops = best(session.game.results.scores)
     room = height - 2  # of the rest, one line is left for the phrase scored last
-    left = len(session.game.scores)
-    for base, phrases in by_place(session.game.scores, here):
+    left = len(session.game.results.scores)
+    for base, phrases in by_place(session.game.results.scores, here):
         # A place stands above its phrases only where at least one of them fits, and what is left out can be told.
         if room < 2 + (left > 1):
             break
@@ -103,7 +103,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
             odds = _odds(logprob - tops[base] if tops[base] > -math.inf else 0.0)
             ln_p = f" {logprob:>8.2f}" if logs else ""
             figures = f" {logarithmic(logprob):>8}{ln_p} {share:>7.1%} {odds:>8} "
-            style = "class:taken" if score is last and len(session.game.scores) > 1 else ""
+            style = "class:taken" if score is last and len(session.game.results.scores) > 1 else ""
             named = [(style, " "), *_struck(session, score, name, style, wide), (style, figures)]
             lines.append(fit([*named, ("class:bar", bar(share, cells)), (style, _legal(session, score))], width))
         room, left = room - len(shown), left - len(shown)
@@ -117,14 +117,14 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 def _broken(session: Session, score: Score) -> int | None:
     """The position of the first token up to a phrase's end that is not legal; None: all are, or it is not known yet."""
     limit = session.limit_of(score)
-    at = None if limit is None else session.game.answers.broken(limit, score.tip)
+    at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
     return None if at is None or at < 0 else at
 
 
 def _legal(session: Session, score: Score) -> str:
     """Whether a phrase is legal under the constraint; empty without one, and until that is known."""
     limit = session.limit_of(score)
-    at = None if limit is None else session.game.answers.broken(limit, score.tip)
+    at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
     return "" if at is None else " legal" if at < 0 else " breaks"
 
 
@@ -223,7 +223,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
 def _cut_by(session: Session, node: Node) -> str:
     """Which sampler would have cut a phrase's token; empty where none would, or that is not known."""
     lens = session.lens
-    verdict = session.game.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
+    verdict = session.game.known.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
     if verdict is None or verdict.cut_by == KEPT or not isinstance(lens, Sampled):
         return ""
     stage = lens.stage(verdict.cut_by)

@@ -232,10 +232,18 @@ class PromptPane:
         if base.depth < last.depth or (marked and first.depth < marked.stop and marked.start <= last.depth):
             return fit(_draw(session, nodes, line, tip, marked, base, tried), width)
         # The tip is underlined and goes on changing.
-        of_lens = isinstance(session.layer, LensLayer)
+        of_lens = isinstance(session.options.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        compared = (session.game.versus, session.game.floor) if session.layer is DELTA else None
-        key = (id(line), last, session.layer, session.palette, session.lens if of_lens else None, known, compared)
+        compared = (session.game.versus, session.game.floor) if session.options.layer is DELTA else None
+        key = (
+            id(line),
+            last,
+            session.options.layer,
+            session.options.palette,
+            session.lens if of_lens else None,
+            known,
+            compared,
+        )
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
@@ -348,7 +356,7 @@ def _draw(
     tried: str,
 ) -> Line:
     drawn: Line = []
-    compared = session.game.comparison if session.layer is DELTA else None
+    compared = session.game.comparison if session.options.layer is DELTA else None
     before: Node | None = None
     for span in line.spans:
         node = nodes[span.token]
@@ -392,9 +400,9 @@ def _token_style(session: Session, node: Node, tip: Node) -> str:
     if session.game.piece(node.token).control:
         style = "class:dim"
     if (value := session.layer_value(node)) is not None:
-        style = theme.shade(session.layer.name, value)
+        style = theme.shade(session.options.layer.name, value)
     # Without colours, bold says something of a layer's value.
-    if node.played and (session.layer is PLAIN or session.palette is not Palette.MONOCHROME):
+    if node.played and (session.options.layer is PLAIN or session.options.palette is not Palette.MONOCHROME):
         style = f"{style} class:played".strip()
     return f"{style} class:tip" if node is tip else style
 
@@ -478,14 +486,18 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     look = _Look.of(session, shown)
     below = _below(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
-    there = session.game.foreseen.place(node) if node is not None and not shown.style else None
+    there = session.game.known.foreseen.place(node) if node is not None and not shown.style else None
     columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
     besides = versus.rows_by_token(session) if compares else {}
     heading = columns.heading(mass if height < TALL and not below else "")
     by_text = compares and second.by_text(session)
     lines = [
-        second.heading(width) if by_text else versus.heading(width, by_delta=session.by_delta) if compares else heading
+        second.heading(width)
+        if by_text
+        else versus.heading(width, by_delta=session.options.by_delta)
+        if compares
+        else heading
     ]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
@@ -553,7 +565,7 @@ def _mark(session: Session, there: Place, token: int, taken: int | None) -> str:
     if token == taken:
         return "›"
     place = there.child(token)
-    if place.node is not None and place.node.visited and place.node not in session.game.pruned:
+    if place.node is not None and place.node.visited and place.node not in session.game.hidden.pruned:
         return "•"
     return "·" if place.distribution is not None else ""
 
@@ -647,7 +659,7 @@ class _Look(NamedTuple):
             highest = shown.rows[0].prob if shown.rows else 0.0
         through = isinstance(lens, Sampled)
         settled = viewed is not None and viewed.lens == lens
-        by_final = through and session.by_final and session.on(Search) is None
+        by_final = through and session.options.by_final and session.on(Search) is None
         biases = session.game.sampling.chain.biases
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 

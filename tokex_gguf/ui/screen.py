@@ -262,7 +262,7 @@ def _side_width(session: Session, width: int) -> int:
 
 def _without_ahead(session: Session) -> Session:
     """For a table that has no room for what follows its rows."""
-    return replace(session, shows_ahead=False) if session.looks_ahead else session
+    return replace(session, options=replace(session.options, shows_ahead=False)) if session.looks_ahead else session
 
 
 def _beside_each_other(session: Session, width: int) -> bool:
@@ -461,7 +461,7 @@ def _cost(session: Session, tip: Node) -> float | None:
     lens = session.lens
     if not isinstance(lens, Sampled) or lens.constraint is None:
         return None
-    return session.game.answers.cost(lens, tip)
+    return session.game.known.answers.cost(lens, tip)
 
 
 def _joint(continuation: Input) -> list[tuple[int, Line]]:
@@ -489,13 +489,13 @@ def _state(session: Session) -> Line:
         return [("class:fault", f"no connection to {server}: {way}" if server else f"engine stopped: {way}")]
     if session.game.silence:
         return [("class:fault", f"{who} silent for {session.game.silence:.0f} s: r {does}")]
-    if waits := session.game.waits:
+    if waits := session.game.health.waits:
         silent = visible(", ".join(waits.workers))
-        loading = f"{session.game.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
+        loading = f"{session.game.health.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
         return [("class:fault", f"{loading}no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
-        told = f"connecting to {server}" if server else f"loading the model {session.game.progress:4.0%}"
+        told = f"connecting to {server}" if server else f"loading the model {session.game.health.progress:4.0%}"
         return [("class:busy", "working"), ("class:dim", f"  {told}{back}")]
     if session.game.newest(ForConstraint):
         told = "" if session.game.pending is None else _progress(session)
@@ -508,7 +508,7 @@ def _state(session: Session) -> Line:
     if session.game.ready and session.game.newest(ForView):
         return [("class:busy", "working"), ("class:dim", "  samplers")]
     if session.game.ready and session.game.newest(ForVerdicts):
-        return [("class:busy", "working"), ("class:dim", f"  layer {session.layer.name}")]
+        return [("class:busy", "working"), ("class:dim", f"  layer {session.options.layer.name}")]
     if session.game.ready:
         cost = session.game.cost
         took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
@@ -516,7 +516,7 @@ def _state(session: Session) -> Line:
         return [("class:dim", f"{took}  "), ("class:state", "ready")]
     if session.game.prompts and session.game.full is not None:
         return [("class:fault", f"context full ({session.game.full}/{session.game.full})")]
-    if session.game.prompts and session.game.autoplay:
+    if session.game.prompts and session.game.pressed.autoplay:
         cost = session.game.cost
         by = " by samplers" if isinstance(session.lens, Sampled) else ""
         speed = f"  {cost.tokens / cost.seconds:.0f} tokens/s" if cost.seconds else ""
@@ -539,12 +539,14 @@ def second_line(session: Session, width: int) -> Line:
     if session.notice:
         return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
-    if session.layer is not PLAIN:
-        least = session.layer in BOUNDS and not session.game.can(BOUNDS[session.layer])
-        parts.append((9, legend(session.layer, session.palette, 16 if width >= WIDE else 8, least=least)))
-    if session.layer is DELTA and session.game.comparison is None:
+    if session.options.layer is not PLAIN:
+        least = session.options.layer in BOUNDS and not session.game.can(BOUNDS[session.options.layer])
+        parts.append(
+            (9, legend(session.options.layer, session.options.palette, 16 if width >= WIDE else 8, least=least))
+        )
+    if session.options.layer is DELTA and session.game.comparison is None:
         parts.append((9, [("class:notice", "nothing is compared: v")]))
-    if isinstance(session.layer, LensLayer) and (lacking := session.layer.lacking(session.lens)):
+    if isinstance(session.options.layer, LensLayer) and (lacking := session.options.layer.lacking(session.lens)):
         parts.append((9, [("class:notice", lacking)]))
     path = shown(session)
     if session.game.model and isinstance(path, Path):
@@ -560,7 +562,7 @@ def second_line(session: Session, width: int) -> Line:
         if cursor is not None:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
-            choices = width >= WIDE or session.layer is PLAIN
+            choices = width >= WIDE or session.options.layer is PLAIN
             parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
         parts += _of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1)]
@@ -645,7 +647,7 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
     piece = session.game.piece(node.token)
     # What the layer colours by goes first: that is what is being looked for.
     importance = {SURPRISAL: 8, PROBABILITY: 7, ENTROPY: 6, RANK: 5}
-    importance |= {session.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
+    importance |= {session.options.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
     if node.taken is not None and node.surprisal is not None:
         parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
@@ -668,7 +670,7 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
 def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
     """What the lens made of a token of the prompt."""
     lens = session.lens
-    if not isinstance(lens, Sampled) or (verdict := session.game.answers.verdict(lens, node)) is None:
+    if not isinstance(lens, Sampled) or (verdict := session.game.known.answers.verdict(lens, node)) is None:
         return []
     if verdict.cut_by != KEPT:
         reached: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]
@@ -676,10 +678,10 @@ def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
         reached = [("class:dim", "can be drawn")]
     else:
         reached = [("class:dim", "final "), ("", number(verdict.final))]
-    parts = [(9 if session.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
+    parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
     if lens.constraint is not None and (verdict.cut_by == KEPT or lens.stage(verdict.cut_by) != GRAMMAR):
         cost: Line = [("class:dim", "cost "), ("", f"{verdict.cost_bits:.2f} bits")]
-        parts.append((9 if session.layer is COST else 6, cost))
+        parts.append((9 if session.options.layer is COST else 6, cost))
     return parts
 
 

@@ -27,8 +27,12 @@ def tree_entries(session: Session, height: int) -> range:
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
-    head = "visited paths, the latest last" if session.order is Order.RECENT else "visited paths, the likeliest first"
-    if pruned := len(session.game.pruned):
+    head = (
+        "visited paths, the latest last"
+        if session.options.order is Order.RECENT
+        else "visited paths, the likeliest first"
+    )
+    if pruned := len(session.game.hidden.pruned):
         head = f"{head}; {pruned} pruned, A brings back"
     lines, shown = [_heading(head, width)], tree.tree_lines(session).lines
     tips, row = _tips(session), tree.selected_line(session)
@@ -36,7 +40,7 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
     for index in entries:
         line = shown[index]
         guides = _guides(line, width)
-        folded = line.branch.end in session.game.folded and line.branch.branches
+        folded = line.branch.end in session.game.hidden.folded and line.branch.branches
         hidden = sum(one.paths for one in line.branch.branches) if folded else 0
         told = f" ▸ {hidden} path{'s' if hidden > 1 else ''}" if hidden else ""
         number_of = tips.get(line.branch.end)

@@ -14,19 +14,27 @@ UNKNOWN = "how the prompt goes on is not known yet"
 
 def column(session: Session) -> Outcome:
     """Shows or hides where each row leads to."""
-    told = "hidden" if session.shows_ahead else "shown from 100 columns on, as far as it is known"
-    return replace(session, shows_ahead=not session.shows_ahead, notice=f"where each row leads to is {told}"), []
+    told = "hidden" if session.options.shows_ahead else "shown from 100 columns on, as far as it is known"
+    return replace(
+        session,
+        options=replace(session.options, shows_ahead=not session.options.shows_ahead),
+        notice=f"where each row leads to is {told}",
+    ), []
 
 
 def ghost(session: Session) -> Outcome:
     """Shows or hides how the prompt most likely goes on, behind its end."""
-    told = "hidden" if session.ghost else "shown: tab takes it up, word by word"
-    return replace(session, ghost=not session.ghost, notice=f"how the prompt most likely goes on is {told}"), []
+    told = "hidden" if session.options.ghost else "shown: tab takes it up, word by word"
+    return replace(
+        session,
+        options=replace(session.options, ghost=not session.options.ghost),
+        notice=f"how the prompt most likely goes on is {told}",
+    ), []
 
 
 def cannot_take(session: Session) -> str:
     """Why there is nothing to take up."""
-    if not session.ghost:
+    if not session.options.ghost:
         return OFF
     return "" if continuation(session) else UNKNOWN
 
@@ -38,7 +46,7 @@ def take_word(session: Session) -> Outcome:
     prompt = session.game.prompt
     node = prompt.tip
     for token in tokens[:count]:
-        session.game.foreseen.recall(node)  # what it says of the next one comes along
+        session.game.known.foreseen.recall(node)  # what it says of the next one comes along
         node = node.child(token).play()
     return show(with_prompt(session, Prompt(node, begins=prompt.begins)))
 

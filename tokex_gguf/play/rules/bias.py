@@ -107,6 +107,6 @@ def unban(session: Session) -> Outcome:
 
 def order(session: Session) -> Outcome:
     """Sorts the table by what the samplers leave, or by the model's own probabilities."""
-    by_final = not session.by_final
+    by_final = not session.options.by_final
     notice = "sorted by final: what can be drawn comes first" if by_final else "sorted by raw"
-    return replace(session, by_final=by_final, notice=notice), []
+    return replace(session, options=replace(session.options, by_final=by_final), notice=notice), []

@@ -43,7 +43,7 @@ def open_constraint(session: Session) -> Outcome:
     """Begins to type a constraint, with the present one in the line, or what was left there."""
     before, present = history(session, Constraining), session.game.sampling.constraint
     text = before.unfinished or (present.text if present else "")
-    kind = present.kind if present and text == present.text else session.kinds.get(text, _kind_of(text))
+    kind = present.kind if present and text == present.text else session.typed.kinds.get(text, _kind_of(text))
     session = with_history(session, Constraining, replace(before, unfinished=""))
     return replace(session, screen=Constraining(line=EMPTY.typed(text), kind=kind)), []
 
@@ -63,9 +63,9 @@ def _with_kind(session: Session) -> Session:
     screen = _screen(session)
     if not screen.line.text:
         return session
-    others = {text: kind for text, kind in session.kinds.items() if text != screen.line.text}
+    others = {text: kind for text, kind in session.typed.kinds.items() if text != screen.line.text}
     kept = list(others.items())[-MOST_TEXTS:]
-    return replace(session, kinds={**dict(kept), screen.line.text: screen.kind})
+    return replace(session, typed=replace(session.typed, kinds={**dict(kept), screen.line.text: screen.kind}))
 
 
 def next_kind(session: Session) -> Outcome:
@@ -82,7 +82,7 @@ def walk(step: int) -> Callable[[Session], Outcome]:
     def go(session: Session) -> Outcome:
         session, effects = text_entry.walk(step)(_awaited_no_more(_with_kind(session)))
         screen = _screen(session)
-        return session.turned(replace(screen, kind=session.kinds.get(screen.line.text, screen.kind))), effects
+        return session.turned(replace(screen, kind=session.typed.kinds.get(screen.line.text, screen.kind))), effects
 
     return go
 
@@ -126,7 +126,9 @@ def _lifted(session: Session) -> Outcome:
     told = "there is no constraint any more" if session.game.sampling.constraint else ""
     sampling = replace(session.game.sampling, constraint=None)
     session = used_up(session)
-    session = replace(session, game=replace(session.game, sampling=sampling), by_final=False)
+    session = replace(
+        session, game=replace(session.game, sampling=sampling), options=replace(session.options, by_final=False)
+    )
     return ask(replace(session, notice=told))
 
 
@@ -175,7 +177,9 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         session = used_up(session)
     sampling = replace(session.game.sampling, constraint=purpose.constraint)
     # What is legal may be far below what is likely: it comes first now, and → takes the best of it.
-    session = replace(session, game=replace(session.game, sampling=sampling), by_final=True)
+    session = replace(
+        session, game=replace(session.game, sampling=sampling), options=replace(session.options, by_final=True)
+    )
     prompt = session.game.prompt
     if prompt.tip is not purpose.tip:
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []

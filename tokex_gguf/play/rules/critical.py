@@ -30,7 +30,7 @@ FURTHEST = 4_096
 
 def of(session: Session, base: Node) -> CriticalTokens | None:
     """The critical tokens of a path, as far as they were looked for."""
-    return next((one for one in reversed(session.game.criticals) if one.found.base is base), None)
+    return next((one for one in reversed(session.game.results.criticals) if one.found.base is base), None)
 
 
 def shown(session: Session) -> CriticalTokens | None:
@@ -47,8 +47,10 @@ def _shown(session: Session) -> CriticalTokens:
 
 def _with(session: Session, one: CriticalTokens) -> Session:
     """The session with these in place of those of the same path; they are the latest."""
-    others = tuple(other for other in session.game.criticals if other.found.base is not one.found.base)
-    return replace(session, game=replace(session.game, criticals=(*others, one)[-KEPT:]))
+    others = tuple(other for other in session.game.results.criticals if other.found.base is not one.found.base)
+    return replace(
+        session, game=replace(session.game, results=replace(session.game.results, criticals=(*others, one)[-KEPT:]))
+    )
 
 
 def _fresh(session: Session, base: Node, rule: Rule) -> Critical:
@@ -82,10 +84,10 @@ def close(session: Session) -> Outcome:
 
 def go_on(session: Session) -> Outcome:
     """While their list is shown, looks at places, goes on through what is known, and asks for what is not."""
-    if not session.game.criticals or (one := shown(session)) is None:
+    if not session.game.results.criticals or (one := shown(session)) is None:
         return session, []
     game, found = session.game, one.found
-    if game.pending is not None or game.autoplay or one.state is not CriticalState.RUNNING:
+    if game.pending is not None or game.pressed.autoplay or one.state is not CriticalState.RUNNING:
         return session, []
     if any(isinstance(asked, ForCritical) and asked.awaited for asked in game.asked.values()):
         return session, []
@@ -95,7 +97,7 @@ def go_on(session: Session) -> Outcome:
             wanted = found.wanted(one.places)
             if wanted is None:
                 return session, []  # all is there
-            game.foreseen.recall(wanted)
+            game.known.foreseen.recall(wanted)
             if wanted.distribution is None:
                 return _ask(session, wanted) if game.engine is EngineStatus.READY else (session, [])
     if one.due or one.state is not CriticalState.RUNNING:
@@ -111,14 +113,16 @@ def _ask(session: Session, node: Node) -> Outcome:
 
 def further(session: Session) -> Session:
     """The session when the message came by which more is looked at."""
-    criticals = tuple(replace(one, due=False) if one.due else one for one in session.game.criticals)
-    return replace(session, game=replace(session.game, criticals=criticals))
+    criticals = tuple(replace(one, due=False) if one.due else one for one in session.game.results.criticals)
+    return replace(session, game=replace(session.game, results=replace(session.game.results, criticals=criticals)))
 
 
 def refused(session: Session, node: Node, reason: str) -> Session:
     """The session in which the engine is not asked any more where it was asked for what follows a path."""
-    criticals = tuple(replace(one, fault=reason) if _waits_for(one, node) else one for one in session.game.criticals)
-    return replace(session, game=replace(session.game, criticals=criticals))
+    criticals = tuple(
+        replace(one, fault=reason) if _waits_for(one, node) else one for one in session.game.results.criticals
+    )
+    return replace(session, game=replace(session.game, results=replace(session.game.results, criticals=criticals)))
 
 
 def _waits_for(one: CriticalTokens, node: Node) -> bool:

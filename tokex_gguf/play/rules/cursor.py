@@ -105,30 +105,30 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
     surprising = jump(SURPRISAL, direction, lambda session: session.game.settings.surprise)
 
     def go(session: Session) -> Outcome:
-        layer, lens, tip = session.layer, session.lens, session.game.prompt.tip
+        layer, lens, tip = session.options.layer, session.lens, session.game.prompt.tip
         if not isinstance(layer, LensLayer):
             return surprising(session)
         if not isinstance(lens, Sampled) or layer.lacking(lens):
             return replace(session, notice=layer.lacking(lens)), []
-        if session.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
-            return replace(session, jumping=direction), []
+        if session.under_way.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
+            return replace(session, under_way=replace(session.under_way, jumping=direction)), []
         if layer is COST:
             return _to_costly(session, lens, direction)
-        return _to_next(session, session.game.answers.judged(lens, tip).cut(tip), direction, UNKNOWN)
+        return _to_next(session, session.game.known.answers.judged(lens, tip).cut(tip), direction, UNKNOWN)
 
     return go
 
 
 def jump_on(session: Session) -> Outcome:
     """Makes a jump that has waited, once all of the prompt is judged."""
-    if not session.jumping or session.judging:
+    if not session.under_way.jumping or session.under_way.judging:
         return session, []
-    return jump_by_layer(session.jumping)(replace(session, jumping=0))
+    return jump_by_layer(session.under_way.jumping)(replace(session, under_way=replace(session.under_way, jumping=0)))
 
 
 def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     """Looks at a token where the constraint cost much; from the prompt's end, at the one where it cost most."""
-    prompt, answers = session.game.prompt, session.game.answers
+    prompt, answers = session.game.prompt, session.game.known.answers
     judged = answers.judged(lens, prompt.tip)
     most = judged.costliest(prompt.tip)
     if prompt.cursor is None and most is not None:

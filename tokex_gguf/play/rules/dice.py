@@ -40,21 +40,27 @@ def roll(session: Session) -> Outcome:
     if reason := cannot_draw(session):
         return replace(session, notice=reason), []
     if session.game.newest(ForRoll) or session.game.prompt.place.tip.distribution is None:
-        return replace(session, game=replace(session.game, rolling=min(AHEAD, session.game.rolling + 1))), []
+        return replace(
+            session,
+            game=replace(
+                session.game,
+                pressed=replace(session.game.pressed, rolling=min(AHEAD, session.game.pressed.rolling + 1)),
+            ),
+        ), []
     return _ask(session)
 
 
 def roll_on(session: Session) -> Outcome:
     """Makes a roll that has waited, once the table is there."""
     game = session.game
-    if not game.rolling:
+    if not game.pressed.rolling:
         return session, []
-    if not isinstance(session.screen, Play) or game.autoplay or game.engine is not EngineStatus.READY:
+    if not isinstance(session.screen, Play) or game.pressed.autoplay or game.engine is not EngineStatus.READY:
         # Who types by now, or plays on, is no longer where R was pressed.
-        return replace(session, game=replace(game, rolling=0)), []
+        return replace(session, game=replace(game, pressed=replace(game.pressed, rolling=0))), []
     if game.newest(ForRoll) or game.prompt.place.tip.distribution is None:
         return session, []
-    return _ask(replace(session, game=replace(game, rolling=game.rolling - 1)))
+    return _ask(replace(session, game=replace(game, pressed=replace(game.pressed, rolling=game.pressed.rolling - 1))))
 
 
 def draw_many(session: Session) -> Outcome:
@@ -75,7 +81,7 @@ def _ask(session: Session, count: int | None = None) -> Outcome:
     node, lens, seed = session.game.prompt.place.tip, session.lens, session.game.sampling.seed
     # What is only counted has numbers of its own, far from those that are played.
     counted = COUNTED + len(_counted(session, node, lens))
-    first = session.game.rolls.get((seed, node), 0) if count is None else counted
+    first = session.game.known.rolls.get((seed, node), 0) if count is None else counted
     return request(
         session,
         ForRoll(node, lens, many=count is not None),
@@ -98,23 +104,29 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     """What was drawn is there."""
     node, game = purpose.node, session.game
     if not draws:
-        return replace(session, game=replace(game, rolling=0), notice=nothing_left(session)), []
+        return replace(
+            session, game=replace(game, pressed=replace(game.pressed, rolling=0)), notice=nothing_left(session)
+        ), []
     if purpose.many:
         together = (*_counted(session, node, purpose.lens), *draws)
         drawn = Drawn(node, purpose.lens, game.sampling.seed, together, many=True)
         return replace(session, game=replace(game, drawn=drawn)), []
     if game.prompt.place.tip is not node or session.lens != purpose.lens:
-        return replace(session, game=replace(game, rolling=0)), []  # who went elsewhere meanwhile does not want it
+        return replace(
+            session, game=replace(game, pressed=replace(game.pressed, rolling=0))
+        ), []  # who went elsewhere meanwhile does not want it
     (draw,) = draws
     seed = game.sampling.seed
-    game.rolls[seed, node] = game.rolls.get((seed, node), 0) + 1
+    game.known.rolls[seed, node] = game.known.rolls.get((seed, node), 0) + 1
     piece = game.piece(draw.token)
     told = f"drew {draw.number:.4f}: {label(piece.data)} has {draw.low:.4f} to {draw.high:.4f} of the bar"
     drawn = Drawn(node, purpose.lens, seed, (draw,), many=False)
     if isinstance(purpose.lens, Sampled):
-        game.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
+        game.known.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
     session, effects = take(replace(session, game=replace(game, drawn=drawn)), draw.token)
-    session = replace(session, game=replace(session.game, rolling=game.rolling))  # those behind this one still wait
+    session = replace(
+        session, game=replace(session.game, pressed=replace(session.game.pressed, rolling=game.pressed.rolling))
+    )  # those behind this one still wait
     ends = "; it ends the generation" if piece.ends else ""
     return replace(session, notice=f"{told}{ends}"), effects
 

@@ -43,7 +43,7 @@ def cannot_fan_out(session: Session) -> str:
 
 def fan_of(session: Session, base: Node) -> Fan | None:
     """The fan-out from a path that was looked at last."""
-    return next((fan for fan in reversed(session.game.fans) if fan.out.base is base), None)
+    return next((fan for fan in reversed(session.game.results.fans) if fan.out.base is base), None)
 
 
 def shown(session: Session) -> Fan | None:
@@ -62,8 +62,10 @@ def _shown(session: Session) -> Fan:
 
 def _with(session: Session, fan: Fan) -> Session:
     """The session with a fan-out in the place of the one that has its answers, or as one more; it is the latest."""
-    others = tuple(one for one in session.game.fans if one.out is not fan.out)
-    return replace(session, game=replace(session.game, fans=(*others, fan)[-KEPT:]))
+    others = tuple(one for one in session.game.results.fans if one.out is not fan.out)
+    return replace(
+        session, game=replace(session.game, results=replace(session.game.results, fans=(*others, fan)[-KEPT:]))
+    )
 
 
 def _fresh(session: Session, base: Node, stop: Stop) -> FanOut:
@@ -91,12 +93,12 @@ def close(session: Session) -> Outcome:
 
 def go_on(session: Session) -> Outcome:
     """While its list is shown, looks at what is known, and asks for the likeliest paths that are not."""
-    if not session.game.fans or (fan := shown(session)) is None:
+    if not session.game.results.fans or (fan := shown(session)) is None:
         return session, []
     game, out = session.game, fan.out
     going = {node for one in game.asked.values() if isinstance(one, ForFanOut) and one.going for node in one.nodes}
     out.give_back(node for node in out.asked() if node not in going and node.distribution is None)
-    if game.pending is not None or game.autoplay or fan.state is FanState.FAULT:
+    if game.pending is not None or game.pressed.autoplay or fan.state is FanState.FAULT:
         return session, []
     work = AT_ONCE - out.settle(AT_ONCE)
     effects: list[Effect] = []
@@ -125,7 +127,7 @@ def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
     while work > 0 and len(wanted) < BATCH and fan.state is FanState.RUNNING:
         if out.looked + out.taken >= fan.budget.tokens or not (nodes := out.take(1)):
             break
-        session.game.foreseen.recall(nodes[0])
+        session.game.known.foreseen.recall(nodes[0])
         if nodes[0].distribution is None:
             wanted += nodes
         else:
@@ -141,14 +143,14 @@ def _ask(session: Session, out: FanOut, nodes: list[Node]) -> Outcome:
 
 def further(session: Session) -> Session:
     """The session when the message came by which more is looked at."""
-    fans = tuple(replace(fan, due=False) if fan.due else fan for fan in session.game.fans)
-    return replace(session, game=replace(session.game, fans=fans))
+    fans = tuple(replace(fan, due=False) if fan.due else fan for fan in session.game.results.fans)
+    return replace(session, game=replace(session.game, results=replace(session.game.results, fans=fans)))
 
 
 def refused(session: Session, out: FanOut, reason: str) -> Session:
     """The session in which the engine is not asked for these paths any more."""
-    fans = tuple(replace(fan, fault=reason) if fan.out is out else fan for fan in session.game.fans)
-    return replace(session, game=replace(session.game, fans=fans))
+    fans = tuple(replace(fan, fault=reason) if fan.out is out else fan for fan in session.game.results.fans)
+    return replace(session, game=replace(session.game, results=replace(session.game.results, fans=fans)))
 
 
 def pause(session: Session) -> Outcome:
@@ -309,7 +311,13 @@ def _stopping(session: Session, fan: Fan, stop: Stop) -> Outcome:
     if stop == fan.out.stop:
         return session, []
     out = _fresh(session, fan.out.base, stop)
-    session = replace(session, game=replace(session.game, fans=tuple(o for o in session.game.fans if o is not fan)))
+    session = replace(
+        session,
+        game=replace(
+            session.game,
+            results=replace(session.game.results, fans=tuple(o for o in session.game.results.fans if o is not fan)),
+        ),
+    )
     fresh = replace(fan, out=out, paused=False, fault="", due=False, at=None)
     return replace(_with(session, fresh), notice=f"until {told(stop)}"), []
 

@@ -34,12 +34,12 @@ BRINGS_BACK: dict[type[TypingScreen], str] = {
 
 def history(session: Session, kind: type[TypingScreen]) -> History:
     """What was typed on a screen before."""
-    return session.histories.get(kind, History())
+    return session.typed.histories.get(kind, History())
 
 
 def with_history(session: Session, kind: type[TypingScreen], changed: History) -> Session:
     """The session with another history of a screen."""
-    return replace(session, histories={**session.histories, kind: changed})
+    return replace(session, typed=replace(session.typed, histories={**session.typed.histories, kind: changed}))
 
 
 def put_aside(session: Session) -> Session:

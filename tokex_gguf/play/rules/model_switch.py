@@ -182,7 +182,7 @@ def _with_text_of(there: Game, left: Game) -> Game:
     if edited is None or edited.state is EditState.OPEN:
         return there
     # To the prompt whose text it was, where it was this game's.
-    target = there.editing.target if there.editing else there.root
+    target = there.editing.target if there.editing else there.known.root
     return replace(there, editing=Editing(target, edited.text, EditState.WAITING))
 
 
@@ -236,7 +236,11 @@ def adopted(session: Session, model: Loaded) -> Session:
 def resting(game: Game) -> Game:
     """A game that waits to be played again, with an engine that is still to be loaded."""
     return replace(
-        asking_nothing(game), address=0, engine=EngineStatus.LOADING, cost=Cost(), fault="", fault_at_start=False
+        asking_nothing(game),
+        address=0,
+        engine=EngineStatus.LOADING,
+        cost=Cost(),
+        health=replace(asking_nothing(game).health, fault="", fault_at_start=False),
     )
 
 
@@ -248,8 +252,10 @@ def parted(session: Session) -> Outcome:
     session = replace(session, paired=UNPAIRED)
     against = session.game.versus
     if isinstance(against, AgainstModel):
-        layer = against.before if session.layer is DELTA else session.layer
-        session = replace(session, game=replace(session.game, versus=ALONE), layer=layer)
+        layer = against.before if session.options.layer is DELTA else session.options.layer
+        session = replace(
+            session, game=replace(session.game, versus=ALONE), options=replace(session.options, layer=layer)
+        )
     if pair.key == session.game.settings.model.key:
         return session, []
     others = {**session.other_games, pair.key: resting(other)}
@@ -273,7 +279,7 @@ def carry(session: Session) -> Outcome:
 def arrived(session: Session, path: list[int]) -> Outcome:
     """A text that came along has its tokens: it is a prompt again, in its place."""
     (index, _, name), *others = session.game.carried
-    prompt = replace(Prompt.at(session.game.root.descend(path)), name=name)
+    prompt = replace(Prompt.at(session.game.known.root.descend(path)), name=name)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
     return carry(replace(session, game=replace(session.game, prompts=prompts, active=active, carried=tuple(others))))

@@ -34,7 +34,12 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
 
 def show(session: Session) -> Outcome:
     """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
-    session = replace(session, game=replace(session.game, ahead=0, rolling=0, appending=False, full=None))
+    session = replace(
+        session,
+        game=replace(
+            session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, appending=False), full=None
+        ),
+    )
     if session.game.complete(session.game.prompt.tip):
         session = replace(session, game=replace(session.game, cost=Cost()))
     return ask(session)
@@ -114,8 +119,13 @@ def append(session: Session) -> Outcome:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
         waits = session.game.pending is not None or session.order_awaited
-        most = 0 if not waits else 1 if session.game.appending else 2
-        return replace(session, game=replace(session.game, ahead=min(session.game.ahead + 1, most))), []
+        most = 0 if not waits else 1 if session.game.pressed.appending else 2
+        return replace(
+            session,
+            game=replace(
+                session.game, pressed=replace(session.game.pressed, ahead=min(session.game.pressed.ahead + 1, most))
+            ),
+        ), []
     token = rows[selected_row(session, session.game.prompt)].token
     told = would_cut(session, token)
     session, effects = take(session, token)
@@ -139,7 +149,7 @@ def take(session: Session, token: int) -> Outcome:
         begins, parent = min(session.game.prompt.begins, place.tip.depth), session.game.prompt.tip
         return insert(session, Prompt(place.tip.child(token).play(), begins=begins, parent=parent))
     session, effects = show(with_prompt(session, Prompt(place.tip.child(token).play(), begins=place.begins)))
-    return replace(session, game=replace(session.game, appending=True)), effects
+    return replace(session, game=replace(session.game, pressed=replace(session.game.pressed, appending=True))), effects
 
 
 def _branch(session: Session) -> Outcome:
@@ -157,7 +167,9 @@ def pop(session: Session) -> Outcome:
     tip = session.game.prompt.tip
     if tip.parent is None or tip.parent.depth == 0:
         return replace(
-            session, game=replace(session.game, ahead=0), notice="the first token stays: there is nothing before it"
+            session,
+            game=replace(session.game, pressed=replace(session.game.pressed, ahead=0)),
+            notice="the first token stays: there is nothing before it",
         ), []
     begins = min(session.game.prompt.begins, tip.parent.depth)
     return show(with_prompt(session, Prompt(tip.parent, selected=tip.token, popped=tip.token, begins=begins)))
@@ -171,7 +183,10 @@ def autoplay(session: Session) -> Outcome:
         return replace(session, notice="the context is full: ← makes room"), []
     if session.game.prompt.cursor is not None:
         return replace(session, notice="space plays on from the prompt's end: Esc goes there"), []
-    session = replace(session, game=replace(session.game, autoplay=True, rolling=0, cost=Cost()))
+    session = replace(
+        session,
+        game=replace(session.game, pressed=replace(session.game.pressed, autoplay=True, rolling=0), cost=Cost()),
+    )
     return play_on(session) if session.game.ready else (session, [])
 
 
@@ -185,7 +200,9 @@ def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:
     session = with_prompt(session, Prompt(node, begins=session.game.prompt.begins))
     if reason := _end_of_play(session, end):
         session = given_up(session)
-        return replace(session, game=replace(session.game, autoplay=False), notice=reason), [send(session, Stop())]
+        return replace(
+            session, game=replace(session.game, pressed=replace(session.game.pressed, autoplay=False)), notice=reason
+        ), [send(session, Stop())]
     return session, []
 
 
@@ -239,12 +256,12 @@ def play_on(session: Session) -> Outcome:
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
-    session.game.foreseen.recall(following)
-    while session.game.autoplay and following.distribution is not None:
+    session.game.known.foreseen.recall(following)
+    while session.game.pressed.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.most_likely)
-        session.game.foreseen.recall(following)
-    if not session.game.autoplay:
+        session.game.known.foreseen.recall(following)
+    if not session.game.pressed.autoplay:
         return session, effects
     path, top = following.path(), kept(session)
     purpose = ForAutoplay(session.game.prompt.tip)
@@ -254,7 +271,7 @@ def play_on(session: Session) -> Outcome:
 
 def stop_autoplay(session: Session) -> Outcome:
     """Ends autoplay where it has come to."""
-    return ask(replace(session, game=replace(session.game, autoplay=False)))
+    return ask(replace(session, game=replace(session.game, pressed=replace(session.game.pressed, autoplay=False))))
 
 
 def cycle(step: int) -> Callable[[Session], Outcome]:

@@ -101,7 +101,13 @@ def second_game(session: Session, settings: Settings) -> Game:
 
 def paired(session: Session, second: Game, notice: str, *, together: bool = True) -> Outcome:
     """Compares with a game, whose engine is started if it has none."""
-    return begun(replace(beside(session, second, together=together), layer=DELTA, notice=notice))
+    return begun(
+        replace(
+            beside(session, second, together=together),
+            options=replace(beside(session, second, together=together).options, layer=DELTA),
+            notice=notice,
+        )
+    )
 
 
 def beside(session: Session, second: Game, *, together: bool = True) -> Session:
@@ -122,7 +128,7 @@ def beside(session: Session, second: Game, *, together: bool = True) -> Session:
 def layer_before(session: Session) -> Layer:
     """The layer to come back to when nothing is compared any more."""
     against = session.game.versus
-    return session.layer if isinstance(against, Alone) else against.before
+    return session.options.layer if isinstance(against, Alone) else against.before
 
 
 def begun(session: Session) -> Outcome:
@@ -149,7 +155,13 @@ def loaded(session: Session, message: Loaded) -> Outcome:
     assert second is not None
     if second.model and not message.same(second.model):
         return died(session, "the file holds another model now; put the first one back")
-    second = replace(second, model=message, engine=EngineStatus.READY, context=message.context, progress=1.0)
+    second = replace(
+        second,
+        model=message,
+        engine=EngineStatus.READY,
+        context=message.context,
+        health=replace(second.health, progress=1.0),
+    )
     return _with_second(session, second), []
 
 
@@ -163,7 +175,9 @@ def died(session: Session, reason: str) -> Outcome:
     """The second model's engine is gone: the other goes on."""
     pair, second = session.paired, session.beside
     assert isinstance(pair, Pair) and second is not None
-    second = replace(asking_nothing(second), engine=EngineStatus.DEAD, fault=reason)
+    second = replace(
+        asking_nothing(second), engine=EngineStatus.DEAD, health=replace(asking_nothing(second).health, fault=reason)
+    )
     pair = replace(pair.holding(None), parting=None)
     session = replace(_with_second(session, second), paired=pair)
     session, effects = _to_a(session, pair) if pair.turn is Turn.B else (session, [])
@@ -264,7 +278,9 @@ def exchange(session: Session) -> Outcome:
     there = _same_place(session, pair, second)
     if isinstance(there, str):
         return replace(session, notice=there), []
-    here = replace(session.game, ahead=0, rolling=0, appending=False, autoplay=False)
+    here = replace(
+        session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, appending=False, autoplay=False)
+    )
     others = {key: game for key, game in session.other_games.items() if key != pair.key}
     own = here.settings.model.key
     against = here.versus
@@ -289,9 +305,9 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
     if second.model is None:
         return "B is not loaded yet"
     if one_vocabulary(session):
-        second.pieces.update(session.game.pieces)
+        second.known.pieces.update(session.game.known.pieces)
         assert isinstance(pair.way, ByDistributions)
-        tip = pair.way.comparison.twin(prompt.tip, second.root)
+        tip = pair.way.comparison.twin(prompt.tip, second.known.root)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
         return replace(prompt, tip=tip, cursor=cursor, sought=None)
     companion = pair.way.of(prompt.tip) if isinstance(pair.way, ByText) else None
@@ -322,7 +338,7 @@ def accompanied(session: Session, target: Node, path: list[int]) -> Session:
     pair = session.paired
     if not isinstance(pair, Pair) or not isinstance(pair.way, ByText):
         return session
-    way = replace(pair.way, companion=(target, session.game.root.descend(path)))
+    way = replace(pair.way, companion=(target, session.game.known.root.descend(path)))
     return replace(session, paired=replace(pair, way=way))
 
 
@@ -350,7 +366,7 @@ def part(session: Session) -> Outcome:
     firsts = first_tokens(pair, tip, there.tip)
     if firsts is None:
         return replace(session, notice="B's table is not there yet"), []
-    pieces = session.game.pieces, second.pieces
+    pieces = session.game.known.pieces, second.known.pieces
     parting = Parting(tip, there.tip, (tip.depth, there.tip.depth), pieces, one_vocabulary(session))
     session = replace(session, paired=replace(pair, parting=parting), notice="looking where they part")
     session, effects = _go_on(session, tip, firsts[0])
@@ -449,7 +465,7 @@ def _by_text(session: Session, pair: Pair, companion: tuple[Node, Node] | None) 
 
 def _is_from(session: Session, parting: Parting) -> bool:
     """Whether the active prompt still ends where both went on from."""
-    tip = session.game.prompt.tip if session.game.prompts else session.game.root
+    tip = session.game.prompt.tip if session.game.prompts else session.game.known.root
     return tip.depth == parting.base[0] and parting.a.descends_from(tip)
 
 

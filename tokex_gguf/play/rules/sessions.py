@@ -91,9 +91,12 @@ def resumed(session: Session, message: Resumed) -> Outcome:
         starters=session.starters,
         models=session.models,
         download=session.download,
-        lookaheads=session.lookaheads,
-        engines=session.engines,
-        requests=session.requests,
+        counts=replace(
+            chosen.counts,
+            lookaheads=session.counts.lookaheads,
+            engines=session.counts.engines,
+            requests=session.counts.requests,
+        ),
         notice=message.notice or f"this is the session of {_when(screen, message.name)}: y lists the others",
     )
     after, effects = begin(lit(after, light=session.game.settings.light))

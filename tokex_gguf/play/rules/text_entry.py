@@ -404,7 +404,7 @@ def scored(session: Session, base: Node, path: list[int]) -> Outcome:
 
 def _keep(session: Session, score: Score) -> Outcome:
     # The one scored last is the last, also where it is scored again: its tokens are shown.
-    scores = (*(one for one in session.game.scores if one != score), score)[-50:]
+    scores = (*(one for one in session.game.results.scores if one != score), score)[-50:]
     spaced = {session.game.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
     told = "scored; type another phrase, or Esc"
     first = session.game.piece(score.nodes[0].token).data[:1] if score.nodes else b""
@@ -412,7 +412,9 @@ def _keep(session: Session, score: Score) -> Outcome:
         told = "scored; mind that only some of the phrases begin with a space"
     elif first == b" " and session.game.piece(score.base.token).data.endswith(b" "):
         told = "scored; mind that there was a space before it already"
-    return ask(replace(session, game=replace(session.game, scores=scores), notice=told))
+    return ask(
+        replace(session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=told)
+    )
 
 
 def enter(session: Session) -> Outcome:
@@ -452,8 +454,10 @@ def score(session: Session) -> Outcome:
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
-    notice = "the phrases are forgotten" if session.game.scores else "no phrases were scored"
-    return ask(replace(session, game=replace(session.game, scores=()), notice=notice))
+    notice = "the phrases are forgotten" if session.game.results.scores else "no phrases were scored"
+    return ask(
+        replace(session, game=replace(session.game, results=replace(session.game.results, scores=())), notice=notice)
+    )
 
 
 # --- a name for the session
@@ -503,11 +507,11 @@ def edited(session: Session, text: str) -> Outcome:
             others = {**session.other_games, file: replace(other, editing=None)}
             return replace(session, other_games=others, notice="the text is unchanged"), []
     if not session.game.prompts:  # and has read nothing yet
-        editing = Editing(session.game.root, text, EditState.WAITING)
+        editing = Editing(session.game.known.root, text, EditState.WAITING)
         told = "the edited text is opened once the model is there"
         return replace(session, game=replace(session.game, editing=editing), notice=told), []
     # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
-    target = session.game.editing.target if session.game.editing else session.game.root
+    target = session.game.editing.target if session.game.editing else session.game.known.root
     before = text_of(session.game, target).decode("utf-8", "replace")
     if text.endswith("\n") and not before.endswith("\n"):
         text = text[:-1]  # editors put it there
@@ -552,11 +556,11 @@ def open_text(session: Session, text: str) -> Outcome:
 def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
     """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
     if replacing is None:
-        return insert(session, Prompt.at(session.game.root.descend(path)))
+        return insert(session, Prompt.at(session.game.known.root.descend(path)))
     if replacing.depth:
         session, prompt = from_editor(session, replacing, path)
     else:  # it is of another model's game
-        prompt = Prompt.at(session.game.root.descend(path))
+        prompt = Prompt.at(session.game.known.root.descend(path))
     places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]
     if places:
         active = session.game.active if session.game.active in places else places[0]

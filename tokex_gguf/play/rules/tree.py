@@ -16,19 +16,19 @@ from tokex_gguf.values.tree import Node
 def whole(session: Session) -> Outline:
     """All that was visited and is not pruned; a line ends at the tip of each open prompt."""
     game = session.game
-    return outline(game.root, {prompt.tip for prompt in game.prompts}, game.pruned)
+    return outline(game.known.root, {prompt.tip for prompt in game.prompts}, game.hidden.pruned)
 
 
 def tree_lines(session: Session) -> Lines:
     """The tree's lines that are not folded away."""
-    return lines(whole(session), session.order, session.game.folded)
+    return lines(whole(session), session.options.order, session.game.hidden.folded)
 
 
 def found_lines(session: Session) -> tuple[Found, ...]:
     """The lines that have what is typed, also those that are folded away."""
     screen = session.on(TreeSearch)
     wanted = screen.line.text[:LONGEST] if screen else ""
-    return found(lines(whole(session), session.order), wanted, lambda branch: text_of(session, branch))
+    return found(lines(whole(session), session.options.order), wanted, lambda branch: text_of(session, branch))
 
 
 def text_of(session: Session, branch: Branch) -> str:
@@ -66,9 +66,12 @@ def tree(session: Session) -> Outcome:
 
 def _at(session: Session, node: Node) -> Session:
     """The session with the line of a node selected; nothing before it is folded."""
-    hiding = {end for end in session.game.folded if end is not node and node.descends_from(end)}
+    hiding = {end for end in session.game.hidden.folded if end is not node and node.descends_from(end)}
     if hiding:
-        session = replace(session, game=replace(session.game, folded=session.game.folded - hiding))
+        session = replace(
+            session,
+            game=replace(session.game, hidden=replace(session.game.hidden, folded=session.game.hidden.folded - hiding)),
+        )
     return replace(session, screen=Tree(at=node))
 
 
@@ -109,9 +112,11 @@ def open_there(session: Session) -> Outcome:
 
 def fold(session: Session) -> Outcome:
     """Folds what goes on from the selected line; where there is nothing to fold, goes to the line it goes on from."""
-    branch, folded = selected(session), session.game.folded
+    branch, folded = selected(session), session.game.hidden.folded
     if branch.branches and branch.end not in folded:
-        return replace(session, game=replace(session.game, folded=folded | {branch.end})), []
+        return replace(
+            session, game=replace(session.game, hidden=replace(session.game.hidden, folded=folded | {branch.end}))
+        ), []
     if branch.parent is None:
         return replace(session, notice="nothing comes before this line"), []
     return session.turned(Tree(at=branch.parent.end)), []
@@ -119,19 +124,29 @@ def fold(session: Session) -> Outcome:
 
 def unfold(session: Session) -> Outcome:
     """Shows what goes on from the selected line again; where it is shown, goes to the line that goes on."""
-    branch, folded = selected(session), session.game.folded
+    branch, folded = selected(session), session.game.hidden.folded
     if branch.end in folded:
-        return replace(session, game=replace(session.game, folded=folded - {branch.end})), []
+        return replace(
+            session, game=replace(session.game, hidden=replace(session.game.hidden, folded=folded - {branch.end}))
+        ), []
     if not branch.branches:
         return replace(session, notice="nothing goes on from this line"), []
-    return session.turned(Tree(at=branch.following(session.order).end)), []
+    return session.turned(Tree(at=branch.following(session.options.order).end)), []
 
 
 def sort(session: Session) -> Outcome:
     """Sorts the branches by the other quantity."""
-    if session.order is Order.RECENT:
-        return replace(session, order=Order.LIKELY, notice="where paths part, the likeliest is at the top"), []
-    return replace(session, order=Order.RECENT, notice="where paths part, the latest is at the bottom"), []
+    if session.options.order is Order.RECENT:
+        return replace(
+            session,
+            options=replace(session.options, order=Order.LIKELY),
+            notice="where paths part, the likeliest is at the top",
+        ), []
+    return replace(
+        session,
+        options=replace(session.options, order=Order.RECENT),
+        notice="where paths part, the latest is at the bottom",
+    ), []
 
 
 def _counted(paths: int) -> str:
@@ -151,7 +166,9 @@ def prune(session: Session) -> Outcome:
         selected_line(session),
         f"{_counted(branch.paths)} pruned: A brings {'it' if branch.paths == 1 else 'them'} back",
     )
-    game = replace(session.game, pruned=(*session.game.pruned, branch.first))
+    game = replace(
+        session.game, hidden=replace(session.game.hidden, pruned=(*session.game.hidden.pruned, branch.first))
+    )
     session = replace(session, game=game, confirm=None, notice=told)
     shown = tree_lines(session).lines
     return session.turned(Tree(at=shown[min(row, len(shown) - 1)].branch.end)), []
@@ -159,10 +176,10 @@ def prune(session: Session) -> Outcome:
 
 def graft(session: Session) -> Outcome:
     """Brings back what was pruned last."""
-    if not session.game.pruned:
+    if not session.game.hidden.pruned:
         return replace(session, notice="nothing is pruned in this tree"), []
-    *others, node = session.game.pruned
-    session = replace(session, game=replace(session.game, pruned=tuple(others)))
+    *others, node = session.game.hidden.pruned
+    session = replace(session, game=replace(session.game, hidden=replace(session.game.hidden, pruned=tuple(others))))
     branch = whole(session).of(node)
     if branch is None:  # inside of what was taken out before
         return replace(session, notice="it was part of what was pruned before: A again"), []
@@ -172,12 +189,16 @@ def graft(session: Session) -> Outcome:
 def visited(before: Session, session: Session) -> Session:
     """Notes in the tree where the active prompt is. What was pruned where a prompt is now is so no more."""
     session.game.prompt.tip.visit()
-    if not session.game.pruned or session.game.prompts is before.game.prompts:
+    if not session.game.hidden.pruned or session.game.prompts is before.game.prompts:
         return session
     known = {prompt.tip for prompt in before.game.prompts}
     new = [prompt.tip for prompt in session.game.prompts if prompt.tip not in known]
-    pruned = tuple(node for node in session.game.pruned if not any(tip.descends_from(node) for tip in new))
-    return session if pruned == session.game.pruned else replace(session, game=replace(session.game, pruned=pruned))
+    pruned = tuple(node for node in session.game.hidden.pruned if not any(tip.descends_from(node) for tip in new))
+    return (
+        session
+        if pruned == session.game.hidden.pruned
+        else replace(session, game=replace(session.game, hidden=replace(session.game.hidden, pruned=pruned)))
+    )
 
 
 # --- finding a line by its text
@@ -186,7 +207,7 @@ def visited(before: Session, session: Session) -> Session:
 def search(session: Session) -> Outcome:
     """Begins to type what a line has. Until there is anything, all lines are listed, with the selected one selected."""
     before = selected_end(session)
-    row = lines(whole(session), session.order).row(before)
+    row = lines(whole(session), session.options.order).row(before)
     return replace(session, screen=TreeSearch(before=before, row=row)), []
 
 

@@ -23,16 +23,18 @@ def remember(before: Session, after: Session, *, asked: bool) -> Session:
     or back in the prompt is none: nothing is changed by that.
     """
     was, now = before.game, after.game
-    if was.root is not now.root or was.undo is not now.undo or not was.prompts:
+    if was.known.root is not now.known.root or was.undo is not now.undo or not was.prompts:
         return after
     running = now.undo.running
     if _changed(was, now):
         tuned = _tuned(was, now)
-        same = running is Running.AUTOPLAY and (was.autoplay and not asked) if tuned is None else running is tuned
+        same = (
+            running is Running.AUTOPLAY and (was.pressed.autoplay and not asked) if tuned is None else running is tuned
+        )
         if not same:
             past = (*now.undo.past, _places(before))[-MOST:]
             return replace(after, game=replace(now, undo=Undo(past, running=tuned or _running(now))))
-    if running is Running.AUTOPLAY and not now.autoplay:
+    if running is Running.AUTOPLAY and not now.pressed.autoplay:
         return replace(after, game=replace(now, undo=replace(now.undo, running=Running.NOTHING)))
     return after
 
@@ -68,7 +70,7 @@ def _tuned(was: Game, now: Game) -> Kind | None:
 
 
 def _running(game: Game) -> Running:
-    return Running.AUTOPLAY if game.autoplay else Running.NOTHING
+    return Running.AUTOPLAY if game.pressed.autoplay else Running.NOTHING
 
 
 def undo(session: Session) -> Outcome:
@@ -96,12 +98,12 @@ def _more(count: int) -> str:
 def _places(session: Session) -> Places:
     game = session.game
     chain, constraint = game.sampling.chain, game.sampling.constraint
-    return Places(game.prompts, game.active, game.removed, chain, constraint, session.by_final)
+    return Places(game.prompts, game.active, game.removed, chain, constraint, session.options.by_final)
 
 
 def _turned(session: Session, places: Places, changed: Undo, done: str, more: str) -> Outcome:
     game, told = session.game, _told(session, places)
-    by_final = session.by_final if places.constraint == game.sampling.constraint else places.by_final
+    by_final = session.options.by_final if places.constraint == game.sampling.constraint else places.by_final
     sampling = replace(game.sampling, chain=places.chain, constraint=places.constraint)
     game = replace(
         game,
@@ -111,7 +113,7 @@ def _turned(session: Session, places: Places, changed: Undo, done: str, more: st
         sampling=sampling,
         undo=changed,
     )
-    session, effects = show(replace(session, game=game, by_final=by_final))
+    session, effects = show(replace(session, game=game, options=replace(session.options, by_final=by_final)))
     return replace(session, notice=f"{done}{told}{more}"), effects
 
 

@@ -54,11 +54,13 @@ def begin(session: Session, other: Node) -> Session:
     before = DELTA
     match session.game.versus:
         case Alone():
-            before = session.layer
+            before = session.options.layer
         case AgainstPrompt(before=before) | AgainstModel(before=before):
             pass
     compared = AgainstPrompt(session.game.prompt.tip, other, before)
-    session = replace(session, game=replace(session.game, versus=compared), layer=DELTA)
+    session = replace(
+        session, game=replace(session.game, versus=compared), options=replace(session.options, layer=DELTA)
+    )
     told = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
     if other is session.game.prompt.tip:
         told = f"{called(session)[1]} is the same so far: change one of the two"
@@ -69,8 +71,13 @@ def leave(session: Session) -> Session:
     """Compares nothing any more; the layer from before comes back, unless the player has chosen another since."""
     match session.game.versus:
         case AgainstPrompt(before=before) | AgainstModel(before=before):
-            layer = before if session.layer is DELTA else session.layer
-            return replace(session, game=replace(session.game, versus=ALONE), layer=layer, notice="nothing is compared")
+            layer = before if session.options.layer is DELTA else session.options.layer
+            return replace(
+                session,
+                game=replace(session.game, versus=ALONE),
+                options=replace(session.options, layer=layer),
+                notice="nothing is compared",
+            )
         case _:
             return session
 
@@ -107,7 +114,7 @@ def swap(session: Session) -> Outcome:
     if not isinstance(versus, AgainstPrompt):
         return replace(session, notice=compares_nothing(session)), []
     looked_at, tip = game.prompt.cursor, game.prompt.tip
-    comparison = game.compared.paths(versus.a, versus.b)
+    comparison = game.known.compared.paths(versus.a, versus.b)
     partner = comparison.partner(looked_at) if looked_at else None
     index = next((index for index, one in enumerate(game.prompts) if one.tip is versus.b), None)
     swapped = replace(session, game=replace(game, versus=AgainstPrompt(versus.b, tip, versus.before)))
@@ -153,7 +160,7 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
     otherwise = cursor.jump_by_layer(direction)
 
     def go(session: Session) -> Outcome:
-        return jump(session, direction) if session.layer is DELTA else otherwise(session)
+        return jump(session, direction) if session.options.layer is DELTA else otherwise(session)
 
     return go
 
@@ -184,9 +191,9 @@ def order(session: Session) -> Outcome:
     """Sorts the table of both by the size of the changes, or by A's probabilities; without a comparison, as ever."""
     if session.game.comparison is None:
         return bias.order(session)
-    by_delta = not session.by_delta
+    by_delta = not session.options.by_delta
     told = "sorted by Δ: the greatest change comes first" if by_delta else "sorted by A's probabilities"
-    return replace(session, by_delta=by_delta, notice=told), []
+    return replace(session, options=replace(session.options, by_delta=by_delta), notice=told), []
 
 
 def cannot_order(session: Session) -> str:

@@ -20,8 +20,8 @@ def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         cycle = [PLAIN, *layers.values()]
-        index = cycle.index(session.layer) if session.layer in cycle else 0
-        return replace(session, layer=cycle[(index + 1) % len(cycle)]), []
+        index = cycle.index(session.options.layer) if session.options.layer in cycle else 0
+        return replace(session, options=replace(session.options, layer=cycle[(index + 1) % len(cycle)])), []
 
     return go
 
@@ -32,10 +32,10 @@ def more_layers(session: Session) -> Outcome:
     first = {DELTA.name: DELTA} if session.game.comparison else {}
     first |= {COST.name: COST} if limited else {}
     session, effects = layer({**first, **MORE_LAYERS})(session)
-    if session.layer is not COST or not limited:
+    if session.options.layer is not COST or not limited:
         return session, effects
     lens = session.lens
-    total = session.game.answers.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
+    total = session.game.known.answers.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
     told = "" if total is None else f"the constraint cost {total:.2f} bits; "
     return replace(session, notice=f"{told}n looks at the token that cost most"), effects
 
@@ -45,14 +45,22 @@ def palette(session: Session) -> Outcome:
     if not session.game.settings.colours:
         return replace(session, notice="NO_COLOR is set: there are no colours to choose from"), []
     palettes = list(Palette)
-    following = palettes[(palettes.index(session.palette) + 1) % len(palettes)]
-    return replace(session, palette=following, notice=f"colours: {following.value}"), []
+    following = palettes[(palettes.index(session.options.palette) + 1) % len(palettes)]
+    return replace(
+        session, options=replace(session.options, palette=following), notice=f"colours: {following.value}"
+    ), []
 
 
 def mouse(session: Session) -> Outcome:
     """Turns the mouse on or off."""
-    told = "off: the terminal selects text again" if session.mouse else "on: click a token or a row, turn the wheel"
-    return replace(session, mouse=not session.mouse, notice=f"mouse {told}"), []
+    told = (
+        "off: the terminal selects text again"
+        if session.options.mouse
+        else "on: click a token or a row, turn the wheel"
+    )
+    return replace(
+        session, options=replace(session.options, mouse=not session.options.mouse), notice=f"mouse {told}"
+    ), []
 
 
 def save(session: Session) -> Outcome:
@@ -68,7 +76,7 @@ def restart(session: Session) -> Outcome:
     Asks first, unless it is silent: a long answer may be near its end.
     """
     server = session.game.server
-    if session.game.engine is not EngineStatus.DEAD and not session.game.silence and not session.game.waits:
+    if session.game.engine is not EngineStatus.DEAD and not session.game.silence and not session.game.health.waits:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
             told = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
             return replace(session, confirm=None, notice=f"the {told}"), []
@@ -99,8 +107,13 @@ def beat(session: Session) -> Outcome:
 
 def _beat(session: Session) -> Outcome:
     if not session.game.waiting or not session.game.address:
-        return replace(session, game=replace(session.game, unanswered=0)) if session.game.unanswered else session, []
-    return replace(session, game=replace(session.game, unanswered=session.game.unanswered + 1)), [send(session, Ping())]
+        return replace(
+            session, game=replace(session.game, health=replace(session.game.health, unanswered=0))
+        ) if session.game.health.unanswered else session, []
+    return replace(
+        session,
+        game=replace(session.game, health=replace(session.game.health, unanswered=session.game.health.unanswered + 1)),
+    ), [send(session, Ping())]
 
 
 def without_engine(session: Session) -> Session:
@@ -116,8 +129,13 @@ def without_engine(session: Session) -> Session:
 
 def asking_nothing(game: Game) -> Game:
     """A game when its engine is gone."""
-    game = replace(game, asked={}, ahead=0, rolling=0, appending=False, autoplay=False, progress=0.0, unanswered=0)
-    return replace(game, refused=frozenset(), waits=None)
+    game = replace(
+        game,
+        asked={},
+        pressed=replace(game.pressed, ahead=0, rolling=0, appending=False, autoplay=False),
+        health=replace(game.health, progress=0.0, unanswered=0),
+    )
+    return replace(game, refused=frozenset(), health=replace(game.health, waits=None))
 
 
 def suspend(session: Session) -> Outcome:
