@@ -44,6 +44,7 @@ from tokex_gguf.play.purposes import (
     ForSearch,
     ForStart,
     ForStrict,
+    ForStrictLookahead,
     ForVerdicts,
     ForView,
     ForWalk,
@@ -289,7 +290,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
 """States in which something is asked for, and what for."""
 
 
-OF_TWO = {ForExport, ForAgainst, ForCompanion, ForParting}
+OF_TWO = {ForExport, ForAgainst, ForStrictLookahead, ForCompanion, ForParting}
 """What two engines are asked: test_second_model.py tries these."""
 
 

@@ -350,6 +350,20 @@ def test_where_nothing_is_looked_ahead_to_no_model_does_strictly(settings: str) 
     assert "Against" in asked and not any("Strictly" in one for one in asked)
 
 
+def test_strict_lookahead_that_is_refused_is_not_told_nor_asked_for_again() -> None:
+    two = looking_ahead().take(Action.APPEND)
+    here = two.session.game.address
+    while not any(isinstance(one, LookaheadStrictly) for one in two.asked[here]):
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    (asked,) = [one for one in two.asked[here] if isinstance(one, LookaheadStrictly)]
+    two.asked[here].remove(asked)
+    before = two.session.notice
+    two.take(Heard(here, Failed(asked.request, "no memory")))
+    assert two.session.notice == before and asked.request not in two.session.game.asked
+    assert not any(isinstance(one, LookaheadStrictly) for one in two.asked[here])
+    assert two.run().complete()
+
+
 def test_what_a_key_waits_for_has_the_processor_for_itself() -> None:
     two = compared("x" * 100)
     two.take(Action.APPEND)

@@ -16,6 +16,7 @@ from tests.fake import GIVEN, MODEL, OTHER, PIECES, VOCAB, OnServer, heard
 from tests.figures import Figure
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import (
+    Apply,
     Chat,
     Check,
     Checked,
@@ -36,6 +37,7 @@ from tokex_gguf.engine.protocol import (
     Pong,
     Reply,
     Request,
+    Roll,
     Search,
     Stop,
     Tokenize,
@@ -140,6 +142,8 @@ class FakeEngine:
             replaced = (Lookahead, Walk)
         elif isinstance(request, Search):
             replaced = (Lookahead, Search, Walk)
+        elif isinstance(request, Apply | Roll):
+            replaced = (Lookahead, Continue, type(request), Walk)
         elif isinstance(request, Check):
             replaced = (Check,)
         goes_on = [one for one in self.waiting if isinstance(one, Lookahead) and isinstance(request, Lookahead)]
@@ -246,6 +250,10 @@ class FakeEngine:
                 return Checked(request.request, len(request.path) // 2 if differs else None)
             case Ping():
                 return Pong()
+            case Apply():  # the help does whatever is found there, also what no key here does
+                return fake.applied(request)
+            case Roll():
+                return fake.rolled(request)
             case _:
                 raise AssertionError(request)
 
@@ -415,7 +423,8 @@ class World:
         assert after.game.known.root is before.game.known.root
         prompts, removed = len(after.game.prompts), len(after.game.removed)
         assert prompts
-        if message in (Action.UNDO, Action.REDO) and after.game.undo is not before.game.undo:
+        # A key ends an autoplay, also where there is nothing to undo.
+        if message in (Action.UNDO, Action.REDO) and len(after.game.undo.past) != len(before.game.undo.past):
             kept = after.game.undo.undone[-1] if message is Action.UNDO else after.game.undo.past[-1]
             assert kept.prompts == before.game.prompts and kept.removed == before.game.removed
             return
