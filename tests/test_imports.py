@@ -202,6 +202,18 @@ def test_what_is_pure_is_so_with_all_that_it_imports(module: str) -> None:
     assert found == set()
 
 
+def test_no_record_has_all() -> None:
+    """What belongs together is a record of its own."""
+    classes = [
+        (f"{path.relative_to(ROOT)}: {node.name}", sum(isinstance(one, ast.AnnAssign) for one in node.body))
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert max(count for _, count in classes) > 20, "fields are counted"
+    assert [name for name, count in classes if count > 27] == []
+
+
 def test_only_declared_packages() -> None:
     declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2", "llguidance"}
     used = {name.split(".")[0] for module in FILES for name in foreign(module)}
