@@ -13,6 +13,7 @@ This file is the program of that process as well: it then imports nothing of the
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ PROGRAM = (sys.executable, "-m", "tokex_gguf")
 ENGINE = (sys.executable, "-P", "-m", "tokex_gguf.engine")
 READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "COVERAGE_")
 """Beginnings of variables that are read before, or while, modules are imported."""
+OF_THE_HUB = ("filelock", "httpcore2", "httpx2", "truststore", "yaml")
+"""What huggingface_hub imports, as far as there is it: half of the time that its import takes."""
 LONGEST = 100_000
 """Bytes of a request."""
 READY = b"ready"
@@ -202,14 +205,20 @@ def main() -> None:
     # What the engine sets before its imports.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     import tokex_gguf.__main__
     import tokex_gguf.cli.main
     import tokex_gguf.engine.__main__
     import tokex_gguf.engine.inbox
     import tokex_gguf.engine.worker.server
+    import tokex_gguf.sessions.autosave
+    import tokex_gguf.sessions.writer
     import tokex_gguf.shell.runtime
     import tokex_gguf.ui.app
 
+    for name in OF_THE_HUB:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     assert threading.active_count() == 1 and "huggingface_hub" not in sys.modules  # which reads its variables early
     gc.collect()
     gc.freeze()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fake import started
 from tests.pace import pace
+from tests.sampling import few
 from tokex_gguf.cli import commands
 from tokex_gguf.engine.worker.llama import default_threads
 from tokex_gguf.models.gguf import metadata
@@ -133,13 +134,16 @@ def test_doctor_says_that_a_model_does_not_fit(
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
-    [
-        (("--model", "none.gguf"), {}, "no such file"),
-        (("--model", "broken.gguf"), {}, "broken.gguf: "),
-        ((), {"XDG_STATE_HOME": "/dev/null"}, "cannot be written: there will be no log"),
-        ((), {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}, "encoding is not UTF-8: set LANG"),
-        ((), {"COLUMNS": "40", "LINES": "10"}, "smaller than 60x16"),
-    ],
+    few(
+        [
+            (("--model", "none.gguf"), {}, "no such file"),
+            (("--model", "broken.gguf"), {}, "broken.gguf: "),
+            ((), {"XDG_STATE_HOME": "/dev/null"}, "cannot be written: there will be no log"),
+            ((), {"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}, "encoding is not UTF-8: set LANG"),
+            ((), {"COLUMNS": "40", "LINES": "10"}, "smaller than 60x16"),
+        ],
+        of=2,
+    ),
 )
 def test_doctor_names_what_is_wrong(
     arguments: tuple[str, ...], environment: dict[str, str], expected: str, home: Path

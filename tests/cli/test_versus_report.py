@@ -22,7 +22,7 @@ import pytest
 
 from tests import tiny_models
 from tests.figures import Figure
-from tests.sampling import some
+from tests.sampling import few, some
 from tokex_gguf import config
 from tokex_gguf.cli import main, versus
 from tokex_gguf.engine.backend import Delivery
@@ -575,7 +575,7 @@ def test_ended_in_the_middle_nothing_is_left(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT], of=2))
 def test_a_signal_leaves_nothing_behind(number: int, light_model: Path, tmp_path: Path) -> None:
     text = _real_text(2000)
     arguments = ["--no-config", "--json", "--model", str(light_model), "--versus", str(light_model), "--prompt", text]

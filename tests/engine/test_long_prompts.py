@@ -10,6 +10,7 @@ import pytest
 from tests.engine.test_leaks import agree
 from tests.engine.test_strict import CONTEXTS, SEED, WHOLE, Truth, Walk, bits, emptied, strictly, tokens
 from tests.fresh import Stopper, open_model
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import cells as cells_module
 from tokex_gguf.engine.worker import llama as llama_module
@@ -156,7 +157,7 @@ def test_interrupted_and_gone_on_with(name: str, tiny: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("kind", CONTEXTS)
+@pytest.mark.parametrize("kind", few(CONTEXTS, of=3))
 @pytest.mark.parametrize("name", FAST)
 def test_walks_through_fast_and_strict(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batches: list[int]

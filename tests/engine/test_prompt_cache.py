@@ -14,6 +14,7 @@ from tests.engine.test_strict import bits, tokens
 from tests.engine.test_walks import exact_for
 from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import prompt_cache
@@ -456,7 +457,7 @@ def several_starts(path: Path, folder: Path, seed: int, steps: int) -> tuple[flo
 
 
 @pytest.mark.usefixtures("exact")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=3))
 def test_several_starts(name: str, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
     worst, saved = several_starts(tiny[name], tmp_path, 0, 40)
     figure(40, "steps over several starts", seed=SEED, largest_difference=worst, tokens_not_decoded=saved)

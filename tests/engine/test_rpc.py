@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.sampling import few
 from tests.servers import Line, RpcWorker, listed
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
@@ -237,7 +238,7 @@ def test_what_is_no_worker_of_this_version(answer: bytes, light_model: Path) -> 
         assert one.fault() == f"what answers at 127.0.0.1:{port} {NONE}"
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", few([0, 1], of=2))
 @pytest.mark.parametrize("busy", [True, False], ids=["in a decode", "idle"])
 def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[RpcWorker]) -> None:
     with engine(model_path, listed(workers)) as one:
@@ -254,7 +255,7 @@ def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[R
         again.loaded().evaluated([5, 6], 0)
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", few([0, 1], of=2))
 def test_one_that_hangs_is_told_by_its_name_and_may_go_on(
     which: int, model_path: Path, workers: list[RpcWorker]
 ) -> None:
@@ -281,7 +282,9 @@ CUTS = [0, 8, 33, 69, *(round(math.exp(CHANCE.uniform(5, 16))) for _ in range(4)
 STALLS = [33, round(math.exp(CHANCE.uniform(5, 16))), 40_000_000]
 
 
-@pytest.mark.parametrize(("cut", "passes"), [*((True, one) for one in CUTS), *((False, one) for one in STALLS)])
+@pytest.mark.parametrize(
+    ("cut", "passes"), few([*((True, one) for one in CUTS), *((False, one) for one in STALLS)], of=4)
+)
 def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path, workers: list[RpcWorker]) -> None:
     """The player is told in time, and which worker it is."""
     line = Line(workers[1], passes, cut=cut)

@@ -57,7 +57,11 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-@pytest.fixture(scope="module", params=[[], ["--no-cache-idle-slots"]], ids=["by default", "keeps slots"])
+@pytest.fixture(
+    scope="module",
+    params=[[], pytest.param(["--no-cache-idle-slots"], marks=pytest.mark.thorough)],
+    ids=["by default", "keeps slots"],
+)
 def address(request: pytest.FixtureRequest, model_path: Path) -> Iterator[str]:
     with serving(model_path, *request.param) as address:
         yield address

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tests.engine.test_leaks import agree
 from tests.figures import Figure
 from tests.fresh import Stopper, open_model
+from tests.sampling import few
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import (
@@ -172,7 +173,7 @@ def test_after_the_context_has_grown(file: Path, monkeypatch: pytest.MonkeyPatch
     assert (answers, decoded) == (Truth(file).of(more)[400:], 22), "what was carried over is not decoded again"
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", few([2, 3], of=2))
 def test_by_other_numbers_of_threads(threads: int, file: Path) -> None:
     """Also where a lone token's cells are split among them: from 257 on."""
     path = tokens(open_model(file), 300)
@@ -257,16 +258,19 @@ def test_a_strict_beginning_is_not_decoded_again(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [
-        ([], [1]),
-        ([5], [6]),
-        ([5, 6], [7]),
-        ([5], [5, 6, 7]),
-        ([5, 6, 7], [5]),
-        ([5] * 9, [6] * 9),
-        ([5] * 24, [6] * 24),
-        ([5] * 30, [6] * 30),
-    ],
+    few(
+        [
+            ([], [1]),
+            ([5], [6]),
+            ([5, 6], [7]),
+            ([5], [5, 6, 7]),
+            ([5, 6, 7], [5]),
+            ([5] * 9, [6] * 9),
+            ([5] * 24, [6] * 24),
+            ([5] * 30, [6] * 30),
+        ],
+        of=4,
+    ),
 )
 def test_two_tips_are_decoded_in_one_batch(
     a: list[int], b: list[int], file: Path, monkeypatch: pytest.MonkeyPatch
@@ -402,7 +406,7 @@ def walks(file: Path, kind: str, numbers: range, steps: int, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("kind", CONTEXTS)
+@pytest.mark.parametrize("kind", few(CONTEXTS, of=2))
 @pytest.mark.parametrize("name", ["qwen2", "gemma3"])
 def test_strict_walks(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure

@@ -25,6 +25,7 @@ from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, difference
 from tests.patient import TEXT, Patient
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
@@ -379,13 +380,14 @@ def faults(pairs: list[tuple[str, State]], model: Path, folder: Path, figure: Fi
     figure(len(pairs), f"faults of {len(NAMES)} kinds in {len(STATES)} states", seed=SEED)
 
 
-def test_faults(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
-    """A third of the faults, each in another state."""
+@pytest.mark.parametrize("part", few(range(2), of=2))
+def test_faults(part: int, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
+    """A third of the faults, each in another state, in two parts."""
     chance = random.Random(SEED)
     states, names = list(STATES), list(NAMES)
     chance.shuffle(states)
     chance.shuffle(names)
-    faults(list(zip(names[::3], states, strict=False)), tiny["qwen2"], tmp_path, figure)
+    faults(list(zip(names[::3], states, strict=False))[part::2], tiny["qwen2"], tmp_path, figure)
 
 
 @pytest.mark.soak

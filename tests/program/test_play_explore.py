@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.program.test_play import NATALIA, elsewhere, natalia, terminal
+from tests.sampling import few
 from tests.terminal import Terminal
 
 __all__ = ["elsewhere", "natalia", "terminal"]
@@ -199,8 +200,8 @@ def test_an_empty_no_color_means_nothing(monkeypatch: pytest.MonkeyPatch, tiny: 
     assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("depth", ["true", "256", "16"])
+@pytest.mark.parametrize("theme", few(["dark", "light"], of=2))
+@pytest.mark.parametrize("depth", few(["true", "256", "16"], of=2))
 def test_the_layers_show_in_every_depth_and_theme(
     depth: str, theme: str, tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

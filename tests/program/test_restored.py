@@ -23,7 +23,7 @@ import pytest
 
 from tests.figures import Figure
 from tests.program.test_play import elsewhere
-from tests.sampling import some
+from tests.sampling import few, some
 from tests.terminal import Terminal
 
 __all__ = ["elsewhere"]
@@ -409,7 +409,7 @@ SHORT = [
 ]
 
 
-@pytest.mark.parametrize(("way", "state"), SHORT)
+@pytest.mark.parametrize(("way", "state"), few(SHORT, of=2))
 def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path, tiny: dict[str, Path], figure: Figure) -> None:
     ends_well(way, state, tmp_path, tiny["qwen2"])
     figure(1, "endings")
@@ -428,7 +428,7 @@ def quits(job: Job) -> None:
     assert job.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP])
+@pytest.mark.parametrize("number", few([signal.SIGTSTP, signal.SIGSTOP], of=2))
 def test_stopped_from_outside_it_comes_back_in_a_terminal_that_others_used(number: int, job: Job) -> None:
     engine = job.engine_pid()
     job.press("right")
@@ -476,7 +476,7 @@ def ends_by(number: int, folder: Path, model: Path) -> None:
         job.child.close(force=True)
 
 
-@pytest.mark.parametrize("name", ["USR1", "XCPU", "ABRT", "SEGV", "RTMAX"])
+@pytest.mark.parametrize("name", few(["USR1", "XCPU", "ABRT", "SEGV", "RTMAX"], of=5))
 def test_a_signal_that_ends_programs_ends_this_one_well(name: str, tmp_path: Path, tiny: dict[str, Path]) -> None:
     ends_by(int(getattr(signal, f"SIG{name}")), tmp_path, tiny["qwen2"])
 
@@ -567,7 +567,7 @@ def test_a_real_fault_still_ends_the_program(tmp_path: Path, tiny: dict[str, Pat
     assert job.ends() == 128 + signal.SIGSEGV
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGHUP], of=2))
 def test_a_job_sent_to_the_background_waits_and_can_be_ended_there(number: int, job: Job) -> None:
     job.suspend("\x1a")
     before = len(job.raw)

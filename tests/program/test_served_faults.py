@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.figures import Figure
+from tests.sampling import few
 from tests.stand_in_server import FAULTS, HARMLESS, KINDS, PATIENT, StandIn, serving
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Message, Typed
@@ -146,7 +147,7 @@ EVERY: list[Case] = [(kind, fault, state) for kind in KINDS for fault in SUDDEN 
 SLOW: list[Case] = [("llama-server", fault, appending) for fault in PATIENT]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, of=3))
 def test_no_fault_of_a_server_costs_anything(kind: str, tmp_path: Path, figure: Figure) -> None:
     tried([case for case in EVERY if case[0] == kind][:: len(STATES) * 6 + 1], tmp_path, figure)
 

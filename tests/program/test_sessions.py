@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import codec
@@ -237,7 +238,7 @@ def turns(terminal: Terminal, listed: str, key: str, shows: str) -> None:
 
 
 @pytest.mark.usefixtures("two_models")
-@pytest.mark.parametrize("name", ["", "mine"])
+@pytest.mark.parametrize("name", few(["", "mine"], of=2))
 def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     terminal = begin("--model", "bundled", "--prompt", "Once upon a time", *(["--session", name] if name else []))
     terminal.shows(r"tokens: 4 .*ready")
@@ -291,7 +292,7 @@ def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("two_models")
-@pytest.mark.parametrize("kind", ["missing", "cut off", "refused by llama.cpp"])
+@pytest.mark.parametrize("kind", few(["missing", "cut off", "refused by llama.cpp"], of=3))
 def test_a_start_that_fails_changes_no_session(folder: Path, tmp_path: Path, kind: str) -> None:
     terminal = once()
     appends(terminal, 5)

@@ -12,7 +12,7 @@ import pytest
 from tests import pictures
 from tests.pictures import Screen
 from tests.recorded import Answers
-from tests.ui.test_view import STATES
+from tests.ui.test_view import STATES, session_of
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.screen import View
 
@@ -36,7 +36,7 @@ def drawn(name: str) -> str:
     """A state's screen in each of the sizes."""
     parts = []
     for width, height in SIZES:
-        lines = View().screen(STATES[name]().session, width, height)
+        lines = View().screen(session_of(name), width, height)
         parts += [f"{width}x{height}", *map(told, lines), ""]
     return "\n".join(parts)
 
