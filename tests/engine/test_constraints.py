@@ -54,7 +54,11 @@ def real(llama: Llama) -> Constraints:
     return Constraints(llama.vocabulary)
 
 
-@pytest.fixture(scope="module", params=["bpe", "spm"])
+BOTH = pytest.mark.parametrize("small", ["bpe", "spm"], indirect=True)
+"""For what depends on the vocabulary."""
+
+
+@pytest.fixture(scope="module", params=few(["bpe", "spm"], of=2))
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Constraints:
     """On a small vocabulary with every text of up to three letters over the alphabet."""
     folder = tmp_path_factory.mktemp("small")
@@ -179,6 +183,7 @@ def compare_all(constraints: Constraints, figure: Figure, seed: int, count: int)
     figure(compared, "tokens after random paths, each compared with all texts that fit", seed=seed, different=0)
 
 
+@BOTH
 def test_no_legal_token_is_refused_and_no_other_allowed(small: Constraints, figure: Figure) -> None:
     compare_all(small, figure, SEED, 25)
 
@@ -360,6 +365,7 @@ def walk_all(constraints: Constraints, figure: Figure, seed: int, count: int, wa
     figure(finished, "finished texts of random legal paths through schemas and regexes", seed=seed, refused=0)
 
 
+@BOTH
 def test_every_finished_text_is_accepted(small: Constraints, figure: Figure) -> None:
     walk_all(small, figure, SEED, 60, 2)
 
@@ -528,6 +534,7 @@ def test_forced_text_is_spelled_as_the_tokenizer_does(
     assert isinstance(real.state(constraint, ids(real, path) + tokens), Legal)
 
 
+@BOTH
 def test_forced_text_begins_within_a_character(small: Constraints) -> None:
     constraint = Constraint(K.REGEX, "日本|日b")
     begun = [small._words.texts.index(bytes([byte])) for byte in "日".encode()[:1]]

@@ -130,7 +130,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "fault"), few(CASES, of=4))
+@pytest.mark.parametrize(("kind", "fault"), few(CASES, of=6))
 def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(kind: str, fault: str) -> None:
     with serving(kind) as server:
         opened = door(server, SECRET)

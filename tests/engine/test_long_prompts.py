@@ -99,7 +99,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=3))
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

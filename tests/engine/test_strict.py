@@ -4,7 +4,6 @@ What is compared with is the same path, evaluated strictly for itself in another
 The long form: `pytest -m soak -k strict`; STRICT_SEED gives another seed.
 """
 
-import ctypes
 import math
 import os
 import queue
@@ -104,7 +103,7 @@ class Truth:
         return self._known[tuple(path)]
 
 
-@pytest.fixture(params=EXACT)
+@pytest.fixture(params=few(EXACT, of=4))
 def file(request: pytest.FixtureRequest, tiny: dict[str, Path]) -> Path:
     return tiny[str(request.param)]
 
@@ -687,19 +686,10 @@ def test_vocabularies_are_told_apart_by_their_content(
 # --- two models
 
 
-QUANTISED = {"A": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "B": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> dict[str, Path]:
+@pytest.fixture
+def pair(quantisations: tuple[Path, Path]) -> dict[str, Path]:
     """The real model, requantised by llama.cpp itself."""
-    folder = tmp_path_factory.mktemp("pair")
-    for name, kind in QUANTISED.items():
-        params = llama_cpp.llama_model_quantize_default_params()
-        params.ftype, params.allow_requantize = kind, True
-        file = os.fsencode(folder / f"{name}.gguf")
-        assert llama_cpp.llama_model_quantize(os.fsencode(model_path), file, ctypes.byref(params)) == 0
-    return {name: folder / f"{name}.gguf" for name in QUANTISED}
+    return dict(zip("AB", quantisations, strict=True))
 
 
 class Engine:

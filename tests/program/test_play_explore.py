@@ -228,9 +228,9 @@ def test_the_layers_show_in_every_depth_and_theme(
     assert terminal.ends() == 0
 
 
-def test_a_terminal_without_colours_has_the_legend_of_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_without_colours_has_the_legend_of_looks(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPT_TOOLKIT_COLOR_DEPTH", "DEPTH_1_BIT")
-    terminal = Terminal("--input", str(NATALIA), COLORTERM="")
+    terminal = Terminal("--model", light, "--input", str(NATALIA), COLORTERM="")
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("e")
     terminal.shows(r"probability 0 abcabcabcabc 1")

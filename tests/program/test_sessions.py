@@ -142,7 +142,7 @@ def test_commands_of_sessions(folder: Path) -> None:
 
 def test_sessions_fit_the_terminal_and_are_named_by_a_few_characters(folder: Path) -> None:
     terminal = begin(
-        "--model", "bundled", "--prompt", "Once upon a time there was a little girl who lived in a village"
+        "--model", "light.gguf", "--prompt", "Once upon a time there was a little girl who lived in a village"
     )
     terminal.shows(r" ready")
     terminal.press("right")
@@ -200,12 +200,12 @@ def test_another_session_is_gone_on_with_and_nothing_of_this_one_is_lost(folder:
 
 
 def test_a_session_that_another_program_plays_is_copied_and_that_is_said(folder: Path) -> None:
-    one = begin("--model", "bundled", "--session", "mine", "--prompt", "Once upon a time")
+    one = begin("--model", "light.gguf", "--session", "mine", "--prompt", "Once upon a time")
     one.shows(r"tokens: 4 .*ready")
     appends(one, 5)
     one.press("\x13", "\r")
     one.shows("kept as mine")
-    two = begin("--model", "bundled", "--prompt", "The cat sat")
+    two = begin("--model", "light.gguf", "--prompt", "The cat sat")
     two.shows(r"tokens: 3 .*ready")
     listed(two)
     two.shows(r" \* mine  Once upon")
@@ -494,7 +494,7 @@ def test_a_session_that_cannot_be_saved_is_not_left(folder: Path, tmp_path: Path
     appends(terminal, 5)
     quits(terminal)
     flag = tmp_path / "full"
-    terminal = begin("--model", "bundled", "--prompt", "The cat sat", program=FULL.format(flag=str(flag)))
+    terminal = begin("--model", "light.gguf", "--prompt", "The cat sat", program=FULL.format(flag=str(flag)))
     terminal.shows(r"tokens: 3 .*ready")
     flag.touch()
     appends(terminal, 4)
