@@ -203,6 +203,7 @@ def test_the_bundled_models_template(tmp_path: Path) -> None:
     assert pieces.count("<|im_start|>") == 3, "each is one token"
 
 
+@pytest.mark.thorough
 def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2 🦜."}, USER]
     (tmp_path / "chat.json").write_text("\ufeff" + json.dumps({"messages": told, "tools": [TOOL]}), encoding="utf-8")

@@ -803,6 +803,7 @@ def test_the_log_is_for_its_owner_alone(umask: int, tmp_path: Path) -> None:
     assert asked.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.thorough
 def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for size in (300_000, 400_000):

@@ -194,10 +194,11 @@ class _Naive(NamedTuple):
 
 @pytest.mark.parametrize("text", ["a time", TEXT, TEXT * 3], ids=["few", "some", "many"])
 def test_two_models_differ_by_what_their_logits_say(
-    text: str, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
     (tmp_path / "text.txt").write_text(text)
     told = compared(capsys, "--model", pair[0], "--versus", pair[1], "text.txt")
+    figure(told["versus"]["tokens"], "tokens compared with two models, and all their logits in float64")
     path = [token["id"] for token in told["tokens"]]
     _Naive.of(*pair, path).check(told)
     assert told["versus"]["mean_kl_bits"] > 0.1, "the two say something else"
@@ -209,6 +210,7 @@ def _real_text(count: int) -> str:
     return (ROOT / "docs" / "explanation" / "numbers.md").read_text(encoding="utf-8")[: 4 * count]
 
 
+@pytest.mark.thorough
 def test_a_quantisation_costs_what_the_logits_say(
     quantisations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests import tiny_models
 from tests.conftest import Loader
 from tests.fresh import open_model
+from tests.sampling import few
 from tests.tiny_models import REFUSED
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logit_math, logits_cache
@@ -97,7 +98,7 @@ def any_load(request: pytest.FixtureRequest) -> Loader:
 # --- the numbers
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", few(TEXTS, of=2))
 def test_numbers_agree_with_an_independent_implementation(name: str, llama: Llama, evaluator: Evaluator) -> None:
     text = TEXTS[name]
     path = llama.vocabulary.tokenize(text["text"], parse_special=True)

@@ -132,6 +132,7 @@ def test_two_workers_give_the_numbers_of_this_machine(model_path: Path, workers:
     assert here == there
 
 
+@pytest.mark.thorough
 def test_the_context_grows_over_workers(light_model: Path, workers: list[RpcWorker]) -> None:
     """What is in the cache is carried over, from the workers and back to them."""
     path = LONG * 6  # more than a context has at first
@@ -146,6 +147,7 @@ def test_the_context_grows_over_workers(light_model: Path, workers: list[RpcWork
         assert played(one.loaded()) == here
 
 
+@pytest.mark.thorough
 def test_each_worker_gets_the_layers_that_were_expected(model_path: Path, workers: list[RpcWorker]) -> None:
     before = [servers.resident(worker.pid) for worker in workers]
     with engine(model_path, listed(workers), context=4096) as one:
@@ -239,7 +241,7 @@ def test_what_is_no_worker_of_this_version(answer: bytes, light_model: Path) -> 
 
 
 @pytest.mark.parametrize("which", few([0, 1], of=2))
-@pytest.mark.parametrize("busy", [True, False], ids=["in a decode", "idle"])
+@pytest.mark.parametrize("busy", few([True, False], of=2), ids=["in a decode", "idle"])
 def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[RpcWorker]) -> None:
     with engine(model_path, listed(workers)) as one:
         one.loaded().evaluated([5, 6], 0)
@@ -311,6 +313,7 @@ def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path,
     assert workers[0].alive()
 
 
+@pytest.mark.thorough
 def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, workers: list[RpcWorker]) -> None:
     """A worker that answers an engine which is gone gets SIGPIPE, of which it dies."""
     seed = random.randrange(1 << 32)
@@ -323,6 +326,7 @@ def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, worker
         assert all(worker.alive() for worker in workers), f"seed {seed}"
 
 
+@pytest.mark.thorough
 def test_as_many_workers_as_llama_cpp_takes(light_model: Path) -> None:
     """One more would end its process, and is refused before."""
     with servers.rpc_workers(MOST) as many:

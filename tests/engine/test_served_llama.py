@@ -124,12 +124,14 @@ def test_the_numbers_are_those_of_the_file(address: str, model_path: Path) -> No
     assert all(one["id"] == own["id"] and one["rank"] == own["rank"] for one, own in ahead)
 
 
+@pytest.mark.thorough
 def test_entropies_are_known_within_little(address: str) -> None:
     tokens = told("--server", address)["tokens"][1:]
     widths = [one.get("entropy_bits_max", one["entropy_bits"]) - one["entropy_bits"] for one in tokens]
     assert median(widths) <= 0.15
 
 
+@pytest.mark.thorough
 def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Evaluator, Watched]) -> None:
     evaluator, door = watched
     path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
@@ -144,6 +146,7 @@ def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Ev
     assert [one["prompt_n"] for one in door.timings] == [1]
 
 
+@pytest.mark.thorough
 def test_a_walk_leaves_the_path_that_is_played_in_the_cache(watched: tuple[Evaluator, Watched]) -> None:
     evaluator, door = watched
     text = NATALIA.read_text(encoding="utf-8")

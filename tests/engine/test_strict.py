@@ -792,6 +792,7 @@ def agrees(count: int, pair: dict[str, Path], engine: Callable[..., Engine], fol
         assert got == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_two_quantisations(pair: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path) -> None:
     agrees(60, pair, engine, tmp_path)
 

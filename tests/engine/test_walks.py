@@ -248,6 +248,7 @@ def test_many_walks_as_played(
     assert tiny_walks(tiny[name], "evicting", 20, 60, monkeypatch, figure) < PLAYED
 
 
+@pytest.mark.thorough
 def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
     worst = walks(model_path, range(1), 6, figure, context=256, longest=60, top=100, threads=default_threads())
     assert worst < SMOLLM2

@@ -167,6 +167,7 @@ def test_a_suspended_program_has_not_taken_the_terminal(back: bool) -> None:
     terminal.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_the_program_goes_on_without_its_guard(terminal: Terminal) -> None:
     os.kill(guarded(terminal), signal.SIGKILL)
     terminal.press("ctrl-q")

@@ -58,6 +58,7 @@ def test_which_sampler_would_have_cut_96(natalia: Terminal) -> None:
     terminal.shows(r"\n +9 +0\.0\d+ +\d+ +← top-p cuts")
 
 
+@pytest.mark.thorough
 def test_what_is_the_chance_of_a_wrong_first_digit_with_and_without_min_p(natalia: Terminal) -> None:
     terminal = natalia
     terminal.press(*["left"] * 2)
@@ -106,6 +107,7 @@ def test_the_first_steps_of_the_worked_example(terminal: Terminal) -> None:
     terminal.shows("this is prompt 2, a copy of prompt 1")
 
 
+@pytest.mark.thorough
 def test_the_help_is_turned_by_its_page_keys(terminal: Terminal) -> None:
     terminal.press("?")
     first = terminal.shows("Questions")

@@ -492,6 +492,7 @@ def test_every_signal_that_ends_programs_ends_this_one_well(
     figure(len(ENDINGS), "signals, each of which ends a program that does not catch it")
 
 
+@pytest.mark.thorough
 def test_what_python_ignores_changes_nothing(job: Job) -> None:
     job.kill(signal.SIGPIPE)
     job.press("right")
@@ -623,6 +624,7 @@ def test_in_the_editor_an_interrupt_and_a_suspension_are_the_editors(job: Job) -
     quits(job)
 
 
+@pytest.mark.thorough
 def test_an_editor_that_does_not_want_to_end_is_killed_and_its_text_kept(job: Job, tmp_path: Path) -> None:
     saved = 'printf mine > "$1"; echo "$1" > where'
     (tmp_path / "editor").write_text(f"#!/bin/sh\ntrap '' TERM\n{saved}\nprintf '\\033[?1049hediting now'\nread line\n")
@@ -646,6 +648,7 @@ def test_a_paste_without_an_end_is_taken_as_it_is(job: Job) -> None:
     quits(job)
 
 
+@pytest.mark.thorough
 def test_an_engine_that_hangs_is_restarted_by_r_twice(job: Job) -> None:
     engine = job.engine_pid()
     job.press("r")

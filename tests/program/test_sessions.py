@@ -199,6 +199,7 @@ def test_another_session_is_gone_on_with_and_nothing_of_this_one_is_lost(folder:
     assert not list(folder.glob("*.lock"))
 
 
+@pytest.mark.thorough
 def test_a_session_that_another_program_plays_is_copied_and_that_is_said(folder: Path) -> None:
     one = begin("--model", "light.gguf", "--session", "mine", "--prompt", "Once upon a time")
     one.shows(r"tokens: 4 .*ready")
@@ -265,6 +266,7 @@ def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     assert len(saved(folder)) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("two_models")
 def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
     terminal = once("bundled")
@@ -422,6 +424,7 @@ os.fsync = full
 """
 
 
+@pytest.mark.thorough
 def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
     terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=3))
     terminal.shows(r"tokens: 4 .*ready")
@@ -432,6 +435,7 @@ def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
+@pytest.mark.thorough
 def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) -> None:
     terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=30))
     terminal.shows(r"tokens: 4 .*ready")
@@ -489,6 +493,7 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
+@pytest.mark.thorough
 def test_a_session_that_cannot_be_saved_is_not_left(folder: Path, tmp_path: Path) -> None:
     terminal = once()
     appends(terminal, 5)

@@ -801,6 +801,7 @@ def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int])
         assert frame(play, view, size) < STEPS, key
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", few([(size,) for size in SIZES], of=2))
 def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[int, int]) -> None:
     """Its places are looked at in parts, and so is what is gone on from them."""

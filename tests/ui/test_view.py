@@ -15,7 +15,7 @@ from tests.fake import Play, on, started
 from tests.fake import sampled as through
 from tests.play.test_switching import HEADER
 from tests.play.test_versus import compared, lax, two
-from tests.sampling import some
+from tests.sampling import few, some
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, EvaluateStrictly, Failed, Loading, Walk
 from tokex_gguf.models import catalogue
 from tokex_gguf.models.catalogue import Entry
@@ -368,7 +368,7 @@ def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int
 WILD = "a" + "".join(map(chr, [*range(32), *range(127, 160), 0x202E, 0x2066, 0x2028, 0xFEFF])) + "z"
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", few(STATES, of=2))
 def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> None:
     """A model's, a session's, a file's: whatever says them, a download, a session or the file system."""
     session = session_of(name)
@@ -644,13 +644,13 @@ def test_the_help_shows_every_key() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "width", "height"),
-    some(
+    few(
         [
             *((screens.Play, 80, 24), (screens.Input, 60, 16), (screens.Tree, 130, 40)),
             *((screens.Input, 80, 24), (screens.Tree, 60, 16), (screens.Play, 130, 40)),
             *((screens.Tree, 80, 24), (screens.Play, 60, 16), (screens.Input, 130, 40)),
         ],
-        of=4,
+        of=9,
     ),
 )
 def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
