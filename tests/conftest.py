@@ -207,7 +207,15 @@ def model_path() -> Path:
     """The real SmolLM2-135M that the development dependencies bring."""
     path = bundled_model()
     assert path is not None, "install the dev group: it holds the model"
+    keep_for_programs(path)
     return path
+
+
+def keep_for_programs(model: Path) -> None:
+    if sys.platform == "linux":
+        from tests import fork_server
+
+        fork_server.keep(model)
 
 
 @pytest.fixture(scope="session")
@@ -245,7 +253,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[P
 @pytest.fixture(scope="session")
 def light_model(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
     """One with the real one's tokens that computes next to nothing, where what it says does not matter."""
-    return tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
+    path = tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
+    keep_for_programs(path)
+    return path
 
 
 @pytest.fixture
