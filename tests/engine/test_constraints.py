@@ -396,7 +396,7 @@ EVERY_KIND = [
 ]
 
 
-@pytest.mark.parametrize("constraint", EVERY_KIND, ids=lambda constraint: constraint.kind.value)
+@pytest.mark.parametrize("constraint", few(EVERY_KIND, of=2), ids=lambda constraint: constraint.kind.value)
 def test_each_place_is_what_a_fresh_start_says(constraint: Constraint, small: Constraints) -> None:
     """Back, forth and between branches, in any order, also where no place is kept; and no special token is text."""
     rng = random.Random(3)
@@ -431,7 +431,9 @@ def test_wrong_tokens_break_it_and_nothing_else(constraint: Constraint, small: C
 SPACES = ["", " ", "  ", "\t", "\n", "\n\n", "\n\n\n", "\n \t ", "\n" + 20 * " ", "\n" + 21 * " ", "\r\n", " \n"]
 
 
-@pytest.mark.parametrize("schema", [True, {}, {"type": "object"}, {"properties": {"a": {"type": "integer"}}}], ids=str)
+@pytest.mark.parametrize(
+    "schema", few([True, {}, {"type": "object"}, {"properties": {"a": {"type": "integer"}}}], of=2), ids=str
+)
 def test_a_schema_has_the_white_space_of_llama_cpps_own_conversion(schema: object, real: Constraints) -> None:
     constraint = Constraint(K.JSON_SCHEMA, f" {json.dumps(schema)}\n")
     rules = r'root ::= "{" space "\"a\"" space ":" space "5" "}"', r'space ::= | " " | "\n"{1,2} [ \t]{0,20}'
@@ -819,15 +821,18 @@ def test_no_question_to_a_grammar_takes_much_more_than_a_second(name: str, real:
 
 @pytest.mark.parametrize(
     ("grammar", "path"),
-    [
-        ('root ::= ws ws ws ws ws ws "x"\nws ::= " "*', " " * 30 + "x"),
-        ('root ::= ("-" | [-])* "x"', "-" * 64 + "x"),
-        (
-            'root ::= (e "=" ws t "\\n")+\ne ::= t ([-+*/] t)*\nt ::= [a-z]+ ws | n | "(" ws e ")" ws\n'
-            "n ::= ([0-9] | [1-9] [0-9]{0,15}) ws\nws ::= [ \\t\\n]*",
-            "(a +b)*(c+12) = 7\n",
-        ),
-    ],
+    few(
+        [
+            ('root ::= ws ws ws ws ws ws "x"\nws ::= " "*', " " * 30 + "x"),
+            ('root ::= ("-" | [-])* "x"', "-" * 64 + "x"),
+            (
+                'root ::= (e "=" ws t "\\n")+\ne ::= t ([-+*/] t)*\nt ::= [a-z]+ ws | n | "(" ws e ")" ws\n'
+                "n ::= ([0-9] | [1-9] [0-9]{0,15}) ws\nws ::= [ \\t\\n]*",
+                "(a +b)*(c+12) = 7\n",
+            ),
+        ],
+        of=2,
+    ),
 )
 def test_a_little_ambiguity_is_no_matter(grammar: str, path: str, real: Constraints) -> None:
     tokens = ids(real, path)

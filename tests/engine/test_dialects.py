@@ -305,17 +305,17 @@ def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None
         assert set(pieces) == set(range(40)), f"seed {seed}"
         for answer in answers:
             sound(answer, 5)
-    assert refused > 2, f"seed {seed}"
+    assert refused > 1, f"seed {seed}"
 
 
-@pytest.mark.parametrize("part", few(range(4), of=4))
+@pytest.mark.parametrize("part", few(range(8), of=8))
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, part: int) -> None:
     seed = random.randrange(10**6)
     dice = random.Random(seed)
     refused = 0
     calls = len(Toy(kind).seen())
-    for countdown in (list(range(calls)) * (2 if calls > 20 else 12))[part::4]:
+    for countdown in (list(range(calls)) * (2 if calls > 20 else 12))[part::8]:
         toy = Toy(kind)
 
         def spoil(answer: Any, toy: Toy = toy, last: int = countdown + 1) -> Any:
@@ -330,7 +330,7 @@ def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, par
         for text in (served.software, served.model, served.quantization):
             assert len(text) < 10_000 and text.isprintable(), f"seed {seed}"
         assert served.context > 0 and served.candidates > 0 and served.vocab_size >= 0, f"seed {seed}"
-    assert refused > 2, f"seed {seed}"
+    assert refused > 1, f"seed {seed}"
 
 
 def sound(answer: Answer, top: int) -> None:

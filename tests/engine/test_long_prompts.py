@@ -69,7 +69,7 @@ def test_only_long_ones_are(name: str, tiny: dict[str, Path], batches: list[int]
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", few(FAST, of=2))
 def test_strict_answers_are_computed_once_more(name: str, tiny: dict[str, Path]) -> None:
     model, truth = open_model(tiny[name]), Truth(tiny[name])
     evaluator, path = emptied(model), tokens(model, LONG + 150)
@@ -99,7 +99,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("name", few(MODELS, of=3))
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +158,7 @@ def test_interrupted_and_gone_on_with(name: str, tiny: dict[str, Path]) -> None:
 
 @pytest.mark.usefixtures("no_rows")
 @pytest.mark.parametrize("kind", few(CONTEXTS, of=3))
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", few(FAST, of=2))
 def test_walks_through_fast_and_strict(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batches: list[int]
 ) -> None:

@@ -112,6 +112,7 @@ def told(*arguments: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.thorough
 def test_the_numbers_are_those_of_the_file(address: str, model_path: Path) -> None:
     there, here = told("--server", address), told("--model", str(model_path))
     assert [one["id"] for one in there["tokens"]] == [one["id"] for one in here["tokens"]]

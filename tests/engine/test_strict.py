@@ -406,7 +406,7 @@ def walks(file: Path, kind: str, numbers: range, steps: int, monkeypatch: pytest
 
 @pytest.mark.usefixtures("no_rows")
 @pytest.mark.parametrize("kind", few(CONTEXTS, of=2))
-@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("name", few(["qwen2", "gemma3"], of=2))
 def test_strict_walks(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:

@@ -122,7 +122,7 @@ def play(server: StandIn, folder: Path, fault: str, state: Callable[[Player], No
         player.until(lambda session: session.game.engine is EngineStatus.READY)
         if not dead:
             player.press(Action.TOP, Action.APPEND)
-        player.settle(8)
+        player.settle(3)
         if not player.session.game.ready:  # what was refused is asked for by the next key
             player.press(Action.POP)
         player.until(lambda session: session.game.ready)
@@ -140,7 +140,7 @@ def tried(cases: Sequence[Case], folder: Path, figure: Figure) -> None:
     for number, (kind, fault, state) in enumerate(cases):
         with serving(kind) as server:
             (folder / str(number)).mkdir()
-            play(server, folder / str(number), fault, state, seconds=40 if fault in PATIENT else 8)
+            play(server, folder / str(number), fault, state, seconds=40 if fault in PATIENT else 3)
     figure(len(cases), f"faults of servers of {len(KINDS)} kinds in {len(STATES)} states")
 
 

@@ -302,6 +302,7 @@ def doctor(key: str = "") -> str:
     return " ".join(done.stdout.split())
 
 
+@pytest.mark.thorough
 def test_doctor_tells_of_the_server_and_keeps_the_key_to_itself(tmp_path: Path) -> None:
     own = tmp_path / "config" / "tokex-gguf"
     own.mkdir(parents=True)
