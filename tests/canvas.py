@@ -1,5 +1,6 @@
 """A terminal that obeys what prompt_toolkit's outputs are told, and keeps what stands in its cells."""
 
+import functools
 from collections.abc import Callable
 
 from prompt_toolkit.data_structures import Size
@@ -25,7 +26,7 @@ class Canvas(DummyOutput):
         self.cells: dict[tuple[int, int], Cell] = {}
         """What was written, by row and column."""
         self._x = self._y = 0
-        self._attributes = PLAIN
+        self._attributes = self._of_blanks = PLAIN
 
     def get_size(self) -> Size:
         return self.size
@@ -42,21 +43,22 @@ class Canvas(DummyOutput):
 
     def write(self, data: str) -> None:
         for char in data:
-            width = self._width(char)
-            if char == "\r":
+            plain = " " <= char <= "~"  # as nearly all that is written
+            width = 1 if plain else self._width(char)
+            if width and (plain or char not in "\r\n"):
+                self.cells[self._y, self._x] = (char, self._attributes if char != " " else self._of_blanks)
+                if width == 2:
+                    self.cells[self._y, self._x + 1] = ("", PLAIN)
+                self._x += width
+            elif char == "\r":
                 self._x = 0
             elif char == "\n":
                 self._y += 1
                 assert self._y < self.size.rows, "this scrolls the terminal"
-            elif width == 0:
+            else:
                 back = 1 if self.cells.get((self._y, self._x - 1), BLANK)[0] else 2
                 before, attributes = self.cells.get((self._y, self._x - back), BLANK)
                 self.cells[self._y, self._x - back] = (before + char, attributes)
-            else:
-                self.cells[self._y, self._x] = (char, _seen(char, self._attributes))
-                if width == 2:
-                    self.cells[self._y, self._x + 1] = ("", PLAIN)
-                self._x += width
 
     def cursor_up(self, amount: int) -> None:
         self._y -= amount
@@ -73,24 +75,28 @@ class Canvas(DummyOutput):
             self.cells.pop((self._y, x), None)
 
     def erase_down(self) -> None:
+        if self._y == self._x == 0:
+            self.cells.clear()
         for y, x in list(self.cells):
             if y > self._y or (y == self._y and x >= self._x):
                 del self.cells[y, x]
 
     def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:
         del color_depth
-        self._attributes = tuple(value or "" for value in attrs)
-        if not any(self._attributes):
-            self._attributes = PLAIN
+        self._attributes, self._of_blanks = _attributes(attrs)
 
     def reset_attributes(self) -> None:
-        self._attributes = PLAIN
+        self._attributes = self._of_blanks = PLAIN
 
 
 _LOOK = {"color", "bgcolor", "underline", "strike", "blink", "reverse"}
 
 
-def _seen(char: str, attributes: tuple[object, ...]) -> tuple[object, ...]:
-    """The attributes, where a blank shows anything of them: prompt_toolkit leaves others out."""
-    looks = [value for name, value in zip(Attrs._fields, attributes, strict=False) if name in _LOOK]
-    return attributes if char != " " or any(looks) else PLAIN
+@functools.cache
+def _attributes(attrs: Attrs) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    """The attributes, and those where a blank shows anything of them: prompt_toolkit leaves others out."""
+    attributes = tuple(value or "" for value in attrs)
+    if not any(attributes):
+        return PLAIN, PLAIN
+    looks = any(value for name, value in zip(Attrs._fields, attributes, strict=False) if name in _LOOK)
+    return attributes, attributes if looks else PLAIN

@@ -1,8 +1,10 @@
 """Fixtures shared by the tests: the real small model, loaded once."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -66,10 +68,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     one_of_them = hasattr(config, "workerinput")
     long = config.option.markexpr == "soak"
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
-    if (long or whole) and config.option.numprocesses is None and not one_of_them:
-        config.option.numprocesses = len(cores())
-        if long:
-            config.option.maxschedchunk = 1  # some take a hundred times as long as others
+    if (long or whole) and not one_of_them:
+        if config.option.numprocesses is None:
+            # One more than there are cores, where many wait for a program. Long ones look at memory and time.
+            config.option.numprocesses = len(cores()) + (not long)
+        if config.option.maxschedchunk is None:
+            config.option.maxschedchunk = 1  # some take a hundred times as long as others: no core has a queue
 
 
 def cores() -> list[int]:
@@ -81,9 +85,23 @@ def cores() -> list[int]:
 ALL = cores()
 
 
+SLOW = ("program", "engine", "cli", "models")
+"""Folders with tests that take seconds."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that want all cores come first: later, each would wait for what the others have begun."""
-    items.sort(key=lambda item: item.get_closest_marker("timed") is None)
+    """Tests that want all cores come first: later, each would wait for what the others have begun.
+
+    Then those that take long: at the end, no core waits for another one.
+    """
+    items.sort(key=lambda item: (item.get_closest_marker("timed") is None, item.path.parent.name not in SLOW))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays, and what tests leave waits for a while: to collect it took a seventh of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -190,13 +208,55 @@ def model_path() -> Path:
     """The real SmolLM2-135M that the development dependencies bring."""
     path = bundled_model()
     assert path is not None, "install the dev group: it holds the model"
+    keep_for_programs(path)
     return path
+
+
+def keep_for_programs(model: Path) -> None:
+    if sys.platform == "linux":
+        from tests import fork_server
+
+        fork_server.keep(model)
+
+
+@pytest.fixture(scope="session")
+def quantisations(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[Path, Path]:
+    """The real one as Q8_0 and as Q2_K."""
+    from llama_cpp import llama_cpp
+
+    from tests.fresh import quantised
+
+    kinds = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q2_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
+    with made_once(tmp_path_factory, "quantisations") as folder:
+        files = {folder / f"{name}.gguf": kind for name, kind in kinds.items()}
+        for file, kind in files.items():
+            if not file.exists():
+                quantised(model_path, file, kind)
+    one, other = files
+    return one, other
+
+
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """A folder of all processes that run tests, for one of them at a time: the others find what it makes."""
+    if os.environ.get("PYTEST_XDIST_WORKER") is None or sys.platform != "linux":
+        yield tmp_path_factory.mktemp(name)
+        return
+    import fcntl
+
+    folder = tmp_path_factory.getbasetemp().parent / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def light_model(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
     """One with the real one's tokens that computes next to nothing, where what it says does not matter."""
-    return tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
+    path = tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
+    keep_for_programs(path)
+    return path
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 Importing is most of what a start costs, and tests start hundreds of programs. A forked one is what a started one is
 for whoever looks from outside: a child of the test's own process, with its arguments, environment, folder, standard
-streams and terminal, and with an engine of its own.
+streams and terminal, and with an engine of its own. The models that most of them play are loaded before: an engine
+gets from llama.cpp what is loaded, where it asks for the same file in the same way.
 
 On Linux alone. Elsewhere, where the environment tells Python or its libraries something, in tests with the mark
 `real_start`, and where a shell or a script starts the program, it is started as users start it.
@@ -13,6 +14,7 @@ This file is the program of that process as well: it then imports nothing of the
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import json
 import os
 import signal
@@ -31,6 +33,8 @@ PROGRAM = (sys.executable, "-m", "tokex_gguf")
 ENGINE = (sys.executable, "-P", "-m", "tokex_gguf.engine")
 READ_EARLY = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "OPENBLAS_", "COVERAGE_")
 """Beginnings of variables that are read before, or while, modules are imported."""
+OF_THE_HUB = ("filelock", "httpcore2", "httpx2", "truststore", "yaml")
+"""What huggingface_hub imports, as far as there is it: half of the time that its import takes."""
 LONGEST = 100_000
 """Bytes of a request."""
 READY = b"ready"
@@ -85,6 +89,12 @@ class ForkServer:
         self.works = self._control.recv(9) == READY
         """Whether it could import everything."""
 
+    def keep(self, model: Path) -> None:
+        """Loads a model, for the engines that it will start."""
+        with self._lock:
+            self._control.send(json.dumps(str(model)).encode())
+            self._control.recv(20)
+
     def close(self) -> None:
         """Ends it; what it has started goes on."""
         self._control.close()
@@ -131,6 +141,16 @@ _environment: dict[str, str] | None = None
 _server: ForkServer | None = None
 _is_off = False
 _lock = threading.Lock()
+_kept: list[Path] = []
+"""Models that the process which forks has loaded, or will load."""
+
+
+def keep(model: Path) -> None:
+    """Has a model loaded once for all engines that play it."""
+    with _lock:
+        _kept.append(model)
+        if _server and _server.works:
+            _server.keep(model)
 
 
 def server(command: Sequence[str], environment: Mapping[str, str]) -> ForkServer | None:
@@ -141,6 +161,8 @@ def server(command: Sequence[str], environment: Mapping[str, str]) -> ForkServer
     with _lock:
         if _server is None:
             _server = ForkServer(_environment)
+            for model in _kept if _server.works else ():
+                _server.keep(model)
     return _server if _server.works else None
 
 
@@ -202,19 +224,26 @@ def main() -> None:
     # What the engine sets before its imports.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     import tokex_gguf.__main__
     import tokex_gguf.cli.main
     import tokex_gguf.engine.__main__
     import tokex_gguf.engine.inbox
     import tokex_gguf.engine.worker.server
+    import tokex_gguf.sessions.autosave
+    import tokex_gguf.sessions.writer
     import tokex_gguf.shell.runtime
     import tokex_gguf.ui.app
 
+    for name in OF_THE_HUB:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     assert threading.active_count() == 1 and "huggingface_hub" not in sys.modules  # which reads its variables early
+    models = Models()
     gc.collect()
     gc.freeze()
     control.send(READY)
-    request, streams = forked(control)
+    request, streams = forked(control, models)
     become(request, streams)
     if tuple(request.command) == ENGINE:
         tokex_gguf.engine.__main__.main()
@@ -223,12 +252,63 @@ def main() -> None:
         sys.exit(tokex_gguf.__main__.run())
 
 
-def forked(control: socket.socket) -> tuple[Request, list[int]]:
+class Models:
+    """Models that are loaded, in place of llama.cpp's own loading where that would load the same."""
+
+    def __init__(self) -> None:
+        from llama_cpp import llama_cpp
+
+        from tokex_gguf.engine.worker.llama import built_for
+
+        self._can_repack = "AMX_INT8 = 1" not in built_for()
+        self._quiet = llama_cpp.llama_log_callback(lambda *_: None)
+        self._load = llama_cpp.llama_model_load_from_file
+        self._default_params = llama_cpp.llama_model_default_params
+        self._loaded: dict[tuple[int, ...], tuple[list[object], int]] = {}
+        llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        llama_cpp.llama_model_load_from_file = self._loaded_or_not
+
+    def keep(self, model: str) -> None:
+        """Loads one, as engines do on a machine like this. It starts no thread, and nothing has computed with it."""
+        from tokex_gguf.models.preflight import prepare
+
+        params = self._default_params()
+        params.n_gpu_layers = 0
+        params.use_extra_bufts = self._can_repack and prepare(Path(model), context=0, kv="f16").repack
+        self._loaded[self._file(model)] = self._asked(params), self._load(os.fsencode(model), params)
+        assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
+
+    def _loaded_or_not(self, path: bytes, params: Any) -> int | None:
+        # Each process takes one once: it may free it.
+        asked, model = self._loaded.pop(self._file(os.fsdecode(path)), ([], 0))
+        if model and asked == self._asked(params):
+            reports = all(params.progress_callback(part / 2, None) for part in range(3))
+            return model if reports else None
+        return self._load(path, params)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _file(model: str) -> tuple[int, ...]:
+        about = os.stat(model)  # noqa: PTH116
+        return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+    @staticmethod
+    def _asked(params: Any) -> list[object]:
+        """What is asked for, but for the reports of its progress."""
+        values = [getattr(params, name) for name, _ in params._fields_ if not name.startswith("progress_")]
+        return [value if isinstance(value, int) else bool(value) for value in values]
+
+
+def forked(control: socket.socket, models: Models) -> tuple[Request, list[int]]:
     """Forks for each request; returns in the new processes, each with what it is to be."""
     while True:
         data, streams, _, _ = socket.recv_fds(control, LONGEST, 3)
         if not data:
             os._exit(0)
+        if isinstance(request := json.loads(data), str):
+            models.keep(request)
+            control.send(b"loaded")
+            continue
         between = os.fork()
         if not between:
             pid = os.fork()
@@ -236,7 +316,7 @@ def forked(control: socket.socket) -> tuple[Request, list[int]]:
                 control.send(str(pid).encode())
                 os._exit(0)
             control.close()
-            return Request(**json.loads(data)), streams
+            return Request(**request), streams
         os.waitpid(between, 0)
         control.send(b"it is yours")
         for stream in streams:

@@ -65,6 +65,18 @@ def test_processes_and_their_names(forked: bool, tmp_path: Path, light: str, mon
         assert terminal.ends() == 0 and not engine.exists()
 
 
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_a_model_that_was_loaded_before_says_the_same(real: bool, light_model: Path, model_path: Path) -> None:
+    model = model_path if real else light_model
+    command = [*PROGRAM, "--model", str(model), "--json", "--no-config", "--no-cache", "--prompt", "Once upon a time"]
+    told = []
+    for forked in FORKED:
+        with by_fork(forked):
+            told.append(subprocess.run(command, capture_output=True, check=False))
+    assert told[0].returncode == told[1].returncode == 0
+    assert told[0].stdout == told[1].stdout and told[0].stdout.startswith(b"{")
+
+
 def test_what_is_read_early_is_read_by_a_start() -> None:
     from tests import fork_server
 

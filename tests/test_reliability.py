@@ -71,6 +71,6 @@ def test_short_forms_run_in_the_normal_suite(name: str) -> None:
         if isinstance(node, ast.FunctionDef)
         and "figure" in [argument.arg for argument in node.args.args]
         and node.name.startswith("test_")
-        and "pytest.mark.soak" not in map(ast.unparse, node.decorator_list)
+        and not {"pytest.mark.soak", "pytest.mark.thorough"} & {*map(ast.unparse, node.decorator_list)}
     ]
     assert short, "its short form, which tells its figure as well"

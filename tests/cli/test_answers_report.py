@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cli.test_sampling import elsewhere
+from tests.sampling import few
 from tokex_gguf.cli import main
 from tokex_gguf.values.fan_out import CUT_OFF
 
@@ -130,7 +131,7 @@ def test_samplers_do_not_count_and_that_is_told(model: list[str], capsys: pytest
     assert any("samplers and constraints do not count" in notice for notice in told["notices"])
 
 
-@pytest.mark.parametrize("shape", [[], ["--plain"]])
+@pytest.mark.parametrize("shape", few([[], ["--plain"]], of=2))
 def test_it_is_told_as_text(shape: list[str], model: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main([*model, *shape, "--answers", "4", "--until", "2 tokens"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fake import Play, started
 from tests.models.test_header import string, with_keys
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
 from tokex_gguf.cli.chat_input import BadChat, conversation
@@ -202,6 +203,7 @@ def test_the_bundled_models_template(tmp_path: Path) -> None:
     assert pieces.count("<|im_start|>") == 3, "each is one token"
 
 
+@pytest.mark.thorough
 def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "It is 2 🦜."}, USER]
     (tmp_path / "chat.json").write_text("\ufeff" + json.dumps({"messages": told, "tools": [TOOL]}), encoding="utf-8")
@@ -255,7 +257,7 @@ EMPTY = [
 ]
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"], ids=["with BOS", "without BOS"])
+@pytest.mark.parametrize("name", few(["llama", "gpt2"], of=2), ids=["with BOS", "without BOS"])
 @pytest.mark.parametrize(("template", "expected"), EMPTY, ids=["nothing", "white space"])
 def test_a_template_that_makes_no_text_is_refused(
     name: str, template: str, expected: str, tmp_path: Path, tiny: dict[str, Path], capsys: pytest.CaptureFixture[str]

@@ -20,7 +20,7 @@ from typing import Any, cast
 import pytest
 
 from tests.models.test_header import string, with_keys
-from tests.sampling import some
+from tests.sampling import few, some
 from tests.terminal import Terminal
 from tokex_gguf import __version__
 from tokex_gguf.__main__ import run as run_program
@@ -241,14 +241,17 @@ NO_HOME = "this user has no home folder: log, sessions and downloads go to "
 @pytest.mark.skipif(sys.platform != "linux", reason="containers' users")
 @pytest.mark.parametrize(
     ("environment", "arguments", "expected"),
-    [
-        ({}, ["--help"], NO_HOME),
-        ({}, ["--plain", "--prompt", "Hi"], NO_HOME),
-        ({}, ["doctor"], NO_HOME),
-        ({"HOME": ""}, ["sessions"], NO_HOME),
-        ({"HOME": "/"}, ["--plain", "--prompt", "Hi"], "/ cannot be written: log and sessions go to "),
-        ({"HOME": "/nonexistent"}, ["sessions"], "/nonexistent cannot be written: log and sessions go to "),
-    ],
+    few(
+        [
+            ({}, ["--help"], NO_HOME),
+            ({}, ["--plain", "--prompt", "Hi"], NO_HOME),
+            ({}, ["doctor"], NO_HOME),
+            ({"HOME": ""}, ["sessions"], NO_HOME),
+            ({"HOME": "/"}, ["--plain", "--prompt", "Hi"], "/ cannot be written: log and sessions go to "),
+            ({"HOME": "/nonexistent"}, ["sessions"], "/nonexistent cannot be written: log and sessions go to "),
+        ],
+        of=2,
+    ),
 )
 def test_a_user_without_a_home(
     arguments: list[str], environment: dict[str, str], expected: str, tmp_path: Path, tiny: dict[str, Path]
@@ -800,6 +803,7 @@ def test_the_log_is_for_its_owner_alone(umask: int, tmp_path: Path) -> None:
     assert asked.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.thorough
 def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for size in (300_000, 400_000):

@@ -18,6 +18,7 @@ import pytest
 from tests import fake
 from tests.fake import started
 from tests.figures import Figure
+from tests.sampling import few
 from tests.ui.test_app import FakeEngine
 from tokex_gguf.cli import inputs, main
 from tokex_gguf.sessions import codec
@@ -507,7 +508,7 @@ def test_many_damaged_files(told: Told, tmp_path: Path, sessions: Path, figure: 
     spoil(1500, told, tmp_path, sessions, figure)
 
 
-@pytest.mark.parametrize("make", [lambda: "--input=<(printf hello)", lambda: "--input=/dev/stdin"])
+@pytest.mark.parametrize("make", few([lambda: "--input=<(printf hello)", lambda: "--input=/dev/stdin"], of=2))
 def test_a_pipe_with_a_writer_is_read(make: Callable[[], str]) -> None:
     """Process substitution, and standard input by its name."""
     command = f"printf hello | {sys.executable} -m tokex_gguf --json --model sound.gguf {make().replace('=', ' ')}"

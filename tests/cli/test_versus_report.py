@@ -22,7 +22,7 @@ import pytest
 
 from tests import tiny_models
 from tests.figures import Figure
-from tests.sampling import some
+from tests.sampling import few, some
 from tokex_gguf import config
 from tokex_gguf.cli import main, versus
 from tokex_gguf.engine.backend import Delivery
@@ -194,27 +194,15 @@ class _Naive(NamedTuple):
 
 @pytest.mark.parametrize("text", ["a time", TEXT, TEXT * 3], ids=["few", "some", "many"])
 def test_two_models_differ_by_what_their_logits_say(
-    text: str, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
     (tmp_path / "text.txt").write_text(text)
     told = compared(capsys, "--model", pair[0], "--versus", pair[1], "text.txt")
+    figure(told["versus"]["tokens"], "tokens compared with two models, and all their logits in float64")
     path = [token["id"] for token in told["tokens"]]
     _Naive.of(*pair, path).check(told)
     assert told["versus"]["mean_kl_bits"] > 0.1, "the two say something else"
     nothing_left(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def quantisations(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> tuple[Path, Path]:
-    """The real model as Q8_0 and as Q2_K."""
-    from llama_cpp import llama_cpp
-
-    from tests.fresh import quantised
-
-    folder = tmp_path_factory.mktemp("quantisations")
-    kinds = {"Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "Q2_K": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
-    one, other = (quantised(model_path, folder / f"{name}.gguf", kind) for name, kind in kinds.items())
-    return one, other
 
 
 def _real_text(count: int) -> str:
@@ -222,6 +210,7 @@ def _real_text(count: int) -> str:
     return (ROOT / "docs" / "explanation" / "numbers.md").read_text(encoding="utf-8")[: 4 * count]
 
 
+@pytest.mark.thorough
 def test_a_quantisation_costs_what_the_logits_say(
     quantisations: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], figure: Figure
 ) -> None:
@@ -476,7 +465,7 @@ def test_what_a_killed_program_left_is_removed_and_what_another_one_uses_stays(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("turn", ["at once", "in turn"])
+@pytest.mark.parametrize("turn", few(["at once", "in turn"], of=2))
 @pytest.mark.parametrize("at", [Load, MeasureNoise, Export])
 def test_a_second_engine_that_dies_is_one_line(
     at: type[Request],
@@ -514,7 +503,7 @@ def test_so_is_one_with_other_tokens(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-@pytest.mark.parametrize("turn", ["at once", "in turn"])
+@pytest.mark.parametrize("turn", few(["at once", "in turn"], of=2))
 @pytest.mark.parametrize("at", [MeasureNoise, Against])
 def test_so_is_the_first_one(
     at: type[Request],
@@ -575,7 +564,7 @@ def test_ended_in_the_middle_nothing_is_left(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT], of=2))
 def test_a_signal_leaves_nothing_behind(number: int, light_model: Path, tmp_path: Path) -> None:
     text = _real_text(2000)
     arguments = ["--no-config", "--json", "--model", str(light_model), "--versus", str(light_model), "--prompt", text]

@@ -73,6 +73,7 @@ def test_a_rank_is_within_its_interval(logits: list[float], known: int) -> None:
         assert least <= rank <= most
 
 
+@pytest.mark.thorough
 def test_large_vocabularies() -> None:
     """As models have them: a few likely tokens, and a tail of many."""
     seed = random.randrange(10**6)

@@ -124,6 +124,7 @@ def test_a_newer_evaluation_ends_an_older_one(conversation: Conversation, light_
     assert again.decoded == 1, "what it had decoded is kept"
 
 
+@pytest.mark.thorough
 def test_a_constraint_is_read_while_a_long_prompt_is_evaluated(conversation: Conversation, light_model: Path) -> None:
     """Without ending the evaluation, and also where it is refused."""
     conversation.load(light_model)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.sampling import few
 from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, serving
 from tokex_gguf.engine.remote import http
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
@@ -129,7 +130,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "fault"), CASES)
+@pytest.mark.parametrize(("kind", "fault"), few(CASES, of=6))
 def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(kind: str, fault: str) -> None:
     with serving(kind) as server:
         opened = door(server, SECRET)

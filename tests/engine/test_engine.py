@@ -5,6 +5,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 import gguf
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from tests import tiny_models
 from tests.conftest import Loader
 from tests.fresh import open_model
+from tests.sampling import few
 from tests.tiny_models import REFUSED
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logit_math, logits_cache
@@ -65,10 +67,38 @@ def natalia(llama: Llama) -> list[int]:
     return llama.vocabulary.tokenize(TEXTS["natalia"]["text"], parse_special=True)
 
 
+class Evaluated(NamedTuple):
+    """The worked example on the real model."""
+
+    path: list[int]
+    evaluator: Evaluator
+    """Which has its path in the cache, whatever else was asked of it."""
+    distributions: list[Distribution]
+    taken: list[Taken]
+
+
+@pytest.fixture(scope="module")
+def example(model_path: Path) -> Evaluated:
+    """Decoded once, for tests that ask for more."""
+    model = open_model(model_path)
+    path = model.vocabulary.tokenize(TEXTS["natalia"]["text"], parse_special=True)
+    evaluator = Evaluator(model)
+    distributions, taken, decoded = answers(evaluator, path)
+    assert decoded == len(path)
+    return Evaluated(path, evaluator, distributions, taken)
+
+
+@pytest.fixture(params=["light", pytest.param("real", marks=pytest.mark.thorough)])
+def any_load(request: pytest.FixtureRequest) -> Loader:
+    """Loads a model into a new context, whose numbers are compared with themselves."""
+    loader: Loader = request.getfixturevalue({"light": "light_load", "real": "load"}[request.param])
+    return loader
+
+
 # --- the numbers
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", few(TEXTS, of=2))
 def test_numbers_agree_with_an_independent_implementation(name: str, llama: Llama, evaluator: Evaluator) -> None:
     text = TEXTS[name]
     path = llama.vocabulary.tokenize(text["text"], parse_special=True)
@@ -97,9 +127,9 @@ def test_a_distribution_sums_to_one(llama: Llama, evaluator: Evaluator, natalia:
     assert list(whole.logprobs) == sorted(whole.logprobs, reverse=True)
 
 
-def test_what_was_taken_agrees_with_the_table(evaluator: Evaluator, natalia: list[int]) -> None:
-    distributions, taken, _ = answers(evaluator, natalia)
-    for before, token, told in zip(distributions, natalia[1:], taken, strict=False):
+def test_what_was_taken_agrees_with_the_table(example: Evaluated) -> None:
+    assert len(example.distributions) == len(example.path) == len(example.taken) + 1
+    for before, token, told in zip(example.distributions, example.path[1:], example.taken, strict=False):
         if token in before.rows:
             row = before.candidate(before.rows[token])
             assert (told.logprob, told.rank) == (pytest.approx(row.logprob), row.rank)
@@ -107,10 +137,11 @@ def test_what_was_taken_agrees_with_the_table(evaluator: Evaluator, natalia: lis
             assert told.rank > len(before)
 
 
-def test_the_token_asked_for_gets_its_rank(evaluator: Evaluator, natalia: list[int]) -> None:
-    (chunk,) = evaluator.evaluate(natalia[:-1], len(natalia) - 2, 30, asked=natalia[-1])
+def test_the_token_asked_for_gets_its_rank(example: Evaluated) -> None:
+    path = example.path
+    (chunk,) = example.evaluator.evaluate(path[:-1], len(path) - 2, 30, asked=path[-1])
     (told,) = chunk.taken
-    row = chunk.distributions[0].rows[natalia[-1]]
+    row = chunk.distributions[0].rows[path[-1]]
     assert told.rank == row + 1
     assert told.logprob == pytest.approx(chunk.distributions[0].logprobs[row])
 
@@ -118,22 +149,19 @@ def test_the_token_asked_for_gets_its_rank(evaluator: Evaluator, natalia: list[i
 # --- what is decoded
 
 
-def test_an_append_decodes_one_token(evaluator: Evaluator, natalia: list[int]) -> None:
-    distributions, _, decoded = answers(evaluator, natalia)
-    assert decoded == len(natalia)
-    path = natalia
+def test_an_append_decodes_one_token(example: Evaluated) -> None:
+    path, evaluator, distributions, _ = example
     for _ in range(5):
         path = [*path, distributions[-1].ids[0]]
         distributions, _, decoded = answers(evaluator, path, len(path) - 1)
         assert decoded == 1
 
 
-def test_another_branch_decodes_one_token_and_leaves_the_first_cached(evaluator: Evaluator, natalia: list[int]) -> None:
-    answers(evaluator, natalia)
+def test_another_branch_decodes_one_token_and_leaves_the_first_cached(example: Evaluated) -> None:
     for token in (100, 200, 300):
-        assert tip(evaluator, [*natalia, token])[1] == 1
+        assert tip(example.evaluator, [*example.path, token])[1] == 1
     for token in (100, 200, 300):
-        assert tip(evaluator, [*natalia, token, 400])[1] == 1
+        assert tip(example.evaluator, [*example.path, token, 400])[1] == 1
 
 
 def test_prompts_of_different_beginnings_stay_cached(light_load: Loader, natalia: list[int]) -> None:
@@ -153,8 +181,9 @@ def test_positions_before_the_start_are_decoded_without_an_answer(light_load: Lo
 
 
 def test_after_an_edit_in_the_middle_what_follows_is_decoded_and_nothing_before(
-    evaluator: Evaluator, natalia: list[int]
+    any_load: Loader, natalia: list[int]
 ) -> None:
+    evaluator = Evaluator(any_load())
     answers(evaluator, natalia)
     here, behind = 60, len(natalia) - 61
     edits = {
@@ -172,9 +201,9 @@ def test_after_an_edit_in_the_middle_what_follows_is_decoded_and_nothing_before(
 # --- equal to a fresh decode
 
 
-def test_random_walks_agree_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
+def test_random_walks_agree_with_a_fresh_decode(any_load: Loader, natalia: list[int]) -> None:
     chance = random.Random(1)
-    fresh = load()
+    fresh, evaluator = any_load(), Evaluator(any_load())
     path = natalia[:40]
     answers(evaluator, path)
     for _ in range(12):
@@ -190,10 +219,10 @@ def test_random_walks_agree_with_a_fresh_decode(load: Loader, evaluator: Evaluat
 
 
 def test_after_eviction_the_numbers_are_the_same(
-    load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
+    any_load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logits_cache, "BYTES", 0)  # else the answer would be kept
-    small = load(context=256)
+    small = any_load(context=256)
     evaluator = Evaluator(small)
     first, decoded = tip(evaluator, natalia)
     assert decoded == len(natalia)
@@ -205,10 +234,10 @@ def test_after_eviction_the_numbers_are_the_same(
 
 
 def test_the_context_grows_and_nothing_is_decoded_twice(
-    load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
+    any_load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
-    growing = load()
+    growing = any_load()
     evaluator = Evaluator(growing)
     path = (natalia * 4)[:250]
     _, decoded = tip(evaluator, path)
@@ -235,10 +264,10 @@ def test_a_context_of_fixed_size_is_full_after_what_fits(light_load: Loader, nat
 
 
 def test_an_interrupted_evaluation_keeps_what_it_had_and_the_numbers_stay_right(
-    load: Loader, natalia: list[int]
+    any_load: Loader, natalia: list[int]
 ) -> None:
     abort = Abort()
-    model = load(abort=abort)
+    model = any_load(abort=abort)
     evaluator = Evaluator(model)
     path = natalia * 3
     chunks = evaluator.evaluate(path, 0, 30)
@@ -351,9 +380,8 @@ def test_the_smallest_contexts_hold_what_they_say(context: int, light_load: Load
 # --- look-ahead
 
 
-def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
-    evaluator: Evaluator, natalia: list[int]
-) -> None:
+def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(any_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(any_load())
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
     lookaheads = evaluator.ahead.look(natalia, [[token] for token in tokens], 30)
@@ -363,11 +391,12 @@ def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(
         assert_close(distribution, tip(evaluator, [*natalia, token])[0])
 
 
-def test_foresight_agrees_with_a_fresh_decode(load: Loader, evaluator: Evaluator, natalia: list[int]) -> None:
+def test_foresight_agrees_with_a_fresh_decode(any_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(any_load())
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
     lookaheads = evaluator.ahead.look(natalia, [[token] for token in tokens], 30)
-    fresh = Evaluator(load())
+    fresh = Evaluator(any_load())
     for token, distribution in zip(tokens, lookaheads, strict=True):
         assert_close(distribution, tip(fresh, [*natalia, token])[0])
 
@@ -397,7 +426,8 @@ def test_foresight_at_the_end_of_the_context_is_refused(light_load: Loader, nata
         evaluator.ahead.look(natalia[:64], [[1]], 30)
 
 
-def test_foresight_makes_up_for_what_was_given_up(evaluator: Evaluator, natalia: list[int]) -> None:
+def test_foresight_makes_up_for_what_was_given_up(any_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(any_load())
     (distribution,) = evaluator.ahead.look(natalia, [[5]], 30)
     assert_close(distribution, tip(evaluator, [*natalia, 5])[0])
 
@@ -411,8 +441,8 @@ def test_tokens_that_end_the_generation_are_known(llama: Llama) -> None:
 # --- logits that are kept, and searching the vocabulary
 
 
-def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(load: Loader, natalia: list[int]) -> None:
-    evaluator = Evaluator(load())
+def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(any_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(any_load())
     first, _ = tip(evaluator, natalia)
     tip(evaluator, natalia[:50])
     (chunk,) = evaluator.evaluate(natalia, len(natalia) - 1, 30, asked=7)
@@ -425,8 +455,8 @@ def test_a_row_that_is_kept_costs_no_decode_and_is_equal_to_the_bit(load: Loader
     assert chunks[0].taken == chunk.taken
 
 
-def test_logits_of_a_path_that_is_not_kept_cost_one_token(load: Loader, natalia: list[int]) -> None:
-    evaluator = Evaluator(load())
+def test_logits_of_a_path_that_is_not_kept_cost_one_token(any_load: Loader, natalia: list[int]) -> None:
+    evaluator = Evaluator(any_load())
     list(evaluator.evaluate(natalia, 0, 1))
     row, decoded = evaluator.row(natalia)
     assert decoded == 0 and row.logits.shape == (49152,)
@@ -458,8 +488,8 @@ def test_a_search_finds_every_token_with_the_text_and_the_id(llama: Llama) -> No
     assert len(index.matching("")) == len(index.matching("  ")) == vocabulary.size
 
 
-def test_a_search_gives_true_ranks(evaluator: Evaluator, natalia: list[int]) -> None:
-    row = evaluator.row(natalia)[0].logits
+def test_a_search_gives_true_ranks(example: Evaluated) -> None:
+    row = example.evaluator.row(example.path)[0].logits
     among = np.arange(0, 49152, 7)
     best = likeliest(row, among, 12).tolist()
     assert best == sorted(among.tolist(), key=lambda token: (-row[token], token))[:12]
@@ -496,8 +526,8 @@ def test_the_last_distribution_has_more_candidates(natalia: list[int], light_loa
     assert list(many.ids[:30]) == list(few.ids) and len(few) == 30
 
 
-def test_every_token_that_spells_a_text_is_found(load: Loader) -> None:
-    vocabulary = load().vocabulary
+def test_every_token_that_spells_a_text_is_found(llama: Llama) -> None:
+    vocabulary = llama.vocabulary
     index = Index(vocabulary.size, vocabulary.data)
     pieces = [vocabulary.piece(token).data for token in range(vocabulary.size)]
     for text in ("the", "The", "a", "A", " the", "\n", "é", "Nat"):

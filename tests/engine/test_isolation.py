@@ -18,6 +18,7 @@ from llama_cpp import llama_cpp
 
 from tests import tiny_models
 from tests.engine.test_client import Conversation
+from tests.sampling import few
 from tokex_gguf.engine import process
 from tokex_gguf.engine.protocol import (
     Chat,
@@ -172,7 +173,7 @@ def test_a_ping_is_answered_while_a_line_is_refused(raw: Raw) -> None:
 # --- long words
 
 
-@pytest.mark.parametrize("pre", ["deepseek-llm", "bloom", "falcon"])
+@pytest.mark.parametrize("pre", few(["deepseek-llm", "bloom", "falcon"], of=3))
 def test_a_word_of_any_length_is_tokenised(pre: str, raw: Raw, tmp_path: Path) -> None:
     """Where llama.cpp splits texts by std::regex, which calls itself for each character."""
     raw.load(tiny_models.qwen2(tmp_path, pre=pre, change=lambda file: file.add_context_length(1 << 16)))
@@ -486,7 +487,7 @@ def test_a_templates_memory_is_its_own() -> None:
     """Not that of the engine that starts its process: a loaded model is larger than any template may become."""
     script = (
         "from tokex_gguf.engine.worker import confined_chat\n"
-        "model = b'w' * (confined_chat.MEMORY + 2**26)\n"
+        "model = bytes(confined_chat.MEMORY + 2**26)\n"
         f"print(confined_chat.render_confined('{{{{ messages[0].content }}}}', {MESSAGES!r}, {{}}).text)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -495,20 +496,24 @@ def test_a_templates_memory_is_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("template", "why"),
-    [
-        ("{{ 'a' * 20000000000 }}", "memory"),
-        (
-            "{% set x = namespace(s='a' * 99999) %}{% for i in range(99999) %}{% set x.s = x.s + x.s %}{% endfor %}",
-            "memory|longer than",
-        ),
-        ("{{ '%2000000000d' % 1 }}", "memory"),
-        ("{{ 'a'.center(5000000000) }}", "memory"),
-        ("{{ [0] * 5000000000 }}", "memory"),
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "longer than"),
-        ("{{ 9 ** (9 ** 9) }}", "longer than"),
-        ("{{ raise_exception('no') }}", "refuses this: no"),
-        ("{{ messages.0.content", "is wrong"),
-    ],
+    few(
+        [
+            ("{{ 'a' * 20000000000 }}", "memory"),
+            (
+                "{% set x = namespace(s='a' * 99999) %}"
+                "{% for i in range(99999) %}{% set x.s = x.s + x.s %}{% endfor %}",
+                "memory|longer than",
+            ),
+            ("{{ '%2000000000d' % 1 }}", "memory"),
+            ("{{ 'a'.center(5000000000) }}", "memory"),
+            ("{{ [0] * 5000000000 }}", "memory"),
+            ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "longer than"),
+            ("{{ 9 ** (9 ** 9) }}", "longer than"),
+            ("{{ raise_exception('no') }}", "refuses this: no"),
+            ("{{ messages.0.content", "is wrong"),
+        ],
+        of=2,
+    ),
     ids=["product", "doubling", "format", "center", "list", "loop", "power", "refusal", "syntax"],
 )
 def test_a_template_has_limits(template: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:

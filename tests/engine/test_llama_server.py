@@ -19,12 +19,13 @@ from tests import servers
 from tests.engine.test_samplers import Scene, applied, scene
 from tests.fresh import open_model
 from tests.plain_samplers import any_chain, xtc_each_time
+from tests.sampling import few
 from tests.servers import LlamaServer
 from tokex_gguf.values.sampler_text import json_of
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, NO_CHAIN, Chain, Kind
 
 SEED = int(os.environ.get("SAMPLING_SEED", "1"))
-CHAINS = 60
+CHAINS, PARTS = 60, 6
 SINGLE = 4e-7
 """By how much a chance in single precision may be off, in relation to their sum."""
 LEAST = 1e-44
@@ -78,6 +79,7 @@ def far(server: LlamaServer, place: Scene, chain: Chain, where: int) -> tuple[fl
     return max(abs(ours[token] - theirs.get(token, 0.0) / total) for token in ours), len(ours)
 
 
+@pytest.mark.thorough
 def test_the_logits_are_the_servers(server: LlamaServer, place: Scene) -> None:
     """But for the sum of all, which it adds up in single precision: the same for each token."""
     for where, (_, row, log_sum) in enumerate(place.places):
@@ -89,6 +91,7 @@ def test_the_logits_are_the_servers(server: LlamaServer, place: Scene) -> None:
         assert abs(differences).max() < 5e-4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["DEFAULT", "CREATIVE", "GREEDY", "NO_CHAIN"])
 def test_presets_leave_what_a_server_leaves(name: str, server: LlamaServer, place: Scene) -> None:
     chain = xtc_each_time({"DEFAULT": DEFAULT, "CREATIVE": CREATIVE, "GREEDY": GREEDY, "NO_CHAIN": NO_CHAIN}[name])
@@ -97,6 +100,7 @@ def test_presets_leave_what_a_server_leaves(name: str, server: LlamaServer, plac
         assert worst < SINGLE, (name, where)
 
 
+@pytest.mark.thorough
 def test_the_default_chain_is_what_a_server_does_by_itself(server: LlamaServer, place: Scene) -> None:
     """Nothing of it is told."""
     for where in range(len(place.places)):
@@ -106,10 +110,11 @@ def test_the_default_chain_is_what_a_server_does_by_itself(server: LlamaServer, 
         assert ours == pytest.approx({one["id"]: one["prob"] for one in told}, abs=1e-5)
 
 
-def test_any_chain_leaves_what_a_server_leaves(server: LlamaServer, place: Scene) -> None:
+@pytest.mark.parametrize("part", few(range(PARTS), of=PARTS))
+def test_any_chain_leaves_what_a_server_leaves(part: int, server: LlamaServer, place: Scene) -> None:
     """Also mirostat and adaptive-p at their beginning; an XTC comes each time, or never."""
     several = 0
-    for number in range(CHAINS):
+    for number in range(part, CHAINS, PARTS):
         chance = random.Random(f"{SEED} server {number}")
         where = chance.randrange(len(place.places))
         chain = any_chain(chance, place.places[where][1])
@@ -119,4 +124,4 @@ def test_any_chain_leaves_what_a_server_leaves(server: LlamaServer, place: Scene
         worst, left = far(server, place, chain, where)
         assert worst < SINGLE, f"SAMPLING_SEED={SEED}, chain {number} at {where}: {chain}"
         several += left > 1
-    assert several > CHAINS / 4
+    assert several > CHAINS / PARTS / 4

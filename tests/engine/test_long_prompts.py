@@ -10,6 +10,7 @@ import pytest
 from tests.engine.test_leaks import agree
 from tests.engine.test_strict import CONTEXTS, SEED, WHOLE, Truth, Walk, bits, emptied, strictly, tokens
 from tests.fresh import Stopper, open_model
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import cells as cells_module
 from tokex_gguf.engine.worker import llama as llama_module
@@ -68,7 +69,7 @@ def test_only_long_ones_are(name: str, tiny: dict[str, Path], batches: list[int]
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", few(FAST, of=2))
 def test_strict_answers_are_computed_once_more(name: str, tiny: dict[str, Path]) -> None:
     model, truth = open_model(tiny[name]), Truth(tiny[name])
     evaluator, path = emptied(model), tokens(model, LONG + 150)
@@ -98,7 +99,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,8 +157,8 @@ def test_interrupted_and_gone_on_with(name: str, tiny: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("kind", few(CONTEXTS, of=3))
+@pytest.mark.parametrize("name", few(FAST, of=2))
 def test_walks_through_fast_and_strict(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batches: list[int]
 ) -> None:

@@ -14,6 +14,7 @@ from tests.engine.test_strict import bits, tokens
 from tests.engine.test_walks import exact_for
 from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import prompt_cache
@@ -72,7 +73,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_cache, "MOST", 128)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_a_second_start_decodes_nothing_and_then_one_token(name: str, tiny: dict[str, Path], tmp_path: Path) -> None:
     first = Start(tiny[name], tmp_path)
     path = tokens(first.model, 300)
@@ -162,7 +163,7 @@ def test_a_search_at_the_end_reads_the_row_that_was_shown(tiny: dict[str, Path],
 # --- cells
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_strict_answers_have_the_same_bits_and_cells_that_are_not_strict_are_not_taken_for_such(
     name: str, tiny: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -255,7 +256,7 @@ def test_a_prompt_that_grows_by_keys_is_kept_with_its_answers(tiny: dict[str, Pa
     assert second.play([*path, 3], len(path))[1] == 1
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_a_token_that_warms_up_changes_no_bit(
     name: str, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,7 +457,7 @@ def several_starts(path: Path, folder: Path, seed: int, steps: int) -> tuple[flo
 
 
 @pytest.mark.usefixtures("exact")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=4))
 def test_several_starts(name: str, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
     worst, saved = several_starts(tiny[name], tmp_path, 0, 40)
     figure(40, "steps over several starts", seed=SEED, largest_difference=worst, tokens_not_decoded=saved)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.sampling import few
 from tests.servers import Line, RpcWorker, listed
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
@@ -131,6 +132,7 @@ def test_two_workers_give_the_numbers_of_this_machine(model_path: Path, workers:
     assert here == there
 
 
+@pytest.mark.thorough
 def test_the_context_grows_over_workers(light_model: Path, workers: list[RpcWorker]) -> None:
     """What is in the cache is carried over, from the workers and back to them."""
     path = LONG * 6  # more than a context has at first
@@ -145,6 +147,7 @@ def test_the_context_grows_over_workers(light_model: Path, workers: list[RpcWork
         assert played(one.loaded()) == here
 
 
+@pytest.mark.thorough
 def test_each_worker_gets_the_layers_that_were_expected(model_path: Path, workers: list[RpcWorker]) -> None:
     before = [servers.resident(worker.pid) for worker in workers]
     with engine(model_path, listed(workers), context=4096) as one:
@@ -237,8 +240,8 @@ def test_what_is_no_worker_of_this_version(answer: bytes, light_model: Path) -> 
         assert one.fault() == f"what answers at 127.0.0.1:{port} {NONE}"
 
 
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("busy", [True, False], ids=["in a decode", "idle"])
+@pytest.mark.parametrize("which", few([0, 1], of=2))
+@pytest.mark.parametrize("busy", few([True, False], of=2), ids=["in a decode", "idle"])
 def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[RpcWorker]) -> None:
     with engine(model_path, listed(workers)) as one:
         one.loaded().evaluated([5, 6], 0)
@@ -254,7 +257,7 @@ def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[R
         again.loaded().evaluated([5, 6], 0)
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", few([0, 1], of=2))
 def test_one_that_hangs_is_told_by_its_name_and_may_go_on(
     which: int, model_path: Path, workers: list[RpcWorker]
 ) -> None:
@@ -281,7 +284,9 @@ CUTS = [0, 8, 33, 69, *(round(math.exp(CHANCE.uniform(5, 16))) for _ in range(4)
 STALLS = [33, round(math.exp(CHANCE.uniform(5, 16))), 40_000_000]
 
 
-@pytest.mark.parametrize(("cut", "passes"), [*((True, one) for one in CUTS), *((False, one) for one in STALLS)])
+@pytest.mark.parametrize(
+    ("cut", "passes"), few([*((True, one) for one in CUTS), *((False, one) for one in STALLS)], of=4)
+)
 def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path, workers: list[RpcWorker]) -> None:
     """The player is told in time, and which worker it is."""
     line = Line(workers[1], passes, cut=cut)
@@ -308,6 +313,7 @@ def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path,
     assert workers[0].alive()
 
 
+@pytest.mark.thorough
 def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, workers: list[RpcWorker]) -> None:
     """A worker that answers an engine which is gone gets SIGPIPE, of which it dies."""
     seed = random.randrange(1 << 32)
@@ -320,6 +326,7 @@ def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, worker
         assert all(worker.alive() for worker in workers), f"seed {seed}"
 
 
+@pytest.mark.thorough
 def test_as_many_workers_as_llama_cpp_takes(light_model: Path) -> None:
     """One more would end its process, and is refused before."""
     with servers.rpc_workers(MOST) as many:

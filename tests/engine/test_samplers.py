@@ -26,6 +26,7 @@ from tests.figures import Figure
 from tests.fresh import open_model
 from tests.pace import pace
 from tests.plain_samplers import Alive, Row, Whole, any_chain
+from tests.sampling import few
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.lenses import Lenses, Place, Seen
@@ -175,7 +176,10 @@ def test_presets_leave_what_llama_cpp_leaves(name: str, model: str, scenes: dict
         same_as_whole(scenes[model], chain, where)
 
 
-@pytest.mark.parametrize("breakers", [("\n\n",), (" the dog", "a"), ("🙂🙂",), ("é" * 39,), ("\0",), ("the cat" * 20,)])
+BREAKERS = [(one,) for one in (("\n\n",), (" the dog", "a"), ("🙂🙂",), ("é" * 39,), ("\0",), ("the cat" * 20,))]
+
+
+@pytest.mark.parametrize("breakers", few(BREAKERS, of=3))
 def test_unusual_breakers(breakers: tuple[str, ...], scenes: dict[str, Scene]) -> None:
     """Several tokens, more than llama.cpp's 40 bytes, the 40th inside a character, nothing but its end."""
     chain = Chain((Sampler.of(Kind.DRY, 0.8, 1.75, 1, 1024),), breakers=breakers)
@@ -186,13 +190,16 @@ def test_unusual_breakers(breakers: tuple[str, ...], scenes: dict[str, Scene]) -
 
 @pytest.mark.parametrize(
     ("last", "heat"),
-    [
-        (Sampler.of(Kind.MIROSTAT, 1, 3, 0.3), 0.8),
-        (Sampler.of(Kind.MIROSTAT, 2, 3, 0.3), 1.0),
-        (Sampler.of(Kind.MIROSTAT, 2, 8, 1), 0.8),
-        (Sampler.of(Kind.ADAPTIVE_P, 0.3, 0.9), 1.0),
-        (Sampler.of(Kind.ADAPTIVE_P, 0.7, 0), 0.8),
-    ],
+    few(
+        [
+            (Sampler.of(Kind.MIROSTAT, 1, 3, 0.3), 0.8),
+            (Sampler.of(Kind.MIROSTAT, 2, 3, 0.3), 1.0),
+            (Sampler.of(Kind.MIROSTAT, 2, 8, 1), 0.8),
+            (Sampler.of(Kind.ADAPTIVE_P, 0.3, 0.9), 1.0),
+            (Sampler.of(Kind.ADAPTIVE_P, 0.7, 0), 0.8),
+        ],
+        of=3,
+    ),
 )
 def test_what_remembers_goes_along_a_path_as_llama_cpp_does(
     last: Sampler, heat: float, scenes: dict[str, Scene]
@@ -483,7 +490,7 @@ def chi_square(found: Any, expected: Any) -> float:
 
 
 @pytest.mark.parametrize("chain", DRAWN.values(), ids=DRAWN)
-@pytest.mark.parametrize("seed", [1, 2, 2**32 - 1])
+@pytest.mark.parametrize("seed", few([1, 2, 2**32 - 1], of=2))
 def test_ten_thousand_draws_fall_as_the_chances_say(chain: Chain, seed: int, scenes: dict[str, Scene]) -> None:
     place = scenes["smollm2"]
     path = place.places[3][0]
@@ -861,6 +868,7 @@ def test_a_bias_on_tokens_that_are_not_there_is_nothing() -> None:
     assert view.left == 2 and view.stages[0].left == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs /proc")
 def test_thousands_of_chains_leave_nothing_behind(scenes: dict[str, Scene]) -> None:
     place = scenes["qwen2"]

@@ -57,7 +57,11 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-@pytest.fixture(scope="module", params=[[], ["--no-cache-idle-slots"]], ids=["by default", "keeps slots"])
+@pytest.fixture(
+    scope="module",
+    params=[[], pytest.param(["--no-cache-idle-slots"], marks=pytest.mark.thorough)],
+    ids=["by default", "keeps slots"],
+)
 def address(request: pytest.FixtureRequest, model_path: Path) -> Iterator[str]:
     with serving(model_path, *request.param) as address:
         yield address
@@ -108,6 +112,7 @@ def told(*arguments: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.thorough
 def test_the_numbers_are_those_of_the_file(address: str, model_path: Path) -> None:
     there, here = told("--server", address), told("--model", str(model_path))
     assert [one["id"] for one in there["tokens"]] == [one["id"] for one in here["tokens"]]
@@ -120,12 +125,14 @@ def test_the_numbers_are_those_of_the_file(address: str, model_path: Path) -> No
     assert all(one["id"] == own["id"] and one["rank"] == own["rank"] for one, own in ahead)
 
 
+@pytest.mark.thorough
 def test_entropies_are_known_within_little(address: str) -> None:
     tokens = told("--server", address)["tokens"][1:]
     widths = [one.get("entropy_bits_max", one["entropy_bits"]) - one["entropy_bits"] for one in tokens]
     assert median(widths) <= 0.15
 
 
+@pytest.mark.thorough
 def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Evaluator, Watched]) -> None:
     evaluator, door = watched
     path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
@@ -140,6 +147,7 @@ def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Ev
     assert [one["prompt_n"] for one in door.timings] == [1]
 
 
+@pytest.mark.thorough
 def test_a_walk_leaves_the_path_that_is_played_in_the_cache(watched: tuple[Evaluator, Watched]) -> None:
     evaluator, door = watched
     text = NATALIA.read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ What is compared with is the same path, evaluated strictly for itself in another
 The long form: `pytest -m soak -k strict`; STRICT_SEED gives another seed.
 """
 
-import ctypes
 import math
 import os
 import queue
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from tests.engine.test_leaks import agree
 from tests.figures import Figure
 from tests.fresh import Stopper, open_model
+from tests.sampling import few
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import (
@@ -103,7 +103,7 @@ class Truth:
         return self._known[tuple(path)]
 
 
-@pytest.fixture(params=EXACT)
+@pytest.fixture(params=few(EXACT, of=4))
 def file(request: pytest.FixtureRequest, tiny: dict[str, Path]) -> Path:
     return tiny[str(request.param)]
 
@@ -172,7 +172,7 @@ def test_after_the_context_has_grown(file: Path, monkeypatch: pytest.MonkeyPatch
     assert (answers, decoded) == (Truth(file).of(more)[400:], 22), "what was carried over is not decoded again"
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", few([2, 3], of=2))
 def test_by_other_numbers_of_threads(threads: int, file: Path) -> None:
     """Also where a lone token's cells are split among them: from 257 on."""
     path = tokens(open_model(file), 300)
@@ -257,16 +257,19 @@ def test_a_strict_beginning_is_not_decoded_again(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [
-        ([], [1]),
-        ([5], [6]),
-        ([5, 6], [7]),
-        ([5], [5, 6, 7]),
-        ([5, 6, 7], [5]),
-        ([5] * 9, [6] * 9),
-        ([5] * 24, [6] * 24),
-        ([5] * 30, [6] * 30),
-    ],
+    few(
+        [
+            ([], [1]),
+            ([5], [6]),
+            ([5, 6], [7]),
+            ([5], [5, 6, 7]),
+            ([5, 6, 7], [5]),
+            ([5] * 9, [6] * 9),
+            ([5] * 24, [6] * 24),
+            ([5] * 30, [6] * 30),
+        ],
+        of=4,
+    ),
 )
 def test_two_tips_are_decoded_in_one_batch(
     a: list[int], b: list[int], file: Path, monkeypatch: pytest.MonkeyPatch
@@ -473,8 +476,8 @@ def walks(file: Path, kind: str, numbers: range, steps: int, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("no_rows")
-@pytest.mark.parametrize("kind", CONTEXTS)
-@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+@pytest.mark.parametrize("kind", few(CONTEXTS, of=2))
+@pytest.mark.parametrize("name", few(["qwen2", "gemma3"], of=2))
 def test_strict_walks(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
@@ -754,19 +757,10 @@ def test_vocabularies_are_told_apart_by_their_content(
 # --- two models
 
 
-QUANTISED = {"A": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0, "B": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> dict[str, Path]:
+@pytest.fixture
+def pair(quantisations: tuple[Path, Path]) -> dict[str, Path]:
     """The real model, requantised by llama.cpp itself."""
-    folder = tmp_path_factory.mktemp("pair")
-    for name, kind in QUANTISED.items():
-        params = llama_cpp.llama_model_quantize_default_params()
-        params.ftype, params.allow_requantize = kind, True
-        file = os.fsencode(folder / f"{name}.gguf")
-        assert llama_cpp.llama_model_quantize(os.fsencode(model_path), file, ctypes.byref(params)) == 0
-    return {name: folder / f"{name}.gguf" for name in QUANTISED}
+    return dict(zip("AB", quantisations, strict=True))
 
 
 class Engine:
@@ -869,6 +863,7 @@ def agrees(count: int, pair: dict[str, Path], engine: Callable[..., Engine], fol
         assert got == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_two_quantisations(pair: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path) -> None:
     agrees(60, pair, engine, tmp_path)
 

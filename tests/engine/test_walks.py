@@ -18,6 +18,7 @@ import pytest
 
 from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.cells import ContextFull
@@ -223,7 +224,7 @@ def tiny_walks(path: Path, kind: str, count: int, steps: int, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("exact")
-@pytest.mark.parametrize(("name", "kind"), list(zip(MODELS, cycle(CONTEXTS), strict=False)))
+@pytest.mark.parametrize(("name", "kind"), few(list(zip(MODELS, cycle(CONTEXTS), strict=False)), of=3))
 def test_walks(name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     assert tiny_walks(tiny[name], kind, 2, 30 if kind == "evicting" else 15, monkeypatch, figure) < exact_for(name)
 
@@ -247,6 +248,7 @@ def test_many_walks_as_played(
     assert tiny_walks(tiny[name], "evicting", 20, 60, monkeypatch, figure) < PLAYED
 
 
+@pytest.mark.thorough
 def test_walks_of_a_real_model(model_path: Path, figure: Figure) -> None:
     worst = walks(model_path, range(1), 6, figure, context=256, longest=60, top=100, threads=default_threads())
     assert worst < SMOLLM2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import few
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.models.memory import (
     BUFFERS,
@@ -122,7 +123,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 @pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux tells a process's peak of memory")
 @pytest.mark.parametrize(
     ("name", "cells", "kv"),
-    [("real", 4096, "f16"), ("real", 4096, "q8_0"), ("gemma3", 1024, "f16"), ("jamba", 1024, "f16")],
+    few([("real", 4096, "f16"), ("real", 4096, "q8_0"), ("gemma3", 1024, "f16"), ("jamba", 1024, "f16")], of=2),
 )
 def test_the_engine_takes_what_was_foreseen(
     name: str, cells: int, kv: str, tiny: dict[str, Path], model_path: Path

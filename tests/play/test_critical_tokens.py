@@ -7,12 +7,14 @@ import pytest
 
 from tests import fake
 from tests.fake import PIECES, Play, on, started
+from tests.sampling import few
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.messages import FanFurther, Message, Typed
 from tokex_gguf.play.purposes import ForCritical
+from tokex_gguf.play.rules import critical
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.critical import End
@@ -123,7 +125,9 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     assert flips and screen.count(" flips ") == flips
 
 
-def test_what_is_too_long_goes_on_with_space() -> None:
+@pytest.mark.parametrize("longest", few([96, critical.FURTHEST], of=2))
+def test_what_is_too_long_goes_on_with_space(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(critical, "FURTHEST", longest)
     play = opened(each=3).answer()
     play.press(Action.LEAD, Action.ERASE_LINE, *map(Typed, "nowhere"), Action.ENTER)
     assert one(play).state is CriticalState.LONG and "some did not end: space goes on" in seen(play)
@@ -133,7 +137,7 @@ def test_what_is_too_long_goes_on_with_space() -> None:
     is_right(play)
     for _ in range(12):
         play.press(Action.PAUSE)
-    assert one(play).each == 4096 or one(play).state is CriticalState.DONE
+    assert one(play).each == longest or one(play).state is CriticalState.DONE
 
 
 def test_a_pause_asks_no_more_and_space_goes_on() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests import fake
 from tests.fake import Play, on, started
+from tests.sampling import few
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
@@ -343,7 +344,7 @@ def test_an_engine_that_dies_while_a_path_is_looked_for_leaves_the_text_and_one_
     assert play.session.game.engine is EngineStatus.READY and isinstance(play.session.screen, screens.Play)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", few(range(6), of=3))
 def test_whatever_is_pressed_in_the_tree_nothing_is_lost(seed: int) -> None:
     """At the end, everything that was ever visited is there or comes back."""
     chance, play = random.Random(seed), forked(6)

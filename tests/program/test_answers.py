@@ -37,6 +37,7 @@ def unchanged(terminal: Terminal, before: str) -> None:
     assert [line for line, was in zip(after, played(before), strict=True) if line != was and "alt+b" not in line] == []
 
 
+@pytest.mark.thorough
 def test_answers_change_nothing_on_the_screen(terminal: Terminal) -> None:
     before = terminal.text()
     for name, answer in ANSWERS.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.program.test_play import elsewhere
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.ui.theme import styles
 
@@ -45,7 +46,9 @@ def theme(terminal: Terminal) -> Callable[[str], bool | None]:
     return shown
 
 
-@pytest.mark.parametrize("answer", [WHITE, WHITE.replace("\x1b\\", "\x07"), "\x1b]11;rgba:f0f0/f0f0/e0e0/ffff\x07"])
+@pytest.mark.parametrize(
+    "answer", few([WHITE, WHITE.replace("\x1b\\", "\x07"), "\x1b]11;rgba:f0f0/f0f0/e0e0/ffff\x07"], of=3)
+)
 def test_a_light_background_gets_the_light_theme(answer: str) -> None:
     terminal = asked(begin())
     terminal.press(answer + FENCE)
@@ -65,7 +68,9 @@ def test_an_answer_in_pieces_is_the_same() -> None:
     assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize("answer", [BLACK + FENCE, FENCE, FENCE + WHITE], ids=["dark", "not known", "not in turn"])
+@pytest.mark.parametrize(
+    "answer", few([BLACK + FENCE, FENCE, FENCE + WHITE], of=3), ids=["dark", "not known", "not in turn"]
+)
 def test_else_the_theme_is_dark_and_no_key_is_pressed(answer: str) -> None:
     terminal = asked(begin())
     terminal.press(answer)
@@ -101,13 +106,16 @@ def test_an_answer_that_comes_at_the_end_is_not_left_to_the_shell() -> None:
 
 @pytest.mark.parametrize(
     ("config", "environment", "is_light"),
-    [
-        ('[display]\ntheme = "light"\n', {}, True),
-        ('[display]\ntheme = "dark"\n', {}, False),
-        ("", {"COLORFGBG": "0;15"}, True),
-        ("", {"COLORFGBG": "15;default;0"}, False),
-        ("", {"TERM": "linux"}, None),
-    ],
+    few(
+        [
+            ('[display]\ntheme = "light"\n', {}, True),
+            ('[display]\ntheme = "dark"\n', {}, False),
+            ("", {"COLORFGBG": "0;15"}, True),
+            ("", {"COLORFGBG": "15;default;0"}, False),
+            ("", {"TERM": "linux"}, None),
+        ],
+        of=3,
+    ),
 )
 def test_who_says_so_is_not_asked(
     config: str, environment: dict[str, str], is_light: bool | None, monkeypatch: pytest.MonkeyPatch

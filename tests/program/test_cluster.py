@@ -48,6 +48,7 @@ def told(*arguments: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.thorough
 def test_the_numbers_are_those_of_this_machine(workers: list[RpcWorker]) -> None:
     assert told() == told("--rpc", listed(workers))
     assert all(worker.alive() for worker in workers)
@@ -78,6 +79,7 @@ def test_what_is_foreseen_autoplay_and_a_restart(workers: list[RpcWorker], light
     assert all(worker.alive() for worker in workers)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_stops_and_comes_back(workers: list[RpcWorker], light: str) -> None:
     """Each time one line names it, nothing is lost, and `r` goes on."""
     terminal = Terminal("--no-config", "--model", light, "--prompt", "Once upon", "--rpc", listed(workers))
@@ -114,6 +116,7 @@ def test_a_worker_that_dies_stops_and_comes_back(workers: list[RpcWorker], light
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_what_was_played_is_kept_where_a_worker_hangs_and_the_program_is_ended(
     workers: list[RpcWorker], light: str
 ) -> None:
@@ -136,6 +139,7 @@ def test_what_was_played_is_kept_where_a_worker_hangs_and_the_program_is_ended(
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_without_a_screen_who_is_waited_for_is_told(workers: list[RpcWorker]) -> None:
     line = Line(workers[0], 60_000_000, cut=False)
     command = [sys.executable, "-m", "tokex_gguf", "--no-config", "--model", "bundled", "--json", "--rpc", line.name]
@@ -201,6 +205,7 @@ def test_workers_of_the_configuration(workers: list[RpcWorker], tmp_path: Path, 
     )
 
 
+@pytest.mark.thorough
 def test_the_doctor_looks_at_workers(workers: list[RpcWorker], model_path: Path) -> None:
     done = run("doctor", "--model", "bundled", "--rpc", listed(workers))
     text = " ".join(done.stdout.split())

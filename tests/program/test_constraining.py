@@ -69,6 +69,7 @@ def test_what_nothing_fits_is_said_and_stays_in_the_line(spider: Terminal) -> No
     terminal.shows(r"constraint: \[\^\\s\\S\] +regex: nothing fits it")
 
 
+@pytest.mark.thorough
 def test_a_constraint_is_set_while_a_long_prompt_is_evaluated(model_path: Path) -> None:
     Path("long.txt").write_text("The quick brown fox jumps over the lazy dog. " * 600)
     terminal = Terminal("--model", str(model_path), "--input", "long.txt")

@@ -14,7 +14,7 @@ __all__ = ["elsewhere", "natalia"]
 CONFIG = '[answers]\nuntil = "2 tokens"\ntokens = 20\ncritical = 4\ncritical_tokens = 6\n'
 
 
-@pytest.fixture(params=[(24, 80), (40, 130)], ids=["80x24", "130x40"])
+@pytest.fixture(params=[pytest.param((24, 80), marks=pytest.mark.thorough), (40, 130)], ids=["80x24", "130x40"])
 def few(request: pytest.FixtureRequest, light: str, tmp_path: Path) -> Iterator[Terminal]:
     """A game with a light model, of which few tokens are gone on from few places."""
     (tmp_path / "few.toml").write_text(CONFIG)

@@ -14,7 +14,7 @@ __all__ = ["elsewhere", "natalia"]
 MASS = r"([<>]? ?[\d.]+) % of the mass seen, ([<>]? ?[\d.]+) % still open, ([<>]? ?[\d.]+) % below the cut"
 
 
-@pytest.fixture(params=[(24, 80), (40, 130)], ids=["80x24", "130x40"])
+@pytest.fixture(params=[pytest.param((24, 80), marks=pytest.mark.thorough), (40, 130)], ids=["80x24", "130x40"])
 def few(request: pytest.FixtureRequest, light: str, tmp_path: Path) -> Iterator[Terminal]:
     """A game with a light model, of whose answers few tokens are looked at."""
     (tmp_path / "few.toml").write_text('[answers]\nuntil = "3 tokens"\ntokens = 60\ncoverage = 100\n')

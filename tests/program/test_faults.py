@@ -25,6 +25,7 @@ from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, difference
 from tests.patient import TEXT, Patient
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
@@ -385,13 +386,14 @@ def faults(pairs: list[tuple[str, State]], model: Path, folder: Path, figure: Fi
     figure(len(pairs), f"faults of {len(NAMES)} kinds in {len(STATES)} states", seed=SEED)
 
 
-def test_faults(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
-    """A third of the faults, each in another state."""
+@pytest.mark.parametrize("part", few(range(3), of=3))
+def test_faults(part: int, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
+    """A third of the faults, each in another state, in three parts."""
     chance = random.Random(SEED)
     states, names = list(STATES), list(NAMES)
     chance.shuffle(states)
     chance.shuffle(names)
-    faults(list(zip(names[::3], states, strict=False)), tiny["qwen2"], tmp_path, figure)
+    faults(list(zip(names[::3], states, strict=False))[part::3], tiny["qwen2"], tmp_path, figure)
 
 
 @pytest.mark.soak
@@ -422,6 +424,7 @@ def test_an_engine_that_hangs_takes_no_key_away(tiny: dict[str, Path], tmp_path:
     player.game.close()  # which does not wait for it
 
 
+@pytest.mark.thorough
 def test_a_long_decode_is_no_hang(tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process answers meanwhile."""
     faulty = Faulty("abort", tiny["qwen2"], tmp_path)

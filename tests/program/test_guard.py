@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampling import some
+from tests.sampling import few, some
 from tests.terminal import Terminal
 from tokex_gguf.ui.terminal_input.posix import LEAVE
 
@@ -139,7 +139,7 @@ def stopped(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("back", few([False, True], of=2))
 def test_a_suspended_program_has_not_taken_the_terminal(back: bool) -> None:
     """In a shell: one that is killed while it is suspended writes nothing, one that came back is guarded again."""
     bash = shutil.which("bash")
@@ -167,6 +167,7 @@ def test_a_suspended_program_has_not_taken_the_terminal(back: bool) -> None:
     terminal.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_the_program_goes_on_without_its_guard(terminal: Terminal) -> None:
     os.kill(guarded(terminal), signal.SIGKILL)
     terminal.press("ctrl-q")

@@ -104,6 +104,7 @@ def test_without_colours_what_was_cut_is_struck_through_too(plain_terminal: Term
     assert struck and {cell.fg for cell in struck} == {"default"}
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("elsewhere")
 def test_in_a_long_prompt_what_was_cut_is_jumped_through_from_end_to_end(light: str) -> None:
     """Judged in pieces, between keys: the jump that comes to the end names how many there are."""

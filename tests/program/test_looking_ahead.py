@@ -22,6 +22,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_path: Path) ->
     terminal.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_before_a_digit_is_chosen_its_row_shows_the_answer_that_it_leads_to(answer: Terminal) -> None:
     answer.shows(r"1 7 +0\.4250 \S+ +2⏎")
     answer.shows(r"2 2 +0\.2837 \S+ +4⏎")
@@ -31,6 +32,7 @@ def test_before_a_digit_is_chosen_its_row_shows_the_answer_that_it_leads_to(answ
     answer.shows(r"1 7 +0\.4250 \S+ +2⏎")
 
 
+@pytest.mark.thorough
 def test_keys_are_answered_while_it_looks_ahead(answer: Terminal) -> None:
     for step in range(1, 9):
         answer.press("end", "right")  # what nobody looks ahead to

@@ -40,6 +40,7 @@ def forks(terminal: Terminal, count: int, length: int) -> list[str]:
     return names
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("folder")
 def test_a_path_is_found_again_among_sixty_forks() -> None:
     terminal = Terminal("--model", "light.gguf", "--prompt", "The old house was", rows=24, columns=80)

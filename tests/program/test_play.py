@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import few
 from tests.terminal import Terminal
 
 NATALIA = Path(__file__).parent.parent.parent / "prompts" / "natalia.txt"
@@ -129,7 +130,7 @@ def test_the_terminal_is_left_as_it_was(terminal: Terminal) -> None:
 
 
 @pytest.mark.real_start
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("name", few(["SIGTERM", "SIGHUP", "SIGINT"], of=3))
 def test_signals_leave_the_terminal_as_it_was(name: str, terminal: Terminal) -> None:
     engine = terminal.engine()
     os.kill(terminal.child.pid, signal.Signals[name])
@@ -142,7 +143,7 @@ def test_signals_leave_the_terminal_as_it_was(name: str, terminal: Terminal) -> 
         os.kill(engine, 0)
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
+@pytest.mark.parametrize("name", few(["SIGKILL", "SIGSEGV"], of=2))
 def test_the_engine_dies_and_everything_stays(name: str, terminal: Terminal) -> None:
     terminal.press("left", "d")
     terminal.shows("Prompt 2/2  tokens: 102 .* ready")
@@ -239,7 +240,7 @@ def test_x_saves_into_prompts_what_input_reads_back(terminal: Terminal, tmp_path
     assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (16, 60), (30, 100)])
+@pytest.mark.parametrize(("rows", "columns"), few([(24, 80), (16, 60), (30, 100)], of=3))
 def test_it_can_be_played_at_every_size(rows: int, columns: int, light: str) -> None:
     terminal = Terminal("--model", light, "--input", str(NATALIA), rows=rows, columns=columns)
     terminal.shows("tokens: 103 .*ready")

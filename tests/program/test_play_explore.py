@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.program.test_play import NATALIA, elsewhere, natalia, terminal
+from tests.sampling import few
 from tests.terminal import Terminal
 
 __all__ = ["elsewhere", "natalia", "terminal"]
@@ -43,6 +44,7 @@ def test_what_it_would_have_said_instead(terminal: Terminal) -> None:
     terminal.shows(r"Prompt 1/2  tokens: 103  looking at 3 ")
 
 
+@pytest.mark.thorough
 def test_which_answer_scores_higher(natalia: Terminal) -> None:
     """Popped back to `Answer:`, both answers are scored as wholes, and the prompt stays."""
     natalia.press("left", "left", "left")
@@ -73,6 +75,7 @@ def test_searching_the_vocabulary(terminal: Terminal) -> None:
     terminal.until(lambda _: terminal.selected()[-1:] == ["17872"])
 
 
+@pytest.mark.thorough
 def test_the_tree_and_the_list_of_prompts(natalia: Terminal, tmp_path: Path) -> None:
     folder = tmp_path / "prompts"
     folder.mkdir()
@@ -118,6 +121,7 @@ def test_the_editor(tmp_path: Path, light: str) -> None:
     assert "1 token, " in terminal.text()
 
 
+@pytest.mark.thorough
 def test_an_editor_that_is_not_there_is_one_line(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "nosuch --wait")
     terminal = Terminal("--model", light, "--prompt", "Once upon a time")
@@ -128,6 +132,7 @@ def test_an_editor_that_is_not_there_is_one_line(light: str, monkeypatch: pytest
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_a_text_that_was_not_taken_is_named_again_at_the_end(
     tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +171,7 @@ def test_the_mouse_is_off_until_it_is_wanted(terminal: Terminal) -> None:
     assert terminal.raw.rfind(b"\x1b[?1000l") > terminal.raw.rfind(b"\x1b[?1000h")
 
 
+@pytest.mark.thorough
 def test_without_colours_the_layers_still_show(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal("--model", light, "--input", str(NATALIA), keep=("NO_COLOR",))
@@ -179,6 +185,7 @@ def test_without_colours_the_layers_still_show(light: str, monkeypatch: pytest.M
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_no_color_leaves_no_colours_to_choose(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     terminal = Terminal("--model", light, "--prompt", "Once upon a time", keep=("NO_COLOR",))
@@ -199,8 +206,8 @@ def test_an_empty_no_color_means_nothing(monkeypatch: pytest.MonkeyPatch, tiny: 
     assert terminal.ends() == 0
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("depth", ["true", "256", "16"])
+@pytest.mark.parametrize("theme", few(["dark", "light"], of=2))
+@pytest.mark.parametrize("depth", few(["true", "256", "16"], of=2))
 def test_the_layers_show_in_every_depth_and_theme(
     depth: str, theme: str, tmp_path: Path, light: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,9 +234,9 @@ def test_the_layers_show_in_every_depth_and_theme(
     assert terminal.ends() == 0
 
 
-def test_a_terminal_without_colours_has_the_legend_of_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_without_colours_has_the_legend_of_looks(light: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPT_TOOLKIT_COLOR_DEPTH", "DEPTH_1_BIT")
-    terminal = Terminal("--input", str(NATALIA), COLORTERM="")
+    terminal = Terminal("--model", light, "--input", str(NATALIA), COLORTERM="")
     terminal.shows(r"tokens: 103 .* ready")
     terminal.press("e")
     terminal.shows(r"probability 0 abcabcabcabc 1")

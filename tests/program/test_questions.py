@@ -11,14 +11,25 @@ from tests.terminal import Terminal
 __all__ = ["elsewhere"]
 
 
-@pytest.fixture
-def natalia(tmp_path: Path) -> Iterator[Terminal]:
-    """The Natalia prompt on the real model, on a small screen."""
-    (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
-    terminal = Terminal("--input", str(NATALIA), rows=24, columns=80)
+def evaluated(folder: Path, *arguments: str) -> Iterator[Terminal]:
+    """The Natalia prompt on a small screen."""
+    (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")
+    terminal = Terminal(*arguments, "--input", str(NATALIA), rows=24, columns=80)
     terminal.shows(r"tokens: 103 .* ready")
     yield terminal
     terminal.child.close(force=True)
+
+
+@pytest.fixture
+def natalia(tmp_path: Path) -> Iterator[Terminal]:
+    """On the real model."""
+    yield from evaluated(tmp_path)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, light: str) -> Iterator[Terminal]:
+    """Where it does not matter what the model says."""
+    yield from evaluated(tmp_path, "--model", light)
 
 
 def asked(terminal: Terminal, word: str, answer: str) -> None:
@@ -47,6 +58,7 @@ def test_which_sampler_would_have_cut_96(natalia: Terminal) -> None:
     terminal.shows(r"\n +9 +0\.0\d+ +\d+ +← top-p cuts")
 
 
+@pytest.mark.thorough
 def test_what_is_the_chance_of_a_wrong_first_digit_with_and_without_min_p(natalia: Terminal) -> None:
     terminal = natalia
     terminal.press(*["left"] * 2)
@@ -76,8 +88,7 @@ def test_where_a_schema_costs_most(natalia: Terminal) -> None:
     terminal.shows(r"cost \d+\.\d+ of \d+\.\d+ bits, most of all")
 
 
-def test_the_first_steps_of_the_worked_example(natalia: Terminal) -> None:
-    terminal = natalia
+def test_the_first_steps_of_the_worked_example(terminal: Terminal) -> None:
     terminal.press("?")
     terminal.shows(
         r"Questions(.|\n)*How likely was each token \(e\)(.|\n)*most uncertain \(B\)(.|\n)*d copies the prompt"
@@ -96,8 +107,8 @@ def test_the_first_steps_of_the_worked_example(natalia: Terminal) -> None:
     terminal.shows("this is prompt 2, a copy of prompt 1")
 
 
-def test_the_help_is_turned_by_its_page_keys(natalia: Terminal) -> None:
-    terminal = natalia
+@pytest.mark.thorough
+def test_the_help_is_turned_by_its_page_keys(terminal: Terminal) -> None:
     terminal.press("?")
     first = terminal.shows("Questions")
     terminal.press("\x1b[6~")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.figures import Figure
 from tests.program.test_play import elsewhere
-from tests.sampling import some
+from tests.sampling import few, some
 from tests.terminal import Terminal
 
 __all__ = ["elsewhere"]
@@ -409,7 +409,7 @@ SHORT = [
 ]
 
 
-@pytest.mark.parametrize(("way", "state"), SHORT)
+@pytest.mark.parametrize(("way", "state"), few(SHORT, of=2))
 def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path, tiny: dict[str, Path], figure: Figure) -> None:
     ends_well(way, state, tmp_path, tiny["qwen2"])
     figure(1, "endings")
@@ -428,7 +428,7 @@ def quits(job: Job) -> None:
     assert job.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP])
+@pytest.mark.parametrize("number", few([signal.SIGTSTP, signal.SIGSTOP], of=2))
 def test_stopped_from_outside_it_comes_back_in_a_terminal_that_others_used(number: int, job: Job) -> None:
     engine = job.engine_pid()
     job.press("right")
@@ -476,7 +476,7 @@ def ends_by(number: int, folder: Path, model: Path) -> None:
         job.child.close(force=True)
 
 
-@pytest.mark.parametrize("name", ["USR1", "XCPU", "ABRT", "SEGV", "RTMAX"])
+@pytest.mark.parametrize("name", few(["USR1", "XCPU", "ABRT", "SEGV", "RTMAX"], of=5))
 def test_a_signal_that_ends_programs_ends_this_one_well(name: str, tmp_path: Path, tiny: dict[str, Path]) -> None:
     ends_by(int(getattr(signal, f"SIG{name}")), tmp_path, tiny["qwen2"])
 
@@ -492,6 +492,7 @@ def test_every_signal_that_ends_programs_ends_this_one_well(
     figure(len(ENDINGS), "signals, each of which ends a program that does not catch it")
 
 
+@pytest.mark.thorough
 def test_what_python_ignores_changes_nothing(job: Job) -> None:
     job.kill(signal.SIGPIPE)
     job.press("right")
@@ -567,7 +568,7 @@ def test_a_real_fault_still_ends_the_program(tmp_path: Path, tiny: dict[str, Pat
     assert job.ends() == 128 + signal.SIGSEGV
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGHUP], of=2))
 def test_a_job_sent_to_the_background_waits_and_can_be_ended_there(number: int, job: Job) -> None:
     job.suspend("\x1a")
     before = len(job.raw)
@@ -623,6 +624,7 @@ def test_in_the_editor_an_interrupt_and_a_suspension_are_the_editors(job: Job) -
     quits(job)
 
 
+@pytest.mark.thorough
 def test_an_editor_that_does_not_want_to_end_is_killed_and_its_text_kept(job: Job, tmp_path: Path) -> None:
     saved = 'printf mine > "$1"; echo "$1" > where'
     (tmp_path / "editor").write_text(f"#!/bin/sh\ntrap '' TERM\n{saved}\nprintf '\\033[?1049hediting now'\nread line\n")
@@ -646,6 +648,7 @@ def test_a_paste_without_an_end_is_taken_as_it_is(job: Job) -> None:
     quits(job)
 
 
+@pytest.mark.thorough
 def test_an_engine_that_hangs_is_restarted_by_r_twice(job: Job) -> None:
     engine = job.engine_pid()
     job.press("r")

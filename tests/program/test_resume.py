@@ -14,6 +14,7 @@ import pytest
 
 from tests.commands import refusal, run
 from tests.fake import started
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.cli import main
 from tokex_gguf.cli.arguments import make_parser
@@ -72,7 +73,7 @@ def looks_back(path: Path) -> bool:
     return len(session.game.prompts) == 2 and session.game.prompts[1].cursor is not None
 
 
-@pytest.mark.parametrize("end", ["quit", "SIGHUP", "killed"])
+@pytest.mark.parametrize("end", few(["quit", "SIGHUP", "killed"], of=3))
 def test_what_was_on_the_screen_is_there_again_without_a_decode(end: str, tmp_path: Path) -> None:
     terminal = played()
     before = body(terminal)

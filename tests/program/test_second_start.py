@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.program.test_resume import NATALIA, elsewhere
 from tests.terminal import Terminal
 from tests.tiny_models import MODELS
@@ -81,6 +83,7 @@ def test_after_resume_the_first_new_token_costs_one_decode() -> None:
     ends(again)
 
 
+@pytest.mark.thorough
 def test_a_longer_text_goes_on_from_what_is_there() -> None:
     terminal = start(str(NATALIA))
     looked_at(terminal, kept)
@@ -92,6 +95,7 @@ def test_a_longer_text_goes_on_from_what_is_there() -> None:
     ends(again)
 
 
+@pytest.mark.thorough
 def test_without_the_cache_nothing_is_read_or_written() -> None:
     terminal = start(str(NATALIA))
     looked_at(terminal, kept)
@@ -111,6 +115,7 @@ def test_without_the_cache_nothing_is_read_or_written() -> None:
     assert {one: one.stat().st_mtime_ns for one in kept()} == files
 
 
+@pytest.mark.thorough
 def test_a_file_that_changed_under_the_same_name_finds_nothing(tmp_path: Path, light_model: Path) -> None:
     Path("light.gguf").unlink()
     shutil.copyfile(light_model, "light.gguf")
@@ -130,6 +135,7 @@ def test_a_file_that_changed_under_the_same_name_finds_nothing(tmp_path: Path, l
     ends(again)
 
 
+@pytest.mark.thorough
 def test_a_folder_that_takes_nothing_is_told_in_the_log_alone(tmp_path: Path) -> None:
     place = Path(os.environ["XDG_CACHE_HOME"])
     place.mkdir(parents=True)

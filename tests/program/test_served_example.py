@@ -10,6 +10,7 @@ from tests.program import test_play
 from tests.terminal import Terminal
 
 
+@pytest.mark.thorough
 def test_the_worked_example_plays_on_a_llama_server(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

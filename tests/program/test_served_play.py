@@ -125,6 +125,7 @@ def test_a_session_on_a_server_is_gone_on_with(terminal: Terminal, server: Stand
     again.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_a_session_of_a_file_goes_on_with_on_a_server_and_back(server: StandIn, light: str) -> None:
     """Its texts come along, as to any other model; what was played with the file waits for it."""
     terminal = Terminal("--model", light, "--prompt", TEXT)
@@ -301,6 +302,7 @@ def doctor(key: str = "") -> str:
     return " ".join(done.stdout.split())
 
 
+@pytest.mark.thorough
 def test_doctor_tells_of_the_server_and_keeps_the_key_to_itself(tmp_path: Path) -> None:
     own = tmp_path / "config" / "tokex-gguf"
     own.mkdir(parents=True)
@@ -313,6 +315,7 @@ def test_doctor_tells_of_the_server_and_keeps_the_key_to_itself(tmp_path: Path) 
     assert "does not answer: connection refused" in doctor()
 
 
+@pytest.mark.thorough
 def test_doctor_sends_no_key_where_only_the_current_folder_says(server: StandIn) -> None:
     Path("config.toml").write_text(f'[server]\nurl = "{server.address}"\n')
     assert f"server {server.address}: not asked" in doctor("s3cret-of-mine")

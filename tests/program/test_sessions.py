@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import codec
@@ -141,7 +142,7 @@ def test_commands_of_sessions(folder: Path) -> None:
 
 def test_sessions_fit_the_terminal_and_are_named_by_a_few_characters(folder: Path) -> None:
     terminal = begin(
-        "--model", "bundled", "--prompt", "Once upon a time there was a little girl who lived in a village"
+        "--model", "light.gguf", "--prompt", "Once upon a time there was a little girl who lived in a village"
     )
     terminal.shows(r" ready")
     terminal.press("right")
@@ -198,13 +199,14 @@ def test_another_session_is_gone_on_with_and_nothing_of_this_one_is_lost(folder:
     assert not list(folder.glob("*.lock"))
 
 
+@pytest.mark.thorough
 def test_a_session_that_another_program_plays_is_copied_and_that_is_said(folder: Path) -> None:
-    one = begin("--model", "bundled", "--session", "mine", "--prompt", "Once upon a time")
+    one = begin("--model", "light.gguf", "--session", "mine", "--prompt", "Once upon a time")
     one.shows(r"tokens: 4 .*ready")
     appends(one, 5)
     one.press("\x13", "\r")
     one.shows("kept as mine")
-    two = begin("--model", "bundled", "--prompt", "The cat sat")
+    two = begin("--model", "light.gguf", "--prompt", "The cat sat")
     two.shows(r"tokens: 3 .*ready")
     listed(two)
     two.shows(r" \* mine  Once upon")
@@ -237,7 +239,7 @@ def turns(terminal: Terminal, listed: str, key: str, shows: str) -> None:
 
 
 @pytest.mark.usefixtures("two_models")
-@pytest.mark.parametrize("name", ["", "mine"])
+@pytest.mark.parametrize("name", few(["", "mine"], of=2))
 def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     terminal = begin("--model", "bundled", "--prompt", "Once upon a time", *(["--session", name] if name else []))
     terminal.shows(r"tokens: 4 .*ready")
@@ -264,6 +266,7 @@ def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:
     assert len(saved(folder)) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("two_models")
 def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
     terminal = once("bundled")
@@ -291,7 +294,7 @@ def test_resuming_with_another_model_is_as_choosing_it(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("two_models")
-@pytest.mark.parametrize("kind", ["missing", "cut off", "refused by llama.cpp"])
+@pytest.mark.parametrize("kind", few(["missing", "cut off", "refused by llama.cpp"], of=3))
 def test_a_start_that_fails_changes_no_session(folder: Path, tmp_path: Path, kind: str) -> None:
     terminal = once()
     appends(terminal, 5)
@@ -421,6 +424,7 @@ os.fsync = full
 """
 
 
+@pytest.mark.thorough
 def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
     terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=3))
     terminal.shows(r"tokens: 4 .*ready")
@@ -431,6 +435,7 @@ def test_quitting_waits_for_a_slow_disk(folder: Path) -> None:
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
+@pytest.mark.thorough
 def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) -> None:
     terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=30))
     terminal.shows(r"tokens: 4 .*ready")
@@ -488,12 +493,13 @@ def test_a_full_disk_is_told_until_it_is_over_and_where_the_work_is(folder: Path
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
+@pytest.mark.thorough
 def test_a_session_that_cannot_be_saved_is_not_left(folder: Path, tmp_path: Path) -> None:
     terminal = once()
     appends(terminal, 5)
     quits(terminal)
     flag = tmp_path / "full"
-    terminal = begin("--model", "bundled", "--prompt", "The cat sat", program=FULL.format(flag=str(flag)))
+    terminal = begin("--model", "light.gguf", "--prompt", "The cat sat", program=FULL.format(flag=str(flag)))
     terminal.shows(r"tokens: 3 .*ready")
     flag.touch()
     appends(terminal, 4)

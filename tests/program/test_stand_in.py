@@ -90,6 +90,7 @@ def test_the_first_start_plays_at_once_and_switches_with_two_keys(hub: Hub) -> N
     quits(terminal)
 
 
+@pytest.mark.thorough
 def test_quitting_is_at_once_and_the_next_start_goes_on(hub: Hub, tmp_path: Path) -> None:
     terminal = begin("--prompt", "Once upon a time")
     terminal.shows(r"downloading Qwen2\.5-0\.5B [3-5]\d %")
@@ -120,6 +121,7 @@ def test_quitting_is_at_once_and_the_next_start_goes_on(hub: Hub, tmp_path: Path
     quits(terminal)
 
 
+@pytest.mark.thorough
 def test_a_second_program_waits_for_the_first_ones_download(hub: Hub) -> None:
     one = begin("--prompt", "Once")
     one.shows(r"downloading Qwen2\.5-0\.5B [3-5]\d %")

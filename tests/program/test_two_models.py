@@ -90,6 +90,7 @@ def test_two_models_are_compared_and_either_is_played_on_with(two: Terminal, lig
     third.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_one_of_two_engines_is_killed_and_comes_back(two: Terminal) -> None:
     two.shows(r"A−B .* over \d+ .*ready")
     first, second = engines(two)

@@ -66,6 +66,7 @@ def test_two_prompts_are_compared_and_gone_through(terminal: Terminal) -> None:
         again.child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_an_edit_in_the_middle_is_compared_with_one_more_key(terminal: Terminal) -> None:
     terminal.press("<", "<", "<", "<")
     terminal.shows("looking at 64 ")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests import fake
 from tests.fake import Play, heard, screen_of, started
 from tests.figures import Figure
+from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
@@ -93,7 +94,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("kind", few(TEXTS, of=2))
 @pytest.mark.parametrize("screen", [screens.Input, screens.Search, screens.Name, screens.NewPrompt])
 def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(
     screen: type[Screen], kind: str, size: tuple[int, int]
@@ -308,7 +309,7 @@ ABSURD = ["huge", "marked", "controls", "all"]
 """Kinds with tokens longer than what is shown of them, whose layout takes long to count."""
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, of=2))
 def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first frame lays out what is in sight; the frames after it what has changed."""
     if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
@@ -544,7 +545,7 @@ LOOKS = [
 ]
 
 
-@pytest.mark.parametrize("key", LOOKS)
+@pytest.mark.parametrize("key", few(LOOKS, of=3))
 def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
     play = with_prompts(grown(Node(None, -1), 6_000))
     view = View()
@@ -560,7 +561,7 @@ EDITS = (Action.REPLACE, Action.DELETE_TOKEN, Action.ENTER)
 
 
 @pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("behind", [0, 100, LONG // 2])
+@pytest.mark.parametrize("behind", few([0, 100, LONG // 2], of=2))
 def test_an_edit_in_a_long_prompt_costs_by_what_is_behind_it(edit: Action, behind: int) -> None:
     tip = unlike(LONG)
     play, view = with_prompts(tip), View()
@@ -830,7 +831,8 @@ def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int])
         assert frame(play, view, size) < STEPS, key
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.thorough
+@pytest.mark.parametrize("size", few([(size,) for size in SIZES], of=2))
 def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[int, int]) -> None:
     """Its places are looked at in parts, and so is what is gone on from them."""
     play, view = (

@@ -12,7 +12,8 @@ import pytest
 from tests import pictures
 from tests.pictures import Screen
 from tests.recorded import Answers
-from tests.ui.test_view import STATES
+from tests.sampling import few
+from tests.ui.test_view import STATES, session_of
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.screen import View
 
@@ -36,7 +37,7 @@ def drawn(name: str) -> str:
     """A state's screen in each of the sizes."""
     parts = []
     for width, height in SIZES:
-        lines = View().screen(STATES[name]().session, width, height)
+        lines = View().screen(session_of(name), width, height)
         parts += [f"{width}x{height}", *map(told, lines), ""]
     return "\n".join(parts)
 
@@ -59,7 +60,7 @@ def answers() -> Answers:
     return Answers.read(pictures.RECORDING)
 
 
-@pytest.mark.parametrize("screen", pictures.SCREENS, ids=lambda screen: screen.name)
+@pytest.mark.parametrize("screen", few(pictures.SCREENS, of=3), ids=lambda screen: screen.name)
 def test_a_picture_shows_what_the_program_draws(screen: Screen, answers: Answers, pytestconfig: pytest.Config) -> None:
     """Every character, colour and line."""
     path = pictures.FOLDER / f"{screen.name}.svg"

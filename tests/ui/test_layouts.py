@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
+from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.evaluator import Evaluator
@@ -64,7 +65,7 @@ def test_every_layout_plays(name: str, tiny: dict[str, Path], fresh: Compare) ->
     assert difference(further, alone.probabilities([*path, 5])) < EQUAL
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=3))
 def test_the_last_distribution_depends_on_every_token(name: str, tiny: dict[str, Path], fresh: Compare) -> None:
     model, alone = open_model(tiny[name]), fresh(name)
     path = tokens(model, 1, 70)
@@ -150,7 +151,7 @@ def test_foresight_is_right_when_all_sequences_are_taken(name: str, tiny: dict[s
 
 
 @pytest.mark.parametrize("filled", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", few(MODELS, of=3))
 def test_branches_of_any_depth_are_right(
     name: str, filled: bool, tiny: dict[str, Path], fresh: Compare, monkeypatch: pytest.MonkeyPatch
 ) -> None:

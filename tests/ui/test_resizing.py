@@ -15,6 +15,7 @@ from prompt_toolkit.input import DummyInput, create_pipe_input
 
 from tests.canvas import Canvas, Cell
 from tests.figures import Figure
+from tests.sampling import few
 from tests.ui.test_app import FakeEngine
 from tokex_gguf.play import screens
 from tokex_gguf.play.session import Game, Session, Settings
@@ -109,15 +110,16 @@ async def resize(number: int, count: int, folder: Path) -> tuple[int, int]:
     return compared, pressed
 
 
-def resizes(games: range, folder: Path, figure: Figure) -> None:
+def resizes(games: range, folder: Path, figure: Figure, count: int = TOGETHER) -> None:
     told = f"resizes between 1x1 and {LARGEST}x{LARGEST}"
     for number in games:
-        compared, pressed = asyncio.run(resize(number, TOGETHER, folder))
-        figure(TOGETHER, told, seed=SEED, keys_beside_250=pressed, screens_compared_of_them=compared)
+        compared, pressed = asyncio.run(resize(number, count, folder))
+        figure(count, told, seed=SEED, keys_beside_250=pressed, screens_compared_of_them=compared)
 
 
-def test_resizes(tmp_path: Path, figure: Figure) -> None:
-    resizes(range(1), tmp_path, figure)
+@pytest.mark.parametrize("count", few([80, TOGETHER], of=2))
+def test_resizes(count: int, tmp_path: Path, figure: Figure) -> None:
+    resizes(range(1), tmp_path, figure, count)
 
 
 @pytest.mark.soak

@@ -24,6 +24,7 @@ import pytest
 from tests import tiny_models
 from tests.figures import Figure
 from tests.fresh import open_model
+from tests.sampling import few
 from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker.fingerprints import content
@@ -296,7 +297,7 @@ SHARES = {"SmolLM2": 0.002, "byte-level": 0.5, "SentencePiece": 0.1, "corpus": 0
 """How much of each vocabulary is shown in a short run."""
 
 
-@pytest.mark.parametrize("name", VOCABULARIES)
+@pytest.mark.parametrize("name", few(VOCABULARIES, of=3))
 def test_tokens_of_a_vocabulary(name: str, tmp_path: Path, model_path: Path, figure: Figure) -> None:
     tokens, screens = look_at_all(made(name, tmp_path, model_path), tmp_path, SHARES[name])
     figure(tokens, "tokens on a terminal", seed=SEED, screens_at_a_time=screens)

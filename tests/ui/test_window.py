@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake import Play, on, started
+from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import help_found
@@ -16,6 +17,8 @@ from tokex_gguf.ui.panes import help_lines
 from tokex_gguf.ui.screen import View, help_page
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.model_entry import ModelEntry
+
+SIZES = [(80, 24), (130, 40), (60, 16)]
 
 
 @given(st.integers(1, 300), st.integers(1, 60), st.data())
@@ -66,7 +69,7 @@ def many(kind: str) -> Play:
 
 
 @pytest.mark.parametrize("kind", ["tree", "prompts", "models", "help", "commands"])
-@pytest.mark.parametrize("size", [(80, 24), (130, 40), (60, 16)])
+@pytest.mark.parametrize("size", few([(size,) for size in SIZES], of=3))
 def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tuple[int, int]) -> None:
     play = many(kind)
 
@@ -91,7 +94,7 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
     assert all(abs(sum(one) - above) <= 1 for one in ends), "what is shown, above and below is always the same together"
 
 
-@pytest.mark.parametrize("size", [(80, 24), (130, 40), (60, 16)])
+@pytest.mark.parametrize("size", few([(size,) for size in SIZES], of=3))
 @pytest.mark.parametrize("direction", [1, -1])
 def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[int, int], direction: int) -> None:
     play = started().press(Action.HELP, Action.TOP if direction > 0 else Action.BOTTOM)

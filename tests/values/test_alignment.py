@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sampling import few
 from tokex_gguf.values.alignment import Alignment, aligned, quick
 
 FEW = st.lists(st.integers(0, 4), max_size=60)
@@ -54,7 +55,7 @@ def test_edits_are_found(a: list[int], edits: list[tuple[int, int, list[int]]]) 
         assert alignment.same >= len(a) - edits[0][1]
 
 
-@pytest.mark.parametrize("kinds", [2, 50, 40_000])
+@pytest.mark.parametrize("kinds", few([2, 50, 40_000], of=3))
 def test_long_paths_that_share_little_are_aligned(kinds: int) -> None:
     chance = random.Random(kinds)
     a, b = ([chance.randrange(kinds) for _ in range(3000)] for _ in range(2))

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from tests.sampling import few
 from tokex_gguf.values import fan_out as module
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.fan_out import Answer, ExactSum, FanOut, end_of, tokens_of, weakest
@@ -133,7 +134,7 @@ def lucky(chance: random.Random, out: FanOut, model: Model, steps: int, check: C
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=told)
-@pytest.mark.parametrize("candidates", [len(PIECES), 5])
+@pytest.mark.parametrize("candidates", few([len(PIECES), 5], of=3))
 def test_all_answers_and_the_coverage_are_those_of_an_enumeration(
     stop: Stop, candidates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.sampling import few
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece
@@ -61,7 +62,7 @@ def told(found: TextComparison, tip: Node) -> list[object]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", few(range(40), of=4))
 def test_a_text_that_grows_is_compared_as_if_it_were_the_first(seed: int) -> None:
     chance = random.Random(seed)
     tree, other = root(), root()
