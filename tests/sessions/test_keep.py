@@ -848,7 +848,7 @@ def test_refused_by_the_system_a_thousand_times(tmp_path: Path, figure: Figure) 
 
 
 def about(sequence: int, saved: int) -> bytes:
-    return codec.Encoder().encode(started("abc").session, Stamp(sequence, saved, 1))
+    return b"".join(codec.Encoder().encode(started("abc").session, Stamp(sequence, saved, 1)))
 
 
 def test_after_the_largest_number_sessions_are_still_believed(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Refused, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST, Stamp
 from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
 
 PATIENCE = 5.0
@@ -141,7 +142,7 @@ class Autosave:
             return Lost(reason)
         return Rescued(found[0], self._slot.folder / f"{self._slot.name or found[0].stem}.json", reason)
 
-    def _dump(self, session: Session, moves: int) -> bytes:
+    def _dump(self, session: Session, moves: int) -> Data:
         if not self._pruned:
             self._pruned = True
             threading.Thread(target=self._prune, daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tokex_gguf.sessions.store import Slot, reason_of
-from tokex_gguf.system.files import Abandoned
+from tokex_gguf.system.files import Abandoned, Data
 
 APART = 0.8
 """Seconds between the beginnings of two writes, at the least."""
@@ -42,7 +42,7 @@ class Keeper:
         self._told: set[str] = set()
         self._changed = threading.Condition()
         # What follows is read and changed under that lock only.
-        self._dump: Callable[[], bytes] | None = None
+        self._dump: Callable[[], Data] | None = None
         """The state to be saved; None while there is nothing unsaved."""
         self._due = self._latest = 0.0
         """When to save, and when the last change was, on the monotonic clock."""
@@ -58,7 +58,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
-    def offer(self, dump: Callable[[], bytes]) -> None:
+    def offer(self, dump: Callable[[], Data]) -> None:
         """The state has changed: `dump`, called in the thread, gives its bytes. Returns at once.
 
         Only the state offered last is saved.
@@ -126,7 +126,7 @@ class Keeper:
                     self._dump, self._due = dump, time.monotonic() + AGAIN
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[Callable[[], bytes], int] | None:
+    def _take(self) -> tuple[Callable[[], Data], int] | None:
         """The state to write now and its number, once there is one; None at the end."""
         with self._changed:
             while True:
@@ -143,7 +143,7 @@ class Keeper:
             self._writing = True
             return dump, self._offered
 
-    def _save(self, dump: Callable[[], bytes]) -> bool:
+    def _save(self, dump: Callable[[], Data]) -> bool:
         try:
             data = dump()
             with self._disk:
