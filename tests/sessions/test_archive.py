@@ -583,9 +583,10 @@ def refused(data: bytes) -> str:
 def only_bad_archives(data: bytes) -> bool:
     """Whether it is read; anything but BadArchive is a failure. What is read can be drawn and played."""
     try:
-        session = load(data, Settings("x", GgufFile("m"), lookahead=2))
+        session, encoder = codec.read(data, Settings("x", GgufFile("m"), lookahead=2))
     except BadArchive:
         return False
+    assert dump(load(b"".join(encoder.encode(session, Stamp())), session.game.settings)) == dump(session)
     if session.game.prompts:
         play = Play()
         play.session = session

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from array import array
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import FrozenInstanceError, fields, replace
@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 
 import tokex_gguf
 from tests.fake import started
-from tests.sessions.test_archive import KEYS
+from tests.sessions.test_archive import KEYS, LOADED
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.session import Game, Prompt, Session, Settings
 from tokex_gguf.sessions import columns, store
-from tokex_gguf.sessions.codec import Encoder, dump, load
+from tokex_gguf.sessions.codec import Encoder, dump, load, read
 from tokex_gguf.sessions.columns import PieceEncoder, TreeEncoder
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system.files import save_generation
@@ -135,10 +135,11 @@ def test_what_nodes_hold_never_changes_inside() -> None:
 def test_a_file_of_version_2_comes_back_to_the_last_bit() -> None:
     """Written before trees were encoded in parts: four games, one of a server, with a little of everything."""
     data = (Path(__file__).parent.parent / "data" / "session-2.json").read_bytes()
-    session = load(data, Settings("", GgufFile("")))
+    session, encoder = read(data, Settings("", GgufFile("")))
     for game, told in zip([session.game, *session.other_games.values()], games_of(data), strict=True):
         assert tree(game.root) == plain(told) and len(plain(told)) > 5
-    assert b"".join(Encoder().encode(session, Stamp(7, 1_700_000_000, 12))) == data
+    for one in (encoder, encoder, Encoder()):
+        assert b"".join(one.encode(session, Stamp(7, 1_700_000_000, 12))) == data
 
 
 class Growing:
@@ -147,10 +148,23 @@ class Growing:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.game = Game(SETTINGS, model=Loaded("Fake", "fake", "Q4_0", VOCABULARY, 4096, 8192, None, False))
-        every = range(VOCABULARY)
-        self.game.pieces.update({token: Piece(bytes([token]), token % 7 == 0, token % 5 == 0) for token in every})
+        self._know()
         self.tip = self.game.root.child(0)
         self.nodes = [self.tip]
+
+    def _know(self) -> None:
+        every = range(VOCABULARY)
+        self.game.pieces.update({token: Piece(bytes([token]), token % 7 == 0, token % 5 == 0) for token in every})
+
+    def again(self, data: bytes) -> Encoder:
+        """The program starts again with what was saved; returns what saves it from now on."""
+        session, encoder = read(data, SETTINGS)
+        self.game, self.tip = session.game, session.game.prompt.tip
+        self._know()
+        self.nodes = [self.game.root.child(0)]
+        for node in self.nodes:
+            self.nodes += node.children.values()
+        return encoder
 
     def now(self) -> Session:
         """The session, with its cursor anywhere."""
@@ -194,7 +208,53 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("parts")
-@pytest.mark.parametrize("seed", range(SEED, SEED + 8))
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
+def test_what_was_read_and_has_grown_since_is_encoded_as_if_for_the_first_time(seed: int) -> None:
+    """Starts of the program between saves: what is in the file stands for what was read of it."""
+    growing, encoder = Growing(seed), Encoder()
+    for _ in range(40):
+        data = b"".join(encoder.encode(growing.now(), Stamp()))
+        if growing.chance.random() < 0.4:
+            encoder = growing.again(data)
+            session = load(data, SETTINGS)
+            if growing.chance.random() < 0.5:
+                assert b"".join(read(data, SETTINGS)[1].encode(session, Stamp())) == dump(session), "another tree"
+        for _ in range(growing.chance.choice([0, 1, 1, 5])):
+            growing.step()
+        session = growing.now()
+        fresh, data = dump(session), b"".join(encoder.encode(session, Stamp()))
+        (told,), (anew,) = games_of(data), games_of(fresh)
+        assert plain(told) == plain(anew), f"seed {seed}"
+        assert dump(load(data, SETTINGS)) == fresh, f"seed {seed}"
+
+
+def test_what_was_read_is_the_same_to_the_byte_when_it_is_saved() -> None:
+    growing, encoder = Growing(SEED), Encoder()
+    for _ in range(50):
+        growing.step()
+        data = b"".join(encoder.encode(growing.now(), Stamp()))
+    session, encoder = read(data, SETTINGS)
+    assert b"".join(encoder.encode(session, Stamp())) == data
+
+
+def test_what_was_read_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, sizes = dump(large(5_000)), list[int]()
+
+    def counted(part: bytes | memoryview) -> bytes:
+        sizes.append(len(part))
+        return b64encode(part)
+
+    monkeypatch.setattr(columns, "b64encode", counted)
+    session, encoder = read(data, SETTINGS)
+    session.game.prompt.tip.child(5).visit()
+    encoder.encode(session, Stamp())
+    again = sum(sizes)
+    Encoder().encode(session, Stamp())
+    assert 2 * again < sum(sizes) - again
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
 def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int) -> None:
     growing, encoder = Growing(seed), Encoder()
     for _ in range(60):
@@ -262,10 +322,15 @@ def test_one_that_was_made_for_answers_is_saved_once_somebody_goes_there() -> No
 def test_each_state_that_is_played_is_saved_as_if_it_was_the_first(keys: list[Any], lookahead: int) -> None:
     """Forks, what was removed and brought back, undone, typed and drawn: one encoder through all of a game."""
     play, encoder = started(lookahead=lookahead), Encoder()
-    for key in keys:
+    for place, key in enumerate(keys):
         play.press(key)
         data = b"".join(encoder.encode(play.session, Stamp()))
         assert dump(load(data, play.session.game.settings)) == dump(play.session)
+        if place % 7 == 3:  # the program starts again
+            play.session, encoder = read(data, play.session.game.settings)
+            play.asked.clear()
+            play.take(LOADED)
+            play.answer()
 
 
 def test_what_comes_to_a_game_that_waits_is_saved_at_once() -> None:
@@ -350,7 +415,23 @@ def test_pieces_are_told_once_each_as_they_come() -> None:
         mentioned |= {chance.randrange(50) for _ in range(8)}
         told = encoder.encode(mentioned, pieces)
         table: dict[str, object] = {name: b"".join(text).decode() for name, text in told.items()}
-        assert columns.pieces_of(table, 50) == {token: pieces[token] for token in mentioned}
+        assert columns.pieces_of(table, 50).pieces == {token: pieces[token] for token in mentioned}
+
+
+@pytest.mark.parametrize("was_read", [False, True])
+def test_a_piece_that_comes_to_be_another_one_is_told_anew(*, was_read: bool) -> None:
+    growing = Growing(SEED)
+    growing.tip.attach(Distribution.of(1.0, [1, 2, 3], [-1.0, -2.0, -3.0]))
+    session, encoder = growing.now(), Encoder()
+    data = b"".join(encoder.encode(session, Stamp()))
+    if was_read:
+        session, encoder = read(data, SETTINGS)
+        encoder.encode(session, Stamp())
+    session.game.pieces[2] = Piece(b"another", ends=True)
+    again = load(b"".join(encoder.encode(session, Stamp())), SETTINGS)
+    assert (
+        again.game.pieces == session.game.pieces if was_read else again.game.pieces[2] == Piece(b"another", ends=True)
+    )
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=20))

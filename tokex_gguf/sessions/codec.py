@@ -40,7 +40,17 @@ from tokex_gguf.play.versus import (
     Paired,
     Versus,
 )
-from tokex_gguf.sessions.columns import BadArchive, PieceEncoder, Text, TreeEncoder, pieces_of, tree_of, value_of
+from tokex_gguf.sessions.columns import (
+    BadArchive,
+    PieceEncoder,
+    ReadPieces,
+    ReadTree,
+    Text,
+    TreeEncoder,
+    pieces_of,
+    tree_of,
+    value_of,
+)
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
@@ -80,25 +90,32 @@ class Encoder:
     """Encodes the states of one session: anew only what has changed since the last one. Not for two threads at once."""
 
     def __init__(self) -> None:
-        self._games: dict[Node, _GameEncoder] = {}
+        self.games: dict[Node, _GameEncoder] = {}
         """By the roots of their trees."""
 
-    def encode(self, session: Session, stamp: Stamp) -> list[bytes]:
-        """The session as a document, in parts. What is searched, pending or under way is not kept."""
+    def encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object] = lambda: None) -> list[bytes]:
+        """The session as a document, in parts. What is searched, pending or under way is not kept.
+
+        `give_way` is called again and again: it may let other threads have the interpreter.
+        """
         try:
-            return self._encode(session, stamp)
+            return self._encode(session, stamp, give_way)
         except BaseException:
             # What was noted of a tree may be of half of it.
-            self._games = {}
+            self.games = {}
             raise
 
-    def _encode(self, session: Session, stamp: Stamp) -> list[bytes]:
+    def _encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object]) -> list[bytes]:
         active = played(session)
         if session.game is not active and session.game.editing:  # it belongs to the game that is gone back to
-            game = self._game(replace(active, editing=session.game.editing))
+            game = self._game(replace(active, editing=session.game.editing), give_way)
         else:
-            game = self._game(active)
-        others = [self._game(other) for other in session.other_games.values() if other is not active and other.prompts]
+            game = self._game(active, give_way)
+        others = [
+            self._game(other, give_way)
+            for other in session.other_games.values()
+            if other is not active and other.prompts
+        ]
         shown: dict[str, object] = {
             "layer": session.layer.name,
             "palette": session.palette.value,
@@ -118,7 +135,7 @@ class Encoder:
             shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         roots = {active.root, *(other.root for other in session.other_games.values())}
-        self._games = {root: encoder for root, encoder in self._games.items() if root in roots}
+        self.games = {root: encoder for root, encoder in self.games.items() if root in roots}
         text = json.dumps(shown, separators=(",", ":")).encode()[1:-1]
         return sealed(
             [
@@ -130,10 +147,10 @@ class Encoder:
             ]
         )
 
-    def _game(self, game: Game) -> _Encoded:
-        if game.root not in self._games:
-            self._games[game.root] = _GameEncoder(game.root)
-        return self._games[game.root].encode(game)
+    def _game(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
+        if game.root not in self.games:
+            self.games[game.root] = _GameEncoder(game.root)
+        return self.games[game.root].encode(game, give_way)
 
 
 def dump(session: Session) -> bytes:
@@ -185,14 +202,16 @@ def _named_model(model: ModelRef) -> dict[str, object]:
 class _GameEncoder:
     """Encodes the states of one game."""
 
-    def __init__(self, root: Node) -> None:
-        self._tree = TreeEncoder(root)
-        self._pieces = PieceEncoder()
+    def __init__(self, root: Node, tree: ReadTree | None = None, pieces: ReadPieces | None = None) -> None:
+        """`tree`, `pieces`: what was read of it."""
+        self._tree = TreeEncoder(root, tree)
+        self._pieces = PieceEncoder(pieces)
+        self._tree.mentioned.update(pieces.token if pieces else ())
 
-    def encode(self, game: Game) -> _Encoded:
+    def encode(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
         """The game as it is now; its tree may grow meanwhile."""
         rolls = list(game.rolls.items())  # a copy, made at once: draws may be made meanwhile
-        tree = self._tree.encode(_referred(game).union(node for (_, node), _ in rolls))
+        tree = self._tree.encode(_referred(game).union(node for (_, node), _ in rolls), give_way)
         place = self._tree.place
 
         def prompt(one: Prompt) -> list[int | None]:
@@ -306,14 +325,22 @@ def _referred(game: Game) -> set[Node]:
 
 
 def load(data: bytes, settings: Settings) -> Session:
+    """The session of a document, as `read` gives it."""
+    return read(data, settings)[0]
+
+
+def read(data: bytes, settings: Settings) -> tuple[Session, Encoder]:
     """The session of a document, its engine still to be loaded. Raises BadArchive, and nothing else.
+
+    The encoder has it encoded already, by the bytes that were read.
 
     The model that it was played with is kept: when the engine has loaded another one, `update`
     says so and leaves the session to be looked at. Where `settings` name no model file, the
     document's own is taken.
     """
+    encoder = Encoder()
     try:
-        return _session(_opened(data), settings)
+        return _session(_opened(data), settings, encoder), encoder
     except (RecursionError, MemoryError):
         # Not chained: what filled the memory is let go.
         raise BadArchive("nested too deeply, or too large for the memory") from None
@@ -340,12 +367,12 @@ def _opened(data: bytes) -> dict[str, object]:
     return value_of(document, "session", dict)
 
 
-def _session(document: dict[str, object], settings: Settings) -> Session:
-    game = _game(document, settings)
+def _session(document: dict[str, object], settings: Settings, encoder: Encoder) -> Session:
+    game = _game(document, settings, encoder)
     own = model_at(value_of(document, "file", str), str(document.get("asked", ""))).key
     other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
-        other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""))
+        other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""), encoder)
         key = other.settings.model.key
         if key in other_games or key == own:
             raise BadArchive("others: two games of one model")
@@ -390,15 +417,18 @@ def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
     return rows
 
 
-def _game(document: dict[str, object], settings: Settings) -> Game:
+def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> Game:
     file = _path(document)
     # Older files do not have it. A command line need not be Unicode, and neither need this.
     asked = value_of(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
     model = None if told is None else _model(value_of(document, "model", dict))
-    pieces = pieces_of(value_of(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
+    read = pieces_of(value_of(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
+    pieces = read.pieces
     told = value_of(document, "nodes", dict)
-    nodes = tree_of(told, pieces)
+    tree = tree_of(told, pieces)
+    nodes = tree.nodes
+    encoder.games[nodes[0]] = _GameEncoder(nodes[0], tree, read)
     if model is not None:  # the layers say what is not exact in this file
         inexact = {Capability.EXACT_ENTROPY: "slack_bits", Capability.EXACT_RANKS: "taken_at_least"}
         lacks = {capability for capability, column in inexact.items() if column in told}

@@ -8,7 +8,7 @@ import math
 import sys
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate, compress
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
@@ -101,7 +101,19 @@ class _Part:
         if facts == self.facts:
             return
         self.facts, self.marks = facts, None
-        distributions, takens, checked, _, _, visited, ahead, *_ = facts
+        self._own()
+
+    def known(self, facts: list[list[Any]], columns: "dict[str, array[int] | array[float]]") -> None:
+        """Takes over what was read of the nodes from a file, in which all of them are."""
+        self.facts, self.columns = facts, columns
+        self._own()
+        distributions, _, _, _, _, visited, *_ = facts
+        self.marks = bytes([_KEPT | _VISITED * here for here in visited])
+        known = [one for one in distributions if one is not None]
+        self.tables = [one.ids for one in known], [one.logprobs for one in known]
+
+    def _own(self) -> None:
+        distributions, takens, checked, _, _, visited, ahead, *_ = self.facts
         self.own = bytes(
             [
                 _VISITED | _KEPT
@@ -158,7 +170,9 @@ class EncodedTree(NamedTuple):
 class TreeEncoder:
     """Encodes one tree whenever it is asked to, also while it grows."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, read: "ReadTree | None" = None) -> None:
+        """`read`: what a file had of it, which is not encoded again where it is still the same."""
+        self._read = read
         self._nodes: list[Node] = []
         """All nodes met so far: parents first, siblings as they came."""
         self._parents: list[int] = []
@@ -172,12 +186,20 @@ class TreeEncoder:
         self._places: list[int] = []
         self.mentioned: set[int] = set()
         """All tokens that were ever mentioned."""
-        self._add(root, -1)
+        if read is None:
+            self._add(root, -1)
 
-    def encode(self, referred: Iterable[Node]) -> EncodedTree:
-        """The nodes worth keeping as columns. `referred`: nodes to keep whatever they hold."""
-        self._meet()
+    def encode(self, referred: Iterable[Node], give_way: Callable[[], object] = lambda: None) -> EncodedTree:
+        """The nodes worth keeping as columns. `referred`: nodes to keep whatever they hold.
+
+        `give_way` is called between parts: other threads may have their turn.
+        """
+        if self._read is not None:
+            self._take_over(self._read, give_way)
+            self._read = None
+        self._meet(give_way)
         for part in reversed(self._parts):
+            give_way()
             part.read()
         self._marks = marks = bytearray().join([part.own for part in self._parts])
         marks[0] |= _KEPT
@@ -189,9 +211,10 @@ class TreeEncoder:
         self._places = places = [count - 1 for count in accumulate(mark >> 1 for mark in marks)]
         kept_parents = [places[parent] for parent in compress(parents, marks) if parent >= 0]
         for index, part in enumerate(self._parts):
+            give_way()
             part.encode(bytes(marks[index * PART : (index + 1) * PART]), self.mentioned)
         self.mentioned.discard(-1)  # the root has no token
-        return EncodedTree(self._columns(array("i", [-1, *kept_parents])), marks.count(_VISITED | _KEPT, 1))
+        return EncodedTree(self._columns(array("i", [-1, *kept_parents]), give_way), marks.count(_VISITED | _KEPT, 1))
 
     def place(self, node: Node) -> int:
         """The index that a node had among those that were encoded last. Raises KeyError where it was not."""
@@ -200,9 +223,10 @@ class TreeEncoder:
             raise KeyError(node)
         return self._places[number]
 
-    def _columns(self, parents: "array[int]") -> dict[str, Text]:
+    def _columns(self, parents: "array[int]", give_way: Callable[[], object]) -> dict[str, Text]:
         before = _EMPTY, _EMPTY
         for part in self._parts:
+            give_way()
             part.ids = _table(part.ids, part.tables[0], before[0].left)
             part.logprobs = _table(part.logprobs, part.tables[1], before[1].left)
             before = part.ids, part.logprobs
@@ -212,14 +236,33 @@ class TreeEncoder:
             "logprobs": [*(part.logprobs.text for part in self._parts), b64encode(before[1].left)],
         }
         for name in self._parts[0].columns:
+            give_way()
             columns[name] = packed([_raw(part.columns[name]) for part in self._parts])
         # Where all numbers are exact, neither of these is there.
         exact = [name for name in OPTIONAL if not any(any(part.columns[name]) for part in self._parts)]
         return {name: columns[name] for name in COLUMNS if name not in exact}
 
-    def _meet(self) -> None:
+    def _take_over(self, read: "ReadTree", give_way: Callable[[], object]) -> None:
+        """Notes the nodes in the file's order, and their columns as its bytes have them."""
+        first = 0
+        for start in range(0, len(read.nodes), PART):
+            give_way()
+            end = start + PART
+            for node, parent in zip(read.nodes[start:end], read.parents[start:end], strict=True):
+                self._add(node, parent)
+                if parent >= 0:
+                    self._children[parent] += 1
+            part, last = self._parts[-1], first + sum(read.rows[start:end])
+            columns = {name: column[start:end] for name, column in read.columns.items()}
+            part.known([values[start:end] for values in read.facts], columns)
+            part.ids = _cut(read.ids, 4 * first, 4 * last)
+            part.logprobs = _cut(read.logprobs, 8 * first, 8 * last)
+            first = last
+
+    def _meet(self, give_way: Callable[[], object]) -> None:
         """Takes in the nodes that are new."""
         for start in range(0, len(self._nodes), PART):
+            give_way()
             nodes = self._nodes[start : start + PART]
             counts = [len(node.children) for node in nodes]
             if counts == self._children[start : start + PART]:
@@ -266,26 +309,48 @@ def _table(known: _Table, columns: "list[array[int]] | list[array[float]]", befo
     return _Table(before, b64encode(memoryview(data)[:end]), data[end:])
 
 
+def _cut(text: str, start: int, end: int) -> _Table:
+    """A part's share of a column that was read, of which it has the bytes from `start` to before `end`."""
+
+    def before(place: int) -> bytes:
+        """The bytes of the group of three in which a place is that stand before it."""
+        group = place // 3 * 4
+        return b64decode(text[group : group + 4])[: place % 3] if place % 3 else b""
+
+    return _Table(before(start), text[start // 3 * 4 : end // 3 * 4].encode(), before(end))
+
+
 class PieceEncoder:
     """Encodes the bytes of tokens, of which there come to be more."""
 
-    def __init__(self) -> None:
-        self._known: set[int] = set()
+    def __init__(self, read: "ReadPieces | None" = None) -> None:
+        """`read`: those that a file had."""
+        self._tokens: list[int] = []
+        self._told: list[Piece] = []
+        """What was encoded of each, in this order."""
         self._columns = {"token": array("i"), "flags": array("B"), "length": array("i")}
         self._data: list[bytes] = []
         self._packed: dict[str, Text] = {}
+        if read is not None:
+            self._tokens, self._told = [*read.pieces], [*read.pieces.values()]
+            self._columns = {"token": read.token, "flags": read.flags, "length": read.length}
+            self._data = [read.data]
 
     def encode(self, tokens: set[int], pieces: Mapping[int, Piece]) -> dict[str, Text]:
         """The pieces of these tokens. Those from before are among them."""
-        if len(tokens) > len(self._known):
-            new = sorted(tokens - self._known)
-            added = [pieces[token] for token in new]
-            self._known.update(new)
-            self._columns["token"].extend(new)
+        if len(tokens) > len(self._tokens):
+            self._tokens += sorted(tokens.difference(self._tokens))
+        told, known = [pieces[token] for token in self._tokens], len(self._told)
+        if told[:known] != self._told:  # one of them is another one now
+            known = 0
+            self._columns = {name: column[:0] for name, column in self._columns.items()}
+            self._data = []
+        if added := told[known:]:
+            self._told, self._packed = told, {}
+            self._columns["token"].extend(self._tokens[known:])
             self._columns["flags"].extend([_CONTROL * piece.control | _ENDS * piece.ends for piece in added])
             self._columns["length"].extend([len(piece.data) for piece in added])
             self._data.append(b"".join([piece.data for piece in added]))
-            self._packed = {}
         if not self._packed:
             self._packed = {name: packed([_raw(column)]) for name, column in self._columns.items()}
             self._packed["data"] = packed(self._data)
@@ -329,7 +394,33 @@ def unpacked(table: dict[str, object], name: str, column: "array[_N]") -> "array
     return column
 
 
-def pieces_of(table: dict[str, object], size: int) -> dict[int, Piece]:
+class ReadPieces(NamedTuple):
+    """Pieces that were read, and their columns."""
+
+    pieces: dict[int, Piece]
+    token: "array[int]"
+    flags: "array[int]"
+    length: "array[int]"
+    data: bytes
+
+
+class ReadTree(NamedTuple):
+    """A tree that was read, and what was read of it."""
+
+    nodes: list[Node]
+    """The root first."""
+    facts: list[list[Any]]
+    """What each holds, in the order of `FACTS`."""
+    parents: "array[int]"
+    rows: "array[int]"
+    columns: "dict[str, array[int] | array[float]]"
+    """All that have one value for each node, less the parents; those that the file does not have, too."""
+    ids: str
+    logprobs: str
+    """The columns of candidates, as base64."""
+
+
+def pieces_of(table: dict[str, object], size: int) -> ReadPieces:
     """The pieces of a vocabulary of `size` tokens."""
     tokens, lengths = (unpacked(table, name, array("i")) for name in ("token", "length"))
     flags, data = (unpacked(table, name, array("B")) for name in ("flags", "data"))
@@ -341,15 +432,16 @@ def pieces_of(table: dict[str, object], size: int) -> dict[int, Piece]:
         raise BadArchive("length: not as many bytes as there are")
     whole, ends = data.tobytes(), accumulate(lengths)
     texts = [whole[end - length : end] for length, end in zip(lengths, ends, strict=True)]
-    return dict(zip(tokens, map(_piece, texts, flags), strict=True))
+    pieces = dict(zip(tokens, map(_piece, texts, flags), strict=True))
+    return ReadPieces(pieces, tokens, flags, lengths, whole)
 
 
 def _piece(data: bytes, flags: int) -> Piece:
     return Piece(data, bool(flags & _CONTROL), bool(flags & _ENDS)) if flags else _make(Piece, (data, False, False))
 
 
-def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> list[Node]:
-    """The nodes of a tree, the root first."""
+def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
+    """A tree, of whose tokens these are the pieces."""
     ints = {name: unpacked(table, name, array("i")) for name in INTS}
     floats = {name: unpacked(table, name, array("d")) for name in FLOATS}
     flags = unpacked(table, "flags", array("B"))
@@ -387,30 +479,51 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> list[Node]
         raise BadArchive("parent, token: the first node is not the root")
     if not all(0 <= parent < index for index, parent in enumerate(parents[1:], 1)):
         raise BadArchive("parent: not a node before this one")
+    # What nodes hold is what is noted of them: it is known again by being the same.
+    told = tokens.tolist()
     takens = _takens(ints["taken_rank"], floats["taken_logprob"], at_least)
     distributions = _distributions(rows, floats["entropy_bits"], slack, ids, logprobs)
-    nodes = grown(parents, tokens, takens, distributions, [flag & _VISITED for flag in flags])
-    if not pieces.keys() >= set(tokens[1:]) or sum(len(node.children) for node in nodes) != len(nodes) - 1:
+    nodes = grown(parents, told, takens, distributions, [flag & _VISITED for flag in flags])
+    if not pieces.keys() >= set(told[1:]) or sum(len(node.children) for node in nodes) != len(nodes) - 1:
         raise BadArchive("token: twice after one path, or without its piece")
-    for node, differs in compress(zip(nodes, ints["differs"], strict=True), [flag & _CHECKED for flag in flags]):
-        if differs > node.depth:
+    differs = [at if at >= 0 else None for at in ints["differs"]]
+    checked = [flag & _CHECKED > 0 for flag in flags]
+    for node, at in compress(zip(nodes, differs, strict=True), checked):
+        if at is not None and at > node.depth:
             raise BadArchive("flags, differs: out of range")
-        node.checked, node.differs = True, differs if differs >= 0 else None
-    if any(differs >= 0 and not flag & _CHECKED for differs, flag in zip(ints["differs"], flags, strict=True)):
+        node.checked, node.differs = True, at
+    if any(at is not None and not sure for at, sure in zip(differs, checked, strict=True)):
         raise BadArchive("flags, differs: out of range")
     for node in compress(nodes, played):
         node.played = True
-    if "seen" in table:  # files from before it was kept do not have it: the latest there is what was made last
-        seen = unpacked(table, "seen", array("i"))
-        if len(seen) != len(nodes) or min(seen) < 0:
-            raise BadArchive("seen: not as many as nodes, or below 0")
-        for node, when in zip(nodes, seen, strict=True):
-            node.seen = when
-        tree, latest = nodes[0].tree, max(seen)
-        last = nodes[seen.index(latest)]
+    # Files from before it was kept do not have it: the latest there is what was made last.
+    seen = unpacked(table, "seen", array("i")) if "seen" in table else array("i", bytes(4 * len(nodes)))
+    if len(seen) != len(nodes) or min(seen) < 0:
+        raise BadArchive("seen: not as many as nodes, or below 0")
+    visits = seen.tolist()
+    for node, when in zip(nodes, visits, strict=True):
+        node.seen = when
+    if "seen" in table:
+        tree, latest = nodes[0].tree, max(visits)
+        last = nodes[visits.index(latest)]
         # Else it would be taken to have been visited already when somebody comes there.
         tree.visits, tree.visited = latest, last if latest and last.visited else None
-    return nodes
+    facts: dict[str, list[Any]] = {
+        "distribution": distributions,
+        "taken": takens,
+        "checked": checked,
+        "differs": differs,
+        "seen": visits,
+        "visited": [flag & _VISITED > 0 for flag in flags],
+        "ahead": [False] * len(nodes),
+        "played": [one > 0 for one in played],
+        "token": told,
+    }
+    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played, "seen": seen}
+    columns |= {"slack_bits": slack, "taken_at_least": at_least}
+    del columns["parent"]
+    read = [facts[name] for name in FACTS]
+    return ReadTree(nodes, read, parents, rows, columns, value_of(table, "ids", str), value_of(table, "logprobs", str))
 
 
 _BELOW_1 = bytes([*range(0x3F), *range(0x80, 0xFF)])

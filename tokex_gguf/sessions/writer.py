@@ -16,6 +16,8 @@ SETTLE = 0.5
 QUIET, AT_MOST = 0.06, 0.2
 """Seconds without a change that a save which is due waits for, and how long it waits for them: a key whose answer is
 being computed is not to share the processor with it."""
+SHOWN, GIVEN = 0.012, 0.1
+"""Seconds in which a key is answered and its frame made, and how many a save that is being encoded leaves to keys."""
 AGAIN = 5.0
 """Seconds until what could not be written is tried again, where nothing asks for it before."""
 SLOW = 3.0
@@ -55,6 +57,11 @@ class Keeper:
         self._tries = 0
         """Writes that have ended, well or not."""
         self._writing = False
+        self._given = 0.0
+        """Seconds that the save under way has left to keys."""
+        # This is not: it is read and changed at once.
+        self._expected = -SHOWN
+        """When there was something last that is to be answered, on the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
@@ -76,6 +83,20 @@ class Keeper:
             self._offered += 1
         if slow:
             self._failed("slow", f"the disk has not answered for {SLOW:.0f} s")
+
+    def expect(self) -> None:
+        """Something is to be answered now, and soon to be seen. Returns at once."""
+        self._expected = time.monotonic()
+
+    def give_way(self) -> None:
+        """Waits while a key is answered, unless the save is waited for: called between the parts of a state."""
+        if (wait := self._expected + SHOWN - time.monotonic()) <= 0:
+            return
+        with self._changed:
+            if self._given >= GIVEN or self._waited_for:
+                return
+            self._given += wait
+        time.sleep(wait)
 
     def save_now(self, timeout: float) -> bool:
         """Saves what is unsaved without waiting for its time; returns whether all that was offered is saved."""
@@ -112,6 +133,11 @@ class Keeper:
         """Whether nothing is being written any more."""
         return not self._thread.is_alive()
 
+    @property
+    def _waited_for(self) -> bool:
+        """Whether somebody waits for a save."""
+        return self._hurry or self._closing
+
     def _run(self) -> None:
         while (taken := self._take()) is not None:
             dump, number = taken
@@ -132,11 +158,12 @@ class Keeper:
             while True:
                 moment = min(max(self._due, self._latest + QUIET), self._due + AT_MOST)
                 wait = None if self._dump is None else moment - time.monotonic()
-                if wait is not None and (wait <= 0 or self._hurry or self._closing):
+                if wait is not None and (wait <= 0 or self._waited_for):
                     break
                 if self._closing:
                     return None
                 self._changed.wait(wait)
+            self._given = GIVEN if self._waited_for else 0.0
             dump, self._dump, self._hurry = self._dump, None, False
             assert dump is not None
             self._last = time.monotonic()
