@@ -472,9 +472,11 @@ class Bench:
         """A session of very many visited nodes: a save, a key beside saves, and a start that goes on with it."""
         large, what = Large(self.model, STORY), f"at {NODES:,} visited nodes"
         processor, wall, size = large.saves("large", self.steps)
+        value = processor.pop(0) * 1000
+        self.row(f"the first save {what} after it was read: processor", value, "ms")
         value = statistics.median(processor) * 1000
         self.row(f"a save {what}, {size / 1e6:.0f} MB: processor", value, "ms", goal="≤ 150 ms", met=value <= 150)
-        value = statistics.median(wall) * 1000
+        value = statistics.median(wall[1:]) * 1000
         self.row(f"a save {what}: until it is on the disk", value, "ms", goal="≤ 150 ms", met=value <= 150)
         value = statistics.median(large.loads("large", self.steps)) * 1000
         self.row(f"reading a session {what}", value, "ms", goal="≤ 1 s", met=value <= 1000)

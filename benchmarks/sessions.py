@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.terminal import Terminal
 from tokex_gguf import config
 from tokex_gguf.play.session import Session, Settings
-from tokex_gguf.sessions.codec import Encoder, dump, load
+from tokex_gguf.sessions.codec import dump, load, read
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system.files import save_generation
 from tokex_gguf.values.distribution import Distribution
@@ -71,16 +71,15 @@ class Large:
         return times
 
     def saves(self, name: str, count: int) -> tuple[list[float], list[float], int]:
-        """Seconds of the processor, and in all, of each save after the first one, with a move before each.
+        """Seconds of the processor, and in all, of each save after a session was read, with a move before each.
 
-        The last value is the bytes of one.
+        The first one of them notes what was read. The last value is the bytes of one.
         """
-        session, encoder = self.read(name), Encoder()
+        session, encoder = read((self.folder / f"{name}.json").read_bytes(), Settings("", GgufFile("")))
         path = self.folder.with_name("saved.json")
         processor: list[float] = []
         wall: list[float] = []
-        encoder.encode(session, Stamp())
-        for _ in range(count):
+        for _ in range(count + 1):
             session = _moved(session)
             began, computed = time.perf_counter(), time.process_time()
             save_generation(path, encoder.encode(session, Stamp()), None)

@@ -8,6 +8,7 @@ import math
 import sys
 from array import array
 from base64 import b64decode, b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate, compress
 from operator import attrgetter
@@ -386,7 +387,7 @@ def unpacked(table: dict[str, object], name: str, column: "array[_N]") -> "array
     """A column, read into an empty array."""
     text = value_of(table, name, str)
     try:
-        column.frombytes(b64decode(text, validate=True))
+        column.frombytes(a2b_base64(text, strict_mode=True))
     except ValueError:
         raise BadArchive(f"{name}: not base64 of whole values") from None
     if sys.byteorder == "big":
