@@ -551,16 +551,19 @@ def best(work: Callable[[], object]) -> float:
 @pytest.mark.timed
 @pytest.mark.usefixtures("as_played")
 def test_fifty_thousand_nodes_are_saved_in_150_ms_and_read_in_a_second(many: Session, tmp_path: Path) -> None:
-    """Of the processor. The first save of a program, which encodes all, is not one of them."""
-    encoder, playing = Encoder(), moves(many)
-    encoder.encode(many, Stamp())
+    """Of the processor. The first one after it was read takes a little longer: it notes all nodes."""
+    data = dump(many)
+    assert best(lambda: load(data, SETTINGS)) < 1.0
+    session, encoder = read(data, SETTINGS)
+    playing = moves(session)
 
     def save() -> None:
         save_generation(tmp_path / "one.json", encoder.encode(next(playing), Stamp()), None)
 
+    began = time.process_time()
+    save()
+    assert time.process_time() - began < 0.3
     assert best(save) < 0.15
-    data = (tmp_path / "one.json").read_bytes()
-    assert best(lambda: load(data, SETTINGS)) < 1.0
 
 
 @pytest.mark.timed
