@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from benchmarks import ahead
 from benchmarks.bare import silent, text_of
 from benchmarks.comparing import Comparing, requantised
+from benchmarks.sessions import NODES, Large
 from tests.autoplay import Player, against_greedy
 from tests.terminal import Terminal
 from tokex_gguf.config import EngineOptions
@@ -470,6 +472,30 @@ class Bench:
         what = "memory of two models beyond files and KV cells"
         self.row(what, extra, "MiB", goal="≤ 300 MB", met=extra <= 286)
 
+    def sessions(self) -> None:
+        """A session of very many visited nodes: a save, a key beside saves, and a start that goes on with it."""
+        large, what = Large(self.model, STORY), f"at {NODES:,} visited nodes"
+        processor, wall, size = large.saves("large", self.steps)
+        value = processor.pop(0) * 1000
+        self.row(f"the first save {what} after it was read: processor", value, "ms")
+        value = statistics.median(processor) * 1000
+        self.row(f"a save {what}, {size / 1e6:.0f} MB: processor", value, "ms", goal="≤ 150 ms", met=value <= 150)
+        value = statistics.median(wall[1:]) * 1000
+        self.row(f"a save {what}: until it is on the disk", value, "ms", goal="≤ 150 ms", met=value <= 150)
+        value = statistics.median(large.loads("large", self.steps)) * 1000
+        self.row(f"reading a session {what}", value, "ms", goal="≤ 1 s", met=value <= 1000)
+        few, many, plain, keys = alternating(
+            self.rounds,
+            lambda: large.started("small"),
+            lambda: large.started("large"),
+            lambda: large.keys("small", 10 * self.steps),
+            lambda: large.keys("large", 10 * self.steps),
+        )
+        limit, value = statistics.median(few) * 1000, statistics.median(many) * 1000
+        self.row(f"start with it {what}", value, "ms", baseline=limit, goal="≤ 1 s above", met=value <= limit + 1000)
+        limit, value = (1000 * statistics.quantiles(chain.from_iterable(one), n=100)[98] for one in (plain, keys))
+        self.row(f"a key beside saves {what}, 99 %", value, "ms", baseline=limit, goal="≤ 20 ms", met=value <= 20)
+
     def quit_after_held_keys(self) -> None:
         """300 queued → keys, then ctrl+q, to the program's end."""
         times = []
@@ -615,6 +641,7 @@ def main() -> None:
             "sampler": bench.sampler_step,
             "memory": partial(bench.memory, depths[-1]),
             "comparing": bench.comparing,
+            "sessions": bench.sessions,
             "second start": partial(bench.second_start, depths[-1]),
         }
         for name, measure in parts.items():

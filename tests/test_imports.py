@@ -65,7 +65,8 @@ DOORS = {
 """Modules of other packages, and the only ones here that import them."""
 
 PURE = (
-    *("values", "play", "models.memory", "models.reference", "sessions.codec", "sessions.summary", "cli.chat_input"),
+    *("values", "play", "models.memory", "models.reference", "cli.chat_input"),
+    *("sessions.codec", "sessions.columns", "sessions.summary"),
     *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
     *("engine.worker.gbnf", "engine.worker.vocabulary_tree"),
     *("engine.remote.dialects", "engine.remote.bounds", "engine.remote.memory", "engine.remote.vocabulary"),

@@ -64,7 +64,8 @@ from tokex_gguf.play.screens import SecondModels
 from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair
-from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
+from tokex_gguf.sessions.codec import Encoder, dump, load, seal
+from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
@@ -574,7 +575,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
 def test_a_session_brings_the_comparison_back() -> None:
     two = compared().press(Action.SWAP, Action.APPEND, Action.SWAP)
     settings = two.session.game.settings
-    again = load(Encoder().encode(two.session, Stamp()), settings)
+    again = load(b"".join(Encoder().encode(two.session, Stamp())), settings)
     assert isinstance(again.paired, Pair) and again.paired.key == "other.gguf"
     assert again.beside and again.beside.prompt.tip.path() == two.b.prompt.tip.path()
     assert isinstance(again.game.versus, AgainstModel) and again.options.layer is DELTA

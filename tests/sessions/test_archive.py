@@ -30,8 +30,9 @@ from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.rules.tree import tree_lines
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Sampling, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.sessions import codec, summary
-from tokex_gguf.sessions.codec import BadArchive, Encoder, dump, load, seal
+from tokex_gguf.sessions import codec, columns, summary
+from tokex_gguf.sessions.codec import Encoder, dump, load, seal
+from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values import layers
@@ -594,9 +595,10 @@ def refused(data: bytes) -> str:
 def only_bad_archives(data: bytes) -> bool:
     """Whether it is read; anything but BadArchive is a failure. What is read can be drawn and played."""
     try:
-        session = load(data, Settings("x", GgufFile("m"), lookahead=2))
+        session, encoder = codec.read(data, Settings("x", GgufFile("m"), lookahead=2))
     except BadArchive:
         return False
+    assert dump(load(b"".join(encoder.encode(session, Stamp())), session.game.settings)) == dump(session)
     if session.game.prompts:
         play = Play()
         play.session = session
@@ -658,12 +660,12 @@ Change = Callable[[dict[str, Any]], object]
 
 def column(name: str, change: Callable[[Any], object], part: str = "nodes") -> Change:
     """A change of one column."""
-    code = "B" if name in ("flags", "data") else "d" if name in codec._FLOATS else "i"
+    code = "B" if name in ("flags", "data") else "d" if name in columns.FLOATS else "i"
 
     def go(body: dict[str, Any]) -> None:
-        values = codec._unpack(body[part], name, array(code))
+        values = columns.unpacked(body[part], name, array(code))
         change(values)
-        body[part][name] = codec._pack_column(values).decode()
+        body[part][name] = b64encode(values).decode()
 
     return go
 
@@ -793,11 +795,11 @@ def test_what_is_wrong_inside_is_told(change: Change, reason: str) -> None:
 
 def test_two_nodes_for_one_path() -> None:
     body = body_of(DATA)
-    parents = codec._unpack(body["nodes"], "parent", array("i"))
+    parents = columns.unpacked(body["nodes"], "parent", array("i"))
     (first, second), *_ = [
         (a, b) for a in range(len(parents)) for b in range(a) if parents[a] == parents[b] and parents[a] >= 0
     ]
-    tokens = codec._unpack(body["nodes"], "token", array("i"))
+    tokens = columns.unpacked(body["nodes"], "token", array("i"))
     column("token", item(second, tokens[first]))(body)
     assert "twice after one path" in refused(sealed(body))
 
@@ -889,25 +891,6 @@ def test_the_games_of_all_models_come_back() -> None:
     assert all(other.model is not None and other.known.pieces for other in again.other_games.values())
 
 
-def test_games_that_wait_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    session, encoder, stamp = with_others(), Encoder(), Stamp()
-    first = encoder.encode(session, stamp)
-    calls: list[str] = []
-    encode = codec._encode
-
-    def counted(one: Game) -> Any:
-        calls.append(one.settings.model.key)
-        return encode(one)
-
-    monkeypatch.setattr(codec, "_encode", counted)
-    assert encoder.encode(replace(session, notice="x"), stamp) == first and calls == ["fake.gguf"]
-    session = replace(
-        session, other_games={**session.other_games, "third.gguf": replace(session.other_games["third.gguf"], active=0)}
-    )
-    assert games(load(encoder.encode(session, stamp), Settings("", GgufFile("")))) == games(session)
-    assert calls == ["fake.gguf", "fake.gguf", "third.gguf"]
-
-
 def test_while_another_model_loads_the_game_before_is_the_one_to_come_back_to() -> None:
     session = with_others()
     loading = Session(
@@ -952,7 +935,7 @@ def test_a_file_of_version_0_1_0_comes_back() -> None:
 
 
 def test_the_summary_is_read_from_the_beginning_alone() -> None:
-    data = Encoder().encode(with_others(), Stamp(7, 1_700_000_000, 12))
+    data = b"".join(Encoder().encode(with_others(), Stamp(7, 1_700_000_000, 12)))
     about = summary.parse(data[: summary.LENGTH])
     assert about is not None and about.encoded() in data
     assert (about.sequence, about.saved, about.moves, about.games, about.model) == (7, 1_700_000_000, 12, 3, "Fake")

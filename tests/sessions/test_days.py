@@ -290,7 +290,7 @@ class World:
         if free:
             name = self.chance.choice(free)
             (session, moves), _ = store.read(self.folder, name, loaded)
-            data = Encoder().encode(session, Stamp(summary.MOST, 1_600_000_000, moves))
+            data = b"".join(Encoder().encode(session, Stamp(summary.MOST, 1_600_000_000, moves)))
             (self.folder / f"{name}.json").write_bytes(data)
 
     def removes(self) -> None:

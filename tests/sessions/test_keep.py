@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -147,6 +148,41 @@ def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.Monke
     assert not begun
     time.sleep(0.8)
     assert len(begun) == 1 and begun[0] >= last + 0.49
+
+
+def test_what_is_encoded_waits_while_a_key_is_answered_and_not_for_long(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waits = [100.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(keeper_module, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    keeper.give_way()
+    assert waits == []
+    keeper.expect()
+    now[0] += 0.004
+    keeper.give_way()
+    keeper.give_way()
+    assert waits == [pytest.approx(keeper_module.SHOWN - 0.004)]
+    for _ in range(50):  # keys without a pause
+        keeper.expect()
+        keeper.give_way()
+    assert keeper_module.GIVEN <= sum(waits) < keeper_module.GIVEN + keeper_module.SHOWN
+
+    def waited_for() -> bytes:
+        keeper.expect()
+        keeper.give_way()
+        return document(1)
+
+    waits.clear()
+    keeper.offer(waited_for)
+    assert keeper.save_now(LONG)
+    keeper.offer(waited_for)
+    assert keeper.close(LONG)
+    assert waits == []
 
 
 def test_the_last_state_wins_and_offering_waits_for_nothing(
@@ -848,7 +884,7 @@ def test_refused_by_the_system_a_thousand_times(tmp_path: Path, figure: Figure) 
 
 
 def about(sequence: int, saved: int) -> bytes:
-    return codec.Encoder().encode(started("abc").session, Stamp(sequence, saved, 1))
+    return b"".join(codec.Encoder().encode(started("abc").session, Stamp(sequence, saved, 1)))
 
 
 def test_after_the_largest_number_sessions_are_still_believed(tmp_path: Path) -> None:

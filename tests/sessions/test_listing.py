@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     """Three sessions, the last first: without a name, with one, unreadable."""
     play = started("The quick brown fox jumps over the lazy dog and on and on, as far as it can").press(Action.COPY)
     for order, name in enumerate(("tale", AUTO.format("0123456789ab"))):
-        data = codec.Encoder().encode(play.session, Stamp(order + 1, int(time.time()), 3))
+        data = b"".join(codec.Encoder().encode(play.session, Stamp(order + 1, int(time.time()), 3)))
         (tmp_path / f"{name}.json").write_bytes(data)
     (tmp_path / "third.json").write_text("no session")
     return tmp_path

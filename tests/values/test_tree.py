@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokex_gguf.values.distribution import Distribution, Taken
-from tokex_gguf.values.tree import Node
+from tokex_gguf.values.tree import Node, grown
 
 ANSWER = Distribution.of(1.5, [7, 3, 5], [-0.5, -1.25, -3.0])
 
@@ -292,3 +292,37 @@ def test_distribution_is_packed() -> None:
 @pytest.mark.parametrize(("bits", "vocab_size", "share"), [(0.0, 8, 0.0), (3.0, 8, 1.0), (1.5, 8, 0.5), (0.0, 1, 0.0)])
 def test_normalised_entropy(bits: float, vocab_size: int, share: float) -> None:
     assert Distribution.of(bits, [0], [0.0]).normalised_entropy(vocab_size) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tree_that_is_made_at_once_is_as_one_that_came_to_be(seed: int) -> None:
+    chance = random.Random(seed)
+    before = [root()]
+    parents, tokens, visited = [-1], [-1], [0]
+    takens: list[Taken | None] = [None]
+    distributions: list[Distribution | None] = [None]
+    for _ in range(chance.choice([1, 20, 300])):
+        last = len(before) - 1
+        parent = chance.choice([last, last, last, chance.randrange(len(before))])
+        token = len(before[parent].children)
+        before.append(before[parent].child(token))
+        parents.append(parent)
+        tokens.append(token)
+        takens.append(Taken(-chance.random(), 1) if chance.random() < 0.99 else None)
+        distributions.append(Distribution.of(chance.random(), [999], [-1.0]) if chance.random() < 0.99 else None)
+        visited.append(int(chance.random() < 0.3))
+    for node, taken, distribution, here in zip(before, takens, distributions, visited, strict=True):
+        if taken:
+            node.attach_taken(taken)
+        if distribution:
+            node.attach(distribution)
+        if here:
+            node.pass_through()
+    for one, other in zip(before, grown(parents, tokens, takens, distributions, visited), strict=True):
+        for name in ("token", "depth", "taken", "distribution", "visited", "whole", "logprob"):
+            assert getattr(other, name) == getattr(one, name), (name, one.path())
+        assert other.path() == one.path() and list(other.children) == list(one.children)
+        assert (other.first_unknown(), other.unknown) == (one.first_unknown(), one.unknown)
+        assert other._jump.path() == one._jump.path()
+        known, made = one.block(), other.block()
+        assert (known and known[1:]) == (made and made[1:])

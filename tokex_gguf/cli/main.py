@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokex_gguf import COMMANDS, __version__, config
 from tokex_gguf.cli import inputs
@@ -48,6 +48,9 @@ from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.sampler_text import read_flags
 from tokex_gguf.values.stops import Stop, stop_of
+
+if TYPE_CHECKING:
+    from tokex_gguf.sessions.codec import Encoder
 
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
@@ -300,7 +303,12 @@ def _begun(
         shown = "; ".join(filter(None, [shown, session.notice]))
     session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
     game = Runtime(
-        session, connect=connect, folder=Path("prompts"), slot=kept.slot if screen else None, moves=kept.moves
+        session,
+        connect=connect,
+        folder=Path("prompts"),
+        slot=kept.slot if screen else None,
+        moves=kept.moves,
+        encoder=kept.encoder,
     )
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], chosen.model.key)
     for notice in notices:
@@ -508,6 +516,8 @@ class _Kept(NamedTuple):
     notice: str = ""
     offer: str = ""
     """How to go on with another one, where nothing was asked for."""
+    encoder: "Encoder | None" = None
+    """By which one that was read is saved."""
 
 
 def _sessions() -> Path:
@@ -539,10 +549,10 @@ def _kept(options: argparse.Namespace) -> _Kept:
     from tokex_gguf.shell import resuming  # not on the way to the first frame of a new session
 
     try:
-        slot, session, moves, named, notice = resuming.opened(folder, name)
+        slot, session, moves, named, notice, encoder = resuming.opened(folder, name)
     except store.NoSession as error:
         raise Exit(str(error), FAILED) from None
-    return _Kept(slot, session, moves, named, notice)
+    return _Kept(slot, session, moves, named, notice, encoder=encoder)
 
 
 def _offer(folder: Path) -> str:

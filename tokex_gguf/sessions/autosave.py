@@ -15,6 +15,7 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Refused, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST, Stamp
 from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
 
 PATIENCE = 5.0
@@ -64,13 +65,19 @@ def kept(slot: Slot) -> Kept:
 class Autosave:
     """Saves each state of a session soon after it came to be, under a name that can change."""
 
-    def __init__(self, slot: Slot, tell: Callable[[str], None], remark: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        slot: Slot,
+        tell: Callable[[str], None],
+        remark: Callable[[str], None],
+        encoder: Encoder | None = None,
+    ) -> None:
         """`tell` gets the reason while saving fails, and "" once it works again; `remark`, lines for the player.
 
-        Both are called from other threads.
+        Both are called from other threads. `encoder` is that of a session that was read.
         """
         self._slot = slot
-        self._encoder = Encoder()
+        self._encoder = encoder or Encoder()
         self._remark = remark
         self._reason = ""
         self._tell = tell
@@ -78,6 +85,10 @@ class Autosave:
         self._pruned = False
         self._keeper = Keeper(slot, self._told, remark)
         self._renaming = threading.Lock()
+
+    def expect(self) -> None:
+        """Something is to be answered now, and soon to be seen: what is being saved gives way. Returns at once."""
+        self._keeper.expect()
 
     def follow(self, session: Session, moves: int) -> None:
         """The session is this one now, with a prompt in one game at least. Returns at once."""
@@ -141,11 +152,11 @@ class Autosave:
             return Lost(reason)
         return Rescued(found[0], self._slot.folder / f"{self._slot.name or found[0].stem}.json", reason)
 
-    def _dump(self, session: Session, moves: int) -> bytes:
+    def _dump(self, session: Session, moves: int) -> Data:
         if not self._pruned:
             self._pruned = True
             threading.Thread(target=self._prune, daemon=True).start()
-        return self._encoder.encode(session, self._stamp(moves))
+        return self._encoder.encode(session, self._stamp(moves), self._keeper.give_way)
 
     def _stamp(self, moves: int) -> Stamp:
         # A summary with the time of a clock that is as wrong as can be would not be believed.

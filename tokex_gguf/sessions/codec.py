@@ -1,8 +1,8 @@
 """A session as bytes, to go on with another day: `Encoder` and `load`. Pure.
 
 One JSON object, described in docs/reference/session-file.md, with a game for each model that was played. The
-tree's numbers are columns, packed as base64: that keeps every bit, and ten thousand tables are written in milliseconds
-instead of seconds.
+tree's numbers are columns, packed as base64 (`columns`): that keeps every bit, and ten thousand tables are written in
+milliseconds instead of seconds.
 
 `Encoder.encode` may run in another thread while the session is played on. A session does not change,
 and its tree only gains: what is gained meanwhile is in the result or not, never half.
@@ -10,11 +10,8 @@ and its tree only gains: what is gained meanwhile is in the result or not, never
 
 import json
 import math
-import sys
-from array import array
-from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from itertools import accumulate
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
@@ -48,10 +45,20 @@ from tokex_gguf.play.versus import (
     Paired,
     Versus,
 )
+from tokex_gguf.sessions.columns import (
+    BadArchive,
+    PieceEncoder,
+    ReadPieces,
+    ReadTree,
+    Text,
+    TreeEncoder,
+    pieces_of,
+    tree_of,
+    value_of,
+)
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
-from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
 from tokex_gguf.values.model_comparison import ModelComparison
@@ -68,59 +75,50 @@ _MANY = 1000
 _TOP = 2**31 - 1
 _HUGE = 1e9
 """More than any parameter of a sampler, or bias, is."""
-_VISITED, _CHECKED = 1, 2
-_CONTROL, _ENDS = 1, 2
-_INTS = ("parent", "token", "differs", "taken_rank", "rows", "ids")
-_FLOATS = ("taken_logprob", "entropy_bits", "logprobs")
-"""Columns of `nodes`: of four bytes each, and of eight."""
-_MOST_BITS = 64.0
-"""More than the entropy of any vocabulary is."""
 
 _T = TypeVar("_T")
-_N = TypeVar("_N", int, float)
-
-
-class BadArchive(ValueError):
-    """Bytes that are no session of this program. The message is one line that says why."""
 
 
 # --- writing
 
 
-class _Facts(NamedTuple):
-    """What a node holds, read once."""
-
-    checked: bool
-    differs: int | None
-    taken: Taken | None
-    distribution: Distribution | None
-
-
 class _Encoded(NamedTuple):
     """What was played with one model, encoded."""
 
-    members: bytes
-    """The game's fields, without the braces around them."""
+    members: list[bytes]
+    """The game's fields, without the braces around them, in parts."""
     tokens: int
     """On all paths visited."""
 
 
 class Encoder:
-    """Encodes the states of one session. The games that wait are encoded once: they do not change."""
+    """Encodes the states of one session: anew only what has changed since the last one. Not for two threads at once."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[Game, _Encoded]] = {}
+        self.games: dict[Node, _GameEncoder] = {}
+        """By the roots of their trees."""
 
-    def encode(self, session: Session, stamp: Stamp) -> bytes:
-        """The session as a document. What is searched, pending or under way is not kept."""
+    def encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object] = lambda: None) -> list[bytes]:
+        """The session as a document, in parts. What is searched, pending or under way is not kept.
+
+        `give_way` is called again and again: it may let other threads have the interpreter.
+        """
+        try:
+            return self._encode(session, stamp, give_way)
+        except BaseException:
+            # What was noted of a tree may be of half of it.
+            self.games = {}
+            raise
+
+    def _encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object]) -> list[bytes]:
         active = played(session)
         if session.game is not active and session.game.editing:  # it belongs to the game that is gone back to
-            game = _encode(replace(active, editing=session.game.editing))
+            game = self._game(replace(active, editing=session.game.editing), give_way)
         else:
-            game = _encode(active)
+            game = self._game(active, give_way)
         others = [
-            self._other(file, other)
-            for file, other in session.other_games.items()
+            self._game(other, give_way)
+            for other in session.other_games.values()
             if other is not active and other.prompts
         ]
         shown: dict[str, object] = {
@@ -141,29 +139,28 @@ class Encoder:
         if session.unopened:
             shown["unopened"] = session.unopened
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
-        parts = [
-            b'{"about":',
-            about.encoded(),
-            b",",
-            json.dumps(shown, separators=(",", ":")).encode()[1:-1],
-            b",",
-            game.members,
-            b',"others":[',
-            b",".join([b"{%s}" % other.members for other in others]),
-            b"]}",
-        ]
-        return seal(b"".join(parts))
+        roots = {active.known.root, *(other.known.root for other in session.other_games.values())}
+        self.games = {root: encoder for root, encoder in self.games.items() if root in roots}
+        text = json.dumps(shown, separators=(",", ":")).encode()[1:-1]
+        return sealed(
+            [
+                b'{"about":%s,%s,' % (about.encoded(), text),
+                *game.members,
+                b',"others":[',
+                *(part for index, other in enumerate(others) for part in (b",{"[not index :], *other.members, b"}")),
+                b"]}",
+            ]
+        )
 
-    def _other(self, file: str, game: Game) -> _Encoded:
-        known = self._waiting.get(file)
-        if known is None or known[0] is not game:
-            known = self._waiting[file] = game, _encode(game)
-        return known[1]
+    def _game(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
+        if game.known.root not in self.games:
+            self.games[game.known.root] = _GameEncoder(game.known.root)
+        return self.games[game.known.root].encode(game, give_way)
 
 
 def dump(session: Session) -> bytes:
     """The session as a document of its own, saved by nobody yet."""
-    return Encoder().encode(session, Stamp())
+    return b"".join(Encoder().encode(session, Stamp()))
 
 
 def played(session: Session) -> Game:
@@ -207,45 +204,56 @@ def _named_model(model: ModelRef) -> dict[str, object]:
     return {"file": model.path if isinstance(model, GgufFile) else model.url, "asked": model.asked}
 
 
-def _encode(game: Game) -> _Encoded:
-    rolls = list(game.known.rolls.items())  # a copy, made at once: draws may be made meanwhile
-    nodes, packed, mentioned, tokens = _pack(game, {node for (_, node), _ in rolls})
-    place = {node: index for index, node in enumerate(nodes)}
+class _GameEncoder:
+    """Encodes the states of one game."""
 
-    def prompt(one: Prompt) -> list[int | None]:
-        mentioned.update(token for token in (one.selected, one.popped, one.chosen) if token is not None)
-        cursor = None if one.cursor is None else place[one.cursor]
-        return [place[one.tip], one.selected, one.popped, cursor, one.chosen]
+    def __init__(self, root: Node, tree: ReadTree | None = None, pieces: ReadPieces | None = None) -> None:
+        """`tree`, `pieces`: what was read of it."""
+        self._tree = TreeEncoder(root, tree)
+        self._pieces = PieceEncoder(pieces)
+        self._tree.mentioned.update(pieces.token if pieces else ())
 
-    document = {
-        **_named_model(game.settings.model),
-        "model": _told(game.model) if game.model else None,
-        "context": game.context,
-        "prompts": [prompt(one) for one in game.prompts],
-        "active": game.active,
-        "removed": [[index, *prompt(one)] for index, one in game.removed],
-        "scores": [[place[score.base], place[score.tip]] for score in game.results.scores],
-        "versus": _versus_told(game.versus, place),
-        "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
-        "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
-        "parents": [None if one.parent is None else place[one.parent] for one in game.prompts],
-        "removed_parents": [None if one.parent is None else place[one.parent] for _, one in game.removed],
-        "sampling": _sampling_told(game.sampling),
-        "rolls": [[seed, place[node], count] for (seed, node), count in rolls],
-        "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
-        "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
-        "pruned": [place[node] for node in game.hidden.pruned],
-        "folded": sorted(place[node] for node in game.hidden.folded),
-        "assistant": None if game.said is None else sorted(place[node] for node in game.said),
-    }
-    if game.editing and game.editing.state is not EditState.OPEN:
-        document["edited"] = game.editing.text
-    # Read after the tree: a piece is there before anything that mentions its token.
-    pieces = _pack_pieces({token: game.known.pieces[token] for token in sorted(mentioned)})
-    # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
-    text = json.dumps(document, separators=(",", ":")).encode()
-    parts = [text[1:-1], b',"nodes":{', *_members(packed), b'},"pieces":{', *_members(pieces), b"}"]
-    return _Encoded(b"".join(parts), tokens)
+    def encode(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
+        """The game as it is now; its tree may grow meanwhile."""
+        rolls = list(game.known.rolls.items())  # a copy, made at once: draws may be made meanwhile
+        tree = self._tree.encode(_referred(game).union(node for (_, node), _ in rolls), give_way)
+        place = self._tree.place
+
+        def prompt(one: Prompt) -> list[int | None]:
+            tokens = (one.selected, one.popped, one.chosen)
+            self._tree.mentioned.update(token for token in tokens if token is not None)
+            cursor = None if one.cursor is None else place(one.cursor)
+            return [place(one.tip), one.selected, one.popped, cursor, one.chosen]
+
+        document = {
+            **_named_model(game.settings.model),
+            "model": _told(game.model) if game.model else None,
+            "context": game.context,
+            "prompts": [prompt(one) for one in game.prompts],
+            "active": game.active,
+            "removed": [[index, *prompt(one)] for index, one in game.removed],
+            "scores": [[place(score.base), place(score.tip)] for score in game.results.scores],
+            "versus": _versus_told(game.versus, place),
+            "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
+            "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
+            "parents": [None if one.parent is None else place(one.parent) for one in game.prompts],
+            "removed_parents": [None if one.parent is None else place(one.parent) for _, one in game.removed],
+            "sampling": _sampling_told(game.sampling),
+            "rolls": [[seed, place(node), count] for (seed, node), count in rolls],
+            "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
+            "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
+            "pruned": list(map(place, game.hidden.pruned)),
+            "folded": sorted(map(place, game.hidden.folded)),
+            "assistant": None if game.said is None else sorted(map(place, game.said)),
+        }
+        if game.editing and game.editing.state is not EditState.OPEN:
+            document["edited"] = game.editing.text
+        # Read after the tree: a piece is there before anything that mentions its token.
+        pieces = self._pieces.encode(self._tree.mentioned, game.known.pieces)
+        # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
+        text = json.dumps(document, separators=(",", ":")).encode()
+        parts = [text[1:-1], b',"nodes":{', *_members(tree.columns), b'},"pieces":{', *_members(pieces), b"}"]
+        return _Encoded(parts, tree.visited)
 
 
 def _sampling_told(sampling: Sampling) -> dict[str, object]:
@@ -259,11 +267,11 @@ def _sampling_told(sampling: Sampling) -> dict[str, object]:
     }
 
 
-def _versus_told(versus: Versus, place: dict[Node, int]) -> list[object] | None:
+def _versus_told(versus: Versus, place: Callable[[Node], int]) -> list[object] | None:
     """What the active prompt is compared with, and the layer from before."""
     match versus:
         case AgainstPrompt(a, b, before):
-            return [place[a], place[b], before.name]
+            return [place(a), place(b), before.name]
         case Alone() | AgainstModel():
             return None
 
@@ -283,44 +291,27 @@ def _told(model: Loaded) -> dict[str, object]:
     return {name: value for name, value in values.items() if value or name not in ("server", "candidates")}
 
 
-def _members(columns: dict[str, bytes]) -> list[bytes]:
+def _members(columns: dict[str, Text]) -> list[bytes]:
     """Columns as members of a JSON object, in parts."""
-    parts = [part for name, text in columns.items() for part in (b'","%s":"' % name.encode(), text)]
+    parts = [part for name, text in columns.items() for part in (b'","%s":"' % name.encode(), *text)]
     return [parts[0].removeprefix(b'",'), *parts[1:], b'"']
 
 
 def seal(body: bytes) -> bytes:
     """The document with this session, which is JSON, and its checksum."""
-    return b"".join([_head(crc32(body)), body, b"}"])
+    return b"".join(sealed([body]))
+
+
+def sealed(body: Iterable[bytes]) -> list[bytes]:
+    """The same in parts."""
+    parts, checksum = list(body), 0
+    for part in parts:
+        checksum = crc32(part, checksum)
+    return [_head(checksum), *parts, b"}"]
 
 
 def _head(checksum: int, version: int = VERSION) -> bytes:
     return b'{"format":"%s","version":%d,"crc32":%d,"session":' % (FORMAT.encode(), version, checksum)
-
-
-def _pack_pieces(pieces: dict[int, Piece]) -> dict[str, bytes]:
-    flags = [_CONTROL * piece.control | _ENDS * piece.ends for piece in pieces.values()]
-    return {
-        "token": _pack_column(array("i", pieces)),
-        "flags": _pack_column(array("B", flags)),
-        "length": _pack_column(array("i", [len(piece.data) for piece in pieces.values()])),
-        "data": b64encode(b"".join([piece.data for piece in pieces.values()])),
-    }
-
-
-def _walk(root: Node) -> tuple[list[Node], list[int]]:
-    """All nodes and the index of each one's parent; parents first, siblings as they came."""
-    nodes: list[Node] = []
-    parents: list[int] = []
-    waiting = [(root, -1)]
-    while waiting:
-        node, parent = waiting.pop()
-        index = len(nodes)
-        nodes.append(node)
-        parents.append(parent)
-        # A copy, made at once: the tree may grow meanwhile.
-        waiting += [(child, index) for child in reversed(list(node.children.values()))]
-    return nodes, parents
 
 
 def _referred(game: Game) -> set[Node]:
@@ -335,86 +326,26 @@ def _referred(game: Game) -> set[Node]:
     return tips.union(cursors, parents, scored, game.said or (), game.hidden.pruned, game.hidden.folded)
 
 
-def _pack(game: Game, drawn_at: set[Node]) -> tuple[list[Node], dict[str, bytes], set[int], int]:
-    """The nodes worth keeping, their columns, all tokens mentioned, and how many nodes were visited.
-
-    `drawn_at`: nodes to keep whatever they hold.
-    """
-    nodes, parents = _walk(game.known.root)
-    referred = _referred(game) | drawn_at
-    kept = [node in referred for node in nodes]
-    kept[0] = True
-    visited = [False] * len(nodes)
-    facts: list[_Facts] = []
-    # From the last to the first, against the order in which most of a path's nodes are given their
-    # numbers: of what comes in meanwhile, nothing stands behind a gap that was not there.
-    for index in range(len(nodes) - 1, -1, -1):
-        node, parent = nodes[index], parents[index]
-        fact = _Facts(node.checked, node.differs, node.taken, node.distribution)
-        facts.append(fact)
-        visited[index] = visited[index] or node.visited
-        holds = bool(fact.taken or fact.distribution) and not node.ahead
-        kept[index] = kept[index] or visited[index] or fact.checked or holds
-        if parent >= 0:
-            kept[parent] = kept[parent] or kept[index]
-            visited[parent] = visited[parent] or visited[index]
-    facts.reverse()
-    ints = {name: array("i") for name in _INTS}
-    floats = {name: array("d") for name in _FLOATS}
-    seen, flags, played = array("i"), array("B"), array("B")
-    slack, at_least = array("d"), array("B")
-    mentioned: set[int] = set()
-    places: dict[int, int] = {-1: -1}
-    for index, fact in enumerate(facts):
-        if not kept[index]:
-            continue
-        places[index] = len(places) - 1
-        taken, distribution = fact.taken or Taken(0.0, 0), fact.distribution
-        ints["parent"].append(places[parents[index]])
-        ints["token"].append(nodes[index].token)
-        ints["differs"].append(fact.differs if fact.checked and fact.differs is not None else -1)
-        ints["taken_rank"].append(taken.rank)
-        ints["rows"].append(len(distribution) if distribution else 0)
-        floats["taken_logprob"].append(taken.logprob)
-        floats["entropy_bits"].append(distribution.entropy_bits if distribution else 0.0)
-        slack.append(distribution.slack_bits if distribution else 0.0)
-        at_least.append(taken.at_least)
-        seen.append(nodes[index].seen)
-        flags.append(_VISITED * visited[index] | _CHECKED * fact.checked)
-        played.append(nodes[index].played)
-        if index:
-            mentioned.add(nodes[index].token)
-        if distribution:
-            ints["ids"].extend(distribution.ids)
-            floats["logprobs"].extend(distribution.logprobs)
-            mentioned.update(distribution.ids)
-    chosen = [node for node, keep in zip(nodes, kept, strict=True) if keep]
-    columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played, "seen": seen}
-    if any(slack):  # where all numbers are exact, neither column is there
-        columns["slack_bits"] = slack
-    if any(at_least):
-        columns["taken_at_least"] = at_least
-    return chosen, {name: _pack_column(column) for name, column in columns.items()}, mentioned, sum(visited[1:])
-
-
-def _pack_column(column: "array[int] | array[float]") -> bytes:
-    if sys.byteorder == "big":
-        column.byteswap()
-    return b64encode(column)
-
-
 # --- reading
 
 
 def load(data: bytes, settings: Settings) -> Session:
+    """The session of a document, as `read` gives it."""
+    return read(data, settings)[0]
+
+
+def read(data: bytes, settings: Settings) -> tuple[Session, Encoder]:
     """The session of a document, its engine still to be loaded. Raises BadArchive, and nothing else.
+
+    The encoder has it encoded already, by the bytes that were read.
 
     The model that it was played with is kept: when the engine has loaded another one, `update`
     says so and leaves the session to be looked at. Where `settings` name no model file, the
     document's own is taken.
     """
+    encoder = Encoder()
     try:
-        return _session(_opened(data), settings)
+        return _session(_opened(data), settings, encoder), encoder
     except (RecursionError, MemoryError):
         # Not chained: what filled the memory is let go.
         raise BadArchive("nested too deeply, or too large for the memory") from None
@@ -430,7 +361,7 @@ def _opened(data: bytes) -> dict[str, object]:
         raise BadArchive("not JSON: cut off or damaged" if data else "empty") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise BadArchive("not a session of tokex-gguf")
-    version = _value(document, "version", int)
+    version = value_of(document, "version", int)
     if version > VERSION:
         raise BadArchive("made by a newer version of the program")
     if version < 1:
@@ -438,15 +369,15 @@ def _opened(data: bytes) -> dict[str, object]:
     told = _number(document.get("crc32"), "crc32", 0, 2**32 - 1)
     if not data.startswith(head := _head(told, version)) or crc32(memoryview(data)[len(head) : -1]) != told:
         raise BadArchive("damaged: the checksum is another one")
-    return _value(document, "session", dict)
+    return value_of(document, "session", dict)
 
 
-def _session(document: dict[str, object], settings: Settings) -> Session:
-    game = _game(document, settings)
-    own = model_at(_value(document, "file", str), str(document.get("asked", ""))).key
+def _session(document: dict[str, object], settings: Settings, encoder: Encoder) -> Session:
+    game = _game(document, settings, encoder)
+    own = model_at(value_of(document, "file", str), str(document.get("asked", ""))).key
     other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
-        other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""))
+        other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""), encoder)
         key = other.settings.model.key
         if key in other_games or key == own:
             raise BadArchive("others: two games of one model")
@@ -454,8 +385,8 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
     layer = _one_of(document, "layer", every_layer() | {layer.name: layer for layer in LENS_LAYERS})
     paired: Paired = UNPAIRED
     if "beside" in document:
-        table = _value(document, "beside", dict)
-        model = GgufFile(_path(table), _value(table, "asked", str))
+        table = value_of(document, "beside", dict)
+        model = GgufFile(_path(table), value_of(table, "asked", str))
         known, before = ModelComparison(), PLAIN if layer is DELTA else layer
         against = AgainstModel.of(model.key, before, known, same_file=model.key == own)
         game, paired = replace(game, versus=against), Pair(model.key, ByDistributions(known))
@@ -473,10 +404,10 @@ def _session(document: dict[str, object], settings: Settings) -> Session:
             order=_one_of(document, "order", orders) if "order" in document else Order.RECENT,
             layer=layer,
             palette=_one_of(document, "palette", {palette.value: palette for palette in Palette}),
-            mouse=_value(document, "mouse", bool),
-            by_final=_value(document, "by_final", bool) if "by_final" in document else False,
-            shows_ahead=_value(document, "ahead", bool) if "ahead" in document else True,
-            ghost=_value(document, "ghost", bool) if "ghost" in document else False,
+            mouse=value_of(document, "mouse", bool),
+            by_final=value_of(document, "by_final", bool) if "by_final" in document else False,
+            shows_ahead=value_of(document, "ahead", bool) if "ahead" in document else True,
+            ghost=value_of(document, "ghost", bool) if "ghost" in document else False,
         ),
         paired=paired,
         begun=True,
@@ -493,20 +424,25 @@ def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
     return rows
 
 
-def _game(document: dict[str, object], settings: Settings) -> Game:
+def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> Game:
     file = _path(document)
     # Older files do not have it. A command line need not be Unicode, and neither need this.
-    asked = _value(document, "asked", str) if "asked" in document else ""
+    asked = value_of(document, "asked", str) if "asked" in document else ""
     told = document.get("model")
-    model = None if told is None else _model(_value(document, "model", dict))
-    pieces = _pieces(_value(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
-    told = _value(document, "nodes", dict)
-    nodes = _tree(told, pieces)
+    model = None if told is None else _model(value_of(document, "model", dict))
+    read = pieces_of(value_of(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
+    pieces = read.pieces
+    told = value_of(document, "nodes", dict)
+    tree = tree_of(told, pieces)
+    nodes = tree.nodes
+    encoder.games[nodes[0]] = _GameEncoder(nodes[0], tree, read)
     if model is not None:  # the layers say what is not exact in this file
         inexact = {Capability.EXACT_ENTROPY: "slack_bits", Capability.EXACT_RANKS: "taken_at_least"}
         lacks = {capability for capability, column in inexact.items() if column in told}
         model = replace(model, capabilities=model.capabilities - lacks)
     opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
+    for one in opened:
+        one.tip.sort()
     begun = _begun(document, "begins", opened)
     prompts = _named(document, "names", _made(document, "parents", begun, nodes))
     if prompts and model is None:
@@ -518,14 +454,16 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
     removed = _named(document, "removed_names", _made(document, "removed_parents", closed, nodes))
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
-        sampling=_sampling(_value(document, "sampling", dict)) if "sampling" in document else Sampling(),
+        # Older files have neither samplers nor draws.
+        sampling=_sampling(value_of(document, "sampling", dict)) if "sampling" in document else Sampling(),
         known=Known(
-            rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {}, root=nodes[0], pieces=pieces
+            root=nodes[0], pieces=pieces, rolls=_rolls(document["rolls"], nodes) if "rolls" in document else {}
         ),
         settings=settings if settings.model.key else replace(settings, model=model_at(file, asked)),
         prompts=prompts,
         active=_number(document.get("active"), "active", 0, max(0, len(prompts) - 1)),
         removed=tuple(zip(places, removed, strict=True)),
+        # What an open prompt has is not hidden, whatever the file says.
         hidden=Hidden(
             pruned=tuple(
                 node
@@ -544,25 +482,17 @@ def _game(document: dict[str, object], settings: Settings) -> Game:
 
 def _path(table: dict[str, object]) -> str:
     """A model's file, or a server's address."""
-    file = _value(table, "file", str)
+    file = value_of(table, "file", str)
     if "\0" in file:
         raise BadArchive("file: not a path")
     return file
-
-
-def _value(table: dict[str, object], name: str, kind: type[_T]) -> _T:
-    """A field of exactly one type: a truth value is no number here."""
-    value = table.get(name)
-    if not isinstance(value, kind) or type(value) is not kind:
-        raise BadArchive(f"{name}: missing, or of the wrong type")
-    return value
 
 
 def _text(table: dict[str, object], name: str) -> str:
     """A field that may be missing: text that can be given to the engine."""
     if name not in table:
         return ""
-    value = _value(table, name, str)
+    value = value_of(table, name, str)
     if any("\ud800" <= char <= "\udfff" for char in value):
         raise BadArchive(f"{name}: not Unicode")
     return value
@@ -576,14 +506,14 @@ def _number(value: object, name: str, least: int, most: int) -> int:
 
 def _list(table: dict[str, object], name: str, width: int) -> list[list[object]]:
     """A field that is a list of lists of `width` values each."""
-    rows = _value(table, name, list)
+    rows = value_of(table, name, list)
     if len(rows) > _MANY or not all(type(row) is list and len(row) == width for row in rows):
         raise BadArchive(f"{name}: too many, or not lists of {width} values")
     return rows
 
 
 def _one_of(table: dict[str, object], name: str, values: dict[str, _T]) -> _T:
-    value = _value(table, name, str)
+    value = value_of(table, name, str)
     if value not in values:
         raise BadArchive(f"{name}: there is no such value")
     return values[value]
@@ -594,119 +524,22 @@ def _model(table: dict[str, object]) -> Loaded:
     size = _number(table.get("vocab_size"), "vocab_size", 0 if table.get("server") else 1, _TOP)
     bos = table.get("bos")
     return Loaded(
-        name=_value(table, "name", str),
-        architecture=_value(table, "architecture", str),
-        quantization=_value(table, "quantization", str),
+        name=value_of(table, "name", str),
+        architecture=value_of(table, "architecture", str),
+        quantization=value_of(table, "quantization", str),
         vocab_size=size,
         context=_number(table.get("context"), "context", 0, _TOP),
         context_limit=_number(table.get("context_limit"), "context_limit", 0, _TOP),
         bos=None if bos is None else _number(bos, "bos", 0, (size or _TOP) - 1),
-        space_prefix=_value(table, "space_prefix", bool),
-        fingerprint=_value(table, "fingerprint", str),
+        space_prefix=value_of(table, "space_prefix", bool),
+        fingerprint=value_of(table, "fingerprint", str),
         # Version 0.1.0 did not tell these.
-        cells=_value({"cells": "", **table}, "cells", str),
-        arithmetic=_value({"arithmetic": "", **table}, "arithmetic", str),
+        cells=value_of({"cells": "", **table}, "cells", str),
+        arithmetic=value_of({"arithmetic": "", **table}, "arithmetic", str),
         # Those of this machine have neither.
-        server=_value({"server": "", **table}, "server", str),
+        server=value_of({"server": "", **table}, "server", str),
         candidates=_number(table.get("candidates", 0), "candidates", 0, _TOP),
     )
-
-
-def _pieces(table: dict[str, object], size: int) -> dict[int, Piece]:
-    tokens, lengths = (_unpack(table, name, array("i")) for name in ("token", "length"))
-    flags, data = (_unpack(table, name, array("B")) for name in ("flags", "data"))
-    if not len(tokens) == len(flags) == len(lengths) == len(set(tokens)):
-        raise BadArchive("pieces: told twice, or columns of different lengths")
-    if tokens and not (min(tokens) >= 0 and max(tokens) < size and max(flags) <= _CONTROL | _ENDS):
-        raise BadArchive("pieces: out of range")
-    if min(lengths, default=0) < 0 or sum(lengths) != len(data):
-        raise BadArchive("length: not as many bytes as there are")
-    whole, ends = data.tobytes(), accumulate(lengths)
-    return {
-        token: Piece(whole[end - length : end], bool(flag & _CONTROL), bool(flag & _ENDS))
-        for token, length, end, flag in zip(tokens, lengths, ends, flags, strict=True)
-    }
-
-
-def _unpack(table: dict[str, object], name: str, column: "array[_N]") -> "array[_N]":
-    """A column, read into an empty array."""
-    text = _value(table, name, str)
-    try:
-        column.frombytes(b64decode(text, validate=True))
-    except ValueError:
-        raise BadArchive(f"{name}: not base64 of whole values") from None
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column
-
-
-def _tree(table: dict[str, object], pieces: dict[int, Piece]) -> list[Node]:
-    """The nodes, the root first."""
-    ints = {name: _unpack(table, name, array("i")) for name in _INTS}
-    floats = {name: _unpack(table, name, array("d")) for name in _FLOATS}
-    ints["flags"] = _unpack(table, "flags", array("B"))
-    # Files from before it was kept do not have it.
-    unknown = array("B", bytes(len(ints["flags"])))
-    ints["played"] = _unpack(table, "played", array("B")) if "played" in table else unknown
-    # Nor are these there where all numbers are exact.
-    ints["at_least"] = _unpack(table, "taken_at_least", array("B")) if "taken_at_least" in table else unknown
-    exact = array("d", bytes(8 * len(ints["flags"])))
-    floats["slack"] = _unpack(table, "slack_bits", array("d")) if "slack_bits" in table else exact
-    ids, logprobs = ints.pop("ids"), floats.pop("logprobs")
-    lengths = {*map(len, ints.values()), *map(len, floats.values())}
-    if len(lengths) != 1 or 0 in lengths:
-        raise BadArchive("nodes: none, or columns of different lengths")
-    if min(ints["rows"]) < 0 or not sum(ints["rows"]) == len(ids) == len(logprobs):
-        raise BadArchive("rows: not as many as there are ids and logprobs")
-    if not pieces.keys() >= set(ids):
-        raise BadArchive("ids: a token without its piece")
-    # Not a number is never in a range; minus infinity is a probability of 0.
-    if not all(value <= 1.0 for value in logprobs):
-        raise BadArchive("logprobs: not logarithms of probabilities")
-    nodes: list[Node] = []
-    start = 0
-    names = ("parent", "token", "flags", "played", "differs", "taken_rank", "at_least", "rows")
-    for (parent, token, flags, played, differs, rank, at_least, rows), logprob, bits, slack in zip(
-        zip(*(ints[name] for name in names), strict=True),
-        *(floats[name] for name in ("taken_logprob", "entropy_bits", "slack")),
-        strict=True,
-    ):
-        node = _node(nodes, parent, token, pieces)
-        nodes.append(node)
-        if flags > _VISITED | _CHECKED or not -1 <= differs <= (node.depth if flags & _CHECKED else -1):
-            raise BadArchive("flags, differs: out of range")
-        if rank < 0 or not logprob <= (1.0 if rank else 0.0):
-            raise BadArchive("taken_rank, taken_logprob: out of range")
-        if not -1.0 <= bits <= _MOST_BITS:
-            raise BadArchive("entropy_bits: out of range")
-        if not 0.0 <= slack <= (_MOST_BITS if rows else 0.0) or at_least > (rank > 0):
-            raise BadArchive("slack_bits, taken_at_least: out of range")
-        if played > 1:
-            raise BadArchive("played: out of range")
-        node.checked = bool(flags & _CHECKED)
-        node.played = bool(played)
-        node.differs = differs if differs >= 0 else None
-        if rank:
-            node.attach_taken(Taken(logprob, rank, bool(at_least)))
-        if rows:
-            part = slice(start, start + rows)
-            start += rows
-            distribution = Distribution(bits, ids[part], logprobs[part], slack)
-            if len(set(distribution.ids)) != rows:
-                raise BadArchive("ids: a token twice in one table")
-            node.attach(distribution)
-        if flags & _VISITED:
-            node.pass_through()
-    if "seen" in table:  # files from before it was kept do not have it: the latest there is what was made last
-        seen = _unpack(table, "seen", array("i"))
-        if len(seen) != len(nodes) or min(seen) < 0:
-            raise BadArchive("seen: not as many as nodes, or below 0")
-        for node, when in zip(nodes, seen, strict=True):
-            node.seen = when
-        last = max(nodes, key=lambda node: node.seen)
-        last.tree.visits = last.seen
-        last.tree.visited = last if last.seen else None
-    return nodes
 
 
 def _places(table: dict[str, object], name: str, nodes: list[Node]) -> list[Node]:
@@ -733,21 +566,6 @@ def _said(table: dict[str, object], nodes: list[Node]) -> frozenset[Node] | None
     if type(rows) is not list or len(rows) > len(nodes):
         raise BadArchive("assistant: not a list of nodes")
     return frozenset(_place(value, "assistant", nodes) for value in rows)
-
-
-def _node(nodes: list[Node], parent: int, token: int, pieces: dict[int, Piece]) -> Node:
-    """The next node after `nodes`. A parent comes before its children, so there are no circles."""
-    if not nodes:
-        if parent != -1 or token != -1:
-            raise BadArchive("parent, token: the first node is not the root")
-        return Node(None, -1)
-    if not 0 <= parent < len(nodes):
-        raise BadArchive("parent: not a node before this one")
-    siblings = nodes[parent].children
-    if token not in pieces or token in siblings:
-        raise BadArchive("token: twice after one path, or without its piece")
-    node = siblings[token] = Node(nodes[parent], token)
-    return node
 
 
 def _place(value: object, name: str, nodes: list[Node]) -> Node:
@@ -804,7 +622,7 @@ def _chain(table: dict[str, object]) -> Chain:
     }
     if len(bias) != len(rows) or 0 in bias.values():
         raise BadArchive("bias: of one token twice, or of 0")
-    breakers = _value(table, "breakers", list)
+    breakers = value_of(table, "breakers", list)
     if len(breakers) > _MANY:
         raise BadArchive("breakers: too many")
     texts = [_text({"breakers": text}, "breakers") for text in breakers]

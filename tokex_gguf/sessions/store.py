@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.sessions import summary
 from tokex_gguf.sessions.summary import Summary
 from tokex_gguf.system import locks
-from tokex_gguf.system.files import TEMPORARY, create_private, place, private_folder, save_generation
+from tokex_gguf.system.files import TEMPORARY, Data, create_private, place, private_folder, save_generation, write
 from tokex_gguf.system.locks import Lock
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.names import valid_name
@@ -165,6 +165,18 @@ def _head(path: Path, length: int) -> bytes | None:
         return None
 
 
+def _beginning(data: Data) -> bytes:
+    """What `_head` would read of it."""
+    if isinstance(data, bytes):
+        return data[:_HEAD]
+    beginning = b""
+    for part in data:
+        if len(beginning) >= _HEAD:
+            break
+        beginning += part[:_HEAD]
+    return beginning[:_HEAD]
+
+
 def sessions(folder: Path) -> list[SavedSession]:
     """The sessions in a folder, played last first. A folder that cannot be read has none."""
     files: dict[str, list[os.stat_result]] = {}
@@ -238,7 +250,7 @@ class Slot:
             self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST)
         return self._sequence
 
-    def save(self, data: bytes, *, flush: bool = True) -> str:
+    def save(self, data: Data, *, flush: bool = True) -> str:
         """Saves a state; returns what there is to tell about it: one line, or "".
 
         Where another program has saved under this name meanwhile, as it can where there are no locks, nothing
@@ -263,7 +275,7 @@ class Slot:
             flush=flush,
             wanted=lambda: not self._abandoned or not flush,
         )
-        self._own, self._expected = True, data[:_HEAD]
+        self._own, self._expected = True, _beginning(data)
         return line
 
     def abandon(self) -> None:
@@ -455,13 +467,13 @@ def _clock(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def rescue(data: bytes, name: str, folders: list[Path]) -> Path | None:
+def rescue(data: Data, name: str, folders: list[Path]) -> Path | None:
     """Writes a session that cannot be saved in its place to a new file elsewhere; None where nothing takes it."""
     for folder in folders:
         path = folder / f"tokex-gguf-{name or 'session'}-{os.urandom(4).hex()}.json"
         try:
             with create_private(path) as file:
-                file.write(data)
+                write(file, data)
         except OSError:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

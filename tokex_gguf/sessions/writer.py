@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tokex_gguf.sessions.store import Slot, reason_of
-from tokex_gguf.system.files import Abandoned
+from tokex_gguf.system.files import Abandoned, Data
 
 APART = 0.8
 """Seconds between the beginnings of two writes, at the least."""
@@ -16,6 +16,8 @@ SETTLE = 0.5
 QUIET, AT_MOST = 0.06, 0.2
 """Seconds without a change that a save which is due waits for, and how long it waits for them: a key whose answer is
 being computed is not to share the processor with it."""
+SHOWN, GIVEN = 0.012, 0.1
+"""Seconds in which a key is answered and its frame made, and how many a save that is being encoded leaves to keys."""
 AGAIN = 5.0
 """Seconds until what could not be written is tried again, where nothing asks for it before."""
 SLOW = 3.0
@@ -42,7 +44,7 @@ class Keeper:
         self._told: set[str] = set()
         self._changed = threading.Condition()
         # What follows is read and changed under that lock only.
-        self._dump: Callable[[], bytes] | None = None
+        self._dump: Callable[[], Data] | None = None
         """The state to be saved; None while there is nothing unsaved."""
         self._due = self._latest = 0.0
         """When to save, and when the last change was, on the monotonic clock."""
@@ -55,10 +57,15 @@ class Keeper:
         self._tries = 0
         """Writes that have ended, well or not."""
         self._writing = False
+        self._given = 0.0
+        """Seconds that the save under way has left to keys."""
+        # This is not: it is read and changed at once.
+        self._expected = -SHOWN
+        """When there was something last that is to be answered, on the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._thread.start()
 
-    def offer(self, dump: Callable[[], bytes]) -> None:
+    def offer(self, dump: Callable[[], Data]) -> None:
         """The state has changed: `dump`, called in the thread, gives its bytes. Returns at once.
 
         Only the state offered last is saved.
@@ -76,6 +83,20 @@ class Keeper:
             self._offered += 1
         if slow:
             self._failed("slow", f"the disk has not answered for {SLOW:.0f} s")
+
+    def expect(self) -> None:
+        """Something is to be answered now, and soon to be seen. Returns at once."""
+        self._expected = time.monotonic()
+
+    def give_way(self) -> None:
+        """Waits while a key is answered, unless the save is waited for: called between the parts of a state."""
+        if (wait := self._expected + SHOWN - time.monotonic()) <= 0:
+            return
+        with self._changed:
+            if self._given >= GIVEN or self._waited_for:
+                return
+            self._given += wait
+        time.sleep(wait)
 
     def save_now(self, timeout: float) -> bool:
         """Saves what is unsaved without waiting for its time; returns whether all that was offered is saved."""
@@ -112,6 +133,11 @@ class Keeper:
         """Whether nothing is being written any more."""
         return not self._thread.is_alive()
 
+    @property
+    def _waited_for(self) -> bool:
+        """Whether somebody waits for a save."""
+        return self._hurry or self._closing
+
     def _run(self) -> None:
         while (taken := self._take()) is not None:
             dump, number = taken
@@ -126,24 +152,25 @@ class Keeper:
                     self._dump, self._due = dump, time.monotonic() + AGAIN
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[Callable[[], bytes], int] | None:
+    def _take(self) -> tuple[Callable[[], Data], int] | None:
         """The state to write now and its number, once there is one; None at the end."""
         with self._changed:
             while True:
                 moment = min(max(self._due, self._latest + QUIET), self._due + AT_MOST)
                 wait = None if self._dump is None else moment - time.monotonic()
-                if wait is not None and (wait <= 0 or self._hurry or self._closing):
+                if wait is not None and (wait <= 0 or self._waited_for):
                     break
                 if self._closing:
                     return None
                 self._changed.wait(wait)
+            self._given = GIVEN if self._waited_for else 0.0
             dump, self._dump, self._hurry = self._dump, None, False
             assert dump is not None
             self._last = time.monotonic()
             self._writing = True
             return dump, self._offered
 
-    def _save(self, dump: Callable[[], bytes]) -> bool:
+    def _save(self, dump: Callable[[], Data]) -> bool:
         try:
             data = dump()
             with self._disk:

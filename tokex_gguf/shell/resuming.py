@@ -13,6 +13,7 @@ from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.play.versus import Pair, Turn
 from tokex_gguf.sessions import codec, store, summary
+from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.system import machine
 from tokex_gguf.values.layers import DELTA
@@ -30,6 +31,8 @@ class Opened(NamedTuple):
     """The player's own name for it."""
     notice: str
     """What there is to tell about it; empty where there is nothing."""
+    encoder: Encoder
+    """By which it is saved."""
 
 
 def opened(folder: Path, name: str) -> Opened:
@@ -41,17 +44,18 @@ def opened(folder: Path, name: str) -> Opened:
         slot, named = Slot(folder), ""
         told = f"the session {name} is open in another program: what is played here is kept apart from it"
     try:
-        (session, moves), damaged = store.read(folder, name, _loaded)
+        (session, moves, encoder), damaged = store.read(folder, name, _loaded)
     except BaseException:
         slot.close()
         raise
-    return Opened(slot, session, moves, named, told or damaged)
+    return Opened(slot, session, moves, named, told or damaged, encoder)
 
 
-def _loaded(data: bytes) -> tuple[Session, int]:
-    """A session's document, and how many moves were made in it."""
+def _loaded(data: bytes) -> tuple[Session, int, Encoder]:
+    """A session's document, how many moves were made in it, and what encodes it."""
     about = summary.parse(data[: summary.LENGTH])
-    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
+    session, encoder = codec.read(data, Settings("", GgufFile("")))
+    return session, about.moves if about else 0, encoder
 
 
 def with_its_model(session: Session, started: Settings) -> tuple[Session, str]:

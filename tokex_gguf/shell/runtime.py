@@ -94,6 +94,7 @@ from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:
     from tokex_gguf.sessions.autosave import Autosave, End
+    from tokex_gguf.sessions.codec import Encoder
     from tokex_gguf.sessions.store import Slot
     from tokex_gguf.shell.resuming import Opened
 
@@ -157,12 +158,14 @@ class Runtime:
         remote: Connect = remote,
         slot: "Slot | None" = None,
         moves: int = 0,
+        encoder: "Encoder | None" = None,
     ) -> None:
         """`folder` is where prompts are saved; `connect` makes an engine for a model's file, as often as one is needed.
 
         `remote` makes one for the model of a server.
 
-        `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before.
+        `slot`: where the session is saved once it is played; None: it is not. `moves`: those made in it before;
+        `encoder`: by which one that was read is saved.
         """
         self.session = session
         self._asked = session.game.settings
@@ -183,6 +186,7 @@ class Runtime:
         """Addresses of those that were ended."""
         self._slot = slot
         self._moves = moves
+        self._encoder = encoder
         self._before: _Position | None = _position(session)
         """What was played at the last move; None before there is anything to play."""
         self._changed = False
@@ -268,6 +272,8 @@ class Runtime:
 
     def dispatch(self, message: Message) -> None:
         """Takes one message in."""
+        if self._autosave:
+            self._autosave.expect()
         before = self.session
         self.session, effects = update(before, message)
         self._carry_out(effects)  # before all else: the engine may begin
@@ -298,8 +304,12 @@ class Runtime:
             from tokex_gguf.sessions.autosave import Autosave  # not on the way to the first frame
 
             self._autosave = Autosave(
-                slot, tell=lambda reason: self._put(_Of(slot, Unsaved(reason))), remark=self.remark
+                slot,
+                tell=lambda reason: self._put(_Of(slot, Unsaved(reason))),
+                remark=self.remark,
+                encoder=self._encoder,
             )
+            self._encoder = None
         return self._autosave
 
     def receive(self) -> bool:
@@ -594,7 +604,7 @@ class Runtime:
         """The session is another one now: the one before is saved to its end, beside, and this one in its own place."""
         before, saver = self._slot, self._autosave
         assert before is not None
-        self._slot, self._moves, self._autosave = found.slot, found.moves, None
+        self._slot, self._moves, self._encoder, self._autosave = found.slot, found.moves, found.encoder, None
         self._before, self._changed = _position(self.session), False
         self._typed = self._beside_moves(self.session)
         kv = self.session.game.settings.load.kv

@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 TEMPORARY = ".saving-"
 """How the names of files begin that are not finished."""
+
+
+Data: TypeAlias = bytes | list[bytes]
+"""What is written: whole, or in parts, one after the other. To put large ones together takes memory, and time in which
+no other thread has its turn."""
 
 
 class Abandoned(Exception):
@@ -67,7 +72,7 @@ def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") 
 
 def save_generation(
     path: Path,
-    data: bytes,
+    data: Data,
     previous: Path | None,
     *,
     flush: bool = True,
@@ -103,19 +108,25 @@ def _step_back(path: Path, previous: Path) -> None:
 
 
 @contextmanager
-def _written(folder: Path, data: bytes, *, flush: bool = True) -> Iterator[Path]:
+def _written(folder: Path, data: Data, *, flush: bool = True) -> Iterator[Path]:
     """A file that is written to the end, with a name that nobody looks for; gone afterwards if it still has it."""
     private_folder(folder)
     temporary = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
     try:
         with create_private(temporary) as file:
-            file.write(data)
+            write(file, data)
             file.flush()
             if flush:
                 os.fsync(file.fileno())
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(file: BinaryIO, data: Data) -> None:
+    """Writes all of it. Raises OSError."""
+    for part in [data] if isinstance(data, bytes) else data:
+        file.write(part)
 
 
 def place(temporary: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ distribution is computed once, and one path never shows two answers.
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -385,6 +385,12 @@ class Node:
             block, size = Block(blocks[-1].before, *map(Run.joined, runs)), size * JOINED
         return block
 
+    def sort(self) -> None:
+        """Makes all blocks of this path, as answers that arrive one by one do."""
+        for node in self.nodes():
+            if node.depth % BLOCK == 0:
+                node.block()
+
     @property
     def perplexity(self) -> float | None:
         """Exp of the mean negative log-probability of the predicted tokens; None without any."""
@@ -394,6 +400,42 @@ class Node:
             return math.exp(-self.logprob / (self.depth - 1))
         except OverflowError:
             return math.inf
+
+
+def grown(
+    parents: Sequence[int],
+    tokens: Sequence[int],
+    takens: Sequence[Taken | None],
+    distributions: Sequence[Distribution | None],
+    visited: Sequence[int],
+) -> list[Node]:
+    """The nodes of a whole tree, made at once, by the index of each one's parent, which comes before it.
+
+    The first one is the root. No parent has two children of the same token. Each node is as if it was given its
+    numbers when it was made; blocks are made when they are asked for.
+    """
+    nodes = [Node(None, -1)]
+    add, tree, changes = nodes.append, nodes[0].tree, 0
+    nodes[0].distribution = distributions[0]
+    for index in range(1, len(parents)):
+        parent, token, taken, distribution = nodes[parents[index]], tokens[index], takens[index], distributions[index]
+        node = parent.children[token] = Node(parent, token)
+        node.taken, node.distribution = taken, distribution
+        if node.depth > 1 and taken is not None:
+            if parent.logprob is not None:
+                node.logprob = parent.logprob + taken.logprob
+            node.whole = parent.whole and distribution is not None
+        elif node.depth == 1:
+            node.whole = distribution is not None
+        add(node)
+    for node, here in zip(nodes, visited, strict=True):
+        if here and (node.parent is None or node.parent.visited):
+            node.visited = True
+            changes += 1
+        elif here:
+            node.pass_through()
+    tree.changes += changes
+    return nodes
 
 
 def entropy_before(node: Node) -> float | None:
