@@ -38,6 +38,7 @@ PROMISES = {
     "test_shown": "Text is shown safely",
     "test_restored": "The terminal is always put back, and the engine is gone",
     "test_keep": "Nothing that was saved is lost",
+    "test_columns": "A save writes all there is, however little of it is encoded anew",
     "test_days": "Days of use lose nothing: many programs, clocks that jump, disks that refuse, wait or fill up",
     "test_typed": "Text that was typed is never lost",
     "test_archive": "A damaged session is refused in one line",

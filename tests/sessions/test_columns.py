@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import tokex_gguf
 from tests.fake import started
+from tests.figures import Figure
 from tests.sessions.test_archive import KEYS, LOADED
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.session import Game, Prompt, Session, Settings
@@ -207,25 +208,45 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(columns, "PART", request.param)
 
 
-@pytest.mark.usefixtures("parts")
-@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
-def test_what_was_read_and_has_grown_since_is_encoded_as_if_for_the_first_time(seed: int) -> None:
-    """Starts of the program between saves: what is in the file stands for what was read of it."""
+GROWN = "saves of trees that grow, over several starts, in parts of a few nodes"
+
+
+def grows(seed: int, saves: int, *, starts: float) -> None:
+    """So many saves, with changes between them, and starts of the program: each as if it was the first."""
     growing, encoder = Growing(seed), Encoder()
-    for _ in range(40):
-        data = b"".join(encoder.encode(growing.now(), Stamp()))
-        if growing.chance.random() < 0.4:
-            encoder = growing.again(data)
-            session = load(data, SETTINGS)
-            if growing.chance.random() < 0.5:
-                assert b"".join(read(data, SETTINGS)[1].encode(session, Stamp())) == dump(session), "another tree"
+    for _ in range(saves):
         for _ in range(growing.chance.choice([0, 1, 1, 5])):
             growing.step()
         session = growing.now()
         fresh, data = dump(session), b"".join(encoder.encode(session, Stamp()))
         (told,), (anew,) = games_of(data), games_of(fresh)
         assert plain(told) == plain(anew), f"seed {seed}"
-        assert dump(load(data, SETTINGS)) == fresh, f"seed {seed}"
+        again = load(data, SETTINGS)
+        assert dump(again) == fresh, f"seed {seed}: siblings keep their order"
+        before = tree(growing.game.known.root)
+        for path, facts in tree(again.game.known.root).items():
+            assert facts == before[path], f"seed {seed}: {path}"
+        if growing.chance.random() < starts:
+            encoder = growing.again(data)
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("starts", [0.0, 0.4])
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
+def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int, starts: float, figure: Figure) -> None:
+    grows(seed, 40, starts=starts)
+    figure(40, GROWN, seed=seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(4))
+def test_what_has_grown_for_long_is_encoded_as_if_for_the_first_time(
+    part: int, figure: Figure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "PART", (1, 3, 7, 64)[part])
+    for seed in range(SEED, SEED + 20):
+        grows(seed, 150, starts=0.2)
+    figure(20 * 150, GROWN, seed=SEED)
 
 
 def test_what_was_read_is_the_same_to_the_byte_when_it_is_saved() -> None:
@@ -251,24 +272,6 @@ def test_what_was_read_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     again = sum(sizes)
     Encoder().encode(session, Stamp())
     assert 2 * again < sum(sizes) - again
-
-
-@pytest.mark.usefixtures("parts")
-@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
-def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int) -> None:
-    growing, encoder = Growing(seed), Encoder()
-    for _ in range(60):
-        for _ in range(growing.chance.choice([0, 1, 1, 5])):
-            growing.step()
-        session = growing.now()
-        fresh, data = dump(session), b"".join(encoder.encode(session, Stamp()))
-        (told,), (anew,) = games_of(data), games_of(fresh)
-        assert plain(told) == plain(anew), f"seed {seed}"
-        again = load(data, SETTINGS)
-        assert dump(again) == fresh, f"seed {seed}: siblings keep their order"
-        before = tree(growing.game.known.root)
-        for path, facts in tree(again.game.known.root).items():
-            assert facts == before[path], f"seed {seed}: {path}"
 
 
 OTHERS: dict[str, Callable[[Node], object]] = {

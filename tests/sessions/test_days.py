@@ -122,10 +122,12 @@ class Program:
     moves: int = 0
     lines: list[str] = field(default_factory=list)
     pruned: bool = False
+    encoder: Encoder | None = None
+    """That of what was read."""
     saver: Autosave = field(init=False)
 
     def __post_init__(self) -> None:
-        self.saver = Autosave(self.slot, lambda _: None, self.lines.append)
+        self.saver = Autosave(self.slot, lambda _: None, self.lines.append, self.encoder)
 
 
 def state(session: Session) -> bytes:
@@ -133,9 +135,10 @@ def state(session: Session) -> bytes:
     return codec.dump(codec.load(codec.dump(session), Settings("", GgufFile(""))))
 
 
-def loaded(data: bytes) -> tuple[Session, int]:
+def loaded(data: bytes) -> tuple[Session, int, Encoder]:
     about = summary.parse(data[: summary.LENGTH])
-    return codec.load(data, Settings("", GgufFile(""))), about.moves if about else 0
+    session, encoder = codec.read(data, Settings("", GgufFile("")))
+    return session, about.moves if about else 0, encoder
 
 
 def weight(folder: Path, name: str) -> int:
@@ -166,11 +169,11 @@ class World:
             slot = store.claim(self.folder, name)
             open_elsewhere = any(program.slot.name == name for program in self.programs)
             assert (slot is None) == open_elsewhere
-            (session, moves), _ = store.read(self.folder, name, loaded)
+            (session, moves, encoder), _ = store.read(self.folder, name, loaded)
             play = Play()
             play.session = session
             play.take(MODEL)
-            self.programs.append(Program(slot or Slot(self.folder), play.answer(), moves))
+            self.programs.append(Program(slot or Slot(self.folder), play.answer(), moves, encoder=encoder))
             return
         text = "".join(chance.choices("abcdefgh ", k=chance.choice((1, 3, 10, 40))))
         self.programs.append(Program(Slot(self.folder), started(text)))
@@ -289,7 +292,7 @@ class World:
         free = sorted(self.known.keys() - {program.slot.name for program in self.programs})
         if free:
             name = self.chance.choice(free)
-            (session, moves), _ = store.read(self.folder, name, loaded)
+            (session, moves, _), _ = store.read(self.folder, name, loaded)
             data = b"".join(Encoder().encode(session, Stamp(summary.MOST, 1_600_000_000, moves)))
             (self.folder / f"{name}.json").write_bytes(data)
 
@@ -344,7 +347,7 @@ class World:
             with pytest.raises(NoSession, match="made by a newer version"):
                 store.read(self.folder, name, loaded)
         for name, record in self.known.items():
-            (session, _), _ = store.read(self.folder, name, loaded)
+            (session, *_), _ = store.read(self.folder, name, loaded)
             assert state(session) in record.states, name
 
     def step(self) -> None:
