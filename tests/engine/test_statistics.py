@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sampling import few
 from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, Statistics, taken, top_ids
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -56,7 +57,7 @@ def check(logits: Logits, top: int) -> Distribution:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scale", [0.01, 1.0, 4.0, 40.0])
+@pytest.mark.parametrize("scale", few([0.01, 1.0, 4.0, 40.0], of=2))
 def test_random_rows(size: int, scale: float) -> None:
     check(row(size, scale), top=30)
 

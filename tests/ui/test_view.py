@@ -1046,7 +1046,7 @@ def rule(play: Play, width: int, height: int) -> str:
     return line
 
 
-@pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24), (60, 30)])
+@pytest.mark.parametrize(("width", "height"), few([(130, 40), (80, 24), (60, 30)], of=3))
 def test_a_mark_on_the_rule_says_where_in_a_long_prompt_one_is(width: int, height: int) -> None:
     play = started("hello " * 600)
     at_the_end = rule(play, width, height)
