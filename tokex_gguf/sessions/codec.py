@@ -248,6 +248,7 @@ class _GameEncoder:
         }
         if game.editing and game.editing.state is not EditState.OPEN:
             document["edited"] = game.editing.text
+        give_way()
         # Read after the tree: a piece is there before anything that mentions its token.
         pieces = self._pieces.encode(self._tree.mentioned, game.known.pieces)
         # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.

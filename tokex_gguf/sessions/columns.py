@@ -208,8 +208,11 @@ class TreeEncoder:
             marks[self._numbers[node]] |= _KEPT
         parents = self._parents
         for index in range(len(parents) - 1, 0, -1):
+            if index % PART == 0:
+                give_way()
             marks[parents[index]] |= marks[index]
         self._places = places = [count - 1 for count in accumulate(mark >> 1 for mark in marks)]
+        give_way()
         kept_parents = [places[parent] for parent in compress(parents, marks) if parent >= 0]
         for index, part in enumerate(self._parts):
             give_way()
