@@ -117,6 +117,14 @@ class Typist:
             dispatch(message)
 
         self.game.dispatch = counted  # type: ignore[method-assign]
+        self.expected = 0
+        expect = self.game.expect
+
+        def told() -> None:
+            self.expected += 1
+            expect()
+
+        self.game.expect = told  # type: ignore[method-assign]
         draw = self.app.application.renderer.render
 
         def sometimes(*arguments: Any, **options: Any) -> None:
@@ -162,7 +170,9 @@ class Typist:
         pressed = 0
         for move in moves:
             for message in keys_of(move):
+                before = self.expected
                 await self.press(message)
+                assert self.expected > before + 1, "saves give way when a key comes, and when it is answered"
                 pressed += 1
             oracle.press(move)
             agree(self.game.session, oracle)

@@ -270,10 +270,14 @@ class Runtime:
         engine = self._engines.get(self.session.game.address)
         return engine.pid if engine else None
 
-    def dispatch(self, message: Message) -> None:
-        """Takes one message in."""
+    def expect(self) -> None:
+        """A key is to be answered: what is saved gives way. Returns at once."""
         if self._autosave:
             self._autosave.expect()
+
+    def dispatch(self, message: Message) -> None:
+        """Takes one message in."""
+        self.expect()
         before = self.session
         self.session, effects = update(before, message)
         self._carry_out(effects)  # before all else: the engine may begin

@@ -218,6 +218,8 @@ class App:
 
     async def run_async(self) -> None:
         """`run` inside a running event loop, without listening to signals."""
+        if isinstance(keys := self._application.input, Keyboard):
+            keys.coming = self._game.expect
         # Control characters typed before the first frame are keys, too.
         await self._application.run_async(pre_run=self._prepare, handle_sigint=False, set_exception_handler=False)
 

@@ -100,6 +100,8 @@ class Keyboard(Vt100Input):
         self._ready: Callable[[], None] = lambda: None
         self.ending: Callable[[], bool] = lambda: False
         """Whether the program was told to end."""
+        self.coming: Callable[[], None] = lambda: None
+        """Called when there is something to read, before it is read."""
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered = False
         """Whether the terminal was asked and has not answered all of it."""
@@ -142,6 +144,7 @@ class Keyboard(Vt100Input):
 
     def read_keys(self) -> list[KeyPress]:
         """See Input. The keys of one turn of the event loop."""
+        self.coming()
         taken = 0
         while not self._presses and taken < READ_OF_A_PASTE and self._readable():
             data = self._read()

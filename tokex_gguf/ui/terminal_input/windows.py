@@ -9,6 +9,7 @@ class Keyboard(DummyInput):
     """What only other systems have."""
 
     ending: Callable[[], bool]
+    coming: Callable[[], None]
 
     def ask_background(self, tell: Callable[[tuple[int, int, int]], None]) -> None:
         """Does nothing: there the theme is dark, unless the configuration says otherwise."""
