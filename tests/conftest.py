@@ -70,8 +70,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     if (long or whole) and not one_of_them:
         if config.option.numprocesses is None:
-            # One more than there are cores, where many wait for a program. Long ones look at memory and time.
-            config.option.numprocesses = len(cores()) + (not long)
+            # One more than there are cores, as many wait for a program. Long ones look at memory and time.
+            config.option.numprocesses = len(cores()) + (0 if long else 1)
         if config.option.maxschedchunk is None:
             config.option.maxschedchunk = 1  # some take a hundred times as long as others: no core has a queue
 

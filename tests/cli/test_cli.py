@@ -704,6 +704,7 @@ def test_the_log_tells_versions_and_fingerprint_and_no_prompt(tmp_path: Path) ->
     assert "secret" not in text
 
 
+@pytest.mark.thorough
 def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[str, Path]) -> None:
     """Also where the engine dies and comes back, something fails, or nothing that it says makes sense."""
     log = tmp_path / "log"

@@ -75,6 +75,7 @@ def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
     assert "unusable" in told["broken.gguf"]
 
 
+@pytest.mark.thorough
 def test_a_thousand_models_are_listed_in_a_second(home: Path, tiny: dict[str, Path]) -> None:
     """Headers alone are read: the weights of these are longer by far."""
     folder = home / "work" / "models"

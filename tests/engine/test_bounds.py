@@ -92,6 +92,7 @@ def test_more_candidates_never_widen_the_interval() -> None:
     assert widths == sorted(widths, reverse=True) and widths[0] > widths[2] > widths[-1] == 0
 
 
+@pytest.mark.thorough
 def test_what_a_real_model_says_is_within_the_interval_and_that_is_narrow(
     llama: "Llama", evaluator: "Evaluator"
 ) -> None:

@@ -178,6 +178,7 @@ def test_a_file_that_is_no_model_is_told_in_one_line(conversation: Conversation,
         conversation.told.get(timeout=0.5)  # its orderly end is not told as a death
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
 def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation, light_model: Path) -> None:
     conversation.load(light_model)
@@ -243,6 +244,7 @@ def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation,
     assert late < TOGETHER + 1
 
 
+@pytest.mark.thorough
 def test_continue_ends_with_the_model(conversation: Conversation, model_path: Path) -> None:
     conversation.load(model_path)
     text = (Path(__file__).parent.parent.parent / "prompts" / "natalia.txt").read_text()

@@ -877,6 +877,7 @@ def test_the_guard_reads_a_grammar_as_llama_cpp_does(part: int, small: Constrain
     assert compared > 333 and 66 < went < compared - 66
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [K.GRAMMAR, K.LARK, K.REGEX])
 def test_any_text_is_a_constraint_or_one_line(kind: ConstraintKind, small: Constraints) -> None:
     parts = {

@@ -275,6 +275,7 @@ def mutated(answer: Any, dice: random.Random) -> Any:
     return whole[0] if whole else None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None:
     seed = random.randrange(10**6)

@@ -127,6 +127,7 @@ def test_a_distribution_sums_to_one(llama: Llama, evaluator: Evaluator, natalia:
     assert list(whole.logprobs) == sorted(whole.logprobs, reverse=True)
 
 
+@pytest.mark.thorough
 def test_what_was_taken_agrees_with_the_table(example: Evaluated) -> None:
     assert len(example.distributions) == len(example.path) == len(example.taken) + 1
     for before, token, told in zip(example.distributions, example.path[1:], example.taken, strict=False):
@@ -137,6 +138,7 @@ def test_what_was_taken_agrees_with_the_table(example: Evaluated) -> None:
             assert told.rank > len(before)
 
 
+@pytest.mark.thorough
 def test_the_token_asked_for_gets_its_rank(example: Evaluated) -> None:
     path = example.path
     (chunk,) = example.evaluator.evaluate(path[:-1], len(path) - 2, 30, asked=path[-1])
@@ -157,6 +159,7 @@ def test_an_append_decodes_one_token(example: Evaluated) -> None:
         assert decoded == 1
 
 
+@pytest.mark.thorough
 def test_another_branch_decodes_one_token_and_leaves_the_first_cached(example: Evaluated) -> None:
     for token in (100, 200, 300):
         assert tip(example.evaluator, [*example.path, token])[1] == 1

@@ -377,6 +377,7 @@ def test_any_chain_leaves_what_plain_numpy_leaves(
     chains_against_plain(model, block, scenes[model], figure)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", MODELS)
 def test_what_chooses_against_plain_numpy(model: str, scenes: dict[str, Scene]) -> None:
     place = scenes[model]
@@ -562,6 +563,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kept", [30, 100])
 @pytest.mark.parametrize("model", MODELS)
 def test_verdicts_from_what_is_kept_are_the_engines(model: str, kept: int, scenes: dict[str, Scene]) -> None:

@@ -114,6 +114,7 @@ def test_certainty_has_no_entropy(size: int) -> None:
     assert distribution.candidate(0).prob == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size", SIZES[1:])
 @pytest.mark.parametrize("finite", [1, 2, 40])
 @pytest.mark.parametrize("never", [-np.inf, np.finfo(np.float32).min])

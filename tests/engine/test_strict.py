@@ -153,6 +153,7 @@ def test_after_others_took_the_cells(file: Path) -> None:
         assert strictly(evaluator, path, 70)[0] == truth.of(path)[70:]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("no_rows")
 def test_after_the_context_has_grown(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)

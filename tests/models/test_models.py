@@ -125,6 +125,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
 # --- the hub
 
 
+@pytest.mark.thorough
 def test_the_default_model_is_fetched_once_into_the_hubs_cache(hub: Hub, tmp_path: Path) -> None:
     done = play(hub.address)
     assert done.returncode == 0, done.stderr
@@ -151,6 +152,7 @@ def test_a_model_asked_for_by_name_is_never_replaced() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hub", ["hangs"], indirect=True)
 def test_a_hub_that_does_not_answer_is_given_up_in_time(hub: Hub) -> None:
     done = play(hub.address, PATIENCE="0.3")

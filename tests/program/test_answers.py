@@ -96,6 +96,7 @@ def test_the_beginning_of_a_paste_in_two_reads(terminal: Terminal) -> None:
     terminal.shows(" quit ia!")
 
 
+@pytest.mark.thorough
 def test_many_characters_without_the_marks_of_a_paste_are_text(terminal: Terminal) -> None:
     terminal.press("i")
     left = b" word" * 4000 + b" and the end"

@@ -82,6 +82,7 @@ def test_else_the_theme_is_dark_and_no_key_is_pressed(answer: str) -> None:
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_a_late_answer_is_as_good_and_presses_no_key() -> None:
     terminal = asked(begin())
     terminal.until(lambda text: " ready" in text and theme(terminal)(text) is False)

@@ -169,6 +169,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_list_of_workers_is_refused_in_one_line(case: str) -> None:
     given, shown = REFUSED[case]
@@ -188,6 +189,7 @@ def test_workers_that_cannot_be_had_are_one_line(light: str) -> None:
     assert done.stderr == f"tokex-gguf: the RPC worker 127.0.0.1:{port} is not there: Connection refused\n"
 
 
+@pytest.mark.thorough
 def test_workers_of_the_configuration(workers: list[RpcWorker], tmp_path: Path, light: str) -> None:
     file = tmp_path / "rpc.toml"
     file.write_text(f'[engine]\nrpc = "{listed(workers)}"\n')

@@ -63,6 +63,7 @@ def test_a_file_is_read_and_one_that_is_not_there_is_told_of(spider: Terminal) -
     terminal.shows("there is no constraint any more")
 
 
+@pytest.mark.thorough
 def test_what_nothing_fits_is_said_and_stays_in_the_line(spider: Terminal) -> None:
     terminal = spider
     terminal.press("C", r"[^\s\S]" + "\r")

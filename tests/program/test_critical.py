@@ -60,6 +60,7 @@ def test_it_is_paused_and_left(few: Terminal) -> None:
     few.shows("rank token")
 
 
+@pytest.mark.thorough
 def test_a_digit_of_the_worked_example_is_critical(natalia: Terminal) -> None:
     """From the whole prompt: where the answer's first digit is the second choice, the answer is another one."""
     natalia.press("W")

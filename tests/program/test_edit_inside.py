@@ -116,6 +116,7 @@ def editor(tmp_path: Path) -> str:
     return str(script)
 
 
+@pytest.mark.thorough
 def test_the_editor_keeps_the_tokens_of_what_is_unchanged(tmp_path: Path, light: str, editor: str) -> None:
     (tmp_path / "config.toml").write_text("[engine]\nlookahead = 0\n")
     terminal = Terminal("--model", light, "--input", str(NATALIA), EDITOR=editor, VISUAL=editor)

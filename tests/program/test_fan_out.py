@@ -62,6 +62,7 @@ def test_the_list_is_sorted_grouped_and_ended_elsewhere(few: Terminal) -> None:
     few.shows("rank token")
 
 
+@pytest.mark.thorough
 def test_the_answers_of_a_word_problem(natalia: Terminal) -> None:
     """From the prompt without its answer: 72 is the likeliest, and its line says how likely."""
     natalia.press("left", "left")

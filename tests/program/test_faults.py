@@ -501,6 +501,7 @@ def played(tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     terminal.child.close(force=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FILES)
 def test_a_model_that_changes_under_the_engine_in_a_terminal(fault: str, played: tuple[Terminal, Path]) -> None:
     terminal, model = played

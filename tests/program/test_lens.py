@@ -52,6 +52,7 @@ def test_a_text_is_banned_by_all_that_spell_it(terminal: Terminal) -> None:
     terminal.until(lambda text: "survive" not in text)
 
 
+@pytest.mark.thorough
 def test_the_same_seed_rolls_the_same(terminal: Terminal) -> None:
     paths = []
     for _ in range(2):

@@ -189,6 +189,7 @@ def test_three_hundred_held_keys_do_not_delay_quitting(terminal: Terminal) -> No
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.thorough
 def test_keys_come_from_the_terminal_when_the_prompt_comes_from_standard_input(light: str) -> None:
     command = f"echo piped words | {sys.executable} -m tokex_gguf --model {light} --input -"
     terminal = Terminal(command=["/bin/sh", "-c", command])
@@ -207,6 +208,7 @@ def test_a_bad_model_ends_with_one_line_and_exit_code_2(tmp_path: Path, model_pa
     assert "Traceback" not in terminal.text()
 
 
+@pytest.mark.thorough
 def test_a_full_context_says_how_many_tokens_fit(light: str) -> None:
     terminal = Terminal("--model", light, "--input", str(NATALIA), "--context", "256")
     terminal.shows("tokens: 103 .* ready")

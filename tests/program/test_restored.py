@@ -557,6 +557,7 @@ def writable(pid: int) -> bool:
         os.close(slave)
 
 
+@pytest.mark.thorough
 def test_a_real_fault_still_ends_the_program(tmp_path: Path, tiny: dict[str, Path]) -> None:
     """The one thing that is not tidied up after: but it must not go on for ever."""
     job = Job(
@@ -580,6 +581,7 @@ def test_a_job_sent_to_the_background_waits_and_can_be_ended_there(number: int, 
     assert job.raw[before:].replace(b"[stopped]", b"") == b"", "the terminal is the shell's"
 
 
+@pytest.mark.thorough
 def test_a_real_shell(tmp_path: Path, light: str) -> None:
     bash = shutil.which("bash")
     if bash is None:
@@ -612,6 +614,7 @@ def test_without_a_shell_nothing_is_suspended(light: str) -> None:
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_in_the_editor_an_interrupt_and_a_suspension_are_the_editors(job: Job) -> None:
     job.press("ctrl-e")
     job.shows("editing now")
@@ -638,6 +641,7 @@ def test_an_editor_that_does_not_want_to_end_is_killed_and_its_text_kept(job: Jo
     shutil.rmtree(where.parent)
 
 
+@pytest.mark.thorough
 def test_a_paste_without_an_end_is_taken_as_it_is(job: Job) -> None:
     job.press("\x1b[200~ and a half")
     job.shows("and a half")
@@ -665,6 +669,7 @@ def test_an_engine_that_hangs_is_restarted_by_r_twice(job: Job) -> None:
     quits(job)
 
 
+@pytest.mark.thorough
 def test_quitting_does_not_wait_for_an_engine_that_hangs(job: Job) -> None:
     engine = job.engine_pid()
     os.kill(engine, signal.SIGSTOP)

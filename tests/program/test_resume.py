@@ -135,6 +135,7 @@ def test_a_session_with_a_name(tmp_path: Path) -> None:
     assert again.ends() == 0
 
 
+@pytest.mark.thorough
 def test_what_is_kept_is_offered_at_the_start_and_can_be_chosen(tmp_path: Path) -> None:
     for name, text in (("first", "Once upon"), ("second", "The cat\x1b[2J")):
         terminal = Terminal("--model", "light.gguf", "--session", name, "--prompt", text)
@@ -189,6 +190,7 @@ def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     kept.slot.close()
 
 
+@pytest.mark.thorough
 def test_another_model_in_the_same_file_is_noticed_and_told(tmp_path: Path, tiny: dict[str, Path]) -> None:
     shutil.copy(tiny["llama"], tmp_path / "model.gguf")
     terminal = Terminal("--model", "model.gguf", "--session", "mine", "--prompt", "once upon")

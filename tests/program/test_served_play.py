@@ -79,6 +79,7 @@ def test_the_prompt_is_walked_in_the_background(terminal: Terminal) -> None:
     terminal.shows(last.replace(".", r"\."))
 
 
+@pytest.mark.thorough
 def test_autoplay_typing_scores_search_and_the_tree(terminal: Terminal) -> None:
     terminal.press(" ")
     terminal.shows(r"tokens: (1[5-9]|[2-9]\d)")
@@ -106,6 +107,7 @@ def test_autoplay_typing_scores_search_and_the_tree(terminal: Terminal) -> None:
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_a_session_on_a_server_is_gone_on_with(terminal: Terminal, server: StandIn) -> None:
     terminal.press("right", "right")
     path = appended(appended(PATH))
@@ -151,6 +153,7 @@ def test_a_session_of_a_file_goes_on_with_on_a_server_and_back(server: StandIn, 
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_a_server_that_goes_and_comes_back() -> None:
     with serving() as server:
         terminal = Terminal("--server", server.address, "--prompt", TEXT)
@@ -176,6 +179,7 @@ def test_a_server_that_goes_and_comes_back() -> None:
         assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_a_server_that_comes_back_with_another_model(terminal: Terminal, server: StandIn) -> None:
     server.model = "other"
     server.fault = "resets"
@@ -190,6 +194,7 @@ def test_a_server_that_comes_back_with_another_model(terminal: Terminal, server:
     terminal.shows(rf"tokens: {len(PATH) + 1} .* ready")
 
 
+@pytest.mark.thorough
 def test_to_a_file_and_back_with_all_prompts(terminal: Terminal, server: StandIn, light: str) -> None:
     Path("models").mkdir()
     Path("models/small.gguf").symlink_to(Path(light).resolve())

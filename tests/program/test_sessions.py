@@ -336,6 +336,7 @@ def test_a_model_that_was_moved_is_known_again(folder: Path, tmp_path: Path) -> 
     assert not session.other_games and session.game.settings.model.key.endswith("moved.gguf")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("two_models")
 def test_a_session_of_another_model_is_gone_on_with_and_one_without_its_model_is_not(
     folder: Path, tmp_path: Path
@@ -449,6 +450,7 @@ def test_a_signal_does_not_wait_for_a_slow_disk_and_loses_nothing(folder: Path) 
     assert [session.game.prompt.tip.depth for session in saved(folder).values()] == [8]
 
 
+@pytest.mark.thorough
 def test_naming_and_quitting_keeps_the_newest_state(folder: Path) -> None:
     terminal = begin("--model", "light.gguf", "--prompt", "Once upon a time", program=SLOW.format(seconds=1))
     terminal.shows(r"tokens: 4 .*ready")

@@ -147,6 +147,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_asked_again(monkeypatch: p
         assert quits(terminal) < 2
 
 
+@pytest.mark.thorough
 def test_who_named_a_model_gets_that_one_and_nothing_is_downloaded(hub: Hub) -> None:
     terminal = begin("--model", "bundled", "--prompt", "Once upon a time")
     terminal.shows(r"tokens: 4 .* ready")

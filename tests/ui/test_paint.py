@@ -67,6 +67,7 @@ def application(frame: list[Line], canvas: Canvas) -> Application[None]:
     return app
 
 
+@pytest.mark.thorough
 @given(FRAMES)
 @settings(max_examples=15)
 def test_a_frame_after_others_is_what_it_is_alone(frames: list[list[Line]]) -> None:

@@ -35,6 +35,7 @@ def test_where_there_is_nothing_nothing_is_shown() -> None:
     assert list(window(0, 0, 5)) == [] and list(window(3, 5, 0)) == [] and list(window(0, 3, -1)) == []
 
 
+@pytest.mark.thorough
 def test_no_entry_of_a_list_that_fits_is_scrolled_away() -> None:
     """The list of prompts once lost its first entry though all fitted."""
     for entries in range(1, 60):
