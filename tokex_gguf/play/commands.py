@@ -1824,8 +1824,8 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("… 312/1,000", "Over a server: so many tokens of the prompt have their numbers; the others are on their way."),
     (
         "A, B, Δ bits",
-        "While you compare: the probabilities by A and by B, and log2 of A's divided by B's. +1: A makes the token "
-        "twice as likely; −1: half as likely; grey or 0: there is no difference.",
+        "While you compare: the probabilities by A and by B, and log2 of A's by B's. +1: twice as likely by A; "
+        "−1: half as likely; grey or 0: no difference.",
     ),
     ("moved", "While you compare: by how many ranks the token stands higher (↑) or lower (↓) in A than in B."),
     (
