@@ -289,13 +289,11 @@ def _begun(
         session = Session(Game(started), options=Options(palette=palette))
     session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
     if sampling.constraint and not (kept.session and kept.session.game.sampling.constraint):
-        session = replace(
-            session, options=replace(session.options, by_final=True)
-        )  # what is legal comes first, however unlikely it is
+        # What is legal comes first, however unlikely it is.
+        session = replace(session, options=replace(session.options, by_final=True))
     if not screen and options.draw is None:
-        session = replace(
-            session, options=replace(session.options, layer=REACHABLE)
-        )  # what the samplers make of each token is wanted
+        # What the samplers make of each token is wanted.
+        session = replace(session, options=replace(session.options, layer=REACHABLE))
     if screen and second:
         from tokex_gguf.shell.resuming import with_beside
 

@@ -286,13 +286,11 @@ def judge_on(session: Session) -> Outcome:
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    if game.known.answers.look_on(lens, game.prompt.tip, AT_ONCE):
-        return replace(
-            session, under_way=replace(session.under_way, judging=False)
-        ) if session.under_way.judging else session, []
-    return replace(session, under_way=replace(session.under_way, judging=True)), [] if session.under_way.judging else [
-        JudgeFurther()
-    ]
+    further = not game.known.answers.look_on(lens, game.prompt.tip, AT_ONCE)
+    if further == session.under_way.judging:
+        return session, []
+    session = replace(session, under_way=replace(session.under_way, judging=further))
+    return session, [JudgeFurther()] if further else []
 
 
 def judge(session: Session) -> Outcome:
@@ -590,14 +588,11 @@ def compare_on(session: Session) -> Outcome:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
         gathering = comparison.alignment is None and session.under_way.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    if comparison.look_on(AT_ONCE) and not gathering:
-        return replace(
-            session, under_way=replace(session.under_way, comparing=False)
-        ) if session.under_way.comparing else session, effects
-    return replace(session, under_way=replace(session.under_way, comparing=True)), [
-        *effects,
-        *([] if session.under_way.comparing else [CompareFurther()]),
-    ]
+    further = not comparison.look_on(AT_ONCE) or gathering
+    if further == session.under_way.comparing:
+        return session, effects
+    session = replace(session, under_way=replace(session.under_way, comparing=further))
+    return session, [*effects, CompareFurther()] if further else effects
 
 
 def compare(session: Session) -> Outcome:

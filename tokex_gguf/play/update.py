@@ -62,9 +62,8 @@ def update(session: Session, message: Message) -> Outcome:
     before = session
     if isinstance(message, PLAYERS):
         if session.under_way.jumping:
-            session = replace(
-                session, under_way=replace(session.under_way, jumping=0)
-            )  # who goes on meanwhile does not wait for it
+            # Who goes on meanwhile does not wait for it.
+            session = replace(session, under_way=replace(session.under_way, jumping=0))
         session, effects = act(session, message)
     else:
         asked = session.notice

@@ -246,9 +246,8 @@ class App:
                 self._game.dispatch(Resized(rows))
             session = self._game.session
             if COLOURS[self._application.color_depth] < FEWEST:
-                session = replace(
-                    session, options=replace(session.options, palette=Palette.MONOCHROME)
-                )  # as its styles are
+                # As its styles are.
+                session = replace(session, options=replace(session.options, palette=Palette.MONOCHROME))
             return self._view.screen(session, width, height)
         except Exception:
             log.exception("internal error while drawing")

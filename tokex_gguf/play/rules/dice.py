@@ -124,9 +124,9 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     if isinstance(purpose.lens, Sampled):
         game.known.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
     session, effects = take(replace(session, game=replace(game, drawn=drawn)), draw.token)
-    session = replace(
-        session, game=replace(session.game, pressed=replace(session.game.pressed, rolling=game.pressed.rolling))
-    )  # those behind this one still wait
+    # Those behind this one still wait.
+    pressed = replace(session.game.pressed, rolling=game.pressed.rolling)
+    session = replace(session, game=replace(session.game, pressed=pressed))
     ends = "; it ends the generation" if piece.ends else ""
     return replace(session, notice=f"{told}{ends}"), effects
 

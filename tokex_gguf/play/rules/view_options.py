@@ -106,14 +106,12 @@ def beat(session: Session) -> Outcome:
 
 
 def _beat(session: Session) -> Outcome:
-    if not session.game.waiting or not session.game.address:
-        return replace(
-            session, game=replace(session.game, health=replace(session.game.health, unanswered=0))
-        ) if session.game.health.unanswered else session, []
-    return replace(
-        session,
-        game=replace(session.game, health=replace(session.game.health, unanswered=session.game.health.unanswered + 1)),
-    ), [send(session, Ping())]
+    asks = session.game.waiting and bool(session.game.address)
+    health = session.game.health
+    unanswered = health.unanswered + 1 if asks else 0
+    if unanswered != health.unanswered:
+        session = replace(session, game=replace(session.game, health=replace(health, unanswered=unanswered)))
+    return session, [send(session, Ping())] if asks else []
 
 
 def without_engine(session: Session) -> Session:
