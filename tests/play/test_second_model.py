@@ -381,6 +381,17 @@ def test_what_a_key_waits_for_has_the_processor_for_itself() -> None:
     assert two.run().complete()
 
 
+def test_a_compared_places_divergence_waits_for_no_table() -> None:
+    two = compared("hello there")
+    two.take(Action.CURSOR_BACK)
+    place = two.session.game.prompt.place.tip
+    known = two.known.after(place)
+    assert known is not None and not two.known.detailed(place)
+    assert f"KL here {known.kl_bits:.4g} bits" in shown(two)
+    two.run()
+    assert two.known.detailed(place) and f"KL here {known.kl_bits:.4g} bits" in shown(two)
+
+
 def test_a_key_ends_what_is_compared_and_it_is_asked_for_again() -> None:
     two = chosen(Two("hello there"))
     two.step(two.b.address)  # it is loaded

@@ -812,6 +812,14 @@ class Session:
         return comparison.difference(self.game.prompt.place.tip, cursor)
 
     @property
+    def divergence(self) -> Difference | None:
+        """The same, maybe with fewer rows than the table shows: it is there as soon as the place was compared."""
+        comparison = self.game.comparison if self.game.prompts else None
+        if comparison is None:
+            return None
+        return comparison.divergence(self.game.prompt.place.tip, self.game.prompt.cursor)
+
+    @property
     def line(self) -> TextField:
         """The text that is being typed."""
         typing = self.on(TypingScreen)

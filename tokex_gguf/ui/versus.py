@@ -90,7 +90,7 @@ def _here(session: Session) -> Line:
         return lacking
     if not comparison.comparable(prompt.place.tip, prompt.cursor):
         return [("class:notice", " B lacks this token: there is nothing to compare with")]
-    difference = session.difference
+    difference = session.divergence
     if difference is None and second.place_of_b(session):
         return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:

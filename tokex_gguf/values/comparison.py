@@ -44,6 +44,9 @@ class Comparison(Protocol):
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
         """How both differ after a path, before the token `taken` of it where that is looked at; None until known."""
 
+    def divergence(self, node: Node, taken: Node | None) -> Difference | None:
+        """The same as far as the divergence and the first tokens are known, with fewer rows than a table shows."""
+
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
         """What both say there of tokens, as far as is known."""
 
@@ -262,6 +265,8 @@ class PathComparison:
         """As `Comparison` has it."""
         place = self.place(node, taken)
         return None if place is None else self._differences.get(node, place)
+
+    divergence = difference
 
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
         """As `Comparison` has it. Before it is told how both differ, those that both have among the likely ones."""

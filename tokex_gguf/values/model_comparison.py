@@ -185,6 +185,10 @@ class ModelComparison:
         """How both differ after a path; None until all is known that a table shows."""
         return self.after(node) if self.detailed(node) else None
 
+    def divergence(self, node: Node, taken: Node | None) -> Difference | None:  # noqa: ARG002
+        """The same as soon as the place was compared, with fewer rows than a table shows."""
+        return self.after(node)
+
     def beside(self, node: Node) -> Beside | None:
         """What both say of a path's last token; None until compared."""
         return self.of(node)

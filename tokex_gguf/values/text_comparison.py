@@ -108,6 +108,8 @@ class TextComparison:
         """How both differ after a path: other tokens have no difference."""
         return None
 
+    divergence = difference
+
     def beside(self, node: Node) -> Beside | None:  # noqa: ARG002
         """What both say of a path's last token: B has another one."""
         return None
