@@ -172,7 +172,8 @@ class FakeEngine:
         elif isinstance(request, Evaluate) and len(request.path) - request.start > 1 and chance.random() < 0.5:
             middle = chance.randrange(request.start + 1, len(request.path))
             self.waiting[index] = replace(request, start=middle)
-            return [self._only_new(fake.evaluated(request, None, middle))]
+            early = [fake.evaluated(request, len(request.path) - 1)] if chance.random() < 0.3 else []
+            return [self._only_new(one) for one in (*early, fake.evaluated(request, None, middle))]
         del self.waiting[index]
         return [self._only_new(self._reply(request))] if not isinstance(request, Check) or chance.random() < 0.8 else []
 

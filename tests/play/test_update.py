@@ -400,6 +400,40 @@ def test_chunks_come_one_by_one_and_progress_shows() -> None:
     assert play.session.game.cost.tokens == 11
 
 
+def test_the_table_may_come_before_all_that_leads_to_it() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 10))
+    assert play.session.game.prompt.tip.distribution
+    assert not play.session.game.ready
+    assert play.session.game.evaluated == 0
+    play.take(fake.evaluated(request, 0, 4))
+    play.take(fake.evaluated(request, 4, 11))
+    assert play.session.game.ready
+    assert play.session.game.evaluated == 11
+    play.take(fake.evaluated(request, 10))
+    assert play.session.game.ready, "what nobody asked for is nothing"
+
+
+def test_a_token_is_appended_when_what_leads_to_it_is_there() -> None:
+    play = Play("hello world")
+    for _ in range(2):
+        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
+    (request,) = play.asked
+    assert isinstance(request, Evaluate)
+    play.take(fake.evaluated(request, 10))
+    play.take(fake.evaluated(request, 0, 4))
+    play.take(Action.APPEND)
+    play.take(fake.evaluated(request, 4, 11))
+    assert play.session.game.prompt.tip.depth == 12
+    (*_, longer) = play.asked
+    assert isinstance(longer, Evaluate)
+    assert (longer.start, len(longer.path)) == (11, 12)
+
+
 def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:
     play = Play("hello world")
     for _ in range(2):

@@ -110,8 +110,9 @@ class Chat:
 class Evaluate:
     """Give the distributions at positions `start` to the end of a path.
 
-    Answered by one Evaluated for each chunk, in order, or by Failed. A newer
-    Evaluate or a Stop ends it after what has been sent. An engine without
+    Answered by one Evaluated for each chunk, in order, or by Failed. Where many
+    are known, that at the path's end may come before all others, and comes again
+    in its place. A newer Evaluate or a Stop ends it after what has been sent. An engine without
     `Capability.PROMPT_AT_ONCE` gives the last position and those that it comes by:
     the others are asked for by Walk.
     """

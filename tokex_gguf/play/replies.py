@@ -6,6 +6,7 @@ from typing import assert_never
 
 from tokex_gguf.engine.protocol import (
     Applied,
+    Capability,
     Checked,
     Compared,
     Constrained,
@@ -480,14 +481,17 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     if isinstance(job.lens, Sampled):
         for node, verdict in zip(job.nodes[offset + 1 :], message.verdicts, strict=False):
             session.game.known.answers.attach_verdict(job.lens, node, verdict)
-    complete = nodes[-1] is job.target
-    if complete and job.asked is not None:
+    at_end = nodes[-1] is job.target
+    if at_end and job.asked is not None:
         nodes[-1].child(job.asked).attach_taken(message.taken[-1])
+    # The table's answer may come before the others, and again behind them.
+    all_come = session.game.can(Capability.PROMPT_AT_ONCE)
+    early = at_end and all_come and len(nodes) == 1 and message.start > max(job.start, job.reached)
     pending = session.game.pending
     asked = _from(session, message.request)
-    if complete:
+    if at_end and not early:
         del asked[message.request]
-    else:
+    elif not early:
         asked[message.request] = replace(job, reached=message.start + len(nodes))
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:

@@ -101,14 +101,29 @@ class PromptCache:
     def known(self, path: list[int], start: int, top: int, last_top: int, asked: int | None) -> Iterator[Known]:
         """The answers at the positions from `start` on that are on the disk, as `Evaluate` asks for them.
 
-        They end at the first one that is not, with all that belongs to it.
+        They end at the first one that is not, with all that belongs to it. Where they are many, that at the path's
+        end comes before them as well: the table is what one waits for.
         """
         if len(path) - start < SHORTEST:
             return
         with closing(self._folder.chain(path)) as links:
+            if len(path) - start > TOLD:
+                yield from self._at_end(links, path, start, top, last_top, asked)
             yield from self._known(links, path, start, top, last_top, asked)
             self._folder.touch([link.name for link in links])
             self._know_row(links, path)
+
+    def _at_end(
+        self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None
+    ) -> Iterator[Known]:
+        """The last answer, where all before it are there: else it is computed along with what lacks."""
+        count, last = 0, None
+        for last in self._known(links, path, start, top, last_top, asked):
+            count += len(last.distributions)
+        if last is not None and count == len(path) - start:
+            yield Known(
+                len(path) - 1, last.distributions[-1:], last.taken[-1:] if asked is not None else [], last.strict
+            )
 
     def _known(
         self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None
