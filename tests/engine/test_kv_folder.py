@@ -119,7 +119,7 @@ def test_what_is_of_another_model_or_version_is_foreign(tmp_path: Path, monkeypa
     for other in ("", "x", IDENTITY + "x", IDENTITY.replace("f16", "q8")):
         with pytest.raises(Foreign):
             Reader(path, other)
-    monkeypatch.setattr(kv_file, "VERSION", 2)
+    monkeypatch.setattr(kv_file, "VERSION", kv_file.VERSION + 1)
     with pytest.raises(Foreign, match="another version"):
         Reader(path, IDENTITY)
 
@@ -213,6 +213,24 @@ def test_the_budget_is_for_all_models(tmp_path: Path) -> None:
     assert 10_000 < sum(one.size for one in kv_folder.files(tmp_path / "kv")) <= 30_000
     assert len(kv_folder.contents(tmp_path / "kv")) == 2
     assert kv_folder.contents(tmp_path / "kv")[0].model == "4"
+
+
+def test_cells_of_one_part_after_the_other_are_those_that_were_kept(folder: KvFolder) -> None:
+    path = list(range(80))
+    sizes = [40_000, 100, 0, 120_001, 5]
+    written = [random.Random(size).randbytes(size) for size in sizes]
+    for index, cells in enumerate(written):
+        start = 16 * index
+        folder.keep(part(path[start : start + 16], start), path[:start], cells, 1 << 30, [])
+    with closing(folder.chain(path)) as links:
+        assert [state.tobytes() for _, state in folder.cells(links)] == written
+    (third, *_) = folder.place.glob("48-*")
+    damaged = bytearray(third.read_bytes())
+    damaged[-7] ^= 1
+    third.write_bytes(damaged)
+    with closing(folder.chain(path)) as links:
+        assert [state.tobytes() for _, state in folder.cells(links)] == written[:3], "up to the damaged ones"
+    assert not third.exists()
 
 
 def test_files_and_folders_are_private(folder: KvFolder) -> None:

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,10 +152,24 @@ class KvFolder:
             self.distrust(name, error)
             return None
 
-    def cells(self, link: Link) -> bytearray | None:
-        """The cells of a part; None where they cannot be had or believed."""
+    def cells(self, links: list[Link]) -> Iterator[tuple[Link, memoryview]]:
+        """The parts with their cells, up to the first whose cells cannot be had or believed.
+
+        Each is read to where the one before was, as new memory may take longer than the reading: what is given is
+        good until the next is asked for.
+        """
+        room: mmap | None = None
+        for link in links:
+            if (state := self.read_cells(link, room)) is None:
+                return
+            yield link, state
+            assert isinstance(state.obj, mmap)
+            room = state.obj
+
+    def read_cells(self, link: Link, room: mmap | None = None) -> memoryview | None:
+        """The cells of a part, in `room` if they fit; None where they cannot be had or believed."""
         try:
-            return link.reader.cells()
+            return link.reader.cells(room)
         except MemoryError:
             return None
         except (OSError, Unusable) as error:

@@ -383,9 +383,8 @@ class Cells:
             if count - have < WORTH or (target := self._emptied(path, count)) is None:
                 return
             held = sure = 0
-            for link in links:
-                state = self._folder.cells(link)
-                if state is None or not self._put(target, link, state):
+            for link, state in self._folder.cells(links):
+                if not self._put(target, link, state):
                     break
                 sure += link.reader.strict if sure == held else 0
                 held += link.shared
@@ -406,7 +405,7 @@ class Cells:
             found.append(link)
         return found
 
-    def _put(self, target: int, link: Link, state: bytearray) -> bool:
+    def _put(self, target: int, link: Link, state: memoryview) -> bool:
         """Puts the cells of a part behind those that a sequence has; returns whether they are there."""
         start, end = link.reader.start, link.reader.start + link.shared
         while True:

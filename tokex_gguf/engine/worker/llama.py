@@ -730,9 +730,9 @@ class Llama:
             return None
         return state if llama_cpp.llama_state_seq_get_data(self._context, state, size, sequence) == size else None
 
-    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8] | bytearray") -> bool:
+    def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8] | memoryview") -> bool:
         """Lets an empty sequence hold a state of another context of this model; returns whether it does."""
-        if isinstance(state, bytearray):
+        if isinstance(state, memoryview):
             state = (ctypes.c_uint8 * len(state)).from_buffer(state)
         return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
 
@@ -765,7 +765,7 @@ class Llama:
         finally:
             llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
 
-    def put(self, sequence: int, state: bytearray, start: int, end: int, spare: int) -> bool:
+    def put(self, sequence: int, state: memoryview, start: int, end: int, spare: int) -> bool:
         """Adds what `take` gave to a sequence, at the positions `start` to before `end`; returns whether it has it."""
         if not self.restore(spare, state):
             return False
