@@ -1,6 +1,7 @@
 """Lines of styled text, measured in the cells they paint."""
 
 import unicodedata
+from functools import lru_cache
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -33,7 +34,18 @@ def cells_of(text: str) -> int:
     >>> cells_of("ab"), cells_of("\u6f22"), cells_of("e\u0301"), cells_of("\u0915\u093e")
     (2, 2, 1, 2)
     """
-    return len(text) if text.isascii() and text.isprintable() else sum(map(_width, text))
+    if text.isascii() and text.isprintable():
+        return len(text)
+    return _cells_of_short(text) if len(text) <= SHORT else sum(map(_width, text))
+
+
+SHORT = 64
+"""Characters of a text that is short: a frame has many of these that the one before had."""
+
+
+@lru_cache(maxsize=4096)
+def _cells_of_short(text: str) -> int:
+    return sum(map(_width, text))
 
 
 def is_mark(char: str) -> bool:
@@ -106,12 +118,29 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cells_of(text))
 
 
+def _wide(text: str, most: int) -> int:
+    """The cells of a text of at most so many characters; of a longer one, more than there are."""
+    return cells_of(text) if len(text) <= most else most + 1
+
+
+def joined(line: Line) -> Line:
+    """The line with as few fragments as its styles need."""
+    found: Line = []
+    for style, text in line:
+        if found and found[-1][0] == style:
+            found[-1] = style, found[-1][1] + text
+        elif text:
+            found.append((style, text))
+    return found
+
+
 def fit(line: Line, width: int, fill: str = "") -> Line:
     """The line in exactly `width` cells: cut off, or filled up with blanks of style `fill`."""
     fitted: Line = []
-    left = width
+    left, most = width, longest(width)
     for style, text in line:
-        wide = cells_of(text) if len(text) <= longest(left) else left + 1
+        # What a frame does most: of nearly every text, this is its length.
+        wide = len(text) if text.isascii() and len(text) <= most and text.isprintable() else _wide(text, most)
         if wide > left:
             text = clip(text, left)
             fitted.append((style, text))

@@ -15,7 +15,7 @@ from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, con
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
-from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, pad
+from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, joined, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
@@ -784,7 +784,7 @@ class _Columns:
             line.append(
                 (style if "class:dim" in style else f"class:dim {style}".strip(), f" {text}" if self._bar else text)
             )
-        return fit([part for part in line if part[1]], self._width, style)
+        return fit(joined(line), self._width, style)
 
     def _name(self, session: Session, token: int, style: str, struck: str) -> Line:
         """The token, and what is added to its logit."""
