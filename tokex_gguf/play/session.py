@@ -7,7 +7,7 @@ is shared between one value and the next.
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from enum import Enum
 from functools import cached_property
@@ -781,19 +781,24 @@ class Session:
         node = self.game.prompt.place.tip
         return self.view_awaited(node) and self.viewed(node) is None
 
-    def layer_value(self, node: Node) -> float | None:
+    @property
+    def layer_value(self) -> Callable[[Node], float | None]:
         """What colours a token, 0 to 1; None for a token without colour."""
-        if self.options.layer is DELTA:
-            comparison = self.game.comparison
-            bits = comparison.delta(node) if comparison else None
-            return None if bits is None else delta_value(bits, self.game.floor or 0.0)
-        if not isinstance(self.options.layer, LensLayer):
-            return self.options.layer.of(node, self.game.model.vocab_size if self.game.model else 0)
+        layer, game = self.options.layer, self.game
+        if layer is DELTA:
+            comparison, floor = game.comparison, game.floor or 0.0
+            if comparison is None:
+                return lambda _node: None
+            delta = comparison.delta
+            return lambda node: None if (bits := delta(node)) is None else delta_value(bits, floor)
+        if not isinstance(layer, LensLayer):
+            of, size = layer.of, game.model.vocab_size if game.model else 0
+            return lambda node: of(node, size)
         lens = self.lens
-        if isinstance(lens, Raw) or self.options.layer.lacking(lens):
-            return None
-        verdict = self.game.known.answers.verdict(lens, node)
-        return None if verdict is None else self.options.layer.judged(verdict)
+        if isinstance(lens, Raw) or layer.lacking(lens):
+            return lambda _node: None
+        judged, verdict_on = layer.judged, game.known.answers.verdict
+        return lambda node: None if (verdict := verdict_on(lens, node)) is None else judged(verdict)
 
     @property
     def looks_ahead(self) -> bool:

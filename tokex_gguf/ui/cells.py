@@ -118,11 +118,6 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cells_of(text))
 
 
-def _wide(text: str, most: int) -> int:
-    """The cells of a text of at most so many characters; of a longer one, more than there are."""
-    return cells_of(text) if len(text) <= most else most + 1
-
-
 def joined(line: Line) -> Line:
     """The line with as few fragments as its styles need."""
     found: Line = []
@@ -139,8 +134,12 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
     fitted: Line = []
     left, most = width, longest(width)
     for style, text in line:
-        # What a frame does most: of nearly every text, this is its length.
-        wide = len(text) if text.isascii() and len(text) <= most and text.isprintable() else _wide(text, most)
+        if len(text) > most:
+            wide = left + 1
+        elif len(text) <= SHORT:  # nearly every text, and what a frame does most
+            wide = _cells_of_short(text)
+        else:
+            wide = cells_of(text)
         if wide > left:
             text = clip(text, left)
             fitted.append((style, text))

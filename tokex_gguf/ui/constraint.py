@@ -1,6 +1,7 @@
 """What stands beside the prompt while a constraint is typed: all of it, in as many lines as it needs."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import Session
@@ -78,7 +79,7 @@ def _fitting(text: str, width: int) -> int:
     """How many characters of a text a line has room for; at least one."""
     used = 0
     for index, char in enumerate(text):
-        used += cells_of(visible(char)) if char != "\n" else 0
+        used += cells_of(_visible(char)) if char != "\n" else 0
         if used > width and index:
             return index
     return len(text)
@@ -86,4 +87,8 @@ def _fitting(text: str, width: int) -> int:
 
 def _shown(text: str) -> str:
     text = text.removesuffix("\n")
-    return text if text.isascii() and text.isprintable() else "".join(map(visible, text))
+    return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
+
+
+_visible = lru_cache(maxsize=4096)(visible)
+"""Of single characters: a frame has the same ones again and again."""

@@ -250,7 +250,8 @@ class PromptPane:
         lasting = last is not tip
         if lasting and of_lens:
             # What a lens made of a token may come later than what is known of those behind it.
-            lasting = all(session.layer_value(nodes[span.token]) is not None for span in line.spans)
+            value_of = session.layer_value
+            lasting = all(value_of(nodes[span.token]) is not None for span in line.spans)
         if lasting and compared:  # the same
             lasting = all(_settled(session, nodes[span.token]) for span in line.spans)
         drawn = fit(_draw(session, nodes, line, tip, range(0), base, tried), width)
@@ -357,22 +358,33 @@ def _draw(
 ) -> Line:
     drawn: Line = []
     compared = session.game.comparison if session.options.layer is DELTA else None
+    pieces, value_of = session.game.known.pieces, session.layer_value
+    # Without colours, bold says something of a layer's value.
+    tells_played = session.options.layer is PLAIN or session.options.palette is not Palette.MONOCHROME
     before: Node | None = None
     for span in line.spans:
         node = nodes[span.token]
-        style = _token_style(session, node, tip)
         if node.depth > base.depth:
             style = tried
         elif node.depth in marked:
             style = "class:cursor"
+        else:
+            value = value_of(node)
+            style = "class:dim" if pieces[node.token].control else ""
+            style = style if value is None else theme.shade(session.options.layer.name, value)
+            if node.played and tells_played:
+                style = f"{style} class:played".strip()
+            if node is tip:
+                style += " class:tip"
         text = span.text.rstrip("\n")
-        if compared and node.depth not in marked and node is not before:
-            if compared.inserted(node):
-                style = f"{style} class:inserted".strip()
-            elif text and compared.missing(node):
-                drawn.append((f"{style} class:removed".strip(), text[:1]))
-                text = text[1:]
-        before = node
+        if compared:
+            if node.depth not in marked and node is not before:
+                if compared.inserted(node):
+                    style = f"{style} class:inserted".strip()
+                elif text and compared.missing(node):
+                    drawn.append((f"{style} class:removed".strip(), text[:1]))
+                    text = text[1:]
+            before = node
         drawn.append((style, text))
     return drawn
 
@@ -393,18 +405,6 @@ def _seen(laid: Laid, cursor: Node) -> Node:
     while position < len(laid.nodes) - 1 and not laid.wrapped.texts[position]:
         position += 1
     return laid.nodes[position]
-
-
-def _token_style(session: Session, node: Node, tip: Node) -> str:
-    style = ""
-    if session.game.piece(node.token).control:
-        style = "class:dim"
-    if (value := session.layer_value(node)) is not None:
-        style = theme.shade(session.options.layer.name, value)
-    # Without colours, bold says something of a layer's value.
-    if node.played and (session.options.layer is PLAIN or session.options.palette is not Palette.MONOCHROME):
-        style = f"{style} class:played".strip()
-    return f"{style} class:tip" if node is tip else style
 
 
 def _line_of(lines: list[wrap_module.WrappedLine], token: int) -> int:
