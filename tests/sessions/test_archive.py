@@ -704,6 +704,7 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body["prompts"][0].__setitem__(3, body["scores"][0][1]), "beside its path"),
         (lambda body: body["removed"][0].__setitem__(0, -1), "removed"),
         (lambda body: body["scores"][0].reverse(), "scores"),
+        (lambda body: body["scores"][0].__setitem__(0, body["scores"][0][1]), "scores"),
         (lambda body: body.update(names=[[9, "a"]]), "names"),
         (lambda body: body.update(names=[[0, 1]]), "names"),
         (lambda body: body.update(names=[[0, "\ud800"]]), "names"),

@@ -686,6 +686,6 @@ def _versus(row: object, nodes: list[Node]) -> Versus:
 
 def _score(row: list[object], nodes: list[Node]) -> Score:
     base, tip = (_place(value, "scores", nodes) for value in row)
-    if not tip.descends_from(base):
+    if tip is base or not tip.descends_from(base):
         raise BadArchive("scores: a phrase that does not go on from its base")
     return Score(base, tip)
