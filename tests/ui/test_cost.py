@@ -380,7 +380,7 @@ def any_game(chance: random.Random, most: int) -> Play:
             known=replace(play.session.game.known, pieces=PIECES),
             results=replace(
                 play.session.game.results,
-                scores=tuple(Score(tip.ancestor(max(1, tip.depth - 40)), tip) for _ in range(many(50))),
+                scores=tuple(Score(tip.ancestor(max(0, tip.depth - 40)), tip) for _ in range(many(50))),
             ),
         ),
         starters=tuple(Starter(str(index), text) for index in range(many(500))),
