@@ -38,6 +38,7 @@ from tokex_gguf.values.samplers import DEFAULT
 
 STORY = "Once upon a time, in a small village by the sea, there lived an old fisherman and his daughter. One morning"
 """A text that goes on as stories do."""
+QUESTION = "Question: What is the capital of France? Answer in one word.\nAnswer:"
 BARE = Path(__file__).with_name("bare.py")
 LARGE = 256
 """Tokens of a batch with which a plain loop is fastest."""
@@ -423,6 +424,40 @@ class Bench:
         what = f"append at {depth} while its cells are written to the disk, against as long a pause with --no-cache"
         self.row(what, took, "ms", baseline=limit, goal="≤ 20 ms above", met=took <= limit + 20)
 
+    def answers(self, count: int) -> None:
+        """The answers to a short question, until 90 % are seen or 1,000 tokens are looked at; a key meanwhile."""
+        seen: list[float] = []
+        times: list[float] = []
+        waits: list[float] = []
+        for _ in range(self.rounds):
+            terminal = Terminal("--model", str(self.model), "--prompt", QUESTION, "--no-cache")
+            terminal.shows(r"known, 0 tokens|\d+ tokens, \d+ ms  ready", timeout=600)
+            began = time.perf_counter()
+            terminal.press("W")
+            terminal.shows(r"enough: |all spent: |nothing is left", timeout=600)
+            times.append(time.perf_counter() - began)
+            found = re.search(r"([\d.]+) % of the mass seen.*? ([\d,]+)/1,000 tokens", terminal.text(), re.S)
+            assert found
+            seen.append(float(found.group(1)))
+            if len(seen) == 1:
+                tokens = found.group(2)
+            terminal.timed("append .*play ", "esc")
+            length = terminal.tokens()
+            for step in range(1, count + 1):
+                terminal.press("down", "right")
+                terminal.shows(rf"tokens: {length + step} .* ready")
+                terminal.press("W")
+                terminal.shows("looking further|enough: |nothing is left")
+                waits.append(terminal.timed("append .*play ", "esc"))
+            terminal.press("ctrl-q")
+            terminal.ends()
+        value, took = statistics.median(seen), statistics.median(times)
+        what = f"answers to a short question: seen after {tokens} of 1,000 tokens, {took:.1f} s"
+        self.row(what, value, "%", goal="90 %, or 1,000 tokens", met=value >= 90 or tokens == "1,000")
+        worst = 1000 * max(waits)
+        what = f"away from answers that are looked for, the slowest of {len(waits)}"
+        self.row(what, worst, "ms", goal="≤ 50 ms", met=worst <= 50)
+
     def memory(self, depth: int) -> None:
         """Peak memory of both processes, beyond the model's file and the KV cells."""
         with tempfile.TemporaryDirectory() as name:
@@ -652,6 +687,7 @@ def main() -> None:
             **{f"keys at {depth}": partial(bench.keys, depth) for depth in depths},
             **{f"evaluation of {length}": partial(bench.evaluation, length) for length in lengths},
             "ahead": partial(bench.ahead, 100, 10 if options.short else 100),
+            "answers": partial(bench.answers, 3 if options.short else 10),
             "autoplay": partial(bench.autoplay, 100, 1.0 if options.short else 4.0),
             "chain": bench.autoplay_by_chain,
             "sampler": bench.sampler_step,
