@@ -1,6 +1,7 @@
 """Memory for much that is read at once."""
 
 import mmap
+from contextlib import suppress
 
 PAGE = mmap.PAGESIZE
 
@@ -14,8 +15,9 @@ def pages(size: int) -> mmap.mmap:
         if not hasattr(mmap, "MAP_ANONYMOUS"):  # Windows
             return mmap.mmap(-1, size)
         found = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            found.madvise(mmap.MADV_HUGEPAGE)
     except OSError as error:
         raise MemoryError from error
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel may have none
+            found.madvise(mmap.MADV_HUGEPAGE)
     return found
