@@ -418,7 +418,7 @@ def test_the_table_may_come_before_all_that_leads_to_it() -> None:
     assert play.session.game.ready, "what nobody asked for is nothing"
 
 
-def test_a_token_is_appended_when_what_leads_to_it_is_there() -> None:
+def test_a_token_is_appended_from_a_table_that_came_first() -> None:
     play = Play("hello world")
     for _ in range(2):
         play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
@@ -427,11 +427,12 @@ def test_a_token_is_appended_when_what_leads_to_it_is_there() -> None:
     play.take(fake.evaluated(request, 10))
     play.take(fake.evaluated(request, 0, 4))
     play.take(Action.APPEND)
-    play.take(fake.evaluated(request, 4, 11))
-    assert play.session.game.prompt.tip.depth == 12
+    assert play.session.game.prompt.tip.depth == 12, "no key waits for what is known"
     (*_, longer) = play.asked
     assert isinstance(longer, Evaluate)
-    assert (longer.start, len(longer.path)) == (11, 12)
+    assert (longer.start, len(longer.path)) == (4, 12)
+    play.answer()
+    assert play.session.game.ready
 
 
 def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:

@@ -115,7 +115,7 @@ def append(session: Session) -> Outcome:
     if session.game.pending is None and not session.game.ready:
         return ask(session)  # the last attempt failed
     rows = table(session, session.game.prompt)
-    if not session.game.ready or not rows:
+    if session.game.prompt.tip.distribution is None or not rows:
         # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
         # run on after its release.
         waits = session.game.pending is not None or session.order_awaited
