@@ -13,6 +13,7 @@ import pytest
 
 from tests.sampling import few, some
 from tests.terminal import Terminal
+from tokex_gguf.ui.terminal_input.guard import Guard
 from tokex_gguf.ui.terminal_input.posix import LEAVE
 
 pytestmark = [
@@ -101,6 +102,24 @@ def test_a_real_fault_leaves_the_terminal_as_it_was() -> None:
     put_back(terminal, guard)
     terminal.child.close(force=True)
     assert terminal.child.signalstatus == signal.SIGSEGV
+
+
+def test_the_shell_is_told_that_the_terminal_is_taken_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a death right behind its beginning would leave the terminal as it was then."""
+    told: list[bytes] = []
+
+    def begun(*_: object, file_actions: list[tuple[int, ...]], **__: object) -> None:
+        pipe = file_actions[0][1]
+        os.set_blocking(pipe, False)
+        told.append(os.read(pipe, 99))
+
+    monkeypatch.setattr(os, "posix_spawn", begun)
+    terminal, other = os.openpty()
+    modes = termios.tcgetattr(other)
+    guard = Guard(other, modes, modes, LEAVE)
+    assert told == [b"taken\n"]
+    for descriptor in (terminal, other, guard._pipe):
+        os.close(descriptor)
 
 
 def test_modes_that_others_have_set_stay(terminal: Terminal) -> None:

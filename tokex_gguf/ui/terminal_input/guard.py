@@ -36,7 +36,8 @@ class Guard:
         `terminal`: a descriptor; `before`, `raw`: its modes without the program and with it; `leave`: what leaves the
         screen. Raises OSError or NotImplementedError where the system has no such shell.
         """
-        reading, writing = os.pipe()
+        reading, self._pipe = os.pipe()
+        self.tell(taken=True)  # before there is a shell: from its beginning on, it knows
         escaped = leave.decode("ascii").replace("\x1b", "\\033")
         restore = [sys.executable, "-I", "-S", str(Path(__file__)), *map(_packed, (before, raw))]
         try:
@@ -53,12 +54,10 @@ class Guard:
                 setsid=True,
             )
         except BaseException:
-            os.close(writing)
+            os.close(self._pipe)
             raise
         finally:
             os.close(reading)
-        self._pipe = writing
-        self.tell(taken=True)
 
     def tell(self, *, taken: bool) -> None:
         """The program has taken the terminal, or given it back."""
