@@ -447,16 +447,18 @@ class Bench:
                 terminal.press("down", "right")
                 terminal.shows(rf"tokens: {length + step} .* ready")
                 terminal.press("W")
-                terminal.shows("looking further|enough: |nothing is left")
-                waits.append(terminal.timed("append .*play ", "esc"))
+                if "looking further" in terminal.shows("looking further|enough: |nothing is left"):
+                    waits.append(terminal.timed("paused: |enough: |nothing is left", " "))
+                terminal.timed("append .*play ", "esc")
             terminal.press("ctrl-q")
             terminal.ends()
         value, took = statistics.median(seen), statistics.median(times)
         what = f"answers to a short question: seen after {tokens} of 1,000 tokens, {took:.1f} s"
         self.row(what, value, "%", goal="90 %, or 1,000 tokens", met=value >= 90 or tokens == "1,000")
-        worst = 1000 * max(waits)
-        what = f"away from answers that are looked for, the slowest of {len(waits)}"
-        self.row(what, worst, "ms", goal="≤ 50 ms", met=worst <= 50)
+        if waits:  # else they are found at once
+            worst = 1000 * max(waits)
+            what = f"a key while answers are looked for, the slowest of {len(waits)}"
+            self.row(what, worst, "ms", goal="≤ 50 ms", met=worst <= 50)
 
     def memory(self, depth: int) -> None:
         """Peak memory of both processes, beyond the model's file and the KV cells."""
