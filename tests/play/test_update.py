@@ -385,12 +385,18 @@ def test_an_answer_that_comes_late_is_kept() -> None:
     assert play.decoded == decoded
 
 
-def test_chunks_come_one_by_one_and_progress_shows() -> None:
+def evaluating() -> tuple[Play, Evaluate]:
+    """A prompt of eleven tokens, and the request for what the model says of it."""
     play = Play("hello world")
     for _ in range(2):
         play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
     (request,) = play.asked
     assert isinstance(request, Evaluate)
+    return play, request
+
+
+def test_chunks_come_one_by_one_and_progress_shows() -> None:
+    play, request = evaluating()
     play.take(fake.evaluated(request, 0, 4))
     assert not play.session.game.ready
     assert play.session.game.evaluated == 4
@@ -401,11 +407,7 @@ def test_chunks_come_one_by_one_and_progress_shows() -> None:
 
 
 def test_the_table_may_come_before_all_that_leads_to_it() -> None:
-    play = Play("hello world")
-    for _ in range(2):
-        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
-    (request,) = play.asked
-    assert isinstance(request, Evaluate)
+    play, request = evaluating()
     play.take(fake.evaluated(request, 10))
     assert play.session.game.prompt.tip.distribution
     assert not play.session.game.ready
@@ -419,11 +421,7 @@ def test_the_table_may_come_before_all_that_leads_to_it() -> None:
 
 
 def test_a_token_is_appended_from_a_table_that_came_first() -> None:
-    play = Play("hello world")
-    for _ in range(2):
-        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
-    (request,) = play.asked
-    assert isinstance(request, Evaluate)
+    play, request = evaluating()
     play.take(fake.evaluated(request, 10))
     play.take(fake.evaluated(request, 0, 4))
     play.take(Action.APPEND)
@@ -436,11 +434,7 @@ def test_a_token_is_appended_from_a_table_that_came_first() -> None:
 
 
 def test_popping_into_an_evaluation_under_way_asks_nothing_twice() -> None:
-    play = Play("hello world")
-    for _ in range(2):
-        play.take(play.reply(play.asked.pop()))  # type: ignore[arg-type]
-    (request,) = play.asked
-    assert isinstance(request, Evaluate)
+    play, request = evaluating()
     play.take(fake.evaluated(request, 0, 4))
     play.take(Action.POP)
     assert play.asked == [request]

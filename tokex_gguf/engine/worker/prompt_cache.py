@@ -50,6 +50,11 @@ class Known(NamedTuple):
     taken: list[Taken]
     strict: bool
 
+    @property
+    def end(self) -> int:
+        """The position behind the last."""
+        return self.start + len(self.distributions)
+
 
 class _Line:
     """A path that was played, and what is known of it."""
@@ -107,23 +112,15 @@ class PromptCache:
         if len(path) - start < SHORTEST:
             return
         with closing(self._folder.chain(path)) as links:
-            if len(path) - start > TOLD:
-                yield from self._at_end(links, path, start, top, last_top, asked)
-            yield from self._known(links, path, start, top, last_top, asked)
+            found = list(self._known(links, path, start, top, last_top, asked))
+            # Where one lacks, the last is computed along with it: a path never shows two answers.
+            if len(path) - start > TOLD and found and found[-1].end == len(path):
+                last = found[-1]
+                taken = last.taken[-1:] if asked is not None else []
+                yield Known(len(path) - 1, last.distributions[-1:], taken, last.strict)
+            yield from found
             self._folder.touch([link.name for link in links])
             self._know_row(links, path)
-
-    def _at_end(
-        self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None
-    ) -> Iterator[Known]:
-        """The last answer, where all before it are there: else it is computed along with what lacks."""
-        count, last = 0, None
-        for last in self._known(links, path, start, top, last_top, asked):
-            count += len(last.distributions)
-        if last is not None and count == len(path) - start:
-            yield Known(
-                len(path) - 1, last.distributions[-1:], last.taken[-1:] if asked is not None else [], last.strict
-            )
 
     def _known(
         self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None

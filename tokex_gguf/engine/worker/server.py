@@ -575,7 +575,7 @@ class Server:
                 )
             )
             self._cache.heard(request.path, known.start, known.distributions, known.taken, strict=known.strict)
-            start, began = known.start + len(known.distributions), time.perf_counter()
+            start, began = known.end, time.perf_counter()
             if self._abort.asked:
                 raise Interrupted
         return start
