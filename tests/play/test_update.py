@@ -969,6 +969,8 @@ class Oracle:
         prompt = self.prompts[self.active]
         path, cursor = prompt["path"], prompt["cursor"]
         places = range(1, len(path))
+        if self.layer in ("reachable", "cost") and action in (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL):
+            return  # the next that the samplers cut, and here there are none
         if action in (Action.NEXT_ENTROPY, Action.PREVIOUS_ENTROPY, Action.HIGHEST_ENTROPY):
             values = [fake.distribution(path[:place], 1, self.entropy_given).entropy_bits for place in places]
         else:
@@ -1094,7 +1096,7 @@ class Oracle:
         elif action in (Action.LAYER, Action.MORE_LAYERS):
             names = ["plain", "probability", "entropy"]
             if action is Action.MORE_LAYERS:
-                names = ["plain", "rank", "surprisal", "relative", "boundaries"]
+                names = ["plain", "rank", "surprisal", "relative", "boundaries", "reachable", "cost"]
             here = names.index(self.layer) if self.layer in names else 0
             self.layer = names[(here + 1) % len(names)]
 
