@@ -462,6 +462,8 @@ class Play:
             values = [taken(request.path, token) for token in shown]
             return Found(request.request, shown, values, len(tokens), PIECES, 0, 0.001)
         if isinstance(request, Lookahead):
+            if not request.branches:
+                return None
             self.lookaheads += len(request.branches)
             answers = [distribution([*request.path, *branch], request.top, self.given) for branch in request.branches]
             return LookaheadDone(request.request, request.branches, answers, PIECES)

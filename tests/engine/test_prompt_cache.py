@@ -16,11 +16,11 @@ from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
 from tests.sampling import few
 from tests.tiny_models import MODELS
-from tokex_gguf.engine.kv_folder import KvFolder
+from tokex_gguf.engine.kv_folder import KvFolder, Link
 from tokex_gguf.engine.worker import prompt_cache
 from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Entry
+from tokex_gguf.engine.worker.llama import Entry, Interrupted
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.prompt_cache import PromptCache
 from tokex_gguf.values.distribution import Distribution
@@ -231,6 +231,74 @@ def test_lookahead_goes_on_from_cells_on_the_disk(
     counted = Counted(second, monkeypatch)
     assert list(map(bits, second.evaluator.ahead.look(path, [[5], [6], [7]], TOP))) == list(map(bits, expected))
     assert counted.tokens == 3
+
+
+@pytest.mark.parametrize("name", few(MODELS, of=4))
+def test_a_path_that_is_named_is_ready_before_it_is_gone_on_from(
+    name: str, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Start(tiny[name], tmp_path)
+    path = tokens(first.model, 300)
+    first.play(path)
+    first.rest()
+    expected = list(map(bits, first.play([*path, 7], 300)[0]))
+    second = Start(tiny[name], tmp_path)
+    second.cache.seen(path)
+    assert second.cache.cold
+    with monkeypatch.context() as patch:
+        counted = Counted(second, patch)
+        second.cache.warm_up()
+        assert counted.tokens == 1, "and that token is dropped"
+    assert not second.cache.cold
+    held = second.evaluator.cells.cached(path)
+    assert held is not None and held.length == len(path)
+    reading = Reads(second, monkeypatch)
+    found, decoded = second.play([*path, 7], 300)
+    assert (list(map(bits, found)), decoded) == (expected, 1)
+    assert not reading.parts, "the cells are there"
+    second.cache.seen([*path, 7])
+    second.cache.warm_up()
+    assert not reading.parts
+
+
+def test_a_key_ends_the_reading_of_what_is_only_made_ready(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 500)
+    first.play(path)
+    expected = list(map(bits, first.play([*path, 7], 500)[0]))
+    first.rest()
+    second = Start(tiny["qwen2"], tmp_path)
+    reading = Reads(second, monkeypatch)
+    reading.abort_after = 2
+    second.cache.seen(path)
+    second.cache.warm_up()
+    held = second.evaluator.cells.cached(path)
+    assert held is not None and 0 < held.length < len(path)
+    assert len(reading.parts) == 2
+    with pytest.raises(Interrupted):
+        list(second.cache.known(path, 0, TOP, 2 * TOP, None))
+    second.model._abort.asked = False
+    found, decoded = second.play([*path, 7], 500)
+    assert (list(map(bits, found)), decoded) == (expected, 1)
+
+
+class Reads:
+    """Counts the parts whose cells a start puts back, and asks for an end behind some of them."""
+
+    def __init__(self, start: Start, patch: pytest.MonkeyPatch) -> None:
+        self.parts: list[int] = []
+        self.abort_after = -1
+        put = start.evaluator.cells._put
+
+        def counting(target: int, link: Link, state: memoryview) -> bool:
+            self.parts.append(link.shared)
+            if len(self.parts) == self.abort_after:
+                start.model._abort.asked = True
+            return put(target, link, state)
+
+        patch.setattr(start.evaluator.cells, "_put", counting)
 
 
 class Counted:

@@ -14,6 +14,8 @@ from tokex_gguf.engine.protocol import (
     Failed,
     Lookahead,
     MeasureNoise,
+    Reply,
+    Request,
 )
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
@@ -314,3 +316,36 @@ def test_without_the_text_tab_says_what_shows_it() -> None:
 )
 def test_a_word_ends_where_readers_see_one_end(pieces: list[bytes], count: int) -> None:
     assert word([Piece(piece) for piece in pieces]) == count
+
+
+# --- with no lookahead
+
+
+def test_a_long_prompt_is_named_once_where_nothing_is_looked_ahead_to() -> None:
+    class Hearing(Play):
+        """Writes down what is asked ahead of a path."""
+
+        named: list[list[int]]
+        branches = 0
+
+        def reply(self, request: Request) -> Reply | None:
+            if isinstance(request, Lookahead):
+                self.named = [*getattr(self, "named", []), request.path]
+                self.branches += len(request.branches)
+            return super().reply(request)
+
+    assert not hasattr(Hearing("hello").answer(), "named"), "of a short one nothing is on the disk"
+    play = Hearing("ab" * 40)
+    play.answer()
+    first = path(play)
+    assert play.named == [first] and play.session.game.ready, "nobody waits for it"
+    play.press(Action.UP, Action.DOWN, Action.LAYER)
+    assert play.named == [first], "once"
+    play.press(Action.APPEND)
+    assert play.named == [first, path(play)]
+    play.press(Action.POP)
+    assert play.named[-1] == first
+    assert play.branches == 0
+    ahead = Hearing("ab" * 40, lookahead=3)
+    ahead.answer()
+    assert ahead.named == [first] and ahead.branches == 3

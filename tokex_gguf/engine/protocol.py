@@ -157,7 +157,8 @@ class Lookahead:
     request: int
     path: list[int]
     branches: list[list[int]]
-    """One or more tokens each, the most wanted first."""
+    """One or more tokens each, the most wanted first. With none, nothing is decoded and nothing answered: the path is
+    one that will be gone on from, and what is on the disk of it may be read."""
     top: int
 
 

@@ -358,7 +358,7 @@ def covers(game: Game, purpose: Purpose, prompt: Prompt) -> bool:
 def look_ahead(session: Session) -> Outcome:
     """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
     budget = session.game.settings.lookahead
-    if not budget or not session.game.can(Capability.BATCHES):
+    if not session.game.can(Capability.BATCHES):
         return session, []
     if not session.game.ready or session.game.pressed.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
@@ -371,6 +371,8 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
+    if not budget:
+        return _name_path(session)
     prompt = session.game.prompt
     wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.foresees(token))
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
@@ -382,6 +384,24 @@ def look_ahead(session: Session) -> Outcome:
     path, top = prompt.tip.path(), kept(session)
     branches = list(map(list, wanted))
     return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, branches, top))
+
+
+LONG = 64
+"""Tokens of a prompt from which on the engine may have it on the disk."""
+
+
+def _name_path(session: Session) -> Outcome:
+    """Where nothing is looked ahead to, names the prompt: the engine can read its cells before a key needs them.
+
+    A server has none, and would end a walk for it.
+    """
+    tip = session.game.prompt.tip
+    if tip.depth < LONG or not session.game.can(Capability.PROMPT_AT_ONCE):
+        return session, []
+    if any(not one.grows for one in _lookaheads(session.game, tip)):
+        return session, []
+    path, top = tip.path(), kept(session)
+    return request(session, ForLookahead(tip, ()), lambda number: Lookahead(number, path, [], top))
 
 
 def _compares_table(session: Session) -> bool:

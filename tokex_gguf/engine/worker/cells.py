@@ -366,10 +366,10 @@ class Cells:
             state = self.model.take(held.sequence, start, end, spare)
         return None if state is None else memoryview(state).cast("B")
 
-    def fetch(self, path: list[int], limit: int, *, strict: bool = False) -> None:
+    def fetch(self, path: list[int], limit: int, *, strict: bool = False, yielding: bool = False) -> None:
         """Lets a sequence hold what is on the disk of a path's first `limit` tokens, where much of that is missing.
 
-        With `strict`, for what was computed strictly.
+        With `strict`, for what was computed strictly; with `yielding`, as far as that is read when a key comes.
         """
         limit = min(limit, self.model.context_limit)
         if self._folder is None or limit < WORTH or (strict and not self.orderly):
@@ -384,7 +384,7 @@ class Cells:
                 return
             held = sure = 0
             for link, state in self._folder.cells(links):
-                if not self._put(target, link, state):
+                if (yielding and self.model.interrupted) or not self._put(target, link, state):
                     break
                 sure += link.reader.strict if sure == held else 0
                 held += link.shared

@@ -19,6 +19,7 @@ from tokex_gguf.engine.kv_folder import KvFolder, Link, Name, closing, name_of, 
 from tokex_gguf.engine.pipes import log_line, log_place
 from tokex_gguf.engine.worker.cells import Held
 from tokex_gguf.engine.worker.evaluator import Evaluator
+from tokex_gguf.engine.worker.llama import Interrupted
 from tokex_gguf.engine.worker.logits_cache import Row
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
@@ -100,6 +101,8 @@ class PromptCache:
         self._off = False
         """Whether something could not be written: nothing more is tried."""
         self._tidied = False
+        self.cold = True
+        """Whether a decode may be slow that goes on from what is played: its cells are not in memory, or nothing is."""
 
     # --- answers
 
@@ -107,7 +110,7 @@ class PromptCache:
         """The answers at the positions from `start` on that are on the disk, as `Evaluate` asks for them.
 
         They end at the first one that is not, with all that belongs to it. Where they are many, that at the path's
-        end comes before them as well: the table is what one waits for.
+        end comes before them as well: the table is what one waits for. Raises Interrupted.
         """
         if len(path) - start < SHORTEST:
             return
@@ -128,6 +131,8 @@ class PromptCache:
         for link in links:
             if link.reader.start + link.shared <= start:
                 continue
+            if self._evaluator.cells.model.interrupted:
+                raise Interrupted
             try:
                 answers = link.reader.answers()[: link.shared]
             except Unusable as error:
@@ -163,6 +168,7 @@ class PromptCache:
 
     def seen(self, path: list[int]) -> None:
         """A path is being played."""
+        self.cold = self.cold or not self._lines or self._lines[0].tokens != path
         self._line(path)
 
     def heard(
@@ -213,8 +219,12 @@ class PromptCache:
                 self._folder.distrust(link.name, Unusable("its cells lead to no numbers"))
 
     def warm_up(self) -> None:
-        """Nothing was asked since the start, or all of it was on the disk: what is decoded first takes longest."""
-        self._evaluator.cells.warm_up()
+        """Makes what is played ready to be gone on from, as after a start with a session: nothing was decoded yet."""
+        self.cold = False
+        self._evaluator.cells.warm_up()  # what is decoded first takes longest
+        if self._lines:
+            path = self._lines[0].tokens
+            self._evaluator.cells.fetch(path, len(path), yielding=True)
 
     # --- writing
 

@@ -257,8 +257,6 @@ class Server:
         self._known_models = KnownModels(None)
         self._noise: float | None = None
         self._cache: PromptCache | None = None
-        self._warm = False
-        """Whether nothing was asked for a moment: the model is ready to decode at once then."""
         self._step: _Step | None = None
         self._took: dict[int, float] = {}
         """Seconds that lookahead took for so many branches, the last time."""
@@ -387,8 +385,7 @@ class Server:
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
-        if self._cache and not self._warm and self._inbox.idle(QUIET):
-            self._warm = True  # a session is gone on with, or a table came from the disk
+        if self._cache and self._cache.cold and self._inbox.idle(QUIET):
             self._cache.warm_up()
         if self._answered and not index.complete and self._inbox.idle(QUIET):
             try:
