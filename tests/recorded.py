@@ -78,7 +78,7 @@ class Answers:
 
     def write(self, path: Path) -> None:
         """Writes all answers to a file."""
-        said = [(asked, [encode(reply).decode() for reply in replies]) for asked, replies in self._said.items()]
+        said = [(asked, [_line(reply) for reply in replies]) for asked, replies in self._said.items()]
         pieces = [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in sorted(self._pieces.items())]
         path.write_bytes(lzma.compress(json.dumps([said, pieces], separators=(",", ":")).encode(), preset=9))
 
@@ -180,10 +180,20 @@ def _key(request: Request) -> str:
     return json.dumps([name, values | {field: own[field] for field in own.keys() & values.keys()}])
 
 
+def _line(reply: Reply) -> str:
+    """A reply as a line; distributions as plain numbers, of which the file has few that differ and compresses well."""
+    name, values = json.loads(encode(reply))
+    if told := getattr(reply, "distributions", None):
+        values["distributions"] = [[one.entropy_bits, one.ids.tolist(), one.logprobs.tolist()] for one in told]
+    return json.dumps([name, values], separators=(",", ":"))
+
+
 def _reply(line: str) -> Reply:
-    reply = decode(line.encode())
+    name, values = json.loads(line)
+    told = [Distribution.of(*one) for one in values.get("distributions", ())]
+    reply = decode(json.dumps([name, values | {"distributions": []} if told else values]).encode())
     assert isinstance(reply, Reply)
-    return reply
+    return replace(reply, distributions=told) if told else reply  # type: ignore[arg-type]
 
 
 def _complete(request: Request, replies: list[Reply]) -> bool:

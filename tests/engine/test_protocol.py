@@ -3,6 +3,7 @@
 import json
 import math
 from array import array
+from base64 import b64encode
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
@@ -306,25 +307,50 @@ def test_piece_that_is_no_text(data: Any) -> None:
         decode(evaluated(pieces=[[1, data, False]]))
 
 
+def packed_numbers(kind: Any, numbers: list[Any]) -> str:
+    return b64encode(array(kind, numbers).tobytes()).decode()
+
+
+IDS, LOGPROBS = packed_numbers("i", [1, 2]), packed_numbers("d", [-0.5, -math.inf])
+
+
 @pytest.mark.parametrize(
     "packed",
     [
         5,
         [],
         [1.0],
-        [1.0, 5, [0.0]],
-        [1.0, ["a"], [0.0]],
-        [1.0, [1.5], [0.0]],
-        [1.0, [1], ["a"]],
-        [1.0, [1], [None]],
-        [1.0, [2**31], [0.0]],  # beyond what a token id can be
-        [1.0, [-(2**40)], [0.0]],
-        [1.0, [1], [10**400]],
+        [1.0, 5, LOGPROBS],
+        [1.0, [1, 2], LOGPROBS],
+        [1.0, IDS, [-0.5, -1.0]],
+        [1.0, IDS, None],
+        [1.0, "", ""],  # none of them
+        [1.0, IDS, LOGPROBS[:12]],  # fewer than there are ids
+        [1.0, IDS[:-4], LOGPROBS],  # a part of an id
+        [1.0, IDS + "\n", LOGPROBS],
+        [1.0, "?" + IDS[1:], LOGPROBS],
+        [1.0, "\u0100" + IDS[1:], LOGPROBS],
+        [1.0, IDS, packed_numbers("d", [-0.5, math.nan])],
+        [1.0, IDS, packed_numbers("d", [1.5, -1.0])],
+        [math.inf, IDS, LOGPROBS],
+        ["1", IDS, LOGPROBS],
+        [10**400, IDS, LOGPROBS],
+        [1.0, IDS, LOGPROBS, -1.0],
+        [1.0, IDS, LOGPROBS, math.inf],
+        [1.0, IDS, LOGPROBS, 0.5, 0],
     ],
 )
 def test_no_distribution(packed: Any) -> None:
     with pytest.raises(ProtocolError):
         decode(evaluated(distributions=[packed]))
+
+
+def test_a_distribution_comes_over_with_all_its_bits() -> None:
+    message = decode(evaluated(distributions=[[1.25, IDS, LOGPROBS, 0.5]]))
+    assert isinstance(message, Evaluated)
+    (one,) = message.distributions
+    assert (one.entropy_bits, one.slack_bits) == (1.25, 0.5)
+    assert (list(one.ids), list(one.logprobs)) == ([1, 2], [-0.5, -math.inf])
 
 
 @pytest.mark.parametrize("taken", [5, None, [5], [[]], [[1.0]], [[1.0, 2, 3]]])

@@ -14,6 +14,7 @@ Search(request=1, path=[7, 9], query='a', top=30)
 import json
 import math
 from array import array
+from binascii import a2b_base64, b2a_base64
 from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any, TypeAlias, get_args
@@ -714,11 +715,12 @@ _MESSAGES: dict[str, type[Message]] = {cls.__name__: cls for kind in (Request, R
 def _plain(value: object) -> object:
     """What JSON has no form for: distributions as [entropy, ids, logprobs], the raw lens as null.
 
-    A distribution whose entropy is an interval has its width behind these.
+    A distribution whose entropy is an interval has its width behind these. Ids and logprobs are base64 of the arrays'
+    bytes, which takes both sides a fifth of the time that numbers of JSON take; both are on one machine.
     """
     if isinstance(value, Distribution):
-        numbers = [value.entropy_bits, value.ids.tolist(), value.logprobs.tolist()]
-        return [*numbers, value.slack_bits] if value.slack_bits else numbers
+        packed = [value.entropy_bits, _base64(value.ids), _base64(value.logprobs)]
+        return [*packed, value.slack_bits] if value.slack_bits else packed
     if isinstance(value, Raw):
         return None
     if isinstance(value, Sampled):
@@ -736,6 +738,10 @@ def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def _base64(numbers: "array[int] | array[float]") -> str:
+    return b2a_base64(numbers, newline=False).decode()
 
 
 def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool, bool]]:
@@ -806,13 +812,14 @@ def _unpack_piece(token: int, data: str, control: bool, ends: bool) -> tuple[int
     return token, Piece(data.encode("latin-1"), control, ends)
 
 
-def _unpack_distribution(
-    entropy_bits: float, ids: list[int], logprobs: list[float], slack_bits: float = 0.0
-) -> Distribution:
-    distribution = Distribution.of(entropy_bits, ids, logprobs, slack_bits)
+def _unpack_distribution(entropy_bits: float, ids: str, logprobs: str, slack_bits: float = 0.0) -> Distribution:
+    distribution = Distribution(entropy_bits, array("i"), array("d"), slack_bits)
+    distribution.ids.frombytes(a2b_base64(ids, strict_mode=True))
+    distribution.logprobs.frombytes(a2b_base64(logprobs, strict_mode=True))
     # What is not a number compares as false.
     sound = math.isfinite(entropy_bits) and 0 <= slack_bits < math.inf
-    if not (ids and len(ids) == len(logprobs) and sound and all(v <= 1 for v in logprobs)):
+    count = len(distribution.ids)
+    if not (0 < count == len(distribution.logprobs) and sound and all(v <= 1 for v in distribution.logprobs)):
         raise ValueError("a distribution of the wrong numbers")
     return distribution
 

@@ -4,6 +4,7 @@ Everything is exact over the whole vocabulary; nothing is sampled or cut off.
 """
 
 import math
+from array import array
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,10 @@ class Statistics:
         """
         entropy, log_sum = self.entropy(logits)
         ids = top_ids(logits, top)
-        return Distribution.of(entropy, ids.tolist(), (logits[ids].astype(np.float64) - log_sum).tolist()), log_sum
+        distribution = Distribution(entropy, array("i"), array("d"))
+        distribution.ids.frombytes(ids.astype(np.intc).tobytes())
+        distribution.logprobs.frombytes((logits[ids].astype(np.float64) - log_sum).tobytes())
+        return distribution, log_sum
 
     def entropy(self, logits: Logits) -> tuple[float, float]:
         """Bits of the distribution of some logits, `vocab_size` at the most, and their log-sum-exp.
