@@ -67,6 +67,31 @@ def test_as_many_are_left_out_as_others_need() -> None:
     assert after(Pace(8), 1.0, 0.0) == [1], "while a file is read for the first time, say"
 
 
+def test_a_decode_with_all_comes_ever_more_rarely_while_it_is_as_slow() -> None:
+    pace = Pace(2)
+    tried = [n for n in range(4000) if after(pace, 0.2 if pace.threads == 2 else 0.01, 0.6 * 2 / pace.threads) == [2]]
+    between = [b - a for a, b in itertools.pairwise(tried)]
+    assert 50 <= tried[0] < 60 and 95 <= between[0] < 110 and between[-1] == between[-2] > 350
+    after(pace, 0.010, 0.99, 500)  # the others are gone
+    after(pace, 0.200, 0.6)
+    assert len(list(itertools.takewhile(lambda _: after(pace, 0.01, 1.0) == [1], range(1000)))) < 60
+
+
+def test_while_the_few_do_not_get_their_cores_all_are_not_tried() -> None:
+    pace = Pace(4)
+    assert after(pace, 1.0, 0.3) == [1]
+    assert set(after(pace, 0.1, 0.6, 500)) == {1}
+    assert 4 in after(pace, 0.1, 1.0, 20)
+
+
+def test_on_a_machine_that_is_known_to_be_busy_few_begin() -> None:
+    for load, threads in ((0.0, 8), (1.9, 8), (2.0, 2), (3.0, 2), (50.0, 1)):
+        assert Pace(8, load).threads == threads
+    assert Pace(2, 2.5).threads == Pace(1, 9.0).threads == 1
+    pace = Pace(2, 2.5)
+    assert 2 in after(pace, 0.1, 1.0, 6), "it is no more so"
+
+
 def test_one_thread_stays_one() -> None:
     assert set(after(Pace(1), 0.010, 0.3, 100)) == {1}
 

@@ -1,5 +1,6 @@
 """What a machine says of itself, on each system."""
 
+import os
 import sys
 
 import pytest
@@ -34,3 +35,11 @@ def test_where_the_system_says_nothing_it_is_unknown(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(machine, "_linux", silent)
     monkeypatch.setattr(sys, "platform", "linux")
     assert machine.memory() == (0, 0)
+
+
+def test_the_load_is_of_each_processor_and_nothing_where_it_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (6.0, 1.0, 1.0), raising=False)
+    assert machine.load() == 1.5
+    monkeypatch.delattr(os, "getloadavg")
+    assert machine.load() == 0.0

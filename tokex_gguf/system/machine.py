@@ -66,6 +66,14 @@ def _windows() -> tuple[int, int]:
     return int(status.free), int(status.total)
 
 
+def load() -> float:
+    """Programs that wanted a processor in the last minute, for each processor; 0 where unknown, as on Windows."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (OSError, AttributeError):
+        return 0.0
+
+
 def processor() -> str:
     """The processor's name."""
     try:

@@ -36,6 +36,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.rpc import NoWorker, Workers
 from tokex_gguf.engine.worker.threads import Pace
+from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
 from tokex_gguf.values.model_sampling import KEYS, PREFIX, SEQUENCE
 from tokex_gguf.values.tokens import Piece, visible
@@ -582,7 +583,7 @@ class Llama:
         """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
         self._kv = kv
         self._threads = threads or default_threads()
-        self._pace = Pace(self._threads)
+        self._pace = Pace(self._threads, machine.load())
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort

@@ -10,6 +10,9 @@ computed in larger batches.
 A thread that waits awake uses its core. So processor time that the threads did not get tells
 that somebody else did. It may also tell of threads that slept, so whether fewer are faster is tried:
 one slower decode ends it, and the next try has to wait longer.
+
+Whether the others are gone is found out by a decode with all threads, which may take a second where they are not.
+So that comes ever more rarely, and not at all while the few do not get their cores either.
 """
 
 import math
@@ -18,9 +21,12 @@ WINDOW = 0.1
 """Seconds of decoding after which is judged."""
 LOST = 0.5
 """Threads' worth of processor time that others took, from which fewer threads are faster."""
-PROBATION = 0.5
-"""Seconds of decoding with fewer threads before all are tried again."""
-
+PROBATION, LONGEST = 0.5, 4.0
+"""Seconds of decoding with fewer threads before all are tried again: at first, and after many such tries."""
+BUSY = 2.0
+"""Programs that want a core, for each core, from which the first decode is not tried with all threads."""
+STARVED = 0.8
+"""What a thread gets of its core at the most where others wait for cores."""
 
 MOST = 32 * WINDOW
 """Seconds of decoding after which is judged, at the most, where fewer threads were slower."""
@@ -29,11 +35,15 @@ MOST = 32 * WINDOW
 class Pace:
     """Chooses the number of threads for each decode from what the ones before got of the processor."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        """For the next decode."""
+    def __init__(self, threads: int, load: float = 0.0) -> None:
+        """`load`: programs that want a core, for each core, as far as is known before the first decode."""
         self._all = threads
+        others = threads * load / (1 + load) if load >= BUSY else 0.0
+        self.threads = max(1, threads - math.ceil(others))
+        """For the next decode."""
         self._window = WINDOW
+        self._patience = self._next_patience = PROBATION
+        """Seconds of decoding with fewer threads before all are tried: this time, and if they are as slow the next."""
         self._wall = self._processor = 0.0
         """Seconds decoded since the number of threads was judged last."""
         self._decodes: dict[bool, tuple[float, int]] = {}
@@ -48,8 +58,11 @@ class Pace:
             slower = many > 0 and seconds / tokens > before / many
             if slower:
                 self._window = min(2 * self._window, MOST)
-            if slower or self._wall >= PROBATION:
+                self._next_patience = PROBATION
                 self._begin(self._all)
+            elif self._wall >= self._patience:
+                starved = self._processor < STARVED * self.threads * self._wall
+                self._begin(self.threads if starved else self._all)
             return
         self._decodes[tokens == 1] = (before + seconds, many + tokens)
         if self._wall < self._window:
@@ -57,8 +70,11 @@ class Pace:
         without_engine = self._all - self._processor / self._wall
         if without_engine < LOST:
             self._window = max(self._window / 2, WINDOW)
+            self._next_patience = PROBATION
             self._begin(self._all)
         else:
+            self._patience = self._next_patience
+            self._next_patience = min(2 * self._patience, LONGEST)
             self._begin(max(1, self._all - math.ceil(without_engine)))
 
     def _begin(self, threads: int) -> None:
