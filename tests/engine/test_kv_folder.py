@@ -394,3 +394,17 @@ def test_a_process_killed_while_it_writes_leaves_whole_files(tmp_path: Path, fig
 def test_many_processes_killed_while_they_write(tmp_path: Path, figure: Figure) -> None:
     left = killed(tmp_path / "kv", 100, random.Random(SEED))
     figure(100, "processes killed while they wrote", seed=SEED, unfinished_files=left, damaged=0)
+
+
+def test_what_a_clock_that_was_ahead_has_dated_goes_first(tmp_path: Path) -> None:
+    old, new = (KvFolder(tmp_path, f"{name}\nmodel", whole=False) for name in ("old", "new"))
+    budget = 350_000
+    for start in range(3):
+        old.keep(Part(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
+    later = time.time() + 400 * 86_400
+    for file in kv_folder.files(tmp_path):
+        os.utime(file.path, (later, later))
+    for start in range(3):
+        new.keep(Part(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
+        with closing(new.chain([start] * 80)) as links:
+            assert links, "what is written now stays"

@@ -75,6 +75,11 @@ class Start:
             self.cache._writing.join()
 
 
+def never() -> bool:
+    """Nothing is asked for meanwhile."""
+    return False
+
+
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths of some hundred tokens have several."""
@@ -247,7 +252,7 @@ def test_a_path_that_is_named_is_ready_before_it_is_gone_on_from(
     assert second.cache.cold
     with monkeypatch.context() as patch:
         counted = Counted(second, patch)
-        second.cache.warm_up()
+        second.cache.warm_up(never)
         assert counted.tokens == 1, "and that token is dropped"
     assert not second.cache.cold
     held = second.evaluator.cells.cached(path)
@@ -257,7 +262,7 @@ def test_a_path_that_is_named_is_ready_before_it_is_gone_on_from(
     assert (list(map(bits, found)), decoded) == (expected, 1)
     assert not reading.parts, "the cells are there"
     second.cache.seen([*path, 7])
-    second.cache.warm_up()
+    second.cache.warm_up(never)
     assert not reading.parts
 
 
@@ -271,12 +276,12 @@ def test_a_key_ends_the_reading_of_what_is_only_made_ready(
     first.rest()
     second = Start(tiny["qwen2"], tmp_path)
     reading = Reads(second, monkeypatch)
-    reading.abort_after = 2
     second.cache.seen(path)
-    second.cache.warm_up()
+    second.cache.warm_up(lambda: len(reading.parts) == 2)
     held = second.evaluator.cells.cached(path)
     assert held is not None and 0 < held.length < len(path)
     assert len(reading.parts) == 2
+    second.model._abort.asked = True
     with pytest.raises(Interrupted):
         list(second.cache.known(path, 0, TOP, 2 * TOP, None))
     second.model._abort.asked = False
@@ -284,18 +289,67 @@ def test_a_key_ends_the_reading_of_what_is_only_made_ready(
     assert (list(map(bits, found)), decoded) == (expected, 1)
 
 
+@pytest.mark.parametrize("name", few(MODELS, of=4))
+def test_a_prompt_is_kept_though_lookahead_has_taken_all_sequences(
+    name: str, tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    first = Start(tiny[name], tmp_path)
+    path = tokens(first.model, 100)
+    first.play(path)
+    cells = first.evaluator.cells
+    held = cells.cached(path)
+    assert held
+    for one in range(first.model.sequences):  # as branches do, and what the prompt was before
+        if not cells.sequences.held(one):
+            first.model.copy(held.sequence, one, len(path))
+            cells.sequences.hold(one, path)
+            cells.sequences.branches += [one] * (one % 2)
+    assert cells.sequences.free() == 0
+    first.rest()
+    following = first.play([*path, 7], len(path))[0]
+    second = Start(tiny[name], tmp_path)
+    assert second.play(path)[1] == 0
+    after, decoded = second.play([*path, 7], len(path))
+    assert decoded == 1
+    assert list(map(bits, after)) == list(map(bits, following)) or not first.model.in_parts
+
+
+def test_a_prompt_whose_cells_cannot_be_had_is_kept_once_they_can(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 400)
+    first.play(path[:300])
+    with monkeypatch.context() as patch:
+        patch.setattr(first.evaluator.cells, "take", lambda *_: None)
+        first.rest()
+    assert not list(tmp_path.glob("*/*.kv"))
+    first.play(path, 300)
+    first.rest()
+    assert Start(tiny["qwen2"], tmp_path).play([*path, 7], 400)[1] == 1
+
+
+@pytest.mark.parametrize("name", ["mamba", "qwen2"])
+def test_a_recurrent_state_counts_as_large_as_it_is(name: str, tiny: dict[str, Path], tmp_path: Path) -> None:
+    start = Start(tiny[name], tmp_path)
+    path, sizes = tokens(start.model, 640), list[int]()
+    for end in (64, 640):
+        start.play(path[:end], min(end, 64) - 1)
+        held = start.evaluator.cells.cached(path)
+        assert held is not None and held.length == end
+        sizes.append(start.evaluator.cells.bytes_of(held, end))
+    assert sizes[1] == pytest.approx(sizes[0] if name == "mamba" else 10 * sizes[0], rel=0.1)
+
+
 class Reads:
-    """Counts the parts whose cells a start puts back, and asks for an end behind some of them."""
+    """Counts the parts whose cells a start puts back."""
 
     def __init__(self, start: Start, patch: pytest.MonkeyPatch) -> None:
         self.parts: list[int] = []
-        self.abort_after = -1
         put = start.evaluator.cells._put
 
         def counting(target: int, link: Link, state: memoryview) -> bool:
             self.parts.append(link.shared)
-            if len(self.parts) == self.abort_after:
-                start.model._abort.asked = True
             return put(target, link, state)
 
         patch.setattr(start.evaluator.cells, "_put", counting)
@@ -339,14 +393,14 @@ def test_a_token_that_warms_up_changes_no_bit(
 ) -> None:
     first, warm = Start(tiny[name], tmp_path / "a"), Start(tiny[name], tmp_path / "b")
     path = tokens(first.model, 150)
-    warm.cache.warm_up()
+    warm.cache.warm_up(never)
     assert warm.evaluator.cells.cached(path) is None
     for start in (0, 149):
         (told, decoded), (again, as_many) = first.play(path, start), warm.play(path, start)
         assert (list(map(bits, again)), as_many) == (list(map(bits, told)), decoded)
     with monkeypatch.context() as patch:
         counted = Counted(warm, patch)
-        warm.cache.warm_up()
+        warm.cache.warm_up(never)
         assert counted.tokens == 0, "it is warm"
     strict = [[bits(one) for chunk in start.evaluator.strict.evaluate(path, 0, TOP) for one in chunk.distributions]
               for start in (first, warm)]  # fmt: skip

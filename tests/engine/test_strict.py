@@ -977,3 +977,21 @@ def test_sizes_of_batches() -> None:
         assert all(part == strict_size(part) for part in parts[:-1])
         assert left < STRICT or min(parts) >= STRICT
         assert len(parts) == -(-strict_size(left) // BATCH), "no more batches than must be"
+
+
+def test_a_comparison_of_many_positions_comes_in_parts(
+    tiny: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    one, file = engine(tiny["qwen2"]), tmp_path / "rows"
+    file.touch()
+    path = [token % 60 for token in range(200)]
+    one.client.send(Export(1, path, 0, 200, str(file)))
+    assert isinstance(one.next(), Exported)
+    one.client.send(Against(2, path, 0, 200, str(file), 60))
+    end, parts = 0, 0
+    while end < 200:
+        told = one.next()
+        assert isinstance(told, Compared) and told.start == end and len(told.differences) <= BATCH
+        assert all(each.kl_bits == 0 for each in told.differences)
+        end, parts = end + len(told.differences), parts + 1
+    assert parts > 1

@@ -99,7 +99,8 @@ class Walker:
 
     def _again(self) -> None:
         again, decoded = tip(self.evaluator, self._path, self.top)
-        assert decoded == 1 or not self.model.can_cut
+        # Where a window has left cells behind, llama.cpp may have given them away.
+        assert decoded == 1 or not self.model.can_cut or self.model._window
         self._compare(again, self._path)
 
     def _whole(self) -> None:

@@ -28,6 +28,8 @@ BEGINNING = 16
 """Tokens of a part that its name tells apart from others with the same tokens before them."""
 STALE = 600.0
 """Seconds after which an unfinished file belongs to no process that writes it."""
+AHEAD = 60.0
+"""Seconds that a file's date may be in the future, as where a network's disk has another clock."""
 MOST = 4096
 """Files that there are at the most, however small."""
 _NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.kv")
@@ -287,8 +289,12 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def make_room(folder: Path, budget: int) -> None:
-    """Removes what was used longest ago, until the rest is within a budget of bytes. Fails in silence."""
-    found = sorted(files(folder), key=lambda one: (one.used, -one.start))
+    """Removes what was used longest ago, until the rest is within a budget of bytes. Fails in silence.
+
+    What a clock that was ahead has dated goes first: it would never be used longest ago.
+    """
+    latest = time.time() + AHEAD
+    found = sorted(files(folder), key=lambda one: (one.used <= latest, one.used, -one.start))
     total, count = sum(one.size for one in found), len(found)
     for one in found:
         if total <= budget and count <= MOST:

@@ -279,7 +279,8 @@ class Export:
 class Against:
     """Compare the distributions at some positions of a path, A, with those of another engine, B.
 
-    Answered by Compared, once, with one difference for each position. Both engines have the same vocabulary.
+    Answered by Compared, in parts from the start on, with one difference for each position. Both engines have the same
+    vocabulary.
     """
 
     request: int

@@ -67,11 +67,18 @@ class Ahead:
         if len(path) + len(first) > room:
             raise ContextFull(len(path) + len(first), room)
         base = self._settle(path)
-        fitting = takewhile(lambda one: one and len(path) + len(one) <= room, branches)
-        plans = self._plan_branches(path, base, list(fitting))
-        if not plans:
-            return self._alone([*path, *first], top)
-        return self._decode_branches(path, plans, top)
+        fitting = list(takewhile(lambda one: one and len(path) + len(one) <= room, branches))
+        needed = min(BATCH, room - len(path), sum(map(len, fitting)))
+        if len(path) + needed > self._cells.model.cells:
+            self._cells.make_room(path, base, len(path), needed)
+            base = self._settle(path)
+        for some in (fitting, [first]):
+            plans = self._plan_branches(path, base, some)
+            if not plans:
+                return self._alone(path, base, first, top)
+            if (found := self._decode_branches(path, base, plans, top)) is not None:
+                return found
+        raise ContextFull(len(path) + 1, self._cells.model.cells)
 
     def _settle(self, path: list[int]) -> int:
         """Makes a sequence hold a path, for branches to go on from; returns it."""
@@ -100,8 +107,15 @@ class Ahead:
         sequences.use(base)
         return base
 
-    def _alone(self, path: list[int], top: int) -> list[Distribution]:
-        """The distribution after one path, on the way that all others take."""
+    def _alone(self, path: list[int], base: int, branch: list[int], top: int) -> list[Distribution]:
+        """The distribution after a path and one branch, on the way that all paths take."""
+        cells, sequences, model = self._cells, self._cells.sequences, self._cells.model
+        target = None if model.can_cut else sequences.victim(without=[base])
+        if target is not None:  # the path's own sequence would go on with the branch, and could not come back
+            cells.forget([target])
+            model.copy(base, target, len(path))
+            sequences.hold(target, path, sequences.strict(base))
+        path = [*path, *branch]
         return [chunk.distributions[-1] for chunk in self._evaluate(path, len(path) - 1, top)][-1:]
 
     def _plan_branches(self, path: list[int], base: int, branches: list[list[int]]) -> list[_BranchPlan]:
@@ -173,7 +187,10 @@ class Ahead:
                 return None
         return sequences.victim(without=[base, *sequences.branches, *without])
 
-    def _decode_branches(self, path: list[int], plans: list[_BranchPlan], top: int) -> list[Distribution]:
+    def _decode_branches(
+        self, path: list[int], base: int, plans: list[_BranchPlan], top: int
+    ) -> list[Distribution] | None:
+        """The distributions after planned branches; None where there are not enough cells, whatever is given up."""
         cells, sequences, model = self._cells, self._cells.sequences, self._cells.model
         entries: list[Entry] = []
         places: dict[tuple[int, ...], int] = {}
@@ -193,11 +210,12 @@ class Ahead:
                 logits = model.decode(entries)
                 break
             except OutOfCells:
-                older = [one for one in sequences.branches if one not in own]
-                if not older:
+                others = [one for one in sequences.latest() if one not in own and one != base]
+                if not others:
                     self._take_back(path, plans)
-                    raise ContextFull(len(path) + 1, model.cells) from None
-                cells.forget(older)
+                    return None
+                # All other branches, else what was used longest ago.
+                cells.forget([one for one in others if one in sequences.branches] or others[-1:])
             except (Interrupted, ModelError):
                 self._take_back(path, plans)
                 raise

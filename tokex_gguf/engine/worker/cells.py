@@ -1,7 +1,7 @@
 """The KV cells of one context, by the paths that they hold: reuse, decode, grow, give way."""
 
 import ctypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
@@ -179,7 +179,7 @@ class Cells:
                 more = 0
             if not strict and (count < STRICT or self.sequences.strict(sequence) < position):
                 more = 0
-            sequence = self._make_room(path, sequence, position, min(count + more, room - position))
+            sequence = self.make_room(path, sequence, position, min(count + more, room - position))
             # A position before `start` needs its cells but no answer.
             first_row = min(max(start - position, 0), count)
             wanted = count + more - first_row
@@ -274,7 +274,7 @@ class Cells:
                     raise
                 self.forget([victim])
 
-    def _make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
+    def make_room(self, path: list[int], sequence: int, position: int, count: int) -> int:
         """Grows the context when the path outgrows it. Returns the sequence to go on with."""
         needed = position + count
         if needed <= self.model.cells:
@@ -355,21 +355,38 @@ class Cells:
             self._cell_bytes = self.model.size(held.sequence) // len(self.sequences.held(held.sequence))
         return self._cell_bytes
 
+    def _begins(self, one: int, other: int) -> bool:
+        """Whether a sequence has nothing that another has not."""
+        tokens = self.sequences.held(one)
+        return self.sequences.held(other)[: len(tokens)] == tokens
+
+    def bytes_of(self, held: Held, end: int) -> int:
+        """Bytes of the cells of the first `end` tokens; where they are had as a whole only, of all that is held."""
+        return self.cell_bytes(held) * end if self.in_parts else self.model.size(held.sequence)
+
     def take(self, held: Held, start: int, end: int) -> memoryview | None:
-        """Cells of what is cached, at the positions `start` to before `end`; None where they cannot be had."""
+        """Cells of what is cached, at the positions `start` to before `end`; None where they cannot be had.
+
+        A branch of the lookahead may be given up for that, or what is a beginning of the same: while one looks,
+        branches take all sequences that are free.
+        """
         if not self.in_parts:
             state = self.model.state(held.sequence)
         else:
             spare = self.sequences.victim(without=[held.sequence])
+            if spare is not None and (spare in self.sequences.branches or self._begins(spare, held.sequence)):
+                self.forget([spare])
             if spare is None or self.sequences.held(spare):
                 return None
             state = self.model.take(held.sequence, start, end, spare)
         return None if state is None else memoryview(state).cast("B")
 
-    def fetch(self, path: list[int], limit: int, *, strict: bool = False, yielding: bool = False) -> None:
+    def fetch(
+        self, path: list[int], limit: int, *, strict: bool = False, ends: Callable[[], bool] | None = None
+    ) -> None:
         """Lets a sequence hold what is on the disk of a path's first `limit` tokens, where much of that is missing.
 
-        With `strict`, for what was computed strictly; with `yielding`, as far as that is read when a key comes.
+        With `strict`, for what was computed strictly. With `ends`, as far as that is read once it is true.
         """
         limit = min(limit, self.model.context_limit)
         if self._folder is None or limit < WORTH or (strict and not self.orderly):
@@ -384,7 +401,7 @@ class Cells:
                 return
             held = sure = 0
             for link, state in self._folder.cells(links):
-                if (yielding and self.model.interrupted) or not self._put(target, link, state):
+                if (ends and ends()) or not self._put(target, link, state):
                     break
                 sure += link.reader.strict if sure == held else 0
                 held += link.shared

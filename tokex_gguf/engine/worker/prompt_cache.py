@@ -70,6 +70,8 @@ class _Line:
         """The position up to which its parts on the disk will stay as they are; None: that was not looked up."""
         self.parts: list[Name] = []
         """Those up to there, and one behind that a longer one may take the place of."""
+        self.refused = 0
+        """The length at which its cells could not be had: nothing is tried before it is longer."""
 
     @property
     def kept(self) -> int:
@@ -218,13 +220,16 @@ class PromptCache:
             for link in links:
                 self._folder.distrust(link.name, Unusable("its cells lead to no numbers"))
 
-    def warm_up(self) -> None:
-        """Makes what is played ready to be gone on from, as after a start with a session: nothing was decoded yet."""
+    def warm_up(self, ends: Callable[[], bool]) -> None:
+        """Makes what is played ready to be gone on from, as after a start with a session: nothing was decoded yet.
+
+        `ends`: whether something is asked for meanwhile.
+        """
         self.cold = False
         self._evaluator.cells.warm_up()  # what is decoded first takes longest
         if self._lines:
             path = self._lines[0].tokens
-            self._evaluator.cells.fetch(path, len(path), yielding=True)
+            self._evaluator.cells.fetch(path, len(path), ends=ends)
 
     # --- writing
 
@@ -245,7 +250,7 @@ class PromptCache:
             if line.whole is None:
                 self._do(partial(self._look_up, line, self._size(held)))
                 return BETWEEN
-            if held.length <= line.kept:
+            if held.length <= max(line.kept, line.refused):
                 continue
             if held.length - line.kept < MUCH and not late:
                 waits = True
@@ -282,16 +287,19 @@ class PromptCache:
         """Takes the cells of a part, and lets them be written."""
         start, size = line.whole or 0, self._size(held)
         end = min(held.length, start + size) if size else held.length
+        cells: memoryview | None = memoryview(b"")
+        if self._evaluator.cells.bytes_of(held, end) <= self._budget // 2:
+            cells = self._evaluator.cells.take(held, start, end)
+        if cells is None:
+            line.refused = held.length
+            return
         some, earlier = line.tokens[start:end], line.tokens[:start]
         before = [name for name in line.parts if name.end <= start]
         line.parts = [*before, name_of(start, some, digest(earlier))]  # whatever comes of it: it is not tried twice
         if 2 * (end - start) > size > 0:
             line.whole = end
-        cells: memoryview | None = memoryview(b"")
-        if self._evaluator.cells.cell_bytes(held) * end <= self._budget // 2:
-            cells = self._evaluator.cells.take(held, start, end)
         answers = line.told(start, end)
-        if cells is None or not (len(cells) or answers):
+        if not (len(cells) or answers):
             return
         row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None

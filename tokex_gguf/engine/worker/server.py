@@ -386,7 +386,7 @@ class Server:
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
         if self._cache and self._cache.cold and self._inbox.idle(QUIET):
-            self._cache.warm_up()
+            self._cache.warm_up(lambda: not self._inbox.idle(0))
         if self._answered and not index.complete and self._inbox.idle(QUIET):
             try:
                 while not index.complete and self._inbox.idle(GAP):
@@ -614,17 +614,19 @@ class Server:
         self._send(Exported(request.request, request.start, request.end, decoded, seconds))
 
     def _against(self, request: Against, model: Llama, evaluator: Evaluator, index: Index) -> None:
-        began, decoded = time.perf_counter(), 0
+        began = time.perf_counter()
         following = [*request.path[1:], None]
-        differences: list[Difference] = []
         path = _up_to(request)
         with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
             for part in evaluator.strict.rows(path, request.start, keep=_alone(request)):
-                for place, row in enumerate(part.rows, part.first):
-                    differences.append(evaluator.strict.difference(row, file.row(), request.top, following[place]))
-                decoded += part.decoded
+                differences = [
+                    evaluator.strict.difference(row, file.row(), request.top, following[place])
+                    for place, row in enumerate(part.rows, part.first)
+                ]
+                # Part by part: a line with all of them may be longer than one may be.
+                self._compared(request.request, part.first, differences, part.decoded, began, model)
                 self._between(model, evaluator, index, aside=True)
-        self._compared(request.request, request.start, differences, decoded, began, model)
+                began = time.perf_counter()
 
     def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
         by = f"{self._identified.arithmetic}, cells {self._identified.cells}"
