@@ -8,6 +8,7 @@ import pytest
 from tests import fake
 from tests.fake import Play, started
 from tokex_gguf.engine.protocol import (
+    Apply,
     Compare,
     Evaluate,
     EvaluateStrictly,
@@ -349,3 +350,46 @@ def test_a_long_prompt_is_named_once_where_nothing_is_looked_ahead_to() -> None:
     ahead = Hearing("ab" * 40, lookahead=3)
     ahead.answer()
     assert ahead.named == [first] and ahead.branches == 3
+
+
+def test_what_a_view_has_ended_is_asked_for_again() -> None:
+    chain = Chain((Sampler.of(Kind.TOP_K, 5),))
+    play = Play("hello", lookahead=4)
+    while not any(isinstance(one, Lookahead) for one in play.asked):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    (first,) = (one for one in play.asked if isinstance(one, Lookahead))
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain, None, 1)))
+    play.take(Action.LAYER)  # it is looked through now
+    assert any(isinstance(one, Apply) for one in play.asked)
+    play.asked.remove(first)  # the engine drops it for that
+    play.answer()
+    known = [token for (token,) in map(tuple, first.branches) if play.session.game.foresees(token)]
+    assert len(known) == len(first.branches)
+
+
+def test_what_is_answered_beside_it_ends_no_lookahead() -> None:
+    play = Play("hello", lookahead=4)
+    while not any(isinstance(one, Lookahead) for one in play.asked):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    number = next(one.request for one in play.asked if isinstance(one, Lookahead))
+    play.take(Action.CONSTRAINT)
+    play.take(Typed("[a-z]+"))
+    purpose = play.session.game.asked[number]
+    assert isinstance(purpose, ForLookahead) and purpose.going
+
+
+def test_what_was_refused_is_not_asked_for_again_and_again() -> None:
+    play = Play("hello", lookahead=4)
+    refused = 0
+    while play.asked:
+        request = play.asked.pop(0)
+        if isinstance(request, Lookahead):
+            refused += 1
+            play.take(Failed(request.request, "no"))
+            continue
+        for reply in play.replies(request):
+            play.take(reply)
+    assert refused == 1 and play.session.game.ready
+    assert len(play.press(Action.DOWN, Action.UP).asked) == 0

@@ -8,14 +8,16 @@ from itertools import product
 import pytest
 
 from tests import fake
-from tests.fake import PIECES, VOCAB, Play, on, screen_of, started
+from tests.fake import PIECES, VOCAB, Play, Served, on, screen_of, started
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, LookaheadDone, Request
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.fan import Fan, FanState, Found, Row, in_order, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut
+from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
+from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.fan_out import Budget
@@ -325,8 +327,8 @@ def test_what_was_found_stands_in_order() -> None:
 def test_the_head_says_where_in_the_prompt_it_is() -> None:
     play = started("hello").press(Action.CURSOR_BACK, Action.CURSOR_BACK, Action.ANSWERS).answer()
     length = play.session.game.prompt.tip.depth
-    assert f"behind token {length - 2} of {length}: " in seen(play)
-    assert "behind token" not in seen(opened().answer())
+    assert f"after token {length - 2} of {length}: " in seen(play)
+    assert "after token" not in seen(opened().answer())
 
 
 def test_where_answers_end_is_changed_by_keys() -> None:
@@ -461,3 +463,33 @@ def test_the_screen_can_be_made_for_any_session() -> None:
     play = started()
     screen = screen_of(play.session, screens.AnswerList)
     assert isinstance(screen, screens.AnswerList)
+
+
+@pytest.mark.parametrize("kind", [Play, Served])
+def test_lookahead_that_is_under_way_may_answer_what_answers_are_looked_for_by(kind: type[Play]) -> None:
+    play = kind("hello", lookahead=4)
+    while not isinstance(play.asked[0], Lookahead):
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+    first = play.asked.pop(0)
+    assert isinstance(first, Lookahead)
+    play.take(Action.ANSWERS)
+    ahead = next(one for one in play.asked if isinstance(one, Lookahead))
+    assert {*map(tuple, first.branches)} & {*map(tuple, ahead.branches)}, "both ask for some of the same"
+    play.asked.remove(ahead)
+    for request in (first, ahead):  # one by one, as servers and recurrent models answer
+        for branch in request.branches:
+            told = fake.distribution([*request.path, *branch], request.top, play.given)
+            play.take(LookaheadDone(request.request, [branch], [told], PIECES))
+    assert fan(play.answer()).out.answers
+    assert play.session.game.engine is EngineStatus.READY
+
+
+def test_a_reply_of_what_nobody_asked_for_is_not_believed() -> None:
+    play = opened()
+    request = play.asked[0]
+    assert isinstance(request, Lookahead)
+    with pytest.raises(WrongReply):
+        play.take(LookaheadDone(request.request, [], [], PIECES))
+    with pytest.raises(WrongReply):
+        play.take(LookaheadDone(request.request, [[1, 2, 3, 4, 5]], [fake.distribution([1], 5)], PIECES))

@@ -625,6 +625,21 @@ def test_where_two_models_part_is_shown_with_both_ways() -> None:
     assert two.press(Action.APPEND).versus.parting is None
 
 
+def test_the_other_ways_tokens_are_known_where_their_own_engine_never_told_of_them() -> None:
+    two = compared()
+    two.take(Action.PART)
+    a = two.session.game.address
+    while two.asked[a]:  # A's way is there first
+        two.step(a)
+    assert two.versus.parting and two.versus.parting.done == (True, False)
+    pieces = two.session.game.known.pieces
+    for token in {*pieces} - {*two.versus.parting.a.path()}:
+        del pieces[token]
+    two.run()
+    assert two.versus.parting and two.versus.parting.told
+    assert {node.token for node in two.versus.parting.ways[1]} <= pieces.keys()
+
+
 def test_a_key_breaks_off_looking_where_they_part() -> None:
     two = compared()
     two.take(Action.PART)

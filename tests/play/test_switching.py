@@ -14,6 +14,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
+    Close,
     ListedModels,
     ListModels,
     Lit,
@@ -490,3 +491,56 @@ def test_a_click_chooses_among_models_also_before_the_starting_prompt_is_read() 
     assert on(play.session, ListScreen).row == 0
     play.take(PointedAtToken(0))
     assert play.session.notice == "a click does nothing here: Esc goes back"
+
+
+def carrying() -> Play:
+    """Three prompts are on their way to another model, of which the active one has come."""
+    play = started("ab").press(Action.COPY, Action.APPEND, Action.COPY, Action.APPEND)
+    chosen(_relisted(play))
+    play.asked.clear()
+    play.take(OTHER)
+    while not play.session.game.prompts or play.session.game.waiting:
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+        if len(play.session.game.prompts) == 1 and not play.session.game.pending:
+            break
+    assert (len(play.session.game.prompts), len(play.session.game.carried)) == (1, 2)
+    return play
+
+
+def test_what_has_come_along_is_nothing_to_undo() -> None:
+    play = other(_relisted(started("ab").press(Action.COPY, Action.APPEND, Action.COPY, Action.APPEND)))
+    before = paths(play)
+    assert len(before) == 3
+    assert play.press(Action.UNDO).session.notice == "there is nothing to undo" and paths(play) == before
+    assert paths(play.press(Action.APPEND, Action.UNDO)) == before
+
+
+def test_what_comes_along_meanwhile_is_not_undone() -> None:
+    play = carrying()
+    play.take(Action.DOWN)
+    play.take(Action.APPEND)
+    play.answer()
+    appended = paths(play)
+    assert len(appended) == 3
+    play.press(Action.UNDO)
+    assert [len(path) for path in paths(play)] == [len(path) - (index == 2) for index, path in enumerate(appended)]
+    assert play.session.game.active == 2
+    assert paths(play.press(Action.REDO)) == appended
+
+
+def test_the_line_of_a_list_stays_that_prompts_while_others_come() -> None:
+    play = carrying()
+    play.take(Action.PROMPTS)
+    play.take(Action.RENAME)
+    play.take(Typed("mine"))
+    play.answer()
+    play.press(Action.ENTER)
+    assert [prompt.name for prompt in play.session.game.prompts] == ["", "", "mine"]
+
+
+def test_an_engine_that_has_loaded_another_model_is_ended() -> None:
+    play = started()
+    play.take(replace(play.session.game.model or OTHER, vocab_size=77, fingerprint="another"))
+    assert play.session.game.engine is EngineStatus.DEAD and "another model now" in play.session.notice
+    assert play.effects == [Close(play.session.game.address)]

@@ -1,19 +1,21 @@
 """Undoing: each action on the prompts, the constraint and the samplers is one step; nothing else is a step."""
 
+import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests import fake
-from tests.fake import Play, started
+from tests.fake import PIECES, Play, started
 from tests.sampling import few
 from tokex_gguf.engine.protocol import Continue
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Go, Send, Typed
 from tokex_gguf.play.rules import undo
 from tokex_gguf.play.screens import PLAY, Samplers
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Sampling, Session, Settings
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import RAW
@@ -201,7 +203,7 @@ def drawn_by(session: Session) -> tuple[list[int], Chain, Constraint | None, boo
         ((), constrain("02468"), "there is no constraint"),
         (constrain("02468"), constrain("0123"), "regex 02468 holds again"),
         (constrain("02468"), LIFT, "regex 02468 holds again"),
-        (constrain("02468"), (*INSIDE, Action.CONSTRAINT, Action.ENTER), "the constraint holds behind token 5"),
+        (constrain("02468"), (*INSIDE, Action.CONSTRAINT, Action.ENTER), "the constraint holds after token 5"),
         ((), (Action.SAMPLERS, Action.PRESET, Action.CLOSE), "the samplers are changed back"),
         ((Action.SAMPLERS, Action.ENTER, Action.CLOSE), HOTTER, "the samplers are changed back"),
         ((), (Action.DOWN, Action.LIKELIER), "has no bias any more"),
@@ -340,3 +342,22 @@ def test_in_the_chain_its_changes_are_undone_and_the_screen_stays() -> None:
     assert play.session.game.sampling.chain == less
     play.press(Action.UNDO, Action.UNDO)
     assert play.session.lens is RAW and isinstance(play.session.screen, Samplers)
+
+
+def test_a_bias_of_a_token_that_no_table_has_is_undone_after_a_restart() -> None:
+    class Short(Play):
+        """Its tables have three rows, so a session mentions few tokens."""
+
+        given = 3
+
+    play = Short("hello").answer()
+    session = load(dump(play.session), play.session.game.settings)
+    token = next(token for token in PIECES if token not in session.game.known.pieces)
+    chain = Chain(bias=((token, -math.inf),))
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain, None, 1)))
+    assert token in load(dump(play.session), play.session.game.settings).game.known.pieces
+    del play.session.game.known.pieces[token]  # as where it came of the command line
+    play.take(Action.UNBAN)
+    play.take(Action.UNDO)
+    assert play.session.notice.startswith(f"undone: ‹{token}› banned")
+    assert play.session.game.sampling.chain == chain

@@ -597,3 +597,16 @@ def test_no_key_waits_for_a_save_of_fifty_thousand_nodes(many: Session, tmp_path
         thread.join()
     late.sort()
     assert saves > 3 and late[len(late) * 99 // 100] < 0.02, late[-5:]
+
+
+def test_a_token_that_nobody_told_of_costs_no_save_and_is_told_later() -> None:
+    play = started("hello")
+    token = play.session.game.prompt.tip.token
+    piece = play.session.game.known.pieces.pop(token)
+    encoder = Encoder()
+    settings = play.session.game.settings
+    session = load(b"".join(encoder.encode(play.session, Stamp())), settings)
+    assert session.game.prompt.tip.path() == play.session.game.prompt.tip.path()
+    assert session.game.piece(token).data == f"‹{token}›".encode()
+    play.session.game.known.pieces[token] = piece
+    assert load(b"".join(encoder.encode(play.session, Stamp())), settings).game.piece(token) == piece

@@ -22,7 +22,7 @@ from tests.figures import Figure
 from tokex_gguf.play.actions import Action
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module
-from tokex_gguf.sessions.autosave import Autosave, Kept
+from tokex_gguf.sessions.autosave import Autosave, Kept, Lost
 from tokex_gguf.sessions.store import NoSession, Refused, Slot, claim, prune, read, sessions
 from tokex_gguf.sessions.summary import Stamp, Summary
 from tokex_gguf.sessions.writer import Keeper
@@ -970,3 +970,14 @@ def test_what_is_being_written_is_no_leftover_whatever_the_clock_says(
     monkeypatch.setattr(time, "time", lambda: now + hours * 3600)
     prune(tmp_path, "")
     assert [path.name for path in tmp_path.iterdir()] == [f"{system_files.TEMPORARY}running"]
+
+
+def test_what_cannot_be_encoded_at_the_end_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise KeyError(7)
+
+    monkeypatch.setattr(codec.Encoder, "encode", fail)
+    saver = Autosave(Slot(tmp_path), lambda _: None, lambda _: None)
+    saver.follow(started("abc").session, 1)
+    end = saver.close(0.1, threading.Event(), lambda: None)
+    assert isinstance(end, Lost) and end.reason

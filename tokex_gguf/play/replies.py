@@ -34,6 +34,7 @@ from tokex_gguf.play.messages import (
     Aligned,
     Beat,
     Begin,
+    Close,
     CompareFurther,
     CopiedOut,
     Downloaded,
@@ -366,8 +367,10 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
 def _loaded(session: Session, message: Loaded) -> Outcome:
     if session.game.model and not message.same(session.game.model):
         # Token ids of one vocabulary mean nothing in another.
+        address = session.game.address
         other = "the server has another model now" if session.game.server else "the file holds another model now"
-        return died(session, EngineDied(f"{other}; put the first one back"))
+        session, effects = died(session, EngineDied(f"{other}; put the first one back"))
+        return session, [Close(address), *effects]
     if session.game.model is None:
         session = model_switch.adopted(session, message)
     if session.game.model and session.game.model.arithmetic not in ("", message.arithmetic):
@@ -644,13 +647,14 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
 
 def _fanned_out(session: Session, wanted: ForFanOut, message: LookaheadDone) -> Session:
     """Keeps what follows the paths among which answers are looked for, whatever is asked meanwhile."""
-    base = wanted.out.base
-    for branch, distribution in zip(message.branches, message.distributions, strict=True):
-        base.descend(branch).attach(distribution)
+    told = [wanted.out.base.descend(branch) for branch in message.branches]
+    # What lookahead was asked for before may have come by that; of nothing else would there ever be an end.
+    if not told or any(node.distribution is None and node not in wanted.nodes for node in told):
+        raise WrongReply
+    for node, distribution in zip(told, message.distributions, strict=True):
+        node.attach(distribution)
     wanted.out.spend(message.seconds)
     left = tuple(node for node in wanted.nodes if node.distribution is None)
-    if len(left) == len(wanted.nodes):  # it would be waited for again and again
-        raise WrongReply
     asked = _from(session, message.request)
     if left:
         asked[message.request] = replace(wanted, nodes=left)
@@ -739,7 +743,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return session, []
         case ForLookahead() as ahead:  # nobody waits for it, and it is not asked for again; nor is it waited for
             asked = {**session.game.asked, message.request: replace(ahead, going=False)}
-            session = _refused(session, ForLookahead, ahead.target, RAW) if ahead.grows else session
+            session = _refused(session, ForLookahead, ahead.target, RAW)
             return replace(session, game=replace(session.game, asked=asked)), []
         case ForFanOut(out):
             return fan_out.refused(told, out, message.reason), []

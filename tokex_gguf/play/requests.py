@@ -141,8 +141,11 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
 
 def _ended(purpose: Purpose, by: Purpose) -> Purpose:
     """What was asked while nothing else was, when something else is asked."""
-    if isinstance(purpose, ForLookahead) and isinstance(by, ForLookahead) and purpose.target is by.target:
-        return purpose  # it is answered first
+    if isinstance(purpose, ForLookahead):
+        same = isinstance(by, ForLookahead) and purpose.target is by.target
+        same = same or (isinstance(by, ForFanOut) and purpose.target is by.out.base)
+        # Of the same path it is answered first.
+        return ended(purpose) if isinstance(by, _ENDING_LOOKAHEAD) and not same else purpose
     if isinstance(purpose, ForFanOut):
         together = isinstance(by, ForFanOut) and purpose.out.base is by.out.base
         return purpose if together else ended(purpose)
@@ -152,7 +155,7 @@ def _ended(purpose: Purpose, by: Purpose) -> Purpose:
         return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
     if isinstance(purpose, Comparing | ForExport):
         return ended(purpose) if isinstance(by, ENDING) else purpose
-    return ended(purpose) if isinstance(purpose, ForLookahead | ForWalk | ForParting) else purpose
+    return ended(purpose) if isinstance(purpose, ForWalk | ForParting) else purpose
 
 
 def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForCritical | ForWalk) -> Purpose:
@@ -164,6 +167,7 @@ def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut
 
 ENDING = ForEvaluation | ForAutoplay | ForVerdicts | ForView | ForRoll | ForSearch | ForParting
 """What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
+_ENDING_LOOKAHEAD = ForLookahead | ForFanOut | ForCritical | Comparing | ForExport | ENDING
 
 
 def answered(session: Session, number: int) -> Session:
@@ -375,10 +379,13 @@ def look_ahead(session: Session) -> Outcome:
         return _name_path(session)
     prompt = session.game.prompt
     wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.foresees(token))
+    if (ForLookahead, prompt.tip, RAW) in session.game.refused:
+        return session, []
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
-    # What was asked for stays asked for, answered or not, until the engine has to do something else.
-    before = {branch for one in _lookaheads(session.game, prompt.tip) if not one.grows for branch in one.branches}
+    # What was asked for stays asked for, answered or not, until something else ends it.
+    going = [one for one in _lookaheads(session.game, prompt.tip) if one.going and not one.grows]
+    before = {branch for one in going for branch in one.branches}
     if set(wanted) <= before:
         return session, []
     path, top = prompt.tip.path(), kept(session)

@@ -40,7 +40,7 @@ from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
 from tokex_gguf.values.stops import AtSentence, Stop
 from tokex_gguf.values.text_field import EMPTY, TextField
-from tokex_gguf.values.tokens import Piece, visible
+from tokex_gguf.values.tokens import Piece, untold, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Draw, View, by_final
 
@@ -616,7 +616,10 @@ class Game:
 
     def piece(self, token: int) -> Piece:
         """The piece of a token met before."""
-        return self.known.pieces[token]
+        try:
+            return self.known.pieces[token]
+        except KeyError:
+            return untold(token)
 
 
 @record
@@ -969,7 +972,7 @@ def cut_otherwise(game: Game, tip: Node) -> str:
         return ""
     if without_text(game, tip):
         return f"token {tip.differs + 1} has bytes of no whole character"
-    return f"cut unlike the tokenizer from token {tip.differs + 1} on: T cuts it anew"
+    return f"split unlike the tokenizer from token {tip.differs + 1} on: T splits it anew"
 
 
 def without_text(game: Game, tip: Node) -> bool:

@@ -139,7 +139,11 @@ class Autosave:
         if self._last is None:
             return Lost(reason)
         # The thread that hangs may be using the other one.
-        data = Encoder().encode(self._last[0], self._stamp(self._last[1]))
+        try:
+            data = Encoder().encode(self._last[0], self._stamp(self._last[1]))
+        except Exception as error:
+            log.error("this session cannot be encoded", exc_info=error)
+            return Lost(reason)
         if not self._keeper.ended:
             self._slot.abandon()
             # Written without waiting for the disk: it is there unless the machine itself goes down.

@@ -248,6 +248,8 @@ class _GameEncoder:
         }
         if game.editing and game.editing.state is not EditState.OPEN:
             document["edited"] = game.editing.text
+        # A bias is of a token that no table may list.
+        self._tree.mentioned.update(one for one, _ in game.sampling.chain.bias if one in game.known.pieces)
         give_way()
         # Read after the tree: a piece is there before anything that mentions its token.
         pieces = self._pieces.encode(self._tree.mentioned, game.known.pieces)

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.values.distribution import Distribution, Taken
-from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tokens import Piece, untold
 from tokex_gguf.values.tree import Node, grown
 
 PART = 512
@@ -344,7 +344,8 @@ class PieceEncoder:
         """The pieces of these tokens. Those from before are among them."""
         if len(tokens) > len(self._tokens):
             self._tokens += sorted(tokens.difference(self._tokens))
-        told, known = [pieces[token] for token in self._tokens], len(self._told)
+        told = [pieces[token] if token in pieces else untold(token) for token in self._tokens]
+        known = len(self._told)
         if told[:known] != self._told:  # one of them is another one now
             known = 0
             self._columns = {name: column[:0] for name, column in self._columns.items()}

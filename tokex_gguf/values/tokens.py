@@ -31,6 +31,11 @@ class Piece(NamedTuple):
     """Whether generation ends with this token."""
 
 
+def untold(token: int) -> Piece:
+    """What stands for a token of which only the number is known: no fault that loses a piece loses a session, too."""
+    return Piece(f"‹{token}›".encode())
+
+
 _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\x7f": "␡", "\u00a0": "⍽", "\u3000": "\u3000"}
 # They change how the character before them is drawn, and terminals disagree on its
 # width. Alone they are spelled out; beside a character they are left out, which shows

@@ -16,7 +16,7 @@ from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
-from tokex_gguf.play.screens import PLAY, Models, Name, TypingScreen
+from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, TypingScreen
 from tokex_gguf.play.session import (
     ALL,
     Carried,
@@ -25,6 +25,7 @@ from tokex_gguf.play.session import (
     EditState,
     EngineStatus,
     Game,
+    Places,
     Prompt,
     Session,
     Settings,
@@ -282,7 +283,21 @@ def arrived(session: Session, path: list[int]) -> Outcome:
     prompt = replace(Prompt.at(session.game.known.root.descend(path)), name=name)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
-    return carry(replace(session, game=replace(session.game, prompts=prompts, active=active, carried=tuple(others))))
+    undo = session.game.undo
+    past, undone = (tuple(_beside(one, index, prompt) for one in places) for places in (undo.past, undo.undone))
+    # It was there all the time: nobody has opened it, and what is undone does not take it away.
+    undo = replace(undo, past=past, undone=undone)
+    game = replace(session.game, prompts=prompts, active=active, carried=tuple(others), undo=undo)
+    screen = session.screen
+    if isinstance(screen, Prompts | PromptName) and screen.row >= index:
+        session = replace(session, screen=replace(screen, row=screen.row + 1))  # the same prompt's
+    return carry(replace(session, game=game))
+
+
+def _beside(places: Places, index: int, prompt: Prompt) -> Places:
+    """The prompts at one time, with another one among them."""
+    prompts = (*places.prompts[:index], prompt, *places.prompts[index:])
+    return places._replace(prompts=prompts, active=places.active + (index <= places.active))
 
 
 def dropped(session: Session, reason: str) -> Outcome:

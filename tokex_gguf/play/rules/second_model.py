@@ -154,7 +154,8 @@ def loaded(session: Session, message: Loaded) -> Outcome:
     second = session.beside
     assert second is not None
     if second.model and not message.same(second.model):
-        return died(session, "the file holds another model now; put the first one back")
+        session, effects = died(session, "the file holds another model now; put the first one back")
+        return session, [Close(second.address), *effects]
     second = replace(
         second,
         model=message,
@@ -488,6 +489,9 @@ def _told(session: Session, pair: Pair, parting: Parting) -> Session:
     apart, (a, b) = parting.apart, parting.ways
     parting.a.pass_through()
     if parting.one_vocabulary:
+        # B's tokens may be ones that A's engine has never told of.
+        pieces = session.game.known.pieces
+        pieces.update({node.token: parting.pieces[1][node.token] for node in b if node.token not in pieces})
         parting.a.ancestor(parting.base[0]).descend([node.token for node in b]).pass_through()
     ways = "both ways" if parting.one_vocabulary else "A's way"
     if apart is None:

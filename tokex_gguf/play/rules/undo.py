@@ -139,4 +139,4 @@ def _told(session: Session, places: Places) -> str:
         return f": {_of_chain(session.game, places.chain)}"
     here, there = session.game.prompt, places.prompts[places.active]
     moved = places.constraint is not None and here.tip is there.tip and here.begins != there.begins
-    return f": the constraint holds behind token {there.begins}" if moved else ""
+    return f": the constraint holds after token {there.begins}" if moved else ""
