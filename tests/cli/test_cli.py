@@ -200,6 +200,17 @@ def test_mixed_line_ends_are_left_alone(tmp_path: Path, tiny: dict[str, Path], c
         (("--prompt", "a", "--prompt", "b"), "argument -p/--prompt: given twice"),
         (("text.txt", "--prompt", "b"), "not allowed with argument"),
         (("--prompt", "b", "text.txt"), "not allowed with argument"),
+        (("--cache-type-k", "q8_0", "-p", "hi"), "there is no option --cache-type-k: --kv is its name here"),
+        (("-f", "text.txt", "-ctk", "q8_0"), "there is no option -ctk: --kv is its name here"),
+        (("-hf", "someone/model", "-p", "hi"), "there is no option -hf: --model REPO/NAME[:FILE] is its name here"),
+        (("--grammer", "x.gbnf", "-p", "hi"), "there is no option --grammer: did you mean --grammar?"),
+        (("--flash-attn", "on", "-p", "hi"), "there is no option --flash-attn: try --help"),
+        (("-p", "hi", "--foo=\x1b[1mx"), "there is no option --foo: try --help"),
+        (("-p", "hi", "-ngl99"), "there is no option -ngl99: try --help"),
+        (("-p", "hi", "--regex", "-?[0-9]"), "--regex takes a value: one that begins with - is given as --regex=VALUE"),
+        (("-p", "--json"), "argument -p/--prompt: expected one argument"),
+        (("--no", "-p", "hi"), "ambiguous option: --no could match"),
+        (("-c4x", "-p", "hi"), "expected a whole number"),
     ],
 )
 def test_what_cannot_be_meant_is_told(
@@ -208,6 +219,14 @@ def test_what_cannot_be_meant_is_told(
     (tmp_path / "model.gguf").write_bytes(tiny["qwen2"].read_bytes())
     (tmp_path / "text.txt").write_text("a")
     assert expected in refused(capsys, "--no-config", *arguments)
+
+
+def test_options_are_known_however_llama_cpp_takes_them(tiny: dict[str, Path], capsys: Any) -> None:
+    for given in (["--top_k", "2"], ["--top_k=2"], ["--top-k", "2"]):
+        told = played(capsys, "--model", str(tiny["qwen2"]), *given, "-c512", "-p", "Hi")
+        assert told["next"]["kept"] == 2
+    told = played(capsys, "--model", str(tiny["qwen2"]), "--prompt=-a")
+    assert text_of(told) == "-a"
 
 
 # --- where it runs

@@ -86,6 +86,11 @@ def test_a_session_keeps_what_is_not_given_anew() -> None:
         (("--json-schema", "file"), Constraint(ConstraintKind.JSON_SCHEMA, "{}\n")),
         (("--grammar-file", "file"), Constraint(ConstraintKind.GRAMMAR, "{}\n")),
         (("--lark", "file"), Constraint(ConstraintKind.LARK, "{}\n")),
+        # As llama.cpp's tools take them, the text itself.
+        (("--grammar", 'root ::= "a"'), Constraint(ConstraintKind.GRAMMAR, 'root ::= "a"')),
+        (("-j", '{"type": "null"}'), Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "null"}')),
+        (("--json-schema", " {}"), Constraint(ConstraintKind.JSON_SCHEMA, " {}")),
+        (("-jf", "file"), Constraint(ConstraintKind.JSON_SCHEMA, "{}\n")),
         (("--choices", "yes,no"), Constraint(ConstraintKind.CHOICES, '["yes", "no"]')),
         (("--choices", r"a\,b,é,"), Constraint(ConstraintKind.CHOICES, '["a,b", "é", ""]')),
     ],

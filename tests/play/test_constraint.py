@@ -130,7 +130,7 @@ def test_the_same_constraint_again_changes_nothing() -> None:
     play.press(Action.CONSTRAINT)
     play.take(Action.ENTER)
     assert not play.asked and play.session.screen is PLAY
-    assert play.session.game.prompt.begins == begins and f"behind token {begins}" in play.session.notice
+    assert play.session.game.prompt.begins == begins and f"after token {begins}" in play.session.notice
 
 
 def test_keys_do_not_land_in_a_constraint_that_is_being_read() -> None:
@@ -389,7 +389,7 @@ def test_the_footer_has_rolls_and_constraints_where_there_is_room() -> None:
     [
         (Standing.OPEN, "nothing is left to draw from: S shows what cut it", "there is a choice here"),
         (Standing.ENDED, "nothing is left to draw from: S shows what cut it", "the text must end here"),
-        (Standing.BROKEN, "nothing is legal behind token 12, which breaks the constraint", "behind token 12"),
+        (Standing.BROKEN, "nothing is legal after token 12, which breaks the constraint", "after token 12"),
         (Standing.STUCK, "nothing that can come here is legal", "nothing that can come here is legal"),
     ],
 )

@@ -99,7 +99,7 @@ def test_the_selected_token_takes_the_place_of_the_one_that_is_looked_at() -> No
     assert play.session.game.active == 1 and play.session.game.prompts[0].tip is prompt.tip
     assert parent(play) == before and cursor(play) == 5, "the cursor stays there"
     assert chosen(play) == [4, len(before) - 2, len(before) - 1], "what was chosen behind it still is"
-    assert play.session.notice == f"“{label(PIECES[best].data)}” in place of “␣_”, 8 tokens behind it kept"
+    assert play.session.notice == f"“{label(PIECES[best].data)}” in place of “␣_”, 8 tokens after it kept"
     play.press(Action.UNDO)
     assert play.session.game.prompts == (replace(prompt, chosen=best),)
     play.press(Action.REDO)
@@ -125,10 +125,10 @@ def test_the_token_that_is_looked_at_is_deleted() -> None:
     before = path(play)
     play.press(Action.DELETE_TOKEN)
     assert path(play) == before[:4] + before[5:] and parent(play) == before and cursor(play) == 5
-    assert play.session.notice == "without “␣_”, 8 tokens behind it kept"
+    assert play.session.notice == "without “␣_”, 8 tokens after it kept"
     play.press(Action.CURSOR_TIP, Action.CURSOR_BACK, Action.DELETE_TOKEN)
     assert path(play) == (before[:4] + before[5:])[:-1] and cursor(play) is None
-    assert play.session.notice.endswith("nothing stands behind it")
+    assert play.session.notice.endswith("nothing stands after it")
 
 
 def test_typed_text_goes_before_the_token_that_is_looked_at() -> None:
@@ -139,7 +139,7 @@ def test_typed_text_goes_before_the_token_that_is_looked_at() -> None:
     play.press(Action.ENTER)
     assert path(play) == [*before[:4], *fake.text_to_path("abc"), *before[4:]]
     assert parent(play) == before and cursor(play) == 5 and play.session.screen is PLAY
-    assert play.session.notice == "3 tokens put in, 9 tokens behind it kept"
+    assert play.session.notice == "3 tokens put in, 9 tokens after it kept"
     assert chosen(play) == [len(before) + 1, len(before) + 2]
 
 
@@ -156,7 +156,7 @@ def test_typed_text_takes_the_place_of_tokens_that_are_taken_in() -> None:
     assert play.session.line.text == "ab", "what is typed is typed over them"
     play.press(Action.TAKE_IN, Action.ENTER)
     assert path(play) == [*before[:4], *fake.text_to_path("ab"), *before[6:]]
-    assert play.session.notice == "2 tokens in place of 2, 7 tokens behind it kept"
+    assert play.session.notice == "2 tokens in place of 2, 7 tokens after it kept"
 
 
 def test_an_empty_line_in_place_of_tokens_deletes_them() -> None:
@@ -435,12 +435,12 @@ def test_a_text_is_cut_anew_as_the_tokenizer_does_it(at_the_end: bool) -> None:
     if at_the_end:
         play.press(Action.CURSOR_TIP)
     differing(play, 5)
-    assert "cut unlike the tokenizer from token 6 on: T cuts it anew" in screen(play.press(Action.LAYER))
+    assert "split unlike the tokenizer from token 6 on: T splits it anew" in screen(play.press(Action.LAYER))
     made = [*before[:5], 1, 2, 3, *before[7:]]
     cut_anew(play, made)
     assert path(play) == made and parent(play) == before and len(play.session.game.prompts) == 2
     assert cursor(play) == (None if at_the_end else 6)
-    assert play.session.notice == f"cut anew from token 6 on: 3 tokens for 2, {len(before) - 7} tokens behind it kept"
+    assert play.session.notice == f"split anew from token 6 on: 3 tokens for 2, {len(before) - 7} tokens after it kept"
     assert chosen(play) == [len(made) - 2, len(made) - 1]
     play.press(Action.UNDO)
     assert path(play) == before and len(play.session.game.prompts) == 1
@@ -481,11 +481,11 @@ def test_an_edit_says_where_the_seam_would_be_cut_otherwise() -> None:
             play.take(reply)
     (check,) = play.checks
     play.take(Checked(check.request, 4))
-    told = "cut unlike the tokenizer from token 5 on: T cuts it anew"
-    assert play.session.notice == f"{told}; without “␣_”, 8 tokens behind it kept"
+    told = "split unlike the tokenizer from token 5 on: T splits it anew"
+    assert play.session.notice == f"{told}; without “␣_”, 8 tokens after it kept"
     play.checks.clear()
     assert told in screen(play.press(Action.LAYER)), "and still, where one looks"
-    assert "cut otherwise from 5 on: T" in screen(play, 80)
+    assert "split otherwise from 5 on: T" in screen(play, 80)
     assert told in screen(play.press(Action.CURSOR_TIP))
     assert "cut " not in screen(play.press(Action.POP))
 
@@ -512,7 +512,7 @@ def test_a_part_of_a_character_can_go_and_then_there_is_no_text_to_cut(bytewise:
     assert place is not None, "no tokenizer makes that of any text"
     differing(play, place)
     reason = refused(play, Action.RETOKENIZE)
-    assert reason == f"token {place + 1} has bytes of no whole character: there is no text to cut anew"
+    assert reason == f"token {place + 1} has bytes of no whole character: there is no text to split anew"
     assert f"token {place + 1} has bytes of no whole character" in screen(play.press(Action.LAYER))
     play.press(Action.EDIT)
     assert "inside a character" in play.session.notice

@@ -267,7 +267,7 @@ def test_a_line_is_pruned_at_the_second_press_and_comes_back() -> None:
     assert "A brings it back" in play.session.notice and "1 pruned" in screen(play)
     play.press(Action.GRAFT)
     assert len(said(play)) == 5 and selected(play) == path(1) and "1 path brought back" in play.session.notice
-    assert play.press(Action.GRAFT).session.notice == "nothing is pruned in this tree"
+    assert play.press(Action.GRAFT).session.notice == "nothing is hidden in this tree"
 
 
 def test_what_an_open_prompt_has_cannot_be_pruned() -> None:

@@ -32,10 +32,10 @@ def test_critical_tokens_are_found_gone_to_and_taken_back(few: Terminal) -> None
     few.shows("of the mass seen")
     few.press("y")
     screen = few.shows(r"of 4 flip it.*  (these are all|some did not end: space goes on)")
-    assert re.search(r"^ the answer as it stands: .* behind “is” until 2 tokens", screen, re.MULTILINE)
+    assert re.search(r"^ the answer as it stands: .* after “is” until 2 tokens", screen, re.MULTILINE)
     assert len(re.findall(r"^ +\d+ .* \d\.[\de-]+  .* \d\.[\de-]+  ", screen, re.MULTILINE)) >= 4
     few.press("R", "nowhere\r")
-    few.shows(r"behind “nowhere” .*[\s\S]*some did not end: space goes on")
+    few.shows(r"after “nowhere” .*[\s\S]*some did not end: space goes on")
     assert few.text().count("no end in 6") >= 2
     few.press(" ")
     few.shows(r"no end in 12[\s\S]*some did not end|these are all")
@@ -66,7 +66,7 @@ def test_a_digit_of_the_worked_example_is_critical(natalia: Terminal) -> None:
     natalia.press("W")
     natalia.shows("of the mass seen")
     natalia.press("y")
-    natalia.shows("the answer as it stands: 72  behind “Answer:”")
+    natalia.shows("the answer as it stands: 72  after “Answer:”")
     natalia.until(lambda text: re.search(r"^ +95 ␣and +0\.\d+ .*  same  72 ", text, re.MULTILINE), 300)
     natalia.until(lambda text: re.search(r"^ +76 2 +0\.\d+  4 +0\.\d+  flips \d+ ", text, re.MULTILINE), 300)
     natalia.press("esc", "esc")

@@ -36,7 +36,7 @@ def test_one_token_is_replaced_and_only_what_is_behind_it_is_decoded(terminal: T
     terminal.press("K")
     screen = terminal.shows(r"Prompt 2/2  tokens: 103  looking at 3 .* ready")
     assert decoded(screen) == 101, "the first two tokens are not decoded again"
-    assert re.search(r"in place of “␣Natal”, 100 tokens behind it kept", screen)
+    assert re.search(r"in place of “␣Natal”, 100 tokens after it kept", screen)
     assert f"Question:{token}ia sold clips" in prompt_of(screen)
     terminal.press(*[">"] * 9)
     terminal.shows("looking at 93 ")
@@ -80,12 +80,12 @@ def test_a_seam_that_the_tokenizer_would_cut_otherwise_is_told_and_cut_anew(term
     terminal.shows("looking at 105 ")
     terminal.press("I", "ing", "\r")
     screen = terminal.shows(
-        r"Prompt 2/2  tokens: 106 [\s\S]*cut unlike the tokenizer from token 104 on: T cuts it anew"
+        r"Prompt 2/2  tokens: 106 [\s\S]*split unlike the tokenizer from token 104 on: T splits it anew"
     )
     assert "eating s" in " ".join(screen.split())
     terminal.press("T")
     screen = terminal.shows(r"Prompt 3/3  tokens: 105  looking at 104 .* ready")
-    assert "cut anew from token 104 on: 1 token for 2, 1 token behind it kept" in screen and decoded(screen) <= 3
+    assert "split anew from token 104 on: 1 token for 2, 1 token after it kept" in screen and decoded(screen) <= 3
     terminal.press("u")
     terminal.shows(r"Prompt 2/2  tokens: 106 ")
 
@@ -102,7 +102,7 @@ def test_a_part_of_a_character_is_deleted_and_told(tmp_path: Path, light: str) -
     screen = terminal.shows(rf"Prompt 2/2  tokens: {count - 1} [\s\S]*token \d has bytes of no whole character")
     assert "🥸" not in screen and "‹" in screen, "what is left of it is spelled out"
     terminal.press("T")
-    terminal.shows("has bytes of no whole character: there is no text to cut anew")
+    terminal.shows("has bytes of no whole character: there is no text to split anew")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
 
@@ -124,12 +124,12 @@ def test_the_editor_keeps_the_tokens_of_what_is_unchanged(tmp_path: Path, light:
     terminal.press("i", " eat", "\r")
     terminal.shows(r"tokens: 104 .* ready")
     terminal.press("i", "ing", "\r")
-    terminal.shows("cut unlike the tokenizer from token 104 on")
+    terminal.shows("split unlike the tokenizer from token 104 on")
     terminal.press("ctrl-e")
     screen = terminal.until(lambda text: "cousins in April" in " ".join(text.split()) and " ready" in text)
     assert "Prompt 1/1" in screen and "tokens: 105" in screen, "␣eat and ing are still two"
     assert decoded(screen) < 95, "what stands before the change is not decoded again"
-    terminal.shows("cut unlike the tokenizer from token 104 on")
+    terminal.shows("split unlike the tokenizer from token 104 on")
     terminal.press("u")
     terminal.shows(r"tokens: 105 .* known, 0 tokens  ready")
     terminal.until(lambda text: "friends in April" in " ".join(text.split()))
@@ -145,7 +145,7 @@ def test_an_edit_can_be_made_on_a_small_screen(light: str) -> None:
     terminal.press("home")
     terminal.shows("K replace")
     terminal.press("K")
-    terminal.shows(r"Prompt 2/2  tokens: 103  looking at 5[\s\S]*98 tokens behind it kept")
+    terminal.shows(r"Prompt 2/2  tokens: 103  looking at 5[\s\S]*98 tokens after it kept")
     terminal.press("ctrl-q")
     assert terminal.ends() == 0
 
@@ -161,10 +161,10 @@ def test_the_token_that_every_text_begins_with_is_deleted_and_put_back(tiny: dic
     terminal.shows("every text begins with this token: look at the next one")
     terminal.press(DELETE)
     terminal.shows(rf"Prompt 2/2  tokens: {count - 1}  looking at 1 .* ready")
-    terminal.shows("cut unlike the tokenizer from token 1 on: T cuts it anew")
+    terminal.shows("split unlike the tokenizer from token 1 on: T splits it anew")
     terminal.press("T")
     screen = terminal.shows(rf"Prompt 3/3  tokens: {count}  looking at 1 .* ready")
-    assert "cut anew from token 1 on: 1 token for 0" in screen
+    assert "split anew from token 1 on: 1 token for 0" in screen
     terminal.press(".", "I", "a", "\r")
     terminal.shows(rf"Prompt 4/4  tokens: {count + 1}  looking at 2 .* ready")
     terminal.press("ctrl-q")

@@ -79,7 +79,7 @@ def test_a_path_is_found_again_among_sixty_forks() -> None:
     terminal.press("right", "end", "up", "a")
     terminal.shows(r"a again prunes \d+ paths?")
     terminal.press("a")
-    terminal.shows(r"pruned: A brings (it|them) back")
+    terminal.shows(r"hidden: A brings (it|them) back")
     terminal.press("A")
     terminal.shows(r"paths? brought back")
     terminal.press("ctrl-q")

@@ -267,7 +267,7 @@ def test_a_text_that_the_tokenizer_would_part_otherwise_is_told(terminal: Termin
     terminal.shows(r"tokens: 104 .* ready")
     assert "unlike the tokenizer" not in terminal.text()
     terminal.press("i", "ips", "\r")
-    terminal.shows(r"cut unlike the tokenizer from token 104 on")
+    terminal.shows(r"split unlike the tokenizer from token 104 on")
 
 
 def test_the_help_is_read_by_keys_and_says_where_it_stands(terminal: Terminal) -> None:

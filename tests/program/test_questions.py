@@ -65,9 +65,9 @@ def test_what_is_the_chance_of_a_wrong_first_digit_with_and_without_min_p(natali
     terminal.shows(r"tokens: 101 .*ready")
     asked(terminal, "wrong", "What is the chance of a wrong token?")
     terminal.press("\r")
-    terminal.shows(r"all but 7: 57\.\d % raw, 48\.3 % final")
+    terminal.shows(r"all but “7”: 57\.\d % raw, 48\.3 % final")
     terminal.press("down", "down", "down", " ")
-    terminal.shows(r"all but 7: 57\.\d % raw, 48\.9 % final")
+    terminal.shows(r"all but “7”: 57\.\d % raw, 48\.9 % final")
 
 
 def test_where_a_schema_costs_most(natalia: Terminal) -> None:

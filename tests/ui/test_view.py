@@ -850,9 +850,9 @@ def test_the_chance_of_all_other_tokens_is_told_of_the_selected_row() -> None:
     place = play.session.game.prompt.place
     first, second = table(play.session, place)[:2]
     name = label(fake.PIECES[first.token].data)
-    assert f"all but {name}: {percent(1 - first.prob)}" in line
+    assert f"all but “{name}”: {percent(1 - first.prob)}" in line
     line = below(text(play.press(Action.DOWN), 80, 24)).second
-    assert f"all but {label(fake.PIECES[second.token].data)}: {percent(1 - second.prob)}" in line
+    assert f"all but “{label(fake.PIECES[second.token].data)}”: {percent(1 - second.prob)}" in line
     assert percent(1 - first.prob) != percent(1 - second.prob)
 
 
@@ -1007,7 +1007,7 @@ def test_a_path_that_is_not_the_tokenizers_own_is_told_also_while_looking_back(k
     play = started("hello").press(*keys)
     assert "tokenizer" not in text(play)
     play.session.game.prompt.tip.differs = 2
-    assert "cut unlike the tokenizer from token 3 on" in text(play, 150)
+    assert "split unlike the tokenizer from token 3 on" in text(play, 150)
 
 
 def test_the_header_keeps_its_parts_apart_where_room_is_short() -> None:

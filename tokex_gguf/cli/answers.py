@@ -8,7 +8,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.fan import Fan, FanState
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.values.fan_out import tokens_of
+from tokex_gguf.values.fan_out import EMPTY, tokens_of
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told, written
 from tokex_gguf.values.tokens import label, visible
@@ -68,6 +68,6 @@ def lines(fan: Fan, count: int) -> list[str]:
     rows.append(f"{'prob':>10} {'logprob':>9} {'paths':>6} {'tokens':>6}  answer")
     for answer in fan.out.ranked()[:count]:
         tokens = len(tokens_of(answer, fan.out.base))
-        text = label(answer.text)
+        text = label(answer.text) or EMPTY
         rows.append(f"{probability(answer.prob):>10} {answer.logprob:>9.4f} {answer.paths:>6} {tokens:>6}  {text}")
     return list(map(visible, rows))

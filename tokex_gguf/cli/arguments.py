@@ -1,14 +1,15 @@
 """What stands on the command line, but for the commands that play nothing: `tables.py` has those."""
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from tokex_gguf import __version__, config
-from tokex_gguf.system.console import Parser
+from tokex_gguf.system.console import USAGE, Exit, Parser
 from tokex_gguf.values.sampler_text import OPTIONS, seed_of
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.workers import workers_of
@@ -119,8 +120,8 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     """What the next token is drawn by."""
     group = parser.add_argument_group(
         "sampling",
-        "Named as llama.cpp's tools name them. With any of them, all others are llama.cpp's own; without one, nothing "
-        "is cut and nothing changed.",
+        "Named as llama.cpp's tools name them. With any of them, all others have llama.cpp's defaults; without one, "
+        "nothing is cut and nothing changed.",
     )
     for one in OPTIONS:
         group.add_argument(
@@ -133,10 +134,18 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     which = limits.add_mutually_exclusive_group()
     which.add_argument("--regex", metavar="PATTERN", help="what a regular expression matches")
     which.add_argument(
-        "--json-schema", "--json-schema-file", metavar="FILE", help="JSON of this schema; - for standard input"
+        "-j",
+        "-jf",
+        "--json-schema",
+        "--json-schema-file",
+        metavar="FILE",
+        help="JSON of this schema, a file or the text itself; - for standard input",
     )
     which.add_argument(
-        "--grammar", "--grammar-file", metavar="FILE", help="what a GBNF grammar allows; - for standard input"
+        "--grammar",
+        "--grammar-file",
+        metavar="FILE",
+        help="what a GBNF grammar allows, a file or the text itself; - for standard input",
     )
     which.add_argument("--lark", metavar="FILE", help="what a Lark grammar allows; - for standard input")
     which.add_argument("--choices", metavar="TEXTS", help="one of these texts, with commas between")
@@ -164,10 +173,17 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         "text, in which \\n is a line break; text: before it takes a text as it is (default: the configured one, "
         "sentence)",
     )
-    group.add_argument("--budget", metavar="TOKENS", type=_count, help="tokens to look at (default 1000)")
-    group.add_argument("--seconds", metavar="N", type=_count, help="seconds that may take (default: no limit)")
     group.add_argument(
-        "--coverage", metavar="PERCENT", type=_part, help="part of the probability that is enough (default 90)"
+        "--budget", metavar="TOKENS", type=_count, help="tokens to look at (default: as configured, 1000)"
+    )
+    group.add_argument(
+        "--seconds", metavar="N", type=_count, help="seconds that may take (default: as configured, no limit)"
+    )
+    group.add_argument(
+        "--coverage",
+        metavar="PERCENT",
+        type=_part,
+        help="part of the probability that is enough (default: as configured, 90)",
     )
 
 
@@ -286,3 +302,60 @@ def make_parser() -> argparse.ArgumentParser:
         "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and end"
     )
     return parser
+
+
+_NUMBERS = (_count, _cells, _seed, _predicted, _start)
+"""What reads values that are numbers."""
+OTHER_NAMES = {
+    **dict.fromkeys(("--cache-type-k", "-ctk", "--cache-type-v", "-ctv"), "--kv"),
+    **dict.fromkeys(("--hf-repo", "-hf", "-hfr"), "--model REPO/NAME[:FILE]"),
+    **dict.fromkeys(("--host", "--port"), "--server URL"),
+}
+"""Options of llama.cpp's tools that have another name here."""
+
+
+def parsed(given: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line. Raises Exit, and SystemExit where there is nothing more to do.
+
+    As with llama.cpp, `--top_k` is `--top-k`. An option that is none is named as such, and not what its value is
+    taken for.
+    """
+    parser = make_parser()
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    end = given.index("--") if "--" in given else len(given)
+    words: list[str] = []
+    for word in given[:end]:
+        before = options.get(words[-1]) if words else None
+        if not _is_option(word):
+            words.append(word)
+        elif before and before.nargs is None and word not in options:
+            raise Exit(f"{words[-1]} takes a value: one that begins with - is given as {words[-1]}=VALUE", USAGE)
+        else:
+            words.append(_option(word, options))
+    return parser.parse_args([*words, *given[end:]])
+
+
+def _is_option(word: str) -> bool:
+    """Whether argparse takes a word for an option, and not for a value."""
+    return word.startswith("-") and word != "-" and " " not in word and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
+
+
+def _option(word: str, options: Mapping[str, argparse.Action]) -> str:
+    """An option, with the value that may stand behind its name, as the parser knows it. Raises Exit."""
+    name, equals, value = word.partition("=")
+    if name.startswith("--"):
+        name = name.replace("_", "-")
+        if name in options or any(one.startswith(name) for one in options):
+            return name + equals + value
+    elif name in options:
+        return word
+    if name in OTHER_NAMES:
+        raise Exit(f"there is no option {name}: {OTHER_NAMES[name]} is its name here", USAGE)
+    short = options.get(name[:2])
+    if short and short.nargs is None and not (short.type in _NUMBERS and name[2].isalpha()):
+        return word  # its value follows at once
+    import difflib  # not on the way to the first frame
+
+    near = difflib.get_close_matches(name, options, 1, 0.75) if name.startswith("--") else []
+    meant = f"did you mean {near[0]}?" if near else "try --help"
+    raise Exit(f"there is no option {visible(name[:60])}: {meant}", USAGE)

@@ -76,7 +76,12 @@ def _limits(options: argparse.Namespace) -> tuple[str | None, ...]:
 
 
 def limit(options: argparse.Namespace, flag: str, name: str) -> str:
-    """The text of a constraint's file, `-` for standard input. Raises Exit for what cannot be one."""
+    """The text of a constraint's file, `-` for standard input. Raises Exit for what cannot be one.
+
+    What no file is called is the text itself, as llama.cpp's `--grammar` and `--json-schema` take it.
+    """
+    if "::=" in name or name.lstrip().startswith("{"):
+        return name
     if name == "-" and options.input == "-":
         raise Exit(f"{flag} -: standard input is the prompt already; --prompt gives one instead", USAGE)
     try:

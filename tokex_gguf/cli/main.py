@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokex_gguf import COMMANDS, __version__, config
 from tokex_gguf.cli import inputs
-from tokex_gguf.cli.arguments import PREDICTED, make_parser
+from tokex_gguf.cli.arguments import PREDICTED, parsed
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
 from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.backend import Connect
@@ -101,7 +101,7 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
 
             _collect_garbage()
             return commands.run(given[0], given[1:])
-        options = make_parser().parse_args(given)
+        options = parsed(given)
         log_path = _open_log(_log_path(options.log), asked=options.log is not None)
         return _run(options, log_path, connect)
     except Exit as exit_:

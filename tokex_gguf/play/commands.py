@@ -387,7 +387,7 @@ _PLAYING: tuple[Command, ...] = (
         (" ",),
         "Tokens",
         "play",
-        "Append the most likely token, through samplers a drawn one, again and again, until space or another key.",
+        "Append the most likely token again and again, until a key is pressed. With samplers, tokens are drawn.",
         footer=45,
         now=_inside(0, ""),
     ),
@@ -408,7 +408,8 @@ _PLAYING: tuple[Command, ...] = (
         ("R",),
         "Sampling",
         "roll",
-        "Draw a token from what the samplers leave, and append it. The number drawn depends on seed and path.",
+        "Draw a token from what the samplers leave, and append it; inside the prompt, open a new one. The number drawn "
+        "depends on seed and path.",
         footer=17,
         words="dice sample random",
         disabled=_cannot_draw,
@@ -506,7 +507,7 @@ _PLAYING: tuple[Command, ...] = (
         ("u",),
         "Tokens",
         "undo",
-        "Undo what was done last: tokens appended or popped, prompts opened, edited or removed, samplers and limits.",
+        "Undo what was done last: tokens appended or popped, prompts opened, edited or removed, samplers, constraints.",
         footer=38,
     ),
     Command(Action.REDO, undo.redo, ("U",), "Tokens", "redo", "Redo what was undone last."),
@@ -808,7 +809,7 @@ _PLAYING: tuple[Command, ...] = (
         ("P",),
         "View",
         "ghost",
-        "Show or hide, behind the prompt's end, the selected token and what most likely follows it. tab takes it up, "
+        "Show or hide, after the prompt's end, the selected token and what most likely follows it. tab takes it up, "
         "word by word.",
         words="lookahead continuation complete preview",
     ),
@@ -818,7 +819,7 @@ _PLAYING: tuple[Command, ...] = (
         ("c",),
         "View",
         "palette",
-        "Other colours: standard, colour-blind safe, none.",
+        "Other colours: standard, colour-blind safe, monochrome.",
         disabled=_never,
     ),
     Command(
@@ -1158,7 +1159,7 @@ _TREE: tuple[Command, ...] = (
         "Hide the line and all that goes on from it; press twice. With A, or when a prompt goes there, it comes back.",
         footer=40,
     ),
-    Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was pruned last."),
+    Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was hidden last."),
     _COLON,
     _LIST_HELP,
     Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
@@ -1316,7 +1317,7 @@ _CRITICAL: tuple[Command, ...] = (
         critical.type_lead,
         ("R",),
         "Looking",
-        "answers behind",
+        "answers after",
         "Type what stands before an answer, such as “Answer:”. Where that does not come, and the model ends, the last "
         "number is the answer.",
         footer=67,
@@ -1337,7 +1338,7 @@ _CRITICAL: tuple[Command, ...] = (
 )
 
 _CRITICAL_LEAD: tuple[Command, ...] = (
-    Command(Action.ENTER, critical.enter_lead, ("enter",), "Typing", "set", "Look for answers behind this.", footer=90),
+    Command(Action.ENTER, critical.enter_lead, ("enter",), "Typing", "set", "Look for answers after this.", footer=90),
     *_ERASING,
     *_leaving(critical.leave_typing, "Go back; the list stays as it is.", label="list"),
 )
@@ -1767,7 +1768,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
-    ("S", Action.SAMPLERS, "What is the chance of a wrong token? “all but” at the bottom has it."),
+    ("↓ ↑", Action.DOWN, "How likely is any token but the selected one? “all but” below says it."),
     ("W i", Action.ANSWERS, "Where do tokens lead? W lists the answers; i, ctrl+p scores one."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
@@ -1785,14 +1786,14 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ("› before a row", "The token that was taken here."),
     ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),
     (
-        "cut unlike the tokenizer",
+        "split unlike the tokenizer",
         "You chose tokens that spell this text in another way than the tokenizer would. "
-        "That is not an error, but unusual for the model. T cuts it anew.",
+        "That is not an error, but unusual for the model. T splits it anew.",
     ),
     ("bytes of no whole character", "A part of a character was deleted: these bytes are no text."),
     ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
     ("to 0.2", "What a bar of full length stands for, where that is not 1."),
-    ("ranks 1–30: 94 %", "The probability of all rows down to the last one in sight."),
+    ("ranks 1–30: 94.0%", "The probability of all rows down to the last one in sight."),
     (
         "raw, final",
         "What the model says, and the chance to be drawn that the samplers leave. ↓ is by what it is sorted.",
@@ -2124,7 +2125,7 @@ def keys_of(command: Command) -> str:
     """
     if not command.keys:
         return f":{command.name}"
-    if len(command.keys) > 3:
+    if len(command.keys) > 3 and all(key.isdigit() for key in command.keys):
         return f"{shown(command.keys[0])}…{shown(command.keys[-1])}"
     return " ".join(map(shown, command.keys))
 
@@ -2155,7 +2156,8 @@ def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozen
     for command in SCREENS[kind].commands:
         if command.action not in only:
             continue
-        keys = map(shown, command.keys) if 0 < len(command.keys) <= 3 else [keys_of(command)]
+        told = keys_of(command)
+        keys = [told] if "…" in told or not command.keys else map(shown, command.keys)
         rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {command.help} |")
     return "\n".join(rows)
 

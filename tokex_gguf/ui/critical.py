@@ -62,7 +62,7 @@ def _standing(one: CriticalTokens) -> Line:
     else:
         what = [("class:dim", "…" if found.standing.end is None else _none(found.standing, one.each))]
     lead = found.rule.lead.decode("utf-8", "replace")
-    where = f"behind “{clip(visible(lead.strip()), 24)}” " if lead else ""
+    where = f"after “{clip(visible(lead.strip()), 24)}” " if lead else ""
     return [
         ("", " the answer as it stands: "),
         *what,
@@ -76,7 +76,8 @@ def _state(one: CriticalTokens, width: int) -> Line:
     trials = one.trials
     flips = [found.flips(trial) for trial in trials]
     none = sum(flip is None and trial.run.end is not None for flip, trial in zip(flips, trials, strict=True))
-    some = f" {sum(map(bool, flips))} of {len(trials)} flip it" if trials else " no place yet"
+    nowhere = " no place" if state is CriticalState.DONE else " no place yet"
+    some = f" {sum(map(bool, flips))} of {len(trials)} flip it" if trials else nowhere
     if none and found.answer(found.standing) is not None:
         some += f", {none} {'has' if none == 1 else 'have'} none"
     if found.lacking:

@@ -10,7 +10,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more
-from tokex_gguf.values.fan_out import weakest
+from tokex_gguf.values.fan_out import EMPTY, weakest
 from tokex_gguf.values.grouping import FIRST_NUMBER
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told
@@ -57,7 +57,7 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     if fan is None:
         return []
     depth, length = fan.out.base.depth, session.game.prompt.tip.depth
-    inside: Line = [("class:dim", f" behind token {depth:,} of {length:,}:")] if depth < length else []
+    inside: Line = [("class:dim", f" after token {depth:,} of {length:,}:")] if depth < length else []
     mass: Line = [*inside, ("", f" {fan.out.coverage.text}")]
     lines = [mass, _state(fan, width), *raw_numbers(session), _heading(fan, width)]
     there, chosen = rows(fan).lines, selected(fan)
@@ -95,7 +95,7 @@ def _grouped(fan: Fan) -> str:
 
 def on_a_line(data: bytes) -> str:
     """A text on one line. Blanks are marked where they could be overlooked: not between words."""
-    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data)) or "‹empty›"
+    return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data)) or EMPTY
 
 
 def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -> Line:

@@ -82,7 +82,7 @@ LOOKS = 4
 TALL = 24
 """Rows from which the keys have two lines."""
 NEAR = 4
-"""Tokens from where a prompt is cut unlike the tokenizer, within which that is told before most else."""
+"""Tokens from where a prompt is split unlike the tokenizer, within which that is told before most else."""
 WIDE = 100
 """Columns from which prompt and table stand side by side."""
 
@@ -504,7 +504,7 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", "  scoring")]
     cutting = any(isinstance(purpose, ForInsertion | ForRetokenized) for purpose in session.game.asked.values())
     if session.game.ready and cutting:
-        return [("class:busy", "working"), ("class:dim", "  cutting the text")]
+        return [("class:busy", "working"), ("class:dim", "  tokenising")]
     if session.game.ready and session.game.newest(ForView):
         return [("class:busy", "working"), ("class:dim", "  samplers")]
     if session.game.ready and session.game.newest(ForVerdicts):
@@ -556,7 +556,7 @@ def second_line(session: Session, width: int) -> Line:
         if tip.differs is not None:
             told = cut_otherwise(session.game, tip)
             if width < WIDE and cursor is not None and not without_text(session.game, tip):
-                told = f"cut otherwise from {tip.differs + 1} on: T"
+                told = f"split otherwise from {tip.differs + 1} on: T"
             near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR
             parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
         if cursor is not None:
@@ -629,9 +629,9 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
     row = rows[selected_row(session, place)]
     raw = percent(-math.expm1(min(0.0, row.logprob)))
     told: Line = [
-        ("class:dim", "all but "),
+        ("class:dim", "all but “"),
         ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
-        ("class:dim", ": "),
+        ("class:dim", "”: "),
         ("", raw),
     ]
     if not isinstance(session.lens, Sampled):

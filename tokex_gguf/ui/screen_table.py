@@ -101,7 +101,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.AnswerStop: Pane(answer_lines, _no_rows, label="answers end at", whole=True),
     screens.AnswerPattern: Pane(answer_lines, _no_rows, label="group by", whole=True),
     screens.CriticalList: Pane(critical_lines, critical_entries, whole=True),
-    screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand behind", whole=True),
+    screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand after", whole=True),
     screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True

@@ -33,7 +33,7 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         else "visited paths, the likeliest first"
     )
     if pruned := len(session.game.hidden.pruned):
-        head = f"{head}; {pruned} pruned, A brings back"
+        head = f"{head}; {pruned} hidden, A brings back"
     lines, shown = [_heading(head, width)], tree.tree_lines(session).lines
     tips, row = _tips(session), tree.selected_line(session)
     entries = tree_entries(session, height)

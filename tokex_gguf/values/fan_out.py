@@ -40,6 +40,8 @@ from tokex_gguf.values.stops import MOST_TOKENS, AfterTokens, Finder, Stop
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
+EMPTY = "‹empty›"
+"""What stands for an answer without text."""
 CUT_OFF = 1e-6
 """Probability below which a path is not followed: with a default budget, none is come to that is as unlikely."""
 LISTED = 2_000

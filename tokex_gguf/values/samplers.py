@@ -255,7 +255,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     clamped=True,
                 ),
             ),
-            "Removes the most likely tokens above a threshold but for the last of them, now and then.",
+            "With this probability, removes all tokens above the threshold but the least likely of them.",
         ),
         Kind.TEMPERATURE: KindRow(
             "temperature",

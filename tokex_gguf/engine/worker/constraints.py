@@ -529,7 +529,7 @@ def _escaped(regex: str) -> str:
     """The same of one that is whole. Raises BadConstraint."""
     backslashes = len(regex) - len(regex.rstrip("\\"))
     if backslashes % 2:
-        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing behind it", len(regex) - 1)
+        raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing after it", len(regex) - 1)
     return _in_slashes(regex)
 
 

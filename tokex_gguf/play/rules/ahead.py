@@ -6,6 +6,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_prompt
 from tokex_gguf.play.session import Prompt, Session, continuation
+from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"
@@ -24,7 +25,8 @@ def column(session: Session) -> Outcome:
 
 def ghost(session: Session) -> Outcome:
     """Shows or hides how the prompt most likely goes on, behind its end."""
-    told = "hidden" if session.options.ghost else "shown: tab takes it up, word by word"
+    takes = "tab takes it up, word by word" if session.game.versus is ALONE else "while you compare, tab goes to B"
+    told = "hidden" if session.options.ghost else f"shown: {takes}"
     return replace(
         session,
         options=replace(session.options, ghost=not session.options.ghost),

@@ -117,7 +117,7 @@ def enter(session: Session) -> Outcome:
     if text.startswith("@"):
         name = text[1:].strip()
         if not name:
-            return replace(session, notice="behind the @ comes a file's name, as @schema.json"), []
+            return replace(session, notice="after the @ comes a file's name, as @schema.json"), []
         return replace(session.turned(replace(screen, file=name)), notice=f"reading {name}"), [ReadText(name)]
     return _asked(session, screen.kind, text)
 
@@ -163,7 +163,7 @@ def _asked(session: Session, kind: ConstraintKind, text: str) -> Outcome:
         return replace(session, notice=str(error)), []
     if constraint == session.game.sampling.constraint and session.game.prompt.cursor is None:
         begins = session.game.prompt.begins
-        return ask(replace(used_up(session), notice=f"unchanged: it holds behind token {begins}"))
+        return ask(replace(used_up(session), notice=f"unchanged: it holds after token {begins}"))
     return request(
         replace(session, notice="reading the constraint; Esc leaves it"),
         ForConstraint(constraint, place, tip),

@@ -135,7 +135,7 @@ def opened_beside(session: Session, prompt: Prompt, splice: Splice, told: str, f
     session, effects = insert(remembered(session, prompt, splice), prompt)
     kept = prompt.parent.depth - splice.end if prompt.parent else 0
     tokens = "1 token" if kept == 1 else f"{kept:,} tokens"
-    behind = f"{tokens} behind it kept" if kept else "nothing stands behind it"
+    behind = f"{tokens} after it kept" if kept else "nothing stands after it"
     return replace(session, notice=f"{told}, {behind}{'; ' if further else ''}{further}"), effects
 
 
@@ -156,7 +156,7 @@ def compared(session: Session, tip: Node) -> Session:
 
 
 def cannot_retokenize(session: Session) -> str:
-    """Why the prompt cannot be cut anew."""
+    """Why the prompt cannot be split anew."""
     tip, game = session.game.prompt.tip, session.game
     if tip.checked and tip.differs is None:
         return "the prompt is cut as the tokenizer does it"
@@ -164,7 +164,7 @@ def cannot_retokenize(session: Session) -> str:
     if not tip.checked:
         return "the prompt ends inside a character: append or pop first" if unfinished(pieces) else NOT_COMPARED
     if without_text(game, tip):
-        return f"{cut_otherwise(game, tip)}: there is no text to cut anew"
+        return f"{cut_otherwise(game, tip)}: there is no text to split anew"
     if game.engine is not EngineStatus.READY:
         return LOADING if game.engine is EngineStatus.LOADING else game.gone
     return no_room(session)
@@ -177,7 +177,7 @@ def retokenize(session: Session) -> Outcome:
 
 
 def retokenized(session: Session, tip: Node, path: list[int]) -> Outcome:
-    """The prompt's text is cut anew: it is a prompt of its own. Who is elsewhere by now does not want it."""
+    """The prompt's text is split anew: it is a prompt of its own. Who is elsewhere by now does not want it."""
     prompt, game = session.game.prompt, session.game
     if prompt.tip is not tip or not isinstance(session.current, Play):
         return session, []
@@ -195,7 +195,7 @@ def retokenized(session: Session, tip: Node, path: list[int]) -> Outcome:
     lost = sum(game.piece(token).control for token in old) > sum(game.piece(token).control for token in path)
     further = "special tokens became plain text" if lost else ""
     count = "1 token" if len(splice.tokens) == 1 else f"{len(splice.tokens):,} tokens"
-    told = f"cut anew from token {splice.start + 1} on: {count} for {splice.end - splice.start:,}"
+    told = f"split anew from token {splice.start + 1} on: {count} for {splice.end - splice.start:,}"
     return opened_beside(session, changed, splice, told, further)
 
 

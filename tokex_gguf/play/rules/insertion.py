@@ -81,7 +81,7 @@ def told(session: Session) -> str:
     screen = _screen(session)
     if not screen.over:
         token = screen.tip.ancestor(screen.start + 1).token
-        return f"before {label(glimpse(session.game.piece(token).data))}; Tab takes it in "
+        return f"before {label(glimpse(session.game.piece(token).data))}; tab takes it in "
     return f"in place of {'1 token' if screen.over == 1 else f'{screen.over} tokens'} "
 
 

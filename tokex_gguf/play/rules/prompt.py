@@ -230,9 +230,7 @@ def nothing_legal(session: Session) -> str:
     if view is None or view.standing not in (Standing.BROKEN, Standing.STUCK):
         return ""
     if view.standing is Standing.BROKEN:
-        return (
-            f"nothing is legal behind token {view.broken + 1}, which breaks the constraint: pop it, or lift that by C"
-        )
+        return f"nothing is legal after token {view.broken + 1}, which breaks the constraint: pop it, or lift that by C"
     return "nothing that can come here is legal: ← goes back, C changes the constraint"
 
 

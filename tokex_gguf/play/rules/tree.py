@@ -164,7 +164,7 @@ def prune(session: Session) -> Outcome:
         return replace(session, confirm=Action.PRUNE, notice=asks), []
     row, told = (
         selected_line(session),
-        f"{_counted(branch.paths)} pruned: A brings {'it' if branch.paths == 1 else 'them'} back",
+        f"{_counted(branch.paths)} hidden: A brings {'it' if branch.paths == 1 else 'them'} back",
     )
     game = replace(
         session.game, hidden=replace(session.game.hidden, pruned=(*session.game.hidden.pruned, branch.first))
@@ -177,7 +177,7 @@ def prune(session: Session) -> Outcome:
 def graft(session: Session) -> Outcome:
     """Brings back what was pruned last."""
     if not session.game.hidden.pruned:
-        return replace(session, notice="nothing is pruned in this tree"), []
+        return replace(session, notice="nothing is hidden in this tree"), []
     *others, node = session.game.hidden.pruned
     session = replace(session, game=replace(session.game, hidden=replace(session.game.hidden, pruned=tuple(others))))
     branch = whole(session).of(node)

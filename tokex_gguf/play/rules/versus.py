@@ -143,7 +143,7 @@ def jump(session: Session, direction: int) -> Outcome:
         if comparison.shared(prompt.tip):
             none = "no token was compared yet"
         elif any(unshared(session)):
-            none = "no token behind the first difference is in both"
+            none = "no token after the first difference is in both"
         return replace(session, notice=f"this is {end}: Esc, and n leads to #1" if len(deltas) else none), []
     node = prompt.tip.ancestor(found)
     bits = deltas.bits(found) or 0.0
