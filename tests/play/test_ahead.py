@@ -13,6 +13,7 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     EvaluateStrictly,
     Failed,
+    Load,
     Lookahead,
     MeasureNoise,
     Reply,
@@ -335,8 +336,9 @@ def test_a_long_prompt_is_named_once_where_nothing_is_looked_ahead_to() -> None:
                 self.branches += len(request.branches)
             return super().reply(request)
 
-    assert not hasattr(Hearing("hello").answer(), "named"), "of a short one nothing is on the disk"
-    play = Hearing("ab" * 40)
+    assert not hasattr(Hearing("ab" * 40).answer(), "named"), "there is no cache"
+    load = Load("", 0, 0, cache="a folder")
+    play = Hearing("ab" * 40, load=load)
     play.answer()
     first = path(play)
     assert play.named == [first] and play.session.game.ready, "nobody waits for it"
@@ -347,7 +349,8 @@ def test_a_long_prompt_is_named_once_where_nothing_is_looked_ahead_to() -> None:
     play.press(Action.POP)
     assert play.named[-1] == first
     assert play.branches == 0
-    ahead = Hearing("ab" * 40, lookahead=3)
+    assert not hasattr(Hearing("hello", load=load).answer(), "named"), "of a short one nothing is on the disk"
+    ahead = Hearing("ab" * 40, load=load, lookahead=3)
     ahead.answer()
     assert ahead.named == [first] and ahead.branches == 3
 

@@ -400,10 +400,11 @@ LONG = 64
 def _name_path(session: Session) -> Outcome:
     """Where nothing is looked ahead to, names the prompt: the engine can read its cells before a key needs them.
 
-    A server has none, and would end a walk for it.
+    Without a cache there are none. Nor has a server any, and it would end a walk for it.
     """
     tip = session.game.prompt.tip
-    if tip.depth < LONG or not session.game.can(Capability.PROMPT_AT_ONCE):
+    cached = session.game.settings.load.cache and session.game.can(Capability.PROMPT_AT_ONCE)
+    if tip.depth < LONG or not cached:
         return session, []
     if any(not one.grows for one in _lookaheads(session.game, tip)):
         return session, []
