@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import tiny_models
 from tests.cli.test_cli import played, refused
 from tests.patient import Patient
 from tests.tiny_models import END
@@ -315,3 +316,10 @@ def test_options_are_declared_once() -> None:
     actions = [one for one in make_parser()._actions if not isinstance(one, argparse._HelpAction)]
     names = [name for one in actions for name in one.option_strings]
     assert len(names) == len(set(names))
+
+
+def test_samples_of_a_text_that_ends_inside_a_character(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whether its tokens are the tokenizer's is a question that is never answered."""
+    file = tiny_models.qwen2(tmp_path, "cut", without=b"\xa9")
+    assert main.main(["--no-config", "--model", str(file), "-p", "hello é", "--draw", "1", "-n", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1

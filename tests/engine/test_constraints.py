@@ -1004,5 +1004,5 @@ def test_a_mask_of_twenty_fields_takes_less_than_a_millisecond(real: Constraints
 
 @pytest.mark.parametrize("regex", ["\\", "abc\\", "/\\"])
 def test_a_backslash_with_nothing_behind_it_is_refused_and_not_dropped(small: Constraints, regex: str) -> None:
-    with pytest.raises(BadConstraint, match="backslash with nothing behind it"):
+    with pytest.raises(BadConstraint, match="backslash with nothing after it"):
         small.state(Constraint(ConstraintKind.REGEX, regex), [])

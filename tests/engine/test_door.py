@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sampling import few
-from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, serving
+from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, Talk, serving
 from tokex_gguf.engine.remote import http
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
@@ -100,6 +100,28 @@ def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server
     opened = door(server)
     began = time.perf_counter()
     opened.run(probe(""))
+    assert time.perf_counter() - began > 2 * http.ANSWER
+
+
+def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "SLOWEST", 20_000)
+    opened = door(server)
+    opened.run(once())
+
+    def slow(self: Talk, status: int, *_: object, **__: object) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(2 << 16))
+        self.end_headers()
+        for part in range(32):
+            self.wfile.write(b" " * 4096 if part else b"{}" + b" " * 4094)
+            self.wfile.flush()
+            time.sleep(0.08)
+
+    monkeypatch.setattr(Talk, "_send", slow)
+    began = time.perf_counter()
+    assert opened.run(once()) == {}
     assert time.perf_counter() - began > 2 * http.ANSWER
 
 

@@ -42,9 +42,13 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Walk,
 )
-from tokex_gguf.engine.remote.evaluator import PIECE
+from tokex_gguf.engine.remote.dialects.probe import probe
+from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
+from tokex_gguf.engine.remote.http import Door
+from tokex_gguf.engine.remote.server import SameModel
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN
+from tokex_gguf.values.server_url import parse
 
 ROOT = Path(__file__).parent.parent.parent
 WHOLE = [token for token, piece in enumerate(PIECES) if token > 4 and len(piece) > 2 and piece.isascii()]
@@ -440,7 +444,7 @@ def can(kind: str) -> list[str]:
 
 def test_the_guides_table_says_what_each_kind_can(request: pytest.FixtureRequest) -> None:
     names = (
-        *("candidates of a place, by default", "numbers of a prompt", "ranks behind the candidates", "entropy"),
+        *("candidates of a place, by default", "numbers of a prompt", "ranks after the candidates", "entropy"),
         *(
             "lookahead, autoplay, typing, scores, tree, chats",
             "search of the vocabulary",
@@ -484,6 +488,63 @@ def test_a_model_that_changed_is_noticed_behind_a_new_connection(talk: Talk, ser
     server.model = "other"
     reply = talk.ask(Evaluate(2, [5, 6, 7], 2, 30))
     assert isinstance(reply, Failed) and reply.request is None and "another model" in reply.reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_may_close_each_connection(kind: str) -> None:
+    with serving(kind, fault="closes") as server:
+        talk = Talk(server.address)
+        assert isinstance(talk.next(), Loaded)
+        for number in (1, 2, 3):
+            assert isinstance(talk.ask(Evaluate(number, [5, 6, 6 + number], 2, 30)), Evaluated)
+        assert server.connections < 100
+        talk.client.close()
+
+
+def test_a_check_within_a_walk_that_a_key_ends_is_answered(talk: Talk, server: StandIn) -> None:
+    path = [START, *tokenize("Once upon a time there was a small village by the sea", special=True)]
+    server.delay = 0.2
+    talk.client.send(Walk(1, path, list(range(3, len(path))), 30))
+    while not server.calls:
+        time.sleep(0.01)
+    talk.client.send(Check(2, path, True))
+    count = len(server.calls)
+    while len(server.calls) == count:  # it is being answered
+        time.sleep(0.01)
+    talk.client.send(Stop())
+    while isinstance(reply := talk.next(), Evaluated):
+        pass
+    assert reply == Checked(2, None)
+
+
+def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() -> None:
+    with serving("vLLM", cap=100) as server:
+        server.context = 40_000
+        door = Door(parse(server.address))
+        dialect = door.run(probe(""))
+        evaluator = Evaluator(SameModel(door, dialect), dialect, 100, apart=False)
+        path = [5 + index % 60 for index in range(6000)]
+        for start in (5999, 5996):  # alone, and with tokens before it whose numbers are asked for as well
+            *_, last = Evaluator(SameModel(door, dialect), dialect, 100, apart=False).evaluate(path, start, 100)
+            assert len(last.distributions[-1]) == 100
+        list(evaluator.evaluate(path, 5996, 100))
+        *_, again = evaluator.evaluate(path, 5999, 100)
+        assert len(again.distributions[-1]) == 100
+        door.close()
+
+
+def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandIn) -> None:
+    door = Door(parse(server.address))
+    dialect = door.run(probe(""))
+    evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)
+    for last in range(5):
+        assert evaluator.search([5, 6, 7 + last], "e", 5).total
+        count = len(server.calls)
+        found = evaluator.search([5, 6, 7 + last], "a", 5)
+        assert found.tokens and len(server.calls) == count, "the newest is not asked for twice"
+    sizes = [len(known.distribution) for known in evaluator._memory._known.values()]
+    assert max(sizes) == 20
+    door.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")

@@ -163,7 +163,7 @@ def test_a_row_is_the_helps_own() -> None:
     (command,) = [one for one in commands.found(play.session) if one.action is Action.PALETTE]
     row = f"{commands.keys_of(command)} {command.help}"
     assert row in told and any(row in " ".join(line.split()) for line in shown(play, 80))
-    assert any(line.rstrip().endswith(" none.") for line in shown(play)), "what has no room stands below the list"
+    assert any(line.rstrip().endswith(" monochrome.") for line in shown(play)), "what has no room stands below the list"
 
 
 def test_an_engine_that_dies_meanwhile_can_be_restarted_by_name() -> None:

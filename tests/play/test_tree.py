@@ -264,7 +264,7 @@ def test_a_line_is_pruned_at_the_second_press_and_comes_back() -> None:
     assert len(said(play)) == 5, "another key between them: it asks again"
     play.press(Action.PRUNE)
     assert text_of(path(1)) not in "".join(said(play)) and len(said(play)) == 4
-    assert "A brings it back" in play.session.notice and "1 pruned" in screen(play)
+    assert "A brings it back" in play.session.notice and "1 hidden" in screen(play)
     play.press(Action.GRAFT)
     assert len(said(play)) == 5 and selected(play) == path(1) and "1 path brought back" in play.session.notice
     assert play.press(Action.GRAFT).session.notice == "nothing is hidden in this tree"

@@ -23,7 +23,7 @@ def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
     """
     if reason := game.session.game.cannot(Capability.SAMPLERS):
         raise EvaluationFailed(reason, usage=False)
-    while game.session.game.asked:  # what is still to come would end a sample
+    while game.session.game.owed:  # what is still to come would end a sample
         game.wait()
     for index in range(count):
         yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % MOST, most)

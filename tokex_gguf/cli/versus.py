@@ -302,7 +302,7 @@ class _Played:
         self._number = 1_000_000_000  # no game has made so many requests
 
     def ask(self, made: Callable[[int], Request]) -> Iterator[Reply]:
-        while self._game.session.game.asked:  # what is still to come is no answer to this
+        while self._game.session.game.owed:  # what is still to come is no answer to this
             self._game.wait()
         self._number += 1
         return _answers(self._game.ask(made(self._number)), self._number, self.called)

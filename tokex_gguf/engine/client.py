@@ -125,16 +125,20 @@ class EngineClient:
         self._outbox.put(request)
 
     def close(self) -> None:
-        """Ends the engine, whatever it is doing; one on RPC workers within `LEAVE`. No EngineDied follows."""
+        """Ends the engine, whatever it is doing; one on RPC workers within `LEAVE`. No EngineDied follows.
+
+        One that waits for a disk that does not answer ends when that does; nothing waits for it longer than `LEAVE`.
+        """
         self._closing = True
         self._outbox.put(None)
         if self._takes_leave:
             with suppress(TimeoutExpired):
                 self._process.wait(LEAVE)
         self._process.kill()
-        self._process.wait()
+        with suppress(TimeoutExpired):
+            self._process.wait(LEAVE)
         for thread in self._threads:
-            thread.join()
+            thread.join(LEAVE)
 
     def _write(self, pipe: BinaryIO) -> None:
         """Writes what is queued, leaving out evaluations that a newer one has replaced.

@@ -814,15 +814,14 @@ def _unpack_piece(token: int, data: str, control: bool, ends: bool) -> tuple[int
 
 
 def _unpack_distribution(entropy_bits: float, ids: str, logprobs: str, slack_bits: float = 0.0) -> Distribution:
-    distribution = Distribution(entropy_bits, array("i"), array("d"), slack_bits)
-    distribution.ids.frombytes(a2b_base64(ids, strict_mode=True))
-    distribution.logprobs.frombytes(a2b_base64(logprobs, strict_mode=True))
+    tokens, values = array("i"), array("d")
+    tokens.frombytes(a2b_base64(ids, strict_mode=True))
+    values.frombytes(a2b_base64(logprobs, strict_mode=True))
     # What is not a number compares as false.
     sound = math.isfinite(entropy_bits) and 0 <= slack_bits < math.inf
-    count = len(distribution.ids)
-    if not (0 < count == len(distribution.logprobs) and sound and all(v <= 1 for v in distribution.logprobs)):
+    if not (0 < len(tokens) == len(values) and sound and all(value <= 1 for value in values)):
         raise ValueError("a distribution of the wrong numbers")
-    return distribution
+    return Distribution(entropy_bits, tokens, values, slack_bits)
 
 
 def _unpack_taken(logprob: float, rank: int, at_least: bool = False) -> Taken:

@@ -370,7 +370,7 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
         address = session.game.address
         other = "the server has another model now" if session.game.server else "the file holds another model now"
         session, effects = died(session, EngineDied(f"{other}; put the first one back"))
-        return session, [Close(address), *effects]
+        return session, [*([Close(address)] if address else []), *effects]
     if session.game.model is None:
         session = model_switch.adopted(session, message)
     if session.game.model and session.game.model.arithmetic not in ("", message.arithmetic):

@@ -18,7 +18,16 @@ from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.critical import EACH, PLACES, CriticalTokens
 from tokex_gguf.play.fan import Fan
-from tokex_gguf.play.purposes import Computed, Decoded, ForEvaluation, ForView, ForWalk, Purpose
+from tokex_gguf.play.purposes import (
+    Computed,
+    Decoded,
+    ForCheck,
+    ForEvaluation,
+    ForLookahead,
+    ForView,
+    ForWalk,
+    Purpose,
+)
 from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import Answers
@@ -506,6 +515,11 @@ class Game:
         if self.engine is not EngineStatus.READY:
             return self.engine is EngineStatus.LOADING
         return any(purpose.awaited for purpose in self.asked.values())
+
+    @property
+    def owed(self) -> bool:
+        """Whether the engine owes any answer for sure, waited for or not."""
+        return any(not isinstance(purpose, ForCheck | ForLookahead) for purpose in self.asked.values())
 
     def newest(self, kind: type[P]) -> tuple[int, P] | None:
         """The newest unanswered request of a kind: its number and its purpose."""

@@ -93,6 +93,8 @@ class Evaluator:
         """How a walk has left the server's cache, where that is not apart."""
         self._played: list[int] = []
         """The path that was asked about last, but for walks."""
+        self._searched: tuple[list[int], Known] | None = None
+        """The path that was searched last, and all of its distribution: of others that would take too much memory."""
         self._vocabulary: Vocabulary | None = None
         self._pieces: dict[int, Piece] = {}
 
@@ -167,12 +169,13 @@ class Evaluator:
     def search(self, path: list[int], query: str, top: int) -> FoundTokens:
         """Finds tokens by their text, among all of the distribution after a path. Raises ContextFull."""
         self.check_room(path)
-        known = self._memory.get(path)
+        known = self._searched[1] if self._searched and self._searched[0] == path else self._memory.get(path)
         if self._vocabulary is None:
             known = self._read_vocabulary(path)
         elif known is None or len(known.distribution) < self.served.vocab_size:
             (answer,) = self._door.run(self._dialect.after([path], [None], self.served.vocab_size))
             known = self._keep(path, answer)
+        self._searched = path, known
         assert self._vocabulary
         rows = known.distribution.rows
         matching = [token for token in self._vocabulary.matching(query) if token in rows]
@@ -243,7 +246,7 @@ class Evaluator:
             return before
         if before is not None:
             known.asked.update(before.asked)
-        self._memory.put(path, known)
+        self._memory.put(path, known.shortened(self.candidates))
         return known
 
     def _along(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
@@ -260,7 +263,8 @@ class Evaluator:
             following = [*path[start + lacking + 1 :], None]
             come = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
             # The end has as many candidates as there are, and is asked for once more where these are fewer.
-            kept = come if wanted == self.candidates else come[:-1]
+            whole = len(come[-1].distribution) >= min(self.candidates, self.served.vocab_size or self.candidates)
+            kept = come if whole else come[:-1]
             self._memory.put_all(path, start + lacking, kept)
             self._recent[False].note(path)
             known[lacking:] = come

@@ -31,6 +31,8 @@ HEALTH = 3.0
 """Seconds for it to say so."""
 ANSWER = 30.0
 """Seconds for the rest of an answer that has begun; and for a question to be taken."""
+SLOWEST = 32 << 10
+"""Bytes a second of an answer for which there is more time than that: a vocabulary has megabytes."""
 LARGEST = 64 << 20
 """Bytes of an answer at the most, whatever was asked."""
 LONGEST_LINE = 200
@@ -334,6 +336,8 @@ class _Reader(io.RawIOBase):
         self._socket = kept
         self._is_well = is_well
         self._deadline: float | None = None
+        self._began = 0.0
+        """When the answer began to come."""
 
     def readable(self) -> bool:
         return True
@@ -341,7 +345,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while True:
             if self._deadline is not None and time.monotonic() > self._deadline:
-                raise OSError(f"its answer was not whole after {ANSWER:.0f} seconds")
+                raise OSError(f"its answer was not whole after {time.monotonic() - self._began:.0f} seconds")
             try:
                 count = self._socket.recv_into(buffer)
             except TimeoutError:
@@ -349,7 +353,9 @@ class _Reader(io.RawIOBase):
                     self._is_well()
                 continue
             if self._deadline is None:
-                self._deadline = time.monotonic() + ANSWER
+                self._began = time.monotonic()
+                self._deadline = self._began + ANSWER
+            self._deadline += count / SLOWEST
             return count
 
 

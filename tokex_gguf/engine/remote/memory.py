@@ -36,6 +36,10 @@ class Known:
             return whole
         return Distribution(whole.entropy_bits, whole.ids[:top], whole.logprobs[:top], whole.slack_bits)
 
+    def shortened(self, top: int) -> "Known":
+        """The same with so many candidates at the most."""
+        return Known(self.cut(top), self.asked) if len(self.distribution) > top else self
+
 
 class Memory:
     """The newest answers. A path stands as a digest of its tokens: a long one would take more than its answer."""

@@ -104,10 +104,10 @@ class SameModel:
     def run(self, steps: Steps[T]) -> T:
         """Carries a question's calls out. Raises Changed, and what `Door.run` raises."""
         found = self._door.run(steps)
-        while self._connections != (connections := self._door.connections):  # behind a new one may be another model
+        if self._connections != self._door.connections:  # behind a new one may be another model
             if self._door.run(self._dialect.identity()) != self._dialect.served.identity:
                 raise Changed(CHANGED)
-            self._connections = connections
+            self._connections = self._door.connections  # a server may close each: the question has had its own
         return found
 
 
@@ -188,7 +188,7 @@ class Server:
             self._try(request, evaluator, model)
         except Interrupted:
             # What ended a walk met what is answered in between: that is owed.
-            if isinstance(request, Tokenize | Chat):
+            if isinstance(request, Tokenize | Chat | Check):
                 self._answer(request, evaluator, model)
         except (NoAnswer, Changed, BrokenPipeError):
             raise

@@ -41,11 +41,11 @@ class Statistics:
         `logits`: shape (vocab_size,). `top`: how many candidates. Raises NotFinite.
         """
         entropy, log_sum = self.entropy(logits)
-        ids = top_ids(logits, top)
-        distribution = Distribution(entropy, array("i"), array("d"))
-        distribution.ids.frombytes(ids.astype(np.intc).tobytes())
-        distribution.logprobs.frombytes((logits[ids].astype(np.float64) - log_sum).tobytes())
-        return distribution, log_sum
+        found = top_ids(logits, top)
+        ids, logprobs = array("i"), array("d")
+        ids.frombytes(found.astype(np.intc).tobytes())
+        logprobs.frombytes((logits[found].astype(np.float64) - log_sum).tobytes())
+        return Distribution(entropy, ids, logprobs), log_sum
 
     def entropy(self, logits: Logits) -> tuple[float, float]:
         """Bits of the distribution of some logits, `vocab_size` at the most, and their log-sum-exp.

@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import fcntl
 import os
 import select
 import signal
@@ -298,8 +299,17 @@ class Keyboard(Vt100Input):
 
 def keyboard() -> Input:
     """The terminal's keys, also where standard input is something else."""
-    stream = next((s for s in (sys.stdin, sys.stdout, sys.stderr) if s is not None and s.isatty()), None)
+    streams = [stream for stream in (sys.stdin, sys.stdout, sys.stderr) if stream is not None and stream.isatty()]
+    stream: TextIO | None = next(filter(_is_read, streams), None)
+    if stream is None and streams:
+        with suppress(OSError):
+            stream = open("/dev/tty", encoding="utf-8")  # noqa: PTH123, SIM115  as long as the program runs
     return Keyboard(stream) if stream else create_input(always_prefer_tty=True)
+
+
+def _is_read(stream: TextIO) -> bool:
+    """Whether a terminal can be read by a stream: `> /dev/tty` opens it for writing alone."""
+    return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
 
 
 def _shown() -> TextIO | None:
