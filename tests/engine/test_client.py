@@ -676,3 +676,18 @@ def test_words_are_answered_between_two_chunks() -> None:
     ask(box, Tokenize(7, "a", True))
     assert not box.abort.asked
     assert box.beside(Tokenize) == Tokenize(7, "a", True)
+
+
+def test_closing_waits_a_moment_for_an_engine_that_no_signal_ends(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that reads from a disk that does not answer."""
+    monkeypatch.setattr(client_module, "LEAVE", 0.05)
+    talk = Conversation()
+    talk.load(model_path)
+    kill = talk.client._process.kill
+    monkeypatch.setattr(talk.client._process, "kill", lambda: None)
+    began = time.monotonic()
+    talk.client.close()
+    assert time.monotonic() - began < 30
+    kill()

@@ -9,6 +9,8 @@ The long form: `pytest -m soak tests/ui/test_keyboard.py`. Another seed: KEYBOAR
 import itertools
 import os
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -585,3 +587,18 @@ def test_any_bytes(figure: Figure) -> None:
 @pytest.mark.soak
 def test_any_bytes_for_long(figure: Figure) -> None:
     noise(range(200_000), figure)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_keys_are_not_read_where_the_terminal_is_open_for_writing_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tokex_gguf.ui.terminal_input import keyboard
+
+    master, slave = os.openpty()
+    writing = os.open(os.ttyname(slave), os.O_WRONLY | os.O_NOCTTY)
+    with Path(os.devnull).open() as nothing, os.fdopen(writing, "w") as out, os.fdopen(slave) as err:
+        for name, stream in (("stdin", nothing), ("stdout", out), ("stderr", err)):
+            monkeypatch.setattr(sys, name, stream)
+        found = keyboard().fileno()
+        monkeypatch.undo()
+        assert found == slave
+    os.close(master)
