@@ -1006,3 +1006,13 @@ def test_a_mask_of_twenty_fields_takes_less_than_a_millisecond(real: Constraints
 def test_a_backslash_with_nothing_behind_it_is_refused_and_not_dropped(small: Constraints, regex: str) -> None:
     with pytest.raises(BadConstraint, match="backslash with nothing after it"):
         small.state(Constraint(ConstraintKind.REGEX, regex), [])
+
+
+def test_a_reference_by_an_anchors_name_leads_to_no_circle(real: Constraints) -> None:
+    schema = {
+        "$defs": {"A": {"$anchor": "foo", "type": "integer"}},
+        "type": "object",
+        "required": ["a"],
+        "properties": {"a": {"$ref": "#foo"}},
+    }
+    assert not legal(real, Constraint(K.JSON_SCHEMA, json.dumps(schema)), []).complete

@@ -496,3 +496,22 @@ def test_the_chain_comes_along_to_another_model_and_the_bias_does_not() -> None:
     play = sampled(SHORT.biased(3, 1.0))
     there = _carried(play.session.game)
     assert there.sampling == Sampling(SHORT, None, 1)
+
+
+@pytest.mark.parametrize("name", ["yours", "yours 1", "yours 2", "the model's own"])
+def test_presets_of_one_name_are_all_there(name: str) -> None:
+    own = tuple(Chain((Sampler.of(Kind.TOP_K, count),)) for count in (8, 9, 11))
+    configured = Chain((Sampler.of(Kind.TOP_K, 7),))
+    play = started(presets=((name, configured),)).press(Action.SAMPLERS)
+    for chain in (*own, configured):
+        play.session = replace(
+            play.session, game=replace(play.session.game, sampling=replace(play.session.game.sampling, chain=chain))
+        )
+        play.press(Action.PRESET)
+    found = rules.presets(play.session.game)
+    assert {*own, configured} <= {*found.values()} and len({*found.values()}) == len(found)
+    seen = set()
+    for _ in found:
+        play.press(Action.PRESET)
+        seen.add(play.session.game.sampling.chain)
+    assert seen == {*found.values()}

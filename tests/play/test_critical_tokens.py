@@ -6,9 +6,9 @@ import random
 import pytest
 
 from tests import fake
-from tests.fake import PIECES, Play, on, started
+from tests.fake import PIECES, Play, on, started, walking
 from tests.sampling import few
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead
+from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, Walk
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
@@ -340,3 +340,30 @@ def test_whatever_comes_between_the_ways_are_the_same(number: int) -> None:
     assert one(play).found.base is base
     assert one(play).state in (CriticalState.DONE, CriticalState.LONG)
     is_right(play)
+
+
+def test_places_whose_numbers_come_late_are_looked_at() -> None:
+    """On a llama-server, the walk through the prompt gives way to all that is asked for here."""
+
+    def beside_the_walk(play: Play) -> None:
+        while play.fanning or any(not isinstance(one, Walk) for one in play.asked):
+            if play.fanning:
+                play.take(FanFurther())
+                continue
+            request = next(one for one in play.asked if not isinstance(one, Walk))
+            play.asked.remove(request)
+            for reply in play.replies(request):
+                play.take(reply)
+
+    text, settings = "the quick brown fox", {"stop": AfterTokens(2), "budget": Budget(1), "critical_tokens": 3}
+    expected = walking(text, critical=4, **settings).answer().press(Action.ANSWERS, Action.CRITICAL)
+    play = walking(text, critical=4, **settings)
+    for key in (Action.ANSWERS, Action.CRITICAL):
+        play.take(key)
+        beside_the_walk(play)
+    assert one(play).found.lacking and one(play).state is not CriticalState.RUNNING
+    play.answer()
+    assert not one(play).found.lacking
+    assert [trial.place.node.depth for trial in one(play).trials] == [
+        trial.place.node.depth for trial in one(expected).trials
+    ]

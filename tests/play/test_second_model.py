@@ -745,3 +745,26 @@ def test_models_of_different_vocabularies_do_not_take_turns() -> None:
     two = chosen(Two("hello", ELSEWHERE), together=False).run()
     assert two.session.paired is UNPAIRED and two.session.game.ready
     assert list(two.files.values()) == ["fake.gguf"]
+
+
+@pytest.mark.parametrize("keys", [(Action.COPY,), (Action.COPY, Action.REMOVE), (Action.CURSOR_BACK, Action.APPEND)])
+def test_prompts_that_were_made_from_others_are_saved_with_either_model_in_front(keys: tuple[Action, ...]) -> None:
+    two = Two("hello")
+    two.run().press(*keys)
+    chosen(two).run()
+    for _ in range(3):
+        two.press(Action.SWAP)
+        settings = two.session.game.settings
+        again = load(dump(two.session), settings)
+        assert [one.tip.path() for one in again.game.prompts] == [one.tip.path() for one in two.session.game.prompts]
+        roots = {one.parent.ancestor(0) for one in two.session.game.prompts if one.parent}
+        assert roots <= {two.session.game.known.root}
+
+
+def test_a_prompt_whose_parent_is_in_no_tree_is_saved() -> None:
+    two = compared()
+    game = two.session.game
+    elsewhere = two.b.known.root.descend(game.prompt.tip.path())
+    prompts = (replace(game.prompt, parent=elsewhere),)
+    session = replace(two.session, game=replace(game, prompts=prompts))
+    assert load(dump(session), game.settings).game.prompt.parent is None

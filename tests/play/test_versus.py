@@ -666,3 +666,19 @@ def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluat
         took.append(time.perf_counter() - began)
         assert len(comparison(play).deltas) == 499
     assert min(took) < 0.05, took
+
+
+def test_a_first_token_of_one_that_the_other_has_later_is_no_number_that_lacks() -> None:
+    play = started("hello").press(Action.CURSOR_FIRST, Action.INSERT, Typed("X"), Action.ENTER)
+    play.press(Action.CURSOR_TIP, Action.VERSUS)
+    for _ in range(2):
+        comparison = play.session.game.comparison
+        assert comparison and len(comparison.deltas) == comparison.shared(play.session.game.prompt.tip) == 4
+        play.press(Action.SWAP)
+
+
+def test_a_prompt_that_is_popped_to_what_both_begin_with_has_nothing_that_differs() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.VERSUS, Action.POP, Action.POP)
+    comparison = play.session.game.comparison
+    assert comparison and comparison.shared(play.session.game.prompt.tip) == 0
+    assert "A and B are the same" in shown(play)

@@ -363,3 +363,23 @@ def test_what_is_too_long_has_no_answer_and_may_go_on() -> None:
 def test_what_stands_before_an_answer(texts: list[str], lead: bytes) -> None:
     pieces = [Piece(text.encode()) for text in texts]
     assert lead_of(Node(None, -1).descend(list(range(len(texts)))), pieces.__getitem__) == lead
+
+
+def test_a_lead_in_the_question_of_a_chat_is_none_of_the_answers() -> None:
+    words = [b"Finish with Answer:", b" a number", b"<end>", b" Sum", b" is", b" 4", b"Answer:", b" 5"]
+    pieces = [Piece(word, control=word == b"<end>", ends=word == b"<end>") for word in words]
+
+    def found(path: list[int]) -> Critical:
+        base = Node(None, -1).descend(path)
+        for node in base.nodes():
+            node.attach(Distribution.of(1.0, [3, 4, 5], [math.log(0.5), math.log(0.3), math.log(0.2)]))
+            node.attach_taken(Taken(math.log(0.5), 1))
+        critical = Critical(base, Rule(b"Answer:", AtLine()), pieces.__getitem__)
+        while not critical.look_on(100):
+            pass
+        return critical
+
+    question = found([0, 1, 2, 3, 4, 5])
+    assert question.standing.said == "" and question.standing.node.depth == 6, "the answer has not come"
+    answered = found([0, 1, 2, 3, 6, 7])
+    assert answered.standing.said.startswith("5")

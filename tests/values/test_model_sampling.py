@@ -3,7 +3,7 @@
 import pytest
 
 from tokex_gguf.values.model_sampling import KEYS, chain_of_metadata
-from tokex_gguf.values.samplers import DEFAULT, DEFAULT_ORDER, LARGE, NO_CHAIN, Kind
+from tokex_gguf.values.samplers import DEFAULT, DEFAULT_ORDER, NO_CHAIN, Kind
 
 
 def test_a_file_that_says_nothing_of_use_has_no_chain() -> None:
@@ -33,9 +33,18 @@ def test_mirostat_is_there_where_it_is_on() -> None:
     assert on and on.values == (2.0, 4.0, 0.1)
 
 
-def test_minus_one_is_the_whole_context() -> None:
+def test_a_files_minus_one_is_no_token() -> None:
+    """llama.cpp takes no more than 0 of it, and leaves the penalties out."""
     penalties = chain_of_metadata({"penalty_last_n": "-1", "penalty_repeat": "1.1"}).get(Kind.PENALTIES)
-    assert penalties and penalties.values[1] == LARGE
+    assert penalties and penalties.values[1] == 0 and not penalties.acts
+
+
+def test_mirostat_has_a_temperature_before_it_whatever_the_order_names() -> None:
+    chain = chain_of_metadata({"sequence": "top_k", "mirostat": "2", "temp": "0.5"})
+    assert [one.kind for one in chain.samplers] == [Kind.TOP_K, Kind.TEMPERATURE, Kind.MIROSTAT]
+    assert chain.samplers[1].values[0] == 0.5
+    assert chain_of_metadata({"sequence": "top_k", "mirostat": "1"}).samplers[1].values[0] == 0.8
+    assert chain_of_metadata({"sequence": "top_k", "mirostat": "0", "temp": "0.5"}).get(Kind.TEMPERATURE) is None
 
 
 @pytest.mark.parametrize("key", KEYS)

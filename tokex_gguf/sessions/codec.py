@@ -219,6 +219,13 @@ class _GameEncoder:
         tree = self._tree.encode(_referred(game).union(node for (_, node), _ in rolls), give_way)
         place = self._tree.place
 
+        def parent(one: Prompt) -> int | None:
+            """What it was made from. Without that there is less to compare it with, and no save fails for it."""
+            try:
+                return None if one.parent is None else place(one.parent)
+            except KeyError:
+                return None
+
         def prompt(one: Prompt) -> list[int | None]:
             tokens = (one.selected, one.popped, one.chosen)
             self._tree.mentioned.update(token for token in tokens if token is not None)
@@ -236,8 +243,8 @@ class _GameEncoder:
             "versus": _versus_told(game.versus, place),
             "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
             "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
-            "parents": [None if one.parent is None else place(one.parent) for one in game.prompts],
-            "removed_parents": [None if one.parent is None else place(one.parent) for _, one in game.removed],
+            "parents": [parent(one) for one in game.prompts],
+            "removed_parents": [parent(one) for _, one in game.removed],
             "sampling": _sampling_told(game.sampling),
             "rolls": [[seed, place(node), count] for (seed, node), count in rolls],
             "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],

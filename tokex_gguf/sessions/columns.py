@@ -191,7 +191,7 @@ class TreeEncoder:
             self._add(root, -1)
 
     def encode(self, referred: Iterable[Node], give_way: Callable[[], object] = lambda: None) -> EncodedTree:
-        """The nodes worth keeping as columns. `referred`: nodes to keep whatever they hold.
+        """The nodes worth keeping as columns. `referred`: nodes of it to keep whatever they hold.
 
         `give_way` is called between parts: other threads may have their turn.
         """
@@ -205,7 +205,8 @@ class TreeEncoder:
         self._marks = marks = bytearray().join([part.own for part in self._parts])
         marks[0] |= _KEPT
         for node in referred:
-            marks[self._numbers[node]] |= _KEPT
+            if (number := self._numbers.get(node)) is not None:
+                marks[number] |= _KEPT
         parents = self._parents
         for index in range(len(parents) - 1, 0, -1):
             if index % PART == 0:

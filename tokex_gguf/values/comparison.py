@@ -230,12 +230,18 @@ class PathComparison:
         return self.alignment.missing_before(node.depth - 1) if self.alignment and node.depth <= self.a.depth else 0
 
     def shared(self, tip: Node) -> int:
-        """As `Comparison` has it. What both begin with does not count: there is nothing to compare."""
+        """As `Comparison` has it. What both begin with does not count: there is nothing to compare.
+
+        Nor does what is the first token of either: nothing is said of that.
+        """
         if self.alignment is None:
             return 0
-        return (
-            self.alignment.shared_before(min(tip.depth, self.a.depth)) - self.common + max(0, tip.depth - self.a.depth)
-        )
+        depth = min(tip.depth, self.a.depth)
+        same = max(0, self.alignment.shared_before(depth) - self.common)
+        if self.common == 0:
+            first = next((block.a for block in self.alignment.blocks if block.b == 0), depth)
+            same -= (depth > 0 and self.alignment.partner(0) is not None) + (first < depth)
+        return same + max(0, tip.depth - self.a.depth)
 
     def unshared(self, tip: Node) -> tuple[int, int]:
         """How many of A's tokens B lacks, and A of B's, up to where B is compared."""

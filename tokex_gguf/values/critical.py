@@ -270,8 +270,10 @@ class Critical:
         """The path up to the token in which its last lead ends; None where it has none near its end."""
         lead, text, depth = self.rule.lead, b"", self.base.depth
         while lead and depth and len(text) < LOOKED_BACK + len(lead):
-            size = len(data := self._piece(self.base.ancestor(depth).token).data)
-            text = data + text
+            piece = self._piece(self.base.ancestor(depth).token)
+            if piece.ends:  # what comes before is another turn
+                return None
+            size, text = len(piece.data), piece.data + text
             if (at := text.rfind(lead)) >= 0:
                 while size < at + len(lead):
                     depth += 1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tokex_gguf.values.samplers import DEFAULT, LARGE, NO_CHAIN, Chain, Kind, Sampler, kind_named
+from tokex_gguf.values.samplers import DEFAULT, NO_CHAIN, Chain, Kind, Sampler, kind_named
 
 KEYS: Mapping[str, tuple[Kind, int]] = {
     "top_k": (Kind.TOP_K, 0),
@@ -35,6 +35,8 @@ def chain_of_metadata(told: Mapping[str, str]) -> Chain:
     order = _order(told.get(SEQUENCE, ""))
     chain = Chain(order) if order else DEFAULT
     changed = bool(order)
+    if told.get("mirostat", "").strip() not in ("", "0") and chain.get(Kind.TEMPERATURE) is None:
+        chain = chain.with_sampler(Sampler.of(Kind.TEMPERATURE))  # it has one before it, whatever the order names
     for key, (kind, index) in KEYS.items():
         value = _value(told.get(key, ""), kind, index)
         sampler = chain.get(kind)
@@ -63,7 +65,7 @@ def _value(text: str, kind: Kind, index: int) -> float | None:
     """A parameter's value; None where it is none."""
     parameter = Sampler.of(kind).row.parameters[index]
     if (kind, index) == (Kind.PENALTIES, 1) and text.strip() == "-1":
-        return float(LARGE)  # the whole context
+        return 0.0  # llama.cpp takes what is below 0 for none
     try:
         return parameter.parsed(text)
     except ValueError:

@@ -310,21 +310,26 @@ def _bias(name: str, text: str) -> tuple[int, float]:
 
 
 def _biases(name: str, value: object) -> list[tuple[int, float]]:
-    """A bias in the forms that llama-server takes: an object, or pairs; false bans a token."""
+    """A bias in the forms that llama-server takes: an object, or pairs; false bans a token.
+
+    A text in a pair is a text there, whose tokens are not known here.
+    """
     if isinstance(value, dict):
-        rows: list[list[object]] = [[key, amount] for key, amount in value.items()]
+        rows: list[list[object]] = [
+            [int(key) if re.fullmatch("[0-9]{1,10}", key) else key, amount] for key, amount in value.items()
+        ]
     elif isinstance(value, list) and all(isinstance(row, list) and len(row) == 2 for row in value):
         rows = value
     else:
         raise ValueError(f"{name} is not an object or a list of pairs")
     bias: list[tuple[int, float]] = []
     for token, amount in rows:
-        if isinstance(token, bool) or not re.fullmatch("[0-9]{1,10}", str(token)) or int(str(token)) > TOKENS:
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token <= TOKENS:
             raise ValueError(f"{name}: {str(token)[:40]!r} is not the number of a token")
         if amount is False:
-            bias.append((int(str(token)), -math.inf))
+            bias.append((token, -math.inf))
         elif isinstance(amount, int | float) and not isinstance(amount, bool):
-            bias.append((int(str(token)), _added(name, float(_told(name, amount)))))
+            bias.append((token, _added(name, float(_told(name, amount)))))
         else:
             raise ValueError(f"{name}: what is added to token {token} is not a number or false")
     return bias

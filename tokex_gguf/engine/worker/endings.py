@@ -175,7 +175,7 @@ class _Schemas:
 
     def _target(self, reference: str) -> object:
         """What a reference inside the schema means; nothing that is known where it means something else."""
-        if not reference.startswith("#"):
+        if reference != "#" and not reference.startswith("#/"):  # an $anchor's name, or another document
             return None
         there = self._root
         for name in reference.removeprefix("#").split("/")[1:]:

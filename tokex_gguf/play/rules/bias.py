@@ -99,8 +99,7 @@ def unban(session: Session) -> Outcome:
     """Lifts all bans."""
     chain = session.game.sampling.chain
     bans = [token for token, amount in chain.bias if amount == -math.inf]
-    for token in bans:
-        chain = chain.biased(token, 0)
+    chain = replace(chain, bias=tuple(one for one in chain.bias if one[1] != -math.inf))
     count = "1 ban is" if len(bans) == 1 else f"{len(bans)} bans are"
     return replace(_with(session, chain), notice=f"{count} lifted" if bans else "no token is banned"), []
 

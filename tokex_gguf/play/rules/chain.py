@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count, islice
 from typing import NamedTuple
 
 from tokex_gguf.play.messages import CopyOut, Outcome
@@ -378,10 +379,13 @@ def presets(game: Game) -> dict[str, Chain]:
         *((name, _unbiased(chain)) for name, chain in game.settings.presets),
         *(("yours" if len(mine) == 1 else f"yours {number}", chain) for number, chain in enumerate(mine, 1)),
     ]
-    found: dict[Chain, str] = {}
+    found: dict[str, Chain] = {}
     for name, chain in named:
-        found.setdefault(chain, name)  # the same once more would be the end of the way through them
-    return {name: chain for chain, name in found.items()}
+        if chain in found.values():  # the same once more would be the end of the way through them
+            continue
+        others = (f"{name} ({number})" for number in count(2))
+        found[next(one for one in (name, *islice(others, len(named))) if one not in found)] = chain
+    return found
 
 
 def _kept(sampling: Sampling, game: Game) -> Sampling:

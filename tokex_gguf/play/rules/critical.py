@@ -87,6 +87,8 @@ def go_on(session: Session) -> Outcome:
     if not session.game.results.criticals or (one := shown(session)) is None:
         return session, []
     game, found = session.game, one.found
+    if found.lacking:  # numbers of a prompt that is walked come late: the list may have to go on
+        found.look_on(0)
     if game.pending is not None or game.pressed.autoplay or one.state is not CriticalState.RUNNING:
         return session, []
     if any(isinstance(asked, ForCritical) and asked.awaited for asked in game.asked.values()):

@@ -310,7 +310,8 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
         assert isinstance(pair.way, ByDistributions)
         tip = pair.way.comparison.twin(prompt.tip, second.known.root)
         cursor = None if prompt.cursor is None else tip.ancestor(prompt.cursor.depth)
-        return replace(prompt, tip=tip, cursor=cursor, sought=None)
+        parent = None if prompt.parent is None else pair.way.comparison.twin(prompt.parent, second.known.root)
+        return replace(prompt, tip=tip, cursor=cursor, sought=None, parent=parent)
     companion = pair.way.of(prompt.tip) if isinstance(pair.way, ByText) else None
     if companion is None:
         return "B has not read this text yet"
