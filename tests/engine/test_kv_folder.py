@@ -408,3 +408,21 @@ def test_what_a_clock_that_was_ahead_has_dated_goes_first(tmp_path: Path) -> Non
         new.keep(Part(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
         with closing(new.chain([start] * 80)) as links:
             assert links, "what is written now stays"
+
+
+def test_a_part_that_another_one_goes_on_behind_stays_and_one_that_is_gone_is_told(tmp_path: Path) -> None:
+    folder = KvFolder(tmp_path, IDENTITY, whole=False)
+    tokens = list(range(300))
+    first, more = Part(0, tokens[:100], 0, [], None), Part(100, tokens[100:200], 0, [], None)
+    folder.keep(first, [], memoryview(b"cells"), BUDGET)
+    names = [kv_folder.name_of(0, tokens[:100], digest([]))]
+    assert folder.has(names)
+    folder.keep(more, tokens[:100], memoryview(b"cells"), BUDGET)
+    folder.keep(Part(0, tokens[:150], 0, [], None), [], memoryview(b"cells"), BUDGET)
+    assert folder.has(names), "the second goes on behind it"
+    with closing(folder.chain(tokens[:200])) as links:
+        assert sum(link.shared for link in links) >= 150
+    other = [7, *range(1000, 1099)]
+    folder.keep(Part(0, other[:80], 0, [], None), [], memoryview(b"cells"), BUDGET)
+    folder.keep(Part(0, other, 0, [], None), [], memoryview(b"cells"), BUDGET)
+    assert not folder.has([kv_folder.name_of(0, other[:80], digest([]))])

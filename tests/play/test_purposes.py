@@ -12,11 +12,23 @@ from tests.fake import OTHER, Play, on, started
 from tests.play.test_constraint import constrained
 from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
-from tokex_gguf.engine.protocol import Checked, Constrain, EngineDied, Failed, Found, Pong, Search, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import (
+    Checked,
+    Constrain,
+    EngineDied,
+    Failed,
+    Found,
+    Pong,
+    Search,
+    Spell,
+    Stop,
+    Tokenize,
+    Tokenized,
+)
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play import screens
+from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Typed
+from tokex_gguf.play.messages import Edited, ListedModels, Prepared, Quit, Send, Typed
 from tokex_gguf.play.purposes import (
     ForAgainst,
     ForAutoplay,
@@ -55,6 +67,7 @@ from tokex_gguf.play.session import Session, shares
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import REACHABLE
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 
 REASON = "the engine refuses this"
@@ -427,3 +440,16 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
         play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
         View().screen(play.session, 130, 40)
     assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.game.results.scores))
+
+
+def test_what_a_stop_drops_is_no_more_under_way() -> None:
+    play = started("hello")
+    tip, lens = play.session.game.prompt.tip, Sampled(Chain((Sampler.of(Kind.TOP_K, 5),)))
+    verdicts, strict = ForVerdicts(tuple(tip.nodes()), 0, lens), ForStrict(tip, 0)
+    asked: dict[int, Purpose] = {1: verdicts, 2: strict, 3: ForLookahead(tip, ((5,),))}
+    session = replace(play.session, game=replace(play.session.game, asked=asked))
+    session, effects = requests.request(session, ForBan("x"), lambda number: Spell(number, "x"))
+    assert isinstance(effects[0], Send) and isinstance(effects[0].request, Stop)
+    kept = list(session.game.asked.values())
+    assert [type(one) for one in kept] == [ForStrict, ForLookahead, ForBan]
+    assert not any(one.going for one in kept if isinstance(one, ForStrict | ForLookahead))

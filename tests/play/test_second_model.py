@@ -58,10 +58,11 @@ from tokex_gguf.play.messages import (
     Send,
     Start,
 )
+from tokex_gguf.play.purposes import ForAgainst, ForLookahead
 from tokex_gguf.play.replies import WrongReply
-from tokex_gguf.play.rules import second_model
+from tokex_gguf.play.rules import model_switch, second_model
 from tokex_gguf.play.screens import SecondModels
-from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
+from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
@@ -70,6 +71,7 @@ from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
@@ -120,7 +122,10 @@ class Two:
         """What a key asks for ends what is done in the background, as the engines have it."""
         waiting = self.asked[engine]
         if not isinstance(request, Check | Tokenize | Ping | Load | Lookahead | Strict):
-            for one in [one for one in waiting if isinstance(one, Export | Against | Continue | LookaheadStrictly)]:
+            dropped = Export | Against | Continue | LookaheadStrictly
+            if isinstance(request, Stop):  # which ends all that takes long, also what was asked a moment ago
+                dropped |= Evaluate | Lookahead | Strict
+            for one in [one for one in waiting if isinstance(one, dropped)]:
                 waiting.remove(one)
             self.going.discard(engine)
         if not isinstance(request, Stop):
@@ -768,3 +773,49 @@ def test_a_prompt_whose_parent_is_in_no_tree_is_saved() -> None:
     prompts = (replace(game.prompt, parent=elsewhere),)
     session = replace(two.session, game=replace(game, prompts=prompts))
     assert load(dump(session), game.settings).game.prompt.parent is None
+
+
+PARTING = [(Action.DOWN, Action.DOWN, Action.APPEND), (Action.APPEND,), (Action.SWAP,), (Action.POP,)]
+
+
+@pytest.mark.parametrize("keys", PARTING)
+@pytest.mark.parametrize("steps", range(3))
+def test_what_is_asked_while_it_is_looked_where_they_part_is_answered(keys: tuple[Action, ...], steps: int) -> None:
+    two = compared()
+    two.take(Action.PART)
+    for _ in range(steps):
+        for engine in [engine for engine, waiting in two.asked.items() if waiting]:
+            two.step(engine)
+    for key in keys:
+        two.take(key)
+    two.run()
+    assert two.session.game.ready and not two.session.game.waiting and two.complete()
+
+
+def test_the_model_beside_stays_while_another_one_is_gone_back_to() -> None:
+    two = compared()
+    session = replace(two.session, origin="before")
+    settled = model_switch.settled(session)
+    assert settled.beside is not None and two.versus.key in settled.other_games
+    game = two.b
+    twin = replace(session, other_games={two.versus.key: replace(game, prompts=session.game.prompts)})
+    assert game.model is not None
+    assert model_switch.adopted(twin, game.model).beside is not None
+
+
+def test_texts_that_came_along_are_asked_for_once_their_model_is_in_front() -> None:
+    two = compared()
+    other = replace(two.b, carried=(Carried(0, " A B", ""),))
+    two.session = replace(two.session, other_games={**two.session.other_games, two.versus.key: other})
+    two.press(Action.SWAP)
+    assert not two.session.game.carried and len(two.session.game.prompts) == 2
+
+
+def test_what_a_comparison_was_refused_is_tried_again_by_the_next_one() -> None:
+    two = compared()
+    tip = two.session.game.prompt.tip
+    refused = frozenset({(ForAgainst, tip, RAW), (ForLookahead, tip, RAW)})
+    two.session = replace(two.session, game=replace(two.session.game, refused=refused))
+    two.press(Action.VERSUS_MODEL)
+    chosen(two)
+    assert two.session.game.refused == {(ForLookahead, tip, RAW)}

@@ -16,6 +16,7 @@ from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Pong, Request
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
+from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
     CopiedOut,
     CopyOut,
@@ -27,8 +28,9 @@ from tokex_gguf.play.messages import (
     SaveFailed,
     SessionSaved,
     Start,
+    Typed,
 )
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Editing, EditState, Game, Session, Settings
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import resumed
@@ -220,3 +222,17 @@ def test_a_download_that_fails_is_told_with_its_reason(game: Runtime, monkeypatc
     monkeypatch.setattr("tokex_gguf.models.resolve.obtain", obtain)
     game._download("big.gguf")
     assert game._inbox.get() == NotDownloaded("the hub cannot be reached") and game._inbox.empty()
+
+
+def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving() -> None:
+    session = started("hello").session
+    before = Runtime._beside_moves(session)
+    play = started("hello").press(Action.CURSOR_BACK, Action.INSERT, Typed("many words"))
+    assert Runtime._beside_moves(play.session) != before
+    editing = Editing(session.game.prompt.tip, "another text", EditState.OPEN)
+    game = replace(session.game, editing=editing)
+    assert Runtime._beside_moves(replace(session, game=game)) == before, "the editor has it"
+    states = [one for one in EditState if one is not EditState.OPEN]
+    for state in states:
+        game = replace(session.game, editing=replace(editing, state=state))
+        assert Runtime._beside_moves(replace(session, game=game)) != before

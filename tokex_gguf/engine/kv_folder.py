@@ -58,7 +58,11 @@ def _short(tokens: list[int]) -> str:
 
 def name_of(start: int, tokens: list[int], parent: bytes) -> Name:
     """What the file of these tokens is called, `parent` being the digest of those before them."""
-    return Name(start, start + len(tokens), parent.hex()[:32], _short(tokens[:BEGINNING]), _short(tokens))
+    return Name(start, start + len(tokens), _parent(parent), _short(tokens[:BEGINNING]), _short(tokens))
+
+
+def _parent(digest: bytes) -> str:
+    return digest.hex()[:32]
 
 
 def _parsed(name: str) -> Name | None:
@@ -193,6 +197,10 @@ class KvFolder:
             with suppress(OSError):
                 os.utime(self.place / str(name))
 
+    def has(self, names: Sequence[Name]) -> bool:
+        """Whether all of some parts are there: another process may have put longer ones in their place."""
+        return all((self.place / str(name)).exists() for name in names)
+
     def keep(
         self,
         part: Part,
@@ -212,12 +220,16 @@ class KvFolder:
         except FileNotFoundError:
             return  # another process clears the cache just now
         self.touch(names)
+        there = list(self._names())
+        begins = {(other.start, other.parent) for other in there}
         shorter = [
             other
-            for other in self._names()
+            for other in there
             if (other.start, other.parent, other.beginning) == (name.start, name.parent, name.beginning)
             and other.end < name.end
             and other.own == _short(part.tokens[: other.end - other.start])
+            # What another path goes on behind stays, as the way there.
+            and (other.end, _parent(kv_file.digest([*before, *part.tokens[: other.end - other.start]]))) not in begins
         ]
         # Where they cannot be cut, the first one stays as well: it is the text that the player comes with again.
         for other in sorted(shorter, key=lambda one: one.end)[self._whole :]:

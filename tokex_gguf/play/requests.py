@@ -28,6 +28,7 @@ from tokex_gguf.play.purposes import (
     ForAgainst,
     ForAutoplay,
     ForCheck,
+    ForCompanion,
     ForCritical,
     ForDifference,
     ForEvaluation,
@@ -130,6 +131,8 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
         # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
         session, effects = without(session, ForVerdicts), [send(session, Stop())]
     asked = dict(session.game.asked)
+    if effects:  # what was asked for behind them is dropped as well
+        asked = {one: ended(made) if isinstance(made, _STOPPED) else made for one, made in asked.items()}
     if not isinstance(purpose, Tokens | ForCheck):
         asked = {one: _ended(made, purpose) for one, made in asked.items()}
     if purpose.sole and (older := session.game.newest(type(purpose))):
@@ -167,6 +170,14 @@ def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut
 
 ENDING = ForEvaluation | ForAutoplay | ForVerdicts | ForView | ForRoll | ForSearch | ForParting
 """What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
+
+
+def comparable(game: Game) -> frozenset[tuple[type[Purpose], Node, Raw | Sampled]]:
+    """What the engine has refused, but for what a comparison asks: that is tried once more where one begins."""
+    return frozenset(one for one in game.refused if not issubclass(one[0], Comparing | ForExport | ForCompanion))
+
+
+_STOPPED = ForLookahead | ForWalk | ForFanOut | ForCritical | Comparing
 _ENDING_LOOKAHEAD = ForLookahead | ForFanOut | ForCritical | Comparing | ForExport | ENDING
 
 

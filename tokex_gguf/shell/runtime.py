@@ -78,7 +78,7 @@ from tokex_gguf.play.messages import (
     TextRead,
     Unsaved,
 )
-from tokex_gguf.play.session import Sampling, Score, Session
+from tokex_gguf.play.session import EditState, Sampling, Score, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.rows import Rows
@@ -300,8 +300,10 @@ class Runtime:
         self._before = position
 
     @staticmethod
-    def _beside_moves(session: Session) -> tuple[str, str, Sampling]:
-        return session.unfinished, session.unopened, session.game.sampling
+    def _beside_moves(session: Session) -> tuple[str, str, str, str, Sampling]:
+        editing = session.game.editing
+        edited = editing.text if editing and editing.state is not EditState.OPEN else ""
+        return session.unfinished, session.unopened, session.uninserted, edited, session.game.sampling
 
     def _saver(self, slot: "Slot") -> "Autosave":
         if self._autosave is None:

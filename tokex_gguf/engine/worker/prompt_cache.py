@@ -285,6 +285,9 @@ class PromptCache:
 
     def _take(self, line: _Line, held: Held) -> None:
         """Takes the cells of a part, and lets them be written."""
+        if not self._folder.has([name for name in line.parts if name.end <= (line.whole or 0)]):
+            line.whole, line.parts = None, []  # what is written behind a gap is never found
+            return
         start, size = line.whole or 0, self._size(held)
         end = min(held.length, start + size) if size else held.length
         cells: memoryview | None = memoryview(b"")

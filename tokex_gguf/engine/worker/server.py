@@ -153,6 +153,16 @@ class _Identity(threading.Thread):
         return self._found
 
 
+def _stamps(load: Load) -> list[tuple[int, int, int]]:
+    """What tells that a model's files are still the same ones. Raises ModelError."""
+    path = Path(load.path)
+    try:
+        told = [path.with_name(part).stat() for part in parts_of(path.name)]
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in told]
+
+
 def known_models(load: Load) -> KnownModels:
     """What is remembered of models, beside the fingerprints of their files."""
     return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
@@ -411,7 +421,7 @@ class Server:
             self._workers = connect(workers_of(load.rpc), self._send)
             most = _most(load, self._workers)
         # Beside the loading, which takes one processor and leaves the interpreter alone.
-        identity = _Identity(load)
+        files, identity = _stamps(load), _Identity(load)
         identity.start()
         model = Llama(
             Path(load.path),
@@ -426,6 +436,8 @@ class Server:
             abort=self._abort,
         )
         self._identified = found = identity.found()
+        if _stamps(load) != files:
+            raise ModelError(f"{load.path}: the file was replaced while it was loaded: load it again")
         able = set(Capability)
         if load.rpc or not model.can_cut:
             able.remove(Capability.BRANCHES)

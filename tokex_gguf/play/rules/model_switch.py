@@ -217,14 +217,18 @@ def escape(session: Session) -> Outcome:
 
 def settled(session: Session) -> Session:
     """The session when there is something to play: no way back is needed any more."""
-    other_games = {file: game for file, game in session.other_games.items() if game.prompts}
+    beside = session.paired.key if isinstance(session.paired, Pair) else ""
+    other_games = {file: game for file, game in session.other_games.items() if game.prompts or file == beside}
     return replace(session, origin="", other_games=other_games) if session.origin else session
 
 
 def adopted(session: Session, model: Loaded) -> Session:
     """The session with the game that was played with this very model before, from a file of another name."""
+    beside = session.paired.key if isinstance(session.paired, Pair) else ""
     played = (
-        file for file, game in session.other_games.items() if game.prompts and game.model and model.same(game.model)
+        file
+        for file, game in session.other_games.items()
+        if file != beside and game.prompts and game.model and model.same(game.model)
     )
     if not model.fingerprint or (file := next(played, None)) is None:
         return session

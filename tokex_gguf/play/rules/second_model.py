@@ -6,9 +6,9 @@ from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded, 
 from tokex_gguf.play.beside import both_ready, export_all, in_front, one_vocabulary, resting
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
-from tokex_gguf.play.requests import answered, begin, kept, request, send, without
+from tokex_gguf.play.requests import answered, begin, comparable, kept, request, send, without
 from tokex_gguf.play.rules import versus
-from tokex_gguf.play.rules.model_switch import line_of, parted
+from tokex_gguf.play.rules.model_switch import carry, line_of, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_prompt
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
@@ -121,8 +121,11 @@ def beside(session: Session, second: Game, *, together: bool = True) -> Session:
     against = AgainstModel.of(key, layer_before(session), comparison, same_file=same)
     pair = Pair(key, ByDistributions(comparison), Turn.BOTH if together or same else Turn.DUE)
     if not same:
-        session = replace(session, other_games={**session.other_games, key: second})
-    return replace(session, game=replace(session.game, versus=against), paired=pair)
+        session = replace(
+            session, other_games={**session.other_games, key: replace(second, refused=comparable(second))}
+        )
+    game = replace(session.game, versus=against, refused=comparable(session.game))
+    return replace(session, game=game, paired=pair)
 
 
 def layer_before(session: Session) -> Layer:
@@ -296,8 +299,9 @@ def exchange(session: Session) -> Outcome:
     if second.prompts:
         session = remember(before, session, asked=True)
     session, effects = show(session)
+    session, more = carry(session)  # texts that came along with the model before, and had no turn yet
     name, _ = versus.titles(session.game, here)
-    return replace(session, notice=f"A is {name} now: tab goes back"), effects
+    return replace(session, notice=f"A is {name} now: tab goes back"), effects + more
 
 
 def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
@@ -394,8 +398,9 @@ def _go_on(session: Session, tip: Node, token: int) -> Outcome:
 def went_on(session: Session, message: Continued) -> Outcome:
     """One of the two models, which is in front, has come further."""
     pair = session.paired
+    ends = _end_parting(session)
     if not isinstance(pair, Pair) or pair.parting is None:
-        return answered(session, message.request), [send(session, Stop())]
+        return answered(session, message.request), ends
     parting, is_b = pair.parting, pair.key == session.game.settings.model.key
     node = parting.b if is_b else parting.a
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
@@ -409,7 +414,13 @@ def went_on(session: Session, message: Continued) -> Outcome:
     apart = parting.apart
     if not ended and length < LIMIT and (apart is None or length < apart[is_b] + FURTHER):
         return session, []
-    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), [send(session, Stop())]
+    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), ends
+
+
+def _end_parting(session: Session) -> list[Effect]:
+    """Ends the way that the model in front goes on, unless a request behind it has: that would be dropped as well."""
+    going = session.game.newest(ForParting)
+    return [send(session, Stop())] if going and going[1].awaited else []
 
 
 def not_parted(session: Session) -> Session:
@@ -477,10 +488,10 @@ def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
     session = replace(session, paired=replace(pair, parting=None))
     effects: list[Effect] = []
     if session.game.newest(ForParting):
-        effects.append(send(session, Stop()))
+        effects += _end_parting(session)
         session = without(session, ForParting)
     if second.newest(ForParting):
-        session, more = in_front(session, lambda inside: (without(inside, ForParting), [send(inside, Stop())]))
+        session, more = in_front(session, lambda inside: (without(inside, ForParting), _end_parting(inside)))
         effects += more
     return session if told else replace(session, notice="where they part is not looked for any more"), effects
 

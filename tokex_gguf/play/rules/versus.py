@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.messages import Outcome
+from tokex_gguf.play.requests import comparable
 from tokex_gguf.play.rules import bias, cursor
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.rules.prompt import go_to, insert
@@ -58,9 +59,8 @@ def begin(session: Session, other: Node) -> Session:
         case AgainstPrompt(before=before) | AgainstModel(before=before):
             pass
     compared = AgainstPrompt(session.game.prompt.tip, other, before)
-    session = replace(
-        session, game=replace(session.game, versus=compared), options=replace(session.options, layer=DELTA)
-    )
+    game = replace(session.game, versus=compared, refused=comparable(session.game))
+    session = replace(session, game=game, options=replace(session.options, layer=DELTA))
     told = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
     if other is session.game.prompt.tip:
         told = f"{called(session)[1]} is the same so far: change one of the two"
