@@ -493,3 +493,11 @@ def test_a_reply_of_what_nobody_asked_for_is_not_believed() -> None:
         play.take(LookaheadDone(request.request, [], [], PIECES))
     with pytest.raises(WrongReply):
         play.take(LookaheadDone(request.request, [[1, 2, 3, 4, 5]], [fake.distribution([1], 5)], PIECES))
+
+
+def test_with_no_engine_nothing_is_looked_for_and_the_list_says_so() -> None:
+    play = opened(tokens=300)
+    play.take(EngineDied("SIGKILL"))
+    play.press(Action.ANSWERS)
+    assert "looking further" not in seen(play)
+    assert isinstance(play.session.screen, screens.AnswerList) is ("the engine is not there, Esc and r" in seen(play))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.rules.critical import shown
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
-from tokex_gguf.ui.fan_out import on_a_line, raw_numbers
+from tokex_gguf.ui.fan_out import NO_ENGINE, on_a_line, raw_numbers
 from tokex_gguf.ui.panes import number
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import End, Run, Trial
@@ -44,7 +44,7 @@ def critical_lines(session: Session, width: int, height: int) -> list[Line]:
     one = shown(session)
     if one is None:
         return []
-    lines = [_standing(one), _state(one, width), *raw_numbers(session), _heading(width)]
+    lines = [_standing(one), _state(session, one, width), *raw_numbers(session), _heading(width)]
     window, there = _window(one, height - _head(session)), one.trials
     lines += [_line(session, one, there[index], width, selected=index == one.selected) for index in window]
     if not there:
@@ -71,7 +71,7 @@ def _standing(one: CriticalTokens) -> Line:
     ]
 
 
-def _state(one: CriticalTokens, width: int) -> Line:
+def _state(session: Session, one: CriticalTokens, width: int) -> Line:
     found, state = one.found, one.state
     trials = one.trials
     flips = [found.flips(trial) for trial in trials]
@@ -85,6 +85,8 @@ def _state(one: CriticalTokens, width: int) -> Line:
     spent = f"{found.tokens:,} tokens" + (f", {one.each:,} each at the most" if width >= WIDE else "")
     about = f"stopped: {clip(one.fault, 60)}" if state is CriticalState.FAULT else state.value
     style = {CriticalState.FAULT: "class:fault", CriticalState.RUNNING: "class:busy"}.get(state, "class:dim")
+    if state is CriticalState.RUNNING and session.game.engine is EngineStatus.DEAD:
+        style, about = "class:fault", NO_ENGINE
     return [("", some), ("class:dim", f"  {spent}  "), (style, about)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tokex_gguf.play.fan import Fan, FanState, Found, Row, rows, selected
 from tokex_gguf.play.rules.fan_out import shown
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more
@@ -59,7 +59,7 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     depth, length = fan.out.base.depth, session.game.prompt.tip.depth
     inside: Line = [("class:dim", f" after token {depth:,} of {length:,}:")] if depth < length else []
     mass: Line = [*inside, ("", f" {fan.out.coverage.text}")]
-    lines = [mass, _state(fan, width), *raw_numbers(session), _heading(fan, width)]
+    lines = [mass, _state(session, fan, width), *raw_numbers(session), _heading(fan, width)]
     there, chosen = rows(fan).lines, selected(fan)
     window = _window(fan, height - len(lines) + 1)
     lines += [_line(session, fan, there[index], width, selected=index == chosen) for index in window]
@@ -68,7 +68,10 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     return [fit(line, width) for line in [*lines, *more(window, len(there) if fan.grouped else fan.out.answers)]]
 
 
-def _state(fan: Fan, width: int) -> Line:
+NO_ENGINE = "stopped: the engine is not there, Esc and r restart it"
+
+
+def _state(session: Session, fan: Fan, width: int) -> Line:
     out, state = fan.out, fan.state
     answers = f"{out.answers:,} answer{'' if out.answers == 1 else 's'}"
     spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
@@ -76,6 +79,8 @@ def _state(fan: Fan, width: int) -> Line:
         spent += f", or until {100 * fan.budget.coverage:.4g} % is seen"
     about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
+    if state is FanState.RUNNING and session.game.engine is EngineStatus.DEAD:
+        style, about = "class:fault", NO_ENGINE
     return [("class:dim", f" until {clip(told(out.stop), 24)}  {answers}  {spent}  "), (style, about)]
 
 
