@@ -63,7 +63,7 @@ def test_what_is_the_chance_of_a_wrong_first_digit_with_and_without_min_p(natali
     terminal = natalia
     terminal.press(*["left"] * 2)
     terminal.shows(r"tokens: 101 .*ready")
-    asked(terminal, "wrong", "What is the chance of a wrong token?")
+    asked(terminal, "any other", "How likely is any other token, also with samplers?")
     terminal.press("\r")
     terminal.shows(r"all but “7”: 57\.\d % raw, 48\.3 % final")
     terminal.press("down", "down", "down", " ")

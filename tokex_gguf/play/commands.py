@@ -1768,7 +1768,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
     ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
     ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
-    ("↓ ↑", Action.DOWN, "How likely is any other token? “all but” in the status line says it."),
+    ("S", Action.SAMPLERS, "How likely is any other token, also with samplers? “all but” says it."),
     ("W i", Action.ANSWERS, "Where do tokens lead? W lists the answers; i, ctrl+p scores one."),
     ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
     ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
