@@ -50,6 +50,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
     encode,
 )
+from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import server as server_module
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.server import TOGETHER, Server
@@ -691,3 +692,24 @@ def test_closing_waits_a_moment_for_an_engine_that_no_signal_ends(
     talk.client.close()
     assert time.monotonic() - began < 30
     kill()
+
+
+def test_a_file_that_is_replaced_while_it_is_loaded_is_refused(
+    light_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is kept of it on the disk would be one file's numbers by another's name."""
+    file, other = tmp_path / "model.gguf", tmp_path / "other.gguf"
+    for one in (file, other):
+        one.write_bytes(light_model.read_bytes())
+    load = Load(str(file), 256, 1)
+    whole = llama_module.Llama
+
+    def slow(*arguments: object, **named: object) -> object:
+        other.replace(file)
+        return whole(*arguments, **named)  # type: ignore[arg-type]
+
+    server = Server(Inbox(io.BytesIO(), io.BytesIO(), Abort()), io.BytesIO(), Abort())
+    server._load(load)
+    monkeypatch.setattr(server_module, "Llama", slow)
+    with pytest.raises(llama_module.ModelError, match="was replaced while it was loaded"):
+        server._load(load)

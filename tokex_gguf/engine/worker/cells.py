@@ -355,11 +355,6 @@ class Cells:
             self._cell_bytes = self.model.size(held.sequence) // len(self.sequences.held(held.sequence))
         return self._cell_bytes
 
-    def _begins(self, one: int, other: int) -> bool:
-        """Whether a sequence has nothing that another has not."""
-        tokens = self.sequences.held(one)
-        return self.sequences.held(other)[: len(tokens)] == tokens
-
     def bytes_of(self, held: Held, end: int) -> int:
         """Bytes of the cells of the first `end` tokens; where they are had as a whole only, of all that is held."""
         return self.cell_bytes(held) * end if self.in_parts else self.model.size(held.sequence)
@@ -374,7 +369,8 @@ class Cells:
             state = self.model.state(held.sequence)
         else:
             spare = self.sequences.victim(without=[held.sequence])
-            if spare is not None and (spare in self.sequences.branches or self._begins(spare, held.sequence)):
+            shorter = self.sequences.prefixes_of(self.sequences.held(held.sequence), without=held.sequence)
+            if spare is not None and spare in (*self.sequences.branches, *shorter):
                 self.forget([spare])
             if spare is None or self.sequences.held(spare):
                 return None

@@ -80,6 +80,7 @@ from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
+from tokex_gguf.system.stamps import stamp
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.lens import Raw, as_sampled
@@ -153,14 +154,13 @@ class _Identity(threading.Thread):
         return self._found
 
 
-def _stamps(load: Load) -> list[tuple[int, int, int]]:
+def _stamps(load: Load) -> list[list[int]]:
     """What tells that a model's files are still the same ones. Raises ModelError."""
     path = Path(load.path)
     try:
-        told = [path.with_name(part).stat() for part in parts_of(path.name)]
+        return [stamp(path.with_name(part).stat()) for part in parts_of(path.name)]
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in told]
 
 
 def known_models(load: Load) -> KnownModels:
