@@ -281,6 +281,26 @@ def test_look_ahead_gives_the_likeliest_first_and_yields_to_everything(
     assert reply.decoded == 1
 
 
+def test_what_two_ask_for_ahead_of_a_path_is_decoded_once(conversation: Conversation, light_model: Path) -> None:
+    conversation.load(light_model)
+    conversation.client.send(Lookahead(1, LONG[:40], [[5], [6]], 5))
+    conversation.client.send(Lookahead(2, LONG[:40], [[6], [7]], 5))
+    replies = [conversation.next() for _ in range(4)]
+    told = [(one.request, one.branches) for one in replies if isinstance(one, LookaheadDone)]
+    assert told == [(1, [[5]]), (1, [[6]]), (2, [[6]]), (2, [[7]])]
+    first, again = replies[1], replies[2]
+    assert isinstance(first, LookaheadDone) and isinstance(again, LookaheadDone)
+    assert again.distributions[0].logprobs == first.distributions[0].logprobs
+    assert again.seconds == 0.0 < first.seconds
+    # Neither of another path, nor with more candidates.
+    conversation.client.send(Lookahead(3, LONG[:39], [[6]], 5))
+    conversation.client.send(Lookahead(4, LONG[:39], [[6]], 9))
+    for number in (3, 4):
+        reply = conversation.next()
+        assert isinstance(reply, LookaheadDone) and reply.request == number and reply.seconds > 0.0
+        assert len(reply.distributions[0]) == (5 if number == 3 else 9)
+
+
 def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
     conversation: Conversation, tiny: dict[str, Path]
 ) -> None:
@@ -425,7 +445,7 @@ def test_the_end_of_the_source_is_the_end() -> None:
 def test_a_comparison_with_the_tokenizer_waits_for_what_somebody_waits_for() -> None:
     box = inbox(Check(1, [1], True), Check(2, [1], True), Evaluate(3, [1], 0, 5))
     assert [box.next(), box.next()] == [Evaluate(3, [1], 0, 5), Check(2, [1], True)]
-    assert not box._waiting, "nobody listens to the older one's answer"
+    assert not box._queue.waiting, "nobody listens to the older one's answer"
 
 
 def test_a_request_ends_the_wait_for_quiet() -> None:
@@ -492,9 +512,9 @@ def test_foresight_from_one_path_goes_on_and_from_another_begins_anew() -> None:
     box = inbox(first)
     assert box.next() == first
     box._take(behind)
-    assert not box.ending and list(box._waiting) == [behind]
+    assert not box.ending and list(box._queue.waiting) == [behind]
     box._take(elsewhere)
-    assert box.ending and box.abort.asked and list(box._waiting) == [elsewhere]
+    assert box.ending and box.abort.asked and list(box._queue.waiting) == [elsewhere]
     assert box.next() == elsewhere and not box.ending and not box.abort.asked
 
 
@@ -518,7 +538,7 @@ def test_anything_that_is_computed_ends_a_walk(newer: Request) -> None:
     assert box.abort.asked
     waiting = inbox(Walk(1, [1, 2], [0, 1], 5), newer, Tokenize(10, "a", True))
     expected = [] if isinstance(newer, Stop) else [newer]
-    found = [waiting.next() for _ in waiting._waiting.copy()]
+    found = [waiting.next() for _ in waiting._queue.waiting.copy()]
     assert found in ([*expected, Tokenize(10, "a", True)], [Tokenize(10, "a", True), *expected])
 
 
@@ -623,7 +643,7 @@ def test_what_a_key_asks_for_ends_and_drops_what_is_strict(strict: Request, key:
     ask(box, key)
     assert box.abort.asked
     assert box.next() == key
-    assert not box._waiting
+    assert not box._queue.waiting
 
 
 def test_stop_ends_and_drops_what_is_strict() -> None:
@@ -634,7 +654,7 @@ def test_stop_ends_and_drops_what_is_strict() -> None:
     assert box.abort.asked
     ask(box, Tokenize(6, "a", True))
     assert box.next() == Tokenize(6, "a", True)
-    assert not box._waiting
+    assert not box._queue.waiting
 
 
 def test_comparisons_come_behind_evaluations() -> None:
@@ -653,7 +673,7 @@ def test_what_is_compared_ends_the_measurement_of_noise() -> None:
     ask(box, MeasureNoise(6))
     assert not box.abort.asked, "which ends nothing itself"
     ask(box, EVALUATION)
-    assert box.next() == EVALUATION and not box._waiting, "whoever wants to know asks again"
+    assert box.next() == EVALUATION and not box._queue.waiting, "whoever wants to know asks again"
 
 
 def test_foresight_waits_for_what_is_strict() -> None:
@@ -668,7 +688,7 @@ def test_foresight_waits_for_what_is_strict() -> None:
     assert not box.abort.asked, "and ends nothing"
     ask(box, COMPARISON)
     assert [box.next(), box.next()] == [COMPARISON, Check(9, [1], True)]
-    assert not box._waiting, "whoever looks ahead asks again"
+    assert not box._queue.waiting, "whoever looks ahead asks again"
 
 
 def test_words_are_answered_between_two_chunks() -> None:

@@ -83,6 +83,7 @@ from tokex_gguf.models.reference import parts_of
 from tokex_gguf.system.stamps import stamp
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.difference import Difference
+from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Raw, as_sampled
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
@@ -251,6 +252,15 @@ def _rows(model: Llama) -> int:
     return ROWS if model.threads > 1 or model.vocabulary.size < LARGE_VOCABULARY else ROWS // 2
 
 
+class _SeenAhead(NamedTuple):
+    """What was told ahead of the path that was looked ahead of last, with so many candidates each."""
+
+    path: list[int]
+    top: int
+    after: dict[tuple[int, ...], Distribution]
+    """By their branches."""
+
+
 class Server:
     """Answers requests with one model."""
 
@@ -268,6 +278,7 @@ class Server:
         self._noise: float | None = None
         self._cache: PromptCache | None = None
         self._step: _Step | None = None
+        self._seen_ahead = _SeenAhead([], 0, {})
         self._took: dict[int, float] = {}
         """Seconds that lookahead took for so many branches, the last time."""
         inbox.finishes = self._finishes
@@ -743,7 +754,13 @@ class Server:
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         if self._cache:
             self._cache.seen(request.path)
-        branches = request.branches
+        if (self._seen_ahead.path, self._seen_ahead.top) != (request.path, request.top):
+            self._seen_ahead = _SeenAhead(request.path, request.top, {})
+        seen = self._seen_ahead.after
+        # What two purposes wait for at once is decoded once.
+        if ready := [branch for branch in request.branches if tuple(branch) in seen]:
+            self._looked_ahead(request, model, ready, [seen[tuple(branch)] for branch in ready], 0.0)
+        branches = [branch for branch in request.branches if tuple(branch) not in seen]
         # The most wanted one is there after one token's decode.
         together = 1 if len(branches) < WIDE else _rows(model)
         while branches and not self._inbox.ending:
@@ -754,8 +771,14 @@ class Server:
                 self._step = None
             took = self._took[len(distributions)] = time.perf_counter() - step.began
             done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
+            seen.update(zip(map(tuple, done), distributions, strict=True))
             if self._cache:
                 self._cache.looked_ahead(request.path, done, distributions)
-            mentioned = {token for distribution in distributions for token in distribution.ids}
-            pieces = self._pieces(model.vocabulary, mentioned)
-            self._send(LookaheadDone(request.request, done, distributions, pieces, took))
+            self._looked_ahead(request, model, done, distributions, took)
+
+    def _looked_ahead(
+        self, request: Lookahead, model: Llama, done: list[list[int]], distributions: list[Distribution], seconds: float
+    ) -> None:
+        mentioned = {token for distribution in distributions for token in distribution.ids}
+        pieces = self._pieces(model.vocabulary, mentioned)
+        self._send(LookaheadDone(request.request, done, distributions, pieces, seconds))
