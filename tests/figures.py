@@ -24,6 +24,7 @@ PROMISES = {
     "test_faults": "The engine can fail in any way: the screen, the prompts and all that was computed stay",
     "test_served_faults": "A server can fail in any way: what was played stays, and play goes on",
     "test_unreliable": "Whatever an engine does, and whenever, no game loses anything and nothing waits for ever",
+    "test_queue": "The screen waits for nothing that the engine has dropped, and asks for nothing twice",
     "test_header": "A malformed model is refused in one line, or it plays; the program goes on in any case",
     "test_hub": "Nothing that a hub or a mirror says becomes a path, or a line without sense",
     "test_keyboard": "What a terminal answers presses no key",

@@ -36,7 +36,7 @@ ENTRANCES = {
 """Packages that are not for everybody, and the modules or packages that may import them."""
 
 SHARED = (
-    *("values", "system", "engine.protocol", "engine.path_delta", "engine.inbox", "engine.pipes"),
+    *("values", "system", "engine.protocol", "engine.path_delta", "engine.inbox", "engine.queue", "engine.pipes"),
     *("engine.confinement", "engine.capacity", "engine.spelling", "engine.query"),
 )
 """What the engines' processes have in common, with each other and partly with this one."""

@@ -186,7 +186,6 @@ def trying_second_choices() -> Play:
     play = started()
     play.take(Action.ANSWERS)
     play.take(Action.CRITICAL)
-    play.asked = play.asked[-1:]
     return play
 
 

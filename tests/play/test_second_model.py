@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +13,6 @@ from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
     Against,
     Capability,
-    Check,
     Continue,
     Continued,
     EngineDied,
@@ -25,7 +23,6 @@ from tokex_gguf.engine.protocol import (
     Load,
     Loaded,
     Loading,
-    Lookahead,
     LookaheadKept,
     LookaheadStrictly,
     Ping,
@@ -33,10 +30,10 @@ from tokex_gguf.engine.protocol import (
     Reply,
     Request,
     Stop,
-    Strict,
     Tokenize,
     Tokenized,
 )
+from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
@@ -92,9 +89,9 @@ class Two:
         self.session: Session = self.play.session
         self.other = other
         self.files: dict[int, str] = {}
-        self.asked: dict[int, deque[Request]] = {}
+        self.queues: dict[int, Queue] = {}
         if not at_start:
-            self.files[self.session.game.address], self.asked[self.session.game.address] = "fake.gguf", deque()
+            self.files[self.session.game.address], self.queues[self.session.game.address] = "fake.gguf", Queue()
         self.written: list[tuple[int, list[int], int, int]] = []
         """Who wrote which rows into the file."""
         self.going: set[int] = set()
@@ -102,16 +99,21 @@ class Two:
         self.rows = 0
         self.effects: list[Effect] = []
 
+    @property
+    def asked(self) -> dict[int, list[Request]]:
+        """What waits to be answered by each engine."""
+        return {engine: queue.waiting for engine, queue in self.queues.items()}
+
     def take(self, message: Message) -> "Two":
         self.session, self.effects = update(self.session, message)
         for effect in self.effects:
             match effect:
                 case Start(engine, model):
-                    self.files[engine], self.asked[engine] = model.key, deque()
+                    self.files[engine], self.queues[engine] = model.key, Queue()
                 case Close(engine):
                     self.files.pop(engine)
-                    self.asked.pop(engine)
-                case Send(engine, request) if engine in self.asked:
+                    self.queues.pop(engine)
+                case Send(engine, request) if engine in self.queues:
                     self.ask(engine, request)
                 case MakeRows():
                     self.rows += 1
@@ -120,22 +122,12 @@ class Two:
 
     def ask(self, engine: int, request: Request) -> None:
         """What a key asks for ends what is done in the background, as the engines have it."""
-        waiting = self.asked[engine]
-        if not isinstance(request, Check | Tokenize | Ping | Load | Lookahead | Strict):
-            dropped = Export | Against | Continue | LookaheadStrictly
-            if isinstance(request, Stop):  # which ends all that takes long, also what was asked a moment ago
-                dropped |= Evaluate | Lookahead | Strict
-            for one in [one for one in waiting if isinstance(one, dropped)]:
-                waiting.remove(one)
+        if self.queues[engine].put(request):
             self.going.discard(engine)
-        if not isinstance(request, Stop):
-            waiting.append(request)
 
     def step(self, engine: int) -> None:
         """Lets an engine answer the oldest that it was asked."""
-        request = self.asked[engine].popleft()
-        if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked[engine]):
-            return
+        request = self.queues[engine].next()
         self.going.add(engine)
         for reply in self.replies(engine, request):
             self.take(Heard(engine, reply))
@@ -505,7 +497,7 @@ def test_a_wrong_answer_is_not_believed() -> None:
 def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
     two = chosen(Two())
     two.step(two.b.address)
-    request = two.asked[two.b.address].popleft()
+    request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Export)
     two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
     assert two.session.notice == "B: too long for its context"
@@ -687,7 +679,7 @@ def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
 def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:
     two = chosen(Two("hello", ELSEWHERE))
     two.step(two.b.address)
-    request = two.asked[two.b.address].popleft()
+    request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Tokenize)
     two.take(Heard(two.b.address, Failed(request.request, "no token for this")))
     assert two.session.notice == "B: no token for this"
@@ -740,7 +732,7 @@ def test_while_the_second_model_computes_nothing_is_lost(moment: int, leave: boo
 def test_the_second_model_refuses_while_they_take_turns() -> None:
     two = chosen(Two("hello you"), together=False)
     two.step(two.b.address)
-    request = two.asked[two.b.address].popleft()
+    request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Export)
     two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
     assert list(two.run().files.values()) == ["fake.gguf"] and two.session.game.ready

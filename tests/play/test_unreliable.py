@@ -18,7 +18,6 @@ from tests.play.test_switching import ENTRIES
 from tests.sampling import few
 from tokex_gguf.engine.protocol import (
     Apply,
-    Chat,
     Check,
     Checked,
     ConnectServer,
@@ -45,6 +44,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Walk,
 )
+from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
@@ -128,30 +128,17 @@ class FakeEngine:
         """`served`: fake.gguf is on a server, which gives few candidates, and of a prompt not all at once."""
         self.served = served
         self.file = ""
-        self.waiting: list[Request] = []
+        self.queue = Queue()
         self.loaded = False
         self.told: set[int] = set()
         """Tokens whose pieces were sent: none is sent twice."""
 
     def send(self, request: Request) -> None:
-        replaced: tuple[type[Request], ...] = (Evaluate, Continue, Lookahead, Walk)
-        if isinstance(request, Load | Tokenize | Chat | Ping):
-            replaced = ()
-        elif isinstance(request, Lookahead):
-            replaced = (Lookahead, Continue, Walk)
-        elif isinstance(request, Walk):
-            replaced = (Lookahead, Walk)
-        elif isinstance(request, Search):
-            replaced = (Lookahead, Search, Walk)
-        elif isinstance(request, Apply | Roll):
-            replaced = (Lookahead, Continue, type(request), Walk)
-        elif isinstance(request, Check):
-            replaced = (Check,)
-        goes_on = [one for one in self.waiting if isinstance(one, Lookahead) and isinstance(request, Lookahead)]
-        kept = [one for one in goes_on if one.path == getattr(request, "path", None)]
-        self.waiting = [one for one in self.waiting if one in kept or not isinstance(one, replaced)]
-        if not isinstance(request, Stop):
-            self.waiting.append(request)
+        self.queue.put(request)
+
+    @property
+    def waiting(self) -> list[Request]:
+        return self.queue.waiting
 
     def answer(self, chance: random.Random) -> list[Reply]:
         """Answers one request that waits, the first or any, wholly or in part."""

@@ -237,7 +237,7 @@ class EvaluateStrictly:
 
     Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. It is done while
     nothing else is asked, as all that is asked strictly: what a key asks for ends it, and all of it that waits, without
-    an answer (see `engine/inbox.py`). What was given is kept: whoever asks again asks for less.
+    an answer (see `engine/queue.py`). What was given is kept: whoever asks again asks for less.
     """
 
     request: int

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import get_args
 
 from tokex_gguf.engine.protocol import (
     Against,
@@ -13,18 +12,14 @@ from tokex_gguf.engine.protocol import (
     Export,
     Exported,
     LookaheadStrictly,
-    Stop,
 )
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import (
-    Comparing,
     ForAgainst,
     ForCompanion,
     ForExport,
-    ForLookahead,
     ForStrict,
     ForStrictLookahead,
-    ForWalk,
     Part,
 )
 from tokex_gguf.play.requests import (
@@ -33,9 +28,8 @@ from tokex_gguf.play.requests import (
     foreseeing,
     likely_next,
     request,
-    send,
+    stop,
     tokenize,
-    without,
 )
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
@@ -150,12 +144,12 @@ def _compare(session: Session, pair: Pair, part: Part, *, detailed: bool) -> Out
 def _give_way(session: Session, other: Game) -> Outcome:
     """Stops what B computes, while A computes what is waited for: it has the processor for itself."""
     asked = other.asked.values()
-    busy = any((isinstance(one, ForExport) and one.awaited) or isinstance(one, ForStrictLookahead) for one in asked)
+    exporting = any(isinstance(one, ForExport) and one.awaited for one in asked)
+    busy = exporting or any(isinstance(one, ForStrictLookahead) and one.going for one in asked)
     waits = any(one.awaited and not isinstance(one, ForExport) for one in asked)
     if other is session.game or not busy or waits:
         return session, []
-    dropped = ForExport, ForLookahead, ForWalk, *get_args(Comparing)
-    return in_front(session, lambda inside: (without(inside, *dropped), [send(inside, Stop())]))
+    return in_front(session, stop)
 
 
 def _likely(session: Session, way: ByDistributions, other: Game) -> list[int] | None:

@@ -6,6 +6,27 @@ purpose is a type error wherever it is not handled.
 
 from typing import ClassVar, TypeAlias
 
+from tokex_gguf.engine.protocol import (
+    Against,
+    Apply,
+    Check,
+    Compare,
+    Constrain,
+    Continue,
+    Evaluate,
+    EvaluateStrictly,
+    Export,
+    Force,
+    Lookahead,
+    LookaheadStrictly,
+    MeasureNoise,
+    Request,
+    Roll,
+    Search,
+    Spell,
+    Tokenize,
+    Walk,
+)
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.fan_out import FanOut
 from tokex_gguf.values.lens import RAW, Raw, Sampled
@@ -17,6 +38,8 @@ from tokex_gguf.values.tree import Node
 class _Awaited:
     """The player waits for the answer, and for each one."""
 
+    asks: ClassVar[type[Request]] = Tokenize
+    """What is asked of the engine, for its queue's rules."""
     awaited: ClassVar[bool] = True
     sole: ClassVar[bool] = False
     """Whether a newer request of the same kind makes this one's answer worthless."""
@@ -77,6 +100,7 @@ class ForCarried(_Awaited):
 class ForSearch(_Awaited):
     """What the search finds."""
 
+    asks: ClassVar[type[Request]] = Search
     sole: ClassVar[bool] = True
 
 
@@ -84,6 +108,7 @@ class ForSearch(_Awaited):
 class ForBan(_Awaited):
     """The tokens that spell a text, to be banned."""
 
+    asks: ClassVar[type[Request]] = Spell
     text: str
 
 
@@ -91,6 +116,7 @@ class ForBan(_Awaited):
 class ForEvaluation:
     """The distributions at consecutive positions of a path."""
 
+    asks: ClassVar[type[Request]] = Evaluate
     nodes: tuple[Node, ...]
     """The nodes they belong to, in order."""
     start: int
@@ -115,6 +141,7 @@ class ForEvaluation:
 class ForAutoplay:
     """The most likely tokens, or those drawn through a lens, one after the other."""
 
+    asks: ClassVar[type[Request]] = Continue
     target: Node
     """The last one that came, or the path they go on from."""
     lens: Raw | Sampled = RAW
@@ -127,6 +154,7 @@ class ForAutoplay:
 class ForLookahead:
     """The distributions after a path and each of some branches. May be answered never, once or several times."""
 
+    asks: ClassVar[type[Request]] = Lookahead
     target: Node
     branches: tuple[tuple[int, ...], ...]
     grows: bool = False
@@ -137,17 +165,28 @@ class ForLookahead:
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = False
 
+    @property
+    def base(self) -> Node:
+        """The path from which it is looked ahead."""
+        return self.target
+
 
 @record
 class ForFanOut:
     """The distributions after some paths behind one, among which answers are looked for. Answered in parts."""
 
+    asks: ClassVar[type[Request]] = Lookahead
     out: FanOut
     nodes: tuple[Node, ...]
     """The paths that are still to come."""
     awaited: bool = True
     """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
     sole: ClassVar[bool] = False
+
+    @property
+    def base(self) -> Node:
+        """The path behind which they are."""
+        return self.out.base
 
     @property
     def going(self) -> bool:
@@ -159,10 +198,16 @@ class ForFanOut:
 class ForCritical:
     """The distribution after a path, by which the second choice of a doubtful place is gone on from."""
 
+    asks: ClassVar[type[Request]] = Lookahead
     node: Node
     awaited: bool = True
     """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
     sole: ClassVar[bool] = False
+
+    @property
+    def base(self) -> Node | None:
+        """The path without its last token."""
+        return self.node.parent
 
 
 @record
@@ -172,6 +217,7 @@ class ForWalk:
     Answered one by one, in any order, until something is asked behind it.
     """
 
+    asks: ClassVar[type[Request]] = Walk
     target: Node
     """The path."""
     nodes: tuple[Node, ...]
@@ -186,6 +232,7 @@ class ForWalk:
 class ForVerdicts:
     """What a lens made of a path's tokens from some position on."""
 
+    asks: ClassVar[type[Request]] = Evaluate
     nodes: tuple[Node, ...]
     """The nodes whose distributions come along, in order."""
     start: int
@@ -199,6 +246,7 @@ class ForVerdicts:
 class ForView(_Awaited):
     """What a lens leaves of the distribution after a path."""
 
+    asks: ClassVar[type[Request]] = Apply
     sole: ClassVar[bool] = True
     node: Node
     lens: Sampled
@@ -208,6 +256,7 @@ class ForView(_Awaited):
 class ForRoll(_Awaited):
     """A token drawn through a lens, to be appended; or many, to be counted."""
 
+    asks: ClassVar[type[Request]] = Roll
     node: Node
     lens: Raw | Sampled
     many: bool
@@ -218,6 +267,7 @@ class ForRoll(_Awaited):
 class ForConstraint(_Awaited):
     """Whether the engine understands a constraint, and where a prompt leaves it."""
 
+    asks: ClassVar[type[Request]] = Constrain
     sole: ClassVar[bool] = True
     constraint: Constraint
     place: Node
@@ -230,6 +280,7 @@ class ForConstraint(_Awaited):
 class ForForced(_Awaited):
     """The tokens that a constraint leaves no choice in."""
 
+    asks: ClassVar[type[Request]] = Force
     sole: ClassVar[bool] = True
     node: Node
     lens: Sampled
@@ -239,6 +290,7 @@ class ForForced(_Awaited):
 class ForPhrase:
     """Where a scored phrase breaks the constraint, if it does."""
 
+    asks: ClassVar[type[Request]] = Constrain
     node: Node
     """The phrase's end."""
     lens: Sampled
@@ -251,6 +303,7 @@ class ForPhrase:
 class ForCheck:
     """Whether a path is what the tokenizer makes of its text. May never be answered."""
 
+    asks: ClassVar[type[Request]] = Check
     target: Node
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = True
@@ -263,6 +316,7 @@ class ForStrict:
     Answered in parts, until something is asked behind it.
     """
 
+    asks: ClassVar[type[Request]] = EvaluateStrictly
     target: Node
     """The path."""
     start: int
@@ -277,6 +331,7 @@ class ForStrict:
 class ForDifference:
     """How what comes after one path differs from what comes after another."""
 
+    asks: ClassVar[type[Request]] = Compare
     a: Node
     b: Node
     going: bool = True
@@ -289,6 +344,7 @@ class ForDifference:
 class ForNoise:
     """How far apart two strict answers to one question can be."""
 
+    asks: ClassVar[type[Request]] = MeasureNoise
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
@@ -315,6 +371,7 @@ class Part:
 class ForExport:
     """The rows of a part, written into the file by the second model's engine. Ended by what is asked behind it."""
 
+    asks: ClassVar[type[Request]] = Export
     part: Part
     awaited: bool = True
     """Whether nothing was asked behind it."""
@@ -325,6 +382,7 @@ class ForExport:
 class ForAgainst:
     """How the distributions of a part differ from those in the file. Ended by what is asked behind it."""
 
+    asks: ClassVar[type[Request]] = Against
     part: Part
     detailed: bool
     """Whether all is asked for that a table shows."""
@@ -338,6 +396,7 @@ class ForAgainst:
 class ForStrictLookahead:
     """That one of two models has computed strictly what likely comes next. Ended by what is asked behind it."""
 
+    asks: ClassVar[type[Request]] = LookaheadStrictly
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
@@ -360,6 +419,7 @@ class ForParting:
     Ended by what is asked behind it.
     """
 
+    asks: ClassVar[type[Request]] = Continue
     awaited: bool = True
     """Whether nothing was asked behind it."""
     sole: ClassVar[bool] = True
@@ -371,6 +431,8 @@ Computed: TypeAlias = ForEvaluation | ForAutoplay
 """What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
 Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst | ForStrictLookahead
 """What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
+AheadOf: TypeAlias = ForLookahead | ForFanOut | ForCritical
+"""What is looked ahead to from a path."""
 Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForCritical | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = (

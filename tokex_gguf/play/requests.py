@@ -21,8 +21,10 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Walk,
 )
+from tokex_gguf.engine.queue import ends
 from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
+    AheadOf,
     Comparing,
     Decoded,
     ForAgainst,
@@ -38,10 +40,9 @@ from tokex_gguf.play.purposes import (
     ForNoise,
     ForParting,
     ForPhrase,
-    ForRoll,
-    ForSearch,
     ForStart,
     ForStrict,
+    ForStrictLookahead,
     ForVerdicts,
     ForView,
     ForWalk,
@@ -129,56 +130,48 @@ def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) 
     effects: list[Effect] = []
     if purpose.awaited and session.game.newest(ForVerdicts):
         # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
-        session, effects = without(session, ForVerdicts), [send(session, Stop())]
-    asked = dict(session.game.asked)
-    if effects:  # what was asked for behind them is dropped as well
-        asked = {one: ended(made) if isinstance(made, _STOPPED) else made for one, made in asked.items()}
-    if not isinstance(purpose, Tokens | ForCheck):
-        asked = {one: _ended(made, purpose) for one, made in asked.items()}
+        session, effects = stop(session)
+    asked = _going_on(session.game, purpose.asks, purpose.base if isinstance(purpose, AheadOf) else None)
     if purpose.sole and (older := session.game.newest(type(purpose))):
-        del asked[older[0]]
+        asked.pop(older[0], None)
     asked[number] = purpose
     session = replace(session, game=replace(session.game, asked=asked), counts=replace(session.counts, requests=number))
     return session, [*effects, send(session, made(number))]
 
 
-def _ended(purpose: Purpose, by: Purpose) -> Purpose:
-    """What was asked while nothing else was, when something else is asked."""
-    if isinstance(purpose, ForLookahead):
-        same = isinstance(by, ForLookahead) and purpose.target is by.target
-        same = same or (isinstance(by, ForFanOut) and purpose.target is by.out.base)
-        # Of the same path it is answered first.
-        return ended(purpose) if isinstance(by, _ENDING_LOOKAHEAD) and not same else purpose
-    if isinstance(purpose, ForFanOut):
-        together = isinstance(by, ForFanOut) and purpose.out.base is by.out.base
-        return purpose if together else ended(purpose)
-    if isinstance(purpose, ForCritical):
-        return ended(purpose)
-    if isinstance(purpose, ForNoise):
-        return ended(purpose) if isinstance(by, ENDING | Comparing | ForExport) else purpose
-    if isinstance(purpose, Comparing | ForExport):
-        return ended(purpose) if isinstance(by, ENDING) else purpose
-    return ended(purpose) if isinstance(purpose, ForWalk | ForParting) else purpose
+def stop(session: Session) -> Outcome:
+    """Ends what is decoded, or waits to be; what still comes of it is kept all the same."""
+    game = replace(session.game, asked=_going_on(session.game, Stop, None))
+    return replace(session, game=game), [send(session, Stop())]
 
 
-def ended(purpose: Comparing | ForExport | ForParting | ForLookahead | ForFanOut | ForCritical | ForWalk) -> Purpose:
-    """What is ended by what was asked behind it; what still comes is kept all the same."""
-    if isinstance(purpose, ForExport | ForParting | ForFanOut | ForCritical):
-        return replace(purpose, awaited=False)
-    return replace(purpose, going=False)
+def _going_on(game: Game, newer: type[Request], base: Node | None) -> dict[int, Purpose]:
+    """What was asked for, when the engine gets a request of a kind, which looks ahead of `base` if it does."""
+    asked = dict[int, Purpose]()
+    for number, purpose in game.asked.items():
+        one_path = base is not None and isinstance(purpose, AheadOf) and purpose.base is base
+        left = _ended(purpose) if ends(newer, purpose.asks, one_path=one_path) else purpose
+        if left is not None:
+            asked[number] = left
+    return asked
 
 
-ENDING = ForEvaluation | ForAutoplay | ForVerdicts | ForView | ForRoll | ForSearch | ForParting
-"""What ends what is asked for a comparison: all else waits behind it, or is answered beside it."""
+def _ended(purpose: Purpose) -> Purpose | None:
+    """What becomes of a purpose that the engine ended; None where nothing is wanted that still comes."""
+    match purpose:
+        case ForEvaluation() | ForAutoplay() | ForExport() | ForParting() | ForFanOut() | ForCritical():
+            return replace(purpose, awaited=False)
+        case ForLookahead() | ForWalk() | ForStrict() | ForDifference() | ForNoise() | ForAgainst():
+            return replace(purpose, going=False)
+        case ForStrictLookahead():
+            return replace(purpose, going=False)
+        case _:
+            return None
 
 
 def comparable(game: Game) -> frozenset[tuple[type[Purpose], Node, Raw | Sampled]]:
     """What the engine has refused, but for what a comparison asks: that is tried once more where one begins."""
     return frozenset(one for one in game.refused if not issubclass(one[0], Comparing | ForExport | ForCompanion))
-
-
-_STOPPED = ForLookahead | ForWalk | ForFanOut | ForCritical | Comparing
-_ENDING_LOOKAHEAD = ForLookahead | ForFanOut | ForCritical | Comparing | ForExport | ENDING
 
 
 def answered(session: Session, number: int) -> Session:
@@ -201,18 +194,6 @@ def without(session: Session, *kinds: type[Purpose]) -> Session:
     )
 
 
-def given_up(session: Session) -> Session:
-    """Nobody waits for the pending distributions any more; what still comes of them is kept."""
-    number = session.game.pending
-    if number is None:
-        return session
-    purpose = session.game.asked[number]
-    assert isinstance(purpose, ForEvaluation | ForAutoplay)
-    return replace(
-        session, game=replace(session.game, asked={**session.game.asked, number: replace(purpose, awaited=False)})
-    )
-
-
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
@@ -221,20 +202,18 @@ def ask(session: Session) -> Outcome:
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
-        effects: list[Effect] = [send(session, Stop())] if pending is not None else []
-        session = given_up(session)
+        session, effects = stop(session) if pending is not None else (session, [])
         return replace(session, game=replace(session.game, full=None)), effects
     if session.game.engine is not EngineStatus.READY:
         return session, []
     if pending is not None and covers(session.game, session.game.asked[pending], prompt):
         return session, []
-    session = given_up(session)
     session = replace(session, game=replace(session.game, full=None, cost=Cost()))
     lens = lens_for_verdicts(session)
     purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped, lens)
     top, last = session.game.settings.tokens_to_show, kept(session)
     return request(
-        without(session, ForView, ForVerdicts),  # a newer evaluation ends them
+        session,
         purpose,
         lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, last, lens),
     )

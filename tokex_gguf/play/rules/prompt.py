@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue, Stop
+from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue
 from tokex_gguf.play.messages import Effect, Outcome
-from tokex_gguf.play.purposes import ForAutoplay, ForVerdicts, ForView
-from tokex_gguf.play.requests import ask, given_up, kept, request, send, without
+from tokex_gguf.play.purposes import ForAutoplay
+from tokex_gguf.play.requests import ask, kept, request, stop
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
@@ -199,10 +199,9 @@ def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:
         played.play()
     session = with_prompt(session, Prompt(node, begins=session.game.prompt.begins))
     if reason := _end_of_play(session, end):
-        session = given_up(session)
-        return replace(
-            session, game=replace(session.game, pressed=replace(session.game.pressed, autoplay=False)), notice=reason
-        ), [send(session, Stop())]
+        session, effects = stop(session)
+        pressed = replace(session.game.pressed, autoplay=False)
+        return replace(session, game=replace(session.game, pressed=pressed), notice=reason), effects
     return session, []
 
 
@@ -250,7 +249,7 @@ def play_on(session: Session) -> Outcome:
         tip, seed, top = following, session.game.sampling.seed, kept(session)
         assert tip.parent is not None
         return request(
-            without(given_up(session), ForView, ForVerdicts),
+            session,
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
@@ -263,7 +262,6 @@ def play_on(session: Session) -> Outcome:
         return session, effects
     path, top = following.path(), kept(session)
     purpose = ForAutoplay(session.game.prompt.tip)
-    session = without(given_up(session), ForView, ForVerdicts)
     return request(session, purpose, lambda number: Continue(number, path, top))
 
 

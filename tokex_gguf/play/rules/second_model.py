@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded, Stop
+from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
 from tokex_gguf.play.beside import both_ready, export_all, in_front, one_vocabulary, resting
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
-from tokex_gguf.play.requests import answered, begin, comparable, kept, request, send, without
+from tokex_gguf.play.requests import answered, begin, comparable, kept, request, stop, without
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import carry, line_of, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_prompt
@@ -398,9 +398,9 @@ def _go_on(session: Session, tip: Node, token: int) -> Outcome:
 def went_on(session: Session, message: Continued) -> Outcome:
     """One of the two models, which is in front, has come further."""
     pair = session.paired
-    ends = _end_parting(session)
     if not isinstance(pair, Pair) or pair.parting is None:
-        return answered(session, message.request), ends
+        session, effects = _end_parting(session)
+        return answered(session, message.request), effects
     parting, is_b = pair.parting, pair.key == session.game.settings.model.key
     node = parting.b if is_b else parting.a
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
@@ -414,13 +414,20 @@ def went_on(session: Session, message: Continued) -> Outcome:
     apart = parting.apart
     if not ended and length < LIMIT and (apart is None or length < apart[is_b] + FURTHER):
         return session, []
-    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), ends
+    session, effects = _end_parting(session)
+    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), effects
 
 
-def _end_parting(session: Session) -> list[Effect]:
-    """Ends the way that the model in front goes on, unless a request behind it has: that would be dropped as well."""
+def _end_parting(session: Session) -> Outcome:
+    """Ends the way that the model in front goes on, unless a request behind it has: that would be ended as well."""
     going = session.game.newest(ForParting)
-    return [send(session, Stop())] if going and going[1].awaited else []
+    return stop(session) if going and going[1].awaited else (session, [])
+
+
+def _not_parting(session: Session) -> Outcome:
+    """Without the way that the model in front goes on."""
+    session, effects = _end_parting(session)
+    return without(session, ForParting), effects
 
 
 def not_parted(session: Session) -> Session:
@@ -488,10 +495,9 @@ def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
     session = replace(session, paired=replace(pair, parting=None))
     effects: list[Effect] = []
     if session.game.newest(ForParting):
-        effects += _end_parting(session)
-        session = without(session, ForParting)
+        session, effects = _not_parting(session)
     if second.newest(ForParting):
-        session, more = in_front(session, lambda inside: (without(inside, ForParting), _end_parting(inside)))
+        session, more = in_front(session, _not_parting)
         effects += more
     return session if told else replace(session, notice="where they part is not looked for any more"), effects
 
