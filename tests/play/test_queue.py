@@ -166,7 +166,7 @@ class World:
 
     def settle(self) -> None:
         """Lets the engine come to the end of all; then nothing waits."""
-        for _ in range(5000):
+        for _ in range(50_000):  # of 16 places, 128 tokens each may be decoded
             if self.session.game.pressed.autoplay:
                 self.take(Action.AUTOPLAY)
             elif self.outside:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +21,16 @@ import pytest
 from tests.fake import started
 from tests.figures import Figure
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.session import Settings
+from tokex_gguf.sessions import autosave as autosave_module
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module
-from tokex_gguf.sessions.autosave import Autosave, Kept, Lost
+from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued, left
 from tokex_gguf.sessions.store import NoSession, Refused, Slot, claim, prune, read, sessions
 from tokex_gguf.sessions.summary import Stamp, Summary
 from tokex_gguf.sessions.writer import Keeper
 from tokex_gguf.system import files as system_files
+from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
 
 SEED = int(os.environ.get("KEEP_SEED", "1"))
@@ -795,6 +799,7 @@ def test_two_keepers_of_two_names_leave_each_other_alone(tmp_path: Path, told: T
 
 WRITER = """
 import sys
+import tempfile
 from pathlib import Path
 from tokex_gguf.sessions.store import claim
 from tokex_gguf.sessions.writer import Keeper
@@ -981,3 +986,90 @@ def test_what_cannot_be_encoded_at_the_end_is_told_in_a_line(tmp_path: Path, mon
     saver.follow(started("abc").session, 1)
     end = saver.close(0.1, threading.Event(), lambda: None)
     assert isinstance(end, Lost) and end.reason
+
+
+@pytest.mark.parametrize("missing", ["a folder for temporary files", "the current folder", "both"])
+def test_what_cannot_be_saved_goes_wherever_there_is_a_folder(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> NoReturn:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    if missing != "the current folder":
+        monkeypatch.setattr(tempfile, "gettempdir", none)
+    if missing != "a folder for temporary files":
+        monkeypatch.setattr(os, "getcwd", none)
+    (tmp_path / "file").write_text("")
+    slot = Slot(tmp_path / "file")
+    saver = Autosave(slot, lambda _: None, lambda _: None)
+    saver.follow(started("abc").session, 1)
+    end = saver.close(0.1, threading.Event(), lambda: None)
+    assert isinstance(end, Rescued) and end.path.stat().st_size > 100
+    end.path.unlink()
+
+
+@pytest.mark.parametrize("call", ["open", "listdir", "scandir", "stat", "unlink", "replace"])
+def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server's folder does that is mounted hard, once the server is gone."""
+    monkeypatch.setattr(store, "AGAIN", 0.0)
+    monkeypatch.setattr(autosave_module, "QUICKLY", 0.2)
+    dead, never = threading.Event(), threading.Event()
+    real, real_sync = getattr(os, call), os.fsync
+    folder = tmp_path / "sessions"
+
+    def hangs(path: Any, *arguments: Any, **named: Any) -> Any:
+        if dead.is_set() and str(path).startswith(str(folder)):
+            never.wait()
+        return real(path, *arguments, **named)
+
+    def sync(file: int) -> None:
+        if dead.is_set():
+            never.wait()
+        real_sync(file)
+
+    monkeypatch.setattr(os, call, hangs)
+    monkeypatch.setattr(os, "fsync", sync)
+    saver = Autosave(Slot(folder), lambda _: None, lambda _: None)
+    play = started("abc")
+    saver.follow(play.session, 1)
+    assert saver.save(5.0) == ""
+    dead.set()
+    try:
+        saver.follow(play.press(Action.APPEND).session, 2)
+        ends: list[object] = []
+        closing = threading.Thread(
+            target=lambda: ends.append(saver.close(0.2, threading.Event(), lambda: None)), daemon=True
+        )
+        closing.start()
+        closing.join(20)
+        assert ends, "it waits for the disk"
+        if isinstance(ends[0], Rescued):
+            loaded = codec.load(ends[0].path.read_bytes(), Settings("", GgufFile("")))
+            ends[0].path.unlink()
+            assert loaded.game.prompt.tip.depth == 4
+        else:
+            assert isinstance(ends[0], Kept)
+    finally:
+        never.set()
+
+
+def test_a_session_that_was_only_looked_at_ends_though_its_disk_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autosave_module, "QUICKLY", 0.1)
+    saved(tmp_path, "mine")
+    slot = claim(tmp_path, "mine")
+    assert slot is not None
+    never = threading.Event()
+    for call in ("stat", "scandir", "listdir", "unlink"):
+        monkeypatch.setattr(os, call, lambda *_, **__: never.wait())
+    ends: list[object] = []
+    thread = threading.Thread(target=lambda: ends.append(left(slot)), daemon=True)
+    thread.start()
+    thread.join(20)
+    monkeypatch.undo()
+    never.set()
+    assert ends == [None]
+    assert left(Slot(tmp_path, "mine")) == Kept("mine", last=True)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.codec import Encoder
-from tokex_gguf.sessions.store import Refused, Slot, reason_of
+from tokex_gguf.sessions.store import Refused, SavedSession, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST, Stamp
 from tokex_gguf.sessions.writer import Keeper
 from tokex_gguf.system.files import Data
@@ -22,6 +22,14 @@ PATIENCE = 5.0
 """Seconds that a new name waits for the disk."""
 QUICKLY = 1.0
 """Seconds that the end of the program waits in silence, and for each further way to save."""
+ELSEWHERE: tuple[Callable[[], Path], ...] = (
+    lambda: Path(tempfile.gettempdir()),
+    lambda: Path("/dev/shm"),
+    Path.cwd,
+    Path.home,
+)
+"""Folders for what cannot be saved in its place, the first that takes it. Each may raise OSError or RuntimeError: where
+nothing can be written, there is no folder for temporary files, and the current one may have been removed."""
 SILENT = "the disk does not answer"
 
 log = logging.getLogger(__name__)
@@ -57,9 +65,22 @@ End: TypeAlias = Kept | Rescued | Lost
 
 
 def kept(slot: Slot) -> Kept:
-    """How a session is gone on with whose file is as it should be."""
-    others = store.sessions(slot.folder)
+    """How a session is gone on with whose file is as it should be.
+
+    It is not the last one of all where the disk does not answer any more.
+    """
+    others: list[SavedSession] = []
+    within(QUICKLY, lambda: others.extend(store.sessions(slot.folder)))
     return Kept(slot.name, bool(others) and others[0].name == slot.name)
+
+
+def left(slot: Slot) -> Kept | None:
+    """How a session ends that was only looked at, and is free again; None where there is nothing to go on with."""
+    there: list[bool] = []
+    within(QUICKLY, lambda: there.append(slot.filled))
+    end = kept(slot) if there == [True] else None
+    within(QUICKLY, slot.close)
+    return end
 
 
 class Autosave:
@@ -130,41 +151,37 @@ class Autosave:
                 if hurry.is_set() or time.monotonic() > until:
                     break
         end = kept(self._slot) if saved else self._rescue()
-        self._slot.close()
+        within(QUICKLY, self._slot.close)
         return end
 
     def _rescue(self) -> End:
-        """Saves the newest state in any way that works."""
+        """Saves the newest state in any way that works. What asks a disk has a limit: it may be the one that hangs."""
         reason = self._reason or SILENT
         if self._last is None:
             return Lost(reason)
         # The thread that hangs may be using the other one.
         try:
-            data = Encoder().encode(self._last[0], self._stamp(self._last[1]))
+            data = Encoder().encode(self._last[0], _stamp(self._slot.numbered, self._last[1]))
         except Exception as error:
             log.error("this session cannot be encoded", exc_info=error)
             return Lost(reason)
         if not self._keeper.ended:
             self._slot.abandon()
             # Written without waiting for the disk: it is there unless the machine itself goes down.
-            if _within(QUICKLY, partial(self._slot.save, data, flush=False)):
+            if within(QUICKLY, partial(self._slot.save, data, flush=False)):
                 return kept(self._slot)
-        folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path.cwd()]
-        found: list[Path | None] = []
-        _within(QUICKLY, lambda: found.append(store.rescue(data, self._slot.name, folders)))
-        if not found or found[0] is None:
-            return Lost(reason)
-        return Rescued(found[0], self._slot.folder / f"{self._slot.name or found[0].stem}.json", reason)
+        name = self._slot.name
+        for find in ELSEWHERE:
+            found: list[Path] = []
+            if within(QUICKLY, partial(_put, data, name, find, found)):
+                return Rescued(found[0], self._slot.folder / f"{name or found[0].stem}.json", reason)
+        return Lost(reason)
 
     def _dump(self, session: Session, moves: int) -> Data:
         if not self._pruned:
             self._pruned = True
             threading.Thread(target=self._prune, daemon=True).start()
-        return self._encoder.encode(session, self._stamp(moves), self._keeper.give_way)
-
-    def _stamp(self, moves: int) -> Stamp:
-        # A summary with the time of a clock that is as wrong as can be would not be believed.
-        return Stamp(self._slot.sequence(), min(max(0, int(time.time())), MOST), moves)
+        return self._encoder.encode(session, _stamp(self._slot.sequence(), moves), self._keeper.give_way)
 
     def _prune(self) -> None:
         for line in store.prune(self._slot.folder, self._slot.name):
@@ -178,8 +195,18 @@ class Autosave:
         self._tell(reason)
 
 
-def _within(seconds: float, work: Callable[[], object]) -> bool:
-    """Does something in a thread; returns whether it was done in time, without an error."""
+def _stamp(sequence: int, moves: int) -> Stamp:
+    # A summary with the time of a clock that is as wrong as can be would not be believed.
+    return Stamp(sequence, min(max(0, int(time.time())), MOST), moves)
+
+
+def _put(data: Data, name: str, find: Callable[[], Path], found: list[Path]) -> None:
+    """Writes a session into the folder that `find` gives. Raises OSError, as `find` may."""
+    found.append(store.rescue(data, name, find()))
+
+
+def within(seconds: float, work: Callable[[], object]) -> bool:
+    """Does what asks a disk in a thread; returns whether it was done in time, without an error."""
     done: list[bool] = []
 
     def run() -> None:

@@ -250,6 +250,11 @@ class Slot:
             self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST)
         return self._sequence
 
+    @property
+    def numbered(self) -> int:
+        """That number, as it was looked up last."""
+        return self._sequence
+
     def save(self, data: Data, *, flush: bool = True) -> str:
         """Saves a state; returns what there is to tell about it: one line, or "".
 
@@ -467,16 +472,14 @@ def _clock(folder: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def rescue(data: Data, name: str, folders: list[Path]) -> Path | None:
-    """Writes a session that cannot be saved in its place to a new file elsewhere; None where nothing takes it."""
-    for folder in folders:
-        path = folder / f"tokex-gguf-{name or 'session'}-{os.urandom(4).hex()}.json"
-        try:
-            with create_private(path) as file:
-                write(file, data)
-        except OSError:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        else:
-            return path
-    return None
+def rescue(data: Data, name: str, folder: Path) -> Path:
+    """Writes a session that cannot be saved in its place to a new file in a folder. Raises OSError."""
+    path = folder / f"tokex-gguf-{name or 'session'}-{os.urandom(4).hex()}.json"
+    try:
+        with create_private(path) as file:
+            write(file, data)
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+    return path

@@ -9,7 +9,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -232,18 +231,13 @@ class Runtime:
     def _kept(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> "End | None":
         for thread in self._leaving:
             thread.join(PATIENCE)
+        from tokex_gguf.sessions.autosave import left  # a session may only have been looked at
+
         for waiting in self._opened.values():
-            waiting.slot.close()
+            left(waiting.slot)
         if self._autosave:
             return self._autosave.close(patience, hurry, waits)
-        if self._slot is None:
-            return None
-        with closing(self._slot):
-            if not self._slot.filled:
-                return None
-            from tokex_gguf.sessions.autosave import kept  # a session was only looked at
-
-            return kept(self._slot)
+        return left(self._slot) if self._slot else None
 
     def _end_all(self) -> None:
         for address in list(self._engines):
