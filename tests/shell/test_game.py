@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake import started
+from tests.fake import OTHER, Play, started
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
-from tokex_gguf.engine.protocol import EngineDied, Pong, Request
+from tokex_gguf.engine.protocol import EngineDied, Load, Pong, Request, Tokenize
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
@@ -22,6 +22,7 @@ from tokex_gguf.play.messages import (
     CopyOut,
     Downloaded,
     Downloading,
+    Edited,
     Heard,
     NotDownloaded,
     Save,
@@ -30,10 +31,11 @@ from tokex_gguf.play.messages import (
     Start,
     Typed,
 )
-from tokex_gguf.play.session import Editing, EditState, Game, Session, Settings
+from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Session, Settings
+from tokex_gguf.sessions.autosave import Kept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.resuming import resumed
+from tokex_gguf.shell.resuming import opened, resumed
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT
@@ -154,11 +156,12 @@ def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp
 
 def test_a_chain_that_was_set_is_worth_saving(tmp_path: Path) -> None:
     game = Runtime(started().session, folder=tmp_path, slot=Slot(tmp_path))
-    game._count()
+    game._count(game.session)
     assert not game._changed
     sampling = replace(game.session.game.sampling, chain=DEFAULT)
-    game.session = replace(game.session, game=replace(game.session.game, sampling=sampling))
-    game._count()
+    before = game.session
+    game.session = replace(before, game=replace(before.game, sampling=sampling))
+    game._count(before)
     assert game._changed and game._moves == 0, "though it is no move"
     game.close(1.0)
 
@@ -236,3 +239,45 @@ def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving
     for state in states:
         game = replace(session.game, editing=replace(editing, state=state))
         assert Runtime._beside_moves(replace(session, game=game)) != before
+
+
+class Arriving:
+    """An engine that makes tokens of one text, and dies over the next."""
+
+    pid = None
+
+    def __init__(self, deliver: Callable[[Delivery], None]) -> None:
+        self.deliver, self.texts, self.play = deliver, 0, Play()
+
+    def send(self, request: Request) -> None:
+        self.texts += isinstance(request, Tokenize)
+        if isinstance(request, Load):
+            self.deliver(replace(OTHER, name=request.path))
+        elif self.texts > 1:
+            self.deliver(EngineDied("SIGSEGV"))
+        elif reply := self.play.reply(request):
+            self.deliver(reply)
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+
+
+def test_moves_count_while_texts_are_still_to_come_along_to_another_model(tmp_path: Path) -> None:
+    before = started("hello").press(Action.COPY, Action.APPEND).session
+    session = resumed(before, replace(before.game.settings, model=GgufFile("b.gguf")), "f16")
+    game = Runtime(session, folder=tmp_path / "prompts", connect=Arriving, slot=Slot(tmp_path / "sessions"))
+    game.start()
+    while game.receive():
+        pass
+    assert game.session.game.engine is EngineStatus.DEAD and len(game.session.game.carried) == 1
+    assert not game._changed and not game._moves, "texts that come along are no moves"
+    game.dispatch(Edited("an hour of work"))
+    assert game._changed and game._moves == 0
+    game.dispatch(Action.POP)
+    assert game._moves == 1
+    end = game.close(5.0)
+    assert isinstance(end, Kept)
+    kept = opened(tmp_path / "sessions", end.name).session
+    assert kept.game.editing and kept.game.editing.text == "an hour of work"
+    assert kept.game.prompt.tip.depth == game.session.game.prompt.tip.depth
+    assert len(kept.other_games["fake.gguf"].prompts) == 2

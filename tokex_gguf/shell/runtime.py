@@ -125,7 +125,7 @@ def _position(session: Session) -> _Position | None:
 
     None where the texts that prompts begin with are not read yet.
     """
-    if not session.game.prompts or session.game.carried:
+    if not session.game.prompts:
         return None
     game = session.game
     tips = tuple((prompt.tip, prompt.name) for prompt in game.prompts)
@@ -276,19 +276,20 @@ class Runtime:
         self.session, effects = update(before, message)
         self._carry_out(effects)  # before all else: the engine may begin
         if self._slot and self.session is not before:
-            self._count()
+            self._count(before)
             if self._changed:
                 self._saver(self._slot).follow(self.session, self._moves)
 
-    def _count(self) -> None:
+    def _count(self, before: Session) -> None:
         """Counts a move, where this is one. Typed text and samplers are no move, and kept all the same."""
-        position = _position(self.session)
-        if position is None:
+        session, position = self.session, _position(self.session)
+        if position is not None or session.other_games:
+            self._changed = self._changed or self._beside_moves(session) != self._typed
+        if position is None or position == self._before:
             return
-        self._changed = self._changed or self._beside_moves(self.session) != self._typed
-        if position == self._before:
-            return
-        if self._before is not None:
+        # Texts that come along to another model come one after the other, and by themselves.
+        came = before.game.carried != session.game.carried and before.game.settings.model == session.game.settings.model
+        if self._before is not None and not (came and self._before[0] == position[0]):
             self._moves += 1
             self._changed = True
         self._before = position
