@@ -6,11 +6,13 @@ import pytest
 
 from tests import fake
 from tests.fake import Play, on, started
-from tokex_gguf.engine.protocol import EngineDied
+from tokex_gguf.engine.protocol import EngineDied, Failed
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Go, Listed, Message, Typed
+from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.session import Starter
+from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import View
 
 ROOT = fake.text_to_path("hello")
@@ -208,3 +210,38 @@ def test_past_nine_a_branch_opens_a_prompt_like_any_other() -> None:
     play = started("hello").press(*[Action.COPY] * 9, Action.CURSOR_BACK, Action.TOP)
     play.press(Action.APPEND)
     assert len(play.session.game.prompts) == 11 and play.session.game.active == 10
+
+
+@pytest.mark.parametrize("end", ["it dies", "it refuses", "the program is killed", "no room is left"])
+def test_the_text_of_a_new_prompt_is_kept_until_it_is_one(end: str) -> None:
+    play = started("hello", max_prompts=2).press(Action.PROMPTS, Action.NEW, Typed("an hour of typing"))
+    play.take(Action.ENTER)
+    (number,) = [one for one, purpose in play.session.game.asked.items() if isinstance(purpose, ForNewPrompt)]
+    if end == "it dies":
+        play.take(EngineDied("SIGSEGV"))
+        assert play.press(Action.PROMPTS, Action.NEW).session.line.text == "an hour of typing"
+    elif end == "it refuses":
+        play.take(Failed(number, "it does not want to"))
+        assert play.session.notice == "it does not want to; the text is kept: n brings it back"
+    elif end == "no room is left":
+        asked, play.asked = play.asked, []
+        play.press(Action.COPY)
+        play.asked = asked
+        play.answer()
+        assert play.session.notice.endswith("the text is kept: n brings it back")
+    saved = load(dump(play.session), play.session.game.settings)
+    assert play.session.unopened == saved.unopened == "an hour of typing"
+
+
+def test_the_text_of_a_new_prompt_that_is_one_does_not_come_back() -> None:
+    play = started("hello").press(Action.PROMPTS, Action.NEW, Typed("ab"))
+    play.take(Action.ENTER)
+    play.take(Action.PROMPTS)
+    play.take(Action.NEW)
+    assert not play.session.line.text, "it is on its way"
+    play.take(Typed("cd"))
+    play.take(Action.CLOSE)
+    play.press(Action.CLOSE)
+    assert [len(one.tip.path()) for one in play.session.game.prompts] == [5, 2]
+    assert play.session.unopened == "cd"
+    assert play.press(Action.PROMPTS, Action.NEW, Action.ENTER).session.unopened == ""

@@ -40,6 +40,7 @@ from tokex_gguf.play.purposes import (
     ForContinuation,
     ForCritical,
     ForDifference,
+    ForEdited,
     ForEvaluation,
     ForExport,
     ForFanOut,
@@ -104,6 +105,12 @@ def scoring_and_gone() -> Play:
 
 
 def opening() -> Play:
+    play = started().press(Action.PROMPTS, Action.NEW, Typed("another text"))
+    play.take(Action.ENTER)
+    return play
+
+
+def opening_what_was_edited() -> Play:
     play = started()
     play.take(Edited("another text"))
     return play
@@ -275,6 +282,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     scoring: ForScore,
     scoring_and_gone: ForScore,
     opening: ForNewPrompt,
+    opening_what_was_edited: ForEdited,
     inserting: ForInsertion,
     cutting_anew: ForRetokenized,
     carrying: ForCarried,
@@ -369,7 +377,7 @@ def test_two_edited_texts_both_become_prompts() -> None:
     play = started("hello").press(Action.COPY)
     play.take(Edited("one"))
     play.take(Edited("two"))
-    assert len([p for p in play.session.game.asked.values() if isinstance(p, ForNewPrompt)]) == 2
+    assert len([p for p in play.session.game.asked.values() if isinstance(p, ForEdited)]) == 2
     play.answer()
     assert not play.session.game.waiting
 

@@ -70,7 +70,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
-from tokex_gguf.play.purposes import ForNewPrompt
+from tokex_gguf.play.purposes import ForEdited
 from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
@@ -423,7 +423,7 @@ class World:
             assert all(score in after.game.results.scores for score in known[-40:])
         if player:
             return
-        edited = sum(isinstance(one, ForNewPrompt) for one in before.game.asked.values())
+        edited = sum(isinstance(one, ForEdited) for one in before.game.asked.values())
         tips = [prompt.tip for prompt in after.game.prompts]
         gone = [one for one in before.game.prompts if not any(tip.descends_from(one.tip) for tip in tips)]
         assert len(gone) <= (1 if edited and isinstance(message, Tokenized) else 0), "an answer took a prompt away"

@@ -69,10 +69,17 @@ class ForScore(_Awaited):
 
 @record
 class ForNewPrompt(_Awaited):
-    """The tokens of a text that becomes a prompt."""
+    """The tokens of a text that becomes one more prompt."""
 
-    replacing: Node | None
-    """The end of the prompt whose place it takes, where that was edited; None: it is one more."""
+    text: str
+
+
+@record
+class ForEdited(_Awaited):
+    """The tokens of a text that becomes a prompt in place of the one that was edited."""
+
+    replacing: Node
+    """The end of that one."""
 
 
 @record
@@ -436,7 +443,15 @@ AheadOf: TypeAlias = ForLookahead | ForFanOut | ForCritical
 Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForCritical | ForWalk | ForVerdicts | Comparing
 """What is answered in order: after one's answer nothing comes for those asked before."""
 Tokens: TypeAlias = (
-    ForStart | ForContinuation | ForScore | ForNewPrompt | ForInsertion | ForRetokenized | ForCarried | ForCompanion
+    ForStart
+    | ForContinuation
+    | ForScore
+    | ForNewPrompt
+    | ForEdited
+    | ForInsertion
+    | ForRetokenized
+    | ForCarried
+    | ForCompanion
 )
 """What a text's tokens are asked for."""
 OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase

@@ -85,6 +85,7 @@ from tokex_gguf.play.purposes import (
     ForContinuation,
     ForCritical,
     ForDifference,
+    ForEdited,
     ForEvaluation,
     ForExport,
     ForFanOut,
@@ -432,8 +433,10 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return text_entry.continuation_tokenized(session, path, entered=entered)
         case ForScore(base):
             return text_entry.scored(session, base, path)
-        case ForNewPrompt(replacing):
-            return text_entry.opened(session, path, replacing=replacing)
+        case ForNewPrompt(text):
+            return text_entry.opened(session, path, text)
+        case ForEdited(replacing):
+            return text_entry.edited_opened(session, path, replacing)
         case ForInsertion():
             return insertion.inserted(session, path)
         case ForRetokenized(tip):
@@ -778,8 +781,10 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return text_entry.not_tokenized(told)
         case ForScore():
             return replace(told, notice=f"{message.reason}; ↑ brings the phrase back"), []
-        case ForNewPrompt(replacing):
-            return text_entry.not_opened(told, message.reason, replacing=replacing), []
+        case ForNewPrompt(text):
+            return text_entry.not_opened(told, message.reason, text), []
+        case ForEdited():
+            return replace(told, notice=f"{message.reason}; {text_entry.OPENS_AGAIN}"), []
         case ForCarried():
             return model_switch.dropped(told, message.reason)
         case ForExport(part) | ForAgainst(part):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import ListStarters, Outcome
+from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.rules import prompt
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import go_to, no_room
@@ -162,6 +163,9 @@ def new_prompt(session: Session) -> Outcome:
     if reason := no_room(session):
         return replace(session, notice=reason), []
     before = history(session, NewPrompt)
+    opening = session.game.newest(ForNewPrompt)
+    if opening and opening[1].text == before.unfinished:  # it is on its way, and kept until it is a prompt
+        return replace(session, screen=NewPrompt()), []
     told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
     session = with_history(session, NewPrompt, replace(before, unfinished=""))
     return replace(session, screen=NewPrompt(line=EMPTY.typed(before.unfinished)), notice=told), []
@@ -176,7 +180,10 @@ def open_new(session: Session) -> Outcome:
         return replace(session, notice="no token begins this model's texts: type one"), []
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    return open_text(used_up(session), text)
+    session = used_up(session)
+    # Until it is a prompt: the engine may refuse it, or die over it.
+    session = with_history(session, NewPrompt, replace(history(session, NewPrompt), unfinished=text))
+    return open_text(session, text)
 
 
 def leave_new(session: Session) -> Outcome:

@@ -9,6 +9,7 @@ from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import (
     ForConstraint,
     ForContinuation,
+    ForEdited,
     ForInsertion,
     ForNewPrompt,
     ForScore,
@@ -28,6 +29,7 @@ from tokex_gguf.play.screens import (
     Insert,
     ListSearch,
     Name,
+    NewPrompt,
     Search,
     Sessions,
     TreeSearch,
@@ -537,7 +539,7 @@ def send_edited(session: Session) -> Outcome:
     if editing is None or editing.state is not EditState.WAITING:
         return session, []
     session = replace(session, game=replace(session.game, editing=replace(editing, state=EditState.SENT)))
-    return tokenize(session, editing.text, ForNewPrompt(replacing=editing.target))
+    return tokenize(session, editing.text, ForEdited(editing.target))
 
 
 def not_edited(session: Session, message: EditFailed) -> Session:
@@ -550,13 +552,27 @@ def not_edited(session: Session, message: EditFailed) -> Session:
 
 def open_text(session: Session, text: str) -> Outcome:
     """Opens a text as a new prompt."""
-    return tokenize(session, text, ForNewPrompt(replacing=None))
+    return tokenize(session, text, ForNewPrompt(text))
 
 
-def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outcome:
-    """The tokens of a text that becomes a prompt are there; `replacing` is the end of the one whose place it takes."""
-    if replacing is None:
-        return insert(session, Prompt.at(session.game.known.root.descend(path)))
+def opened(session: Session, path: list[int], text: str) -> Outcome:
+    """The tokens of a text that becomes a new prompt are there."""
+    if reason := no_room(session):
+        return not_opened(session, reason, text), []
+    before = history(session, NewPrompt)
+    if before.unfinished == text:  # it was kept until now
+        session = with_history(session, NewPrompt, replace(before, unfinished=""))
+    return insert(session, Prompt.at(session.game.known.root.descend(path)))
+
+
+def not_opened(session: Session, reason: str, text: str) -> Session:
+    """A text cannot become a new prompt; one that was typed is kept."""
+    kept = text and history(session, NewPrompt).unfinished == text
+    return replace(session, notice=f"{reason}; the text is kept: n brings it back" if kept else reason)
+
+
+def edited_opened(session: Session, path: list[int], replacing: Node) -> Outcome:
+    """The tokens of an edited text are there; `replacing` is the end of the prompt whose place it takes."""
     if replacing.depth:
         session, prompt = from_editor(session, replacing, path)
     else:  # it is of another model's game
@@ -576,18 +592,13 @@ def opened(session: Session, path: list[int], *, replacing: Node | None) -> Outc
 def _edit_done(session: Session, target: Node, tip: Node) -> Session:
     """The session after an edited text became a prompt; a later edit of the same prompt replaces that one."""
     asked: dict[int, Purpose] = {
-        number: ForNewPrompt(tip) if isinstance(one, ForNewPrompt) and one.replacing is target else one
+        number: ForEdited(tip) if isinstance(one, ForEdited) and one.replacing is target else one
         for number, one in session.game.asked.items()
     }
-    later = any(isinstance(one, ForNewPrompt) and one.replacing is not None for one in asked.values())
+    later = any(isinstance(one, ForEdited) for one in asked.values())
     editing = session.game.editing
     if editing is not None and editing.state is EditState.SENT and not later:
         editing = None
     elif editing is not None and editing.target is target:
         editing = replace(editing, target=tip)
     return replace(session, game=replace(session.game, asked=asked, editing=editing))
-
-
-def not_opened(session: Session, reason: str, *, replacing: Node | None) -> Session:
-    """A text cannot become a prompt; what was edited is kept."""
-    return replace(session, notice=reason if replacing is None else f"{reason}; {OPENS_AGAIN}")
