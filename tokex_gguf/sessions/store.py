@@ -126,6 +126,9 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
         return load(_bytes(newest)), ""
     except (OSError, ValueError) as error:
         missing, reason = isinstance(error, FileNotFoundError), reason_of(error)
+    if (head := _head(newest, summary.LENGTH)) and summary.is_newer(head):
+        # The one before may be readable. Who plays on from that would save it in the place of what was played since.
+        raise NoSession(f"{newest}: {reason}")
     try:
         value = load(_bytes(previous))
     except FileNotFoundError:
