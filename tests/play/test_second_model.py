@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started
+from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started, text_to_path
 from tests.sampling import few
 from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
@@ -54,6 +54,7 @@ from tokex_gguf.play.messages import (
     RowsReady,
     Send,
     Start,
+    Typed,
 )
 from tokex_gguf.play.purposes import ForAgainst, ForLookahead
 from tokex_gguf.play.replies import WrongReply
@@ -811,3 +812,29 @@ def test_what_a_comparison_was_refused_is_tried_again_by_the_next_one() -> None:
     two.press(Action.VERSUS_MODEL)
     chosen(two)
     assert two.session.game.refused == {(ForLookahead, tip, RAW)}
+
+
+def test_another_prompt_takes_no_prompt_away_from_the_other_model() -> None:
+    two = compared("hello")
+    two.press(Action.SWAP)
+    two.press(Action.POP, Action.POP)
+    two.press(Action.PROMPTS, Action.NEW, Typed("new"), Action.ENTER)
+    two.press(Action.SWAP)
+    assert [prompt.tip.path() for prompt in two.session.game.prompts] == list(map(text_to_path, ("hello", "new")))
+    assert two.session.game.active == 1
+    # The one that is played on with goes along, to and fro.
+    two.press(Action.SWAP)
+    two.press(Action.POP, Action.SWAP)
+    assert [prompt.tip.path() for prompt in two.session.game.prompts] == list(map(text_to_path, ("hello", "ne")))
+
+
+def test_another_prompt_is_not_taken_along_where_there_is_no_room() -> None:
+    two = compared("hello")
+    two.press(Action.SWAP)
+    two.press(Action.PROMPTS, Action.NEW, Typed("new"), Action.ENTER)
+    full = replace(two.b, prompts=two.b.prompts * two.b.settings.max_prompts)
+    two.session = replace(two.session, other_games={**two.session.other_games, full.settings.model.key: full})
+    before = two.session.game.prompts
+    two.press(Action.SWAP)
+    assert two.session.game.prompts == before and "no more than" in two.session.notice
+    assert two.b.prompts == full.prompts

@@ -291,11 +291,16 @@ def exchange(session: Session) -> Outcome:
     here = replace(here, versus=ALONE)
     if isinstance(against, AgainstModel):
         second = replace(second, versus=replace(against, key=own))
-    turned = replace(pair.holding(None), key=own, parting=None, shared=True)
+    together = pair.together == _place(here)
+    turned = replace(pair.holding(None), key=own, parting=None)
     before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
     if isinstance(pair.way, ByText):
         before = _by_text(before, turned, pair.way.companion and pair.way.companion[::-1])
-    session = _at(before, there, shared=pair.shared)
+    went = _at(before, there, together=together)
+    if isinstance(went, str):
+        return replace(session, notice=went), []
+    turned = went.paired if isinstance(went.paired, Pair) else turned
+    session = replace(went, paired=replace(turned, together=_place(went.game)))
     if second.prompts:
         session = remember(before, session, asked=True)
     session, effects = show(session)
@@ -322,18 +327,28 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
     return Prompt(companion, name=prompt.name, begins=companion.depth)
 
 
-def _at(session: Session, there: Prompt, *, shared: bool) -> Session:
-    """The session with this prompt as the active one. `shared`: the active one is the one that goes along."""
+def _place(game: Game) -> tuple[int, int]:
+    """Which prompt is active, of how many: the same while one plays on with it."""
+    return game.active, len(game.prompts)
+
+
+def _at(session: Session, there: Prompt, *, together: bool) -> Session | str:
+    """The session with this prompt as the active one, or why that cannot be.
+
+    `together`: it is the active one, played on with beside the other model.
+    """
     game = session.game
     if not game.prompts:
         return replace(session, game=replace(game, prompts=(there,), active=0))
     tips = [prompt.tip for prompt in game.prompts]
-    if there.tip in tips and not shared:
+    if there.tip in tips and not together:
         return replace(session, game=replace(game, active=tips.index(there.tip)))
     if game.prompt.tip is there.tip:
         return with_prompt(session, replace(game.prompt, cursor=there.cursor, chosen=None))
-    if shared or no_room(session):
+    if together:
         return with_prompt(session, there)
+    if reason := no_room(session):
+        return reason
     place = game.active + 1
     prompts = (*game.prompts[:place], there, *game.prompts[place:])
     return replace(session, game=replace(game, prompts=prompts, active=place))
