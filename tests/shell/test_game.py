@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake import OTHER, Play, started
+from tests.fake import MODEL, OTHER, Play, started
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Load, Pong, Request, Tokenize
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
+    Begin,
     CopiedOut,
     CopyOut,
     Downloaded,
@@ -31,14 +32,15 @@ from tokex_gguf.play.messages import (
     Start,
     Typed,
 )
-from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Session, Settings
+from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Sampling, Session, Settings
+from tokex_gguf.play.update import update
 from tokex_gguf.sessions.autosave import Kept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
-from tokex_gguf.values.samplers import DEFAULT
+from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 
 
 class Mute:
@@ -281,3 +283,18 @@ def test_moves_count_while_texts_are_still_to_come_along_to_another_model(tmp_pa
     assert kept.game.editing and kept.game.editing.text == "an hour of work"
     assert kept.game.prompt.tip.depth == game.session.game.prompt.tip.depth
     assert len(kept.other_games["fake.gguf"].prompts) == 2
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_session_whose_file_has_moved_is_drawn_from_as_was_asked_for(asked: bool) -> None:
+    chain = Chain((Sampler.of(Kind.TEMPERATURE, 0.5),), bias=((3, 1.0),))
+    before = started("hello").session
+    model = replace(MODEL, fingerprint="of the file")
+    before = replace(before, game=replace(before.game, model=model, sampling=Sampling(chain, None, 1)))
+    session = resumed(before, replace(before.game.settings, model=GgufFile("moved.gguf")), "f16")
+    wanted = Sampling(Chain((Sampler.of(Kind.TEMPERATURE, 0.0),)), None, 7) if asked else session.game.sampling
+    session = replace(session, game=replace(session.game, sampling=wanted))
+    session, _ = update(session, Begin())
+    session, _ = update(session, Heard(session.game.address, model))
+    assert session.game.prompts == before.game.prompts, "it is the model that was played"
+    assert session.game.sampling == (wanted if asked else before.game.sampling)

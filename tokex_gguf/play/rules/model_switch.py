@@ -27,6 +27,7 @@ from tokex_gguf.play.session import (
     Game,
     Places,
     Prompt,
+    Sampling,
     Session,
     Settings,
     text_of,
@@ -131,11 +132,8 @@ def not_prepared(session: Session, message: NotPrepared) -> Session:
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts and names of all prompts of another, and what they are drawn by.
-
-    A bias does not come along: it is of tokens that are others there.
-    """
-    sampling = replace(game.sampling, chain=replace(game.sampling.chain, bias=()))
+    """A game without tokens yet, with the texts and names of all prompts of another, and what they are drawn by."""
+    sampling = _sampling_elsewhere(game)
     if not game.prompts:
         return Game(game.settings, sampling=sampling, carried=game.carried)
     told = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
@@ -149,6 +147,11 @@ def _carried(game: Game) -> Game:
     begins = 0 if game.prompt.begins == 0 else ALL
     settings = replace(game.settings, text=text, name=name, chat="", begins=begins)
     return Game(settings, sampling=sampling, carried=others)
+
+
+def _sampling_elsewhere(game: Game) -> Sampling:
+    """What prompts are drawn by that come along to another model: without a bias, as its tokens are others there."""
+    return replace(game.sampling, chain=replace(game.sampling.chain, bias=()))
 
 
 def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
@@ -225,14 +228,22 @@ def settled(session: Session) -> Session:
 def adopted(session: Session, model: Loaded) -> Session:
     """The session with the game that was played with this very model before, from a file of another name."""
     beside = session.paired.key if isinstance(session.paired, Pair) else ""
-    played = (
+    alike = (
         file
         for file, game in session.other_games.items()
         if file != beside and game.prompts and game.model and model.same(game.model)
     )
-    if not model.fingerprint or (file := next(played, None)) is None:
+    if not model.fingerprint or (file := next(alike, None)) is None:
         return session
-    game = replace(session.other_games[file], settings=session.game.settings, address=session.game.address)
+    played, left = session.other_games[file], session.other_games.get(session.origin)
+    # Samplers, a constraint or a seed that were asked for since, as with --resume, hold on.
+    came_along = left is None or session.game.sampling == _sampling_elsewhere(left)
+    game = replace(
+        played,
+        settings=session.game.settings,
+        address=session.game.address,
+        sampling=played.sampling if came_along else session.game.sampling,
+    )
     game = _with_text_of(game, session.game)
     other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
     return _at_play(replace(session, game=game, other_games=other_games))
