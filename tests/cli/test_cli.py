@@ -784,8 +784,12 @@ def test_the_log_has_no_text_of_a_reply_that_is_none(line: bytes, caplog: pytest
     [
         (Lost("no room"), ["what was played last is not saved: no room"]),
         (
-            Rescued(Path("/tmp/a.json"), Path("/s/mine.json"), "no room"),
-            ["not saved: no room", "/tmp/a.json: move it to /s/mine.json, then tokex-gguf --session mine goes on"],
+            Rescued(Path("/tmp/a.json"), Path("/s/my own.json"), "no room"),
+            [
+                "not saved: no room",
+                "is in /tmp/a.json",
+                "move it to /s/my own.json, then tokex-gguf --session 'my own'",
+            ],
         ),
     ],
 )

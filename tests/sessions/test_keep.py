@@ -1077,3 +1077,14 @@ def test_a_session_that_was_only_looked_at_ends_though_its_disk_hangs(
     never.set()
     assert ends == [None]
     assert left(Slot(tmp_path, "mine")) == Kept("mine", last=True)
+
+
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LARGEST", 1 << 20)
+    slot = Slot(tmp_path)
+    slot.save(document(1))
+    for data in (b"x" * (1 << 20 | 1), [b"x" * (1 << 19)] * 3):
+        with pytest.raises(OSError, match="1 MB, and no more than 1 could be read again"):
+            slot.save(data)
+    assert read(tmp_path, slot.name, number) == (1, "")
+    slot.close()

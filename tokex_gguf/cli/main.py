@@ -10,7 +10,6 @@ import gc
 import io
 import logging
 import os
-import shlex
 import stat
 import sys
 import threading
@@ -40,6 +39,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, machine, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, dumps, say
 from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.formatting import system_reason
@@ -486,11 +486,12 @@ def _leave(game: Runtime, patience: float) -> bool:
     match end:
         case Kept(name, last):
             named = not store.is_autosave(name) or not last
-            say(f"to go on: tokex-gguf {f'--session {shlex.quote(name)}' if named else '--resume'}")
+            say(f"to go on: tokex-gguf {f'--session {shell_word(name)}' if named else '--resume'}")
             return True
         case Rescued(path, place, reason):
             say(f"not saved: {reason}")
-            say(f"what was played is in {path}: move it to {place}, then tokex-gguf --session {place.stem} goes on")
+            say(f"what was played is in {path}")
+            say(f"to go on: move it to {place}, then tokex-gguf --session {shell_word(place.stem)}")
         case Lost(reason):
             say(f"what was played last is not saved: {reason}")
     return False

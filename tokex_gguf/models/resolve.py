@@ -1,6 +1,5 @@
 """From a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
 
-import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ from tokex_gguf.models.reference import (
     is_file_name,
     is_url,
 )
+from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.formatting import reason, short, system_reason
 from tokex_gguf.values.record import record
 
@@ -107,7 +107,7 @@ def played(file: str, asked: str = "") -> Resolved:
         without_engine += f" (asked for as {short(asked)})"
     # The path says which commit it was: only with that one are the numbers the same.
     if (pulled := hub_cache.name_of(path) or _pullable(asked)) is not None:
-        raise UnknownModel(f"{without_engine}: tokex-gguf pull {shlex.quote(str(pulled))} fetches it again")
+        raise UnknownModel(f"{without_engine}: tokex-gguf pull {shell_word(str(pulled))} fetches it again")
     raise UnknownModel(f"{without_engine}: put it back, or name one with --model")
 
 

@@ -1,7 +1,6 @@
 """What the engine's replies, and the outcomes of effects, change."""
 
 from dataclasses import replace
-from shlex import quote as shell_word
 from typing import assert_never
 
 from tokex_gguf.engine.protocol import (
@@ -130,6 +129,7 @@ from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
+from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node

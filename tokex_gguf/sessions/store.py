@@ -28,7 +28,7 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.names import valid_name
 
 LARGEST = 1 << 30
-"""Bytes of the largest file that is read."""
+"""Bytes of the largest file that is read, or saved."""
 AUTOSAVES = 100
 """Autosaves that `prune` leaves, at the most."""
 TOTAL = 1 << 30
@@ -265,6 +265,9 @@ class Slot:
         of either is lost: this one goes on under a new name. Raises OSError, or Abandoned.
         """
         line = ""
+        if (size := len(data) if isinstance(data, bytes) else sum(map(len, data))) > LARGEST:
+            # It could not be read again, and the one that can would be gone with the save after this.
+            raise OSError(errno.EFBIG, f"{size >> 20} MB, and no more than {LARGEST >> 20} could be read again")
         if not self.name:
             self._begin()
         found = _head(self._newest, _HEAD)

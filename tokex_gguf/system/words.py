@@ -1,0 +1,12 @@
+"""Words of commands that are told to the player, as the shell of this system takes them."""
+
+import re
+import shlex
+import sys
+
+
+def shell_word(text: str) -> str:
+    """A text as one word of a command line: for cmd.exe and PowerShell on Windows, for POSIX shells elsewhere."""
+    if sys.platform == "win32":
+        return text if re.fullmatch(r"[\w.:\\/-]+", text) else f'"{text}"'
+    return shlex.quote(text)
