@@ -588,3 +588,22 @@ def test_an_empty_cache_variable_is_none(tmp_path: Path) -> None:
         )
         assert done.returncode == 1 and "a variable HF_... of the environment is not a number" in done.stderr
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_without_symbolic_links_a_model_is_there_once(
+    tmp_path: Path, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, and on disks that have none."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    monkeypatch.setattr(file_download, "_are_symlinks_supported_in_dir", {})
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("the model is copied"))
+    with serving({"sub/model.Q8_0.gguf": MODEL}) as hub:
+        code, _ = pull(hub, "maker/model")
+        assert code == 0
+        (file,) = [
+            path for path in (tmp_path / "hub").rglob("*") if path.is_file() and path.stat().st_size >= len(MODEL)
+        ]
+        assert file.read_bytes() == MODEL and not file.is_symlink()
+        assert file.name == "model.Q8_0.gguf" and file.parent.name == "sub"
+        asked = len(hub.requests)
+        assert pull(hub, "maker/model")[0] == 0 and len(hub.requests) == asked, "it is there"

@@ -146,7 +146,7 @@ def _bring(
     Raises DownloadFailed and what the client raises.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, utils
-    from huggingface_hub.file_download import http_get
+    from huggingface_hub.file_download import are_symlinks_supported, http_get
 
     file = _beginning(asked.repo, files, part)
     if file is None or files.sizes[part] > constants.MAX_HTTP_DOWNLOAD_SIZE:
@@ -156,6 +156,10 @@ def _bring(
     blob = file.with_suffix("")
     if about.etag != blob.name or not about.commit_hash or blob.exists():
         return None
+    place = blob
+    if not are_symlinks_supported(hub_cache.folder()):
+        # The client would copy the blob, and leave half a copy under the model's name where it is stopped.
+        place = hub_cache.repository(asked.repo) / "snapshots" / about.commit_hash / part
     headers = cast(Any, utils).build_hf_headers()
     if about.xet_file_data is None and about.location != url:
         url, first = about.location, urlsplit(url)
@@ -164,7 +168,7 @@ def _bring(
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = _alone(file, came, tell)
     try:
-        if blob.exists():
+        if place.exists():
             return None
         if file.is_symlink():  # whatever it leads to is not ours to write to
             file.unlink()
@@ -176,7 +180,8 @@ def _bring(
             http_get(url, end, resume_size=end.tell(), headers=headers, expected_size=about.size, tqdm_class=bar)
         if not _is_sound(file, files, part):
             raise _wrong(part)
-        file.replace(blob)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
     except DownloadFailed:
         file.unlink(missing_ok=True)  # what makes no sense is no beginning of anything
         raise
@@ -188,7 +193,7 @@ def _bring(
         if not _size(file):
             file.unlink(missing_ok=True)
         lock.release()
-    return blob
+    return place
 
 
 def _alone(file: Path, came: Callable[[int], None] | None, tell: Callable[[str], None]) -> locks.Lock:
