@@ -827,6 +827,18 @@ def test_the_log_is_for_its_owner_alone(umask: int, tmp_path: Path) -> None:
     assert asked.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_log_that_cannot_be_renamed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows while another program has it open."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "it is being used by another process")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * (main.LARGEST_LOG + 1))
+    assert main._open_log(log, asked=True) == log and list(tmp_path.iterdir()) == [log]
+
+
 @pytest.mark.thorough
 def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
     log = tmp_path / "log"

@@ -1,6 +1,7 @@
 """Sessions on the disk: saved in time, never half, and read back however a program ended."""
 
 import errno
+import io
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -1088,3 +1090,37 @@ def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, monkeypatch: 
             slot.save(data)
     assert read(tmp_path, slot.name, number) == (1, "")
     slot.close()
+
+
+def test_a_session_gets_its_name_in_other_letters_where_case_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS and Windows, where both names are one file's."""
+
+    def low(path: Any) -> Any:
+        return (
+            tmp_path / Path(path).name.lower()
+            if isinstance(path, str | Path) and Path(path).parent == tmp_path
+            else path
+        )
+
+    for call in ("open", "stat", "unlink", "chmod"):
+        monkeypatch.setattr(os, call, partial(lambda real, path, *a, **k: real(low(path), *a, **k), getattr(os, call)))
+    for call in ("replace", "link"):
+        real = getattr(os, call)
+        monkeypatch.setattr(os, call, partial(lambda real, a, b, **k: real(low(a), low(b), **k), real))
+    opened = io.open
+    monkeypatch.setattr(io, "open", lambda path, *a, **k: opened(low(path), *a, **k))
+    slot = Slot(tmp_path)
+    slot.save(document(1))
+    slot.rename("mine")
+    slot.save(document(2))
+    slot.rename("Mine")
+    slot.save(document(3))
+    assert slot.name == "Mine" and read(tmp_path, "Mine", number) == (3, "")
+    with pytest.raises(Refused):
+        slot.rename("MINE ")
+    slot.close()
+    store.rename(tmp_path, "Mine", "MINE")
+    assert read(tmp_path, "MINE", number) == (3, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.1.json", "mine.json"]

@@ -1,13 +1,18 @@
 """The file through which two engines compare: this user's alone, and gone at the end, also after a crash."""
 
+import errno
+import os
+import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tokex_gguf.shell.rows import Rows
+from tokex_gguf.system import locks
 
 
 def everything(folder: Path) -> list[Path]:
@@ -55,3 +60,32 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("a file")
     with pytest.raises(OSError):
         Rows(tmp_path / "rows").file()
+
+
+def test_without_locks_no_program_takes_anothers_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> bool:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(locks, "_try", none)
+    first, second, third = Rows(tmp_path), Rows(tmp_path), Rows(tmp_path)
+    used = first.file()
+    second.file()
+    assert used.exists()
+    second.close()
+    # What is left of a day ago is nobody's.
+    old = time.time() - 100_000
+    os.utime(used.parent.with_suffix(".lock"), (old, old))
+    third.file()
+    assert not used.exists()
+    assert first.file().exists(), "and whoever has it still makes another folder"
+    first.close()
+    third.close()
+    assert everything(tmp_path) == []
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    rows = Rows(tmp_path)
+    shutil.rmtree(rows.file().parent)
+    assert rows.file().exists()
+    rows.close()
+    assert everything(tmp_path) == []

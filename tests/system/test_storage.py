@@ -64,6 +64,13 @@ def test_whatever_has_the_name_stays(tmp_path: Path, kind: str) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_file_system_without_modes_takes_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a disk of Windows under WSL, where a file's mode cannot be changed."""
+    for name in ("chmod", "fchmod", "lchmod"):
+        monkeypatch.setattr(os, name, refusing(errno.EPERM), raising=False)
+    assert save_prompt(tmp_path / "new" / "folder", b"x", NOW).read_bytes() == b"x\n"
+
+
 def test_other_second_other_name(tmp_path: Path) -> None:
     save_prompt(tmp_path, b"", NOW)
     assert save_prompt(tmp_path, b"", NOW.replace(second=8)).name == "prompt-20250304-050608.txt"

@@ -38,7 +38,7 @@ from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, machine, signals
 from tokex_gguf.system.console import FAILED, INTERRUPTED, USAGE, Exit, LogFormatter, dumps, say
-from tokex_gguf.system.files import create_private, private_folder
+from tokex_gguf.system.files import create_private, owners_alone, private_folder
 from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.download import Wanted, meanwhile
 from tokex_gguf.values.fan_out import Budget
@@ -150,9 +150,10 @@ def _open_log(path: Path, *, asked: bool) -> Path:
         if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
             raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
         if not asked and path.is_file() and path.stat().st_mode & 0o077:
-            path.chmod(0o600)  # made by version 0.1.0
+            owners_alone(path, 0o600)  # made by version 0.1.0
         if path.is_file() and path.stat().st_size > LARGEST_LOG:
-            path.replace(path.with_name(f"{path.name}.1"))
+            with suppress(OSError):  # on Windows, one that another program has open keeps its name
+                path.replace(path.with_name(f"{path.name}.1"))
         with suppress(FileExistsError):
             create_private(path).close()
         path.open("ab").close()

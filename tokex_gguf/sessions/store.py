@@ -22,7 +22,16 @@ from typing import NamedTuple, TypeVar
 from tokex_gguf.sessions import summary
 from tokex_gguf.sessions.summary import Summary
 from tokex_gguf.system import locks
-from tokex_gguf.system.files import TEMPORARY, Data, create_private, place, private_folder, save_generation, write
+from tokex_gguf.system.files import (
+    TEMPORARY,
+    Data,
+    create_private,
+    owners_alone,
+    place,
+    private_folder,
+    save_generation,
+    write,
+)
 from tokex_gguf.system.locks import Lock
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.names import valid_name
@@ -299,6 +308,12 @@ class Slot:
             return
         if not valid_name(name):
             raise Refused(f"not a name of a session: {name!r}")
+        if self._is_own(name):
+            for ours, new in zip(_paths(self.folder, self.name), _paths(self.folder, name), strict=True):
+                with suppress(FileNotFoundError):
+                    ours.replace(new)
+            self.name = name
+            return
         other = claim(self.folder, name)
         if other is None:
             raise Refused(f"the session {name} is open in another program: take another name")
@@ -318,6 +333,17 @@ class Slot:
             raise
         self._leave()
         self.name, self._lock = name, other._lock
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a name is that of this session in other letters, for a file system that ignores case."""
+        if name.casefold() != self.name.casefold():
+            return False
+        ours, new = (
+            _lock_path(self.folder, one) if self._lock else _paths(self.folder, one)[0] for one in (self.name, name)
+        )
+        with suppress(OSError):
+            return ours.samefile(new)
+        return False
 
     def close(self) -> None:
         """Lets others have the session."""
@@ -371,7 +397,7 @@ def claim(folder: Path, name: str) -> Slot | None:
     try:
         private_folder(folder)
         if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
+            owners_alone(folder, 0o700)
         lock = locks.acquire(_lock_path(folder, name))
     except OSError:
         return Slot(folder, name)

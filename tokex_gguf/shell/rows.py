@@ -7,16 +7,24 @@ that makes one.
 import logging
 import os
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from tokex_gguf.system import locks
 from tokex_gguf.system.files import create_private, private_folder
-from tokex_gguf.system.locks import Lock
+from tokex_gguf.system.locks import Lock, State
 
 log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
+_DAY = 86_400.0
+
+
+def _is_old(path: Path) -> bool:
+    with suppress(OSError):
+        return abs(time.time() - path.stat().st_mtime) > _DAY
+    return False
 
 
 class Rows:
@@ -42,12 +50,17 @@ class Rows:
 
     def file(self) -> Path:
         """A new empty file, in place of the one before. Raises OSError."""
-        folder = self.folder()
         if self._file:
             with suppress(OSError):  # one that is still open cannot be removed everywhere: the folder's end is its own
                 self._file.unlink()
-        self._file = folder / os.urandom(8).hex()
-        create_private(self._file).close()
+        name = os.urandom(8).hex()
+        try:
+            self._file = self.folder() / name
+            create_private(self._file).close()
+        except FileNotFoundError:  # somebody has removed the folder
+            self.close()
+            self._file = self.folder() / name
+            create_private(self._file).close()
         return self._file
 
     def close(self) -> None:
@@ -59,9 +72,10 @@ class Rows:
         self._folder = self._lock = self._file = None
 
     def _sweep(self) -> None:
-        """Removes what programs have left that ended otherwise."""
+        """Removes what programs have left that ended otherwise; where there are no locks, what is a day old."""
         for lock in self._parent.glob(f"*{_LOCK}"):
-            if not locks.is_held(lock):
+            known = locks.state(lock)
+            if known is State.FREE or (known is State.UNKNOWN and _is_old(lock)):
                 log.info("removed what an earlier program left: %s", lock.stem)
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 with suppress(OSError):

@@ -5,7 +5,7 @@ All of them, and the folders made for them, are for their owner alone, whatever 
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -39,16 +39,21 @@ def private_folder(folder: Path) -> None:
             raise
         private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-    folder.chmod(0o700)  # the umask may have taken rights from the owner
+    owners_alone(folder, 0o700)  # the umask may have taken rights from the owner
 
 
 def create_private(path: Path) -> BinaryIO:
     """A new file with mode 600, open for writing. Raises OSError, where there is one already FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
-    if hasattr(os, "fchmod"):
-        os.fchmod(descriptor, 0o600)
+    owners_alone(path, 0o600)
     return os.fdopen(descriptor, "wb")
+
+
+def owners_alone(path: Path, mode: int) -> None:
+    """Gives a file or folder a mode, where its file system has modes: some refuse, as a disk of Windows under WSL."""
+    with suppress(OSError):
+        path.chmod(mode)
 
 
 def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") -> Path:

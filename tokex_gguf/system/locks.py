@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from enum import Enum, auto
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -60,15 +61,31 @@ def acquire(path: Path) -> Lock | None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process, this one included, holds the lock whose file is `path`."""
+    """Whether a process, this one included, holds the lock whose file is `path`. Without locks, none does."""
+    return state(path) is State.HELD
+
+
+class State(Enum):
+    """What is known of a lock."""
+
+    FREE = auto()
+    HELD = auto()
+    UNKNOWN = auto()
+    """The file system has no locks, or does not tell."""
+
+
+def state(path: Path) -> State:
+    """What is known of the lock whose file is `path`."""
     try:
         file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return State.FREE
     except OSError:
-        return False
+        return State.UNKNOWN
     try:
-        return not _try(file, shared=True)
+        return State.FREE if _try(file, shared=True) else State.HELD
     except OSError:
-        return False
+        return State.UNKNOWN
     finally:
         _close(file)
 
