@@ -191,6 +191,7 @@ def test_death_is_noticed_with_its_reason(name: str, conversation: Conversation,
     assert reply.reason == name
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal asks whether a process is there")
 def test_close_ends_the_process_at_once_and_silently(light_model: Path) -> None:
     conversation = Conversation()
     conversation.load(light_model)
@@ -216,6 +217,7 @@ def test_close_never_waits_for_what_was_queued(pause: float) -> None:
         assert not closing.is_alive()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal ends a process")
 def test_exit_reasons() -> None:
     assert exit_reason(-9) == "SIGKILL"
     assert exit_reason(-200) == "signal 200"

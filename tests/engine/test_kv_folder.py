@@ -426,3 +426,26 @@ def test_a_part_that_another_one_goes_on_behind_stays_and_one_that_is_gone_is_to
     folder.keep(Part(0, other[:80], 0, [], None), [], memoryview(b"cells"), BUDGET)
     folder.keep(Part(0, other, 0, [], None), [], memoryview(b"cells"), BUDGET)
     assert not folder.has([kv_folder.name_of(0, other[:80], digest([]))])
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner's number")
+def test_where_files_get_another_owner_nothing_is_kept(folder: KvFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server that gives all files to nobody: none would ever be believed."""
+    monkeypatch.setattr(os, "getuid", lambda real=os.getuid: real() + 1)
+    with pytest.raises(PermissionError, match="not this user's alone"):
+        keep(folder, [1, 2, 3], 0, 3)
+    assert [path for path in folder.place.rglob("*") if path.is_file()] == []
+
+
+def test_a_part_that_somebody_reads_need_not_be_replaced(folder: KvFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows no file can be replaced that is open."""
+    keep(folder, [1, 2, 3], 0, 3)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    keep(folder, [1, 2, 3], 0, 3)
+    assert covered(folder, [1, 2, 3]) == [(0, 3)]
+    with pytest.raises(PermissionError, match="denied"):
+        keep(folder, [7, 8, 9], 0, 3)

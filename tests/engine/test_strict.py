@@ -9,6 +9,7 @@ import os
 import queue
 import random
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
@@ -637,6 +638,7 @@ def test_rows_that_are_not_those_that_are_due(tmp_path: Path) -> None:
         assert "no numbers" in refused(file)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
 @pytest.mark.parametrize("kind", ["none", "folder", "pipe", "link", "device", "zero byte"])
 def test_only_a_regular_file_that_is_there(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "rows"

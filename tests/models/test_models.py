@@ -116,6 +116,7 @@ def test_names_that_lead_nowhere(name: str, expected: str) -> None:
         resolve(name, silent)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(UnknownModel, match="not a file"):
@@ -186,6 +187,7 @@ NO_PATHS = (
 )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes among files")
 @pytest.mark.parametrize("file", NO_PATHS)
 def test_what_a_session_says_is_a_path_and_never_a_name(
     file: str, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -114,6 +114,7 @@ def test_the_generation_before_is_kept_beside_the_newest(tmp_path: Path, keeper:
     assert read(tmp_path, "one", number) == (3, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are others there")
 def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> None:
     keeper = keeper_of(tmp_path / "a" / "b", "one", told)
     assert save(keeper, 1)
@@ -768,6 +769,7 @@ def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: Keeper) -> None:
     assert save(keeper, 4) and read(tmp_path, "two", number) == (4, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are others there")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
 def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, told: Told, umask: int) -> None:
     folder = tmp_path / "state" / "sessions"
@@ -786,6 +788,7 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path, told
     keeper.close(LONG)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are others there")
 def test_a_folder_that_others_can_read_is_closed(tmp_path: Path, told: Told) -> None:
     (tmp_path / "sessions").mkdir(mode=0o755)
     keeper = keeper_of(tmp_path / "sessions", "one", told)

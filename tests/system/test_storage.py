@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from tokex_gguf.system.files import save_prompt
+from tokex_gguf.system.files import same_file, save_prompt
 
 NOW = datetime.fromisoformat("2025-03-04T05:06:07")
 
@@ -69,6 +69,23 @@ def test_a_file_system_without_modes_takes_files(tmp_path: Path, monkeypatch: py
     for name in ("chmod", "fchmod", "lchmod"):
         monkeypatch.setattr(os, name, refusing(errno.EPERM), raising=False)
     assert save_prompt(tmp_path / "new" / "folder", b"x", NOW).read_bytes() == b"x\n"
+
+
+def test_one_file_is_told_from_another_where_none_has_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("a")
+    b.write_text("b")
+    (tmp_path / "link").symlink_to(a)
+    assert same_file(a, a) and same_file(a, tmp_path / "link") and not same_file(a, b)
+    stat = Path.stat
+
+    def numberless(path: Path, **named: bool) -> os.stat_result:
+        return os.stat_result((*stat(path, **named)[:1], 0, *stat(path, **named)[2:]))
+
+    monkeypatch.setattr(Path, "stat", numberless)
+    assert same_file(a, a) and same_file(a, tmp_path / "link") and not same_file(a, b)
+    with pytest.raises(FileNotFoundError):
+        same_file(a, tmp_path / "none")
 
 
 def test_other_second_other_name(tmp_path: Path) -> None:

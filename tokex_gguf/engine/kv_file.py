@@ -226,11 +226,15 @@ def _opened(path: Path) -> FileIO:
     """A file that this user alone can have written. Raises Unusable and OSError."""
     descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     status = os.fstat(descriptor)
-    own = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
-    if not stat.S_ISREG(status.st_mode) or not own:
+    if not stat.S_ISREG(status.st_mode) or not is_own(status):
         os.close(descriptor)
         raise Foreign("not a file that this user alone can write")
     return FileIO(descriptor, "rb")
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether this user alone can have written a file."""
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def _packed(answers: list[KeptAnswer]) -> bytes:

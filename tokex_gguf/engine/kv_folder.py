@@ -8,6 +8,7 @@ Any number of processes may read, write and clear at once: a file has its name o
 gone is as one that never was.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -242,8 +243,15 @@ class KvFolder:
         temporary = self.place / f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
             with create_private(temporary) as file:
+                if not kv_file.is_own(os.fstat(file.fileno())):
+                    # Some servers give files another owner. What is kept there would be believed by nobody.
+                    raise PermissionError(errno.EPERM, "files in this folder are not this user's alone")
                 kv_file.write(file, self._identity, parent, part, cells)
-            temporary.replace(self.place / str(name))
+            try:
+                temporary.replace(self.place / str(name))
+            except PermissionError:  # on Windows, while another program reads the part of this name
+                if not (self.place / str(name)).exists():
+                    raise
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from tokex_gguf.models import hub_cache
 from tokex_gguf.models.reference import DownloadFailed, HubName, NoChoice, choose, is_file_name, parts_of
 from tokex_gguf.system import locks
+from tokex_gguf.system.files import same_file
 from tokex_gguf.values.formatting import reason, short, size_of, system_reason
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
                     repo, part, revision=asked.revision or None, cache_dir=hub_cache.folder(), tqdm_class=bar
                 )
             paths.append(Path(path))
-            if blob is None or not paths[-1].samefile(blob):
+            if blob is None or not same_file(paths[-1], blob):
                 _verify(paths[-1], hub_cache.repository(repo), files, part)
             there += files.sizes[part]
     except Exception as error:

@@ -29,6 +29,7 @@ from tokex_gguf.system.files import (
     owners_alone,
     place,
     private_folder,
+    same_file,
     save_generation,
     write,
 )
@@ -342,7 +343,7 @@ class Slot:
             _lock_path(self.folder, one) if self._lock else _paths(self.folder, one)[0] for one in (self.name, name)
         )
         with suppress(OSError):
-            return ours.samefile(new)
+            return same_file(ours, new)
         return False
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.system import machine
+from tokex_gguf.system.files import same_file
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 
@@ -152,6 +153,6 @@ def _same(one: ModelRef, other: ModelRef) -> bool:
 
 def _same_file(one: str, other: str) -> bool:
     try:
-        return one == other or Path(one).samefile(other)
+        return one == other or same_file(Path(one), Path(other))
     except (OSError, ValueError):
         return False

@@ -56,6 +56,15 @@ def owners_alone(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are of one file. Raises OSError where one is of none.
+
+    Some file systems, as network folders, number no file: there the paths must be the same.
+    """
+    about, others = one.stat(), other.stat()
+    return os.path.samestat(about, others) if about.st_ino else one.resolve() == other.resolve()
+
+
 def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") -> Path:
     """Writes `text` and a final line break to a new file in `folder`; returns its path.
 

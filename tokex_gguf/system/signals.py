@@ -129,7 +129,8 @@ def why_not_stop() -> str:
     if sys.platform == "win32" or STOP is None:
         return "this system cannot suspend a program"
     try:
-        shell = os.getsid(os.getppid()) == os.getsid(0)
+        parent = os.getppid()  # 0 where it is outside of this container; getsid(0) would be our own session
+        shell = parent > 0 and os.getsid(parent) == os.getsid(0)
     except OSError:
         shell = False
     if not shell or signal.getsignal(STOP) is signal.SIG_IGN:

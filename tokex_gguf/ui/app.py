@@ -486,7 +486,8 @@ class App:
 
     def _copy_out(self, text: str) -> None:
         """Gives a text to the terminal's clipboard, where it lets programs do that (OSC 52); others pass it over."""
-        output = self._application.output
+        # On Windows there is one inside another.
+        output = getattr(self._application.output, "vt100_output", self._application.output)
         if isinstance(output, Vt100_Output):
             output.write_raw(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
             output.flush()
