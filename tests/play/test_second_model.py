@@ -838,3 +838,14 @@ def test_another_prompt_is_not_taken_along_where_there_is_no_room() -> None:
     two.press(Action.SWAP)
     assert two.session.game.prompts == before and "no more than" in two.session.notice
     assert two.b.prompts == full.prompts
+
+
+def test_all_prompts_go_to_a_model_that_was_only_beside_this_one() -> None:
+    two = compared("hello")
+    two.press(Action.COPY, Action.APPEND)
+    assert len(two.session.game.prompts) == 2 and not two.b.prompts
+    two.press(Action.MODELS, ListedModels(ENTRIES), Action.DOWN, Action.ENTER, Prepared("other.gguf", Fit(0, 5000)))
+    two.run()
+    assert two.session.game.settings.model.key == "other.gguf"
+    assert len(two.session.game.prompts) == 2 and not two.session.game.carried
+    assert len(two.session.other_games["fake.gguf"].prompts) == 2

@@ -116,9 +116,10 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
         settings = replace(settings, model=session.game.settings.model)
         return started_anew(replace(session, game=replace(session.game, settings=settings), preparing=""))
     known = session.other_games.get(model.key)
-    there = known or _carried(session.game)
+    # One that was only beside this one has no prompts of its own: they all come along.
+    there = known if known and known.prompts else _carried(session.game)
     own = there.settings
-    model = own.model if known and not model.asked else model
+    model = known.settings.model if known and not model.asked else model
     there = replace(there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat))
     # From a model that is still loading, the way back leads to the one before.
     return _turn(session, there, origin="" if model.key == origin else origin or here, notice=notice)
