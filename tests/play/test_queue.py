@@ -208,7 +208,7 @@ def worlds(seeds: range, steps: int, figure: Figure) -> None:
             error.add_note(f"seed {SEED}-{seed}")
             raise
         asked += world.kinds
-    figure(len(seeds), f"games of {steps} steps over an engine's real queue", seed=SEED, **asked)
+    figure(len(seeds), f"games of {steps} steps over an engine's real queue", seed=SEED, requests=asked.total())
 
 
 @pytest.mark.parametrize("part", few(range(4), of=4))
