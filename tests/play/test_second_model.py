@@ -17,6 +17,7 @@ from tokex_gguf.engine.protocol import (
     Continued,
     EngineDied,
     Evaluate,
+    Evaluated,
     Export,
     Exported,
     Failed,
@@ -68,12 +69,14 @@ from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.formatting import bits_text
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.text_comparison import TextComparison
+from tokex_gguf.values.tokens import Piece
 
 ENTRIES = tuple(
     ModelEntry(name, name, "Q8_0", "500 MB", fault)
@@ -675,6 +678,61 @@ def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
     there = two.versus.way.comparison
     assert isinstance(there, TextComparison) and there.tip is two.session.game.prompt.tip
     assert two.press(Action.PART).versus.parting
+
+
+class Pairs(Two):
+    """Where the second model's tokens are two of the first one's each, whatever they are."""
+
+    cut = PIECES
+
+    def replies(self, engine: int, request: Request) -> Iterator[Reply]:
+        if self.files[engine] == "fake.gguf":
+            yield from super().replies(engine, request)
+        elif isinstance(request, Tokenize) and request.text.startswith(" "):
+            parts = request.text.split(" ")[1:]
+            texts = ["".join(f" {part}" for part in parts[at : at + 2]) for at in range(0, len(parts), 2)]
+            self.cut = {**PIECES, **{token: Piece(text.encode()) for token, text in enumerate(texts)}}
+            yield Tokenized(request.request, [*range(len(texts))], self.cut)
+        else:
+            for reply in super().replies(engine, request):
+                if isinstance(reply, Evaluated):
+                    reply = replace(reply, pieces={token: self.cut[token] for token in reply.pieces})
+                yield reply
+
+
+def test_where_b_has_longer_tokens_the_mean_is_that_of_as_tokens() -> None:
+    two = chosen(Pairs("hello wo", ELSEWHERE)).run()
+    comparison = two.versus.way.comparison
+    assert isinstance(comparison, TextComparison)
+    tip = two.session.game.prompt.tip
+    # The first stretch is B's first token, which nothing predicts.
+    assert len(comparison.deltas) == 3 and comparison.compared == comparison.shared(tip) == 6
+    total = comparison.deltas.total
+    assert f"A−B {bits_text(total)} bits over 6" in shown(two) and f"{bits_text(total / 6)} a token" in shown(two)
+    two.press(Action.NEXT_SURPRISAL)
+    assert "so far" not in two.session.notice
+    two.press(Action.CURSOR_TIP, Action.CURSOR_BACK)
+    assert "B has no boundary here" in shown(two) and "B lacks" not in shown(two)
+    two.press(Action.CURSOR_BACK)
+    assert "no divergence" in shown(two)
+
+
+@pytest.mark.parametrize("other", [OTHER, ELSEWHERE])
+def test_before_anything_is_predicted_two_models_are_not_called_the_same(other: Loaded) -> None:
+    two = compared("t", other)
+    assert "no text was predicted by both yet" in shown(two) and "the same:" not in shown(two)
+    assert "A and B are the same" not in shown(two)
+    assert two.press(Action.NEXT_SURPRISAL).session.notice == "no text was predicted by both yet"
+    if other is OTHER:
+        assert two.press(Action.FLIP).session.notice == "no text was predicted by both yet"
+
+
+def test_of_other_vocabularies_nothing_is_told_that_they_do_not_have() -> None:
+    two = compared("hello", ELSEWHERE)
+    assert two.press(Action.FLIP).session.notice == "other vocabularies: no flips"
+    before = two.session.options
+    assert two.press(Action.ORDER).session.notice == "other vocabularies: both are sorted by probability"
+    assert two.session.options == before
 
 
 def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:

@@ -507,6 +507,11 @@ def test_long_paths_are_aligned_beside() -> None:
     assert len(asked) == 1 and comparison(play).alignment is None
     tip = play.session.game.prompt.tip
     assert play.session.layer_value(tip) is None and "0 bits" not in shown(play)
+    assert "A and B are being aligned" in shown(play) and "the same" not in shown(play)
+    play.take(Action.NEXT_SURPRISAL)
+    assert play.session.notice == "A and B are being aligned"
+    play.take(Action.FLIP)
+    assert "a flip at the end only" in play.session.notice and play.session.notice.endswith(", so far")
     play.take(Action.CURSOR_BACK)
     assert not any(isinstance(effect, Align) for effect in play.effects), "it is on its way"
     play.press(Action.CURSOR_TIP)

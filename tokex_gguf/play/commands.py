@@ -169,8 +169,8 @@ def _exchange(session: Session) -> Outcome:
     return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
 
 
-def _compares_nothing(session: Session) -> str:
-    return unread(session) or versus.compares_nothing(session)
+def _cannot_flip(session: Session) -> str:
+    return unread(session) or versus.cannot_flip(session)
 
 
 def _compares(session: Session) -> tuple[int, str] | None:
@@ -758,7 +758,7 @@ _PLAYING: tuple[Command, ...] = (
         "flip",
         "Look at the first token in whose place A and B disagree on the most likely one: a flip. Again, at the next.",
         now=_comparing(66, "flip"),
-        disabled=_compares_nothing,
+        disabled=_cannot_flip,
     ),
     Command(
         Action.SWAP,

@@ -1,6 +1,6 @@
 """What stands on the screen while something is compared: the columns of both, what is below them, the status. Pure."""
 
-from tokex_gguf.play.rules.versus import called, unshared
+from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
@@ -89,7 +89,8 @@ def _here(session: Session) -> Line:
     if lacking := second.state(session):
         return lacking
     if not comparison.comparable(prompt.place.tip, prompt.cursor):
-        return [("class:notice", " B lacks this token: there is nothing to compare with")]
+        lacks = "has no boundary here" if second.by_text(session) else "lacks this token"
+        return [("class:notice", f" B {lacks}: there is nothing to compare with")]
     difference = session.divergence
     if difference is None and second.place_of_b(session):
         return [("class:dim", " other vocabularies: no divergence")]
@@ -115,7 +116,7 @@ def told_on_status(session: Session) -> list[tuple[int, Line]]:
     comparison = session.game.comparison
     if comparison is None:
         return []
-    shared, known = comparison.shared(session.game.prompt.tip), len(comparison.deltas)
+    shared, known = comparison.shared(session.game.prompt.tip), comparison.compared
     more, fewer = unshared(session)
     parts: list[tuple[int, Line]] = []
     if known:
@@ -127,8 +128,8 @@ def told_on_status(session: Session) -> list[tuple[int, Line]]:
         parts.append((8, [("class:busy", f"… 0/{shared:,} compared")]))
     if more or fewer:
         parts.append((6, [("", " ".join([f"+{more:,}"] * bool(more) + [f"−{fewer:,}"] * bool(fewer)) + " tokens")]))
-    elif not shared and not fewer and not more:
-        parts.append((8, [("", "A and B are the same")]))
+    elif why := shares_nothing(session):
+        parts.append((8, [("", why)]))
     return parts
 
 

@@ -59,6 +59,10 @@ class Comparison(Protocol):
     def shared(self, tip: Node) -> int:
         """How many tokens there are to compare, up to the end of a path."""
 
+    @property
+    def compared(self) -> int:
+        """How many of them `deltas` is of."""
+
 
 class Lacking(NamedTuple):
     """Strict answers that are still to come."""
@@ -242,6 +246,11 @@ class PathComparison:
             first = next((block.a for block in self.alignment.blocks if block.b == 0), depth)
             same -= (depth > 0 and self.alignment.partner(0) is not None) + (first < depth)
         return same + max(0, tip.depth - self.a.depth)
+
+    @property
+    def compared(self) -> int:
+        """As `Comparison` has it."""
+        return len(self.deltas)
 
     def unshared(self, tip: Node) -> tuple[int, int]:
         """How many of A's tokens B lacks, and A of B's, up to where B is compared."""

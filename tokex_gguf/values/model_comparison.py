@@ -210,3 +210,8 @@ class ModelComparison:
     def shared(self, tip: Node) -> int:
         """How many tokens there are to compare, up to the end of a path."""
         return max(0, tip.depth - 1)
+
+    @property
+    def compared(self) -> int:
+        """How many of them `deltas` is of."""
+        return len(self.deltas)

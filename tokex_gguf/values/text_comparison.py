@@ -127,8 +127,13 @@ class TextComparison:
         return self.tip is None or not self.tip.descends_from(node) or node.depth in self._places
 
     def shared(self, tip: Node) -> int:
-        """How many stretches of the text there are to compare."""
-        return len(self.deltas) if tip is self.tip else len(self.deltas) + 1
+        """How many tokens there are to compare, up to the end of a path; until it is compared, the most it can be."""
+        return self.compared if tip is self.tip else max(self.compared + 1, tip.depth - 1)
+
+    @property
+    def compared(self) -> int:
+        """Of how many tokens `deltas` has the bytes: a stretch may have several."""
+        return len(self._bits)
 
 
 _NOTHING = Stretch(0, 0, range(0), range(0), None, None)

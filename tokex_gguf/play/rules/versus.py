@@ -15,11 +15,15 @@ from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text
 from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
 NOTHING = "nothing is compared: v compares with another prompt"
-SAME = "A and B are the same: there is nothing to look at"
+SAME = "A and B are the same"
+ALIGNING = "A and B are being aligned"
+UNPREDICTED = "no text was predicted by both yet"
+"""Of a first token, nothing is said."""
 TO_CHOOSE = "with which one? v on a line compares with that prompt"
 
 
@@ -34,6 +38,25 @@ def cannot_compare(session: Session) -> str:
 def compares_nothing(session: Session) -> str:
     """Why what is compared has nothing to show."""
     return NOTHING if session.game.versus is ALONE else ""
+
+
+def cannot_flip(session: Session) -> str:
+    """Why there are no flips to look at; empty where there may be."""
+    if isinstance(session.game.comparison, TextComparison):
+        return "other vocabularies: no flips"
+    return compares_nothing(session)
+
+
+def shares_nothing(session: Session) -> str:
+    """Why no token of A can be compared; empty where one can, and where B lacks all of them."""
+    comparison = session.game.comparison
+    if comparison is None or comparison.shared(session.game.prompt.tip):
+        return ""
+    if not isinstance(comparison, PathComparison):
+        return UNPREDICTED
+    if comparison.alignment is None:
+        return ALIGNING
+    return "" if any(unshared(session)) else SAME
 
 
 def versus(session: Session) -> Outcome:
@@ -139,10 +162,10 @@ def jump(session: Session, direction: int) -> Outcome:
     found = deltas.greatest(here if prompt.sought is DELTA else None, direction)
     if found is None:
         end = "the last" if direction > 0 else "the first"
-        none = SAME
+        none = shares_nothing(session)
         if comparison.shared(prompt.tip):
             none = "no token was compared yet"
-        elif any(unshared(session)):
+        elif not none:
             none = "no token after the first difference is in both"
         return replace(session, notice=f"this is {end}: Esc, and n leads to #1" if len(deltas) else none), []
     node = prompt.tip.ancestor(found)
@@ -151,7 +174,7 @@ def jump(session: Session, direction: int) -> Outcome:
     total = f"; {bits_text(deltas.total)} in all" if len(deltas) > 1 else ""
     place = "the greatest change" if session.game.prompt.nth == 1 else f"#{session.game.prompt.nth}"
     name = label(glimpse(session.game.piece(node.token).data))
-    so_far = "" if len(deltas) == comparison.shared(prompt.tip) else " so far"
+    so_far = "" if comparison.compared == comparison.shared(prompt.tip) else " so far"
     return replace(session, notice=f"{name} {bits_text(bits)} bits, {place}{total}{so_far}"), effects
 
 
@@ -167,17 +190,18 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
 
 def flip(session: Session) -> Outcome:
     """Looks at the first place where A and B have another token most likely, then at the next."""
-    comparison = session.game.comparison
-    if comparison is None:
-        return replace(session, notice=NOTHING), []
+    comparison, reason = session.game.comparison, cannot_flip(session)
+    if comparison is None or reason:
+        return replace(session, notice=reason), []
     prompt, flips = session.game.prompt, comparison.deltas.flips
     found = flips.next(0 if prompt.cursor is None else prompt.cursor.depth)
-    told = "" if len(comparison.deltas) == comparison.shared(prompt.tip) else ", so far"
+    why = shares_nothing(session)
+    told = ", so far" if why == ALIGNING or comparison.compared != comparison.shared(prompt.tip) else ""
     if found is None and prompt.cursor is not None and _differs_at_end(session):
         session, effects = look(session, None)
         return replace(session, notice=f"a flip at the end{_firsts(session)}"), effects
     if found is None:
-        none = f"no shared token has another one most likely in its place{told}"
+        none = why or f"no shared token has another one most likely in its place{told}"
         if _differs_at_end(session):
             none = f"a flip at the end only{_firsts(session)}{told}"
         return replace(session, notice=f"this is the last of {len(flips)} flips{told}" if len(flips) else none), []
@@ -198,6 +222,8 @@ def order(session: Session) -> Outcome:
 
 def cannot_order(session: Session) -> str:
     """Why the table has one order alone; empty where it has several."""
+    if isinstance(session.game.comparison, TextComparison):
+        return "other vocabularies: both are sorted by probability"
     return "" if session.game.comparison else bias.cannot_sample(session)
 
 
