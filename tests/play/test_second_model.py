@@ -61,7 +61,7 @@ from tokex_gguf.play.purposes import ForAgainst, ForLookahead
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules import model_switch, second_model
 from tokex_gguf.play.screens import SecondModels
-from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings
+from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings, table
 from tokex_gguf.play.update import update
 from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
@@ -75,6 +75,7 @@ from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece
 
@@ -733,6 +734,36 @@ def test_of_other_vocabularies_nothing_is_told_that_they_do_not_have() -> None:
     before = two.session.options
     assert two.press(Action.ORDER).session.notice == "other vocabularies: both are sorted by probability"
     assert two.session.options == before
+
+
+def test_beside_a_rank_of_a_stands_the_same_one_of_b_through_samplers_too() -> None:
+    two = Two("hello", ELSEWHERE)
+    chain = Chain((Sampler.of(Kind.TEMPERATURE, 0.9),), bias=((5, 8.0), (7, 9.0)))
+    sampling = replace(two.session.game.sampling, chain=chain)
+    two.session = replace(
+        two.session,
+        game=replace(two.session.game, sampling=sampling),
+        options=replace(two.session.options, by_final=True),
+    )
+    two.press(Action.APPEND)
+    assert table(two.session, two.session.game.prompt)[0].rank > 1
+    chosen(two).run()
+    assert [row.rank for row in table(two.session, two.session.game.prompt)][:9] == [*range(1, 10)]
+    # The fake models say the same of the same tokens.
+    rows = ranked(two)
+    assert len(rows) > 9 and all(len(cells) == 5 and cells[1:3] == cells[3:5] for cells in rows)
+
+
+def ranked(two: Two) -> list[list[str]]:
+    """The cells of the table's rows."""
+    told = [line.split("│")[1].strip(" •").split() for line in shown(two).splitlines() if "│" in line]
+    return [cells for cells in told if cells and cells[0].isdigit()]
+
+
+def test_a_popped_token_behind_the_likely_ones_has_none_of_b_beside_it() -> None:
+    two = compared("hello", ELSEWHERE).press(Action.POP)
+    *_, popped = ranked(two)
+    assert popped[0] == "58" and len(popped) == 3
 
 
 def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:

@@ -791,9 +791,14 @@ class Session:
         return newest is not None and newest[1].node is node and newest[1].lens == self.lens
 
     @property
+    def sorts_by_final(self) -> bool:
+        """Whether tables are sorted by what can be drawn. What is compared is sorted by what the models say."""
+        return self.options.by_final and self.game.comparison is None
+
+    @property
     def order_awaited(self) -> bool:
         """Whether the shown table's order is not known yet."""
-        if not (self.options.by_final and self.game.prompts):
+        if not (self.sorts_by_final and self.game.prompts):
             return False
         node = self.game.prompt.place.tip
         return self.view_awaited(node) and self.viewed(node) is None
@@ -905,8 +910,8 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     most = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
     further = {child.token: child.taken} if child is not None and child.taken is not None else {}
-    viewed = session.viewed(prompt.tip) if session.options.by_final else None
-    if viewed is None and session.options.by_final and session.view_awaited(prompt.tip):
+    viewed = session.viewed(prompt.tip) if session.sorts_by_final else None
+    if viewed is None and session.sorts_by_final and session.view_awaited(prompt.tip):
         return ()
     if viewed is None:
         places: Mapping[int, int] = distribution.rows

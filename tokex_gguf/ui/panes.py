@@ -504,7 +504,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         mark = "" if there is None else _mark(session, there, rows[index].token, shown.taken)
         style = f"{shown.style} {selected}".strip()
         if by_text:
-            lines.append(second.row(session, rows[index], index, width, style, mark))
+            lines.append(second.row(session, rows[index], width, style, mark))
         elif compares:
             beside = besides.get(rows[index].token)
             lines.append(versus.row(session, rows[index], beside, width, style, mark))
@@ -659,7 +659,7 @@ class _Look(NamedTuple):
             highest = shown.rows[0].prob if shown.rows else 0.0
         through = isinstance(lens, Sampled)
         settled = viewed is not None and viewed.lens == lens
-        by_final = through and session.options.by_final and session.on(Search) is None
+        by_final = through and session.sorts_by_final and session.on(Search) is None
         biases = session.game.sampling.chain.biases
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
 

@@ -121,8 +121,8 @@ def _cells(width: int) -> int:
     return max(6, (width - RANK - 2 * NUMBER - 5) // 2)
 
 
-def row(session: Session, candidate: Candidate, index: int, width: int, style: str, mark: str) -> Line:
-    """A token of A, and the one of B that is as likely there."""
+def row(session: Session, candidate: Candidate, width: int, style: str, mark: str) -> Line:
+    """A token of A, and the one of B that has the same rank there."""
     cells = _cells(width)
     line: Line = [
         (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
@@ -131,9 +131,9 @@ def row(session: Session, candidate: Candidate, index: int, width: int, style: s
     ]
     place, second = place_of_b(session), session.beside
     distribution = place.strict or place.distribution if place else None
-    if distribution is None or second is None or index >= len(distribution):
+    if distribution is None or second is None or candidate.rank > len(distribution):
         return fit(line, width, style)
-    other = distribution.candidate(index)
+    other = distribution.candidate(candidate.rank - 1)
     line += [
         (style, "  " + _name(second.piece(other.token).data, cells)),
         (style, " " + _probability(other.prob).rjust(NUMBER)),
