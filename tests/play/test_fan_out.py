@@ -3,6 +3,7 @@
 import math
 import os
 import random
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -20,9 +21,12 @@ from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
-from tokex_gguf.values.fan_out import Budget
+from tokex_gguf.values.distribution import Distribution
+from tokex_gguf.values.fan_out import Budget, FanOut
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText
+from tokex_gguf.values.tokens import Piece
+from tokex_gguf.values.tree import Node
 
 SEED = int(os.environ.get("FAN_OUT_SEED", "1"))
 TWO = AfterTokens(2)
@@ -322,6 +326,21 @@ def test_what_was_found_stands_in_order() -> None:
     keys: list[str | Found] = ["b", "1,200", "9", Found.NOTHING, "-3", "a", "10.5", "inf"]
     ordered = sorted((Row(key, 0.1, answer) for key in keys), key=in_order)
     assert [row.key for row in ordered] == ["-3", "9", "10.5", "1,200", "a", "b", "inf", Found.NOTHING]
+
+
+def test_one_number_is_one_group_however_it_is_written() -> None:
+    pieces = [Piece(text) for text in (b"Q", b"1200", b"1,200", b"1200.00", b"12")] + [Piece(b"", ends=True)]
+    base = Node(None, -1).child(0)
+    base.attach(Distribution.of(1.0, [2, 1, 3, 4], map(math.log, (0.4, 0.3, 0.2, 0.1))))
+    out = FanOut(base, AtLine(), pieces.__getitem__)
+    while nodes := out.take(4):
+        for node in nodes:
+            node.attach(Distribution.of(0.0, [5], [0.0]))
+        out.settle()
+    there = Fan(out, grouped=True, at="1200")
+    told = [(line.key, round(line.prob, 9), line.size) for line in rows(there).lines]
+    assert told == [("1,200", 0.9, 3), ("12", 0.1, 1)]
+    assert selected(there) == 0 and selected(replace(there, at="12.0")) == 1
 
 
 def test_the_head_says_where_in_the_prompt_it_is() -> None:

@@ -334,6 +334,33 @@ def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -
     assert [node.token for node in trial.run.last.nodes()] == [9, 10, 6, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("stands", "second", "flips"),
+    [
+        ("72", "72.00", False),
+        ("1200", "1,200", False),
+        ("$72", "72.0 clips", False),
+        ("72", "72.5", True),
+        ("yes", "yes", False),
+        ("yes", "72", True),
+        ("12345678901234567890", "12345678901234567891", True),
+    ],
+)
+def test_an_answer_flips_where_its_number_is_another_one(stands: str, second: str, flips: bool) -> None:
+    pieces = [Piece(text.encode()) for text in ("A:", stands, f" {second}", "\n")]
+    base = Node(None, -1).descend([0, 1])
+    trunk = base.ancestor(1)
+    line = Distribution.of(0.0, [3, 1], [0.0, -9.0])
+    trunk.attach(Distribution.of(1.0, [1, 2], [math.log(0.6), math.log(0.4)]))
+    for node in (base, trunk.child(2)):
+        node.attach(line)
+    trunk.child(1)  # what was said of its token comes along
+    out = Critical(base, Rule(b"A:", AtLine()), pieces.__getitem__)
+    while not out.look_on(100) or out.advance(8, 100, 100) < 100:
+        pass
+    assert [out.flips(trial) for trial in out.trials(8)] == [flips]
+
+
 def test_what_is_too_long_has_no_answer_and_may_go_on() -> None:
     model = Model(f"{SEED} long", len(PIECES))
     base = grown(model, [11, 8, 9])

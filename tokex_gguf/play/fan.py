@@ -1,12 +1,13 @@
 """A fan-out as it is played: what may be spent on it, and how its answers are listed."""
 
 import math
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
 from tokex_gguf.values.fan_out import Answer, Budget, FanOut
-from tokex_gguf.values.grouping import FIRST_NUMBER, found, pattern_of
+from tokex_gguf.values.grouping import FIRST_NUMBER, found, meaning, pattern_of
 from tokex_gguf.values.record import record
 
 KEPT = 8
@@ -72,7 +73,7 @@ class Row(NamedTuple):
     """A line of the list."""
 
     key: bytes | str | Found
-    """The answer's text, or the group."""
+    """The answer's text, or the group: what was found in its likeliest answer."""
     prob: float
     """Of the answer, or of all in the group."""
     answer: Answer
@@ -85,7 +86,8 @@ class Rows(NamedTuple):
     """The lines of the list, of the likeliest answers, and where each is."""
 
     lines: tuple[Row, ...]
-    places: dict[bytes | str | Found, int]
+    places: dict[bytes | Decimal | str | Found, int]
+    """By what the keys mean."""
 
 
 def rows(fan: Fan) -> Rows:
@@ -98,7 +100,7 @@ def rows(fan: Fan) -> Rows:
 
 def selected(fan: Fan) -> int:
     """The selected line."""
-    return 0 if fan.at is None else rows(fan).places.get(fan.at, 0)
+    return 0 if fan.at is None else rows(fan).places.get(_meant(fan.at), 0)
 
 
 @lru_cache(4)
@@ -112,7 +114,12 @@ def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str) -> Rows:
         lines = _by_first(likely)
     else:
         lines = tuple(map(_row, likely))
-    return Rows(lines, {line.key: place for place, line in enumerate(lines)})
+    return Rows(lines, {_meant(line.key): place for place, line in enumerate(lines)})
+
+
+def _meant(key: bytes | str | Found) -> bytes | Decimal | str | Found:
+    """What tells a line from others: one number may be written in several ways."""
+    return meaning(key) if isinstance(key, str) else key
 
 
 @lru_cache(4)
@@ -137,31 +144,32 @@ def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
     return tuple(_row(answer) for some in together for answer in some)
 
 
-def in_order(line: Row) -> tuple[int, float, str]:
+def in_order(line: Row) -> tuple[int, Decimal, str]:
     """Numbers by their size, then other texts by the alphabet, then what nothing was found in."""
-    if not isinstance(line.key, str):
-        return 2, 0.0, ""
-    try:
-        number = float(line.key.replace(",", ""))
-    except ValueError:
-        number = math.nan
-    return (0, number, line.key) if math.isfinite(number) else (1, 0.0, line.key)
+    match _meant(line.key):
+        case Decimal() as number:
+            return 0, number, ""
+        case str(text):
+            return 1, Decimal(0), text
+        case _:
+            return 2, Decimal(0), ""
 
 
 @lru_cache(4)
-def _known(_out: FanOut, _pattern: str) -> dict[bytes, str | None]:
-    """What a pattern found in answers: each is read once."""
+def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Decimal | str | Found]]:
+    """What a pattern found in answers, and what that means: each is read once."""
     return {}
 
 
 def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
     """The groups by what a pattern finds, the likeliest first."""
     pattern, known = pattern_of(text), _known(out, text)
-    groups: dict[str | Found, list[Answer]] = {}
+    groups: dict[Decimal | str | Found, tuple[str | Found, list[Answer]]] = {}
     for answer in ranked:
         if answer.text not in known:
-            known[answer.text] = found(pattern, answer.text.decode("utf-8", "replace"))
-        key = known[answer.text]
-        groups.setdefault(Found.NOTHING if key is None else key, []).append(answer)
-    lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.items()]
+            key = found(pattern, answer.text.decode("utf-8", "replace"))
+            known[answer.text] = (Found.NOTHING, Found.NOTHING) if key is None else (key, meaning(key))
+        as_written, meant = known[answer.text]
+        groups.setdefault(meant, (as_written, []))[1].append(answer)
+    lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.values()]
     return tuple(sorted(lines, key=lambda line: -line.prob))

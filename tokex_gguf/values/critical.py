@@ -32,7 +32,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, pattern_of
+from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, meaning, pattern_of
 from tokex_gguf.values.record import record
 from tokex_gguf.values.stops import AfterTokens, Finder, Stop
 from tokex_gguf.values.tokens import Piece
@@ -401,7 +401,7 @@ class Critical:
     def flips(self, trial: Trial) -> bool | None:
         """Whether the second choice leads to another answer; None: it is not known of one of both."""
         one, other = self.answer(self.standing), self.answer(trial.run)
-        return None if one is None or other is None else one != other
+        return None if one is None or other is None else meaning(one) != meaning(other)
 
 
 def _told(node: Node) -> bool:

@@ -7,6 +7,7 @@ r"""What a regular expression finds in answers, to group them by. Pure.
 import re
 from collections import deque
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,7 @@ OPEN = 3
 FEW = 10
 """Times up to which a repeat counts as one with an end."""
 
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
 
@@ -77,6 +79,19 @@ def found_last(pattern: re.Pattern[str], text: str) -> str | None:
     """
     last = deque(pattern.finditer(text[-READ:]), maxlen=1)
     return _of(last[0], pattern) if last else None
+
+
+def meaning(text: str) -> Decimal | str:
+    """What a text that was found says: the number that it is, however that is written; else the text.
+
+    >>> meaning("1,200") == meaning("1200.00"), meaning("72") == meaning("72.5"), meaning("1,2")
+    (True, False, '1,2')
+    """
+    try:
+        number = Decimal(_THOUSANDS.sub("", text))
+    except InvalidOperation:
+        return text
+    return number if number.is_finite() else text
 
 
 def _of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
