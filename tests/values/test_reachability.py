@@ -78,6 +78,23 @@ def test_equal_ones_at_a_border_are_left_to_the_engine() -> None:
     assert [cut_by(lens(Sampler.of(Kind.MIN_P, 0.1)), before, one) for one in taken] == [KEPT] * 4
 
 
+@pytest.mark.parametrize("sampler", [top_p(0.0), top_p(0.3), Sampler.of(Kind.TOP_K, 1), Sampler.of(Kind.MIN_P, 1.0)])
+def test_of_equal_likeliest_ones_llama_cpp_may_keep_another(sampler: Sampler) -> None:
+    before = Distribution.of(2.0, range(3), map(math.log, [0.4, 0.4, 0.2]))
+    taken = [Taken(before.logprobs[rank - 1], rank) for rank in (1, 2)]
+    assert [cut_by(lens(sampler), before, one) for one in taken] == [None, None]
+    assert [cut_by(lens(Sampler.of(Kind.TOP_K, 2)), before, one) for one in taken] == [None, None]
+    assert [cut_by(lens(Sampler.of(Kind.TOP_K, 3)), before, one) for one in taken] == [KEPT, KEPT]
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(2, 0), (3, None), (4, None), (60, None)])
+def test_one_behind_the_candidates_may_be_as_likely_as_the_border(limit: int, expected: int | None) -> None:
+    before = Distribution.of(2.0, range(4), map(math.log, [0.4, 0.2, 0.01, 0.01]))
+    taken = Taken(before.logprobs[-1], 9)
+    assert cut_by(lens(Sampler.of(Kind.TOP_K, limit)), before, taken) == expected
+    assert cut_by(lens(top_p(0.5)), before, taken) is None
+
+
 def test_the_default_chain_is_decidable_and_others_are_not() -> None:
     assert decidable(Sampled(DEFAULT.acting))
     heat = Sampler.of(Kind.TEMPERATURE, 0.7)

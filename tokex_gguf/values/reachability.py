@@ -38,7 +38,7 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
 
     `lens` must be `decidable`.
     """
-    if taken.rank == 1:
+    if taken.rank == 1 and before.logprobs[1:2] != before.logprobs[:1]:
         return KEPT  # all of these keep the most likely one
     if taken.at_least:
         return None
@@ -47,7 +47,7 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
         match sampler.kind:
             case Kind.TOP_K:
                 limit = int(sampler.values[0])
-                if _has_equals(before, taken) and _border(before, int(limit)) == taken.logprob:
+                if _border(before, limit) == taken.logprob and _has_equals(before, taken):
                     return None
                 if taken.rank > limit:
                     return stage
@@ -69,14 +69,18 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
 
 
 def _has_equals(before: Distribution, taken: Taken) -> bool:
-    """Whether a candidate beside a token is as likely: which of them comes first llama.cpp leaves open."""
-    beside = before.logprobs[max(0, taken.rank - 2) : taken.rank + 1]
-    return list(beside).count(taken.logprob) > (taken.rank <= len(before))
+    """Whether a candidate is as likely as a token: which of them comes first llama.cpp leaves open.
+
+    Equal ones that are no candidates are not seen. That they lie at a border is too rare to ask of each such token.
+    """
+    kept = len(before.logprobs)
+    beside = before.logprobs[max(0, min(taken.rank, kept) - 2) : taken.rank + 1]
+    return list(beside).count(taken.logprob) > (taken.rank <= kept)
 
 
 def _border(before: Distribution, limit: int) -> float:
-    """The log-probability of the last of the `limit` likeliest, where it is kept."""
-    return before.logprobs[limit - 1] if limit <= len(before) else -math.inf
+    """The log-probability of the last of the `limit` likeliest; the most that it can be, where that is not kept."""
+    return before.logprobs[min(limit, len(before.logprobs)) - 1]
 
 
 def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:
