@@ -16,6 +16,7 @@ from tokex_gguf.cli import main
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of
 from tokex_gguf.system import console
+from tokex_gguf.values.view import Standing
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tokex_gguf"
@@ -157,6 +158,11 @@ def test_the_json_fields_are_those_of_a_real_object(
         assert [field for cell in rows(page, before) for field in FIELD.findall(cell)] == list(fields)
     candidates = re.search(r"`candidates` \|(.*)", page.read_text(encoding="utf-8"))
     assert candidates and FIELD.findall(candidates[1]) == list(printed["next"]["candidates"][0])
+
+
+def test_the_documented_standings_under_a_constraint_are_all_there_are() -> None:
+    told = _row(ROOT / "docs" / "reference" / "json.md", "`standing`")
+    assert sorted(FIELD.findall(told)) == sorted(["standing", *Standing])
 
 
 def test_so_are_those_of_two_models(tiny: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
