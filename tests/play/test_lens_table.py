@@ -196,19 +196,19 @@ def test_an_engine_without_samplers_says_why_not() -> None:
 def test_a_seed_is_typed_and_draws_the_same_again() -> None:
     play = sampled(CHAIN).press(Action.COMMANDS, Typed("seed"), Action.ENTER)
     assert on(play.session, screens.Seed).line.text == "1" and on(play.session, screens.Seed).line.selected
-    play.press(Typed("4294967295"), Action.ENTER)
-    assert play.session.game.sampling.seed == MOST and play.session.notice == "the seed is 4294967295"
+    play.press(Typed("4294967294"), Action.ENTER)
+    assert play.session.game.sampling.seed == MOST - 1 and play.session.notice == "the seed is 4294967294"
     play.press(*typed("seed", "7")).press(*[Action.ROLL] * 4)
     again = sampled(CHAIN, seed=7).press(*[Action.ROLL] * 4)
     assert again.session.game.prompt.tip.path() == play.session.game.prompt.tip.path()
 
 
-@pytest.mark.parametrize("text", ["4294967296", "-1", "x", "1.5", "1" * 50, "²"])
+@pytest.mark.parametrize("text", ["4294967295", "4294967296", "-1", "x", "1.5", "1" * 50, "²"])
 def test_what_is_no_seed_is_told_and_stays(text: str) -> None:
     play = sampled(CHAIN).press(*typed("seed", text))
     assert play.session.game.sampling.seed == 1
     assert on(play.session, screens.Seed).line.text == text
-    assert play.session.notice == "a whole number from 0 to 4294967295, or nothing for a new one"
+    assert play.session.notice == "a whole number from 0 to 4294967294, or nothing for a new one"
 
 
 def test_an_empty_line_takes_a_new_seed_each_time() -> None:

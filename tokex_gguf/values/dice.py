@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 MOST = 2**32 - 1
-"""The largest seed, as in llama.cpp; there -1, and this number, mean a random one."""
+"""Seeds are below it. As in llama.cpp, this number, and -1, mean a random one where they are given."""
 
 
 def numbers(seed: int, path: Sequence[int], first: int, count: int) -> Iterator[float]:

@@ -158,8 +158,8 @@ def enter_seed(session: Session) -> Outcome:
     text, before = session.line.text.strip(), session.game.sampling.seed
     # The rules know no chance but that of the seed itself: the next one comes from it.
     chosen = _whole(text) if text else int(next(numbers(before, [], 0, 1)) * MOST)
-    if chosen is None or chosen > MOST:
-        return replace(session, notice=f"a whole number from 0 to {MOST}, or nothing for a new one"), []
+    if chosen is None or chosen >= MOST:  # the largest one means a random seed where it is given to `--seed`
+        return replace(session, notice=f"a whole number from 0 to {MOST - 1}, or nothing for a new one"), []
     sampling = replace(session.game.sampling, seed=chosen)
     game = replace(session.game, sampling=sampling)
     return replace(session, game=game, screen=PLAY, notice=f"the seed is {chosen}"), []
