@@ -31,7 +31,7 @@ from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.lenses import Lenses, Place, Seen
 from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_cpp
-from tokex_gguf.engine.worker.sampling import BuiltChain, Left, Memory, Workshop
+from tokex_gguf.engine.worker.sampling import BuiltChain, Left, Memory, Workshop, mass_of
 from tokex_gguf.values import reachability
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import LOGIT_BIAS, Sampled, lens_of
@@ -451,6 +451,14 @@ def row_of(logits: Any) -> tuple[Row, float]:
 
 def random_row(size: int, spread: float = 3.0, seed: int = 1) -> tuple[Row, float]:
     return row_of(np.random.default_rng(seed).normal(0, spread, size))
+
+
+def test_a_mass_that_single_precision_does_not_hold_is_none_the_less_told() -> None:
+    row, log_sum = row_of([0.0, -60.0, -100.0, -120.0, -700.0, -math.inf])
+    for ids in ([3], [2, 3], [4], [1, 4], [0]):
+        exact = math.fsum(math.exp(float(row[token]) - log_sum) for token in ids)
+        assert mass_of(row, log_sum, np.array(ids, np.int32)) == pytest.approx(exact, rel=1e-5, abs=0)
+    assert mass_of(row, log_sum, np.array([5], np.int32)) == mass_of(row, log_sum, np.array([], np.int32)) == 0
 
 
 def seen_of(left: Left) -> Seen:

@@ -228,6 +228,20 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
         assert any(words in line for words in looked_through(play.session))
 
 
+@pytest.mark.parametrize(("mass", "told"), [(7.7e-53, "+173.12 bits"), (0.0, "+∞ bits")])
+def test_an_end_that_the_model_gives_next_to_nothing_costs_what_it_costs(mass: float, told: str) -> None:
+    play = started()
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(NO_CHAIN, REGEX, 0)))
+    lens, tip = play.session.lens, play.session.game.prompt.tip
+    assert isinstance(lens, Sampled)
+    view = View(1, mass, 0.0, mass, (), Standing.ENDED, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
+    play.session.game.known.answers.attach(lens, tip, view)
+    assert f"must end here, {told}" in looked_through(play.session)[0]
+    play.session.game.known.answers.attach_verdict(lens, tip, Verdict(1.0, KEPT, mass))
+    play.take(Action.CURSOR_BACK)
+    assert f"cost {told[1:]}" in text(play)
+
+
 def test_the_total_cost_stands_beside_the_perplexity() -> None:
     play = started()
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(NO_CHAIN, REGEX, 0)))

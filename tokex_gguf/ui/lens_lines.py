@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tokex_gguf.play.session import Drawn, Session, Viewed
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
+from tokex_gguf.values.formatting import short_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.samplers import Kind
 from tokex_gguf.values.tokens import glimpse, label
@@ -41,7 +42,7 @@ def looked_through(session: Session) -> list[str]:
     whole = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR]
     told = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
     if view and view.standing is Standing.ENDED:  # it costs what is not legal, and that end is no token of the text yet
-        ends = f"{standing}, +{-math.log2(max(view.legal_mass, 1e-300)):.2f} bits"
+        ends = f"{standing}, +{short_text(view.cost_bits)} bits"
         told = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]
     return [" · ".join(filter(None, parts)) for parts in told]
 

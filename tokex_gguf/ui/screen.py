@@ -48,7 +48,7 @@ from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
-from tokex_gguf.values.formatting import between, rank_text
+from tokex_gguf.values.formatting import between, rank_text, short_text
 from tokex_gguf.values.layers import (
     COST,
     DELTA,
@@ -433,11 +433,11 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         parts += told_on_status(session)
     if tip.logprob is not None and tip.perplexity is not None:
         parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
-        parts.append((7, [("", f"ppl {_short(tip.perplexity)}")]))
+        parts.append((7, [("", f"ppl {short_text(tip.perplexity)}")]))
         if (perplexity := turns.perplexity(session, tip)) is not None:
-            parts.append((8, [("", f"assistant's ppl {_short(perplexity)}")]))
+            parts.append((8, [("", f"assistant's ppl {short_text(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
-            parts.append((8, [("", f"cost {_short(bits)} bits")]))
+            parts.append((8, [("", f"cost {short_text(bits)} bits")]))
     through = looked_through(session)
     least = min(max(map(cells_of, through[-2:])), LEAST) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
@@ -474,10 +474,6 @@ def _joint(continuation: Input) -> list[tuple[int, Line]]:
     if logprob is not None:
         parts.append((8, [("", f"joint p {logarithmic(logprob)}  ln p {logprob:.2f}")]))
     return parts
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}" if value < 10_000 else f"{value:.2e}"
 
 
 def _state(session: Session) -> Line:
@@ -680,7 +676,7 @@ def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
         reached = [("class:dim", "final "), ("", number(verdict.final))]
     parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
     if lens.constraint is not None and (verdict.cut_by == KEPT or lens.stage(verdict.cut_by) != GRAMMAR):
-        cost: Line = [("class:dim", "cost "), ("", f"{verdict.cost_bits:.2f} bits")]
+        cost: Line = [("class:dim", "cost "), ("", f"{short_text(verdict.cost_bits)} bits")]
         parts.append((9 if session.options.layer is COST else 6, cost))
     return parts
 

@@ -78,6 +78,17 @@ def rank_text(one: Candidate | Taken) -> str:
     return f"> {one.rank - 1}" if one.at_least else str(one.rank)
 
 
+def short_text(value: float) -> str:
+    """A number of 0 or more that may be very large, such as a perplexity.
+
+    >>> short_text(1.234), short_text(123456.0), short_text(float("inf"))
+    ('1.23', '1.23e+05', '∞')
+    """
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.2f}" if value < 10_000 else f"{value:.2e}"
+
+
 def bits_text(bits: float) -> str:
     """A difference in bits, with its sign, in at most seven characters.
 

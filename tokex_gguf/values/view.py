@@ -90,6 +90,11 @@ class View:
     others: Mapping[int, Taken] = field(default_factory=dict)
     """What the model says of those left that are not among its likeliest."""
 
+    @property
+    def cost_bits(self) -> float:
+        """What the constraint costs here, whatever token comes next."""
+        return Verdict(1.0, KEPT, self.legal_mass).cost_bits
+
     @cached_property
     def verdicts(self) -> dict[int, Verdict]:
         """What became of each token that is told of."""

@@ -26,6 +26,8 @@ _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 _LOG2_E = 1 / math.log(2)
 _LARGE = 4096
 """Candidates from which single precision is used for what is told of a stage and for the chances: it is much faster."""
+_SMALL = 1e-30
+"""Probabilities below which single precision has too few digits, and soon none."""
 _MADE = 64
 """Samplers that are kept ready."""
 _LARGEST_BIAS = 1e30
@@ -95,7 +97,10 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 def mass_of(row: Logits, log_sum: float, ids: Ids) -> float:
     """The probability by the model of some tokens together, 0 to 1."""
-    return min(1.0, float(np.exp(row[ids] - np.float32(log_sum)).sum(dtype=np.float64)))
+    mass = float(np.exp(row[ids] - np.float32(log_sum)).sum(dtype=np.float64))
+    if mass < _SMALL:
+        mass = float(np.exp(row[ids].astype(np.float64) - log_sum).sum())
+    return min(1.0, mass)
 
 
 def _entropy(logits: Logits) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.values.formatting import short_text
 from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
@@ -140,9 +141,10 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     if node is None or verdict is None:
         return session, effects
     place, total = judged.place(prompt.tip, verdict.cost_bits), answers.cost(lens, prompt.tip)
-    of = "" if total is None else f" of {total:.2f}"
+    of = "" if total is None else f" of {short_text(total)}"
     rank = "most of all" if place == 1 else f"#{place}"
-    told = f"{label(glimpse(session.game.piece(node.token).data))} cost {verdict.cost_bits:.2f}{of} bits, {rank}"
+    name = label(glimpse(session.game.piece(node.token).data))
+    told = f"{name} cost {short_text(verdict.cost_bits)}{of} bits, {rank}"
     return replace(session, notice=f"{told}; {session.notice}" if session.notice else told), effects
 
 
