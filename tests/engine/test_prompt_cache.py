@@ -7,6 +7,7 @@ import os
 import random
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
 from tests.sampling import few
 from tests.tiny_models import MODELS
+from tokex_gguf.engine.kv_file import Part
 from tokex_gguf.engine.kv_folder import KvFolder, Link
 from tokex_gguf.engine.worker import prompt_cache
 from tokex_gguf.engine.worker.cells import ContextFull
@@ -68,9 +70,13 @@ class Start:
 
     def rest(self) -> None:
         """Nothing is asked for a long time."""
-        while self.cache.keep(late=True) is not None:
+        for _ in range(200):
+            if self.cache.keep(late=True) is None:
+                break
             if self.cache._writing:
                 self.cache._writing.join()
+        else:
+            raise AssertionError("it writes for ever")
         if self.cache._writing:
             self.cache._writing.join()
 
@@ -535,6 +541,33 @@ def test_of_long_paths_answers_are_not_held_twice(
     first.play([*path, 3], 300)
     first.rest()
     assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2
+
+
+@pytest.mark.parametrize("budget", [20_000, 60_000, 150_000, 400_000, BUDGET])
+def test_what_has_no_room_is_not_written_again_and_again(
+    budget: int, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Start(tiny["qwen2"], tmp_path, budget=budget)
+    written: list[int] = []
+    keep = start.cache._folder.keep
+
+    def counted(part: Part, *rest: Any) -> None:
+        written.append(len(part.tokens))
+        keep(part, *rest)
+
+    monkeypatch.setattr(start.cache._folder, "keep", counted)
+    paths = [tokens(start.model, 390, seed) for seed in range(3)]
+    for path in paths:
+        start.play(path)
+        start.rest()
+    first = sum(written)
+    assert first <= 2 * sum(map(len, paths)), "each at the most once more"
+    for number in range(40):
+        paths[0] = [*paths[0], number]
+        start.play(paths[0], len(paths[0]) - 1)
+        start.rest()
+    # Of a path that grows, its last part is written again, and all of it at the most once.
+    assert sum(written) - first <= 40 * 128 + 2 * len(paths[0])
 
 
 # --- walks

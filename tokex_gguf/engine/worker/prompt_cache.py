@@ -72,6 +72,8 @@ class _Line:
         """Those up to there, and one behind that a longer one may take the place of."""
         self.refused = 0
         """The length at which its cells could not be had: nothing is tried before it is longer."""
+        self.begun = 0
+        """The length at which it was begun with anew, as parts of it had gone."""
 
     @property
     def kept(self) -> int:
@@ -202,6 +204,7 @@ class PromptCache:
         if best is not None and shared[best]:
             before, count = self._lines[best], shared[best]
             line.answers = before.answers[:count]
+            line.begun = before.begun
             if before.whole is not None and before.whole <= count:
                 line.whole, line.parts = before.whole, [part for part in before.parts if part.end <= count]
             if count == len(before.tokens):
@@ -286,7 +289,7 @@ class PromptCache:
     def _take(self, line: _Line, held: Held) -> None:
         """Takes the cells of a part, and lets them be written."""
         if not self._folder.has([name for name in line.parts if name.end <= (line.whole or 0)]):
-            line.whole, line.parts = None, []  # what is written behind a gap is never found
+            self._begin_anew(line, held)
             return
         start, size = line.whole or 0, self._size(held)
         end = min(held.length, start + size) if size else held.length
@@ -310,6 +313,17 @@ class PromptCache:
         if len(line.answers) > LONG_PATH and line.whole == end:
             line.answers[start:end] = [None] * len(line.answers[start:end])
         self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
+
+    def _begin_anew(self, line: _Line, held: Held) -> None:
+        """A part has gone: what is written behind a gap is never found.
+
+        Where there is no room for all of the path, or it went for another one, it would go again and again. So only
+        what is played is begun with anew, and not again before it is twice as long.
+        """
+        if line is self._lines[0] and held.length >= 2 * line.begun:
+            line.whole, line.parts, line.begun = None, [], held.length
+        else:
+            line.refused = held.length
 
     def _do(self, job: Callable[[], None]) -> None:
         """Does something on a thread of its own. Where that fails, nothing is written any more."""
