@@ -57,13 +57,13 @@ from tokex_gguf.play.messages import (
     Start,
     Typed,
 )
-from tokex_gguf.play.purposes import ForAgainst, ForLookahead
+from tokex_gguf.play.purposes import ForAgainst, ForLookahead, ForRoll
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules import model_switch, second_model
 from tokex_gguf.play.screens import SecondModels
 from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings, table
 from tokex_gguf.play.update import update
-from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair
+from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair, Turn
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
@@ -938,3 +938,38 @@ def test_all_prompts_go_to_a_model_that_was_only_beside_this_one() -> None:
     assert two.session.game.settings.model.key == "other.gguf"
     assert len(two.session.game.prompts) == 2 and not two.session.game.carried
     assert len(two.session.other_games["fake.gguf"].prompts) == 2
+
+
+def test_a_prompt_removed_and_another_opened_is_another_one() -> None:
+    two = compared("hello")
+    two.press(Action.SWAP)
+    two.press(Action.PROMPTS, Action.NEW, Typed("new"), Action.ENTER)
+    two.press(Action.PREVIOUS, Action.REMOVE, Action.SWAP)
+    assert [prompt.tip.path() for prompt in two.session.game.prompts] == list(map(text_to_path, ("hello", "new")))
+
+
+def test_the_prompt_played_on_with_goes_along_wherever_it_stands() -> None:
+    two = compared("hello")
+    two.press(Action.SWAP)
+    two.press(Action.PROMPTS, Action.NEW, Typed("new"), Action.ENTER, Action.PREVIOUS)
+    two.press(Action.POP, Action.SWAP)
+    assert [prompt.tip.path() for prompt in two.session.game.prompts] == [text_to_path("hell")]
+
+
+def test_a_roll_while_the_models_take_turns_is_refused() -> None:
+    two = chosen(Two(), together=False)
+    while two.session.paired.turn is not Turn.B:  # type: ignore[union-attr]
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    two.press(Action.ROLL)
+    assert two.session.notice == "still loading" and not two.session.game.newest(ForRoll)
+    two.run()
+    assert not two.session.game.waiting and two.press(Action.ROLL).run().session.game.prompt.tip.depth == 6
+
+
+def test_rows_of_a_file_that_was_replaced_are_not_believed() -> None:
+    two = compared("hello")
+    pair = two.session.paired
+    assert isinstance(pair, Pair)
+    assert pair.held is not None
+    two.take(RowsReady("another"))
+    assert isinstance(two.session.paired, Pair) and two.session.paired.held is None

@@ -544,3 +544,14 @@ def test_an_engine_that_has_loaded_another_model_is_ended() -> None:
     play.take(replace(play.session.game.model or OTHER, vocab_size=77, fingerprint="another"))
     assert play.session.game.engine is EngineStatus.DEAD and "another model now" in play.session.notice
     assert play.effects == [Close(play.session.game.address)]
+
+
+@pytest.mark.parametrize(("begins", "settings"), [(0, 3), (5, 0)])
+def test_what_a_constraint_governs_goes_along_to_another_model(begins: int, settings: int) -> None:
+    play = started("hello", begins=settings)
+    prompt = replace(play.session.game.prompt, begins=begins)
+    play.session = replace(play.session, game=replace(play.session.game, prompts=(prompt,)))
+    play.press(Action.MODELS, ListedModels(ENTRIES), Action.DOWN, Action.ENTER, Prepared("other.gguf", Fit(0)))
+    assert play.session.game.settings.model.key == "other.gguf"
+    after = play.session.game.prompt
+    assert after.begins == (0 if begins == 0 else after.tip.depth), "all of it, or what the model writes"

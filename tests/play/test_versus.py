@@ -687,3 +687,13 @@ def test_a_prompt_that_is_popped_to_what_both_begin_with_has_nothing_that_differ
     comparison = play.session.game.comparison
     assert comparison and comparison.shared(play.session.game.prompt.tip) == 0
     assert "A and B are the same" in shown(play)
+
+
+@pytest.mark.parametrize("keys", [[Action.CURSOR_BACK] * 4, [Action.POP] * 3])
+def test_text_that_is_typed_beside_what_is_compared_is_drawn(keys: list[Action]) -> None:
+    play = started("hello world").press(Action.COPY, Action.CURSOR_BACK, Action.DELETE_TOKEN, Action.CURSOR_TIP)
+    play.press(Action.VERSUS, *keys, Action.INPUT)
+    for text in ("a", "b", "c"):
+        play.press(Typed(text))
+        screen = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 130, 40))
+        assert "cannot be drawn" not in screen and text in screen

@@ -37,9 +37,9 @@ from tokex_gguf.play.rules import (
     versus,
     view_options,
 )
-from tokex_gguf.play.rules.prompt import LOADING, UNREAD
+from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Help, Screen
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import LOADING, EngineStatus, Session
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed

@@ -158,6 +158,8 @@ class Prompt:
     """Tokens before those that the model wrote: a constraint governs what follows them."""
     parent: Node | None = None
     """The end that the prompt had which this one was made from, when it was made; None: it was made from no prompt."""
+    along: bool = False
+    """Whether it is the one that goes along to the second model and back, where it was begun with."""
 
     @classmethod
     def at(cls, tip: Node) -> "Prompt":
@@ -434,6 +436,9 @@ class Results:
     """Phrases scored so far, until they are cleared."""
 
 
+LOADING = "still loading"
+
+
 @record
 class Game:
     """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
@@ -609,6 +614,17 @@ class Game:
     def comes_back(self) -> str:
         """The key that brings the engine back."""
         return "r, reconnects" if self.server else "r, restarts it"
+
+    @property
+    def absent(self) -> str:
+        """Why the engine can be asked nothing now, and what helps; empty where it can."""
+        match self.engine:
+            case EngineStatus.READY:
+                return ""
+            case EngineStatus.LOADING:
+                return LOADING
+            case EngineStatus.DEAD:
+                return self.gone
 
     @property
     def gone(self) -> str:

@@ -163,8 +163,6 @@ class Pair:
     turn: Turn = Turn.BOTH
     file: str = ""
     """Where rows go from one engine to the other; empty until it is made."""
-    together: tuple[int, int] | None = None
-    """The prompt of A that came along from B and goes back in place of B's active one: which it is, of how many."""
     parting: Parting | None = None
 
     @property

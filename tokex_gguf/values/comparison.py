@@ -195,7 +195,7 @@ class PathComparison:
             return node
         if node.depth > self.a.depth:
             return self._along.get(node)
-        if self.alignment is None:
+        if self.alignment is None or not self.a.descends_from(node):  # it is typed beside A, and not entered
             return None
         if node not in self._partners:
             position = self.alignment.partner(node.depth - 1)

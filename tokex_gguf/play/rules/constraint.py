@@ -9,7 +9,7 @@ from tokex_gguf.play.purposes import ForConstraint, ForForced
 from tokex_gguf.play.requests import ask, request, without
 from tokex_gguf.play.rules import text_entry
 from tokex_gguf.play.rules.histories import history, used_up, with_history
-from tokex_gguf.play.rules.prompt import LOADING, nothing_legal, show, with_prompt
+from tokex_gguf.play.rules.prompt import nothing_legal, show, with_prompt
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, choices
@@ -35,7 +35,7 @@ def cannot_constrain(session: Session) -> str:
     if reason := session.game.cannot(Capability.CONSTRAINTS):
         return reason
     if session.game.engine is not EngineStatus.READY:
-        return session.game.gone if session.game.engine is EngineStatus.DEAD else LOADING
+        return session.game.absent
     return ""
 
 

@@ -28,8 +28,8 @@ def cannot_draw(session: Session) -> str:
     """Why nothing can be drawn now; empty where it can."""
     if reason := session.game.cannot(Capability.SAMPLERS):
         return reason
-    if session.game.engine is EngineStatus.DEAD:
-        return session.game.gone
+    if reason := session.game.absent:
+        return reason
     if session.game.full is not None:
         return "the context is full: ← makes room"
     return ""

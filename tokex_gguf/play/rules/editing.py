@@ -5,7 +5,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRetokenized
 from tokex_gguf.play.requests import tokenize
-from tokex_gguf.play.rules.prompt import LOADING, insert, no_room, would_cut
+from tokex_gguf.play.rules.prompt import insert, no_room, would_cut
 from tokex_gguf.play.screens import Play
 from tokex_gguf.play.session import (
     EngineStatus,
@@ -166,7 +166,7 @@ def cannot_retokenize(session: Session) -> str:
     if without_text(game, tip):
         return f"{cut_otherwise(game, tip)}: there is no text to split anew"
     if game.engine is not EngineStatus.READY:
-        return LOADING if game.engine is EngineStatus.LOADING else game.gone
+        return game.absent
     return no_room(session)
 
 

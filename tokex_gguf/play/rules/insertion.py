@@ -8,7 +8,7 @@ from tokex_gguf.play.purposes import ForInsertion
 from tokex_gguf.play.requests import tokenize
 from tokex_gguf.play.rules.editing import begins_after_text, edited, no_cursor, opened_beside
 from tokex_gguf.play.rules.histories import used_up
-from tokex_gguf.play.rules.prompt import LOADING, no_room
+from tokex_gguf.play.rules.prompt import no_room
 from tokex_gguf.play.rules.text_entry import again, close, stopped
 from tokex_gguf.play.screens import Insert
 from tokex_gguf.play.session import EngineStatus, Session
@@ -27,7 +27,7 @@ def cannot_insert(session: Session) -> str:
     if reason := no_cursor(session, "I types before the token that is looked at: , looks back, i types at the end"):
         return reason
     if game.engine is not EngineStatus.READY:
-        return game.gone if game.engine is EngineStatus.DEAD else LOADING
+        return game.absent
     begins = game.model and game.model.bos
     if prompt.cursor and prompt.cursor.depth == 1 and prompt.cursor.token == begins:
         return "every text begins with this token: look at the next one"

@@ -14,7 +14,7 @@ from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
-from tokex_gguf.play.rules.prompt import UNREAD
+from tokex_gguf.play.rules.prompt import UNREAD, with_along
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
 from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, TypingScreen
 from tokex_gguf.play.session import (
@@ -120,7 +120,9 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
     there = known if known and known.prompts else _carried(session.game)
     own = there.settings
     model = known.settings.model if known and not model.asked else model
-    there = replace(there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat))
+    there = replace(
+        there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat, begins=own.begins)
+    )
     # From a model that is still loading, the way back leads to the one before.
     return _turn(session, there, origin="" if model.key == origin else origin or here, notice=notice)
 
@@ -266,7 +268,8 @@ def parted(session: Session) -> Outcome:
     pair, other = session.paired, session.beside
     if not isinstance(pair, Pair) or other is None:
         return session, []
-    session = replace(session, paired=UNPAIRED)
+    session = replace(session, game=with_along(session.game, None), paired=UNPAIRED)
+    other = with_along(other, None)
     against = session.game.versus
     if isinstance(against, AgainstModel):
         layer = against.before if session.options.layer is DELTA else session.options.layer

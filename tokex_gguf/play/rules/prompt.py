@@ -7,7 +7,7 @@ from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Contin
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, kept, request, stop
-from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
@@ -17,7 +17,7 @@ PAGE = 10
 """Rows that page up and page down move by."""
 ALL = 1_000_000
 """More rows than any table has."""
-UNREAD, LOADING = "the starting prompt is not read yet", "still loading"
+UNREAD = "the starting prompt is not read yet"
 """Why something cannot be done, where that ends by itself."""
 
 
@@ -27,9 +27,15 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
     It goes on under the name of the one before, and was made from what that was made from, unless it says otherwise.
     """
     before = session.game.prompt
-    prompt = replace(prompt, name=before.name, parent=prompt.parent or before.parent)
+    prompt = replace(prompt, name=before.name, parent=prompt.parent or before.parent, along=before.along)
     prompts = (*session.game.prompts[: session.game.active], prompt, *session.game.prompts[session.game.active + 1 :])
     return replace(session, game=replace(session.game, prompts=prompts))
+
+
+def with_along(game: Game, place: int | None) -> Game:
+    """A game whose prompt at a place goes along to the second model and back, and no other; None: none does."""
+    marks = [replace(prompt, along=index == place) for index, prompt in enumerate(game.prompts)]
+    return replace(game, prompts=tuple(marks))
 
 
 def show(session: Session) -> Outcome:
@@ -102,6 +108,7 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     if reason := no_room(session):
         return replace(session, notice=reason), []
     place = session.game.active + 1
+    prompt = replace(prompt, along=False)
     prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
     return show(replace(session, game=replace(session.game, prompts=prompts, active=place)))
 
@@ -177,8 +184,8 @@ def pop(session: Session) -> Outcome:
 
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
-    if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice=session.game.gone), []
+    if reason := session.game.absent:
+        return replace(session, notice=reason), []
     if session.game.full is not None:
         return replace(session, notice="the context is full: ← makes room"), []
     if session.game.prompt.cursor is not None:
@@ -305,7 +312,7 @@ def remove_at(session: Session, index: int) -> Outcome:
     if len(session.game.prompts) == 1:
         return replace(session, notice="the only prompt stays"), []
     prompts, active = session.game.prompts, session.game.active
-    removed = (*session.game.removed, (index, prompts[index]))[-100:]
+    removed = (*session.game.removed, (index, replace(prompts[index], along=False)))[-100:]
     prompts = prompts[:index] + prompts[index + 1 :]
     there = min(active - (index < active), len(prompts) - 1)
     game = replace(session.game, prompts=prompts, active=there, removed=removed)

@@ -9,7 +9,7 @@ from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import answered, begin, comparable, kept, request, stop, without
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import carry, line_of, parted
-from tokex_gguf.play.rules.prompt import no_room, show, with_prompt
+from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
@@ -149,7 +149,8 @@ def begun(session: Session) -> Outcome:
 def with_rows(session: Session, file: str) -> Session:
     """The file is there."""
     pair = session.paired
-    return replace(session, paired=replace(pair, file=file)) if isinstance(pair, Pair) else session
+    # Rows that went into another file are not in this one.
+    return replace(session, paired=replace(pair.holding(None), file=file)) if isinstance(pair, Pair) else session
 
 
 def loaded(session: Session, message: Loaded) -> Outcome:
@@ -263,7 +264,8 @@ def _to_a(session: Session, pair: Pair) -> Outcome:
     closed = [Close(second.address)] if second.address else []
     second = replace(asking_nothing(second), address=0, engine=EngineStatus.LOADING)
     session = _with_second(session, second)
-    session, effects = begin(replace(session, paired=replace(pair, turn=Turn.A)))
+    session = replace(session, game=asking_nothing(session.game), paired=replace(pair, turn=Turn.A))
+    session, effects = begin(session)
     return session, [*closed, *effects]
 
 
@@ -291,16 +293,15 @@ def exchange(session: Session) -> Outcome:
     here = replace(here, versus=ALONE)
     if isinstance(against, AgainstModel):
         second = replace(second, versus=replace(against, key=own))
-    together = pair.together == _place(here)
     turned = replace(pair.holding(None), key=own, parting=None)
     before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
     if isinstance(pair.way, ByText):
         before = _by_text(before, turned, pair.way.companion and pair.way.companion[::-1])
-    went = _at(before, there, together=together)
+    went = _at(before, there, together=here.prompt.along)
     if isinstance(went, str):
         return replace(session, notice=went), []
-    turned = went.paired if isinstance(went.paired, Pair) else turned
-    session = replace(went, paired=replace(turned, together=_place(went.game)))
+    others = {**went.other_games, own: with_along(here, here.active)}
+    session = replace(went, game=with_along(went.game, went.game.active), other_games=others)
     if second.prompts:
         session = remember(before, session, asked=True)
     session, effects = show(session)
@@ -327,26 +328,22 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
     return Prompt(companion, name=prompt.name, begins=companion.depth)
 
 
-def _place(game: Game) -> tuple[int, int]:
-    """Which prompt is active, of how many: the same while one plays on with it."""
-    return game.active, len(game.prompts)
-
-
 def _at(session: Session, there: Prompt, *, together: bool) -> Session | str:
     """The session with this prompt as the active one, or why that cannot be.
 
-    `together`: it is the active one, played on with beside the other model.
+    `together`: it takes the place of the one that goes along.
     """
     game = session.game
     if not game.prompts:
         return replace(session, game=replace(game, prompts=(there,), active=0))
+    along = next((place for place, prompt in enumerate(game.prompts) if prompt.along), None)
+    if together and along is not None:
+        session, here = replace(session, game=replace(game, active=along)), game.prompts[along]
+        same = replace(here, cursor=there.cursor, chosen=None)
+        return with_prompt(session, same if here.tip is there.tip else there)
     tips = [prompt.tip for prompt in game.prompts]
-    if there.tip in tips and not together:
+    if there.tip in tips:
         return replace(session, game=replace(game, active=tips.index(there.tip)))
-    if game.prompt.tip is there.tip:
-        return with_prompt(session, replace(game.prompt, cursor=there.cursor, chosen=None))
-    if together:
-        return with_prompt(session, there)
     if reason := no_room(session):
         return reason
     place = game.active + 1

@@ -20,7 +20,7 @@ from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, list_search, sessions
 from tokex_gguf.play.rules.editing import from_editor, no_cursor, replaced_by
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
-from tokex_gguf.play.rules.prompt import LOADING, UNREAD, insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
     Commands,
     Constraining,
@@ -52,12 +52,14 @@ def _place(session: Session) -> Node | None:
 
 def stopped(session: Session) -> str:
     """That nothing can be asked, what helps, and that what is typed is not lost."""
+    if session.game.engine is EngineStatus.LOADING:
+        return f"{session.game.absent}: the text is kept"
     return f"{session.game.stopped}: Esc, then {session.game.comes_back}; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
-    if session.game.engine is not EngineStatus.READY:
-        return session.game.gone if session.game.engine is EngineStatus.DEAD else LOADING
+    if reason := session.game.absent:
+        return reason
     if _place(session) is None:
         return "nothing comes before the first token"
     return ""
@@ -237,8 +239,10 @@ def price(session: Session) -> str:
 
 
 def _search(session: Session, searching: Search) -> Outcome:
-    if session.game.engine is not EngineStatus.READY:
-        return session, []
+    if reason := session.game.absent:
+        # What an older text found is not what this one has.
+        fault = f"{reason}: type on, or Enter, then"
+        return session.turned(replace(searching, rows=None, total=0, row=0, fault=fault)), []
     path, query, top = searching.tip.path(), searching.line.text, max(100, session.game.settings.tokens_to_show)
     return request(session, ForSearch(), lambda number: protocol.Search(number, path, query, top))
 
