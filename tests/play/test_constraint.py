@@ -4,6 +4,7 @@ from array import array
 
 import pytest
 
+from tests import fake
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import Constrain, Evaluate, Failed, Pong
 from tokex_gguf.play.actions import Action
@@ -19,6 +20,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled
 from tokex_gguf.values.text_field import EMPTY
+from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.view import Standing, View
 
 
@@ -309,6 +311,19 @@ def test_scored_phrases_say_whether_they_are_legal_and_where_they_break(width: i
     assert [note[0] for note in notes if note[-3:] == ["←", "not", "legal"]] == ["␣h"], "of the last one, at its token"
     limits = {play.session.limit_of(score) for score in play.session.game.results.scores}
     assert [limit.start for limit in limits if limit] == [play.session.game.prompt.begins]
+
+
+@pytest.mark.parametrize("width", [52, 79])
+def test_a_phrase_that_breaks_out_of_sight_is_not_struck_through(width: int) -> None:
+    assert marks(scored("o" * 40 + "x"), width) == [("", "breaks")]
+
+
+def test_a_legal_blank_before_the_token_that_breaks_is_not_struck_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    for char, data in ("b", b" "), ("x", b"12"), ("e", b"e"), ("m", "\u0301".encode()):
+        monkeypatch.setitem(fake.PIECES, fake.text_to_path(char)[0], Piece(data))
+    assert marks(scored("oobx"), 79) == [("12", "breaks")]
+    play = constrained("_e").press(Action.INPUT, Typed("oem"), Action.SCORE)
+    assert marks(play, 79) == [("e\u0301", "breaks")], "a mark goes with the letter that it is drawn on"
 
 
 def test_another_constraint_is_another_question_and_no_constraint_is_none() -> None:

@@ -73,7 +73,7 @@ def clip(text: str, width: int) -> str:
         if used > width - 1:
             break
         end += 1
-    return text[: _whole(text, end)] + "…" if width > 0 else ""
+    return text[: whole(text, end)] + "…" if width > 0 else ""
 
 
 def clip_start(text: str, width: int, *, more: bool = False) -> str:
@@ -98,7 +98,7 @@ def clip_start(text: str, width: int, *, more: bool = False) -> str:
     return "…" + text[start + sum(1 for _ in marks) :] if width > 0 else ""
 
 
-def _whole(text: str, end: int) -> int:
+def whole(text: str, end: int) -> int:
     """Where to cut a text that may be cut at `end`, so that no character loses the marks that are drawn with it."""
     if end < len(text) and is_mark(text[end]):
         for start in range(end - 1, max(-1, end - 2 - MARKS), -1):

@@ -12,13 +12,14 @@ from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import Commands, Input, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
-from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad
+from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad, whole
 from tokex_gguf.ui.panes import bar, number
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.formatting import rank_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
+from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT
@@ -134,9 +135,13 @@ def _struck(session: Session, score: Score, name: str, style: str, room: int) ->
     if at is None:
         return [(style, name)]
     legal = text(session, score.tip.ancestor(at).nodes(score.base.depth), room) if at > score.base.depth else ""
-    known = legal if name.startswith(legal) else ""
-    rest = name.rstrip(" ").removeprefix(known)
-    behind = name[len(known) + len(rest) :]
+    told = name.rstrip(" ")
+    # A blank is marked where a text ends with it, and not inside a longer one.
+    same = common_prefix(told.replace("␣", " "), legal.replace("␣", " "))
+    if told[same:] == "…" and len(legal) > same:  # where it breaks is out of sight
+        same = len(told)
+    same = whole(told, same)
+    known, rest, behind = told[:same], told[same:], name[len(told) :]
     return [part for part in ((style, known), (f"class:cut {style}".strip(), rest), (style, behind)) if part[1]]
 
 
@@ -300,14 +305,14 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
         lines.append([("class:dim", f" Enter looks at token {number}")])
     elif not found:
         lines.append([("class:dim", " no command has this name")])
-    whole = ""
+    sentence = ""
     entries = command_entries(session, height)
     for index in entries:
         command = found[index]
         reason = command.disabled(before)
         style = "class:selected" if screen and index == screen.row else ""
         told = reason or command.help
-        whole = told if style else whole
+        sentence = told if style else sentence
         keys = f" {pad(_first_keys(commands.keys_of(command), 10), 10)} "
         room = width - cells_of(keys)
         parts: Line = [
@@ -315,7 +320,7 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
             (f"class:dim {style}" if reason else style, clip(told, room)),
         ]
         lines.append(fit(parts, width, style))
-    below = ["".join(span.text for span in line.spans) for line in wrap([whole], width - 2).lines[: SENTENCE - 1]]
+    below = ["".join(span.text for span in line.spans) for line in wrap([sentence], width - 2).lines[: SENTENCE - 1]]
     return [*lines, *(more(entries, len(found)) or [[]]), *([("", f" {text.rstrip()}")] for text in below)]
 
 
