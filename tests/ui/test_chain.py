@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fake import Play
+from tests.fake import sampled as through
 from tests.ui.test_view import draw, sampled, text
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
@@ -26,7 +27,7 @@ def line_of(play: Play, name: str, width: int = 130, height: int = 40) -> str:
 @pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (99, 30), (100, 30), (130, 40), (200, 60)])
 def test_chain_and_table_are_both_in_sight(width: int, height: int) -> None:
     drawn = text(sampled(), width, height)
-    assert " sampler " in drawn and "rank token" in drawn
+    assert " sampler " in drawn and re.search("rank (↓ )?token", drawn)
     assert "top-k" in drawn and re.search(r"│ +1 ␣", drawn)
     rows = re.findall(r"│ +(\d+) ␣", drawn)
     assert len(rows) >= 6, "at least its most likely rows"
@@ -40,6 +41,19 @@ def test_the_tables_head_and_numbers_are_never_clipped(width: int) -> None:
     assert "final" in head and not head.rstrip().endswith("…")
     first = next(line for line in drawn if re.match(r"\W+1 ␣", line))
     assert len(re.findall(r"0\.\d{4}", first)) == 2 and not first.rstrip().endswith("…")
+
+
+@pytest.mark.parametrize("width", [60, 64, 68, 72, 76, 80, 84, 90, 99])
+def test_no_number_of_the_table_is_clipped_whatever_its_columns_are(width: int) -> None:
+    small = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.TEMPERATURE, 0.3)))
+    for keys in ((), (Action.DRAW_MANY,), (Action.ORDER, Action.DRAW_MANY)):
+        play = through(small).press(*keys, *[Action.DOWN] * 25, Action.SAMPLERS)
+        (head, *rows) = [line.partition("│")[2] for line in text(play, width, 24).splitlines() if "│" in line]
+        assert "…" not in head and ("rank ↓" in head or "raw ↓" in head or "final ↓" in head)
+        shown = [row for row in rows if re.match(r"\W+\d+ (?!draws|survive)", row)]
+        assert len(shown) > 5 and not [row for row in shown if re.search(r"…\s*$", row)], shown
+        assert {"raw", "final", "drawn"} & {*head.split()} >= {"final"}
+        assert "drawn" in head or not keys or width < 69
 
 
 def test_one_line_looks_selected_and_it_is_the_chains() -> None:

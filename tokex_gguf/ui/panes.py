@@ -666,6 +666,8 @@ class _Look(NamedTuple):
 
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
 """Cells of a table's columns for the token, and for what follows it, at the least."""
+LEAST_NAME = 5
+"""Cells of the token's column for which others are left out."""
 
 
 def ahead_text(session: Session, place: Place, cells: int) -> str:
@@ -699,8 +701,12 @@ class _Columns:
         self._rank, self._prob = 7, 7
         self._final = 7 if look.through else 0
         self._drawn = 6 if look.drawn else 0
-        widths = (self._rank, self._prob, self._final, self._drawn)
-        rest = width - sum(widths) - sum(map(bool, widths)) - 1
+        # Beside the sampler chain not all columns have room. The rank tells of the raw probability, too.
+        if self._rest < LEAST_NAME and look.through:
+            self._prob = 0
+        if self._rest < LEAST_NAME:
+            self._drawn = 0
+        rest = self._rest
         self._ahead = 0
         self._there = ahead
         if ahead is not None and rest >= LEAST_TOKEN + 1 + LEAST_AHEAD:
@@ -711,23 +717,29 @@ class _Columns:
         # The id is what one can do without: there is `--json`.
         self._id = 0 if look.drawn or rest < 10 + 8 else 7
         rest -= self._id + bool(self._id)
-        least = min(10, max(5, rest))
+        least = min(10, rest)
         self._token = max(least, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
         if self._bar < cells_of(self._bar_name):  # it must say what it shows
             self._token, self._bar = max(least, rest), 0
 
+    @property
+    def _rest(self) -> int:
+        """Cells that the numbers leave."""
+        widths = (self._rank, self._prob, self._final, self._drawn)
+        return self._width - sum(widths) - sum(map(bool, widths)) - 1
+
     def heading(self, mass: str = "") -> Line:
         """The columns' names, where there is room also what the rows have of the probability."""
         look = self._look
         token = f"token  {mass}" if cells_of(mass) + 7 <= self._token else "token"
-        parts = ["rank".rjust(self._rank), pad(token, self._token)]
+        by_raw = " ↓" if look.through and not look.by_final else ""
+        parts = [("rank" if self._prob else f"rank{by_raw}").rjust(self._rank), pad(token, self._token)]
+        if self._prob:
+            parts += [(f"raw{by_raw}" if look.through else "prob").rjust(self._prob)]
         if look.through:
-            parts += [("raw" if look.by_final else "raw ↓").rjust(self._prob)]
             parts += [("final ↓" if look.by_final else "final").rjust(self._final)]
-        else:
-            parts += ["prob".rjust(self._prob)]
-        if look.drawn:
+        if self._drawn:
             parts += ["drawn".rjust(self._drawn)]
         parts += [pad(self._bar_head(), self._bar)]
         if self._id:
@@ -755,11 +767,11 @@ class _Columns:
         verdict = look.viewed.view.verdicts.get(token) if look.viewed else None
         cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != KEPT else ""
         struck = f"class:cut {style}".strip() if cut else ""
-        raw = number(candidate.prob)
+        raw = number(candidate.prob) if self._prob else ""
         line = [
             (style, (mark or " ") + rank_text(candidate).rjust(self._rank - 1) + " "),
             *self._name(session, token, style, struck),
-            (style, " " * (1 + self._prob - len(raw))),
+            (style, " " * (bool(self._prob) + self._prob - len(raw))),
             (struck or style, raw),
             (style, " "),
         ]
@@ -768,8 +780,9 @@ class _Columns:
             chance, over = self._chance(verdict, cut, style)
             line.append(chance)
         count = look.drawn.counts.get(token, 0) if look.drawn else 0
-        if look.drawn:
+        if self._drawn:
             line.append((style, str(count or "").rjust(self._drawn) + " "))
+        if look.drawn:
             value = count / len(look.drawn.draws)
         elif look.through:
             value = verdict.final if verdict else 0.0
