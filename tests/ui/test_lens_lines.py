@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import re
 from array import array
 from collections import Counter
 from dataclasses import replace
@@ -115,6 +116,16 @@ def test_a_view_on_the_way_leaves_the_numbers_before_it_dimmed() -> None:
     play.answer()
     assert "4 of 64 survive" in text(play)
     assert not any("class:dim" in style for style, _ in row(play, token)[2:])
+
+
+def test_the_smallest_chances_take_no_other_column_its_cells() -> None:
+    cold = Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.TEMPERATURE, 0.01)))
+    play = sampled(cold).press(*[Action.DOWN] * 20)
+    lines = [line for line in text(play, 80, 30).splitlines() if re.search(r"\de-1\d\d ", line)]
+    assert len(lines) > 5
+    for line in lines:
+        token = fake.ranked(play.session.game.prompt.tip.path())[int(line.split()[0]) - 1]
+        assert line.rstrip().endswith(f" {token}")
 
 
 def test_a_token_that_is_appended_leaves_the_table_with_its_numbers() -> None:

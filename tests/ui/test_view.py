@@ -30,11 +30,12 @@ from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, t
 from tokex_gguf.ui import panes, theme
 from tokex_gguf.ui.cells import Line, cells_of
 from tokex_gguf.ui.lens_lines import percent
-from tokex_gguf.ui.panes import bar, bar_scale, number
+from tokex_gguf.ui.panes import bar, bar_scale
 from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
@@ -484,8 +485,8 @@ def test_while_an_answer_is_awaited_the_old_table_stays_dimmed() -> None:
 
 
 def test_numbers_and_bars() -> None:
-    assert [number(p) for p in (1.0, 0.97312, 0.0001, 0.0000999, 3.1e-20)] == [
-        "1.0000", "0.9731", "0.0001", "1.0e-04", "3.1e-20",
+    assert [number(p) for p in (1.0, 0.97312, 0.0001, 0.0000999, 3.1e-20, 1.25e-105)] == [
+        "1.0000", "0.9731", "0.0001", "1.0e-04", "3.1e-20", "1e-105",
     ]  # fmt: skip
     assert bar(1, 4) == "████"
     assert bar(0.5, 4) == "██  "

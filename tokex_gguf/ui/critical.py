@@ -8,9 +8,9 @@ from tokex_gguf.play.rules.critical import shown
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
 from tokex_gguf.ui.fan_out import NO_ENGINE, on_a_line, raw_numbers
-from tokex_gguf.ui.panes import number
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import End, Run, Trial
+from tokex_gguf.values.formatting import number
 from tokex_gguf.values.stops import told
 from tokex_gguf.values.tokens import glimpse, label, visible
 

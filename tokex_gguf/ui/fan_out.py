@@ -8,9 +8,10 @@ from tokex_gguf.play.fan import Fan, FanState, Found, Row, rows, selected
 from tokex_gguf.play.rules.fan_out import shown
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
-from tokex_gguf.ui.panes import bar, number
+from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.fan_out import EMPTY, weakest
+from tokex_gguf.values.formatting import number
 from tokex_gguf.values.grouping import FIRST_NUMBER
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told

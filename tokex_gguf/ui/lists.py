@@ -13,10 +13,10 @@ from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import Commands, Input, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad, whole
-from tokex_gguf.ui.panes import bar, number
+from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import wrap
-from tokex_gguf.values.formatting import rank_text
+from tokex_gguf.values.formatting import number, rank_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.sequence import common_prefix

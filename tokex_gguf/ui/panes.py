@@ -21,7 +21,7 @@ from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, wrap
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.foreseen import DEEPEST, Place, following
-from tokex_gguf.values.formatting import bias_text, rank_text
+from tokex_gguf.values.formatting import bias_text, number, rank_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
@@ -410,15 +410,6 @@ def _seen(laid: Laid, cursor: Node) -> Node:
 def _line_of(lines: list[wrap_module.WrappedLine], token: int) -> int:
     """The line on which a token begins."""
     return max(0, bisect_right(lines, token, key=lambda line: line.spans[0].token if line.spans else line.token) - 1)
-
-
-def number(value: float) -> str:
-    """A probability in at most seven characters.
-
-    >>> number(0.97312), number(0.0000031)
-    ('0.9731', '3.1e-06')
-    """
-    return f"{value:.4f}" if value >= 0.0001 or value == 0 else f"{value:.1e}"
 
 
 def bar(value: float, width: int) -> str:
@@ -832,12 +823,12 @@ def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple
     lines: list[Line] = []
     starts: list[int] = []
     topic = ""
-    for number, entry in enumerate(entries):
+    for place, entry in enumerate(entries):
         keys = columns[entry.topic]
         if entry.topic != topic:
             topic = entry.topic
             lines += [[], [("class:title", " " + topic)]]
-        style = " class:selected" if number == selected else ""
+        style = " class:selected" if place == selected else ""
         starts.append(len(lines) - 1)  # the first line, a blank one, is left out
         for index, line in enumerate(wrap([entry.text], width - keys - 4).lines):
             head = "   " + pad(entry.name if index == 0 else "", keys)

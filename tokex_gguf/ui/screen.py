@@ -40,7 +40,7 @@ from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
 from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
-from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, number, starting_text, table_lines, table_room
+from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.versus import of_token, told_on_status
 from tokex_gguf.ui.window import listed, more
@@ -48,7 +48,7 @@ from tokex_gguf.ui.wrap import wrap
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
-from tokex_gguf.values.formatting import between, rank_text, short_text
+from tokex_gguf.values.formatting import between, number, rank_text, short_text
 from tokex_gguf.values.layers import (
     COST,
     DELTA,

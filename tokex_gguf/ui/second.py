@@ -5,7 +5,7 @@ from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
-from tokex_gguf.values.formatting import rank_text
+from tokex_gguf.values.formatting import number, rank_text
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
@@ -127,7 +127,7 @@ def row(session: Session, candidate: Candidate, width: int, style: str, mark: st
     line: Line = [
         (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
         (style, _name(session.game.piece(candidate.token).data, cells)),
-        (style, " " + _probability(candidate.prob).rjust(NUMBER)),
+        (style, " " + number(candidate.prob).rjust(NUMBER)),
     ]
     place, second = place_of_b(session), session.beside
     distribution = place.strict or place.distribution if place else None
@@ -136,14 +136,10 @@ def row(session: Session, candidate: Candidate, width: int, style: str, mark: st
     other = distribution.candidate(candidate.rank - 1)
     line += [
         (style, "  " + _name(second.piece(other.token).data, cells)),
-        (style, " " + _probability(other.prob).rjust(NUMBER)),
+        (style, " " + number(other.prob).rjust(NUMBER)),
     ]
     return fit(line, width, style)
 
 
 def _name(data: bytes, cells: int) -> str:
     return pad(clip(label(glimpse(data)) or "‹empty›", cells), cells)
-
-
-def _probability(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0001 or value == 0 else f"{value:.1e}"

@@ -7,8 +7,8 @@ from tokex_gguf.play.screens import LONGEST, TreeSearch
 from tokex_gguf.play.session import Score, Session
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.lists import called, ends, logarithmic, text
-from tokex_gguf.ui.panes import number
 from tokex_gguf.ui.window import listed, more
+from tokex_gguf.values.formatting import number
 from tokex_gguf.values.outline import Branch, Found, Order, searchable
 from tokex_gguf.values.outline import Line as TreeLine
 from tokex_gguf.values.tokens import visible

@@ -6,17 +6,13 @@ from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.formatting import bits_text, rank_text
+from tokex_gguf.values.formatting import bits_text, number, rank_text
 from tokex_gguf.values.tokens import glimpse, label
 
 BELOW = 2
 """Lines below the rows."""
 RANK, NUMBER, BITS, MOVED = 6, 7, 7, 5
 """Cells of the columns besides the token's."""
-
-
-def _probability(value: float) -> str:
-    return f"{value:.4f}" if value >= 0.0001 or value == 0 else f"{value:.1e}"
 
 
 def _moved(row: Beside) -> str:
@@ -58,7 +54,7 @@ def row(session: Session, candidate: Candidate, beside: Beside | None, width: in
     line: Line = [
         (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
         ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
-        (style, " " + _probability(beside.a.prob if beside else candidate.prob).rjust(NUMBER)),
+        (style, " " + number(beside.a.prob if beside else candidate.prob).rjust(NUMBER)),
     ]
     if beside is None:
         return fit(line, width, style)
@@ -68,7 +64,7 @@ def row(session: Session, candidate: Candidate, beside: Beside | None, width: in
     if "class:dim" not in style and abs(beside.delta_bits) > noise:
         look = f"class:{'gain' if beside.delta_bits > 0 else 'loss'} {style}".strip()
     line += [
-        (style, " " + _probability(beside.b.prob).rjust(NUMBER)),
+        (style, " " + number(beside.b.prob).rjust(NUMBER)),
         (look, " " + bits.rjust(BITS)),
         (style, " " + _moved(beside).rjust(MOVED)),
     ]

@@ -69,6 +69,18 @@ def between(low: float, high: float, text: Callable[[float], str], *, wide: bool
     return "–".join(ends) if wide else f"≈ {text((low + high) / 2)}"
 
 
+def number(value: float) -> str:
+    """A probability in at most seven characters, however small.
+
+    >>> number(0.97312), number(0.0000031), number(1.2e-105)
+    ('0.9731', '3.1e-06', '1e-105')
+    """
+    if value >= 0.0001 or value == 0:
+        return f"{value:.4f}"
+    told = f"{value:.1e}"
+    return told if len(told) <= 7 else f"{value:.0e}"
+
+
 def rank_text(one: Candidate | Taken) -> str:
     """A rank; where more is not told, what it is higher than.
 
