@@ -27,8 +27,9 @@ from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Mes
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, table
-from tokex_gguf.ui import panes, theme
-from tokex_gguf.ui.cells import Line, cells_of
+from tokex_gguf.play.versus import Parting
+from tokex_gguf.ui import panes, second, theme
+from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.panes import bar, bar_scale
 from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
@@ -41,6 +42,7 @@ from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, S
 from tokex_gguf.values.session_entry import Held, SessionEntry
 from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.tokens import Piece, label
+from tokex_gguf.values.tree import Node
 
 SIZES = [(60, 16), (80, 24), (99, 30), (100, 24), (130, 40), (500, 200), (61, 300)]
 
@@ -922,6 +924,42 @@ def test_scores_are_whole_at_every_size(width: int, height: int) -> None:
     assert not re.search(r"rank [\d.]*…", drawn)
     assert ("← weakest" in drawn) != (" weakest of 8 in " in drawn), "where room is short, at least that"
     assert not re.search(r"[█▏▎▍▌▋▊▉]…", drawn)
+
+
+def test_the_weakest_token_of_a_phrase_of_wide_characters_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fake.PIECES, fake.text_to_path("c")[0], Piece(("漢字" * 8).encode()))
+    play = started("hello").press(Action.INPUT, Typed("c" * 12), Action.SCORE)
+    for width in (60, 100, 110, 120):
+        (line,) = [line for line in text(play, width, 16).splitlines() if "weakest" in line]
+        assert re.search(r"rank \d+ *$", line), line
+
+
+@pytest.mark.parametrize(
+    "common", [[" word"] * 12, ["漢字"] * 20, ["🙂"] * 40, ["\u0e01\u0e33"] * 30, ["e\u0301"] * 70]
+)
+@pytest.mark.parametrize("width", [45, 59, 63])
+def test_where_two_models_part_is_in_sight(common: list[str], width: int) -> None:
+    pieces = {token: Piece(told.encode()) for token, told in enumerate([*common, " LEFT", " RIGHT"])}
+    base = started().session.game.prompt.tip
+    ways = [base, base]
+    for token in range(len(common)):
+        ways = [Node(way, token) for way in ways]
+    a, b = Node(ways[0], len(common)), Node(ways[1], len(common) + 1)
+    parting = Parting(a, b, (base.depth, base.depth), (pieces, pieces), True, (True, True))
+    for which, end in enumerate(("␣LEFT", "␣RIGHT")):
+        line = second._way(parting, which, width)
+        assert line[-1] == ("class:stage", end) and width - 2 <= width_of(line) <= width
+        assert line[1][1].startswith("…"), "and as much of what is common as has room"
+
+
+def test_a_character_of_two_tokens_is_itself_where_two_models_go_on() -> None:
+    pieces = dict(enumerate(map(Piece, (b"\xe6\xbc", b"\xa2", b" L", b" R"))))
+    base = started().session.game.prompt.tip
+    ways = [Node(Node(Node(base, 0), 1), last) for last in (2, 3)]
+    for apart in (True, False):
+        b = ways[1] if apart else ways[0]
+        parting = Parting(ways[0], b, (base.depth, base.depth), (pieces, pieces), True, (True, True))
+        assert "".join(part for _, part in second._way(parting, 0, 60)) == " A … 漢␣L"
 
 
 @pytest.mark.parametrize("width", [80, 130])

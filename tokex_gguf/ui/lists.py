@@ -203,7 +203,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     room, count = width - 34, score.tip.depth - score.base.depth
     phrase, weakest = beginning(session, score.base.depth, score.tip, width), _weakest(score.base, score.tip)
     if count < height:
-        told = f"tokens of {phrase}" if len(phrase) + 10 <= room else phrase
+        told = f"tokens of {phrase}" if cells_of(phrase) + 10 <= room else phrase
         head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
         lines: list[Line] = [fit([("class:head", head)], width)]
         for node in score.nodes:
@@ -219,9 +219,9 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     taken = weakest.taken
     assert taken is not None
     head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {rank_text(taken)}"
-    if width - len(head) - len(tail) < _LEGIBLE:
+    if width - cells_of(head + tail) < _LEGIBLE:
         head = " weakest: "
-    told = head + clip(text(session, [weakest], 20), min(20, width - len(head) - len(tail))) + tail
+    told = head + clip(text(session, [weakest], 20), min(20, width - cells_of(head + tail))) + tail
     return [fit([("class:dim", told)], width)]
 
 

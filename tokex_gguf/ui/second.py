@@ -2,7 +2,7 @@
 
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
-from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
 from tokex_gguf.values.formatting import number, rank_text
@@ -81,16 +81,15 @@ def _figures(pair: Pair) -> Line:
 def _way(parting: Parting, which: int, width: int) -> Line:
     """How one of the two goes on; from where they part, marked."""
     way, pieces, apart = parting.ways[which], parting.pieces[which], parting.apart
-    texts = [label(glimpse(pieces[node.token].data)) for node in way]
+    data = [glimpse(pieces[node.token].data) for node in way]
     name = " A … " if which == 0 else " B … "
-    if apart is None:
-        return [("class:dim", name), ("", clip("".join(texts), width - len(name)))]
-    before, after = "".join(texts[: apart[which]]), "".join(texts[apart[which] :])
     room = width - len(name)
-    shown = clip(after, max(room // 2, room - len(before)))
-    kept = room - len(shown)
-    before = before if len(before) <= kept else "…" + before[len(before) - kept + 1 :]
-    return [("class:dim", name), ("", before), ("class:stage", shown)]
+    if apart is None:
+        return [("class:dim", name), ("", clip(label(b"".join(data)), room))]
+    # A character may be of several tokens.
+    before, after = label(b"".join(data[: apart[which]])), label(b"".join(data[apart[which] :]))
+    shown = clip(after, max(room // 2, room - cells_of(before)))
+    return [("class:dim", name), ("", clip_start(before, room - cells_of(shown))), ("class:stage", shown)]
 
 
 # --- the table where the vocabularies differ
