@@ -12,6 +12,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import SCREENS
 from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
 from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.ui.lists import command_entries, command_lines
 from tokex_gguf.ui.panes import help_lines
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.layers import PROBABILITY
@@ -200,3 +201,18 @@ def test_what_is_no_number_of_a_token_is_a_name(typed: str) -> None:
 def test_elsewhere_a_number_is_a_name() -> None:
     play = started("hello").press(Action.TREE, Action.COMMANDS, Typed("3"), Action.ENTER)
     assert play.session.notice == "no command has this name"
+
+
+@pytest.mark.parametrize(("width", "height"), [(45, 19), (50, 35), (59, 14), (79, 10), (59, 6)])
+def test_the_selected_commands_sentence_is_whole_or_says_that_it_is_not(width: int, height: int) -> None:
+    play = asking()
+    before, cut = replace(play.session, screen=screens.PLAY), 0
+    for command in commands.found(play.session):
+        lines = command_lines(play.session, width, height)
+        assert len(lines) <= height
+        below = ["".join(part for _, part in line) for line in lines[2 + len(command_entries(play.session, height)) :]]
+        told, whole = " ".join(map(str.strip, below)), command.disabled(before) or command.help
+        cut += told != whole
+        assert told == whole or (told.endswith("…") and whole.startswith(told[:-1].rstrip()))
+        play.press(Action.DOWN)
+    assert (cut > 0) == (height == 6), "there is room on all but the smallest"

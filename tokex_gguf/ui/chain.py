@@ -9,7 +9,7 @@ from tokex_gguf.play.screens import Samplers, SamplerValue
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.window import window
-from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.lens import LOGIT_BIAS
 from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import glimpse, label
@@ -72,8 +72,7 @@ def _offer(width: int) -> list[Line]:
 
 
 def _wrapped(text: str, style: str, width: int) -> list[Line]:
-    lines = wrap([text], width - 2).lines
-    return [[(style, " " + "".join(span.text for span in line.spans).strip())] for line in lines]
+    return [[(style, f" {line}")] for line in paragraph(text, width - 2)]
 
 
 def _name_width(width: int) -> int:

@@ -15,7 +15,7 @@ from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad, whole
 from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more, window
-from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.formatting import number, rank_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
@@ -274,14 +274,22 @@ prompt_entries = entries(list_search.prompts_length)
 model_entries = entries(list_search.models_length)
 
 
-SENTENCE = 3
-"""Lines below the commands: how many more there are, and the selected one's sentence."""
+def _sentence(height: int) -> int:
+    """Lines below the commands: how many more there are, and the selected one's sentence, which takes four at the most.
+
+    They are the same ones for all commands, so that the list stays where it is.
+    """
+    return min(5, max(3, height * 2 // 5))
 
 
 def command_entries(session: Session, height: int) -> range:
     """The commands that are shown, as with `entries`."""
     screen, count = session.on(Commands), len(commands.found(session))
-    return window(min(screen.row if screen else 0, count - 1), count, height - 1 - SENTENCE) if count else range(0)
+    return (
+        window(min(screen.row if screen else 0, count - 1), count, height - 1 - _sentence(height))
+        if count
+        else range(0)
+    )
 
 
 def _first_keys(keys: str, room: int) -> str:
@@ -320,8 +328,8 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
             (f"class:dim {style}" if reason else style, clip(told, room)),
         ]
         lines.append(fit(parts, width, style))
-    below = ["".join(span.text for span in line.spans) for line in wrap([sentence], width - 2).lines[: SENTENCE - 1]]
-    return [*lines, *(more(entries, len(found)) or [[]]), *([("", f" {text.rstrip()}")] for text in below)]
+    lines += more(entries, len(found)) or [[]]
+    return [*lines, *([("", f" {text}")] for text in paragraph(sentence, width - 2, height - len(lines)))]
 
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:

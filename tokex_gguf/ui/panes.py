@@ -18,7 +18,7 @@ from tokex_gguf.ui import wrap as wrap_module
 from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, joined, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
-from tokex_gguf.ui.wrap import Wrapped, wrap
+from tokex_gguf.ui.wrap import Wrapped, paragraph, wrap
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.foreseen import DEEPEST, Place, following
 from tokex_gguf.values.formatting import bias_text, number, rank_text
@@ -830,8 +830,7 @@ def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple
             lines += [[], [("class:title", " " + topic)]]
         style = " class:selected" if place == selected else ""
         starts.append(len(lines) - 1)  # the first line, a blank one, is left out
-        for index, line in enumerate(wrap([entry.text], width - keys - 4).lines):
+        for index, told in enumerate(paragraph(entry.text, width - keys - 4)):
             head = "   " + pad(entry.name if index == 0 else "", keys)
-            told = "".join(span.text for span in line.spans).strip()
             lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
     return lines[1:], starts

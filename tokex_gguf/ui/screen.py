@@ -44,7 +44,7 @@ from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_te
 from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.versus import of_token, told_on_status
 from tokex_gguf.ui.window import listed, more
-from tokex_gguf.ui.wrap import wrap
+from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
@@ -566,8 +566,7 @@ def second_line(session: Session, width: int) -> Line:
 
 def _notice_lines(session: Session, width: int) -> list[Line]:
     """What there is to tell, in as many lines as it takes; there is room for two or three of them."""
-    lines = wrap([visible(session.notice)], width - 2).lines
-    return [[("class:notice", " " + "".join(span.text for span in line.spans).strip())] for line in lines]
+    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.notice), width - 2)]
 
 
 def _further(session: Session, width: int) -> list[Line]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
-from tokex_gguf.ui.cells import MARKS, cells_of, is_mark
+from tokex_gguf.ui.cells import MARKS, cells_of, clip, is_mark
 from tokex_gguf.values.record import record
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import starts_combining
@@ -114,6 +114,18 @@ def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapp
             builder.add(index, at, atom, cells)
             at += len(atom)
     return Wrapped(texts, width, builder.finish())
+
+
+def paragraph(text: str, width: int, most: int | None = None) -> list[str]:
+    """A text in lines of at most `width` cells; `most` of them, and a … at their end where it has more.
+
+    >>> paragraph("what every body is", 10), paragraph("what every body is", 10, 1)
+    (['what every', 'body is'], ['what ever…'])
+    """
+    lines = ["".join(span.text for span in line.spans).strip() for line in wrap([text], width).lines]
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], clip(f"{lines[most - 1]} …", width)] if most > 0 else []
 
 
 def _marks(text: str, start: int, behind: int) -> int:
