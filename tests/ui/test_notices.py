@@ -110,3 +110,26 @@ def test_beside_what_is_typed_a_long_notice_has_a_line_of_its_own(action: Action
     play.session = replace(play.session, notice=WORDS)
     lines = drawn(play, 80, 24)
     assert "some words" in lines[-3] and WORDS in " ".join(" ".join(lines[-2:]).split())
+
+
+@pytest.mark.parametrize("size", [SMALLEST, (80, 20), (99, 23), (80, 24)])
+@pytest.mark.parametrize("typed", [False, True])
+def test_a_notice_that_needs_more_lines_than_the_keys_have_is_whole(size: tuple[int, int], typed: bool) -> None:
+    play = started().press(*((Action.CONSTRAINT, Typed("some words")) if typed else ()))
+    play.session = replace(play.session, notice="oneOf is not supported: anyOf is. " * (4 if size == SMALLEST else 5))
+    lines = drawn(play, *size)
+    assert len(lines) == size[1] and {cells_of(line) for line in lines} == {size[0]}
+    told = " ".join(" ".join(lines[-6:]).split())
+    assert told.endswith(play.session.notice.strip()) and "Prompt 1/1" in told
+    play.session = replace(play.session, notice=play.session.notice * 9)
+    lines = drawn(play, *size)
+    assert len(lines) == size[1] and lines[-1].rstrip().endswith("…"), "and where it is cut, that is seen"
+
+
+def test_what_a_long_notice_covers_is_not_clicked() -> None:
+    play, view = started(), View()
+    hit = [view.hit(play.session, 60, 16, 5, y) for y in range(16) if view.screen(play.session, 60, 16)]
+    play.session = replace(play.session, notice=WORDS + WORDS)
+    view.screen(play.session, 60, 16)
+    assert hit[11] and hit[12] and not view.hit(play.session, 60, 16, 5, 11)
+    assert view.hit(play.session, 60, 16, 5, 10) == hit[10]

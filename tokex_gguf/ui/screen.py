@@ -151,17 +151,17 @@ class View:
         else:
             lines = self._stacked(session, width, body)
         state = status(session, width, self._turns)
-        rows = 2 if height >= TALL else 1
-        further = _further(session, width)[:rows]
-        keys = [*further, *footer(session, width, rows - len(further))]
+        rows, further = _key_lines(height), _further(session, width, height)
+        keys = [*further, *footer(session, width, max(0, rows - len(further)))]
         around = [header(session, width), state, second_line(session, width), *keys]
         top, *bottom = [fit(line, width) for line in around]
-        return [top, *lines, *bottom]
+        return [top, *lines[: body - _lent(session, width, height)], *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
         """What stands in a cell of the screen that was drawn last for this session and size."""
         body = _body(height)
-        if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= body:
+        drawn = body - _lent(session, width, height)
+        if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= drawn:
             return None
         y -= 1
         if _keeps_table(session):
@@ -240,9 +240,14 @@ def _row_at(session: Session, height: int, line: int) -> int:
     return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
+def _key_lines(height: int) -> int:
+    """Lines for the keys."""
+    return 2 if height >= TALL else 1
+
+
 def _body(height: int) -> int:
     """Lines between the header and the status."""
-    return height - (5 if height >= TALL else 4)
+    return height - 3 - _key_lines(height)
 
 
 def rows_of(width: int, height: int) -> int:
@@ -564,19 +569,32 @@ def second_line(session: Session, width: int) -> Line:
     return [("", " "), *choose(parts, width - 1)]
 
 
-def _notice_lines(session: Session, width: int) -> list[Line]:
-    """What there is to tell, in as many lines as it takes; there is room for two or three of them."""
-    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.notice), width - 2)]
+def _notice_lines(session: Session, width: int, most: int | None = None) -> list[Line]:
+    """What there is to tell, in as many lines as it takes, or `most` of them."""
+    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.notice), width - 2, most)]
 
 
-def _further(session: Session, width: int) -> list[Line]:
-    """What there is to tell and has no room on its line: it stands in the place of keys, until the next one."""
+def _further(session: Session, width: int, height: int) -> list[Line]:
+    """What there is to tell and has no room on its line: it stands in the place of keys, until the next one.
+
+    Where these have fewer lines, it takes some of what stands above, too.
+    """
     if not session.notice or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
         return []
-    lines = _notice_lines(session, width)
+    most = _key_lines(height) + LENT
     if isinstance(session.screen, TypingScreen):
-        return [] if cells_of(visible(session.notice)) < _beside_input(session.screen, width) else lines
-    return lines[1:]
+        beside = cells_of(visible(session.notice)) < _beside_input(session.screen, width)
+        return [] if beside else _notice_lines(session, width, most)
+    return _notice_lines(session, width, 1 + most)[1:]
+
+
+LENT = 2
+"""Lines above the status that a long notice may take, at the most."""
+
+
+def _lent(session: Session, width: int, height: int) -> int:
+    """How many of these it takes."""
+    return max(0, len(_further(session, width, height)) - _key_lines(height))
 
 
 def _context(session: Session) -> str:
@@ -706,7 +724,7 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.notice and not _further(session, width):
+    elif session.notice and cells_of(visible(session.notice)) < _beside_input(typing, width):
         right = [("class:notice", visible(session.notice) + " ")]
     elif session.notice:
         right = []
