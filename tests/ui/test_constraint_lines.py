@@ -7,7 +7,7 @@ import pytest
 from tests.fake import started
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
-from tokex_gguf.ui.cells import width_of
+from tokex_gguf.ui.cells import cells_of, width_of
 from tokex_gguf.ui.constraint import constraint_lines, rows_of, text_lines
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.text_field import TextField
@@ -37,8 +37,8 @@ def test_the_caret_is_in_sight_and_what_stands_around_it(seed: int) -> None:
     for caret in {0, len(text), *(rng.randint(0, len(text)) for _ in range(12))}:
         lines = text_lines(TextField(text, caret), width, height)
         assert 1 <= len(lines) <= height and all(width_of(line) <= width + 1 for line in lines)
-        (here,) = [line for line in lines for style, _ in line if style == "reverse"]
-        assert here
+        (here,) = [part for line in lines for style, part in line if style == "reverse"]
+        assert cells_of(here) > 0
     rows = list(rows_of(text, 0, width))
     assert [begin for begin, _, _ in rows[1:]] == [end for _, end, _ in rows[:-1]]
     assert not text or (rows[0][0], rows[-1][1]) == (0, len(text))

@@ -934,6 +934,18 @@ def test_the_weakest_token_of_a_phrase_of_wide_characters_is_told_whole(monkeypa
         assert re.search(r"rank \d+ *$", line), line
 
 
+@pytest.mark.parametrize("action", [Action.INPUT, Action.CONSTRAINT])
+def test_the_caret_is_seen_on_what_has_no_cell_of_its_own(action: Action) -> None:
+    typed = "\u0301xe\u0301\u0302y\u1112\u1161z\u0e33" + "e\u0301" * 60
+    play = started("hello").press(action, Typed(typed))
+    for _ in range(len(typed) + 1):
+        drawn = draw(play, 60, 16)
+        carets = [part for line in drawn for style, part in line if style == "reverse"]
+        assert len(carets) == 1 + (action is Action.CONSTRAINT) and all(map(cells_of, carets))
+        assert {width_of(line) for line in drawn} == {60}
+        play.press(Action.CARET_LEFT)
+
+
 @pytest.mark.parametrize(
     "common", [[" word"] * 12, ["漢字"] * 20, ["🙂"] * 40, ["\u0e01\u0e33"] * 30, ["e\u0301"] * 70]
 )

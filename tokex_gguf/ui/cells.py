@@ -107,6 +107,18 @@ def whole(text: str, end: int) -> int:
     return end
 
 
+def under_caret(before: str, here: str) -> tuple[str, str]:
+    r"""What stands before a caret, and what it is on: a mark is seen there with the character that it is drawn on.
+
+    >>> under_caret("ab", "c"), under_caret("ae", "\u0301") == ("a", "e\u0301"), under_caret("", "\u0301")[1][0]
+    (('ab', 'c'), True, '◌')
+    """
+    if cells_of(here):
+        return before, here
+    start = next((index for index in reversed(range(len(before))) if cells_of(before[index])), None)
+    return (before, f"◌{here}") if start is None else (before[:start], before[start:] + here)
+
+
 def longest(width: int) -> int:
     """Characters that are looked at to fill `width` cells, so that a text of any length costs no more."""
     return MARKS + max(0, width) * (1 + MARKS)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import Session
-from tokex_gguf.ui.cells import Line, cells_of, clip
+from tokex_gguf.ui.cells import Line, cells_of, clip, under_caret
 from tokex_gguf.values.constraint import EXAMPLES, ConstraintKind
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import visible
@@ -56,8 +56,8 @@ def text_lines(line: TextField, width: int, height: int) -> list[Line]:
             lines.append([("class:input", shown)])
             continue
         at = text[caret : min(caret + 1, end)]
-        parts = _shown(text[start:caret]), _shown(at) if at.strip("\n") else " ", _shown(text[caret + 1 : end])
-        lines.append([("class:input", parts[0]), ("reverse", parts[1]), ("class:input", parts[2])])
+        before, on = under_caret(_shown(text[start:caret]), _shown(at) if at.strip("\n") else " ")
+        lines.append([("class:input", before), ("reverse", on), ("class:input", _shown(text[caret + 1 : end]))])
     return lines
 
 

@@ -37,7 +37,7 @@ from tokex_gguf.play.session import (
     without_text,
 )
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, width_of
+from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, under_caret, width_of
 from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
@@ -742,7 +742,8 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     # No more of the text is looked at than can be seen of it, however long it is.
     start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
     here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
-    before = clip_start(visible(text[start:caret]), max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
+    before, here = under_caret(visible(text[start:caret]), here)
+    before = clip_start(before, max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
     style = "class:selected" if typing.line.selected else "class:input"
     line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
     return spread(line, right, width)
