@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, fit, pad, spread, width_of
+from tokex_gguf.values.tokens import label
 
 chars = "ab …漢🐕\u0301"
 texts = st.text(chars, max_size=8)
@@ -161,3 +162,8 @@ def test_chosen_parts_fit(parts: list[tuple[int, Line]], width: int, gap: str) -
     assert width_of(line) <= width
     if width_of([piece for _, part in parts for piece in part]) + len(gap) * len(parts) <= width:
         assert plain(line).replace(" ", "") == "".join(plain(part) for _, part in parts).replace(" ", "")
+
+
+def test_every_character_has_a_cell_where_it_stands_alone() -> None:
+    alone = (chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+    assert not [char for char in alone if not cells_of(label(char.encode()))]

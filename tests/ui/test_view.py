@@ -934,6 +934,18 @@ def test_the_weakest_token_of_a_phrase_of_wide_characters_is_told_whole(monkeypa
         assert re.search(r"rank \d+ *$", line), line
 
 
+@pytest.mark.parametrize("mark", ["\u0301", "\u1161", "\u3164", "\u0301\u0302"])
+def test_a_token_of_marks_alone_is_seen_where_it_is_looked_at(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fake.PIECES, fake.text_to_path("l")[0], Piece(mark.encode()))
+    play = started("hello")
+    for depth in (5, 4, 3, 2, 1):
+        play.press(Action.CURSOR_BACK)
+        drawn = draw(play, 60, 16)
+        looked_at = [part for line in drawn[:6] for style, part in line if style == "class:cursor"]
+        assert len(looked_at) == 1 and cells_of(looked_at[0]) > 0, depth
+        assert {width_of(line) for line in drawn} == {60}
+
+
 @pytest.mark.parametrize("action", [Action.INPUT, Action.CONSTRAINT])
 def test_the_caret_is_seen_on_what_has_no_cell_of_its_own(action: Action) -> None:
     typed = "\u0301xe\u0301\u0302y\u1112\u1161z\u0e33" + "e\u0301" * 60

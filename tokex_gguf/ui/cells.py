@@ -50,7 +50,7 @@ def _cells_of_short(text: str) -> int:
 
 def is_mark(char: str) -> bool:
     """Whether a character is drawn with the one before it, also where it takes a cell."""
-    return not char.isascii() and unicodedata.category(char)[0] == "M"
+    return not char.isascii() and (_width(char) == 0 or unicodedata.category(char)[0] == "M")
 
 
 def width_of(line: Line) -> int:

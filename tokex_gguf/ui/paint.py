@@ -173,7 +173,7 @@ def parts(text: str) -> tuple[Part, ...]:
     for char in text:
         cells = cells_of(char)
         last = cut[-1] if cut else None
-        if cells == 0 or is_mark(char):
+        if is_mark(char):
             if last and not last.doubtful and len(last.text) > 1:
                 before = cells_of(last.text[-1])
                 cut[-1] = Part(last.text[:-1], last.cells - before, last.certain, False)

@@ -15,7 +15,7 @@ from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, con
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
-from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, joined, pad
+from tokex_gguf.ui.cells import MARKS, Fragment, Line, cells_of, clip, fit, joined, pad, under_caret
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, paragraph, wrap
@@ -385,8 +385,20 @@ def _draw(
                     drawn.append((f"{style} class:removed".strip(), text[:1]))
                     text = text[1:]
             before = node
-        drawn.append((style, text))
+        drawn.append((style, _with_cell(drawn, text) if node.depth in marked and text else text))
     return drawn
+
+
+def _with_cell(line: Line, text: str) -> str:
+    """A text; where it is of marks alone, with the character that they are drawn on, which the line ends with."""
+    while line and not cells_of(text):
+        style, before = line.pop()
+        if cells_of(before):
+            before, text = under_caret(before, text)
+            line.append((style, before))
+        else:
+            text = before + text
+    return text
 
 
 def _text_lines(shown: Text, width: int, height: int) -> list[Line]:

@@ -41,14 +41,19 @@ _NAMED = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\x7f": "␡", "\u00a0": "⍽",
 # width. Alone they are spelled out; beside a character they are left out, which shows
 # a family of emoji as its members.
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
-_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]")
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters that are blank, of no cell or of two."""
+_SPELLED = re.compile(f"[\U0001f1e6-\U0001f1ff{''.join(_FILLERS)}]")
+"""What is spelled out though it is printable."""
+_JAMO = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")
+"""Vowels and final consonants of Hangul that are drawn on the consonant before them."""
 
 
 @lru_cache(maxsize=4096)
 def _visible(char: str) -> str:
     if char in _NAMED:
         return _NAMED[char]
-    if char in _JOINERS:
+    if char in _JOINERS or char in _FILLERS:
         return f"‹U+{ord(char):04X}›"
     if "\U0001f1e6" <= char <= "\U0001f1ff":
         # Halves of flags: terminals disagree on the width of two of them.
@@ -76,7 +81,7 @@ def visible(text: str) -> str:
     """
     if any(char in text for char in _JOINERS):
         text = "".join(char for char in text if char not in _JOINERS) or text
-    if text.isprintable() and text[:1] not in _JOINERS and not _FLAGS.search(text):
+    if text.isprintable() and text[:1] not in _JOINERS and not _SPELLED.search(text):
         return text
     return "".join(map(_visible, text))
 
@@ -100,8 +105,8 @@ def glimpse(data: bytes) -> bytes:
 
 
 def starts_combining(text: str) -> bool:
-    """Whether the first character is a mark that needs another to stand on."""
-    return text != "" and unicodedata.category(text[0]) in ("Mn", "Me")
+    """Whether the first character takes no cell: a mark, say, that needs another to stand on."""
+    return text != "" and (unicodedata.category(text[0]) in ("Mn", "Me") or _JAMO.match(text) is not None)
 
 
 def label(data: bytes) -> str:
