@@ -18,15 +18,17 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Drawn, Sampling
-from tokex_gguf.ui import theme
+from tokex_gguf.play.versus import ByDistributions, Pair
+from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, width_of
 from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, match_of, percent, view_lines
 from tokex_gguf.ui.screen import View as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
 from tokex_gguf.values.lens import RAW, Sampled, as_sampled
+from tokex_gguf.values.model_comparison import ModelComparison, Sums
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Draw, Standing, Verdict, View
+from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 REGEX = Constraint(ConstraintKind.REGEX, "a*")
@@ -126,6 +128,31 @@ def test_the_smallest_chances_take_no_other_column_its_cells() -> None:
     for line in lines:
         token = fake.ranked(play.session.game.prompt.tip.path())[int(line.split()[0]) - 1]
         assert line.rstrip().endswith(f" {token}")
+
+
+def test_what_is_not_all_is_not_100_percent() -> None:
+    assert [percent(share) for share in (1, 1 - 1e-9, 0.99975, 0.9994)] == ["100.0 %", "> 99.9 %", "> 99.9 %", "99.9 %"]
+    play = sampled(Chain((Sampler.of(Kind.TOP_K, 40), Sampler.of(Kind.TEMPERATURE, 0.01)))).press(*[Action.DOWN] * 20)
+    assert "> 99.9 % final" in text(play, 80, 24), "an unlikely token can be drawn"
+    small, whole = Stage(1, 0.9997, 0.0), Stage(151_936, 1.0, 0.01)
+    assert " 100.0% → >99.9% " in chain._figures((whole, small), 100)
+    assert " >99.9% " in chain._figures((whole, small), 45) and " 100.0% " in chain._figures((whole, whole), 45)
+    assert len(chain._figures((small, small), 45)) == len(chain._figures((whole, whole), 45))
+
+
+class Differing(ModelComparison):
+    """Two models that differ at one token of 400."""
+
+    @property
+    def sums(self) -> Sums:
+        return Sums(400, 0.0062, 1 - 1 / 400, 0.0046, 1.0004)
+
+
+@pytest.mark.parametrize(("width", "told"), [(45, ""), (59, "  ppl ×1.000"), (63, "  ppl ×1.000")])
+def test_two_models_that_differ_somewhere_are_not_the_same(width: int, told: str) -> None:
+    line = second._figures(Pair("k", ByDistributions(Differing())), width)
+    assert "".join(part for _, part in line).endswith(f"Δp 0.5%{told}") and width_of(line) <= width
+    assert "same top 99.8%" in "".join(part for _, part in line)
 
 
 def test_a_token_that_is_appended_leaves_the_table_with_its_numbers() -> None:

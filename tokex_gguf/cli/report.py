@@ -9,7 +9,7 @@ from tokex_gguf.play.session import EngineStatus, Session, table
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
-from tokex_gguf.values.formatting import between, rank_text
+from tokex_gguf.values.formatting import between, rank_text, share_text
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
@@ -308,7 +308,8 @@ def _seen(session: Session, node: Node) -> str:
 
 def _left(lens: Raw | Sampled, view: View, size: int) -> str:
     """What a lens leaves, in a line."""
-    told = f"{view.left} of {size} are left, with {view.mass:.1%} of the mass; entropy {view.entropy_bits:.3f} bits"
+    told = f"{view.left} of {size} are left, with {share_text(view.mass, '')} of the mass"
+    told += f"; entropy {view.entropy_bits:.3f} bits"
     if isinstance(lens, Sampled) and lens.constraint:
-        told += f"; the constraint leaves {view.legal_mass:.1%}, and the text is {view.standing}"
+        told += f"; the constraint leaves {share_text(view.legal_mass, '')}, and the text is {view.standing}"
     return told

@@ -10,6 +10,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import paragraph
+from tokex_gguf.values.formatting import share_text
 from tokex_gguf.values.lens import LOGIT_BIAS
 from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import glimpse, label
@@ -134,13 +135,13 @@ def _figures(made: tuple[Stage, Stage] | None, width: int) -> str:
         return ""
     before, after = made
     cut = before.left - after.left
-    told = f" {f'{cut:,}' if cut else '–':>8}"
+    told, left = f" {f'{cut:,}' if cut else '–':>8}", share_text(after.mass, "")
     if width >= BOTH:
-        mass = f"{before.mass:.1%} → {after.mass:.1%}" if cut else f"{after.mass:.1%}"
+        mass = f"{share_text(before.mass, '')} → {left}" if cut else left
         bits = f"{before.entropy_bits:.2f} → {after.entropy_bits:.2f}"
         told += f" {mass:>15} {bits:>14}"
     elif width >= LEFT:
-        told += f" {after.mass:>6.1%} {after.entropy_bits:>5.2f}"
+        told += f" {left:>6} {after.entropy_bits:>5.2f}"
     return told
 
 

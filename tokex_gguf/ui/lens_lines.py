@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tokex_gguf.play.session import Drawn, Session, Viewed
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
-from tokex_gguf.values.formatting import short_text
+from tokex_gguf.values.formatting import share_text, short_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.samplers import Kind
 from tokex_gguf.values.tokens import glimpse, label
@@ -19,11 +19,13 @@ TALL = 16
 def percent(share: float) -> str:
     """A part of 1 in percent, with a digit that says something.
 
-    >>> percent(0.941), percent(0.0004), percent(0)
-    ('94.1 %', '0.04 %', '0.0 %')
+    >>> percent(0.941), percent(0.99975), percent(0.0004), percent(0)
+    ('94.1 %', '> 99.9 %', '0.04 %', '0.0 %')
     """
     value = share * 100
-    return f"{value:.1f} %" if value >= 0.1 or value <= 0 else f"{value:.1g} %" if value >= 1e-4 else f"{value:.0e} %"
+    if 0 < value < 0.1:
+        return f"{value:.1g} %" if value >= 1e-4 else f"{value:.0e} %"
+    return share_text(share)
 
 
 # --- the status line

@@ -16,7 +16,7 @@ from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, 
 from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import paragraph
-from tokex_gguf.values.formatting import number, rank_text
+from tokex_gguf.values.formatting import number, rank_text, share_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.sequence import common_prefix
@@ -103,7 +103,7 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
                 continue
             odds = _odds(logprob - tops[base] if tops[base] > -math.inf else 0.0)
             ln_p = f" {logprob:>8.2f}" if logs else ""
-            figures = f" {logarithmic(logprob):>8}{ln_p} {share:>7.1%} {odds:>8} "
+            figures = f" {logarithmic(logprob):>8}{ln_p} {share_text(share, ''):>7} {odds:>8} "
             style = "class:taken" if score is last and len(session.game.results.scores) > 1 else ""
             named = [(style, " "), *_struck(session, score, name, style, wide), (style, figures)]
             lines.append(fit([*named, ("class:bar", bar(share, cells)), (style, _legal(session, score))], width))
@@ -187,13 +187,16 @@ def _odds(difference: float) -> str:
 
     >>> _odds(0.0), _odds(-6.02), _odds(-1000.0), _odds(-math.inf)
     ('best', '1:412', '1:1e434', 'never')
+    >>> _odds(-math.log(999.7)), _odds(-math.log(99_999.7))
+    ('1:1,000', '1:1e5')
     """
     if difference == 0:
         return "best"
     if difference == -math.inf:
         return "never"
     decimal = -difference / math.log(10)
-    return f"1:{10**decimal:,.3g}" if decimal < 3 else f"1:{10**decimal:,.0f}" if decimal < 5 else f"1:1e{decimal:.0f}"
+    times = 10 ** min(decimal, 6)
+    return f"1:{times:.3g}" if times < 999.5 else f"1:{times:,.0f}" if times < 99_999.5 else f"1:1e{decimal:.0f}"
 
 
 def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:

@@ -21,7 +21,7 @@ from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, paragraph, wrap
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.foreseen import DEEPEST, Place, following
-from tokex_gguf.values.formatting import bias_text, number, rank_text
+from tokex_gguf.values.formatting import bias_text, number, rank_text, share_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
@@ -547,7 +547,7 @@ def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str
         return ""
     likely = [index for index in seen if rows[index].rank == index + 1 and not rows[index].at_least]
     last = max(likely, default=-1) + 1
-    return f"ranks 1–{last}: {math.fsum(row.prob for row in rows[:last]):.1%}" if last else ""
+    return f"ranks 1–{last}: {share_text(math.fsum(row.prob for row in rows[:last]), '')}" if last else ""
 
 
 def bar_scale(highest: float) -> float:

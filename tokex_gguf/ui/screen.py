@@ -640,7 +640,7 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
     if not rows or session.on(Search) or session.current is not session.screen:
         return []
     row = rows[selected_row(session, place)]
-    raw = percent(-math.expm1(min(0.0, row.logprob)))
+    raw = _all_but(math.exp(min(0.0, row.logprob)))
     told: Line = [
         ("class:dim", "all but “"),
         ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
@@ -651,8 +651,13 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
         return [(importance, told)]
     verdict = session.view.verdicts.get(row.token) if session.view else None
     if verdict is not None:
-        told += [("class:dim", " raw, "), ("", percent(max(0.0, 1 - verdict.final))), ("class:dim", " final")]
+        told += [("class:dim", " raw, "), ("", _all_but(verdict.final)), ("class:dim", " final")]
     return [(importance + 2, told)]
+
+
+def _all_but(prob: float) -> str:
+    """What one chance leaves to the others: not all, however small it is."""
+    return percent(min(1 - prob, 0.9999) if prob > 0 else 1.0)
 
 
 def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:

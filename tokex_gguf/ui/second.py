@@ -2,10 +2,10 @@
 
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
-from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
+from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
-from tokex_gguf.values.formatting import number, rank_text
+from tokex_gguf.values.formatting import number, rank_text, share_text
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
@@ -26,7 +26,7 @@ def lines_below(session: Session, width: int) -> list[Line]:
     pair = session.paired
     if not isinstance(pair, Pair):
         return []
-    lines = [_figures(pair)]
+    lines = [_figures(pair, width)]
     if pair.parting:
         lines += [_way(pair.parting, which, width) for which in (0, 1)]
     return [fit(line, width) for line in lines]
@@ -49,7 +49,7 @@ def state(session: Session) -> Line:
     return []
 
 
-def _figures(pair: Pair) -> Line:
+def _figures(pair: Pair, width: int) -> Line:
     """In the words of llama-perplexity; of different vocabularies, what the text costs by each."""
     if isinstance(pair.way, ByText):
         rates = pair.way.comparison.rates
@@ -65,17 +65,16 @@ def _figures(pair: Pair) -> Line:
         return []
     # Below the floor two files of the very same weights differ.
     small = sums.mean_kl_bits <= FLOOR_BITS
-    told = [("class:dim", " KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g} bits")]
-    told += [
-        ("class:dim", "  same top "),
-        ("", f"{sums.same_top:.0%}"),
-        ("class:dim", "  Δp "),
-        ("", f"{sums.delta_p_rms:.0%}"),
-    ]
-    told += [("class:dim", "  ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]
     if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
         return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone do that")]
-    return told
+    parts: list[tuple[int, Line]] = [
+        (4, [("class:dim", "KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g} bits")]),
+        (3, [("class:dim", "same top "), ("", share_text(sums.same_top, ""))]),
+        (2, [("class:dim", "Δp "), ("", share_text(sums.delta_p_rms, ""))]),
+        (1, [("class:dim", "ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]),
+    ]
+    gap = "  " if sum(width_of(part) + 2 for _, part in parts) < width else " "
+    return [("", " "), *choose(parts, width - 1, gap)]
 
 
 def _way(parting: Parting, which: int, width: int) -> Line:

@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
+from tokex_gguf.values.formatting import share_text
 from tokex_gguf.values.record import record
 from tokex_gguf.values.stops import MOST_TOKENS, AfterTokens, Finder, Stop
 from tokex_gguf.values.tokens import Piece
@@ -92,17 +93,8 @@ class Coverage(NamedTuple):
         >>> Coverage(0.99996, 3e-5, 1e-5).text
         '> 99.9 % of the mass seen, < 0.1 % still open, < 0.1 % below the cut'
         """
-        seen, still, cut = map(_percent, self)
+        seen, still, cut = map(share_text, self)
         return f"{seen} of the mass seen, {still} still open, {cut} below the cut"
-
-
-def _percent(value: float) -> str:
-    """A part, as percent: what is not all is not 100, and what is not nothing is not 0."""
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= value < 1 - 1e-12:
-        return "> 99.9 %"
-    return f"{value:.1%}".replace("%", " %")
 
 
 @record

@@ -69,6 +69,21 @@ def between(low: float, high: float, text: Callable[[float], str], *, wide: bool
     return "–".join(ends) if wide else f"≈ {text((low + high) / 2)}"
 
 
+def share_text(share: float, blank: str = " ") -> str:
+    """A part of 1 in percent: what is not all is not 100, and what is not nothing is not 0.
+
+    >>> share_text(0.941), share_text(0.9996), share_text(1 - 1e-15), share_text(0.0003), share_text(0)
+    ('94.1 %', '> 99.9 %', '100.0 %', '< 0.1 %', '0.0 %')
+    >>> share_text(0.9996, "")
+    '>99.9%'
+    """
+    if 0 < share < 0.0005:
+        return f"<{blank}0.1{blank}%"
+    if 0.9995 <= share < 1 - 1e-12:  # the last digits of a sum of all are noise
+        return f">{blank}99.9{blank}%"
+    return f"{100 * share:.1f}{blank}%"
+
+
 def number(value: float) -> str:
     """A probability in at most seven characters, however small.
 
