@@ -11,10 +11,12 @@ from tests.fake import sampled as through
 from tests.ui.test_view import draw, sampled, text
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
+from tokex_gguf.play.rules import chain as rules
+from tokex_gguf.ui.chain import missing_entries, missing_lines
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.answers import Answers
 from tokex_gguf.values.lens import Sampled
-from tokex_gguf.values.samplers import CREATIVE, DEFAULT, Chain, Kind, Sampler
+from tokex_gguf.values.samplers import CREATIVE, DEFAULT, KINDS, Chain, Kind, Sampler
 
 
 def line_of(play: Play, name: str, width: int = 130, height: int = 40) -> str:
@@ -54,6 +56,28 @@ def test_no_number_of_the_table_is_clipped_whatever_its_columns_are(width: int) 
         assert len(shown) > 5 and not [row for row in shown if re.search(r"…\s*$", row)], shown
         assert {"raw", "final", "drawn"} & {*head.split()} >= {"final"}
         assert "drawn" in head or not keys or width < 69
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (99, 30), (130, 40)])
+def test_an_empty_chain_says_what_its_keys_do(width: int, height: int) -> None:
+    lines = [line.partition("│")[0].strip() for line in text(sampled(Chain(())), width, height).splitlines()]
+    told = " ".join(" ".join(lines).split())
+    assert "Enter puts llama.cpp's samplers here: top-k 40" in told
+    assert "a adds a single one, p goes through the presets, i reads flags or JSON of llama.cpp's programs." in told
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 8), (43, 15), (53, 20), (78, 30)])
+def test_what_a_sampler_to_add_does_is_whole_or_says_that_it_is_not(width: int, height: int) -> None:
+    play, cut = sampled(Chain(())).press(Action.ADD), 0
+    for kind in rules.missing(play.session):
+        lines = missing_lines(play.session, width, height)
+        below = ["".join(part for _, part in line) for line in lines[1 + len(missing_entries(play.session, height)) :]]
+        told, whole = " ".join(filter(None, map(str.strip, below))), KINDS[kind].help
+        cut += told != whole
+        assert len(lines) <= height
+        assert told == whole or (told.endswith(" …") and whole.startswith(told.removesuffix(" …")))
+        play.press(Action.DOWN)
+    assert (cut > 0) == (height == 8), "there is room on all but the smallest"
 
 
 def test_one_line_looks_selected_and_it_is_the_chains() -> None:

@@ -24,8 +24,14 @@ BELOW = 7
 """Lines below the chain that tell of the selected one, where a quarter of the pane is as much."""
 
 
-HELP = 3
-"""Lines below the samplers to add, with a blank one: what the selected one does."""
+def _help(height: int) -> int:
+    """Lines below the samplers to add: what the selected one does, with a blank one where that leaves room for it."""
+    return min(5, max(3, height // 3))
+
+
+def _within(lines: list[Line], room: int) -> list[Line]:
+    """As many lines as have room, with a … behind the last one where there are more."""
+    return lines if len(lines) <= room else [*lines[: room - 1], [*lines[room - 1], ("class:dim", " …")]]
 
 
 def _below(height: int) -> int:
@@ -45,7 +51,7 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
     """The chain, and what there is to say of its selected line."""
     there = rules.lines(session.game)
     if not there:
-        return _offer(width)
+        return _offer(width, height)
     did, selected = rules.what_it_did(session), rules.selected(session)
     shown = [there[index] for index in chain_entries(session, height)]
     chain = session.game.sampling.chain
@@ -57,19 +63,23 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
     ]
     room = _below(height)
     below = _about(session, selected, did, width) if selected else []
-    if len(below) > room:
-        below = [*below[: room - 1], [*below[room - 1], ("class:dim", " …")]]
-    return [*lines, *([[], *below] if len(below) < room else below)]
+    return [*lines, *([[], *below] if len(below) < room else _within(below, room))]
 
 
-def _offer(width: int) -> list[Line]:
+def _offer(width: int, height: int) -> list[Line]:
     """An empty chain, and how to fill it."""
     told = [
         "The chain is empty: tokens are drawn by the probabilities of the model.",
         f"Enter puts llama.cpp's samplers here: {DEFAULT.short}.",
         "a adds a single one, p goes through the presets, i reads flags or JSON of llama.cpp's programs.",
     ]
-    return [line for text in told for line in [*_wrapped(text, "class:dim", width), []]]
+    paragraphs = [_wrapped(text, "class:dim", width) for text in told]
+    spaced = [line for lines in paragraphs for line in [*lines, []]][:-1]
+    close = [line for lines in paragraphs for line in lines]
+    # What the keys do is more than that there is nothing.
+    return next(
+        (lines for lines in (spaced, close) if len(lines) <= height), _within(close[len(paragraphs[0]) :], height)
+    )
 
 
 def _wrapped(text: str, style: str, width: int) -> list[Line]:
@@ -171,7 +181,7 @@ def missing_entries(session: Session, height: int) -> Sequence[int]:
     """The samplers to add that are shown, as with `chain_entries`."""
     there, row = list_search.rows(session, rules.missing_length(session)), list_search.selected(session)
     at = there.index(row) if row in there else 0
-    return [there[place] for place in window(at, len(there), height - 1 - HELP)]
+    return [there[place] for place in window(at, len(there), height - 1 - _help(height))]
 
 
 def missing_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -184,4 +194,6 @@ def missing_lines(session: Session, width: int, height: int) -> list[Line]:
         about = KINDS[kinds[index]]
         told: Line = [(style, f" {pad(about.title, 12)} "), (f"class:dim {style}".strip(), about.help)]
         lines.append(fit(told, width, style))
-    return [*lines, *[[], *_wrapped(KINDS[kinds[row]].help, "", width)][: height - len(lines)]] if kinds else lines
+    below = _wrapped(KINDS[kinds[row]].help, "", width) if kinds else []
+    room = height - len(lines)
+    return [*lines, *([[], *below] if len(below) < room else _within(below, room))]
