@@ -20,7 +20,7 @@ from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Drawn, Sampling
 from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
-from tokex_gguf.ui.cells import Line, width_of
+from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, match_of, percent, view_lines
 from tokex_gguf.ui.screen import View as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -433,6 +433,19 @@ def test_the_mark_falls_into_the_part_of_the_token_drawn(width: int) -> None:
             before = line[0][1] if line[0][1] != "●" else ""
             assert len(before) == min(width - 1, int(number * width))
         low = high
+
+
+def test_the_mark_falls_where_it_should_among_wide_characters_with_marks() -> None:
+    play = started()
+    play.session.game.known.pieces.update(
+        {token: piece._replace(data="か\u3099".encode() * 3) for token, piece in fake.PIECES.items()}
+    )
+    node = play.session.game.prompt.tip
+    for step in range(400):
+        drawn = Drawn(node, RAW, 1, (Draw(3, step / 400, step / 400, step / 400 + 0.001),), many=False)
+        line = "".join(part for _, part in chances(play.session, drawn, 78))
+        assert cells_of(line[: line.index("●")]) == step * 78 // 400 and "…" not in line
+    play.session.game.known.pieces.update(fake.PIECES)
 
 
 def test_wide_characters_on_the_bar_are_cut_cleanly() -> None:

@@ -253,7 +253,8 @@ def _part(session: Session, token: int | None, count: int) -> list[str]:
     for char in name.rstrip(" "):
         wide = cells_of(char)
         if wide == 0:
-            cells[-1] += char
+            base = -1 if cells[-1] else -2  # the second cell of a wide character is empty
+            cells[base] += char
         else:
             cells += [char, *[""] * (wide - 1)]
     return cells + ["─"] * (count - len(cells))
