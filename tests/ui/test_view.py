@@ -422,6 +422,7 @@ def test_below_60x16_the_screen_says_so() -> None:
     for width, height in ((59, 40), (80, 15)):
         lines = text(started(), width, height).splitlines()
         assert lines[0].startswith("tokex-gguf needs 60x16 cells,"[: width - 1])
+        assert not any(View().hit(started().session, width, height, 5, y) for y in range(height))
         assert [line.strip() for line in lines[1:3]] == [f"not {width}x{height}.", "ctrl+q quits"]
         assert not any(line.strip() for line in lines[3:])
 

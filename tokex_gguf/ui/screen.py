@@ -139,7 +139,7 @@ class View:
 
     def screen(self, session: Session, width: int, height: int) -> list[Line]:
         """Exactly `height` lines of exactly `width` cells."""
-        if width < SMALLEST[0] or height < SMALLEST[1]:
+        if not _enough(width, height):
             return _too_small(width, height)
         body = _body(height)
         if isinstance(session.screen, Help):
@@ -161,7 +161,7 @@ class View:
         """What stands in a cell of the screen that was drawn last for this session and size."""
         body = _body(height)
         drawn = body - _lent(session, width, height)
-        if isinstance(session.screen, Help) or width < SMALLEST[0] or not 1 <= y <= drawn:
+        if isinstance(session.screen, Help) or not _enough(width, height) or not 1 <= y <= drawn:
             return None
         y -= 1
         if _keeps_table(session):
@@ -318,6 +318,11 @@ def _beside(session: Session, width: int, height: int) -> list[Line]:
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
     """The lines, `height` of them, in exactly `width` cells."""
     return [fit(line, width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
+
+
+def _enough(width: int, height: int) -> bool:
+    """Whether there is room to play."""
+    return width >= SMALLEST[0] and height >= SMALLEST[1]
 
 
 def _too_small(width: int, height: int) -> list[Line]:
