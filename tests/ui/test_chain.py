@@ -58,6 +58,13 @@ def test_no_number_of_the_table_is_clipped_whatever_its_columns_are(width: int) 
         assert "drawn" in head or not keys or width < 69
 
 
+@pytest.mark.parametrize("width", range(60, 130, 3))
+def test_without_samplers_too_the_tables_head_is_whole(width: int) -> None:
+    drawn = [line.partition("│")[2] for line in text(sampled(Chain(())), width, 24).splitlines()]
+    (head,) = [line for line in drawn if "rank token" in line]
+    assert "…" not in head
+
+
 @pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24), (99, 30), (130, 40)])
 def test_an_empty_chain_says_what_its_keys_do(width: int, height: int) -> None:
     lines = [line.partition("│")[0].strip() for line in text(sampled(Chain(())), width, height).splitlines()]

@@ -669,6 +669,8 @@ class _Look(NamedTuple):
 
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
 """Cells of a table's columns for the token, and for what follows it, at the least."""
+LEAST_BAR = 6
+"""Cells of a bar's column that has no name, at the least: what one of full length stands for."""
 LEAST_NAME = 5
 """Cells of the token's column for which others are left out."""
 
@@ -723,7 +725,7 @@ class _Columns:
         least = min(10, rest)
         self._token = max(least, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
-        if self._bar < cells_of(self._bar_name):  # it must say what it shows
+        if self._bar < (cells_of(self._bar_name) or LEAST_BAR):  # it must say what it shows
             self._token, self._bar = max(least, rest), 0
 
     @property
