@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stand_in_server import KINDS, OTHERS, PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
+from tests.stand_in_server import ANSWERS, KINDS, OTHERS, PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient, remote
 from tokex_gguf.engine.protocol import (
@@ -379,6 +379,23 @@ def test_every_kind_gives_a_prompt_a_key_and_what_may_come(any_talk: tuple[Talk,
         assert isinstance(ahead, LookaheadDone)
         found |= {token: one.most_likely for (token,), one in zip(ahead.branches, ahead.distributions, strict=True)}
     assert found == {token: ranked([*longer, token])[0][1] for token in tokens}
+
+
+def test_a_text_that_names_the_first_token_has_one_of_it(any_talk: tuple[Talk, StandIn, Loaded]) -> None:
+    talk, _, _ = any_talk
+    inner = tokenize("the cat", special=True)
+    reply = talk.ask(Tokenize(1, "<|start|>the cat", True))
+    assert isinstance(reply, Tokenized) and (reply.path, reply.notice) == ([START, *inner], "")
+    assert talk.ask(Check(2, reply.path, True)) == Checked(2, None)
+    for number, continues in ((3, False), (4, True)):  # whoever types it twice has it twice, and once more nowhere
+        reply = talk.ask(Tokenize(number, "<|start|><|start|>the cat", True, continues))
+        assert isinstance(reply, Tokenized) and reply.path == [START, START, *inner]
+
+
+def test_a_chat_whose_template_names_the_first_token_has_one_of_it(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANSWERS["llama-server"], "/apply-template", lambda *_: {"prompt": "<|start|><|user|>Once"})
+    reply = talk.ask(Chat(1, '{"messages": [{"role": "user", "content": "Once"}]}'))
+    assert isinstance(reply, Tokenized) and reply.path == [START, *tokenize("<|user|>Once", special=True)]
 
 
 def test_every_kind_tokenises_chats_and_plays_on(any_talk: tuple[Talk, StandIn, Loaded]) -> None:

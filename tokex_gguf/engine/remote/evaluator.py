@@ -111,11 +111,17 @@ class Evaluator:
 
     def tokenize(self, text: str, *, special: bool, continues: bool) -> list[int]:
         """The tokens of a text."""
-        return self._door.run(self._dialect.tokenize(text, special=special, continues=continues))
+        path = self._door.run(self._dialect.tokenize(text, special=special, continues=continues))
+        return path if continues else self._begun(path)
 
     def chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
         """The tokens of a chat."""
-        return self._door.run(self._dialect.chat(messages))
+        return self._begun(self._door.run(self._dialect.chat(messages)))
+
+    def _begun(self, path: list[int]) -> list[int]:
+        """A path with one BOS. Servers put theirs before a text also where that begins with its name."""
+        bos = self.served.bos
+        return path[1:] if bos is not None and path[:2] == [bos, bos] else path
 
     def check_room(self, path: Sequence[int]) -> None:
         """Raises ContextFull where a path is too long for the server."""
