@@ -110,7 +110,7 @@ def _ranked(path: tuple[int, ...]) -> list[tuple[float, int]]:
 TRANSPORT = (
     *("401", "403", "404", "500", "502", "503", "redirect", "html", "no json", "deep", "garbage", "empty", "resets"),
     *("cut", "cut chunk", "too long", "longer than said", "200 MB", "endless", "endless headers", "closes", "idle"),
-    *("drip", "silent", "stopped", "null answer", "list", "error inside"),
+    *("drip", "silent", "stopped", "null answer", "list", "error inside", "early hints"),
 )
 """What can become of any answer."""
 NUMBERS = (
@@ -120,7 +120,7 @@ NUMBERS = (
 )
 """What can be wrong with the numbers, or only look so."""
 FAULTS = TRANSPORT + NUMBERS
-HARMLESS = ("closes", "idle", "zero", "-9999", "null", "longer than said")
+HARMLESS = ("closes", "idle", "zero", "-9999", "null", "longer than said", "early hints")
 """With these, everything goes on."""
 PATIENT = ("drip", "silent", "stopped", "endless", "endless headers")
 """These are noticed by the clock alone."""
@@ -158,9 +158,11 @@ class StandIn(http.server.ThreadingHTTPServer):
         self.delay = 0.0
         """Seconds that each answer of the model takes."""
         self.calls: list[tuple[str, Any]] = []
-        """Path and body of all calls but those for its health."""
+        """Path and body of all calls but those whether it is well."""
         self.keys: set[str] = set()
         self.connections = 0
+        self.computing: set[int] = set()
+        """The threads whose answers are computed."""
         self.sent = 0
         """Bytes of an answer that is too long."""
         self.released = threading.Event()
@@ -206,17 +208,22 @@ class Talk(http.server.BaseHTTPRequestHandler):
 
     def _talk(self, body: Any) -> None:
         server = self.server
-        if self.path == "/health":
+        if self.path == "/health" or self.headers.get("Connection") == "close":  # whether the server is well
             if server.failing == "stopped":
                 server.released.wait(60)
-            return self._send(200, b'{"status":"ok"}')
+            # SGLang computes a token for that, behind what it computes already.
+            while self.path == "/health" and server.kind == "SGLang" and server.computing:
+                server.released.wait(0.01)
+            return self._send(200, b"{}")
         server.calls.append((self.path, body))
         server.keys.add(self.headers.get("Authorization", ""))
         fault = server.failing
         if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
             fault = "401"
-        if fault in TRANSPORT and fault not in ("closes", "idle"):
+        if fault in TRANSPORT and fault not in ("closes", "idle", "early hints"):
             return self._fail(fault)
+        if fault == "early hints":
+            self.interim(b"103 Early Hints\r\nLink: </x>; rel=preload")
         try:
             answer = self._answer(body)
         except Refusal as refusal:
@@ -228,6 +235,12 @@ class Talk(http.server.BaseHTTPRequestHandler):
         elif fault == "idle":
             self.connection.settimeout(0.05)
         return None
+
+    def interim(self, told: bytes) -> None:
+        """What a proxy says before an answer; and the answer comes later."""
+        self.wfile.write(b"HTTP/1.1 " + told + b"\r\n\r\n")
+        self.wfile.flush()
+        time.sleep(0.002)
 
     def _send(self, status: int, data: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)
@@ -278,6 +291,7 @@ class Talk(http.server.BaseHTTPRequestHandler):
             case "longer than said":
                 data = json.dumps(self._answer(self.server.calls[-1][1])).encode()
                 self._raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b{}{}{}" % (len(data), data))
+                self.close_connection = False
             case "200 MB":
                 self._stream(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n[" % (200 << 20), 200)
             case "endless":
@@ -318,7 +332,9 @@ class Talk(http.server.BaseHTTPRequestHandler):
 def _generated(server: StandIn, path: Sequence[int], top: int) -> tuple[list[tuple[float, int]], list[float]]:
     """The likeliest after a path, and all; or what a fault makes of them."""
     if server.delay:
+        server.computing.add(threading.get_ident())
         server.released.wait(server.delay)
+        server.computing.discard(threading.get_ident())
     if not path or not all(type(token) is int and 0 <= token < SIZE for token in path):
         raise Refusal(400, "Prompt contains invalid tokens")
     if len(path) >= server.context:

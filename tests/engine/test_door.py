@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sampling import few
-from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, Talk, serving
+from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, Talk, ranked, serving
 from tokex_gguf.engine.remote import http
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
@@ -123,6 +123,44 @@ def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
     began = time.perf_counter()
     assert opened.run(once()) == {}
     assert time.perf_counter() - began > 2 * http.ANSWER
+
+
+def test_an_answer_may_be_announced_long_before_it_comes(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = door(server)
+    dialect = connected(opened)
+    whole = Talk._send
+
+    def announced(self: Talk, status: int, data: bytes) -> None:
+        for told in (b"102 Processing", b"103 Early Hints"):
+            self.interim(told)
+            time.sleep(0.7 * http.ANSWER)
+        whole(self, status, data)
+
+    monkeypatch.setattr(Talk, "_send", announced)
+    (answer,) = opened.run(dialect.after([[300, 301]], [None], 10))
+    assert answer.ids == [token for _, token in ranked([300, 301])[:10]]
+
+
+def test_a_server_that_announces_an_answer_without_end_is_left(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Talk, "_send", lambda self, *_: [self.interim(b"102 Processing") for _ in range(1000)])
+    with pytest.raises(NoAnswer, match="says again and again that an answer is to come"):
+        door(server).run(once())
+
+
+def test_what_comes_behind_an_answer_is_the_answer_to_nothing(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = door(server)
+    whole = Talk._send
+
+    def more(self: Talk, status: int, data: bytes) -> None:
+        whole(self, status, data)
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
+
+    monkeypatch.setattr(Talk, "_send", more)
+    opened.run(once())
+    time.sleep(0.1)  # until it is there
+    assert opened.run(once()) is not None and opened.connections == 2
 
 
 def test_a_key_goes_along_and_is_asked_for_by_name() -> None:

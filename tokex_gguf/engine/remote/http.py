@@ -33,6 +33,8 @@ ANSWER = 30.0
 """Seconds for the rest of an answer that has begun; and for a question to be taken."""
 SLOWEST = 32 << 10
 """Bytes a second of an answer for which there is more time than that: a vocabulary has megabytes."""
+INTERIM = 20
+"""Answers that only say that an answer is to come: from a proxy, one or two."""
 LARGEST = 64 << 20
 """Bytes of an answer at the most, whatever was asked."""
 LONGEST_LINE = 200
@@ -146,8 +148,9 @@ class Door:
         """Status, its name, and the body of an answer. A connection that was kept for too long is made anew once."""
         try:
             if (kept := self._socket) is not None:
-                with contextlib.suppress(_Closed):
-                    return self._converse(kept, call, body)
+                if _is_quiet(kept):
+                    with contextlib.suppress(_Closed):
+                        return self._converse(kept, call, body)
                 self.close()
             self._check()
             self._socket = self._connect(time.monotonic() + CONNECT)
@@ -171,9 +174,7 @@ class Door:
             kept.settimeout(QUIET)
             self._send(kept, self._head(call, len(body)) + body)
             line = _Line(kept, self._is_well)
-            response = http.client.HTTPResponse(line, method="POST" if call.body is not None else "GET")  # type: ignore[arg-type]
-            with contextlib.closing(response):
-                response.begin()
+            with contextlib.closing(self._response(line)) as response:
                 most = min(call.most, LARGEST)
                 data = bytearray()
                 while chunk := response.read(1 << 16):
@@ -183,7 +184,7 @@ class Door:
                 if response.length:
                     raise NoAnswer(f"{self.name} stops in the middle of an answer")
                 self._check()  # an end that was brought about here looks like that of the headers
-                if response.will_close:
+                if response.will_close or line.has_more():
                     self.close()
                 return response.status, response.reason, bytes(data)
         except (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, http.client.RemoteDisconnected):
@@ -195,6 +196,16 @@ class Door:
         except OSError as error:
             raise NoAnswer(f"{self.name} does not answer: {_why(error)}") from None
 
+    def _response(self, line: "_Line") -> http.client.HTTPResponse:
+        """The answer itself, behind those that only say that it is to come. Taken for it, all later ones were late."""
+        for _ in range(INTERIM):
+            response = http.client.HTTPResponse(line)  # type: ignore[arg-type]
+            response.begin()
+            if not 100 <= response.status < 200:
+                return response
+            line.wait_again()
+        raise NoAnswer(f"{self.name} says again and again that an answer is to come")
+
     def _send(self, kept: socket.socket, data: bytes) -> None:
         left, deadline = memoryview(data), time.monotonic() + ANSWER
         while left:
@@ -205,7 +216,8 @@ class Door:
                 if time.monotonic() > deadline:
                     raise NoAnswer(f"{self.name} takes no question") from None
 
-    def _head(self, call: Call, length: int) -> bytes:
+    def _head(self, call: Call, length: int, *, last: bool = False) -> bytes:
+        """What stands before a question's body. `last`: whether nothing else is asked over that connection."""
         lines = [
             f"{'GET' if call.body is None else 'POST'} {self._address.prefix}{call.path} HTTP/1.1",
             f"Host: {self.name}",
@@ -214,6 +226,8 @@ class Door:
         ]
         if call.body is not None:
             lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+        if last:
+            lines.append("Connection: close")
         if self._key:
             lines.append(f"Authorization: Bearer {self._key}")
         return "\r\n".join([*lines, "", ""]).encode("ascii")
@@ -306,27 +320,47 @@ class Door:
             made = self._connect(deadline)
             try:
                 made.settimeout(max(deadline - time.monotonic(), 0.01))
-                made.sendall(self._head(Call("/health"), 0))
+                made.sendall(self._head(Call("/health"), 0, last=True))
                 with made.makefile("rb") as file:
                     status = file.readline(1000).split()
             finally:
                 self._close(made)
         except (OSError, NoAnswer):
             raise NoAnswer(f"{self.name} has stopped answering") from None
-        # Any answer but that it is broken will do: not all servers have this path.
+        # Any answer but that it is broken will do.
         if len(status) < 2 or not status[1].isdigit() or int(status[1]) >= 500:
             raise NoAnswer(f"{self.name} says that it is not well")
 
 
 class _Line:
-    """What HTTPResponse takes for a socket: it is read until the server has nothing more to say, or not in time."""
+    """What HTTPResponse takes for a socket: it is read until the server has nothing more to say, or not in time.
+
+    Several can be read from it, one after the other.
+    """
 
     def __init__(self, kept: socket.socket, is_well: Callable[[], None]) -> None:
         self._reader = _Reader(kept, is_well)
+        self._file = _Shared(self._reader, 1 << 16)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
-        return io.BufferedReader(self._reader, 1 << 16)
+        return self._file
+
+    def wait_again(self) -> None:
+        """What has come is no answer yet: that has the time of one that has not begun."""
+        self._reader.deadline = None
+
+    def has_more(self) -> bool:
+        """Whether more has come than was read. Nothing can be read afterwards."""
+        self._reader.ended = True
+        return self._file.peek(1) != b""
+
+
+class _Shared(io.BufferedReader):
+    """What an HTTPResponse that has been read does not close."""
+
+    def close(self) -> None:
+        """Nothing: the socket is closed elsewhere."""
 
 
 class _Reader(io.RawIOBase):
@@ -335,28 +369,44 @@ class _Reader(io.RawIOBase):
     def __init__(self, kept: socket.socket, is_well: Callable[[], None]) -> None:
         self._socket = kept
         self._is_well = is_well
-        self._deadline: float | None = None
+        self.deadline: float | None = None
+        """When all of the answer must be there; None before it begins."""
         self._began = 0.0
         """When the answer began to come."""
+        self.ended = False
+        """Whether nothing more is to be read."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while True:
-            if self._deadline is not None and time.monotonic() > self._deadline:
+        while not self.ended:
+            if self.deadline is not None and time.monotonic() > self.deadline:
                 raise OSError(f"its answer was not whole after {time.monotonic() - self._began:.0f} seconds")
             try:
                 count = self._socket.recv_into(buffer)
             except TimeoutError:
-                if self._deadline is None:
+                if self.deadline is None:
                     self._is_well()
                 continue
-            if self._deadline is None:
+            if self.deadline is None:
                 self._began = time.monotonic()
-                self._deadline = self._began + ANSWER
-            self._deadline += count / SLOWEST
+                self.deadline = self._began + ANSWER
+            self.deadline += count / SLOWEST
             return count
+        return 0
+
+
+def _is_quiet(kept: socket.socket) -> bool:
+    """Whether nothing has come since the last answer: neither the end nor anything that belongs to no question."""
+    try:
+        kept.settimeout(0)
+        kept.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _shut(each: socket.socket) -> None:
