@@ -125,6 +125,15 @@ def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
     assert time.perf_counter() - began > 2 * http.ANSWER
 
 
+def test_a_server_whose_health_waits_for_what_is_computed_is_waited_for_too() -> None:
+    with serving("SGLang") as server:
+        opened = door(server)
+        dialect = connected(opened)
+        server.delay = http.QUIET + 2 * http.HEALTH
+        (answer,) = opened.run(dialect.after([[300, 301]], [None], 10))
+        assert answer.ids == [token for _, token in ranked([300, 301])[:10]]
+
+
 def test_an_answer_may_be_announced_long_before_it_comes(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = door(server)
     dialect = connected(opened)

@@ -29,6 +29,8 @@ QUIET = 1.0
 """Seconds without an answer, before the server is asked whether it is well."""
 HEALTH = 3.0
 """Seconds for it to say so."""
+WELL = "/v1/models"
+"""What it is asked for then. Not `/health`: that of SGLang computes a token, behind all that is computed before."""
 ANSWER = 30.0
 """Seconds for the rest of an answer that has begun; and for a question to be taken."""
 SLOWEST = 32 << 10
@@ -320,7 +322,7 @@ class Door:
             made = self._connect(deadline)
             try:
                 made.settimeout(max(deadline - time.monotonic(), 0.01))
-                made.sendall(self._head(Call("/health"), 0, last=True))
+                made.sendall(self._head(Call(WELL), 0, last=True))
                 with made.makefile("rb") as file:
                     status = file.readline(1000).split()
             finally:
