@@ -126,6 +126,58 @@ PATIENT = ("drip", "silent", "stopped", "endless", "endless headers")
 """These are noticed by the clock alone."""
 
 
+def _common(path: Sequence[int], other: Sequence[int]) -> int:
+    return next(
+        (place for place, (a, b) in enumerate(zip(path, other, strict=False)) if a != b), min(len(path), len(other))
+    )
+
+
+class Cache:
+    """What a llama-server has read: in slots that share the cells of its context, and what it has put aside."""
+
+    def __init__(self) -> None:
+        self.keeps_idle = True
+        """As with --no-cache-idle-slots. Without, an idle slot is put aside when another one is used."""
+        self.reads: list[tuple[int, int]] = []
+        """The slot of each call, and the tokens that were read for it."""
+        self._slots: dict[int, list[int]] = {}
+        self._aside: list[list[int]] = []
+
+    def read(self, slot: int, path: list[int], cells: int) -> int:
+        """Reads a path; gives the tokens that were not read before."""
+        if not self.keeps_idle:
+            for other in [one for one in self._slots if one != slot]:
+                self._put_aside(self._slots.pop(other))
+        here = self._slots.pop(slot, [])
+        if here and 2 * _common(here, path) < len(here):
+            self._put_aside(here)
+            here = self._best(here, path, cells - sum(map(len, self._slots.values())))
+        while self._slots and len(path) + sum(map(len, self._slots.values())) > cells:
+            del self._slots[min(self._slots)]  # it is lost
+        self._slots[slot] = path
+        self.reads.append((slot, max(len(path) - _common(here, path), 1)))
+        return self.reads[-1][1]
+
+    def _put_aside(self, path: list[int]) -> None:
+        if all(_common(path, one) < len(path) for one in self._aside):
+            self._aside = [one for one in self._aside if _common(path, one) < len(one)]
+            self._aside.append(path)
+
+    def _best(self, here: list[int], path: list[int], room: int) -> list[int]:
+        """What is in a slot, or what was put aside and has more of a path, in both ways. It may have no room."""
+        best, kept = here, _common(here, path) / len(here)
+        for one in self._aside:
+            common = _common(one, path)
+            if 4 * common >= len(one) and common / len(one) > kept and common > _common(best, path):
+                best, kept = one, common / len(one)
+        if best is here:
+            return here
+        if len(best) > room:
+            return []
+        self._aside = [one for one in self._aside if one is not best]
+        return best
+
+
 class StandIn(http.server.ThreadingHTTPServer):
     """A server of one kind. All its attributes may be changed while it runs."""
 
@@ -154,6 +206,7 @@ class StandIn(http.server.ThreadingHTTPServer):
         self.kind, self.fault, self.after, self.key, self.cap = kind, fault, after, key, cap
         self.context = 4096
         self.slots = 4
+        self.cache = Cache()
         self.model = "toy"
         self.delay = 0.0
         """Seconds that each answer of the model takes."""
@@ -429,6 +482,7 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
     answers = []
     for index, path in enumerate(prompts):
         rows, everything = _generated(server, path, body["n_probs"])
+        read = server.cache.read(body["id_slot"], path, server.context)
         sampled = next(iter(biases), rows[0][1])
         rows = _spoilt(server, rows)
         top = [
@@ -455,6 +509,7 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
             "model": "another" if server.failing == "another model" else server.model,
             "stop_type": "eos" if sampled in ENDS else "limit",
             "generation_settings/logit_bias": settings,
+            "timings/prompt_n": read,
         }
         half = isinstance(_piece(PIECES[sampled]), list)
         if not half and server.failing != "no probabilities":

@@ -19,6 +19,7 @@ from tests.stand_in_server import (
     PIECES,
     SIZE,
     SPECIAL,
+    Cache,
     Refusal,
     logprobs,
     ranked,
@@ -40,7 +41,7 @@ class Toy:
 
     def __init__(self, kind: str, **options: Any) -> None:
         usual = {"kind": kind, "failing": "", "delay": 0, "context": 4096, "slots": 4, "model": "toy", "cap": 20}
-        self.server: Any = SimpleNamespace(**{**usual, **options})
+        self.server: Any = SimpleNamespace(**{**usual, "cache": Cache(), **options})
         self.calls: list[Call] = []
         self.spoil: Callable[[Any], Any] = lambda answer: answer
 

@@ -2,11 +2,12 @@
 
 import os
 import queue
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -562,6 +563,84 @@ def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandI
     sizes = [len(known.distribution) for known in evaluator._memory._known.values()]
     assert max(sizes) == 20
     door.close()
+
+
+CONTEXT = 1000
+
+
+@pytest.fixture(params=["keeps slots", "empties slots", "one slot"])
+def cached(request: pytest.FixtureRequest, server: StandIn) -> Iterator[tuple[Evaluator, StandIn]]:
+    """A server that says what it reads, and whose cells do not suffice for two long paths."""
+    server.context, server.slots = CONTEXT, 1 if request.param == "one slot" else 4
+    server.cache.keeps_idle = request.param == "keeps slots"
+    door = Door(parse(server.address))
+    dialect = door.run(probe(""))
+    apart = dialect.served.apart and door.run(dialect.stays_cached())
+    assert apart == server.cache.keeps_idle == (request.param == "keeps slots")
+    yield Evaluator(SameModel(door, dialect), dialect, 100, apart=apart), server
+    door.close()
+
+
+def read(server: StandIn) -> list[int]:
+    """The tokens that were read for each call since the last time."""
+    told = [count for _, count in server.cache.reads]
+    server.cache.reads.clear()
+    return told
+
+
+@pytest.mark.parametrize("size", [300, 450, 494, 600, 900])
+def test_whatever_comes_behind_a_part_of_a_walk_reads_nothing_again(
+    cached: tuple[Evaluator, StandIn], size: int
+) -> None:
+    evaluator, server = cached
+    path = LONG[:size] if size <= len(LONG) else [*LONG, *LONG[::-1]][:size]
+    list(evaluator.evaluate(path, size - 1, 30))
+    questions: list[Callable[[list[int]], object]] = [
+        lambda path: list(evaluator.evaluate(path, len(path) - 1, 30)),
+        lambda path: evaluator.look_ahead(path, [[7], [7, 8]], 30),
+        lambda path: evaluator.search(path, "a", 5),
+        lambda path: evaluator.search(path, "b", 5),
+    ]
+    place = 0
+    for turn in range(3):
+        for question in questions:
+            for _ in range(10):
+                evaluator.at(path, place, 30)
+                place += 1
+            read(server)
+            path = [*path, 20 + turn]
+            question(path)
+            assert sum(read(server)) <= 4
+
+
+def test_the_spelling_of_a_text_leaves_what_is_played_in_the_cache(cached: tuple[Evaluator, StandIn]) -> None:
+    evaluator, server = cached
+    list(evaluator.evaluate(LONG, len(LONG) - 1, 30))
+    assert evaluator.spelling("day")
+    read(server)
+    list(evaluator.evaluate([*LONG, 7], len(LONG), 30))
+    assert sum(read(server)) <= 2
+
+
+@pytest.mark.parametrize("size", [400, 450, 600, 900])
+def test_what_has_to_be_read_again_is_read_in_pieces(cached: tuple[Evaluator, StandIn], size: int) -> None:
+    """Walks in any order, keys and pops: whatever was lost."""
+    evaluator, server = cached
+    chance = random.Random(size)
+    path = [chance.choice(WHOLE) for _ in range(size)]
+    list(evaluator.evaluate(path, size - 1, 30))
+    for _ in range(40):
+        match chance.randrange(4):
+            case 0:
+                path = [*path, chance.choice(WHOLE)]
+            case 1:
+                path = path[: -chance.choice([1, 2, len(path) // 3])]
+            case 2:
+                path = [*path, *(chance.choice(WHOLE) for _ in range(min(300, CONTEXT - 20 - len(path))))]
+            case _:
+                evaluator.at(path, chance.randrange(len(path)), 30)
+        list(evaluator.evaluate(path, len(path) - 1, 30))
+    assert max(read(server)) <= PIECE
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")

@@ -1,6 +1,7 @@
 """A model on a real llama-server, beside the same file here: the same numbers, and what that costs."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -16,8 +17,10 @@ import pytest
 from tests import servers
 from tests.engine.test_served import Talk
 from tests.pace import pace
+from tests.stand_in_server import Cache
 from tokex_gguf.engine.protocol import Continue, Continued, Evaluate, Evaluated, Loaded, Request, Walk
 from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
+from tokex_gguf.engine.remote.dialects.llama_server import request
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
 from tokex_gguf.engine.remote.http import Door
@@ -161,6 +164,31 @@ def test_a_walk_leaves_the_path_that_is_played_in_the_cache(watched: tuple[Evalu
         (chunk,) = evaluator.evaluate(path, len(path) - 1, 30)
         # Where there is one cache, one token of something else stands before it.
         assert [one["prompt_n"] for one in door.timings] in ([1], [1, 1])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("options", [[], ["--no-cache-idle-slots"]], ids=["by default", "keeps slots"])
+def test_the_stand_in_reads_again_what_a_llama_server_reads_again(tiny: dict[str, Path], options: list[str]) -> None:
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    cache = Cache()
+    cache.keeps_idle = bool(options)
+    path = [chance.randrange(300) for _ in range(500)]
+    with serving(tiny["qwen2"], "-c", "1024", *options) as address:
+        door = Door(parse(address))
+        for _ in range(100):
+            slot, kind = chance.randrange(2), chance.randrange(4)
+            path = [*path, *(chance.randrange(300) for _ in range(min(chance.choice([1, 300]), 1000 - len(path))))]
+            path = path[: chance.choice([len(path), len(path) - 1, 2 * len(path) // 3])]
+            asked = [path, path, path[: chance.randrange(1, len(path))], [chance.randrange(300)]][kind]
+            body = {**request(asked, 65, 1, slot), "response_fields": ["timings/prompt_n"]}
+            told = door.run(once(Call("/completion", body)))["timings/prompt_n"]
+            assert cache.read(slot, asked, 1024) == told, f"seed {seed}"
+        door.close()
+
+
+def once(call: Call) -> Steps[Any]:
+    return (yield call)
 
 
 @pytest.mark.timed

@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -54,6 +55,17 @@ class Chunk:
     seconds: float
 
 
+class _Place(Enum):
+    """What a server is asked for, by the cache that this takes."""
+
+    PLAYED = "played"
+    """The path that is played."""
+    IN_TURN = "in turn"
+    """Something else, with the cache of the path that is played."""
+    BESIDE = "beside"
+    """Something else, with a cache of its own."""
+
+
 class _Walked(NamedTuple):
     """Where a walk has come to, with the cache that the path which is played needs."""
 
@@ -61,6 +73,15 @@ class _Walked(NamedTuple):
     """Tokens that are left in the cache."""
     kept: bool
     """Whether the server has put aside what was in it."""
+
+
+class _Told(NamedTuple):
+    """What is known of a path, and what that took."""
+
+    known: Known
+    decoded: int
+    """Tokens that were decoded for it, as far as one can know."""
+    seconds: float
 
 
 class FoundTokens(NamedTuple):
@@ -86,13 +107,14 @@ class Evaluator:
         self.candidates = min(candidates, self.served.candidates)
         """Those that it is asked for."""
         self._memory = Memory()
-        self._recent = {False: Recent(), True: Recent()}
-        """By whether it was asked aside, where that is apart."""
+        self._recent = {where: Recent() for where in _Place}
         self._apart = apart
         self._walked: _Walked | None = None
-        """How a walk has left the server's cache, where that is not apart."""
+        """How a walk has left the cache of the path that is played."""
         self._played: list[int] = []
         """The path that was asked about last, but for walks."""
+        self._beside = 0
+        """Tokens in the cache beside."""
         self._searched: tuple[list[int], Known] | None = None
         """The path that was searched last, and all of its distribution: of others that would take too much memory."""
         self._vocabulary: Vocabulary | None = None
@@ -138,12 +160,11 @@ class Evaluator:
         self.check_room(path)
         if self.served.at_once and start < len(path) - 1:
             yield from self._along(path, start, top)
-        for end in self._ends(path):
-            following = path[end] if end < len(path) else asked
-            known, decoded, seconds = self._ask(path[:end], following)
+        for end, following, told in self._read(path, asked, _Place.PLAYED):
             if end > start:
                 count = max(top, last_top) if end == len(path) else top
-                yield Chunk(end - 1, [known.cut(count)], _taken(known, following), decoded, seconds)
+                taken = _taken(told.known, following)
+                yield Chunk(end - 1, [told.known.cut(count)], taken, told.decoded, told.seconds)
 
     def at(self, path: list[int], place: int, top: int) -> Chunk:
         """The distribution at one position of a path, and what it said of the token that comes there.
@@ -152,8 +173,11 @@ class Evaluator:
         """
         self.check_room(path)
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
-        for end in self._ends(wanted, aside=True):
-            known, decoded, seconds = self._ask(path[:end], path[end] if end <= place else following, aside=True)
+        # Both share the cells of one context: where these do not suffice, each would empty the other's.
+        fits = len(path) + len(self._played) <= self.served.context
+        where = _Place.BESIDE if self._apart and fits else _Place.IN_TURN
+        for _, _, told in self._read(wanted, following, where):
+            known, decoded, seconds = told
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
 
     def look_ahead(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
@@ -165,11 +189,12 @@ class Evaluator:
         for _, group in groupby(new, key=lambda place: paths[place][:-1]):  # as `Dialect.after` wants them
             places = list(group)
             asked = [paths[place] for place in places]
+            self._make_ready(asked[-1], _Place.PLAYED)
             answers = self._door.run(self._dialect.after(asked, [None] * len(asked), self.candidates))
             for place, answer in zip(places, answers, strict=True):
                 known[place] = one = self._known(answer)
                 self._memory.put(paths[place], one)
-            self._recent[False].note(asked[-1])
+            self._recent[_Place.PLAYED].note(asked[-1])
         return [one.cut(top) for one in known if one]
 
     def search(self, path: list[int], query: str, top: int) -> FoundTokens:
@@ -177,8 +202,9 @@ class Evaluator:
         self.check_room(path)
         known = self._searched[1] if self._searched and self._searched[0] == path else self._memory.get(path)
         if self._vocabulary is None:
-            known = self._read_vocabulary(path)
+            known = self._read_vocabulary(path, _Place.PLAYED)
         elif known is None or len(known.distribution) < self.served.vocab_size:
+            self._make_ready(path, _Place.PLAYED)
             (answer,) = self._door.run(self._dialect.after([path], [None], self.served.vocab_size))
             known = self._keep(path, answer)
         self._searched = path, known
@@ -192,54 +218,68 @@ class Evaluator:
     def spelling(self, text: str) -> list[int]:
         """The tokens that spell a text."""
         if self._vocabulary is None:
-            self._read_vocabulary([0] if self.served.bos is None else [self.served.bos])
+            self._read_vocabulary([0] if self.served.bos is None else [self.served.bos], _Place.IN_TURN)
         assert self._vocabulary
         return self._vocabulary.spelling(text)
 
-    def _read_vocabulary(self, path: list[int]) -> Known:
+    def _read_vocabulary(self, path: list[int], where: _Place) -> Known:
         """Reads all tokens, which takes megabytes, and so is done once. Returns what is known of the path then."""
+        self._make_ready(path, where)
         answer, pieces = self._door.run(self._dialect.vocabulary(path))
         self._pieces.update(pieces)
         self._vocabulary = Vocabulary(pieces)
         return self._keep(path, answer)
 
-    def _ends(self, path: list[int], *, aside: bool = False) -> list[int]:
-        """Where the pieces end that a path is read in."""
-        if self.served.at_once or self._memory.get(path) is not None:
-            return [len(path)]
-        read = self._recent[aside and self._apart].shared(path)
-        return [*range(read + PIECE, len(path), PIECE), len(path)]
+    def _read(self, path: list[int], asked: int | None, where: _Place) -> Iterator[tuple[int, int | None, _Told]]:
+        """What is known of a path, a token that may follow included; and before, where the pieces of it end.
 
-    def _ask(self, path: list[int], asked: int | None, *, aside: bool = False) -> tuple[Known, int, float]:
-        """What is known of a path, a token included; tokens that were decoded for it, and seconds that it took."""
+        Gives those ends, and the tokens there. What is known of a piece does not spare reading it.
+        """
         known = self._memory.get(path)
         if known is not None and (asked is None or known.of(asked) is not None):
-            return known, 0, 0.0
-        recent = self._recent[aside and self._apart]
-        began = time.perf_counter()
-        decoded = max(1, len(path) - recent.shared(path))
-        if not self._apart:
-            self._mind_the_cache(path, aside=aside)
-        apart = aside and self._apart
-        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=apart))
-        recent.note(path)
-        return self._keep(path, answer, asked), decoded, time.perf_counter() - began
+            yield len(path), asked, _Told(known, 0, 0.0)
+            return
+        pieces = [] if self.served.at_once else range(self._shared(path, where) + PIECE, len(path), PIECE)
+        for end in (*pieces, len(path)):
+            following = path[end] if end < len(path) else asked
+            yield end, following, self._ask(path[:end], following, where)
 
-    def _mind_the_cache(self, path: list[int], *, aside: bool) -> None:
-        """Lets a server with one cache keep the path that is played while a prompt is walked.
+    def _shared(self, path: list[int], where: _Place) -> int:
+        """How many tokens of a path the server has read already, as far as one can know."""
+        if where is _Place.IN_TURN and self._walked is None:
+            where = _Place.PLAYED  # whose cache it takes now
+        return self._recent[where].shared(path)
+
+    def _ask(self, path: list[int], asked: int | None, where: _Place) -> _Told:
+        """Asks about a path, and a token that may follow."""
+        began = time.perf_counter()
+        decoded = max(1, len(path) - self._shared(path, where))
+        self._make_ready(path, where)
+        beside = where is _Place.BESIDE
+        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=beside))
+        self._recent[where].note(path)
+        return _Told(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
+
+    def _make_ready(self, path: list[int], where: _Place) -> None:
+        """Lets a server keep the path that is played while others are asked about.
 
         A llama-server that is asked about less than half of what it has read puts all of it aside, and takes that back
         only in place of something else. So it is asked about something else, once, before it is asked to go on there.
         """
-        if aside:
-            if self._walked is None:
-                played = self._played
-                kept = 2 * common_prefix(path, played) < len(played)
-                self._walked = _Walked(len(path), kept)
-            else:
-                self._walked = _Walked(len(path), self._walked.kept)
+        if where is _Place.BESIDE:
+            self._beside = len(path)
+            return
+        if len(path) + self._beside > self.served.context:  # it empties what is beside
+            self._beside, self._recent[_Place.BESIDE] = 0, Recent()
+        if where is _Place.IN_TURN:
+            played = self._played
+            kept = self._walked.kept if self._walked else 2 * common_prefix(path, played) < len(played)
+            self._walked = _Walked(len(path), kept)
+            if not kept:
+                self._recent[_Place.PLAYED].note(path)
             return
         walked, self._walked, self._played = self._walked, None, path
+        self._recent[_Place.IN_TURN] = Recent()
         if walked and walked.kept and len(path) - walked.length > WORTH_IT:
             self._door.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
@@ -272,7 +312,7 @@ class Evaluator:
             whole = len(come[-1].distribution) >= min(self.candidates, self.served.vocab_size or self.candidates)
             kept = come if whole else come[:-1]
             self._memory.put_all(path, start + lacking, kept)
-            self._recent[False].note(path)
+            self._recent[_Place.PLAYED].note(path)
             known[lacking:] = come
             decoded = len(path)
         seconds = time.perf_counter() - began

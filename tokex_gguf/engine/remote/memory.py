@@ -99,6 +99,7 @@ class Recent:
 
     def note(self, path: list[int]) -> None:
         """It was asked about a path."""
-        # Of paths that differ in their last token only, the newest stands for all.
-        others = [one for one in self._paths if common_prefix(path, one) < min(len(path), len(one)) - 1]
+        # A llama-server puts aside what it has read where a path has less than half of it, and takes that back where
+        # it has less than half of what came in between. Else it cuts off what is behind the common part.
+        others = [one for one in self._paths if 2 * common_prefix(path, one) < min(len(path), len(one))]
         self._paths = deque([*others, path], maxlen=RECENT)
