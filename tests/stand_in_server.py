@@ -530,7 +530,8 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
 
 def _listed(server: StandIn, owner: str) -> Any:
     row = {"id": server.model, "object": "model", "owned_by": owner, "root": f"/models/{server.model}"}
-    return {"object": "list", "data": [{**row, "parent": None, "max_model_len": server.context}]}
+    adapter = {**row, "id": "adapter", "root": "/adapters/one", "parent": server.model, "max_model_len": None}
+    return {"object": "list", "data": [{**row, "parent": None, "max_model_len": server.context}, adapter]}
 
 
 def _shifted(server: StandIn, path: list[int]) -> list[int]:

@@ -94,6 +94,21 @@ def test_what_a_server_is(toy: Toy) -> None:
     assert served.candidates == (20 if toy.server.kind == "vLLM" else SIZE)
 
 
+def test_an_adapter_is_a_model_of_vllm() -> None:
+    toy = Toy("vLLM")
+    dialect = toy.run(probe("adapter"))
+    assert (dialect.served.model, dialect.served.context) == ("adapter", 4095)
+    assert dialect.served.identity != toy.run(probe("")).served.identity
+    toy.calls.clear()
+    toy.run(dialect.after([[300]], [None], 10))
+    assert toy.calls[-1].body and toy.calls[-1].body["model"] == "adapter"
+
+
+def test_an_adapter_of_sglang_is_refused_in_a_sentence() -> None:
+    with pytest.raises(Unsuited, match="its model is toy"):
+        Toy("SGLang").run(probe("adapter"))
+
+
 def test_distributions_come_through(toy: Toy) -> None:
     dialect = toy.connected()
     path = tokenize(SAID, special=True)

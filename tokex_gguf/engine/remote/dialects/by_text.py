@@ -220,9 +220,13 @@ def _between(path: Sequence[int], separator: Sequence[int]) -> Iterable[list[int
 
 
 def listed(model: str) -> Steps[Mapping[str, Any]]:
-    """What a server says of one of its models, or of its first."""
+    """What a server says of one of its models, or of its first. An adapter has the context of its model."""
     rows = dig((yield Call("/v1/models")), "data")
     named = [row for row in rows if not model or found(row, "id") == model] if isinstance(rows, list) else []
     if not named or not isinstance(named[0], dict):
         raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
-    return named[0]
+    row = named[0]
+    if row.get("max_model_len") is None:
+        base = next((one for one in rows if found(one, "id") == row.get("parent")), rows[0])
+        row = {**row, "max_model_len": found(base, "max_model_len")}
+    return row

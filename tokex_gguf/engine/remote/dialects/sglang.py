@@ -9,7 +9,7 @@ from typing import Any
 from tokex_gguf.engine.remote.dialects import checks
 from tokex_gguf.engine.remote.dialects.by_text import FLOOR, ByText
 from tokex_gguf.engine.remote.dialects.checks import dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Served, Steps
+from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Served, Steps, Unsuited
 from tokex_gguf.values.tokens import Piece
 
 MOST = 1000
@@ -41,6 +41,9 @@ class SGLang(ByText):
 
     def connect(self, row: Mapping[str, Any]) -> Steps["SGLang"]:
         """Finds out what the server has. `row`: what it says of the model in its list."""
+        if base := checks.name(row.get("parent")):
+            # A path of ids is computed by the model itself, whatever the name.
+            raise Unsuited(f"adapters of an SGLang cannot be played: its model is {base}")
         context = checks.count(row.get("max_model_len"))
         if not context:
             raise Nonsense("a context that is none")
