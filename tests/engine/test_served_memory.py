@@ -1,11 +1,12 @@
 """What is remembered of a server's answers, and finding tokens among them. Pure."""
 
+import math
 import random
 
 import pytest
 
 from tests.stand_in_server import PIECES
-from tokex_gguf.engine.remote.memory import MOST, RECENT, Known, Memory, Recent
+from tokex_gguf.engine.remote.memory import CANDIDATES, MOST, RECENT, Known, Memory, Recent
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -43,6 +44,21 @@ def test_the_newest_paths_are_remembered() -> None:
         memory.put([token], known())
     assert len(memory) == MOST
     assert memory.get([9]) is None and memory.get([10]) and memory.get([MOST + 9])
+
+
+def test_of_whole_distributions_fewer_are_remembered() -> None:
+    memory, size = Memory(), 150_000
+    whole = Known(Distribution.of(1.0, range(size), [-math.log(size)] * size))
+    for token in range(30):
+        memory.put([token], whole)
+        memory.put([token], whole)  # in place of itself
+        assert whole.of(size - 1) == Taken(-math.log(size), size)
+    assert len(memory) == CANDIDATES // size
+    assert memory.get([29]) and memory.get([10]) is None
+    assert "rows" not in vars(whole.distribution), "they would take most of the memory"
+    for token in range(MOST):
+        memory.put([token], known())
+    assert len(memory) == MOST, "there is room again"
 
 
 def test_what_a_server_has_read_is_what_the_last_paths_begin_with() -> None:

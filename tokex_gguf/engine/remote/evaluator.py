@@ -209,7 +209,7 @@ class Evaluator:
             known = self._keep(path, answer)
         self._searched = path, known
         assert self._vocabulary
-        rows = known.distribution.rows
+        rows = {token: row for row, token in enumerate(known.distribution.ids)}
         matching = [token for token in self._vocabulary.matching(query) if token in rows]
         tokens = heapq.nsmallest(top, matching, key=rows.__getitem__)
         values = known.distribution.logprobs
@@ -326,7 +326,7 @@ class Evaluator:
         """What an answer says, in this program's numbers."""
         low, slack = entropy_interval(answer.logprobs, self.served.vocab_size)
         known = Known(Distribution.of(low, answer.ids, answer.logprobs, slack))
-        if asked is not None and answer.asked is not None and asked not in known.distribution.rows:
+        if asked is not None and answer.asked is not None and asked not in known.distribution.ids:
             lowest, highest = ranks(answer.logprobs, answer.asked)
             known.asked[asked] = Taken(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
         return known

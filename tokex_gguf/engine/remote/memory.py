@@ -11,6 +11,8 @@ from tokex_gguf.values.sequence import common_prefix
 
 MOST = 1000
 """Paths that are remembered, at the most: a hundred candidates of each take 2 kB."""
+CANDIDATES = 2_000_000
+"""Candidates of all of them together, which take 24 MB."""
 RECENT = 8
 """Paths of which it is assumed that the server has them in its cache."""
 
@@ -26,8 +28,12 @@ class Known:
 
     def of(self, token: int) -> Taken | None:
         """What it said of a token; None where it was not asked."""
-        row = self.distribution.rows.get(token)
-        return self.asked.get(token) if row is None else Taken(self.distribution.logprobs[row], row + 1)
+        # No table from tokens to rows is kept: it would take ten times as much as they do.
+        try:
+            row = self.distribution.ids.index(token)
+        except ValueError:
+            return self.asked.get(token)
+        return Taken(self.distribution.logprobs[row], row + 1)
 
     def cut(self, top: int) -> Distribution:
         """The distribution with so many candidates at the most."""
@@ -46,6 +52,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._candidates = 0
 
     def __len__(self) -> int:
         """Paths that are remembered."""
@@ -69,10 +76,13 @@ class Memory:
             self._put(key, known)
 
     def _put(self, key: bytes, known: Known) -> None:
+        if before := self._known.pop(key, None):
+            self._candidates -= len(before.distribution)
         self._known[key] = known
-        self._known.move_to_end(key)
-        if len(self._known) > MOST:
-            self._known.popitem(last=False)
+        self._candidates += len(known.distribution)
+        while len(self._known) > MOST or (self._candidates > CANDIDATES and len(self._known) > 1):
+            _, oldest = self._known.popitem(last=False)
+            self._candidates -= len(oldest.distribution)
 
 
 def _digest(path: Sequence[int]) -> "blake2b":
