@@ -65,6 +65,14 @@ def test_sums_in_float32_change_little(logits: list[float], known: int, off: flo
     assert lowest - 3 * EXACT_BITS <= entropy(logprobs) <= lowest + slack + 3 * EXACT_BITS
 
 
+@given(LOGITS, st.floats(-0.02, 0.02))
+def test_the_entropy_of_all_is_exact_whatever_they_sum_up_to(logits: list[float], off: float) -> None:
+    logprobs = normal(logits)
+    told = entropy_interval([value + off for value in logprobs], len(logits))
+    assert told == (pytest.approx(entropy(logprobs), abs=1e-9), 0)
+    assert entropy_interval([-9999.0] * 3, 3)[0] >= 0
+
+
 @given(LOGITS, st.integers(1, 300))
 def test_a_rank_is_within_its_interval(logits: list[float], known: int) -> None:
     logprobs = normal(logits)

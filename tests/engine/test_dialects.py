@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from tests.sampling import few
@@ -26,6 +27,7 @@ from tests.stand_in_server import (
     tokenize,
 )
 from tests.tape import HALVES, TEXT, TOP, Asked, Tape, answered, ask, tapes
+from tokex_gguf.engine.remote.dialects.checks import distribution
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Dialect, Nonsense, Refused, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
 
@@ -247,6 +249,19 @@ def test_numbers_that_cannot_be_right_are_nonsense(toy: Toy, fault: str) -> None
             troubles.append(str(nonsense))
     assert all(line.isprintable() and len(line) < 100 for line in troubles)
     assert len(troubles) >= (1 if fault in ("missing answer", "other token") else 2)
+
+
+@pytest.mark.parametrize("size", [49_152, 262_144])
+@pytest.mark.parametrize("spread", [1.0, 2.0, 3.0])
+def test_a_sum_in_float32_over_a_large_vocabulary_is_believed(size: int, spread: float) -> None:
+    """As llama-server adds up: one after the other. The numbers stay those of the server."""
+    logits = np.sort(np.random.default_rng(1).normal(0, spread, size).astype(np.float32))[::-1]
+    total = float(np.cumsum(np.exp(logits - logits[0]), dtype=np.float32)[-1])
+    logprobs = (logits.astype(float) - float(logits[0]) - math.log(total)).tolist()
+    answer = distribution(enumerate(logprobs), size, size, -104.0)
+    assert answer.logprobs == logprobs
+    with pytest.raises(Nonsense, match="sum up to more than 1"):
+        distribution(enumerate([min(value + 0.02, 0.0) for value in logprobs]), size, size, -104.0)
 
 
 JUNK: list[Any] = [

@@ -28,6 +28,8 @@ def entropy_interval(logprobs: Sequence[float], vocab_size: int) -> tuple[float,
     probs = [math.exp(value) for value in logprobs]
     known = math.fsum(-prob * value for prob, value in zip(probs, logprobs, strict=True)) / math.log(2)
     others = max((vocab_size or UNKNOWN) - len(probs), 0)
+    if not others and (total := math.fsum(probs)):  # they are all, and would be 1 together, but for a sum in float32
+        return max(known / total + math.log2(total), 0.0), 0.0
     last = probs[-1]
     # No more than they can have; and less than nothing where sums were rounded.
     rest = min(max(1 - math.fsum(probs), 0.0), others * last)

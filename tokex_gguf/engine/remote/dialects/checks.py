@@ -20,7 +20,9 @@ LONGEST_PIECE = 4096
 LONGEST_NAME = 512
 """Characters of a name or a version that are believed."""
 ROUNDING = 1e-3
-"""What float32 sums over a vocabulary are off by, at the most: of a log-probability, and of all probabilities."""
+"""What float32 sums over a vocabulary are off by, as a rule: of a log-probability, and of some probabilities."""
+LOST = 2**-24
+"""What each of many probabilities may add to that: a sum in float32, one after the other, loses the least of them."""
 
 
 FINGERPRINTED = "Fingerprint: na\u00efve \u5317\u4eac \U0001f642 def f(x):\n\treturn 3.14159 <s> Hello"
@@ -147,7 +149,7 @@ def distribution(
         raise Nonsense("a distribution without tokens")
     ordered = sorted(likely.items(), key=lambda pair: (-pair[1], pair[0]))
     ids, logprobs = [one for one, _ in ordered], [value for _, value in ordered]
-    if math.fsum(map(math.exp, logprobs)) > 1 + ROUNDING:
+    if math.fsum(map(math.exp, logprobs)) > 1 + ROUNDING + LOST * len(logprobs):
         raise Nonsense("probabilities that sum up to more than 1")
     rank = ids.index(asked) + 1 if asked in likely else None
     if rank is not None:
