@@ -643,6 +643,27 @@ def test_what_has_to_be_read_again_is_read_in_pieces(cached: tuple[Evaluator, St
     assert max(read(server)) <= PIECE
 
 
+def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells = ANSWERS["llama-server"]["/v1/models"]
+
+    def silent(server: StandIn, asked: object) -> object:
+        answer = tells(server, asked)
+        del answer["data"][0]["meta"]
+        return answer
+
+    monkeypatch.setitem(ANSWERS["llama-server"], "/v1/models", silent)
+    door = Door(parse(server.address))
+    dialect = door.run(probe(""))
+    assert dialect.served.vocab_size == 0
+    evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)
+    known, new = [5, 6], [5, 7]
+    list(evaluator.evaluate(known, 1, 10))
+    assert {evaluator.search(path, "", 5).total for path in ([5], known, new, known)} == {SIZE}
+    door.close()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
 def test_a_stopped_server_is_told_within_five_seconds() -> None:
     with stand_in() as (process, address):

@@ -203,9 +203,9 @@ class Evaluator:
         known = self._searched[1] if self._searched and self._searched[0] == path else self._memory.get(path)
         if self._vocabulary is None:
             known = self._read_vocabulary(path, _Place.PLAYED)
-        elif known is None or len(known.distribution) < self.served.vocab_size:
+        elif known is None or len(known.distribution) < len(self._vocabulary):
             self._make_ready(path, _Place.PLAYED)
-            (answer,) = self._door.run(self._dialect.after([path], [None], self.served.vocab_size))
+            (answer,) = self._door.run(self._dialect.after([path], [None], len(self._vocabulary)))
             known = self._keep(path, answer)
         self._searched = path, known
         assert self._vocabulary

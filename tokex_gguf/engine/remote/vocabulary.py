@@ -22,6 +22,10 @@ class Vocabulary:
             self._starts.append(self._starts[-1] + len(text) + 1)
         self._texts = b"".join(text + _BETWEEN for text in texts)
 
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        return len(self._tokens)
+
     def matching(self, query: str) -> set[int]:
         """The tokens whose text contains a query, in any case, and the one whose id it is."""
         texts = query_texts(query)
