@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 TLS = Path(__file__).parent / "data" / "tls"
 """A certificate of this machine that nobody trusts, and its key, which is for these tests alone."""
@@ -208,6 +209,9 @@ class StandIn(http.server.ThreadingHTTPServer):
         self.slots = 4
         self.cache = Cache()
         self.model = "toy"
+        self.several: tuple[str, ...] = ()
+        """The models of a llama-server that has several, of which it loads one at a time."""
+        self.loaded = ""
         self.delay = 0.0
         """Seconds that each answer of the model takes."""
         self.calls: list[tuple[str, Any]] = []
@@ -375,11 +379,7 @@ class Talk(http.server.BaseHTTPRequestHandler):
     # --- what is answered
 
     def _answer(self, body: Any) -> Any:
-        path = self.path.partition("?")[0]
-        for table in (ANSWERS[self.server.kind], {}):
-            if path in table:
-                return table[path](self.server, body)
-        raise Refusal(404, "File Not Found")
+        return answered(self.server, self.path, body)
 
 
 def _generated(server: StandIn, path: Sequence[int], top: int) -> tuple[list[tuple[float, int]], list[float]]:
@@ -437,19 +437,38 @@ def _piece(data: bytes) -> object:
 # --- llama-server
 
 
+def _llama_model(server: StandIn, model: str) -> str:
+    """The model that is meant. One of several is loaded for that, in place of the other."""
+    if not server.several:
+        return server.model
+    if model not in server.several:
+        raise Refusal(400, "model not found")
+    server.loaded = model
+    return model
+
+
 def _llama_models(server: StandIn, _: Any) -> Any:
     meta = {"vocab_type": 2, "n_vocab": SIZE, "n_ctx": server.context, "n_params": 1000, "size": 4000, "ftype": "Q4_1"}
     row = {"id": server.model, "aliases": [server.model], "object": "model", "owned_by": "llamacpp", "meta": meta}
-    return {"models": [{"name": server.model}], "object": "list", "data": [row]}
+    rows = [row]
+    if server.several:
+        del row["meta"]
+        states = {name: "loaded" if name == server.loaded else "unloaded" for name in server.several}
+        rows = [{**row, "id": name, "aliases": [], "status": {"value": state}} for name, state in states.items()]
+        rows = [{**row, "meta": meta} if row["id"] == server.loaded else row for row in rows]
+    return {"models": [{"name": server.model}], "object": "list", "data": rows}
 
 
-def _llama_props(server: StandIn, _: Any) -> Any:
+def _llama_props(server: StandIn, asked: Any) -> Any:
+    if server.several and "model" not in asked:
+        return {"role": "router", "model_path": "none", "default_generation_settings": {"params": None, "n_ctx": 0}}
+    model = _llama_model(server, asked.get("model", ""))
     return {
         "default_generation_settings": {"params": {}, "n_ctx": server.context},
         "total_slots": server.slots,
-        "model_alias": server.model,
+        "model_alias": model,
         "model_ftype": "Q4_1",
-        "model_path": f"/models/{server.model}.gguf",
+        "model_path": f"/models/{model}.gguf",
         "chat_template": "…",
         "bos_token": "<|start|>",
         "eos_token": "<|end|>",
@@ -458,6 +477,7 @@ def _llama_props(server: StandIn, _: Any) -> Any:
 
 
 def _llama_tokenize(server: StandIn, body: Any) -> Any:
+    _llama_model(server, body.get("model", ""))
     content, special = body["content"], body.get("parse_special", True)
     path: list[int] = []
     for part in content if isinstance(content, list) else [content]:
@@ -478,6 +498,8 @@ def _llama_tokenize(server: StandIn, body: Any) -> Any:
 def _llama_completion(server: StandIn, body: Any) -> Any:
     prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
     assert body["n_predict"] == 1 and body["temperature"] == 0 and "id_slot" in body and body["cache_prompt"]
+    assert body["n_probs"] > 0
+    model = _llama_model(server, body.get("model", ""))
     biases = dict(body["logit_bias"])
     answers = []
     for index, path in enumerate(prompts):
@@ -506,7 +528,7 @@ def _llama_completion(server: StandIn, body: Any) -> Any:
             settings += [{"bias": None, "token": token} for token in ENDS]
         answer: dict[str, Any] = {
             "index": index,
-            "model": "another" if server.failing == "another model" else server.model,
+            "model": "another" if server.failing == "another model" else model,
             "stop_type": "eos" if sampled in ENDS else "limit",
             "generation_settings/logit_bias": settings,
             "timings/prompt_n": read,
@@ -728,6 +750,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
     },
     "web": {},
 }
+
+
+def answered(server: StandIn, path: str, body: Any) -> Any:
+    """What a call is answered: of one without a body, what stands in its path."""
+    path, _, query = path.partition("?")
+    if path not in ANSWERS[server.kind]:
+        raise Refusal(404, "File Not Found")
+    return ANSWERS[server.kind][path](server, dict(parse_qsl(query)) if body is None else body)
 
 
 @contextmanager

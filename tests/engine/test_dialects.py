@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests import stand_in_server
 from tests.sampling import few
 from tests.stand_in_server import (
-    ANSWERS,
     ENDS,
     KINDS,
     NUMBERS,
@@ -43,7 +43,8 @@ class Toy:
 
     def __init__(self, kind: str, **options: Any) -> None:
         usual = {"kind": kind, "failing": "", "delay": 0, "context": 4096, "slots": 4, "model": "toy", "cap": 20}
-        self.server: Any = SimpleNamespace(**{**usual, "cache": Cache(), **options})
+        usual |= {"several": (), "loaded": "", "cache": Cache()}
+        self.server: Any = SimpleNamespace(**{**usual, **options})
         self.calls: list[Call] = []
         self.spoil: Callable[[Any], Any] = lambda answer: answer
 
@@ -52,11 +53,8 @@ class Toy:
 
     def _answer(self, call: Call) -> Any:
         self.calls.append(call)
-        path = call.path.partition("?")[0]
-        if path not in ANSWERS[self.server.kind]:
-            raise Refused(404, "File Not Found")
         try:
-            answer = ANSWERS[self.server.kind][path](self.server, json.loads(json.dumps(call.body)))
+            answer = stand_in_server.answered(self.server, call.path, json.loads(json.dumps(call.body)))
         except Refusal as refusal:
             raise Refused(refusal.status, str(refusal)) from None
         data = json.dumps(self.spoil(answer))
@@ -94,6 +92,44 @@ def test_what_a_server_is(toy: Toy) -> None:
     assert served.at_once == (toy.server.kind != "llama-server")
     assert served.exact_ranks == (toy.server.kind == "vLLM")
     assert served.candidates == (20 if toy.server.kind == "vLLM" else SIZE)
+
+
+def test_of_several_models_the_first_is_meant_or_the_one_that_is_named() -> None:
+    for name in ("", "other"):
+        toy = Toy("llama-server", several=("toy", "other"))
+        dialect = toy.run(probe(name))
+        served = dialect.served
+        assert (served.model, served.context, served.vocab_size) == (name or "toy", 4095, SIZE)
+        (answer,) = toy.run(dialect.after([[300]], [None], 10))
+        assert answer.ids == expected([300], 10)[0] and toy.server.loaded == served.model
+        assert toy.run(dialect.identity()) == served.identity
+    with pytest.raises(Refused, match="model not found"):
+        Toy("llama-server", several=("toy", "other")).run(probe("third"))
+
+
+@pytest.mark.parametrize("times", [1, 2, 100])
+def test_a_model_that_others_have_unloaded_is_asked_about_again(times: int) -> None:
+    """Between two calls, while connecting and later."""
+    toy = Toy("llama-server", several=("toy", "other"), loaded="other")
+    left = 0
+
+    def unload(answer: Any) -> Any:
+        nonlocal left
+        if toy.calls[-1].path.startswith("/props") and left:
+            left -= 1
+            toy.server.loaded = "other"
+        return answer
+
+    toy.spoil = unload
+    dialect = toy.run(probe("toy"))
+    left = times
+    if times < 100:
+        assert toy.run(probe("toy")).served == dialect.served
+        left = times
+        assert toy.run(dialect.identity()) == dialect.served.identity
+    else:
+        with pytest.raises(Unsuited, match="unloads toy again and again"):
+            toy.run(dialect.identity())
 
 
 def test_an_adapter_is_a_model_of_vllm() -> None:

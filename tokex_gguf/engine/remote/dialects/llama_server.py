@@ -20,6 +20,8 @@ FLOOR = -104.0
 """Log-probability of what is 0 in float32. It is that or less."""
 FORCE = 1e6
 """Added to the logit of the token that is to be generated. What is told of it are numbers from before that."""
+TRIES = 5
+"""How often a server with several models is asked about one that others want it to unload."""
 REMEMBERED = 500_000
 """Tokens whose bytes are kept: more than a vocabulary has."""
 
@@ -50,7 +52,7 @@ class LlamaServer:
 
     def identity(self) -> Steps[str]:
         """`Served.identity` as it is now."""
-        props, listed = yield from _described(self._model.get("model", ""))
+        _, props, listed = yield from _described(self._model.get("model", ""))
         return (yield from _identity(self._model, props, listed))
 
     def tokenize(self, text: str, *, special: bool, continues: bool) -> Steps[list[int]]:
@@ -241,8 +243,8 @@ def _cut(answer: Answer, asked: int | None, top: int) -> Answer:
 
 
 def connect(model: str) -> Steps[LlamaServer]:
-    """Finds out what a llama-server has. `model`: which of its models; empty: its only one."""
-    props, listed = yield from _described(model)
+    """Finds out what a llama-server has. `model`: which of its models; empty: its only one, or its first."""
+    model, props, listed = yield from _described(model)
     named: Mapping[str, object] = {"model": model} if model else {}
     vocab_size = checks.count(found(listed, "meta", "n_vocab"))
     context = checks.count(found(props, "default_generation_settings", "n_ctx"))
@@ -294,15 +296,24 @@ def connect(model: str) -> Steps[LlamaServer]:
     return LlamaServer(served, name, model, ends, harmless, (0, 1 if slots > 1 else 0))
 
 
-def _described(model: str) -> Steps[tuple[object, object]]:
-    """What a server says of itself, and of its model."""
-    props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
-    models = dig((yield Call("/v1/models")), "data")
-    rows = models if isinstance(models, list) else []
-    named = [row for row in rows if not model or model in (found(row, "id"), *_names(found(row, "aliases")))]
-    if not named:
-        raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
-    return props, named[0]
+def _described(model: str) -> Steps[tuple[str, object, object]]:
+    """A model's name where it is one of several, what the server says of itself with it, and of the model.
+
+    One that has several loads the one that it is asked about, and may then unload it for somebody else. Of one that is
+    not loaded it says little: then it is asked again.
+    """
+    for _ in range(TRIES):
+        props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
+        models = dig((yield Call("/v1/models")), "data")
+        rows = models if isinstance(models, list) else []
+        named = [row for row in rows if not model or model in (found(row, "id"), *_names(found(row, "aliases")))]
+        if not named:
+            raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
+        several = found(props, "role") == "router" or found(named[0], "status", "value") is not None
+        if not several or found(named[0], "meta", "n_vocab") is not None:
+            return model, props, named[0]
+        model = model or checks.name(found(named[0], "id"))
+    raise Unsuited(f"the server unloads {model} again and again, for others of its models")
 
 
 def _names(value: object) -> list[object]:
