@@ -37,13 +37,13 @@ END = "<|endoftext|>"
 class _File:
     """A GGUF file in the making."""
 
-    def __init__(self, path: Path, architecture: str, layers: int = LAYERS) -> None:
+    def __init__(self, path: Path, architecture: str, layers: int = LAYERS, trained: int = TRAINED) -> None:
         self.path = path
         self.layers = layers
         self.writer = writer = gguf.GGUFWriter(path, architecture)
         self._random = np.random.default_rng(list(architecture.encode()))
-        writer.add_name(f"tiny {architecture}")
-        writer.add_context_length(TRAINED)
+        writer.add_name(f"tiny {path.stem}")  # by its own name, Phi-3 must have tokens of its vocabulary
+        writer.add_context_length(trained)
         writer.add_embedding_length(WIDTH)
         writer.add_block_count(layers)
         writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -282,12 +282,12 @@ def light(folder: Path, model: Path) -> Path:
     return file.close()
 
 
-def gpt2(folder: Path) -> Path:
+def gpt2(folder: Path, trained: int = TRAINED) -> Path:
     """Learned positions, so none beyond those trained."""
-    file = _File(folder / "gpt2.gguf", "gpt2")
+    file = _File(folder / "gpt2.gguf", "gpt2", trained=trained)
     file.attention(HEADS, rms=False)
     file.ends(_add_bpe(file), norm_bias=True)
-    file.normal("position_embd.weight", TRAINED, WIDTH, spread=0.3 * math.sqrt(WIDTH))
+    file.normal("position_embd.weight", trained, WIDTH, spread=0.3 * math.sqrt(WIDTH))
     for block in file.blocks():
         file.norm(f"{block}.attn_norm", bias=True)
         file.normal(f"{block}.attn_qkv.weight", 3 * WIDTH, WIDTH)
@@ -299,6 +299,31 @@ def gpt2(folder: Path) -> Path:
         file.bias(f"{block}.ffn_up", FEED)
         file.normal(f"{block}.ffn_down.weight", WIDTH, FEED)
         file.bias(f"{block}.ffn_down", WIDTH)
+    return file.close()
+
+
+def longrope(folder: Path) -> Path:
+    """Positions rotated by factors that the context's size decides on, as in Phi-3.
+
+    Trained for half of TRAINED positions first.
+    """
+    file = _File(folder / "longrope.gguf", "phi3", trained=2 * TRAINED)
+    file.attention()
+    file.writer.add_rope_dimension_count(HEAD)
+    file.writer.add_rope_scaling_orig_ctx_len(TRAINED // 2)
+    file.writer.add_rope_scaling_attn_factors(1.2)
+    file.writer.add_sliding_window(0)
+    file.ends(_add_bpe(file))
+    pairs = np.arange(HEAD // 2, dtype=np.float64)
+    file.tensor("rope_factors_long.weight", 1.1 + pairs**2)
+    file.tensor("rope_factors_short.weight", 1.0 + 0.2 * pairs)
+    for block in file.blocks():
+        file.norm(f"{block}.attn_norm")
+        file.normal(f"{block}.attn_qkv.weight", WIDTH + 2 * KV_HEADS * HEAD, WIDTH)
+        file.normal(f"{block}.attn_output.weight", WIDTH, WIDTH, spread=3)
+        file.norm(f"{block}.ffn_norm")
+        file.normal(f"{block}.ffn_up.weight", 2 * FEED, WIDTH)
+        file.normal(f"{block}.ffn_down.weight", WIDTH, FEED)
     return file.close()
 
 

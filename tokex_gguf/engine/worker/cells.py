@@ -10,7 +10,6 @@ from tokex_gguf.engine.worker.llama import (
     BATCH,
     LARGE,
     LONG,
-    SMALLEST_CONTEXT,
     STEP,
     STRICT,
     Entry,
@@ -171,7 +170,7 @@ class Cells:
                 raise ContextFull(len(path), room)
             count = LARGE if large and end - position >= LARGE else part(end - position)
             more = strict_size(count) - count if self.model.can_cut else 0
-            if position + count + more > max(room, SMALLEST_CONTEXT):
+            if position + count + more > self.model.positions:
                 if strict and not again and position >= more:
                     again = True
                     sequence, position = self.prepare(path, position - more, strict=True)
@@ -203,7 +202,7 @@ class Cells:
         kept = self.sequences.strictly_held(path, len(path))
         missing = len(path) - kept
         size = strict_size(missing + len(tokens))
-        fits = size <= BATCH and len(path) + size <= max(self.model.context_limit, SMALLEST_CONTEXT)
+        fits = size <= BATCH and len(path) + size <= self.model.positions
         if not fits or not self.orderly or self.filled + size > self.model.cells:
             return None
         if self.sequences.free() <= len(tokens):

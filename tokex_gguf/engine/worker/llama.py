@@ -89,6 +89,8 @@ SMALLEST_CONTEXT = 256
 """KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
 """KV cells to begin with, where no size is asked for."""
+_LEARNED_POSITIONS = ("gpt2", "starcoder")
+"""Architectures with a table of positions. llama.cpp aborts at a position behind its end, whatever decodes it."""
 LARGEST_CONTEXT = 2**31 - 2**16
 """KV cells that positions can tell apart."""
 SHORT = 2_000
@@ -527,6 +529,28 @@ class Grammar:
         return Grammar(llama_cpp.llama_sampler_clone(self._sampler))
 
 
+class RopeFactors(NamedTuple):
+    """Which factors a model with LongRoPE rotates positions by."""
+
+    original: int
+    """Positions up to which the short ones serve."""
+    long: bool
+
+    def size(self, cells: int) -> int:
+        """The size of a context with so many cells, or one near it, in which llama.cpp takes these factors.
+
+        >>> RopeFactors(4096, long=True).size(4096), RopeFactors(4096, long=False).size(5000)
+        (4352, 4096)
+        """
+        step = SMALLEST_CONTEXT  # llama.cpp rounds up to multiples of it
+        if self.long:
+            return max(cells, (self.original // step + 1) * step)
+        return min(cells, max(self.original // step, 1) * step)
+
+    def __str__(self) -> str:
+        return f"{'long' if self.long else 'short'} RoPE factors"
+
+
 class Llama:
     """A loaded model and its context.
 
@@ -581,6 +605,12 @@ class Llama:
         trained = min(trained, LARGEST_CONTEXT)
         self.context_limit: int = context or min(trained, most or trained)
         """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
+        learned = self.architecture in _LEARNED_POSITIONS
+        if learned:
+            self.context_limit = min(self.context_limit, trained)
+        self.positions: int = self.context_limit if learned else max(self.context_limit, SMALLEST_CONTEXT)
+        """Where what fills a batch up may stand: at any position before this one."""
+        self.rope_factors = self._rope_factors()
         self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads, machine.load())
@@ -672,10 +702,24 @@ class Llama:
         ftype = self._meta("general.file_type")
         return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"
 
+    def _rope_factors(self) -> "RopeFactors | None":
+        """How the context's size decides what positions are rotated by, in models with LongRoPE (Phi-3, MiniCPM).
+
+        llama.cpp takes the factors for long texts where the context has more cells than the model was trained with
+        first, and those for short ones elsewhere.
+        """
+        scaling = f"{self.architecture}.rope.scaling"
+        length, kind = self._meta(f"{scaling}.original_context_length"), self._meta(f"{scaling}.type")
+        if not length.isdigit() or kind not in ("", "none", "longrope"):
+            return None
+        return RopeFactors(int(length), long=self.context_limit > int(length))
+
     def _open(self, cells: int) -> int | None:
         params = llama_cpp.llama_context_default_params()
         # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
         params.n_ctx = max(cells, SMALLEST_CONTEXT)
+        if self.rope_factors:
+            params.n_ctx = self.rope_factors.size(params.n_ctx)
         params.n_batch = params.n_ubatch = LARGE
         most = min(SEQUENCES, SEQUENCES_APART) if self.apart else SEQUENCES
         params.n_seq_max = most if self.can_cut else 4

@@ -171,8 +171,13 @@ def known_models(load: Load) -> KnownModels:
 
 def identity(found: _Identified, model: Llama) -> str:
     """All that a model's cells and answers depend on, and what they are of: a part of what is kept tells it."""
-    how = f"cells {found.cells}, {found.arithmetic}, {sys.byteorder}-endian"
+    how = f"cells {found.cells}, {_computed(found, model)}, {sys.byteorder}-endian"
     return f"{found.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
+
+
+def _computed(found: _Identified, model: Llama) -> str:
+    """By what a model's numbers are computed: what differs in it gives other numbers."""
+    return f"{found.arithmetic}, {model.rope_factors}" if model.rope_factors else found.arithmetic
 
 
 def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
@@ -465,7 +470,7 @@ class Server:
                 found.fingerprint,
                 found.former,
                 found.cells,
-                found.arithmetic,
+                _computed(found, model),
                 capabilities=frozenset(able),
                 vocabulary=found.vocabulary,
                 sampling=model.sampling(),

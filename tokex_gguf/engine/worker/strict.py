@@ -14,7 +14,6 @@ from tokex_gguf.engine.worker.chunks import Chunk, Damaged, Reader, decoded, kno
 from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.llama import (
     BATCH,
-    SMALLEST_CONTEXT,
     Entry,
     ModelError,
     OutOfCells,
@@ -130,6 +129,8 @@ class Strict:
 
         Raises as `evaluate` does.
         """
+        if self._cells.model.positions < noise.LENGTH:
+            raise ContextFull(noise.LENGTH, self._cells.model.context_limit)
         cells = self._place([], 0)
         if cells is not self._cells:
             cells.tidy([], 0, 3 * noise.LENGTH)
@@ -156,7 +157,7 @@ class Strict:
         kept = [cells.sequences.strictly_held(one, len(one) - 1) for one in (path, other)]
         missing = len(path) + len(other) - sum(kept)
         size = strict_size(missing)
-        room = max(cells.model.context_limit, SMALLEST_CONTEXT)
+        room = cells.model.positions
         if size > BATCH or len(path) > room or len(other) + size - missing > room or self._kept.room < 2:
             return 0
         if not cells.orderly or cells.sequences.free() < 2 or cells.filled + size > cells.model.cells:
