@@ -37,13 +37,13 @@ END = "<|endoftext|>"
 class _File:
     """A GGUF file in the making."""
 
-    def __init__(self, path: Path, architecture: str, layers: int = LAYERS, trained: int = TRAINED) -> None:
+    def __init__(self, path: Path, architecture: str, layers: int = LAYERS, trained: int = 0) -> None:
         self.path = path
         self.layers = layers
         self.writer = writer = gguf.GGUFWriter(path, architecture)
         self._random = np.random.default_rng(list(architecture.encode()))
         writer.add_name(f"tiny {path.stem}")  # by its own name, Phi-3 must have tokens of its vocabulary
-        writer.add_context_length(trained)
+        writer.add_context_length(trained or TRAINED)
         writer.add_embedding_length(WIDTH)
         writer.add_block_count(layers)
         writer.add_file_type(gguf.LlamaFileType.ALL_F32)

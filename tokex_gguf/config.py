@@ -30,11 +30,15 @@ LONGEST_NAME = 30
 LARGEST = 2**18
 """Bytes of a configuration file, at the most."""
 _PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
-_DEEP = re.compile(rf"(?:{_PART}\.[ \t]*+){{32}}")
+_DEEP = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?:{_PART}\.[ \t]*+){{32}}", re.MULTILINE)
 """A key of many parts: the time to read one grows with the square of their number, and ours have two."""
+_TEXTS = re.compile(r'''"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*+"|'[^'\n]*+'|#[^\n]*+''', re.DOTALL)
+"""What no key is without quotes: texts, and comments."""
 _PLAIN = re.compile(r"[\w-]+")
 _OURS = re.compile(r"""^\s*+\[?\s*+["']?(model|prompt|display|engine|answers|samplers)["']?\s*+[].=]""", re.MULTILINE)
 """What begins a line of a file that is meant as ours."""
+_OUR_SERVER = re.compile(r"""^\s*+\[\s*+server\s*+\](?:[^\[]*\n)?\s*+url\s*+=""", re.MULTILINE)
+"""Many programs have a table of this name: ours has an address."""
 
 
 def state_folder() -> Path:
@@ -220,7 +224,7 @@ def _foreign(path: Path) -> str | None:
     except NotText as error:
         return str(error)
     try:
-        found = tomllib.loads(text) if not _DEEP.search(text) else None
+        found = tomllib.loads(text) if not _is_deep(text) else None
     except (ValueError, RecursionError):
         found = None
     tables = None if found is None else set(found)
@@ -228,8 +232,13 @@ def _foreign(path: Path) -> str | None:
     if found and "url" not in (found["server"] if isinstance(found.get("server"), dict) else {}):
         names.discard("server")  # many programs have a table of this name
     # Where it is no TOML, what looks like one of our tables makes it ours, and its fault is told.
-    ours = not tables or tables & names if tables is not None else _OURS.search(text)
+    ours = not tables or tables & names if tables is not None else _OURS.search(text) or _OUR_SERVER.search(text)
     return None if ours else f"it has no table of ours ({_list(dict.fromkeys(sorted(names)))})"
+
+
+def _is_deep(text: str) -> bool:
+    """Whether a file has a key of so many parts that to read it takes long."""
+    return _DEEP.search(_TEXTS.sub('""', text)) is not None
 
 
 def load(path: Path | None) -> Config:
@@ -248,7 +257,7 @@ def load(path: Path | None) -> Config:
         if about.st_size > LARGEST:
             raise ConfigError(f"{path}: larger than {LARGEST // 1024} KiB: no configuration is")
         text = text_files.decode(path.read_bytes()).text
-        if _DEEP.search(text):
+        if _is_deep(text):
             raise ConfigError(f"{path}: not TOML of ours: a key of more than 32 parts")
         tables = tomllib.loads(text)
     except OSError as error:

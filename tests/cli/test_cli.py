@@ -25,6 +25,7 @@ from tests.terminal import Terminal
 from tokex_gguf import __version__
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.cli import inputs, main
+from tokex_gguf.cli.arguments import parsed
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import EngineDied
@@ -33,6 +34,7 @@ from tokex_gguf.models import resolve
 from tokex_gguf.sessions.autosave import End, Lost, Rescued
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, machine, signals
+from tokex_gguf.system.console import Exit
 
 ROOT = Path(__file__).parent.parent.parent
 NATALIA = ROOT / "prompts" / "natalia.txt"
@@ -850,3 +852,30 @@ def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
     before = log.read_text()
     assert run("--plain", "--model", "bundled", "--prompt", "a", "--log", str(log)).returncode == 0
     assert log.read_text().startswith(before), "a small one is gone on with"
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        (["-p", "-t is not far"], "prompt", "-t is not far"),
+        (["--prompt", "--not an option"], "prompt", "--not an option"),
+        (["-p", "- an item"], "prompt", "- an item"),
+        (['--json_schema={"type": "object"}'], "json_schema", '{"type": "object"}'),
+        (["-ngl", "0"], "gpu_layers", 0),
+        (["-t", "00000000050"], "threads", 50),
+        (["-t", "1024"], "threads", 1024),
+        (["-c", "0000000000512"], "context", 512),
+    ],
+)
+def test_values_are_read_as_they_are_meant(given: list[str], name: str, value: object) -> None:
+    assert getattr(parsed(given), name) == value
+
+
+@pytest.mark.parametrize("threads", ["0", "00", "1025", "1000000", "10000000", "1" * 4000])
+def test_more_threads_than_llama_cpp_bears_are_refused(threads: str) -> None:
+    with pytest.raises(Exit, match="a whole number from 1 to 1024"):
+        parsed(["-t", threads])
+
+
+def test_layers_of_the_configuration_are_switched_off() -> None:
+    assert main._first(0, 20) == 0 and main._first(None, 20) == 20

@@ -370,3 +370,27 @@ def test_a_server_that_the_current_folder_chooses_is_told(tmp_path: Path, monkey
     found = config.find()
     assert found.config.server.url == "http://other.example"
     assert found.notices == ("config.toml in the current folder chooses the server: http://other.example",)
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ('example_prompt = "' + " ".join(f"{number}." for number in range(40)) + '"', False),
+        ('a = """\n' + "word. " * 40 + '"""', False),
+        ("# " + "note. " * 40, False),
+        ('a = ["one, ' + "b. " * 40 + '"]', False),
+        (".".join("a" * 40) + " = 1", True),
+        ("[" + ".".join("a" * 40) + "]", True),
+        ("a = {" + " . ".join(['"b"'] * 40) + " = 1}", True),
+    ],
+)
+def test_only_keys_have_parts(text: str, deep: bool) -> None:
+    assert config._is_deep(text) is deep
+
+
+def test_a_file_of_ours_with_a_server_alone_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_text('[server]\nurl = "http://127.0.0.1:8080\n')
+    assert config._foreign(tmp_path / "config.toml") is None
+    (tmp_path / "config.toml").write_text('[server]\nport = "8080\n')
+    assert config._foreign(tmp_path / "config.toml")

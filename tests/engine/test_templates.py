@@ -125,3 +125,18 @@ def test_turns_of_templates(template: str, expected: list[str] | None) -> None:
     messages = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, "abcd", strict=True)]
     text, turns = render(template, {"messages": messages}, {})
     assert (None if turns is None else [text[start:end] for start, end in turns]) == expected
+
+
+def test_turns_of_the_role_model_are_the_assistants_too() -> None:
+    """As Gemma's templates have it."""
+    source = (
+        "{% for m in messages %}<|{{ 'model' if m.role == 'assistant' else m.role }}|>{{ m.content }}<end>{% endfor %}"
+        "{% if add_generation_prompt %}<|model|>{% endif %}"
+    )
+    found = []
+    for role in ("assistant", "model"):
+        messages = [{"role": "user", "content": "a question"}, {"role": role, "content": "an answer"}]
+        rendered = render(source, {"messages": messages, "chat_template_kwargs": {"self": 1}}, {})
+        found.append(rendered)
+        assert rendered.turns and "an answer" in rendered.text[slice(*rendered.turns[0])]
+    assert found[0] == found[1]

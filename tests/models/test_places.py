@@ -322,3 +322,11 @@ def test_links_that_go_round_are_passed_over(home: Path) -> None:
     assert names == ["good.gguf", "maker/model@111111111111:m.gguf"]
     resolved = find("maker/model@1111111")
     assert resolved is not None and resolved.path == path
+
+
+def test_a_folder_that_was_removed_has_no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert [path.name for path in discovery.own_folders()] == ["models"]

@@ -515,3 +515,11 @@ def test_presets_of_one_name_are_all_there(name: str) -> None:
         play.press(Action.PRESET)
         seen.add(play.session.game.sampling.chain)
     assert seen == {*found.values()}
+
+
+def test_a_value_that_is_not_changed_stays_to_the_last_digit() -> None:
+    chain = Chain((Sampler.of(Kind.TEMPERATURE, 0.123456789),))
+    play = sampled(chain).press(Action.SAMPLERS, Action.ENTER)
+    assert play.session.line.text == "0.123456789"
+    play.press(Action.ENTER)
+    assert play.session.game.sampling.chain == chain

@@ -7,6 +7,8 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Typed
 from tokex_gguf.play.screens import PLAY, Find
 from tokex_gguf.ui.screen import View
+from tokex_gguf.values.outline import searchable
+from tokex_gguf.values.path_text import PathText
 
 TEXT = "abcabxabc"
 """Tokens of one letter each; the engine made of arithmetic puts a space before each."""
@@ -123,3 +125,12 @@ def test_nothing_is_decoded_by_finding() -> None:
     before = play.decoded
     play.press(Action.FIND, Typed(letters(play)[:4]), Action.DOWN, Action.ENTER)
     assert play.decoded == before
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "at"), [("ΟΔΟΣΑ", "οδος", 0), ("ΟΔΟΣ", "Σ", 3), ("ὀδός", "ΔΌΣ", 1), ("İİ cat", "CAT", 3)]
+)
+def test_letters_are_the_same_wherever_they_stand(text: str, wanted: str, at: int) -> None:
+    whole = PathText.of([text.encode()])
+    assert whole.next(wanted, 0) == at
+    assert searchable(text).find(searchable(wanted)) == at

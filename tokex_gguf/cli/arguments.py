@@ -20,10 +20,15 @@ PREDICTED = 128
 EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 10_000_000):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000000, got {text[:40]!r}")
-    return int(text[:10])
+def _count(text: str, most: int = 10_000_000) -> int:
+    digits = text.lstrip("0") if text.isascii() and text.isdigit() else ""
+    if not (0 < len(digits) <= len(str(most)) and int(digits) <= most):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, got {text[:40]!r}")
+    return int(digits)
+
+
+def _threads(text: str) -> int:
+    return _count(text, 1024)
 
 
 def _cells(text: str) -> int:
@@ -254,7 +259,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=_cells,
         help="tokens that the context holds; auto, the default: it grows",
     )
-    parser.add_argument("-t", "--threads", metavar="N", type=_count, help="threads to compute with")
+    parser.add_argument("-t", "--threads", metavar="N", type=_threads, help="threads to compute with")
     parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
     computing = parser.add_mutually_exclusive_group()
     computing.add_argument(
@@ -262,7 +267,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--gpu-layers",
         "--n-gpu-layers",
         metavar="N",
-        type=_count,
+        type=_start,
         help="layers to compute on a graphics processor",
     )
     computing.add_argument(
@@ -304,7 +309,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_NUMBERS = (_count, _cells, _seed, _predicted, _start)
+_NUMBERS = (_count, _threads, _cells, _seed, _predicted, _start)
 """What reads values that are numbers."""
 OTHER_NAMES = {
     **dict.fromkeys(("--cache-type-k", "-ctk", "--cache-type-v", "-ctv"), "--kv"),
@@ -327,7 +332,12 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
     for word in given[:end]:
         before = options.get(words[-1]) if words else None
         if not _is_option(word):
-            words.append(word)
+            # A text that begins as a short option does, argparse would take for that one.
+            texts = before is not None and before.nargs is None and word[:1] == "-" and " " in word
+            if texts:
+                words[-1] = f"{words[-1]}={word}" if words[-1].startswith("--") else f"{words[-1]}{word}"
+            else:
+                words.append(word)
         elif before and before.nargs is None and word not in options:
             raise Exit(f"{words[-1]} takes a value: one that begins with - is given as {words[-1]}=VALUE", USAGE)
         else:
@@ -337,7 +347,8 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
 
 def _is_option(word: str) -> bool:
     """Whether argparse takes a word for an option, and not for a value."""
-    return word.startswith("-") and word != "-" and " " not in word and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
+    name = word.partition("=")[0]
+    return name.startswith("-") and name != "-" and " " not in name and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
 
 
 def _option(word: str, options: Mapping[str, argparse.Action]) -> str:

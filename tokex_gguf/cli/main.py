@@ -136,6 +136,10 @@ def _collect_garbage() -> None:
         gc.enable()
 
 
+def _first(asked: int | None, configured: int) -> int:
+    return configured if asked is None else asked
+
+
 def _log_path(asked: Path | None) -> Path:
     return asked or config.state_folder() / "tokex-gguf.log"
 
@@ -248,7 +252,7 @@ def _begun(
             log=str(log_path),
             most=fit.most,
             kv=kv,
-            gpu_layers=0 if rpc else options.gpu_layers or settings.engine.gpu_layers,
+            gpu_layers=0 if rpc else _first(options.gpu_layers, settings.engine.gpu_layers),
             rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),

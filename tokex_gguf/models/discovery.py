@@ -75,8 +75,12 @@ def bundled_model() -> Path | None:
 
 
 def own_folders() -> list[Path]:
-    """The folders `models`: here, and beside this package."""
-    return [Path("models").absolute(), Path(__file__).parent.parent / "models"]
+    """The folders `models`: here, unless this folder was removed, and beside this package."""
+    package = Path(__file__).parent.parent / "models"
+    try:
+        return [Path("models").absolute(), package]
+    except OSError:
+        return [package]
 
 
 def on_disk() -> list[Place]:

@@ -7,6 +7,7 @@ from functools import cmp_to_key, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from tokex_gguf.values.folding import folded
 from tokex_gguf.values.tree import Node
 
 
@@ -189,7 +190,7 @@ def searchable(text: str) -> str:
     >>> searchable("One\nTWO")
     'one two'
     """
-    return text.translate(_BLANKS).lower()
+    return folded(text.translate(_BLANKS))
 
 
 def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Found, ...]:

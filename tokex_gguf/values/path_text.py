@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import NamedTuple
 
+from tokex_gguf.values.folding import folded
 from tokex_gguf.values.record import record
 
 
@@ -33,7 +34,7 @@ class PathText:
         """The text of some pieces, one for each token."""
         pieces = list(pieces)
         text = b"".join(pieces).decode("utf-8", "surrogateescape")
-        return cls(_folded(text), list(accumulate(map(len, pieces))))
+        return cls(folded(text), list(accumulate(map(len, pieces))))
 
     def match(self, query: str, character: int) -> "Match":
         """The match that begins at a character.
@@ -41,7 +42,7 @@ class PathText:
         >>> PathText.of([b"One", b" two", b" one"]).match("one", 8)
         Match(character=8, nth=2, total=2)
         """
-        query = _folded(query)
+        query = folded(query)
         return Match(character, self.folded.count(query, 0, character) + 1, self.folded.count(query))
 
     def next(self, query: str, character: int) -> int | None:
@@ -51,8 +52,8 @@ class PathText:
         >>> text.next("ONE", 0), text.next("one", 1), text.next("one", 9), text.next("three", 0)
         (0, 8, 0, None)
         """
-        found = self.folded.find(_folded(query), character)
-        return _place(found if found >= 0 else self.folded.find(_folded(query)))
+        found = self.folded.find(folded(query), character)
+        return _place(found if found >= 0 else self.folded.find(folded(query)))
 
     def previous(self, query: str, character: int) -> int | None:
         """The same backwards, of the last match that begins before a character.
@@ -60,7 +61,7 @@ class PathText:
         >>> PathText.of([b"One", b" two", b" one"]).previous("one", 8)
         0
         """
-        query = _folded(query)
+        query = folded(query)
         found = self.folded.rfind(query, 0, character + len(query) - 1) if character else -1
         return _place(found if found >= 0 else self.folded.rfind(query))
 
@@ -89,16 +90,3 @@ class PathText:
 
 def _place(found: int) -> int | None:
     return found if found >= 0 else None
-
-
-def _folded(text: str) -> str:
-    """In lower case, but for characters whose lower case takes other bytes than they."""
-    odd = {char for char in set(text) if not _alike(char, char.lower())}
-    if not odd:
-        return text.lower()
-    return text.translate({ord(char): char.lower() for char in set(text) - odd})
-
-
-def _alike(char: str, lower: str) -> bool:
-    sizes = [len(one.encode("utf-8", "surrogatepass")) for one in (char, lower)]
-    return len(lower) == 1 and sizes[0] == sizes[1]

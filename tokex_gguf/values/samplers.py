@@ -67,8 +67,12 @@ class Parameter:
         return places[max(0, min(len(places) - 1, at))]
 
     def text(self, value: float) -> str:
-        """A value as it is shown and typed."""
+        """A value as it is shown."""
         return f"{int(value)}" if self.whole else f"{value:g}"
+
+    def exactly(self, value: float) -> str:
+        """A value as it is typed: read again, it is the same."""
+        return self.text(value) if float(self.text(value)) == value else repr(value)
 
     @property
     def flag(self) -> str:

@@ -61,11 +61,15 @@ def render(template: str, conversation: Mapping[str, Any], special: Mapping[str,
         if any(isinstance(message.get("content"), list) for message in messages):
             raise TemplateFailed(f"{error}; a content that is a text and no list of parts may do") from None
         raise
-    said = sum(message.get("role") == "assistant" for message in messages)
+    said = sum(message.get("role") in _ASSISTANT for message in messages)
     if not said or (spans and all(text[start:end] for start, end in spans)):
         return Rendered(text, spans)
     found = _turns(compiled, messages, text, prompt=prompt)
     return Rendered(text, found if len(found) == said else None)
+
+
+_ASSISTANT = ("assistant", "model")
+"""Roles of the turns that a model writes; Gemma's templates know the second one."""
 
 
 class _Template:
@@ -92,7 +96,7 @@ class _Template:
         length = 0
         values = {**self._values, "messages": list(map(_with_reasoning, messages)), "add_generation_prompt": prompt}
         try:
-            for part in self._template.generate(**values):
+            for part in self._template.generate(values):
                 self._parts.append(part)
                 length += len(part)
                 if length > MOST:
@@ -198,7 +202,7 @@ def _turns(template: _Template, messages: Messages, text: str, *, prompt: bool) 
     found: list[Span] = []
     said = 0
     for index, message in enumerate(messages):
-        if message.get("role") != "assistant":
+        if message.get("role") not in _ASSISTANT:
             continue
         span = None
         if (message.get("tool_calls") or index not in marked) and said < PREFIXES:
@@ -225,7 +229,7 @@ def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool)
     """Where the assistant's words are, by marks around them, from a message's index."""
     changed = [
         {**message, "content": _with_marks(message["content"], index)}
-        if message.get("role") == "assistant" and isinstance(message.get("content"), str)
+        if message.get("role") in _ASSISTANT and isinstance(message.get("content"), str)
         else message
         for index, message in enumerate(messages)
     ]

@@ -625,6 +625,8 @@ class Llama:
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
         if self._context is None:
             why = f" ({reason})" if (reason := _reason()) else ""
+            if "does not divide" in why:
+                raise ModelError(f"this model's heads cannot be kept as {kv}{why}: leave --kv {kv} out")
             raise ModelError(
                 f"not enough memory for a context of {context or FIRST_CONTEXT} tokens{why}: try --context N"
             )

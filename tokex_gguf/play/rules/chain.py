@@ -218,7 +218,7 @@ def begin_number(session: Session) -> Outcome:
     if reason := no_value(session):
         return replace(session, notice=reason), []
     line, sampler, parameter = _parameter(session)
-    typed = EMPTY.typed(parameter.text(sampler.values[line.parameter]))
+    typed = EMPTY.typed(parameter.exactly(sampler.values[line.parameter]))
     return replace(session, screen=SamplerValue(row=_row(session), line=replace(typed, selected=True))), []
 
 
