@@ -1,13 +1,12 @@
 """A fan-out as it is played: what may be spent on it, and how its answers are listed."""
 
 import math
-from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
 from tokex_gguf.values.fan_out import Answer, Budget, FanOut
-from tokex_gguf.values.grouping import FIRST_NUMBER, found, meaning, pattern_of
+from tokex_gguf.values.grouping import FIRST_NUMBER, Number, found, meaning, pattern_of
 from tokex_gguf.values.record import record
 
 KEPT = 8
@@ -86,7 +85,7 @@ class Rows(NamedTuple):
     """The lines of the list, of the likeliest answers, and where each is."""
 
     lines: tuple[Row, ...]
-    places: dict[bytes | Decimal | str | Found, int]
+    places: dict[bytes | Number | str | Found, int]
     """By what the keys mean."""
 
 
@@ -117,7 +116,7 @@ def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str) -> Rows:
     return Rows(lines, {_meant(line.key): place for place, line in enumerate(lines)})
 
 
-def _meant(key: bytes | str | Found) -> bytes | Decimal | str | Found:
+def _meant(key: bytes | str | Found) -> bytes | Number | str | Found:
     """What tells a line from others: one number may be written in several ways."""
     return meaning(key) if isinstance(key, str) else key
 
@@ -144,19 +143,19 @@ def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
     return tuple(_row(answer) for some in together for answer in some)
 
 
-def in_order(line: Row) -> tuple[int, Decimal, str]:
+def in_order(line: Row) -> tuple[int, float, str]:
     """Numbers by their size, then other texts by the alphabet, then what nothing was found in."""
     match _meant(line.key):
-        case Decimal() as number:
-            return 0, number, ""
+        case Number(digits):
+            return 0, float(digits), ""
         case str(text):
-            return 1, Decimal(0), text
+            return 1, 0.0, text
         case _:
-            return 2, Decimal(0), ""
+            return 2, 0.0, ""
 
 
 @lru_cache(4)
-def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Decimal | str | Found]]:
+def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Number | str | Found]]:
     """What a pattern found in answers, and what that means: each is read once."""
     return {}
 
@@ -164,7 +163,7 @@ def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Decima
 def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
     """The groups by what a pattern finds, the likeliest first."""
     pattern, known = pattern_of(text), _known(out, text)
-    groups: dict[Decimal | str | Found, tuple[str | Found, list[Answer]]] = {}
+    groups: dict[Number | str | Found, tuple[str | Found, list[Answer]]] = {}
     for answer in ranked:
         if answer.text not in known:
             key = found(pattern, answer.text.decode("utf-8", "replace"))

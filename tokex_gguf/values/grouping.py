@@ -7,9 +7,8 @@ r"""What a regular expression finds in answers, to group them by. Pure.
 import re
 from collections import deque
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 FIRST_NUMBER = r"-?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
 LONGEST = 200
@@ -22,6 +21,7 @@ FEW = 10
 """Times up to which a repeat counts as one with an end."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NUMBER = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
 
@@ -81,17 +81,26 @@ def found_last(pattern: re.Pattern[str], text: str) -> str | None:
     return _of(last[0], pattern) if last else None
 
 
-def meaning(text: str) -> Decimal | str:
+class Number(NamedTuple):
+    """A number, written in the one way that equal ones share, however many digits they have."""
+
+    digits: str
+
+
+def meaning(text: str) -> Number | str:
     """What a text that was found says: the number that it is, however that is written; else the text.
 
     >>> meaning("1,200") == meaning("1200.00"), meaning("72") == meaning("72.5"), meaning("1,2")
     (True, False, '1,2')
+    >>> meaning("-0.0") == meaning("0"), meaning("+007.50"), meaning("."), meaning("x")
+    (True, Number(digits='7.5'), '.', 'x')
     """
-    try:
-        number = Decimal(_THOUSANDS.sub("", text))
-    except InvalidOperation:
+    match = _NUMBER.fullmatch(_THOUSANDS.sub("", text))
+    if match is None or not any(map(str.isdigit, text)):
         return text
-    return number if number.is_finite() else text
+    sign, whole, part = match[1], match[2], match[3] or ""
+    digits = f"{whole or 0}.{part}" if part else whole or "0"
+    return Number(f"-{digits}" if sign == "-" and (whole or part) else digits)
 
 
 def _of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
