@@ -37,6 +37,9 @@ class Model:
     """Of a KV cell."""
     vocab_size: int = 100_000
     state_bytes: int = 0
+    architecture: str = "llama"
+    context_trained: int = 0
+    """Unknown."""
 
     def kv_bytes_per_token(self, bytes_per_value: float) -> int:
         return int(self.values * bytes_per_value)
@@ -68,6 +71,33 @@ def test_a_context_that_does_not_fit_shrinks_and_the_numbers_are_told() -> None:
     assert made.notice == (
         f"context 100000 needs 10.0 GB beside 4.0 GB of weights, 10.0 GB are available: {cells} tokens instead"
     )
+
+
+@pytest.mark.parametrize("memory", [0, 16 * GB])
+@pytest.mark.parametrize("values", [0, 50_000])
+def test_a_context_beyond_what_the_model_was_trained_for_is_told(memory: int, values: int) -> None:
+    model = Model(context_trained=8192, values=values)
+    made = fit(model, context=9000, kv="f16", free=memory, total=memory)
+    assert made.context == 9000
+    assert made.notice == (
+        "context 9000: the model was trained for 8,192 tokens, numbers behind that are not to be trusted"
+    )
+    for context in (0, 8192):
+        assert not fit(model, context=context, kv="f16", free=memory, total=memory).notice
+
+
+def test_a_context_that_shrinks_is_held_against_the_training_by_what_is_left_of_it() -> None:
+    def notice(trained: int) -> str:
+        return fit(Model(context_trained=trained), context=100_000, kv="f16", free=10 * GB, total=16 * GB).notice
+
+    assert notice(70_000).endswith(" tokens instead")
+    assert "tokens instead; context 5" in notice(8192)
+    assert notice(8192).endswith("trained for 8,192 tokens, numbers behind that are not to be trusted")
+
+
+def test_models_with_a_table_of_positions_never_have_more_of_them() -> None:
+    model = Model(context_trained=1024, architecture="gpt2")
+    assert fit(model, context=100_000, kv="f16", free=5 * GB, total=16 * GB) == Fit(1024)
 
 
 def test_what_fits_only_by_swapping_is_told() -> None:

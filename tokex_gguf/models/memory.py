@@ -21,10 +21,20 @@ SMALLEST = 256
 """KV cells that every context has."""
 BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 """Bytes of a value in a KV cell, by its type; q8_0 has blocks of 32 with a scale of two bytes."""
+LEARNED_POSITIONS = ("gpt2", "starcoder")
+"""Architectures with a table of positions: there are no more than the model was trained for."""
 
 
 class Sizes(Protocol):
     """What of a model's header counts here."""
+
+    @property
+    def architecture(self) -> str:
+        """In GGUF's words."""
+
+    @property
+    def context_trained(self) -> int:
+        """Tokens; 0: it does not say."""
 
     @property
     def weight_bytes(self) -> int:
@@ -71,7 +81,14 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
     """
     # Where most weights are of other types, their copy takes memory and saves no time.
     repack = 2 * model.repacked_bytes >= model.weight_bytes
-    return replace(_cells(model, context, kv, free, total, weights), repack=repack)
+    if model.context_trained and model.architecture in LEARNED_POSITIONS:
+        context = min(context, model.context_trained)
+    made = _cells(model, context, kv, free, total, weights)
+    beyond = ""
+    if 0 < model.context_trained < made.context:
+        trained = f"the model was trained for {model.context_trained:,} tokens"
+        beyond = f"context {made.context}: {trained}, numbers behind that are not to be trusted"
+    return replace(made, notice="; ".join(filter(None, [made.notice, beyond])), repack=repack)
 
 
 def needed(model: Sizes, *, cells: int, kv: str, weights: int = 0) -> int:

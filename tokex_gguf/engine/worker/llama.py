@@ -36,6 +36,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.rpc import NoWorker, Workers
 from tokex_gguf.engine.worker.threads import Pace
+from tokex_gguf.models.memory import LEARNED_POSITIONS
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
 from tokex_gguf.values.model_sampling import KEYS, PREFIX, SEQUENCE
@@ -89,8 +90,6 @@ SMALLEST_CONTEXT = 256
 """KV cells that a context has at the least."""
 FIRST_CONTEXT = 4096
 """KV cells to begin with, where no size is asked for."""
-_LEARNED_POSITIONS = ("gpt2", "starcoder")
-"""Architectures with a table of positions. llama.cpp aborts at a position behind its end, whatever decodes it."""
 LARGEST_CONTEXT = 2**31 - 2**16
 """KV cells that positions can tell apart."""
 SHORT = 2_000
@@ -605,7 +604,8 @@ class Llama:
         trained = min(trained, LARGEST_CONTEXT)
         self.context_limit: int = context or min(trained, most or trained)
         """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
-        learned = self.architecture in _LEARNED_POSITIONS
+        # llama.cpp aborts at a position behind the end of its table, whatever decodes it.
+        learned = self.architecture in LEARNED_POSITIONS
         if learned:
             self.context_limit = min(self.context_limit, trained)
         self.positions: int = self.context_limit if learned else max(self.context_limit, SMALLEST_CONTEXT)
