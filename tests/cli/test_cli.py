@@ -22,13 +22,13 @@ import pytest
 from tests.models.test_header import string, with_keys
 from tests.sampling import few, some
 from tests.terminal import Terminal
-from tokex_gguf import __version__
+from tokex_gguf import __version__, config
 from tokex_gguf.__main__ import run as run_program
 from tokex_gguf.cli import inputs, main
 from tokex_gguf.cli.arguments import parsed
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
-from tokex_gguf.engine.protocol import EngineDied
+from tokex_gguf.engine.protocol import EngineDied, Load
 from tokex_gguf.engine.worker import llama
 from tokex_gguf.models import resolve
 from tokex_gguf.sessions.autosave import End, Lost, Rescued
@@ -598,9 +598,9 @@ def test_an_input_file_too_large_to_be_a_prompt(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--context", "0"),
+        ("--context", "-1"),
         ("--context", "many"),
-        ("--threads", "-1"),
+        ("--threads", "-2"),
         ("--nonsense",),
         ("--input", "a", "--prompt", "b"),
         ("--json",),
@@ -865,17 +865,43 @@ def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
         (["-t", "00000000050"], "threads", 50),
         (["-t", "1024"], "threads", 1024),
         (["-c", "0000000000512"], "context", 512),
+        (["-c", "0"], "context", 0),
+        (["-c0", "-p", "hi"], "context", 0),
+        (["-c", "auto"], "context", 0),
+        (["-t", "0"], "threads", 0),
+        (["-t", "-1"], "threads", 0),
+        (["-t-1", "-p", "hi"], "threads", 0),
+        (["--threads=-1"], "threads", 0),
+        (["--seconds", "0"], "seconds", 0),
     ],
 )
 def test_values_are_read_as_they_are_meant(given: list[str], name: str, value: object) -> None:
     assert getattr(parsed(given), name) == value
 
 
-@pytest.mark.parametrize("threads", ["0", "00", "1025", "1000000", "10000000", "1" * 4000])
+@pytest.mark.parametrize("threads", ["-2", "1025", "1000000", "10000000", "1" * 4000])
 def test_more_threads_than_llama_cpp_bears_are_refused(threads: str) -> None:
-    with pytest.raises(Exit, match="a whole number from 1 to 1024"):
+    with pytest.raises(Exit, match="a whole number from 0 to 1024"):
         parsed(["-t", threads])
 
 
 def test_layers_of_the_configuration_are_switched_off() -> None:
     assert main._first(0, 20) == 0 and main._first(None, 20) == 20
+
+
+def test_0_takes_the_place_of_what_is_configured(
+    tmp_path: Path, tiny: dict[str, Path], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text("[engine]\ncontext = 512\nthreads = 1\n[answers]\nseconds = 5\n")
+    loads: list[Load] = []
+
+    def load(*arguments: Any, **options: Any) -> Load:
+        loads.append(Load(*arguments, **options))
+        return loads[-1]
+
+    monkeypatch.setattr(main, "Load", load)
+    for more in ((), ("-c", "0", "-t", "-1")):
+        played(capsys, "--model", str(tiny["qwen2"]), "-p", "Hi", *more)
+    assert [(one.context, one.threads) for one in loads] == [(512, 1), (0, 0)]
+    settings = config.find().config
+    assert [main._answers(parsed(given), settings)[1].seconds for given in ([], ["--seconds", "0"])] == [5, 0]

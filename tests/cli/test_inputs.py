@@ -270,7 +270,7 @@ ARGUMENTS: list[tuple[list[str], int]] = [
     (["--model", "\x1b[2J\n"], 2),
     (["--model", "/dev/zero"], 2),
     (["--model", "~nobody/x.gguf"], 2),
-    (["--context", "0"], 2),
+    (["--context", "0", "--prompt", "a"], 0),
     (["--context", "-1"], 2),
     (["--context", "1e3"], 2),
     (["--context", "٣"], 2),

@@ -20,21 +20,22 @@ PREDICTED = 128
 EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
 
 
-def _count(text: str, most: int = 10_000_000) -> int:
-    digits = text.lstrip("0") if text.isascii() and text.isdigit() else ""
-    if not (0 < len(digits) <= len(str(most)) and int(digits) <= most):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {most}, got {text[:40]!r}")
+def _count(text: str, most: int = 10_000_000, least: int = 1) -> int:
+    digits = text.lstrip("0") or "0" if text.isascii() and text.isdigit() else ""
+    if not (0 < len(digits) <= len(str(most)) and least <= int(digits) <= most):
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text[:40]!r}")
     return int(digits)
 
 
 def _threads(text: str) -> int:
-    return _count(text, 1024)
+    """Threads to compute with; 0, and llama.cpp's -1: chosen by the processor."""
+    return 0 if text == "-1" else _count(text, 1024, 0)
 
 
 def _cells(text: str) -> int:
     """A context's size; 0: it grows."""
     try:
-        return 0 if text == "auto" else _count(text)
+        return 0 if text == "auto" else _start(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
@@ -96,7 +97,7 @@ def workers(text: str) -> tuple[str, ...]:
 
 def _start(text: str) -> int:
     """A number of tokens, which may be 0."""
-    return 0 if text == "0" else _count(text)
+    return _count(text, least=0)
 
 
 class _Told(argparse.Action):
@@ -182,7 +183,10 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         "--budget", metavar="TOKENS", type=_count, help="tokens to look at (default: as configured, 1000)"
     )
     group.add_argument(
-        "--seconds", metavar="N", type=_count, help="seconds that may take (default: as configured, no limit)"
+        "--seconds",
+        metavar="N",
+        type=_start,
+        help="seconds that may take; 0 for no limit (default: as configured, no limit)",
     )
     group.add_argument(
         "--coverage",
@@ -257,9 +261,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--ctx-size",
         metavar="N",
         type=_cells,
-        help="tokens that the context holds; auto, the default: it grows",
+        help="tokens that the context holds; 0 or auto, the default: it grows",
     )
-    parser.add_argument("-t", "--threads", metavar="N", type=_threads, help="threads to compute with")
+    parser.add_argument(
+        "-t", "--threads", metavar="N", type=_threads, help="threads to compute with; 0 or -1: chosen by the processor"
+    )
     parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
     computing = parser.add_mutually_exclusive_group()
     computing.add_argument(

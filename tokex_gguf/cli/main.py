@@ -248,7 +248,7 @@ def _begun(
         load=Load(
             "",
             context=fit.context,
-            threads=options.threads or settings.engine.threads,
+            threads=_first(options.threads, settings.engine.threads),
             log=str(log_path),
             most=fit.most,
             kv=kv,
@@ -406,7 +406,9 @@ def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[Stop
     """Where answers end, and what may be spent on them: as the command line says, else as it is configured."""
     own = settings.answers
     return stop_of(options.until or own.until), Budget(
-        options.budget or own.tokens, float(options.seconds or own.seconds), options.coverage or own.coverage / 100
+        options.budget or own.tokens,
+        float(_first(options.seconds, own.seconds)),
+        options.coverage or own.coverage / 100,
     )
 
 
