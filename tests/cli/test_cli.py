@@ -213,6 +213,7 @@ def test_mixed_line_ends_are_left_alone(tmp_path: Path, tiny: dict[str, Path], c
         (("-p", "--json"), "argument -p/--prompt: expected one argument"),
         (("--no", "-p", "hi"), "ambiguous option: --no could match"),
         (("-c4x", "-p", "hi"), "expected a whole number"),
+        (("--resume", "mine"), "got 'mine'; a session's name goes with --session"),
     ],
 )
 def test_what_cannot_be_meant_is_told(

@@ -19,6 +19,7 @@ from tokex_gguf.cli import commands
 from tokex_gguf.engine.worker.llama import default_threads
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.sessions import codec
+from tokex_gguf.system.console import Exit
 from tokex_gguf.values.model_ref import GgufFile
 
 
@@ -130,7 +131,7 @@ def test_doctor_says_that_a_model_does_not_fit(
     from tokex_gguf.system import machine
 
     monkeypatch.setattr(machine, "memory", lambda: (10**8, 10**8))
-    assert command("doctor", ["--model", "bundled"]) == 1
+    assert command("doctor", ["-m", "bundled"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "this program can have 100 MB: take a smaller quantisation, or a smaller model" in said
 
@@ -186,6 +187,25 @@ def test_sessions_shows_what_models_were_asked_for_as(home: Path, capsys: pytest
     assert re.search(r" 3  Fake +two$", lines["two"])
     assert re.search(r" 3  Fake +…?x+/end\.gguf +three$", lines["three"]) and "\x1b" not in lines["three"]
     assert len({line.index("Fake") for name, line in lines.items() if name != "name"}) == 1
+
+
+@pytest.mark.parametrize(("arguments", "action"), [(["rm", "one", "2"], "rm"), (["rename", "2", "other"], "rename")])
+def test_sessions_are_not_changed_by_their_numbers(home: Path, arguments: list[str], action: str) -> None:
+    folder = home / "state" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        (folder / f"{name}.json").write_bytes(codec.dump(started("abc").session))
+    with pytest.raises(Exit, match=f"^there is no session 2: {action} takes the name, in the list's last column$"):
+        commands.run("sessions", arguments)
+    assert {path.name for path in folder.glob("*.json")} == {"one.json", "two.json"}, "none of them"
+
+
+def test_a_session_may_be_called_by_a_number(home: Path) -> None:
+    folder = home / "state" / "tokex-gguf" / "sessions"
+    folder.mkdir(parents=True)
+    (folder / "2.json").write_bytes(codec.dump(started("abc").session))
+    assert commands.run("sessions", ["rm", "2"]) == 0
+    assert not list(folder.glob("*.json"))
 
 
 # --- cache

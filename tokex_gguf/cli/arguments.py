@@ -40,6 +40,14 @@ def _cells(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
+def _place(text: str) -> int:
+    """The number of a session in the list."""
+    try:
+        return _count(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; a session's name goes with --session") from None
+
+
 def _address(text: str) -> str:
     """A server's address, as it is always written."""
     from tokex_gguf.values.server_url import BadAddress, parse  # not on the way to the first frame without one
@@ -221,7 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         nargs="?",
         const=1,
-        type=_count,
+        type=_place,
         help="go on with the session that was played last, or the Nth that `tokex-gguf sessions` lists",
     )
     parser.add_argument("--session", metavar="NAME", help="go on with the session of this name, or begin it")

@@ -81,12 +81,21 @@ def _sessions(arguments: Sequence[str]) -> int:
     folder = config.state_folder() / "sessions"
     if options.action == "rm":
         # All that are meant before any is removed: what is left then may be named by less.
-        names = [listing.named(folder, name) for name in options.names]
+        names = [_named(folder, name, "rm") for name in options.names]
         return _each(names, lambda name: store.remove(folder, name))
     if options.action == "rename":
-        return _each([listing.named(folder, options.old)], lambda name: store.rename(folder, name, options.new))
+        old = _named(folder, options.old, "rename")
+        return _each([old], lambda name: store.rename(folder, name, options.new))
     _list_sessions(folder)
     return 0
+
+
+def _named(folder: Path, given: str, action: str) -> str:
+    """The name of the session that is meant. Raises Exit for its number: by the next command it may be another's."""
+    name = listing.named(folder, given)
+    if given.isdecimal() and all(saved.name != name for saved in store.sessions(folder)):
+        raise Exit(f"there is no session {given}: {action} takes the name, in the list's last column", USAGE)
+    return name
 
 
 def _each(names: Sequence[str], change: Callable[[str], None]) -> int:

@@ -39,7 +39,7 @@ def _sessions(prog: str) -> Parser:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     removal = actions.add_parser("rm", help="remove sessions")
-    named = "as the list shows it"
+    named = "as the list's last column shows it"
     removal.add_argument("names", metavar="NAME", nargs="+", help=named)
     renaming = actions.add_parser("rename", help="give a session another name")
     renaming.add_argument("old", metavar="OLD", help=named)
@@ -59,7 +59,7 @@ def _cache(prog: str) -> Parser:
 
 def _doctor(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
-    parser.add_argument("--model", metavar="MODEL", help="the model to look at (default: the configured one)")
+    parser.add_argument("-m", "--model", metavar="MODEL", help="the model to look at (default: the configured one)")
     parser.add_argument("--rpc", metavar="WORKERS", type=workers, help="RPC workers to look at, too")
     return parser
 
