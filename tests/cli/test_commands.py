@@ -100,7 +100,9 @@ def test_no_models_at_all_say_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys
     assert "tokex-gguf pull NAME fetches one" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [("models", "--nonsense"), ("pull", "a", "b"), ("doctor", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("models", "--nonsense"), ("models", "--js"), ("pull", "a", "b"), ("pull", ""), ("doctor", "x")]
+)
 def test_wrong_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2

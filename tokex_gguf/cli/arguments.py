@@ -48,6 +48,17 @@ def _place(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}; a session's name goes with --session") from None
 
 
+def name_of(text: str) -> str:
+    """What a file, a model or a session is called. An empty one, as of a shell's variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(name_of(text))
+
+
 def _address(text: str) -> str:
     """A server's address, as it is always written."""
     from tokex_gguf.values.server_url import BadAddress, parse  # not on the way to the first frame without one
@@ -153,15 +164,17 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         "--json-schema",
         "--json-schema-file",
         metavar="FILE",
+        type=name_of,
         help="JSON of this schema, a file or the text itself; - for standard input",
     )
     which.add_argument(
         "--grammar",
         "--grammar-file",
         metavar="FILE",
+        type=name_of,
         help="what a GBNF grammar allows, a file or the text itself; - for standard input",
     )
-    which.add_argument("--lark", metavar="FILE", help="what a Lark grammar allows; - for standard input")
+    which.add_argument("--lark", metavar="FILE", type=name_of, help="what a Lark grammar allows; - for standard input")
     which.add_argument("--choices", metavar="TEXTS", help="one of these texts, with commas between")
     limits.add_argument(
         "--constraint-start",
@@ -220,9 +233,12 @@ def make_parser() -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         nargs="?",
+        type=name_of,
         help="read the starting prompt from a file; - for standard input, as a pipe is",
     )
-    source.add_argument("-i", "-f", "--input", "--file", metavar="FILE", dest="input", help="the same as FILE")
+    source.add_argument(
+        "-i", "-f", "--input", "--file", metavar="FILE", type=name_of, dest="input", help="the same as FILE"
+    )
     source.add_argument("-p", "--prompt", metavar="TEXT", help="the starting prompt itself")
     source.add_argument(
         "--resume",
@@ -237,11 +253,13 @@ def make_parser() -> argparse.ArgumentParser:
         "-m",
         "--model",
         metavar="MODEL",
+        type=name_of,
         help="path of a GGUF file, a name from `tokex-gguf models`, or REPO/NAME[:FILE] on the hub",
     )
     parser.add_argument(
         "--versus",
         metavar="MODEL",
+        type=name_of,
         help="compare with a second model, which is named as --model names one",
     )
     parser.add_argument(
@@ -261,7 +279,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="let a server's key go over plain http to another machine"
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--config", metavar="FILE", type=Path, help="use this configuration file")
+    which.add_argument("--config", metavar="FILE", type=_path, help="use this configuration file")
     which.add_argument("--no-config", action="store_true", help="use no configuration file")
     parser.add_argument(
         "-c",
@@ -316,15 +334,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_answers(parser)
     _add_sampling(parser)
-    parser.add_argument("--log", metavar="FILE", type=Path, help="write the log there")
+    parser.add_argument("--log", metavar="FILE", type=_path, help="write the log there")
     parser.add_argument(
         "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and end"
     )
     return parser
 
 
-_NUMBERS = (_count, _threads, _cells, _seed, _predicted, _start)
-"""What reads values that are numbers."""
 OTHER_NAMES = {
     **dict.fromkeys(("--cache-type-k", "-ctk", "--cache-type-v", "-ctv"), "--kv"),
     **dict.fromkeys(("--hf-repo", "-hf", "-hfr"), "--model REPO/NAME[:FILE]"),
@@ -336,8 +352,8 @@ OTHER_NAMES = {
 def parsed(given: Sequence[str]) -> argparse.Namespace:
     """The options of a command line. Raises Exit, and SystemExit where there is nothing more to do.
 
-    As with llama.cpp, `--top_k` is `--top-k`. An option that is none is named as such, and not what its value is
-    taken for.
+    As with llama.cpp, `--top_k` is `--top-k`, and no name is abbreviated. An option that is none is named as such, and
+    not what its value is taken for.
     """
     parser = make_parser()
     options = {name: action for action in parser._actions for name in action.option_strings}
@@ -370,17 +386,18 @@ def _option(word: str, options: Mapping[str, argparse.Action]) -> str:
     name, equals, value = word.partition("=")
     if name.startswith("--"):
         name = name.replace("_", "-")
-        if name in options or any(one.startswith(name) for one in options):
+        if name in options:
             return name + equals + value
     elif name in options:
         return word
     if name in OTHER_NAMES:
         raise Exit(f"there is no option {name}: {OTHER_NAMES[name]} is its name here", USAGE)
     short = options.get(name[:2])
-    if short and short.nargs is None and not (short.type in _NUMBERS and name[2].isalpha()):
-        return word  # its value follows at once
+    # Its value follows at once. With a letter it would be another option of llama.cpp's, such as -fa or -mu.
+    if short and short.nargs is None and not name[2].isalpha():
+        return word
     import difflib  # not on the way to the first frame
 
-    near = difflib.get_close_matches(name, options, 1, 0.75) if name.startswith("--") else []
-    meant = f"did you mean {near[0]}?" if near else "try --help"
+    near = [one for one in options if one.startswith(name)] or difflib.get_close_matches(name, options, 1, 0.75)
+    meant = f"did you mean {' or '.join(near[:3])}?" if near and name.startswith("--") else "try --help"
     raise Exit(f"there is no option {visible(name[:60])}: {meant}", USAGE)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tokex_gguf import COMMANDS, config
-from tokex_gguf.cli.arguments import PROGRAM, make_parser, workers
+from tokex_gguf.cli.arguments import PROGRAM, make_parser, name_of, workers
 from tokex_gguf.system.console import Parser
 
 SHELLS = ("bash", "zsh", "fish")
@@ -26,6 +26,7 @@ def _pull(prog: str) -> Parser:
         "name",
         metavar="NAME",
         nargs="?",
+        type=name_of,
         default=config.DEFAULT_MODEL,
         help=f"REPO, REPO:QUANTISATION or REPO:FILE.gguf on the hub (default: {config.DEFAULT_MODEL})",
     )
@@ -59,7 +60,9 @@ def _cache(prog: str) -> Parser:
 
 def _doctor(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
-    parser.add_argument("-m", "--model", metavar="MODEL", help="the model to look at (default: the configured one)")
+    parser.add_argument(
+        "-m", "--model", metavar="MODEL", type=name_of, help="the model to look at (default: the configured one)"
+    )
     parser.add_argument("--rpc", metavar="WORKERS", type=workers, help="RPC workers to look at, too")
     return parser
 

@@ -92,10 +92,10 @@ class Once(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with one line instead of the whole usage."""
+    """Ends with one line instead of the whole usage. Options are not abbreviated."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{"allow_abbrev": False, **options})
         self.register("action", None, Once)
 
     def error(self, message: str) -> NoReturn:
