@@ -15,11 +15,15 @@ import pytest
 from tests.fake import started
 from tests.pace import pace
 from tests.sampling import few
-from tokex_gguf.cli import commands
+from tokex_gguf.cli import cache, commands
+from tokex_gguf.cli.model_table import model_lines
+from tokex_gguf.engine.kv_folder import Content
 from tokex_gguf.engine.worker.llama import default_threads
+from tokex_gguf.models.catalogue import catalogue
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.sessions import codec
 from tokex_gguf.system.console import Exit
+from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.values.model_ref import GgufFile
 
 
@@ -57,6 +61,26 @@ def test_models_lists_what_is_here(home: Path, tiny: dict[str, Path]) -> None:
     assert re.fullmatch(
         r"broken\.gguf +models/ +0 MB +unusable: the file ends inside its counts: .*", lines["broken.gguf"]
     )
+
+
+WIDE = "qwen2.5-coder-漢字-1.5b-instruct-q4_k_m-and-more.gguf"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 130])
+def test_the_lines_of_models_fit_a_terminal(home: Path, tiny: dict[str, Path], width: int) -> None:
+    (home / "work" / "models" / WIDE).symlink_to(tiny["qwen2"])
+    (home / "work" / "models" / "broken.gguf").write_bytes(b"GGUF\3\0\0\0")
+    found = catalogue()
+    head, *lines = model_lines(found, width)
+    assert all(cells_of(line) <= width for line in (head, *lines))
+    told = {place.name: line for (place, *_), line in zip(found, lines, strict=True)}
+    assert "models/ " in told["broken.gguf"] and "  unusable: the file" in told["broken.gguf"]
+    assert told[WIDE].startswith(WIDE if width == 130 else "qwen2.5-cod"), "as much of it as there is room for"
+    if width >= 80:
+        assert head.split()[-1] == "context" and told["bundled"].endswith("135M  98 MB    8,192")
+        assert len({line.index("models/") for line in told.values() if "models/" in line and "漢" not in line}) == 1
+    whole = model_lines(found, None)
+    assert any(line.startswith(f"{WIDE}  models/") for line in whole) and "architecture" in whole[0]
 
 
 def test_models_as_json(home: Path, tiny: dict[str, Path]) -> None:
@@ -220,6 +244,17 @@ def kept(home: Path, model: str, size: int) -> None:
 
     folder = KvFolder(home / ".cache" / "tokex-gguf" / "kv", f"{size}\n{model}", whole=False)
     folder.keep(Part(0, [1, 2, 3], 0, [], None), [], bytes(size), 1 << 30)
+
+
+def test_a_line_of_the_cache_fits_a_terminal() -> None:
+    for name in ("Smollm2 135M 8k Lc100K Mix1 Ep2", "漢" * 40):
+        one = Content(f"{name} (llama Q4_1)", 1, 3_000_000, 0.0)
+        narrow, whole = cache.line(one, 80), cache.line(one, None)
+        assert 78 < cells_of(narrow) <= 80 and narrow.endswith("… (llama Q4_1)")
+        assert cache.line(one, 200) == whole and whole.endswith(f"  {name} (llama Q4_1)")
+    assert cells_of(cache.line(one, 50)) <= 50
+    assert cache.line(Content("unreadable", 1, 0, 0.0), 80).endswith("  unreadable")
+    assert "\x1b" not in cache.line(Content("\x1b[2J", 1, 0, 0.0), 80)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder's place is that of Linux")

@@ -10,11 +10,10 @@ from tokex_gguf.cli import cache, completion, doctor
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of, tables
 from tokex_gguf.models import resolve
-from tokex_gguf.models.catalogue import Entry, catalogue, row
+from tokex_gguf.models.catalogue import Entry, catalogue
 from tokex_gguf.sessions import listing, store
 from tokex_gguf.system.console import FAILED, USAGE, Exit, dumps, say, show
 from tokex_gguf.values.formatting import system_reason
-from tokex_gguf.values.tokens import visible
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -31,13 +30,10 @@ def _models(arguments: Sequence[str]) -> int:
     if not found:
         say("no models here yet: tokex-gguf pull NAME fetches one, or put a .gguf file into models/")
         return 0
-    rows = [row(entry) for entry in found]
-    head = ("name", "from", "architecture", "quantization", "parameters", "size", "context")
-    widths = [max(len(cells[column]) for cells in [head, *rows]) for column in range(len(head))]
-    for cells, about in zip([head, *rows], ["", *(entry.about for entry in found)], strict=True):
-        padded = zip(cells, widths, strict=True)
-        line = "  ".join(c.ljust(w) if i < 4 else c.rjust(w) for i, (c, w) in enumerate(padded)).rstrip()
-        print(visible(f"{line}  unusable: {about}" if about and isinstance(about, str) else line))
+    from tokex_gguf.cli.model_table import model_lines  # it measures in cells, which the other commands need not
+
+    for line in model_lines(found, _width()):
+        print(line)
     return 0
 
 
@@ -120,13 +116,18 @@ def _list_sessions(folder: Path) -> None:
         return
     from tokex_gguf.cli.session_table import session_lines  # it measures in cells, which the other commands need not
 
-    for line in session_lines(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+    for line in session_lines(found, _width()):
         print(line)
+
+
+def _width() -> int | None:
+    """Cells that lines may have; None where no terminal shows them."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _cache(arguments: Sequence[str]) -> int:
     options = parser_of("cache").parse_args(arguments)
-    return cache.clear() if options.action == "clear" else cache.show_all()
+    return cache.clear() if options.action == "clear" else cache.show_all(_width())
 
 
 def _doctor(arguments: Sequence[str]) -> int:
