@@ -125,6 +125,22 @@ def test_below_the_chain_stands_what_the_selected_sampler_alone_would_do() -> No
     assert "Alone" not in text(play.press(Action.DOWN)), "temperature cuts nothing"
 
 
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (80, 24)])
+def test_each_further_parameter_has_a_sentence_of_its_own_and_it_is_whole(width: int, height: int) -> None:
+    every = Chain(tuple(Sampler.of(kind) for kind in KINDS))  # a long one: it leaves the least room
+    play = sampled(every).press(*[Action.TOP])
+    for kind, row in KINDS.items():
+        for index, parameter in enumerate(row.parameters):
+            drawn = " ".join(line.partition("│")[0].strip() for line in text(play, width, height).splitlines())
+            assert f" {parameter.flag} " in drawn
+            if index:
+                assert parameter.help and parameter.help in " ".join(drawn.split()), (kind, parameter.label)
+                assert row.help[:20] not in drawn
+            else:
+                assert row.help[:20] in " ".join(drawn.split()) or "By itself" in drawn
+            play.press(Action.DOWN)
+
+
 def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
     play = sampled(Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TYPICAL, 0.9))))
     lens, view = play.session.lens, play.session.view

@@ -22,6 +22,8 @@ LEFT = 43
 """Cells from which they have any."""
 BELOW = 7
 """Lines below the chain that tell of the selected one, where a quarter of the pane is as much."""
+LEAST_BELOW = 3
+"""These lines where a quarter is less: the flag, and a sentence about a parameter."""
 
 
 def _help(height: int) -> int:
@@ -36,7 +38,7 @@ def _within(lines: list[Line], room: int) -> list[Line]:
 
 def _below(height: int) -> int:
     """Lines that tell of the selected one, where the chain has so many with them."""
-    return min(BELOW, height // 4)
+    return max(LEAST_BELOW, min(BELOW, height // 4))
 
 
 def chain_entries(session: Session, height: int) -> range:
@@ -61,7 +63,7 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
         _heading(width),
         *(_line(chain, acting, biased, one, did, width, selected=one == selected) for one in shown),
     ]
-    room = _below(height)
+    room = height - len(lines)  # a short chain leaves more
     below = _about(session, selected, did, width) if selected else []
     return [*lines, *([[], *below] if len(below) < room else _within(below, room))]
 
@@ -156,7 +158,7 @@ def _figures(made: tuple[Stage, Stage] | None, width: int) -> str:
 
 
 def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]], width: int) -> list[Line]:
-    """What llama.cpp does wrong here, what the selected sampler is for, and what its parameter may be."""
+    """What llama.cpp does wrong here, what the selected parameter may be, and what it does."""
     lines: list[Line] = []
     for stage, (_, after) in did.items():
         if after.note:
@@ -173,7 +175,7 @@ def _about(session: Session, line: ChainLine, did: dict[str, tuple[Stage, Stage]
         token, cut = alone
         name = label(glimpse(session.game.piece(token).data))
         lines += _wrapped(f"By itself it would {'cut' if cut else 'not cut'} “{name}”.", "class:dim", width)
-    lines += _wrapped(row.help, "class:dim", width)  # last: the first to be cut off
+    lines += _wrapped(row.about(line.parameter), "class:dim", width)  # last: the first to be cut off
     return lines
 
 

@@ -34,12 +34,14 @@ class Option(NamedTuple):
     """Whether it may be given many times; of others the last one counts."""
 
 
-def _parameter_help(title: str, first: bool, about: str, one: Parameter) -> str:
+def _parameter_help(title: str, about: str, one: Parameter) -> str:
     off = "" if one.off is None or one.off == one.default else f", {one.text(one.off)} is off"
     is_off = ", off" if one.off == one.default else ""
     what = f"{title}: {one.label}" if title != one.label else title
-    sentence = f"; {about[0].lower()}{about[1:].rstrip('.')}" if first else ""
-    return f"{what} (default {one.text(one.default)}{is_off}{off}){sentence}"
+    sentence = about.rstrip(".")
+    if not sentence.startswith("T "):
+        sentence = sentence[0].lower() + sentence[1:]
+    return f"{what} (default {one.text(one.default)}{is_off}{off}); {sentence}"
 
 
 _ORDER = Option(
@@ -69,7 +71,7 @@ OPTIONS: tuple[Option, ...] = (
     _ORDER,
     _SEQUENCE,
     *(
-        Option(one.flags, "N", _parameter_help(row.title, index == 0, row.help, one))
+        Option(one.flags, "N", _parameter_help(row.title, row.about(index), one))
         for row in KINDS.values()
         for index, one in enumerate(row.parameters)
     ),

@@ -54,6 +54,8 @@ class Parameter:
     """Whether it is a whole number."""
     clamped: bool = False
     """Whether llama.cpp takes a number beyond the range as the end of it."""
+    help: str = ""
+    """A sentence; empty for the first parameter, of which the sampler's own tells."""
 
     def step(self, value: float, steps: int) -> float:
         """The value so many steps up or down; from between two steps, one goes to the nearer end of the gap.
@@ -129,6 +131,10 @@ class KindRow:
     chooses: bool = False
     """Whether it draws by itself: it stands last, and there is one of these at the most."""
 
+    def about(self, index: int) -> str:
+        """A sentence about one of its parameters."""
+        return self.parameters[index].help or self.help
+
 
 def _parameter(
     label: str,
@@ -142,9 +148,10 @@ def _parameter(
     least: float | None = None,
     most: float | None = None,
     clamped: bool = False,
+    about: str = "",
 ) -> Parameter:
     low, high = steps[0] if least is None else least, steps[-1] if most is None else most
-    return Parameter(label, tuple(flags.split()), key, default, off, low, high, steps, whole, clamped)
+    return Parameter(label, tuple(flags.split()), key, default, off, low, high, steps, whole, clamped, about)
 
 
 KINDS: Mapping[Kind, KindRow] = MappingProxyType(
@@ -163,7 +170,17 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     least=0.01,
                     most=100,
                 ),
-                _parameter("last n", "--repeat-last-n", "repeat_last_n", 64, _LAST, 0, whole=True, most=LARGE),
+                _parameter(
+                    "last n",
+                    "--repeat-last-n",
+                    "repeat_last_n",
+                    64,
+                    _LAST,
+                    0,
+                    whole=True,
+                    most=LARGE,
+                    about="So many of the last tokens count.",
+                ),
                 _parameter(
                     "frequency",
                     "--frequency-penalty",
@@ -173,9 +190,18 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     0.0,
                     least=-100,
                     most=100,
+                    about="Lowers a token's logit by this each time that it came.",
                 ),
                 _parameter(
-                    "presence", "--presence-penalty", "presence_penalty", 0.0, _PENALTY, 0.0, least=-100, most=100
+                    "presence",
+                    "--presence-penalty",
+                    "presence_penalty",
+                    0.0,
+                    _PENALTY,
+                    0.0,
+                    least=-100,
+                    most=100,
+                    about="Lowers the logit of a token that came by this, once.",
                 ),
             ),
             "Makes tokens that came lately less likely.",
@@ -187,7 +213,15 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                 _parameter(
                     "multiplier", "--dry-multiplier", "dry_multiplier", 0.0, _spread((0, 5, 0.1)), 0.0, most=100
                 ),
-                _parameter("base", "--dry-base", "dry_base", 1.75, _spread((1, 4, 0.05)), most=100),
+                _parameter(
+                    "base",
+                    "--dry-base",
+                    "dry_base",
+                    1.75,
+                    _spread((1, 4, 0.05)),
+                    most=100,
+                    about="The penalty is multiplied by this per further token.",
+                ),
                 _parameter(
                     "allowed",
                     "--dry-allowed-length",
@@ -196,9 +230,18 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     _spread((0, 20, 1)),
                     whole=True,
                     most=LARGE,
+                    about="Repetitions of fewer tokens than this are left alone.",
                 ),
                 _parameter(
-                    "last n", "--dry-penalty-last-n", "dry_penalty_last_n", 64, _LAST, 0, whole=True, most=LARGE
+                    "last n",
+                    "--dry-penalty-last-n",
+                    "dry_penalty_last_n",
+                    64,
+                    _LAST,
+                    0,
+                    whole=True,
+                    most=LARGE,
+                    about="So many of the last tokens are looked at.",
                 ),
             ),
             "Makes tokens less likely that would go on with a repetition.",
@@ -257,6 +300,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     _spread((0, 0.55, 0.01)),
                     most=1,
                     clamped=True,
+                    about="Tokens less likely than this stay; above 0.5, all stay.",
                 ),
             ),
             "With this probability, removes all tokens above the threshold but the least likely of them.",
@@ -284,6 +328,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     0.0,
                     most=1000,
                     clamped=True,
+                    about="T varies by so much: it is low where the model is sure.",
                 ),
                 _parameter(
                     "exponent",
@@ -293,6 +338,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     _spread((0.1, 5, 0.1)),
                     least=0,
                     most=1000,
+                    about="How T follows the entropy: above 1 late, below 1 early.",
                 ),
             ),
             "Divides the logits: below 1 it sharpens, above 1 it flattens, 0 leaves the most likely token alone.",
@@ -310,8 +356,17 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     _spread((0.5, 10, 0.5)),
                     least=0,
                     most=100,
+                    about="The surprisal that it aims at, in bits.",
                 ),
-                _parameter("learning rate", "--mirostat-lr", "mirostat_eta", 0.1, _spread((0, 1, 0.05)), most=100),
+                _parameter(
+                    "learning rate",
+                    "--mirostat-lr",
+                    "mirostat_eta",
+                    0.1,
+                    _spread((0, 1, 0.05)),
+                    most=100,
+                    about="So much of each miss is corrected at the next token.",
+                ),
             ),
             "Keeps the surprisal near a target. llama.cpp leaves out all others but temperature and logit bias then.",
             chooses=True,
@@ -336,6 +391,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     0.9,
                     _spread((0, 0.95, 0.05), (0.95, 0.99, 0.01)),
                     clamped=True,
+                    about="About 1 / (1 - decay) of the tokens chosen count.",
                 ),
             ),
             "Prefers tokens whose probability is near a target that follows what was chosen.",
