@@ -132,6 +132,14 @@ def test_spread(width: int, expected: str) -> None:
 
 # --- choose
 
+
+def test_what_says_more_of_a_part_goes_with_it() -> None:
+    parts: list[tuple[int, Line]] = [(9, [("", "a" * 8)]), (7, [("", "last token")]), (4, [("", "rank 5")])]
+    assert plain(choose(parts, 40, further=(2,))) == "aaaaaaaa  last token  rank 5"
+    assert plain(choose(parts, 21, further=(2,))) == "aaaaaaaa  last token"
+    assert plain(choose(parts, 16)) == "aaaaaaaa  rank 5" and plain(choose(parts, 16, further=(2,))) == "aaaaaaaa"
+
+
 PARTS: list[tuple[int, Line]] = [(1, [("", "low")]), (3, [("", "high")]), (2, [("", "middle")])]
 
 

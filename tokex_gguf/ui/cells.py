@@ -1,6 +1,7 @@
 """Lines of styled text, measured in the cells they paint."""
 
 import unicodedata
+from collections.abc import Container
 from functools import lru_cache
 from itertools import takewhile
 from typing import TypeAlias
@@ -168,11 +169,17 @@ def spread(left: Line, right: Line, width: int) -> Line:
     return [*fit(left, max(space, 0)), *right] if space > 0 else fit(right, width)
 
 
-def choose(parts: list[tuple[int, Line]], width: int, gap: str = "  ") -> Line:
-    """As many parts as fit, in their order, the ones of higher priority first to stay."""
+def choose(parts: list[tuple[int, Line]], width: int, gap: str = "  ", further: Container[int] = ()) -> Line:
+    """As many parts as fit, in their order, the ones of higher priority first to stay.
+
+    `further`: parts that say more of the one before, by their indices. That has the higher priority, and without it
+    they mean nothing.
+    """
     room = width
     stay: set[int] = set()
     for index in sorted(range(len(parts)), key=lambda i: -parts[i][0]):
+        if index in further and index - 1 not in stay:
+            continue
         needed = width_of(parts[index][1]) + (len(gap) if stay else 0)
         if needed <= room:
             stay.add(index)

@@ -545,6 +545,7 @@ def second_line(session: Session, width: int) -> Line:
     if session.notice:
         return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
+    further: tuple[int, ...] = ()
     if session.options.layer is not PLAIN:
         least = session.options.layer in BOUNDS and not session.game.can(BOUNDS[session.options.layer])
         parts.append(
@@ -569,9 +570,10 @@ def second_line(session: Session, width: int) -> Line:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
             choices = width >= WIDE or session.options.layer is PLAIN
+            further = (len(parts) + 1,) if tip.taken is not None else ()  # the rank of the last token
             parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
         parts += _of_others(session, 6 if cursor is None else 4)
-    return [("", " "), *choose(parts, width - 1)]
+    return [("", " "), *choose(parts, width - 1, further=further)]
 
 
 def _notice_lines(session: Session, width: int, most: int | None = None) -> list[Line]:
