@@ -121,7 +121,7 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     assert End.ANSWERED in ends and found.standing.end is End.ANSWERED
     screen = seen(play)
     flips = sum(bool(found.flips(trial)) for trial in one(play).trials)
-    assert f"{flips} of 6 flip it" in screen
+    assert f"{flips} of 6 {'flips' if flips == 1 else 'flip'} it" in screen
     assert flips and screen.count(" flips ") == flips
 
 
@@ -131,6 +131,7 @@ def test_what_is_too_long_goes_on_with_space(longest: int, monkeypatch: pytest.M
     play = opened(each=3).answer()
     play.press(Action.LEAD, Action.ERASE_LINE, *map(Typed, "nowhere"), Action.ENTER)
     assert one(play).state is CriticalState.LONG and "some did not end: space goes on" in seen(play)
+    assert "space go on" in seen(play)
     assert "no end in 3" in seen(play, 80, 24)
     play.press(Action.PAUSE)
     assert one(play).each == 6 and one(play).state is CriticalState.LONG
@@ -146,6 +147,7 @@ def test_a_pause_asks_no_more_and_space_goes_on() -> None:
     play.answer()
     assert one(play).state is CriticalState.PAUSED and not play.asked
     assert "paused: space goes on" in seen(play)
+    assert "space go on" in seen(play) and "space pause" not in seen(play)
     play.press(Action.PAUSE)
     is_right(play)
 

@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -109,6 +110,7 @@ def test_it_stops_where_enough_is_seen_and_goes_on_with_space() -> None:
     assert fan(play).state is FanState.COVERED
     assert 0.5 <= fan(play).out.seen < 0.9
     assert "enough: space goes on" in seen(play)
+    assert "space go on" in seen(play) and "space pause" not in seen(play)
     play.press(Action.PAUSE)
     assert fan(play).state is FanState.COVERED and 0.9 <= fan(play).out.seen < 0.99
 
@@ -154,13 +156,15 @@ def test_nothing_is_asked_twice_and_what_lookahead_knows_is_used() -> None:
 
 def test_a_pause_ends_nothing_that_is_under_way_and_asks_no_more() -> None:
     play = opened(coverage=1.0)
+    assert fan(play).state is FanState.RUNNING and "space pause" in seen(play)
     play.take(Action.PAUSE)
     assert fan(play).state is FanState.PAUSED
     play.answer()
     assert fan(play).out.looked == 1 + BATCH
     assert "paused: space goes on" in seen(play)
+    assert "space go on" in seen(play)
     play.press(Action.PAUSE)
-    assert fan(play).state is FanState.DONE
+    assert fan(play).state is FanState.DONE and not re.search("space (pause|go on)", seen(play))
 
 
 def test_leaving_keeps_what_was_found_and_coming_back_goes_on() -> None:

@@ -520,6 +520,7 @@ def test_where_one_looks_is_told_before_what_it_cost() -> None:
     playing = started()
     playing.take(Action.AUTOPLAY)
     assert "working  autoplay, space stops it" in below(text(playing, 60, 16)).status
+    assert (45, "space", "stop") in hints(playing.session)
 
 
 def test_the_header_names_the_model_and_the_context() -> None:
@@ -846,6 +847,17 @@ def test_the_numbers_of_the_tip_are_told_like_those_of_any_token() -> None:
     assert f"last token {label(fake.PIECES[tip.token].data)}  {numbers}" in line
     values = [part for style, part in draw(play)[-3] if style == ""]
     assert number(tip.taken.prob) in values and f"{tip.distribution.entropy_bits:.2f} bits" in values
+
+
+@pytest.mark.parametrize("width", range(40, 131, 5))
+def test_the_last_tokens_rank_stands_beside_it_or_not_at_all(width: int) -> None:
+    play = started("hello")
+    tip = play.session.game.prompt.tip
+    tip.checked, tip.differs = True, 3
+    for _ in range(4):
+        line = below(text(play, width, 24)).second
+        assert "rank" not in line or "last token" in line, line
+        play.press(Action.LAYER)
 
 
 def test_the_chance_of_all_other_tokens_is_told_of_the_selected_row() -> None:

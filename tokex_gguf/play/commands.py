@@ -10,6 +10,8 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.critical import CriticalState, CriticalTokens
+from tokex_gguf.play.fan import Fan, FanState
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import (
     ahead,
@@ -222,6 +224,23 @@ def _without_engine(importance: int, label: str, of_server: str) -> Hint:
     return hint
 
 
+def _playing(session: Session) -> tuple[int, str] | None:
+    """The key that lets it play stops it as well."""
+    return (45, "stop") if session.game.pressed.autoplay else _inside(0, "")(session)
+
+
+def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None]) -> Hint:
+    """Other ones where nothing is looked for at the moment: the same key goes on, or has nothing to do."""
+
+    def hint(session: Session) -> tuple[int, str] | None:
+        one = of(session)
+        if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
+            return None
+        return (0, "") if one.state in (FanState.DONE, CriticalState.DONE) else (importance, "go on")
+
+    return hint
+
+
 def _limited(importance: int, label: str) -> Hint:
     """Other ones under a constraint."""
 
@@ -389,7 +408,7 @@ _PLAYING: tuple[Command, ...] = (
         "play",
         "Append the most likely token again and again, until a key is pressed. With samplers, tokens are drawn.",
         footer=45,
-        now=_inside(0, ""),
+        now=_playing,
     ),
     Command(
         Action.SAMPLERS,
@@ -1214,6 +1233,7 @@ _ANSWERS: tuple[Command, ...] = (
         "pause",
         "Look no further, or go on; where the budget is spent or enough is seen, with more.",
         footer=88,
+        now=_paused(88, fan_out.shown),
     ),
     Command(
         Action.STOP,
@@ -1309,6 +1329,7 @@ _CRITICAL: tuple[Command, ...] = (
         "pause",
         "Look no further, or go on; where some did not end, with twice as many tokens for each.",
         footer=88,
+        now=_paused(88, critical.shown),
     ),
     Command(Action.MORE, critical.more(1), ("+",), "Looking", "places", "Look at more places.", footer=60),
     Command(Action.LESS, critical.more(-1), ("-",), "Looking", "places", "Look at fewer places.", footer=60),
