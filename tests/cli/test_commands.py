@@ -267,7 +267,7 @@ def test_the_cache_is_told_by_models_and_cleared(home: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     first, *models = done.stdout.splitlines()
     assert first == f"5 MB of 1.1 GB in {folder}"
-    assert [line.split()[:4] for line in models] == [["3", "MB", "1", "files"], ["2", "MB", "1", "files"]]
+    assert [line.split()[:4] for line in models] == [["3", "MB", "1", "file"], ["2", "MB", "1", "file"]]
     assert models[0].endswith("  another")
     assert "prompt cache  5 MB of 1.1 GB in ~/.cache/tokex-gguf/kv\n" in run("doctor", "--model", "bundled").stdout
     done = run("cache", "clear")

@@ -164,10 +164,17 @@ def test_an_empty_line_in_place_of_tokens_deletes_them() -> None:
     before = path(play)
     play.press(Action.INSERT, Action.TAKE_IN, Action.TAKE_IN, Action.ERASE_LINE, Action.ENTER)
     assert path(play) == before[:4] + before[6:]
+    assert play.session.notice.startswith("without 2 tokens, ")
     play.press(Action.CURSOR_FIRST, Action.INSERT, *[Action.TAKE_IN] * 20)
     assert play.session.notice == "the prompt ends here"
     play.press(Action.ERASE_LINE, Action.ENTER)
     assert path(play) == before[:4] + before[6:] and "empty text" in play.session.notice
+
+
+def test_one_token_taken_in_and_emptied_is_told_as_where_it_is_deleted() -> None:
+    deleted = looking(depth=5).press(Action.DELETE_TOKEN).session.notice
+    emptied = looking(depth=5).press(Action.INSERT, Action.TAKE_IN, Action.ERASE_LINE, Action.ENTER).session.notice
+    assert emptied == deleted and deleted.startswith("without “")
 
 
 def test_text_that_was_not_put_in_comes_back() -> None:

@@ -31,7 +31,7 @@ def test_critical_tokens_are_found_gone_to_and_taken_back(few: Terminal) -> None
     few.press("W")
     few.shows("of the mass seen")
     few.press("y")
-    screen = few.shows(r"of 4 flip it.*  (these are all|some did not end: space goes on)")
+    screen = few.shows(r"of 4 flips? it.*  (these are all|some did not end: space goes on)")
     assert re.search(r"^ the answer as it stands: .* after “is” until 2 tokens", screen, re.MULTILINE)
     assert len(re.findall(r"^ +\d+ .* \d\.[\de-]+  .* \d\.[\de-]+  ", screen, re.MULTILINE)) >= 4
     few.press("R", "nowhere\r")

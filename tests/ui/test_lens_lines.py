@@ -219,7 +219,7 @@ def test_below_the_table_stands_what_is_left() -> None:
     raw = cut.session.game.prompt.tip.distribution
     assert raw is not None and cut.session.view is not None
     assert f"entropy {raw.entropy_bits:.2f} → {cut.session.view.entropy_bits:.2f} bits" in text(cut)
-    assert "1 of 64 survive" in text(sampled(Chain((Sampler.of(Kind.TOP_K, 1), *CHAIN.samplers[1:]))))
+    assert "1 of 64 survives" in text(sampled(Chain((Sampler.of(Kind.TOP_K, 1), *CHAIN.samplers[1:]))))
 
 
 def test_one_line_says_as_much_as_fits() -> None:

@@ -4,7 +4,7 @@ from tokex_gguf import config
 from tokex_gguf.engine import kv_folder
 from tokex_gguf.sessions.store import when
 from tokex_gguf.system.console import FAILED, USAGE, Exit, say, show
-from tokex_gguf.values.formatting import size_of, system_reason
+from tokex_gguf.values.formatting import counted, size_of, system_reason
 from tokex_gguf.values.tokens import visible
 
 LEAST = 12
@@ -35,7 +35,8 @@ def show_all(width: int | None) -> int:
 
 def line(one: kv_folder.Content, width: int | None) -> str:
     """What is kept of a model. Where there is no room, its name is shortened before what kind of model it is."""
-    before = f"{size_of(one.size):>8}  {one.files:>5,} files  {when(one.used)}  "
+    files = "file " if one.files == 1 else "files"
+    before = f"{size_of(one.size):>8}  {one.files:>5,} {files}  {when(one.used)}  "
     if width is None:
         return before + one.model
     from tokex_gguf.ui.cells import cells_of, clip  # for a terminal alone
@@ -52,5 +53,5 @@ def clear() -> int:
         count, size = kv_folder.clear(folder)
     except OSError as error:
         raise Exit(f"{error.filename}: {system_reason(error)}", FAILED) from None
-    say(f"{count:,} files removed, {size_of(size)}" if count else f"nothing is kept in {folder}")
+    say(f"{counted(count, 'file')} removed, {size_of(size)}" if count else f"nothing is kept in {folder}")
     return 0

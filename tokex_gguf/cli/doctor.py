@@ -126,7 +126,7 @@ def _memory(report: Report) -> None:
     report.tell("memory", f"{size_of(free)} available of {size_of(total)}" if total else "unknown on this system")
     allowed = limits()
     told = [f"{size_of(allowed.memory)} of memory"] if allowed.memory else []
-    told += [f"{allowed.processors:g} processors"] if allowed.processors else []
+    told += [f"{allowed.processors:g} processor{'' if allowed.processors == 1 else 's'}"] if allowed.processors else []
     if told:
         report.tell("limits", f"{', '.join(told)}: of the group that this program runs in, or by ulimit")
 

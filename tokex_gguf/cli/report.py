@@ -9,7 +9,7 @@ from tokex_gguf.play.session import EngineStatus, Session, table
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
-from tokex_gguf.values.formatting import between, rank_text, share_text
+from tokex_gguf.values.formatting import between, counted, rank_text, share_text
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
@@ -269,9 +269,8 @@ def as_text(session: Session, beside: Sequence[str] = ()) -> str:
     if turns := assistant(session):
         logprob, perplexity = turns["logprob"], turns["perplexity"]
         if logprob is not None and perplexity is not None:
-            lines.append(
-                f"assistant's turns: {turns['tokens']} tokens, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}"
-            )
+            length = counted(turns["tokens"], "token")
+            lines.append(f"assistant's turns: {length}, logprob: {logprob:.4f}   perplexity: {perplexity:.4f}")
     told = f"; {_left(lens, view, model.vocab_size)}" if view else ""
     lines += ["", f"next: entropy {_bits(tip.distribution)} bits{told}"]
     for row in _rows(session):
@@ -308,7 +307,8 @@ def _seen(session: Session, node: Node) -> str:
 
 def _left(lens: Raw | Sampled, view: View, size: int) -> str:
     """What a lens leaves, in a line."""
-    told = f"{view.left} of {size} are left, with {share_text(view.mass, '')} of the mass"
+    verb = "is" if view.left == 1 else "are"
+    told = f"{view.left} of {size} {verb} left, with {share_text(view.mass, '')} of the mass"
     told += f"; entropy {view.entropy_bits:.3f} bits"
     if isinstance(lens, Sampled) and lens.constraint:
         told += f"; the constraint leaves {share_text(view.legal_mass, '')}, and the text is {view.standing}"

@@ -10,7 +10,7 @@ from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
 from tokex_gguf.ui.fan_out import NO_ENGINE, on_a_line, raw_numbers
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import End, Run, Trial
-from tokex_gguf.values.formatting import number
+from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.stops import told
 from tokex_gguf.values.tokens import glimpse, label, visible
 
@@ -75,14 +75,15 @@ def _state(session: Session, one: CriticalTokens, width: int) -> Line:
     found, state = one.found, one.state
     trials = one.trials
     flips = [found.flips(trial) for trial in trials]
+    flipped = sum(map(bool, flips))
     none = sum(flip is None and trial.run.end is not None for flip, trial in zip(flips, trials, strict=True))
     nowhere = " no place" if state is CriticalState.DONE else " no place yet"
-    some = f" {sum(map(bool, flips))} of {len(trials)} flip it" if trials else nowhere
+    some = f" {flipped} of {len(trials)} {'flips' if flipped == 1 else 'flip'} it" if trials else nowhere
     if none and found.answer(found.standing) is not None:
         some += f", {none} {'has' if none == 1 else 'have'} none"
     if found.lacking:
         some += f", {found.lacking:,} without numbers"
-    spent = f"{found.tokens:,} tokens" + (f", {one.each:,} each at the most" if width >= WIDE else "")
+    spent = counted(found.tokens, "token") + (f", {one.each:,} each at the most" if width >= WIDE else "")
     about = f"stopped: {clip(one.fault, 60)}" if state is CriticalState.FAULT else state.value
     style = {CriticalState.FAULT: "class:fault", CriticalState.RUNNING: "class:busy"}.get(state, "class:dim")
     if state is CriticalState.RUNNING and session.game.engine is EngineStatus.DEAD:

@@ -79,8 +79,9 @@ def view_lines(session: Session, node: Node, viewed: Viewed | None, width: int, 
     size = session.game.model.vocab_size if session.game.model else 0
     before, after, heat = _entropies(viewed, node.distribution.entropy_bits)
     bits = f"{before:.2f} → {after:.2f} bits"
-    left, mass = f"{view.left:,} survive", percent(view.mass)
-    whole = f"{view.left:,} of {size:,} survive"
+    survive = "survives" if view.left == 1 else "survive"
+    left, mass = f"{view.left:,} {survive}", percent(view.mass)
+    whole = f"{view.left:,} of {size:,} {survive}"
     verb = "sharpens" if after < before - 0.005 else "flattens" if after > before + 0.005 else "changes nothing"
     heated = f"{heat} {verb}: {bits}" if heat else f"entropy {bits}"
     if height >= TALL:

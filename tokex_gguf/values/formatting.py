@@ -16,6 +16,15 @@ def size_of(count: float) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+def counted(count: int, what: str) -> str:
+    """So many of something, in words.
+
+    >>> counted(1, "token"), counted(0, "token"), counted(1234, "such token")
+    ('1 token', '0 tokens', '1,234 such tokens')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def reason(error: Exception) -> str:
     """An error in one line."""
     lines = str(error).strip().splitlines()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
 from tokex_gguf.play.session import Prompt, Session
-from tokex_gguf.values.formatting import short_text
+from tokex_gguf.values.formatting import counted, short_text
 from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
@@ -165,5 +165,5 @@ def _to_next(
     session, effects = look(session, node, sought)
     told = _so_far(prompt) if sought else ""
     if not near and prompt.cursor is not None:
-        told = f"from the other end again: {len(there)} such tokens"
+        told = f"from the other end again: {counted(len(there), 'such token')}"
     return replace(session, notice=told), effects

@@ -12,6 +12,7 @@ from tokex_gguf.play.rules.prompt import no_room
 from tokex_gguf.play.rules.text_entry import again, close, stopped
 from tokex_gguf.play.screens import Insert
 from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.splice import Splice
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import glimpse, label
@@ -82,7 +83,7 @@ def told(session: Session) -> str:
     if not screen.over:
         token = screen.tip.ancestor(screen.start + 1).token
         return f"before {label(glimpse(session.game.piece(token).data))}; tab takes it in "
-    return f"in place of {'1 token' if screen.over == 1 else f'{screen.over} tokens'} "
+    return f"in place of {counted(screen.over, 'token')} "
 
 
 def enter(session: Session) -> Outcome:
@@ -115,9 +116,19 @@ def inserted(session: Session, tokens: list[int]) -> Outcome:
     if no_room(session):
         return replace(session, notice=no_room(session)), []
     changed = edited(prompt, splice, begins_after_text(session, prompt.begins, splice))
-    count = "1 token" if len(tokens) == 1 else f"{len(tokens):,} tokens"
-    where = f" in place of {screen.over:,}" if screen.over else " put in"
-    return opened_beside(used_up(session), changed, splice, f"{count}{where}")
+    return opened_beside(used_up(session), changed, splice, _done(session, screen, len(tokens)))
+
+
+def _done(session: Session, screen: Insert, count: int) -> str:
+    """What putting so many tokens in has done."""
+    if not screen.over:
+        return f"{counted(count, 'token')} put in"
+    if count:
+        return f"{counted(count, 'token')} in place of {screen.over:,}"
+    if screen.over > 1:
+        return f"without {counted(screen.over, 'token')}"
+    token = screen.tip.ancestor(screen.start + 1).token
+    return f"without “{label(glimpse(session.game.piece(token).data))}”"
 
 
 def _screen(session: Session) -> Insert:

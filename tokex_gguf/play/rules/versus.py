@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import PLAY, Prompts
 from tokex_gguf.play.session import Game, Prompt, Session
 from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
-from tokex_gguf.values.formatting import bits_text
+from tokex_gguf.values.formatting import bits_text, counted
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label, visible
@@ -204,7 +204,8 @@ def flip(session: Session) -> Outcome:
         none = why or f"no shared token has another one most likely in its place{told}"
         if _differs_at_end(session):
             none = f"a flip at the end only{_firsts(session)}{told}"
-        return replace(session, notice=f"this is the last of {len(flips)} flips{told}" if len(flips) else none), []
+        last = f"this is the last of {counted(len(flips), 'flip')}{told}"
+        return replace(session, notice=last if len(flips) else none), []
     node = prompt.tip.ancestor(found)
     session, effects = look(session, node)
     place = len(flips) - flips.after(found)
@@ -279,7 +280,7 @@ def _path(session: Session, end: Node) -> str:
     others = [index for index in found if index != session.game.active]
     if found:
         return _prompt(session, (others or found)[0])
-    return f"a path of {end.depth} tokens"
+    return f"a path of {counted(end.depth, 'token')}"
 
 
 def unshared(session: Session) -> tuple[int, int]:
