@@ -63,7 +63,7 @@ from tokex_gguf.play.rules import model_switch, second_model
 from tokex_gguf.play.screens import SecondModels
 from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings, table
 from tokex_gguf.play.update import update
-from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Pair, Turn
+from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Opening, Pair, Turn
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
@@ -217,6 +217,21 @@ def listed(two: Two) -> Two:
     return two.press(ListedModels(ENTRIES))
 
 
+def test_the_list_opens_on_the_first_model_that_can_be_compared() -> None:
+    """Also where it was listed before."""
+    two = listed(Two())
+    for _ in range(2):
+        screen = two.session.screen
+        assert isinstance(screen, SecondModels) and two.session.models[screen.row].path == "other.gguf"
+        two.press(Action.CLOSE, Action.VERSUS_MODEL)
+    assert two.press(Action.ENTER).session.paired == Opening("other.gguf")
+
+
+def test_where_no_other_model_can_be_compared_the_played_one_is_selected() -> None:
+    two = Two().press(Action.VERSUS_MODEL, ListedModels((ENTRIES[2], ENTRIES[0])))
+    assert isinstance(two.session.screen, SecondModels) and two.session.screen.row == 1
+
+
 def chosen(two: Two, *, together: bool = True) -> Two:
     """Chooses the other model; its engine is started, and has said nothing yet."""
     front = two.session.game.settings.model.key
@@ -227,6 +242,12 @@ def chosen(two: Two, *, together: bool = True) -> Two:
     two.take(Action.ENTER)
     assert two.effects == [PrepareBeside(there, there)]
     return two.take(PreparedBeside(there, Fit(0, 5000), there, together))
+
+
+def test_what_is_told_at_first_is_true_of_any_two_models() -> None:
+    """Whether there are flips is known only once both are loaded."""
+    told = chosen(Two(other=ELSEWHERE)).session.notice
+    assert told == "n goes to the greatest change, :part shows where the two part"
 
 
 def compared(text: str = "hello", other: Loaded = OTHER) -> Two:
@@ -407,7 +428,7 @@ def test_a_key_ends_what_is_compared_and_it_is_asked_for_again() -> None:
 
 
 def test_the_same_file_is_compared_with_itself_by_one_engine() -> None:
-    two = listed(Two()).press(Action.ENTER)
+    two = listed(Two()).press(Action.TOP, Action.ENTER)
     assert two.session.notice == "this is the same file: every difference is 0"
     assert two.session.beside is two.session.game and list(two.files.values()) == ["fake.gguf"]
     assert two.complete() and {writer for writer, *_ in two.written} == {two.session.game.address}

@@ -16,7 +16,7 @@ from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD, with_along
 from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
-from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, TypingScreen
+from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, SecondModels, TypingScreen
 from tokex_gguf.play.session import (
     ALL,
     Carried,
@@ -61,8 +61,11 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
     if not entries:
         return not_listed(session, "no model was found in models/ or where other programs keep theirs")
     before = [entry.path for entry in session.models]
-    selected = before[screen.row] if screen.row < len(before) else _first(session)
-    session = with_under(replace(session, models=entries), replace(screen, row=line_of(selected, entries)))
+    if screen.row < len(before):
+        row = line_of(before[screen.row], entries)
+    else:
+        row = first_other(session, entries) if isinstance(screen, SecondModels) else line_of(_first(session), entries)
+    session = with_under(replace(session, models=entries), replace(screen, row=row))
     return list_search.renewed(session)
 
 
@@ -77,6 +80,17 @@ def line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
     """The line of a model in the list; the first one's if it is not there."""
     files = [entry.path for entry in entries]
     return files.index(file) if file in files else 0
+
+
+def first_other(session: Session, entries: tuple[ModelEntry, ...]) -> int:
+    """The line of the first model that the one that is played can be compared with; that one's if there is none."""
+    played = session.game.settings.model.key
+    there = (
+        row
+        for row, entry in enumerate(entries)
+        if entry.path != played and not entry.fault and not isinstance(model_of(entry.path), ServerModel)
+    )
+    return next(there, line_of(played, entries))
 
 
 def choose(session: Session) -> Outcome:

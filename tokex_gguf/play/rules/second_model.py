@@ -8,7 +8,7 @@ from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcom
 from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import answered, begin, comparable, kept, request, stop, without
 from tokex_gguf.play.rules import versus
-from tokex_gguf.play.rules.model_switch import carry, line_of, parted
+from tokex_gguf.play.rules.model_switch import carry, first_other, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
@@ -27,6 +27,7 @@ from tokex_gguf.play.versus import (
     Parting,
     Turn,
 )
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
@@ -35,7 +36,8 @@ from tokex_gguf.values.tree import Node
 
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
 IN_TURN = "there is memory for one of the two models: they take turns"
-HOW = "n looks at the greatest change, D where another token comes first, :part where each goes on to"
+HOW = "n goes to the greatest change, :part shows where the two part"
+"""Flips are not told of here: that there are none, between other vocabularies, is known once both are loaded."""
 SAME_FILE = "this is the same file"
 NO_DIFFERENCE = f"{SAME_FILE}: every difference is 0"
 
@@ -51,8 +53,7 @@ def versus_model(session: Session) -> Outcome:
         return left(session)
     if isinstance(session.paired, Opening):
         return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
-    row = line_of(session.game.settings.model.key, session.models)
-    return replace(session, screen=SecondModels(row=row)), [ListModels()]
+    return replace(session, screen=SecondModels(row=first_other(session, session.models))), [ListModels()]
 
 
 def left(session: Session) -> Outcome:
@@ -525,9 +526,9 @@ def _told(session: Session, pair: Pair, parting: Parting) -> Session:
         parting.a.ancestor(parting.base[0]).descend([node.token for node in b]).pass_through()
     ways = "both ways" if parting.one_vocabulary else "A's way"
     if apart is None:
-        told = f"they do not part in {min(len(a), len(b))} tokens"
+        told = f"they do not part in {counted(min(len(a), len(b)), 'token')}"
     elif apart[0] == 0:
         told = f"they part at once; t shows {ways}"
     else:
-        told = f"they part after {apart[0]} token{'s' * (apart[0] > 1)}; t shows {ways}"
+        told = f"they part after {counted(apart[0], 'token')}; t shows {ways}"
     return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=told)
