@@ -42,7 +42,8 @@ class _File:
         self.layers = layers
         self.writer = writer = gguf.GGUFWriter(path, architecture)
         self._random = np.random.default_rng(list(architecture.encode()))
-        writer.add_name(f"tiny {path.stem}")  # by its own name, Phi-3 must have tokens of its vocabulary
+        # Whatever is called Phi-3 must have tokens of its vocabulary.
+        writer.add_name("tiny longrope" if architecture == "phi3" else f"tiny {architecture}")
         writer.add_context_length(trained or TRAINED)
         writer.add_embedding_length(WIDTH)
         writer.add_block_count(layers)
