@@ -41,7 +41,6 @@ from tokex_gguf.play.messages import (
     Beat,
     Begin,
     Close,
-    CompareFurther,
     Effect,
     Go,
     Heard,
@@ -721,17 +720,6 @@ class Pairs(Two):
                 if isinstance(reply, Evaluated):
                     reply = replace(reply, pieces={token: self.cut[token] for token in reply.pieces})
                 yield reply
-
-
-def test_that_there_is_no_flip_at_all_is_told_once_all_is_compared() -> None:
-    two = chosen(Two("hello there"))
-    two.take(Action.FLIP)
-    assert two.session.notice == "no shared token has another one most likely in its place, so far"
-    two.run()
-    while two.session.under_way.comparing:
-        two.take(CompareFurther())
-    assert not len(two.known.deltas.flips)
-    assert two.session.notice == "no shared token has another one most likely in its place"
 
 
 def test_where_b_has_longer_tokens_the_mean_is_that_of_as_tokens() -> None:

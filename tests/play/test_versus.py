@@ -697,16 +697,3 @@ def test_text_that_is_typed_beside_what_is_compared_is_drawn(keys: list[Action])
         play.press(Typed(text))
         screen = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 130, 40))
         assert "cannot be drawn" not in screen and text in screen
-
-
-@pytest.mark.parametrize(("a", "b"), [("hello", "hxllo"), ("say yes", "tay yes"), (A, B)])
-def test_that_there_is_no_flip_so_far_is_told_anew_once_all_is_compared(a: str, b: str) -> None:
-    play = two(a, b)
-    play.take(Action.VERSUS)
-    play.take(Action.FLIP)
-    assert play.session.notice.endswith(", so far")
-    play.answer()
-    assert len(comparison(play).deltas.flips) and comparison(play).compared
-    assert play.session.notice == "a flip was found meanwhile: D goes to it"
-    play.press(Action.FLIP)
-    assert play.session.notice.startswith("flip 1 of ")

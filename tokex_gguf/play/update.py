@@ -43,7 +43,7 @@ def seen(session: Session) -> Session:
 
 THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_phrases)
 """What goes on by itself where the prompt is seen through a lens."""
-BESIDE = (compare_on, compare, versus.flips_known)
+BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
 AHEAD = (grow,)
 """What goes on by itself where nothing else does."""

@@ -21,9 +21,6 @@ from tokex_gguf.values.tree import Node
 
 NOTHING = "nothing is compared: v compares with another prompt"
 SAME = "A and B are the same"
-NO_FLIP = "no shared token has another one most likely in its place"
-SO_FAR = ", so far"
-"""Ends what D tells before all is compared, where it finds no further flip; only that ends so."""
 ALIGNING = "A and B are being aligned"
 UNPREDICTED = "no text was predicted by both yet"
 """Of a first token, nothing is said."""
@@ -198,44 +195,21 @@ def flip(session: Session) -> Outcome:
         return replace(session, notice=reason), []
     prompt, flips = session.game.prompt, comparison.deltas.flips
     found = flips.next(0 if prompt.cursor is None else prompt.cursor.depth)
-    told = "" if _is_complete(session) else SO_FAR
+    why = shares_nothing(session)
+    told = ", so far" if why == ALIGNING or comparison.compared != comparison.shared(prompt.tip) else ""
     if found is None and prompt.cursor is not None and _differs_at_end(session):
         session, effects = look(session, None)
         return replace(session, notice=f"a flip at the end{_firsts(session)}"), effects
     if found is None:
-        return replace(session, notice=_no_further_flip(session, len(flips), told)), []
+        none = why or f"no shared token has another one most likely in its place{told}"
+        if _differs_at_end(session):
+            none = f"a flip at the end only{_firsts(session)}{told}"
+        last = f"this is the last of {counted(len(flips), 'flip')}{told}"
+        return replace(session, notice=last if len(flips) else none), []
     node = prompt.tip.ancestor(found)
     session, effects = look(session, node)
-    place = len(flips) - flips.after(found)  # without a comma: that this is a flip stays true
-    return replace(session, notice=f"flip {place} of {len(flips)}{told.removeprefix(',')}{_firsts(session)}"), effects
-
-
-def _no_further_flip(session: Session, flips: int, told: str) -> str:
-    """That there is none behind the place that is looked at, of so many in all."""
-    if flips:
-        return f"this is the last of {counted(flips, 'flip')}{told}"
-    if _differs_at_end(session):
-        return f"a flip at the end only{_firsts(session)}{told}"
-    return shares_nothing(session) or f"{NO_FLIP}{told}"
-
-
-def _is_complete(session: Session) -> bool:
-    """Whether all is compared that can be."""
-    comparison = session.game.comparison
-    if comparison is None or shares_nothing(session) == ALIGNING:
-        return False
-    return comparison.compared == comparison.shared(session.game.prompt.tip)
-
-
-def flips_known(session: Session) -> Outcome:
-    """Tells anew whether there is a further flip, once all is compared, where there was none so far."""
-    comparison = session.game.comparison
-    if not session.notice.endswith(SO_FAR) or comparison is None or not _is_complete(session):
-        return session, []
-    cursor, flips = session.game.prompt.cursor, comparison.deltas.flips
-    found = flips.next(0 if cursor is None else cursor.depth) is not None
-    told = "a flip was found meanwhile: D goes to it" if found else _no_further_flip(session, len(flips), "")
-    return replace(session, notice=told), []
+    place = len(flips) - flips.after(found)
+    return replace(session, notice=f"flip {place} of {len(flips)}{told}{_firsts(session)}"), effects
 
 
 def order(session: Session) -> Outcome:
