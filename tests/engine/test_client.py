@@ -735,3 +735,14 @@ def test_a_file_that_is_replaced_while_it_is_loaded_is_refused(
     monkeypatch.setattr(server_module, "Llama", slow)
     with pytest.raises(llama_module.ModelError, match="was replaced while it was loaded"):
         server._load(load)
+
+
+@pytest.mark.parametrize("text", ["<s>the cat", "<s>a<s>", "the cat<s>", "<s>"])
+@pytest.mark.parametrize("special", [True, False])
+def test_names_of_the_first_token_are_no_change_of_the_text(
+    text: str, special: bool, conversation: Conversation, tiny: dict[str, Path]
+) -> None:
+    conversation.load(tiny["llama"])
+    conversation.client.send(Tokenize(1, text, special))
+    reply = conversation.next()
+    assert isinstance(reply, Tokenized) and not reply.notice

@@ -374,7 +374,8 @@ def _without_bos(text: str, path: list[int], bos: int | None, evaluator: Evaluat
     if bos is None or path[:1] != [bos]:
         return text
     name = evaluator.pieces({bos})[bos].data
-    typed = name in _spelled(path[: len(name) + 2], bos, evaluator)  # as other tokens, behind a BOS that was added
+    behind = _spelled(path[: len(name) + 2], bos, evaluator).lstrip(b" ")
+    typed = path[1:2] != [bos] and behind.startswith(name)  # as other tokens, behind a BOS that was added
     return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 

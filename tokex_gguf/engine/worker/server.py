@@ -204,7 +204,8 @@ def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
     if vocabulary.bos is None or path[:1] != [vocabulary.bos]:
         return text
     name = vocabulary.piece(vocabulary.bos).data
-    typed = name in vocabulary.spelled(path[: len(name) + 2])  # as other tokens, behind a BOS that was added
+    behind = vocabulary.spelled(path[: len(name) + 2]).lstrip(b" ")
+    typed = path[1:2] != [vocabulary.bos] and behind.startswith(name)  # as other tokens, behind a BOS that was added
     return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 
