@@ -15,6 +15,7 @@ from tests.fake import MODEL, OTHER, Play, started
 from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Load, Pong, Request, Tokenize
+from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import (
@@ -32,12 +33,13 @@ from tokex_gguf.play.messages import (
     Start,
     Typed,
 )
+from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions.autosave import Kept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.resuming import opened, resumed
+from tokex_gguf.shell.resuming import opened, resumed, with_beside
 from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
@@ -298,3 +300,14 @@ def test_a_session_whose_file_has_moved_is_drawn_from_as_was_asked_for(asked: bo
     session, _ = update(session, Heard(session.game.address, model))
     assert session.game.prompts == before.game.prompts, "it is the model that was played"
     assert session.game.sampling == (wanted if asked else before.game.sampling)
+
+
+@pytest.mark.parametrize(
+    ("notice", "told"), [("trained for 8 tokens", "B: trained for 8 tokens"), ("", second_model.HOW)]
+)
+def test_what_there_is_to_say_of_the_second_models_context_is_said(
+    notice: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tokex_gguf.shell.resuming.together", lambda *_, **__: True)
+    session = with_beside(started("hello").session, GgufFile("b.gguf"), replace(Fit(4096), notice=notice))
+    assert session.notice == told

@@ -104,7 +104,8 @@ def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
         load = replace(own.load, context=fit.context, most=fit.most, repack=fit.repack)
         second = second_model.second_game(session, replace(own, model=model, load=load))
     both = _together(own, second.settings)
-    told = "; ".join(filter(None, [session.notice, "" if both else second_model.IN_TURN])) or second_model.HOW
+    said = [session.notice, fit.notice and f"B: {fit.notice}", "" if both else second_model.IN_TURN]
+    told = "; ".join(filter(None, said)) or second_model.HOW
     return replace(
         second_model.beside(session, second, together=both),
         options=replace(second_model.beside(session, second, together=both).options, layer=DELTA),

@@ -87,7 +87,7 @@ def prepared(session: Session, message: PreparedBeside) -> Outcome:
     session = replace(session, paired=UNPAIRED)
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
     settings = replace(session.game.settings, model=GgufFile(message.path, message.asked), load=load)
-    notice = (fit.notice or HOW) if message.together else IN_TURN
+    notice = "; ".join(filter(None, [fit.notice, "" if message.together else IN_TURN])) or HOW
     return paired(session, second_game(session, settings), notice, together=message.together)
 
 
