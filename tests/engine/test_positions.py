@@ -80,3 +80,21 @@ def test_no_position_is_taken_that_a_model_has_not_learned(trained: int, context
         evaluator.strict.noise()
     with pytest.raises(ContextFull):
         tip(evaluator, tokens(model, trained + 1), 5)
+
+
+def test_two_long_paths_are_compared_in_a_small_context(longrope: Path) -> None:
+    """The context that stands apart is no larger: what does not fit beside a path is given up, and not the path."""
+    model = open_model(longrope, ORIGINAL)
+    evaluator = Evaluator(model)
+    path = tokens(model, ORIGINAL - 30)
+    list(evaluator.strict.evaluate(path, len(path) - 1, 20))
+    other = [7, *path[1:]]
+    list(evaluator.strict.evaluate(other, len(other) - 1, 20))
+    for number in range(3):
+        other = [*other, number]
+        chunks = list(evaluator.strict.evaluate(other, len(other) - 1, 20))
+        assert sum(chunk.decoded for chunk in chunks) < 100
+
+
+def test_a_file_without_factors_has_none(tmp_path: Path) -> None:
+    assert open_model(tiny_models.qwen2(tmp_path), 0).rope_factors is None

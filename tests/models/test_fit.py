@@ -97,7 +97,9 @@ def test_a_context_that_shrinks_is_held_against_the_training_by_what_is_left_of_
 
 def test_models_with_a_table_of_positions_never_have_more_of_them() -> None:
     model = Model(context_trained=1024, architecture="gpt2")
-    assert fit(model, context=100_000, kv="f16", free=5 * GB, total=16 * GB) == Fit(1024)
+    made = fit(model, context=100_000, kv="f16", free=5 * GB, total=16 * GB)
+    assert made == Fit(1024, notice="context 100000: the model has 1,024 positions, and no more")
+    assert fit(model, context=1024, kv="f16", free=5 * GB, total=16 * GB) == Fit(1024)
 
 
 def test_what_fits_only_by_swapping_is_told() -> None:

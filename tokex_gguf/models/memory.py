@@ -81,10 +81,11 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
     """
     # Where most weights are of other types, their copy takes memory and saves no time.
     repack = 2 * model.repacked_bytes >= model.weight_bytes
-    if model.context_trained and model.architecture in LEARNED_POSITIONS:
-        context = min(context, model.context_trained)
-    made = _cells(model, context, kv, free, total, weights)
     beyond = ""
+    if 0 < model.context_trained < context and model.architecture in LEARNED_POSITIONS:
+        beyond = f"context {context}: the model has {model.context_trained:,} positions, and no more"
+        context = model.context_trained
+    made = _cells(model, context, kv, free, total, weights)
     if 0 < model.context_trained < made.context:
         trained = f"the model was trained for {model.context_trained:,} tokens"
         beyond = f"context {made.context}: {trained}, numbers behind that are not to be trusted"

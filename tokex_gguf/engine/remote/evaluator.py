@@ -173,8 +173,8 @@ class Evaluator:
         """
         self.check_room(path)
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
-        # Both share the cells of one context: where these do not suffice, each would empty the other's.
-        fits = len(path) + len(self._played) <= self.served.context
+        # On a llama-server, both share the cells of one context: where these do not suffice, each empties the other's.
+        fits = self.served.at_once or len(path) + len(self._played) <= self.served.context
         where = _Place.BESIDE if self._apart and fits else _Place.IN_TURN
         for _, _, told in self._read(wanted, following, where):
             known, decoded, seconds = told
@@ -280,7 +280,7 @@ class Evaluator:
             return
         walked, self._walked, self._played = self._walked, None, path
         self._recent[_Place.IN_TURN] = Recent()
-        if walked and walked.kept and len(path) - walked.length > WORTH_IT:
+        if walked and walked.kept and not self.served.at_once and len(path) - walked.length > WORTH_IT:
             self._door.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
     def _keep(self, path: list[int], answer: Answer, asked: int | None = None) -> Known:

@@ -304,6 +304,10 @@ class Cells:
                 kept.append((tokens, sure, state))
         while True:
             cells = sum(len(tokens) for tokens, _, _ in kept) + needed
+            # The last of them, which serves the path best, needs no room for what fills a batch up.
+            if kept and cells - (BATCH if len(kept) == 1 else 0) > self.model.most:
+                kept.pop()
+                continue
             if self.model.clear(cells if cells <= self.model.cells else cells + ROOM):
                 break
             if not kept:

@@ -610,7 +610,9 @@ class Llama:
             self.context_limit = min(self.context_limit, trained)
         self.positions: int = self.context_limit if learned else max(self.context_limit, SMALLEST_CONTEXT)
         """Where what fills a batch up may stand: at any position before this one."""
-        self.rope_factors = self._rope_factors()
+        self.rope_factors = self._rope_factors(path)
+        self.most: int = self.rope_factors.size(LARGEST_CONTEXT) if self.rope_factors else LARGEST_CONTEXT
+        """KV cells that a context can have at the most, one that stands apart as well."""
         self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads, machine.load())
@@ -704,7 +706,7 @@ class Llama:
         ftype = self._meta("general.file_type")
         return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"
 
-    def _rope_factors(self) -> "RopeFactors | None":
+    def _rope_factors(self, path: Path) -> "RopeFactors | None":
         """How the context's size decides what positions are rotated by, in models with LongRoPE (Phi-3, MiniCPM).
 
         llama.cpp takes the factors for long texts where the context has more cells than the model was trained with
@@ -713,6 +715,11 @@ class Llama:
         scaling = f"{self.architecture}.rope.scaling"
         length, kind = self._meta(f"{scaling}.original_context_length"), self._meta(f"{scaling}.type")
         if not length.isdigit() or kind not in ("", "none", "longrope"):
+            return None
+        from tokex_gguf.models.gguf.metadata import has_tensor  # few models come to this
+        from tokex_gguf.models.reference import parts_of
+
+        if not has_tensor((path.with_name(part) for part in parts_of(path.name)), "rope_factors_long.weight"):
             return None
         return RopeFactors(int(length), long=self.context_limit > int(length))
 

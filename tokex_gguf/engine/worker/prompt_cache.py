@@ -204,7 +204,7 @@ class PromptCache:
         if best is not None and shared[best]:
             before, count = self._lines[best], shared[best]
             line.answers = before.answers[:count]
-            line.begun = before.begun
+            line.begun = min(before.begun, count)
             if before.whole is not None and before.whole <= count:
                 line.whole, line.parts = before.whole, [part for part in before.parts if part.end <= count]
             if count == len(before.tokens):

@@ -5,7 +5,7 @@ follows the structure, `read` also holds what is said against what llama.cpp tak
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokex_gguf.models.gguf.checks import TOKENS, check, check_kind
@@ -103,6 +103,15 @@ def tensor_bytes(paths: Sequence[Path]) -> list[int]:
             output += length
     output += 0 if b"output.weight" in tensors else embeddings
     return [*(layers.get(index, 0) for index in range(max(layers, default=-1) + 1)), output]
+
+
+def has_tensor(paths: Iterable[Path], name: str) -> bool:
+    """Whether a model has a tensor of this name, or one in its first layer; False where its files cannot be read."""
+    wanted = {name.encode(), f"blk.0.{name}".encode()}
+    try:
+        return any(wanted & follow(path).tensors.keys() for path in paths)
+    except (BadHeader, OSError):
+        return False
 
 
 def _header(contents: Contents) -> Header:
