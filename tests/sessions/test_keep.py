@@ -1127,3 +1127,15 @@ def test_a_session_gets_its_name_in_other_letters_where_case_is_ignored(
     store.rename(tmp_path, "Mine", "MINE")
     assert read(tmp_path, "MINE", number) == (3, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.1.json", "mine.json"]
+
+
+def test_a_system_without_threads_is_no_reason_not_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = Autosave(slot := Slot(tmp_path), lambda _: None, lambda _: None)
+    saver.follow(started("abc").session, 1)
+    assert saver.save(5.0) == ""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert saver.close(5.0, threading.Event(), lambda: None) == Kept(slot.name, last=True)

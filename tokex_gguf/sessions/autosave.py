@@ -213,11 +213,15 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
         try:
             work()
         except Exception:
-            log.exception("saving once more failed")
+            log.exception("the disk was asked in vain")
         else:
             done.append(True)
 
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
+    try:
+        thread.start()
+    except RuntimeError:  # the system gives no more threads
+        run()
+    else:
+        thread.join(seconds)
     return bool(done)

@@ -46,7 +46,9 @@ def create_private(path: Path) -> BinaryIO:
     """A new file with mode 600, open for writing. Raises OSError, where there is one already FileExistsError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
-    owners_alone(path, 0o600)
+    if hasattr(os, "fchmod"):  # not by the path, which may be another file's by now
+        with suppress(OSError):
+            os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb")
 
 
