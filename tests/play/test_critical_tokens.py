@@ -9,6 +9,7 @@ from tests import fake
 from tests.fake import PIECES, Play, on, started, walking
 from tests.sampling import few
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, Walk
+from tokex_gguf.play import critical as play_critical
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
@@ -125,9 +126,10 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     assert flips and screen.count(" flips ") == flips
 
 
-@pytest.mark.parametrize("longest", few([96, critical.FURTHEST], of=2))
+@pytest.mark.parametrize("longest", few([96, play_critical.FURTHEST], of=2))
 def test_what_is_too_long_goes_on_with_space(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(critical, "FURTHEST", longest)
+    for module in (critical, play_critical):
+        monkeypatch.setattr(module, "FURTHEST", longest)
     play = opened(each=3).answer()
     play.press(Action.LEAD, Action.ERASE_LINE, *map(Typed, "nowhere"), Action.ENTER)
     assert one(play).state is CriticalState.LONG and "some did not end: space goes on" in seen(play)

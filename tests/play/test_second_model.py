@@ -994,3 +994,32 @@ def test_rows_of_a_file_that_was_replaced_are_not_believed() -> None:
     assert pair.held is not None
     two.take(RowsReady("another"))
     assert isinstance(two.session.paired, Pair) and two.session.paired.held is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_undone_does_not_change_which_prompt_goes_along(there: bool) -> None:
+    two = compared("hello")
+    two.press(Action.SWAP, Action.SWAP)
+    two.press(*([Action.SWAP] if there else []))
+    two.press(Action.COPY, Action.APPEND)
+    two.press(Action.SWAP)
+    two.press(Action.UNDO)
+    before = [prompt.tip.path() for prompt in two.b.prompts]
+    two.press(Action.SWAP)
+    after = [prompt.tip.path() for prompt in two.session.game.prompts]
+    assert all(path in after for path in before), "no prompt is taken away by another"
+
+
+def test_undoing_does_not_pile_up_prompts_in_the_other_model() -> None:
+    two = compared("hello")
+    two.press(Action.APPEND, Action.APPEND)
+    for _ in range(3):
+        two.press(Action.SWAP, Action.SWAP, Action.UNDO)
+    two.press(Action.SWAP)
+    assert len(two.session.game.prompts) == 1
+
+
+def test_undoing_after_the_comparison_marks_no_prompt() -> None:
+    two = compared("hello")
+    two.press(Action.SWAP, Action.SWAP, Action.APPEND, Action.VERSUS_MODEL, Action.UNDO)
+    assert not any(prompt.along for prompt in two.session.game.prompts)

@@ -229,6 +229,10 @@ def _playing(session: Session) -> tuple[int, str] | None:
     return (45, "stop") if session.game.pressed.autoplay else _inside(0, "")(session)
 
 
+_ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
+"""Where there is nothing to go on with."""
+
+
 def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None]) -> Hint:
     """Other ones where nothing is looked for at the moment: the same key goes on, or has nothing to do."""
 
@@ -236,7 +240,7 @@ def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None
         one = of(session)
         if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
             return None
-        return (0, "") if one.state in (FanState.DONE, CriticalState.DONE) else (importance, "go on")
+        return (0, "") if one.state in _ENDED else (importance, "go on")
 
     return hint
 

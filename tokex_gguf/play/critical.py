@@ -10,12 +10,17 @@ PLACES, EACH = 8, 128
 """Places to look at, and tokens to go on from each of them at the most."""
 
 
+FURTHEST = 4_096
+"""Tokens from one place at the most."""
+
+
 class CriticalState(Enum):
     """Whether it goes on, and why not, in words that stand on the screen."""
 
     RUNNING = "looking further"
     PAUSED = "paused: space goes on"
     LONG = "some did not end: space goes on"
+    LONGEST = "some did not end"
     DONE = "these are all"
     FAULT = "stopped"
 
@@ -56,5 +61,7 @@ class CriticalTokens:
             return CriticalState.FAULT
         if self.found.looked and self.found.running(self.places) is None:
             runs = [self.found.standing, *(trial.run for trial in self.trials)]
-            return CriticalState.LONG if any(run.end is End.LONG for run in runs) else CriticalState.DONE
+            if not any(run.end is End.LONG for run in runs):
+                return CriticalState.DONE
+            return CriticalState.LONG if self.each < FURTHEST else CriticalState.LONGEST
         return CriticalState.PAUSED if self.paused else CriticalState.RUNNING

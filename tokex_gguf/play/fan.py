@@ -19,6 +19,10 @@ class Found(Enum):
     NOTHING = "nothing found"
 
 
+TOKENS = (100, 300, 1_000, 3_000, 10_000)
+"""Budgets that keys go through."""
+
+
 class FanState(Enum):
     """Whether a fan-out goes on, and why not, in words that stand on the screen."""
 
@@ -26,6 +30,7 @@ class FanState(Enum):
     PAUSED = "paused: space goes on"
     COVERED = "enough: space goes on"
     SPENT = "all spent: space goes on"
+    FULL = "all spent, and there is no more"
     TIMED = "time is up: space goes on"
     DONE = "nothing is left"
     FAULT = "stopped"
@@ -62,7 +67,7 @@ class Fan:
         if self.out.seen >= self.budget.coverage:
             return FanState.COVERED
         if self.out.looked >= self.budget.tokens:
-            return FanState.SPENT
+            return FanState.SPENT if self.out.looked < TOKENS[-1] else FanState.FULL
         if self.budget.seconds and self.out.seconds >= self.budget.seconds:
             return FanState.TIMED
         return FanState.RUNNING

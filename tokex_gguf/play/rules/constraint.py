@@ -221,7 +221,7 @@ def forced(session: Session, purpose: ForForced, tokens: list[int]) -> Outcome:
     tip = prompt.tip
     for token in tokens:
         tip = tip.child(token).play()
-    count = f"{len(tokens)} token{'s' if len(tokens) > 1 else ''}"
+    count = f"{len(tokens)} token{'' if len(tokens) == 1 else 's'}"
     session, effects = show(with_prompt(session, Prompt(tip, begins=prompt.begins)))
     return replace(session, notice=f"{count} forced by the constraint"), effects
 

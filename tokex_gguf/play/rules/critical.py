@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Lookahead
-from tokex_gguf.play.critical import CriticalState, CriticalTokens
+from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
 from tokex_gguf.play.fan import KEPT
 from tokex_gguf.play.messages import FanFurther, Outcome
 from tokex_gguf.play.purposes import ForCritical
@@ -24,8 +24,6 @@ GONE_ON = 40
 """Tokens of what is known that are gone on by with one message."""
 PLACES = (4, 8, 16, 32, MOST)
 """Numbers of places that keys go through."""
-FURTHEST = 4_096
-"""Tokens from one place at the most."""
 
 
 def of(session: Session, base: Node) -> CriticalTokens | None:
@@ -140,7 +138,7 @@ def pause(session: Session) -> Outcome:
             return _with(session, replace(one, paused=True)), []
         case CriticalState.PAUSED:
             return _with(session, replace(one, paused=False)), []
-        case CriticalState.LONG:
+        case CriticalState.LONG | CriticalState.LONGEST:
             return _longer(session, one)
         case CriticalState.DONE:
             return replace(session, notice="these are all: + looks at more places"), []

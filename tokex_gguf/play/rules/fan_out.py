@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
-from tokex_gguf.play.fan import KEPT, Fan, FanState, Row, rows, selected
+from tokex_gguf.play.fan import KEPT, TOKENS, Fan, FanState, Row, rows, selected
 from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import kept, request
@@ -26,8 +26,6 @@ FEW = 16
 """Paths to look at before a second batch is asked for: until then the likeliest ones are not known yet."""
 AT_ONCE = 12
 """Paths that are looked at with one message, of a hundred candidates each: 2 ms."""
-TOKENS = (100, 300, 1_000, 3_000, 10_000)
-"""Budgets that keys go through."""
 COVERAGES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -163,7 +161,7 @@ def pause(session: Session) -> Outcome:
             return _with(session, replace(fan, paused=False)), []
         case FanState.COVERED:
             return _covering(session, fan)
-        case FanState.SPENT:
+        case FanState.SPENT | FanState.FULL:
             return more(1)(session)
         case FanState.TIMED:
             budget = replace(fan.budget, seconds=fan.out.seconds + fan.budget.seconds)

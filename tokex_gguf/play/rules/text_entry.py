@@ -239,10 +239,10 @@ def price(session: Session) -> str:
 
 
 def _search(session: Session, searching: Search) -> Outcome:
-    if reason := session.game.absent:
+    if session.game.absent:
         # What an older text found is not what this one has.
-        fault = f"{reason}: type on, or Enter, then"
-        return session.turned(replace(searching, rows=None, total=0, row=0, fault=fault)), []
+        session = session.turned(replace(searching, rows=None, total=0, row=0, fault=""))
+        return replace(session, notice=stopped(session)), []
     path, query, top = searching.tip.path(), searching.line.text, max(100, session.game.settings.tokens_to_show)
     return request(session, ForSearch(), lambda number: protocol.Search(number, path, query, top))
 

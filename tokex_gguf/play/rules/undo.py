@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.rules.prompt import show
+from tokex_gguf.play.rules.prompt import show, with_along
 from tokex_gguf.play.session import Game, Places, Running, Session, Undo
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.formatting import bias_text
@@ -103,6 +103,9 @@ def _places(session: Session) -> Places:
 
 def _turned(session: Session, places: Places, changed: Undo, done: str, more: str) -> Outcome:
     game, told = session.game, _told(session, places)
+    # Which prompt goes along with a second model is so now, and not as it was then.
+    along = next((place for place, prompt in enumerate(game.prompts) if prompt.along), None)
+    same = len(places.prompts) == len(game.prompts)
     by_final = session.options.by_final if places.constraint == game.sampling.constraint else places.by_final
     sampling = replace(game.sampling, chain=places.chain, constraint=places.constraint)
     game = replace(
@@ -113,6 +116,7 @@ def _turned(session: Session, places: Places, changed: Undo, done: str, more: st
         sampling=sampling,
         undo=changed,
     )
+    game = with_along(game, along if same else None)
     session, effects = show(replace(session, game=game, options=replace(session.options, by_final=by_final)))
     return replace(session, notice=f"{done}{told}{more}"), effects
 

@@ -196,7 +196,8 @@ def flip(session: Session) -> Outcome:
     prompt, flips = session.game.prompt, comparison.deltas.flips
     found = flips.next(0 if prompt.cursor is None else prompt.cursor.depth)
     why = shares_nothing(session)
-    told = ", so far" if why == ALIGNING or comparison.compared != comparison.shared(prompt.tip) else ""
+    aligning = isinstance(comparison, PathComparison) and comparison.alignment is None
+    told = ", so far" if aligning or comparison.compared != comparison.shared(prompt.tip) else ""
     if found is None and prompt.cursor is not None and _differs_at_end(session):
         session, effects = look(session, None)
         return replace(session, notice=f"a flip at the end{_firsts(session)}"), effects
@@ -204,7 +205,7 @@ def flip(session: Session) -> Outcome:
         none = why or f"no shared token has another one most likely in its place{told}"
         if _differs_at_end(session):
             none = f"a flip at the end only{_firsts(session)}{told}"
-        last = f"this is the last of {counted(len(flips), 'flip')}{told}"
+        last = f"this is the only flip{told}" if len(flips) == 1 else f"this is the last of {len(flips):,} flips{told}"
         return replace(session, notice=last if len(flips) else none), []
     node = prompt.tip.ancestor(found)
     session, effects = look(session, node)
