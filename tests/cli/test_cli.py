@@ -870,6 +870,7 @@ def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
         (["-p", "-t is not far"], "prompt", "-t is not far"),
         (["--prompt", "--not an option"], "prompt", "--not an option"),
         (["-p", "- an item"], "prompt", "- an item"),
+        (["-p", "-x=3 is an equation"], "prompt", "-x=3 is an equation"),
         (['--json_schema={"type": "object"}'], "json_schema", '{"type": "object"}'),
         (["-ngl", "0"], "gpu_layers", 0),
         (["-t", "00000000050"], "threads", 50),

@@ -361,13 +361,12 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
     words: list[str] = []
     for word in given[:end]:
         before = options.get(words[-1]) if words else None
-        if not _is_option(word):
+        name = word.partition("=")[0].replace("_", "-")
+        if before and before.nargs is None and word[:1] == "-" and " " in word and name not in options:
             # A text that begins as a short option does, argparse would take for that one.
-            texts = before is not None and before.nargs is None and word[:1] == "-" and " " in word
-            if texts:
-                words[-1] = f"{words[-1]}={word}" if words[-1].startswith("--") else f"{words[-1]}{word}"
-            else:
-                words.append(word)
+            words[-1] = f"{words[-1]}={word}" if words[-1].startswith("--") else f"{words[-1]}{word}"
+        elif not _is_option(word):
+            words.append(word)
         elif before and before.nargs is None and word not in options:
             raise Exit(f"{words[-1]} takes a value: one that begins with - is given as {words[-1]}=VALUE", USAGE)
         else:

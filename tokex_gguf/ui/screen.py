@@ -664,7 +664,7 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
 
 def _all_but(prob: float) -> str:
     """What one chance leaves to the others: not all, however small it is."""
-    return percent(min(1 - prob, 0.9999) if prob > 0 else 1.0)
+    return percent(max(0.0, min(1 - prob, 0.9999)) if prob > 0 else 1.0)
 
 
 def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:

@@ -83,9 +83,10 @@ def share_text(share: float, blank: str = " ") -> str:
 
     >>> share_text(0.941), share_text(0.9996), share_text(1 - 1e-15), share_text(0.0003), share_text(0)
     ('94.1 %', '> 99.9 %', '100.0 %', '< 0.1 %', '0.0 %')
-    >>> share_text(0.9996, "")
-    '>99.9%'
+    >>> share_text(0.9996, ""), share_text(1.0006, "")
+    ('>99.9%', '100.0%')
     """
+    share = min(share, 1.0)
     if 0 < share < 0.0005:
         return f"<{blank}0.1{blank}%"
     if 0.9995 <= share < 1 - 1e-12:  # the last digits of a sum of all are noise

@@ -391,7 +391,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
                     0.9,
                     _spread((0, 0.95, 0.05), (0.95, 0.99, 0.01)),
                     clamped=True,
-                    about="About 1 / (1 - decay) of the tokens chosen count.",
+                    about="About the last 1 / (1 - decay) chosen tokens count.",
                 ),
             ),
             "Prefers tokens whose probability is near a target that follows what was chosen.",
