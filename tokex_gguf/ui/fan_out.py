@@ -11,7 +11,7 @@ from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.fan_out import EMPTY, weakest
-from tokex_gguf.values.formatting import number
+from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.grouping import FIRST_NUMBER
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told
@@ -74,7 +74,7 @@ NO_ENGINE = "stopped: the engine is not there, Esc and r restart it"
 
 def _state(session: Session, fan: Fan, width: int) -> Line:
     out, state = fan.out, fan.state
-    answers = f"{out.answers:,} answer{'' if out.answers == 1 else 's'}"
+    answers = counted(out.answers, "answer")
     spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
     if width >= WIDE:
         spent += f", or until {100 * fan.budget.coverage:.4g} % is seen"

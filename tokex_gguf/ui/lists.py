@@ -16,7 +16,7 @@ from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, 
 from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import paragraph
-from tokex_gguf.values.formatting import number, rank_text, share_text
+from tokex_gguf.values.formatting import counted, number, rank_text, share_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.sequence import common_prefix
@@ -356,8 +356,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def told_of_found(session: Session) -> str:
     """How many lines of a list have what is typed."""
-    count = len(list_search.found(session))
-    return f"{count} line{'' if count == 1 else 's'} "
+    return f"{counted(len(list_search.found(session)), 'line')} "
 
 
 def beginning(session: Session, start: int, end: Node, room: int) -> str:

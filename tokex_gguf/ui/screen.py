@@ -48,7 +48,7 @@ from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.distribution import Distribution, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
-from tokex_gguf.values.formatting import between, number, rank_text, short_text
+from tokex_gguf.values.formatting import between, counted, number, rank_text, short_text
 from tokex_gguf.values.layers import (
     COST,
     DELTA,
@@ -517,7 +517,7 @@ def _state(session: Session) -> Line:
         return [("class:busy", "working"), ("class:dim", f"  layer {session.options.layer.name}")]
     if session.game.ready:
         cost = session.game.cost
-        took = "1 token" if cost.tokens == 1 else f"{cost.tokens} tokens"
+        took = counted(cost.tokens, "token")
         took = f"{took}, {cost.seconds * 1000:.0f} ms" if cost.tokens else f"known, {took}"
         return [("class:dim", f"{took}  "), ("class:state", "ready")]
     if session.game.prompts and session.game.full is not None:

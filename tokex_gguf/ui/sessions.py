@@ -5,6 +5,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
 from tokex_gguf.ui.lists import NAMED
 from tokex_gguf.ui.window import listed, more
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.session_entry import Held, SessionEntry
 
 MARKS = {Held.NOBODY: " ", Held.HERE: "›", Held.ELSEWHERE: "*"}
@@ -61,5 +62,4 @@ def _row(entry: SessionEntry, room: int, model: int, style: str, width: int) -> 
 def told_of_found(session: Session) -> str:
     """How many sessions have what is typed."""
     screen = _screen(session)
-    count = len(screen.found)
-    return "" if screen.entries is None else f"{count} session{'' if count == 1 else 's'} "
+    return "" if screen.entries is None else f"{counted(len(screen.found), 'session')} "

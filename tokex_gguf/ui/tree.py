@@ -8,7 +8,7 @@ from tokex_gguf.play.session import Score, Session
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.lists import called, ends, logarithmic, text
 from tokex_gguf.ui.window import listed, more
-from tokex_gguf.values.formatting import number
+from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.outline import Branch, Found, Order, searchable
 from tokex_gguf.values.outline import Line as TreeLine
 from tokex_gguf.values.tokens import visible
@@ -42,7 +42,7 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         guides = _guides(line, width)
         folded = line.branch.end in session.game.hidden.folded and line.branch.branches
         hidden = sum(one.paths for one in line.branch.branches) if folded else 0
-        told = f" ▸ {hidden} path{'s' if hidden > 1 else ''}" if hidden else ""
+        told = f" ▸ {counted(hidden, 'path')}" if hidden else ""
         number_of = tips.get(line.branch.end)
         name = called(session.game.prompts[number_of - 1]) if number_of else ""
         name = f"{name}  " if name else ""
@@ -76,8 +76,7 @@ def found_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def told_of_found(session: Session) -> str:
     """How many lines have what is typed."""
-    count = len(tree.found_lines(session))
-    return f"{count} line{'' if count == 1 else 's'} "
+    return f"{counted(len(tree.found_lines(session)), 'line')} "
 
 
 def _heading(name: str, width: int) -> Line:

@@ -10,6 +10,7 @@ and to its probability; the text is cut:
 import re
 from typing import NamedTuple, TypeAlias
 
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import Piece, visible
 
@@ -71,7 +72,7 @@ def told(stop: Stop) -> str:
         case AtText(text):
             return f"“{visible(text)}”"
         case AfterTokens(count):
-            return f"{count} token{'' if count == 1 else 's'}"
+            return counted(count, "token")
         case AtEnd():
             return "the model ends"
 
@@ -91,8 +92,8 @@ def stop_of(text: str) -> Stop:
     plain: dict[str, Stop] = {"line": AtLine(), "sentence": AtSentence(), "end": AtEnd()}
     if text in plain:
         return plain[text]
-    if counted := _COUNTED.fullmatch(text):
-        count = int(counted[1])
+    if found := _COUNTED.fullmatch(text):
+        count = int(found[1])
         if not 1 <= count <= MOST_TOKENS:
             raise ValueError(f"an answer has 1 to {MOST_TOKENS:,} tokens")
         return AfterTokens(count)

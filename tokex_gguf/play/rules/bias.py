@@ -11,7 +11,7 @@ from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import chosen, with_prompt
 from tokex_gguf.play.screens import LONGEST, PLAY, Ban
 from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
-from tokex_gguf.values.formatting import bias_text
+from tokex_gguf.values.formatting import bias_text, counted
 from tokex_gguf.values.samplers import Chain
 from tokex_gguf.values.tokens import glimpse, label, meant, visible
 
@@ -90,9 +90,10 @@ def banned(session: Session, text: str, tokens: list[int]) -> Outcome:
     for token in tokens:
         chain = chain.biased(token, -math.inf)
     names = ", ".join(label(glimpse(session.game.piece(token).data)) for token in tokens[:NAMED])
-    count = "1 token" if len(tokens) == 1 else f"{len(tokens)} tokens"
     more = ", …" if len(tokens) > NAMED else ""
-    return replace(_with(session, chain), notice=f"banned {count}: {names}{more}; :unban lifts it"), []
+    return replace(
+        _with(session, chain), notice=f"banned {counted(len(tokens), 'token')}: {names}{more}; :unban lifts it"
+    ), []
 
 
 def unban(session: Session) -> Outcome:

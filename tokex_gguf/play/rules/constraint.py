@@ -13,6 +13,7 @@ from tokex_gguf.play.rules.prompt import nothing_legal, show, with_prompt
 from tokex_gguf.play.screens import Constraining
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, choices
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.history import MOST_TEXTS
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.text_field import EMPTY
@@ -221,9 +222,8 @@ def forced(session: Session, purpose: ForForced, tokens: list[int]) -> Outcome:
     tip = prompt.tip
     for token in tokens:
         tip = tip.child(token).play()
-    count = f"{len(tokens)} token{'' if len(tokens) == 1 else 's'}"
     session, effects = show(with_prompt(session, Prompt(tip, begins=prompt.begins)))
-    return replace(session, notice=f"{count} forced by the constraint"), effects
+    return replace(session, notice=f"{counted(len(tokens), 'token')} forced by the constraint"), effects
 
 
 def _screen(session: Session) -> Constraining:

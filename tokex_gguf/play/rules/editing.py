@@ -18,6 +18,7 @@ from tokex_gguf.play.session import (
     text_of,
     without_text,
 )
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
@@ -134,8 +135,7 @@ def opened_beside(session: Session, prompt: Prompt, splice: Splice, told: str, f
     """Opens what came of an edit beside the prompt that it was made from."""
     session, effects = insert(remembered(session, prompt, splice), prompt)
     kept = prompt.parent.depth - splice.end if prompt.parent else 0
-    tokens = "1 token" if kept == 1 else f"{kept:,} tokens"
-    behind = f"{tokens} after it kept" if kept else "nothing stands after it"
+    behind = f"{counted(kept, 'token')} after it kept" if kept else "nothing stands after it"
     return replace(session, notice=f"{told}, {behind}{'; ' if further else ''}{further}"), effects
 
 
@@ -194,7 +194,7 @@ def retokenized(session: Session, tip: Node, path: list[int]) -> Outcome:
         changed = replace(changed, cursor=None)
     lost = sum(game.piece(token).control for token in old) > sum(game.piece(token).control for token in path)
     further = "special tokens became plain text" if lost else ""
-    count = "1 token" if len(splice.tokens) == 1 else f"{len(splice.tokens):,} tokens"
+    count = counted(len(splice.tokens), "token")
     told = f"split anew from token {splice.start + 1} on: {count} for {splice.end - splice.start:,}"
     return opened_beside(session, changed, splice, told, further)
 
