@@ -873,6 +873,8 @@ def test_the_log_before_is_kept_and_no_more(tmp_path: Path) -> None:
         (["-p", "-x=3 is an equation"], "prompt", "-x=3 is an equation"),
         (['--json_schema={"type": "object"}'], "json_schema", '{"type": "object"}'),
         (["-ngl", "0"], "gpu_layers", 0),
+        (["-ngl", "all"], "gpu_layers", 1000),
+        (["--n_gpu_layers=99"], "gpu_layers", 99),
         (["-t", "00000000050"], "threads", 50),
         (["-t", "1024"], "threads", 1024),
         (["-c", "0000000000512"], "context", 512),

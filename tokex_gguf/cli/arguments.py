@@ -17,6 +17,8 @@ from tokex_gguf.values.workers import workers_of
 PROGRAM = "tokex-gguf"
 PREDICTED = 128
 """Tokens of a sample at the most, where nothing else is asked for."""
+EVERY_LAYER = 1000
+"""Layers on a graphics processor where all are to be: no model has more."""
 EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
 
 
@@ -38,6 +40,14 @@ def _cells(text: str) -> int:
         return 0 if text == "auto" else _start(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, or auto") from None
+
+
+def _layers(text: str) -> int:
+    """Layers of a model; all: more than any model has."""
+    try:
+        return EVERY_LAYER if text == "all" else _start(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or all") from None
 
 
 def _place(text: str) -> int:
@@ -299,8 +309,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--gpu-layers",
         "--n-gpu-layers",
         metavar="N",
-        type=_start,
-        help="layers to compute on a graphics processor",
+        type=_layers,
+        help="layers to compute on a graphics processor; or all",
     )
     computing.add_argument(
         "--rpc",
