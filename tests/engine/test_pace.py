@@ -92,6 +92,38 @@ def test_on_a_machine_that_is_known_to_be_busy_few_begin() -> None:
     assert 2 in after(pace, 0.1, 1.0, 6), "it is no more so"
 
 
+def test_a_decode_does_not_begin_with_threads_that_others_leave_no_room_for() -> None:
+    for left, threads in ((None, 8), (16.0, 8), (8.0, 8), (7.3, 8), (7.2, 7), (4.5, 4), (0.0, 1), (-3.0, 1)):
+        assert Pace(8).begin(left) == threads
+    pace = Pace(2)
+    after(pace, 0.007, 0.99, 10)
+    assert pace.begin(1.0) == 1
+    assert set(after(pace, 0.014, 1.0, int(PROBATION / 0.014))) == {1}, "they were faster while nobody else was there"
+
+
+def test_all_are_tried_again_as_soon_as_others_are_gone_and_not_before() -> None:
+    pace = Pace(2)
+    pace.begin(0.6)
+    for _ in range(1000):
+        pace.begin(1.1)
+        assert after(pace, 0.014, 1.0) == [1]
+    pace.begin(1.9)
+    assert 2 in after(pace, 0.014, 1.0, int(PROBATION / 0.014) + 1)
+    pace = Pace(8)
+    assert pace.begin(1.0) == 1
+    pace.begin(5.0)
+    assert after(pace, PROBATION, 1.0) == [5]
+
+
+def test_fewer_that_were_slower_are_not_begun_with_at_once() -> None:
+    pace = Pace(2)
+    assert after(pace, 0.010, 0.7, 11)[-1] == 1
+    assert after(pace, 0.019, 1.0) == [2], "slower"
+    assert pace.begin(0.5) == 2
+    after(pace, 0.010, 0.99, 30)  # all is well
+    assert pace.begin(0.5) == 1
+
+
 def test_one_thread_stays_one() -> None:
     assert set(after(Pace(1), 0.010, 0.3, 100)) == {1}
 

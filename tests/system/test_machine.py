@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -43,3 +44,53 @@ def test_the_load_is_of_each_processor_and_nothing_where_it_is_not_told(monkeypa
     assert machine.load() == 1.5
     monkeypatch.delattr(os, "getloadavg")
     assert machine.load() == 0.0
+
+
+STAT = """cpu  100 20 30 4000 50 6 7 8 9 0
+cpu0 50 10 20 2000 30 1 2 3 4 0
+cpu1 10 2 3 2000 20 5 5 5 5 0
+cpu12 1 1 1 1 1 1 1 1 1 1
+intr 5 6 7
+"""
+
+
+def test_linux_tells_how_long_processors_were_used() -> None:
+    assert machine.busy(STAT, {0}) == 86
+    assert machine.busy(STAT, {1}) == 30
+    assert machine.busy(STAT, {0, 1, 7}) == 116
+    with pytest.raises(ValueError, match="not enough values"):
+        machine.busy("cpu0 1 2\n", {0})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
+def test_what_others_leave_is_the_mean_since_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    used: list[machine._Use | None] = [machine._Use(100.0, 4, 50.0)]
+    monkeypatch.setattr(machine.OtherPrograms, "_now", staticmethod(lambda: used[0]))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    others = machine.OtherPrograms()
+    now[0] = 100.1
+    assert others.left() is None, "too short"
+    now[0], used[0] = 102.0, machine._Use(102.0, 4, 53.0)
+    assert others.left() == 2.5
+    now[0], used[0] = 102.1, machine._Use(102.1, 4, 60.0)
+    assert others.left() == 2.5
+    now[0], used[0] = 103.0, machine._Use(103.0, 4, 52.9)
+    assert others.left() == 4.0, "counters of ticks and of nanoseconds are a little apart"
+    now[0], used[0] = 104.0, None
+    assert others.left() is None and others.left() is None, "it is not known any more"
+
+
+def test_where_it_is_not_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "LATELY", 0.0)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    others = machine.OtherPrograms()
+    assert others.left() is None and others.left() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
+def test_what_this_machine_leaves_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "LATELY", 0.0)
+    others = machine.OtherPrograms()
+    left = others.left()
+    assert left is not None and left <= len(os.sched_getaffinity(0))

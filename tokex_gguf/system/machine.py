@@ -3,7 +3,9 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from tokex_gguf.system.limits import limits
 
@@ -66,12 +68,66 @@ def _windows() -> tuple[int, int]:
     return int(status.free), int(status.total)
 
 
+LATELY = 0.2
+"""Seconds over which it is judged how busy the processors are, at the least: Linux counts in hundredths."""
+
+
 def load() -> float:
     """Programs that wanted a processor in the last minute, for each processor; 0 where unknown, as on Windows."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except (OSError, AttributeError):
         return 0.0
+
+
+class _Use(NamedTuple):
+    """How many processors there are at some time, and seconds for which other programs have used them by then."""
+
+    time: float
+    processors: int
+    used: float
+
+
+class OtherPrograms:
+    """What other programs leave of the processors. On Linux; elsewhere that is not known."""
+
+    def __init__(self) -> None:
+        self._left: float | None = None
+        self._before = self._now()
+
+    def left(self) -> float | None:
+        """Processors that they did not use, of those that this program may use; None where unknown.
+
+        On the average since this was asked for last, LATELY seconds ago or more. What runs at a lower priority
+        counts: Linux groups programs by their terminals, and a priority says nothing between groups.
+        """
+        then = self._before
+        if then is None or time.monotonic() - then.time < LATELY:
+            return self._left
+        self._before = now = self._now()
+        self._left = now and now.processors - max(0.0, (now.used - then.used) / (now.time - then.time))
+        return self._left
+
+    @staticmethod
+    def _now() -> "_Use | None":
+        if sys.platform != "linux":
+            return None
+        try:
+            told, own = Path("/proc/stat").read_text(), os.sched_getaffinity(0)
+            used = busy(told, own) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError):
+            return None
+        return _Use(time.monotonic(), len(own), used - time.process_time())
+
+
+def busy(told: str, processors: set[int]) -> int:
+    """Ticks for which some processors were in use, from what Linux tells in /proc/stat. Raises ValueError."""
+    ticks = 0
+    for number, line in re.findall(r"^cpu(\d+) (.*)", told, re.MULTILINE):
+        if int(number) in processors:
+            user, niced, system, _idle, _waiting, interrupts, soft, stolen, *_ = map(int, line.split())
+            ticks += user + niced + system + interrupts + soft + stolen
+    return ticks
 
 
 def processor() -> str:

@@ -581,6 +581,7 @@ class Llama:
             raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
         llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
+        self._others = machine.OtherPrograms()
         self._model = self._load(path, progress, gpu_layers, repack)
         self.vocabulary = Vocabulary(self._model)
         self._check()
@@ -615,7 +616,8 @@ class Llama:
         """KV cells that a context can have at the most, one that stands apart as well."""
         self._kv = kv
         self._threads = threads or default_threads()
-        self._pace = Pace(self._threads, machine.load())
+        known = self._others.left() is not None
+        self._pace = Pace(self._threads, 0.0 if known else machine.load())
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
@@ -796,7 +798,7 @@ class Llama:
         The weights come into memory with it, and the threads begin to run. How long it takes says nothing of others.
         """
         with suppress(OutOfCells, Interrupted, ModelError):
-            self.decode([Entry(self.vocabulary.bos or 0, sequence, 0, True)], self._threads)
+            self.decode([Entry(self.vocabulary.bos or 0, sequence, 0, True)], self._pace.begin(self._others.left()))
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     @property
@@ -916,7 +918,7 @@ class Llama:
             rows += wanted
         if not self.can_cut and self._abort.asked:
             raise Interrupted
-        asked, threads = threads, threads or self._pace.threads
+        asked, threads = threads, threads or self._pace.begin(self._others.left())
         began, processor = time.perf_counter(), time.process_time()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
         code = llama_cpp.llama_decode(self._context, batch)

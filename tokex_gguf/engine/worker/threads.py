@@ -12,7 +12,8 @@ that somebody else did. It may also tell of threads that slept, so whether fewer
 one slower decode ends it, and the next try has to wait longer.
 
 Whether the others are gone is found out by a decode with all threads, which may take a second where they are not.
-So that comes ever more rarely, and not at all while the few do not get their cores either.
+So that comes ever more rarely, and not at all while the few do not get their cores either. Where the system tells how
+much of the processors other programs use, a decode is not begun with threads that these leave no room for.
 """
 
 import math
@@ -21,10 +22,14 @@ WINDOW = 0.1
 """Seconds of decoding after which is judged."""
 LOST = 0.5
 """Threads' worth of processor time that others took, from which fewer threads are faster."""
+MISSING = 0.75
+"""Threads' worth of processors that others used of late, from which a decode does not begin with all threads. It is
+more than LOST: what draws each token's frame does so between decodes, and is in nobody's way."""
 PROBATION, LONGEST = 0.5, 4.0
 """Seconds of decoding with fewer threads before all are tried again: at first, and after many such tries."""
 BUSY = 2.0
-"""Programs that want a core, for each core, from which the first decode is not tried with all threads."""
+"""Programs that want a core, for each core, from which the first decode is not tried with all threads, where the system
+does not tell how much they use."""
 STARVED = 0.8
 """What a thread gets of its core at the most where others wait for cores."""
 
@@ -39,7 +44,7 @@ class Pace:
         """`load`: programs that want a core, for each core, as far as is known before the first decode."""
         self._all = threads
         others = threads * load / (1 + load) if load >= BUSY else 0.0
-        self.threads = max(1, threads - math.ceil(others))
+        self.threads = self._without(others)
         """For the next decode."""
         self._window = WINDOW
         self._patience = self._next_patience = PROBATION
@@ -48,6 +53,24 @@ class Pace:
         """Seconds decoded since the number of threads was judged last."""
         self._decodes: dict[bool, tuple[float, int]] = {}
         """Seconds and tokens, when all threads decoded last: of decodes of one token, and of several."""
+        self._missing = 0.0
+        """Processors that other programs used of late, of those that the threads need."""
+
+    def begin(self, left: float | None) -> int:
+        """The number of threads of a decode that begins now.
+
+        `left`: processors that other programs did not use of late; None: unknown.
+        """
+        self._missing = 0.0 if left is None else self._all - left
+        # Where fewer were slower a short time ago, they are not tried again at once.
+        if self.threads == self._all and self._missing >= MISSING and self._window == WINDOW:
+            self._begin(self._without(self._missing))
+            self._decodes.clear()  # what all took before others came says nothing of now
+        return self.threads
+
+    def _without(self, processors: float) -> int:
+        """The threads that have a processor each where so many are missing."""
+        return max(1, self._all - math.ceil(processors))
 
     def took(self, seconds: float, processor: float, tokens: int = 1) -> None:
         """Learns that a decode with `threads` took so long, and so many seconds of processor time in all threads."""
@@ -62,7 +85,8 @@ class Pace:
                 self._begin(self._all)
             elif self._wall >= self._patience:
                 starved = self._processor < STARVED * self.threads * self._wall
-                self._begin(self.threads if starved else self._all)
+                few = self._without(self._missing) if self._missing >= MISSING else self._all
+                self._begin(self.threads if starved else few)
             return
         self._decodes[tokens == 1] = (before + seconds, many + tokens)
         if self._wall < self._window:
@@ -75,7 +99,7 @@ class Pace:
         else:
             self._patience = self._next_patience
             self._next_patience = min(2 * self._patience, LONGEST)
-            self._begin(max(1, self._all - math.ceil(without_engine)))
+            self._begin(self._without(without_engine))
 
     def _begin(self, threads: int) -> None:
         self.threads = threads
