@@ -73,8 +73,8 @@ class Conversation:
     def next(self) -> Delivery:
         return self.told.get(timeout=60)
 
-    def load(self, path: Path, context: int = 0) -> Loaded:
-        self.client.send(Load(str(path), context, 0))
+    def load(self, path: Path, context: int = 0, cache: str = "") -> Loaded:
+        self.client.send(Load(str(path), context, 0, cache=cache, cache_bytes=1 << 24))
         while isinstance(reply := self.next(), Loading):
             assert 0 <= reply.fraction <= 1
         assert isinstance(reply, Loaded)
@@ -202,6 +202,47 @@ def test_close_ends_the_process_at_once_and_silently(light_model: Path) -> None:
         os.kill(conversation.client.pid, 0)
     while not conversation.told.empty():
         assert not isinstance(conversation.told.get(), EngineDied)
+
+
+def parts(folder: Path) -> list[str]:
+    """What is on the disk, without the digests."""
+    return sorted("-".join(path.name.split("-")[:2]) for path in folder.glob("*/*.kv"))
+
+
+def test_what_was_played_is_written_while_it_is_looked_ahead_without_end(
+    conversation: Conversation, light_model: Path, tmp_path: Path
+) -> None:
+    conversation.load(light_model, cache=str(tmp_path / "kv"))
+    path = LONG[:100]
+    conversation.client.send(Evaluate(1, path, 0, 5))
+    while not (isinstance(reply := conversation.next(), Evaluated) and reply.start + len(reply.distributions) == 100):
+        pass
+    conversation.client.send(Lookahead(2, path, [[2]], 5))
+    for number in range(3, 100_000):
+        # The next one waits before this one is answered: the engine never has nothing to do.
+        conversation.client.send(Lookahead(number, path, [[number % 1000]], 5))
+        assert isinstance(conversation.next(), LookaheadDone)
+        if parts(tmp_path / "kv"):
+            break
+    assert parts(tmp_path / "kv") == ["0-100"]
+
+
+def test_what_was_played_last_is_written_at_the_end(light_model: Path, tmp_path: Path) -> None:
+    conversation = Conversation()
+    conversation.load(light_model, cache=str(tmp_path / "kv"))
+    conversation.client.send(Evaluate(1, LONG[:100], 0, 5))
+    while not (isinstance(reply := conversation.next(), Evaluated) and reply.start + len(reply.distributions) == 100):
+        pass
+    assert parts(tmp_path / "kv") == []
+    conversation.client.close()
+    assert parts(tmp_path / "kv") == ["0-100"]
+    again = Conversation()
+    again.load(light_model, cache=str(tmp_path / "kv"))
+    again.client.send(Evaluate(1, [*LONG[:100], 7], 100, 5))
+    reply = again.next()
+    assert isinstance(reply, Evaluated) and reply.decoded == 1
+    again.client.close()
+    assert parts(tmp_path / "kv") == ["0-101"], "the longer one is in its place"
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.1])

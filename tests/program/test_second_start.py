@@ -83,6 +83,19 @@ def test_after_resume_the_first_new_token_costs_one_decode() -> None:
     ends(again)
 
 
+def test_what_is_played_last_is_kept_at_the_end() -> None:
+    terminal = start(str(NATALIA))
+    terminal.press("right")
+    terminal.shows(r"tokens: 104 .* ready")
+    ends(terminal)
+    again = Terminal("--resume")
+    again.shows(r"tokens: 104 .*known, 0 tokens  ready")
+    again.press("i", *"zq", "\r")
+    cost = again.shows(r"tokens: 10\d .* (\d) tokens?, \d+ ms  ready")
+    assert "10" not in cost
+    ends(again)
+
+
 @pytest.mark.thorough
 def test_a_longer_text_goes_on_from_what_is_there() -> None:
     terminal = start(str(NATALIA))

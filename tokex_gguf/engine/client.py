@@ -22,6 +22,7 @@ from tokex_gguf.engine.protocol import (
     Evaluate,
     Failed,
     Load,
+    Loaded,
     Lookahead,
     Message,
     ProtocolError,
@@ -42,6 +43,8 @@ MOST_ITEMS = 2**22
 meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
 
 
+KEEPING = 0.3
+"""Seconds that an engine has at its end to write what was played to the disk."""
 LEAVE = 2.0
 """Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine
 which is gone is ended by that, unless it ignores SIGPIPE."""
@@ -97,7 +100,7 @@ class EngineClient:
         """Talks to `engine`, or starts one. `deliver` gets each reply. Raises OSError."""
         self._deliver = deliver
         self._closing = False
-        self._takes_leave = False
+        self._takes_leave = self._keeps = self._loaded = False
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process = engine or start()
         assert self._process.stdin and self._process.stdout
@@ -122,18 +125,20 @@ class EngineClient:
         """Queues a request; returns at once."""
         if isinstance(request, Load):
             self._takes_leave = bool(request.rpc)
+            self._keeps = bool(request.cache and request.cache_bytes)
         self._outbox.put(request)
 
     def close(self) -> None:
-        """Ends the engine, whatever it is doing; one on RPC workers within `LEAVE`. No EngineDied follows.
+        """Ends the engine, whatever it is doing. No EngineDied follows.
 
-        One that waits for a disk that does not answer ends when that does; nothing waits for it longer than `LEAVE`.
+        One on RPC workers has `LEAVE` for it, and one that keeps prompts on the disk has `KEEPING`. One that waits for
+        a disk that does not answer ends when that does; nothing waits for it longer than `LEAVE`.
         """
         self._closing = True
         self._outbox.put(None)
-        if self._takes_leave:
+        if patience := LEAVE if self._takes_leave else KEEPING if self._keeps and self._loaded else 0.0:
             with suppress(TimeoutExpired):
-                self._process.wait(LEAVE)
+                self._process.wait(patience)
         self._process.kill()
         with suppress(TimeoutExpired):
             self._process.wait(LEAVE)
@@ -201,6 +206,7 @@ class EngineClient:
                     message: Message = decode(line)
                     if not isinstance(message, Reply):
                         raise ProtocolError(f"{type(message).__name__} is no reply")
+                    self._loaded = self._loaded or isinstance(message, Loaded)
                     failed = failed or (isinstance(message, Failed) and message.request is None)
                     self._deliver(message)
         except (OSError, ProtocolError) as error:

@@ -108,6 +108,12 @@ class Inbox:
         with self._changed:
             return not self._changed.wait_for(lambda: self._queue.waiting or self._closed, seconds)
 
+    def has_only(self, kind: type[Request]) -> bool:
+        """Whether requests of a kind wait, and no others."""
+        with self._changed:
+            waiting = self._queue.waiting
+            return bool(waiting) and all(isinstance(request, kind) for request in waiting)
+
     def next(self) -> Request | None:
         """Waits for the next request; None when the other side is gone."""
         with self._changed:

@@ -246,8 +246,8 @@ class Runtime:
     def _end(self, address: int) -> None:
         self._ended.add(address)
         engine = self._engines.pop(address, None)
-        if engine and self._asked.load.rpc:
-            # It takes its leave of the workers. Nobody waits for that, least of all what is to be saved.
+        if engine and (self._asked.load.rpc or self._asked.load.cache):
+            # It takes its leave of workers, or keeps prompts. Nobody waits for that, least of all what is to be saved.
             thread = threading.Thread(target=engine.close)
             try:
                 thread.start()

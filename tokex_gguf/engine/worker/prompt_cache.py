@@ -6,6 +6,7 @@ matter of milliseconds, and a thread does the rest.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
@@ -264,6 +265,16 @@ class PromptCache:
             self._tidied = True
             self._do(partial(tidy, self._folder.root))
         return LATE - SOON if waits else None
+
+    def finish(self, seconds: float) -> None:
+        """Writes what is due before the process ends, for so many seconds at the most."""
+        end = time.monotonic() + seconds
+        self._tidied = True  # what others left can wait
+        while (left := end - time.monotonic()) > 0:
+            if self._writing:
+                self._writing.join(left)
+            if self.keep(late=True) is None:
+                return
 
     def _size(self, held: Held) -> int:
         """How many tokens a part has at the most; 0: it has all of a path."""

@@ -92,6 +92,8 @@ from tokex_gguf.values.workers import workers_of
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
 then sleep, and whoever plays on at once finds a processor free."""
+FINISH = 0.25
+"""Seconds at the end in which what was played is written to the disk."""
 GAP = 0.0002
 """Seconds between two slices of it, in which the reading thread can have the interpreter."""
 
@@ -277,6 +279,9 @@ class Server:
         self._sink = sink
         self._told: set[int] = set()
         self._answered = False
+        self._asked_at = time.monotonic()
+        self._looked_from: list[int] = []
+        """The path of the lookahead that was asked for last, if nothing was asked since."""
         self._progress = -1.0
         self._workers: Workers | None = None
         self._identified = _Identified("", "", "", "", "")
@@ -344,6 +349,8 @@ class Server:
                     self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
+        if self._cache:
+            self._cache.finish(FINISH)
 
     def _attempt(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:
         """Answers a request, if only by why it cannot be answered. Raises Interrupted, Damaged, and OSError."""
@@ -421,14 +428,29 @@ class Server:
             except ModelError:
                 pass  # the search that needs it will say so
         if self._answered and self._cache:
-            quiet, pause = 0.0, SOON
-            while self._inbox.idle(pause):
-                quiet += pause
-                if not (more := self._cache.keep(late=quiet >= LATE)):
-                    break
-                pause = more
+            self._keep(self._cache)
         self._answered = True
-        return self._inbox.next()
+        request = self._inbox.next()
+        if not isinstance(request, Lookahead) or request.path != self._looked_from:
+            self._asked_at = time.monotonic()
+        self._looked_from = request.path if isinstance(request, Lookahead) else []
+        return request
+
+    def _keep(self, cache: PromptCache) -> None:
+        """Writes what was played, in parts, while nothing is asked but what the path looked at leads to."""
+        pause = max(0.0, SOON - self._rested)
+        while self._inbox.idle(pause):
+            if not (more := cache.keep(late=self._rested >= LATE)):
+                return
+            pause = more
+        # Lookahead asks again at once, and nobody waits for it: a part goes before each.
+        if self._rested >= SOON and self._inbox.has_only(Lookahead):
+            cache.keep(late=self._rested >= LATE)
+
+    @property
+    def _rested(self) -> float:
+        """Seconds since anything else was asked than to look ahead from one path."""
+        return time.monotonic() - self._asked_at
 
     def _load(self, load: Load) -> Llama:
         if load.check:
