@@ -204,8 +204,8 @@ def test_plans_carried_out(count: int, can_cut: bool, visits: list[tuple[list[in
         # Nobody else loses a cell, and a free sequence is used before one that holds something.
         assert all(a == b for s, (a, b) in enumerate(zip(before, cache.cells, strict=True)) if s != plan.sequence)
         if [] in before:
-            without_engine = before[plan.sequence]
-            assert without_engine == path[: len(without_engine)]
+            given_up = before[plan.sequence]
+            assert given_up == path[: len(given_up)]
         # A decode may end early; what is there then is recorded.
         cache.cells[plan.sequence] = path[: plan.keep + decoded]
         sequences.hold(plan.sequence, path[: plan.keep + decoded])

@@ -221,8 +221,8 @@ def revision_of(home: Path, repo: str, commit: str, file: str) -> Path:
 def test_revisions_other_than_main_are_found(home: Path) -> None:
     """Of a repository whose main branch is not here, and beside it."""
     base = home / ".cache" / "huggingface" / "hub" / "models--maker--model"
-    old, new, without_engine = "1" * 40, "2" * 40, "3" * 40
-    paths = [revision_of(home, "maker/model", commit, "m.Q8_0.gguf") for commit in (old, without_engine)]
+    old, new, third = "1" * 40, "2" * 40, "3" * 40
+    paths = [revision_of(home, "maker/model", commit, "m.Q8_0.gguf") for commit in (old, third)]
     reference = base / "refs" / "refs" / "pr" / "1"
     reference.parent.mkdir(parents=True)
     reference.write_text(old)
@@ -232,7 +232,7 @@ def test_revisions_other_than_main_are_found(home: Path) -> None:
         resolved = find(name)
         assert resolved is not None and resolved.path == paths[0], name
     url = "https://huggingface.co/maker/model/resolve/{}/m.Q8_0.gguf?download=true"
-    resolved = find(url.format(without_engine))
+    resolved = find(url.format(third))
     assert resolved is not None and resolved.path == paths[1]
     resolved = find("maker/model")
     assert resolved is not None and "using maker/model@refs/pr/1:m.Q8_0.gguf (Hugging Face)" in resolved.notice

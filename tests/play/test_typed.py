@@ -596,9 +596,7 @@ def walks(count: int, figure: Figure) -> None:
         for _ in range(150):
             step = writer.chance.choice(writer.steps)
             step()
-            assert not (without_engine := writer.missing()), (
-                f"{without_engine} lost by {step.__name__} in walk {SEED}-{number}"
-            )
+            assert not (lost := writer.missing()), f"{lost} lost by {step.__name__} in walk {SEED}-{number}"
         words += len(writer.words)
     figure(count, "walks in which words are typed while engines die, refuse and change", seed=SEED, words=words)
 

@@ -259,19 +259,17 @@ class Watched(Terminal):
 
 def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
     """Shows a vocabulary; returns how many tokens and screens there were."""
-    other_games = shelve(path, share)
+    shelf = shelve(path, share)
     kept = folder / "state" / "tokex-gguf" / "sessions" / "shown.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(codec.dump(other_games.session))
+    kept.write_bytes(codec.dump(shelf.session))
     (folder / "config.toml").write_text(f"[engine]\nlookahead = 0\n[display]\ntokens_to_show = {TOGETHER}\n")
     terminal = Watched("--session", "shown", "--model", str(path))
     try:
-        for place in range(len(other_games.session.game.prompts)):
+        for place in range(len(shelf.session.game.prompts)):
             if place:
                 terminal.press("w")
-            session = replace(
-                other_games.session, game=replace(other_games.session.game, active=place, engine=EngineStatus.READY)
-            )
+            session = replace(shelf.session, game=replace(shelf.session.game, active=place, engine=EngineStatus.READY))
             terminal.becomes(meant(session), place)
         terminal.press("ctrl-q")
         assert terminal.ends() == 0
@@ -279,12 +277,10 @@ def look_at_all(path: Path, folder: Path, share: float) -> tuple[int, int]:
         terminal.child.close(force=True)
     only_text(terminal.raw)
     again = codec.load(kept.read_bytes(), Settings("", GgufFile("")))
-    assert again.game.active == len(other_games.session.game.prompts) - 1, "it was saved after the last screen"
-    assert [prompt.tip.path() for prompt in again.game.prompts] == [
-        p.tip.path() for p in other_games.session.game.prompts
-    ]
-    assert again.game.known.pieces == other_games.session.game.known.pieces
-    return other_games.tokens, len(other_games.session.game.prompts)
+    assert again.game.active == len(shelf.session.game.prompts) - 1, "it was saved after the last screen"
+    assert [prompt.tip.path() for prompt in again.game.prompts] == [p.tip.path() for p in shelf.session.game.prompts]
+    assert again.game.known.pieces == shelf.session.game.known.pieces
+    return shelf.tokens, len(shelf.session.game.prompts)
 
 
 @pytest.fixture(autouse=True)

@@ -28,9 +28,9 @@ def difference(text: str, spelled: bytes, *, space_prefix: bool = False) -> str:
             return f"the tokenizer changed the text: it normalises to {form}"
     if text.lower() == there:
         return "the tokenizer changed the text: it knows no capitals"
-    if without_engine := sorted(set(text) - set(there), key=text.index):
-        named = ", ".join(map(_named, without_engine[:_SHOWN]))
-        more = f" and {len(without_engine) - _SHOWN} more" if len(without_engine) > _SHOWN else ""
+    if unspelled := sorted(set(text) - set(there), key=text.index):
+        named = ", ".join(map(_named, unspelled[:_SHOWN]))
+        more = f" and {len(unspelled) - _SHOWN} more" if len(unspelled) > _SHOWN else ""
         return f"the vocabulary cannot spell {named}{more}: the numbers are of another text"
     place = next((index for index, (a, b) in enumerate(zip(text, there, strict=False)) if a != b), None)
     return f"the tokenizer changed the text from character {min(len(text), len(there)) if place is None else place} on"

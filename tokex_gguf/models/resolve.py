@@ -102,13 +102,13 @@ def played(file: str, asked: str = "") -> Resolved:
     moved = [place for place in discovery.on_disk() if place.path.name == name and not place.missing]
     if len(moved) == 1:
         return Resolved(_checked(moved[0].path), f"the session's model is at {moved[0].path} now")
-    without_engine = f"the session's model is not there any more: {file}"
+    told = f"the session's model is not there any more: {file}"
     if asked and asked != file:
-        without_engine += f" (asked for as {short(asked)})"
+        told += f" (asked for as {short(asked)})"
     # The path says which commit it was: only with that one are the numbers the same.
     if (pulled := hub_cache.name_of(path) or _pullable(asked)) is not None:
-        raise UnknownModel(f"{without_engine}: tokex-gguf pull {shell_word(str(pulled))} fetches it again")
-    raise UnknownModel(f"{without_engine}: put it back, or name one with --model")
+        raise UnknownModel(f"{told}: tokex-gguf pull {shell_word(str(pulled))} fetches it again")
+    raise UnknownModel(f"{told}: put it back, or name one with --model")
 
 
 def _pullable(asked: str) -> HubName | None:

@@ -91,15 +91,15 @@ class Pace:
         self._decodes[tokens == 1] = (before + seconds, many + tokens)
         if self._wall < self._window:
             return
-        without_engine = self._all - self._processor / self._wall
-        if without_engine < LOST:
+        missing = self._all - self._processor / self._wall
+        if missing < LOST:
             self._window = max(self._window / 2, WINDOW)
             self._next_patience = PROBATION
             self._begin(self._all)
         else:
             self._patience = self._next_patience
             self._next_patience = min(2 * self._patience, LONGEST)
-            self._begin(self._without(without_engine))
+            self._begin(self._without(missing))
 
     def _begin(self, threads: int) -> None:
         self.threads = threads
