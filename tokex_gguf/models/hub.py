@@ -5,6 +5,7 @@ the import takes longer than the whole program needs to its first frame.
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from tokex_gguf.models.reference import DownloadFailed, HubName, NoChoice, choos
 from tokex_gguf.system import locks
 from tokex_gguf.system.files import same_file
 from tokex_gguf.values.formatting import reason, short, size_of, system_reason
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -319,7 +322,8 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
             return DownloadFailed(f"{what}: the hub does not have this file any more: try again")
         case hub.HfHubHTTPError():
             return DownloadFailed(_refusal(what, error.response.status_code if error.response is not None else 0))
-    # The hub's client raises what its layers below raise; to the player it is all one.
+    # The hub's client raises what its layers below raise; to the player it is all one. The log says where it was.
+    log.warning("%s", what, exc_info=error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache.folder()}")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):

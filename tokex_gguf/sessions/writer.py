@@ -1,6 +1,7 @@
 """Saves one session again and again, in a thread of its own."""
 
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from contextlib import suppress
 
 from tokex_gguf.sessions.store import Slot, reason_of
 from tokex_gguf.system.files import Abandoned, Data
+
+log = logging.getLogger(__name__)
 
 APART = 0.8
 """Seconds between the beginnings of two writes, at the least."""
@@ -180,8 +183,9 @@ class Keeper:
         except OSError as error:
             self._failed(errno.errorcode.get(error.errno or 0, type(error).__name__), reason_of(error))
             return False
-        except Exception as error:  # whatever it is: the session is played on, and the player is told
-            self._failed(type(error).__name__, f"{type(error).__name__}: {error}")
+        except Exception as error:  # a fault of this program: the session is played on, and the player is told
+            log.error("this session cannot be encoded", exc_info=error)
+            self._failed(type(error).__name__, f"internal error ({type(error).__name__}): the log file has the details")
             return False
         with suppress(Exception):
             if self._told:

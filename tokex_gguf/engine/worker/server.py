@@ -147,6 +147,8 @@ class _Identity(threading.Thread):
             vocabulary = known_models(load).vocabulary(content, path)
             self._found = _Identified(content, former(path), load.kv, by, vocabulary)
         except Exception as error:
+            if not isinstance(error, OSError):
+                log_place(self, error)
             self._error = error
 
     def found(self) -> _Identified:
