@@ -16,10 +16,10 @@ from tests.conftest import Loader
 from tests.fresh import open_model
 from tests.sampling import few
 from tests.tiny_models import REFUSED
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logit_math, logits_cache
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest

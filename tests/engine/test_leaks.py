@@ -13,7 +13,7 @@ from tests.fake import on
 from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.patient import Patient
-from tokex_gguf.engine.worker.cells import ContextFull
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import Interrupted, Llama

@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import Loader
 from tests.fresh import Fresh, difference, open_model
 from tokex_gguf.config import EngineOptions
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import llama as llama_module
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Entry
 from tokex_gguf.engine.worker.logit_math import Logits

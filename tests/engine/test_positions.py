@@ -7,8 +7,8 @@ import pytest
 
 from tests import tiny_models
 from tests.fresh import Fresh, difference, open_model, tip
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import llama
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Llama, RopeFactors
 from tokex_gguf.values.distribution import Distribution

@@ -17,10 +17,10 @@ from tests.figures import Figure
 from tests.fresh import Fresh, difference, open_model
 from tests.sampling import few
 from tests.tiny_models import MODELS
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.kv_file import Part
 from tokex_gguf.engine.kv_folder import KvFolder, Link
 from tokex_gguf.engine.worker import prompt_cache
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Entry, Interrupted
 from tokex_gguf.engine.worker.logit_math import Logits

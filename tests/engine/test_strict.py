@@ -25,6 +25,7 @@ from tests.figures import Figure
 from tests.fresh import Stopper, open_model
 from tests.sampling import few
 from tokex_gguf.engine.backend import Delivery
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import (
     Against,
@@ -46,7 +47,6 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import rows_file
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.cells import part as llama_part
 from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.differing import Comparing

@@ -20,8 +20,8 @@ from tests.figures import Figure
 from tests.fresh import Fresh, Stopper, difference, open_model, tip
 from tests.sampling import few
 from tests.tiny_models import MODELS
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import llama as llama_module
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, default_threads
 from tokex_gguf.values.distribution import Distribution

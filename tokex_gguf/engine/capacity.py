@@ -1,4 +1,4 @@
-"""Whether a text can fit into a context, found out without tokenising all of one that cannot. Pure."""
+"""What does not fit into a context; of a text that is found out without tokenising all of it. Pure."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,6 +6,14 @@ BYTES = 16
 """Bytes of a token, generously: most texts have three to five. Shorter texts are simply tokenised."""
 MARGIN = 1024
 """Tokens above the context's that a text may have: the end of a prompt that is a little too long can be popped."""
+
+
+class ContextFull(Exception):
+    """A path is longer than the context can be made."""
+
+    def __init__(self, needed: int, room: int) -> None:
+        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
+        self.room = room
 
 
 class TooLong(Exception):

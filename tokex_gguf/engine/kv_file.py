@@ -20,6 +20,7 @@ from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from tokex_gguf.system.files import ITSELF
 from tokex_gguf.system.pages import PAGE, pages
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -31,8 +32,6 @@ _HEAD = struct.Struct("<8sIIIIIIIIQ32sI")
 _DIGEST = 32
 _ANSWER = struct.Struct("<dBxHidI")
 _ROW = struct.Struct("<dB7x")
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-"""A pipe must not hold this process up, nor may a link lead elsewhere."""
 _PIECE = 1 << 20
 """Bytes that are read or written at once."""
 
@@ -224,7 +223,7 @@ def model_of(path: Path) -> str:
 
 def _opened(path: Path) -> FileIO:
     """A file that this user alone can have written. Raises Unusable and OSError."""
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    descriptor = os.open(path, os.O_RDONLY | ITSELF)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not is_own(status):
         os.close(descriptor)

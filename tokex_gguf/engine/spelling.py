@@ -1,7 +1,7 @@
 """Whether tokens spell the text that they were made of, and what is told where they do not. Pure."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 _SHOWN = 3
@@ -34,6 +34,18 @@ def difference(text: str, spelled: bytes, *, space_prefix: bool = False) -> str:
         return f"the vocabulary cannot spell {named}{more}: the numbers are of another text"
     place = next((index for index, (a, b) in enumerate(zip(text, there, strict=False)) if a != b), None)
     return f"the tokenizer changed the text from character {min(len(text), len(there)) if place is None else place} on"
+
+
+def without_bos(text: str, path: list[int], bos: int | None, name: bytes, spelled: Callable[[list[int]], bytes]) -> str:
+    """A text without the BOS token's name where the path's BOS was made of it, as in chats by many templates.
+
+    `name`: the BOS token's; `spelled` gives the bytes of tokens, without a BOS at their beginning.
+    """
+    if bos is None or path[:1] != [bos]:
+        return text
+    behind = spelled(path[: len(name) + 2]).lstrip(b" ")
+    typed = path[1:2] != [bos] and behind.startswith(name)  # as other tokens, behind a BOS that was added
+    return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 
 def no_text(pieces: Sequence[bytes]) -> int | None:

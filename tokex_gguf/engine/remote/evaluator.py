@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar
 
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.remote.bounds import entropy_interval, ranks
 from tokex_gguf.engine.remote.dialects.dialect import Answer, Dialect, Steps
 from tokex_gguf.engine.remote.memory import Known, Memory, Recent
@@ -26,14 +27,6 @@ WORTH_IT = 32
 """Tokens to be read again that cost more than asking about something else."""
 MUCH = 100_000
 """Candidates of all positions of a prompt together: where it has more, each gets no more than are shown."""
-
-
-class ContextFull(Exception):
-    """A path is longer than the server's context."""
-
-    def __init__(self, needed: int, room: int) -> None:
-        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
-        self.room = room
 
 
 class Door(Protocol):

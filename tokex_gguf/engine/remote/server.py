@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from typing import BinaryIO, TypeVar
 
-from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
+from tokex_gguf.engine.capacity import ContextFull, TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.pipes import log_place, log_to
 from tokex_gguf.engine.protocol import (
@@ -50,9 +51,9 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.remote.dialects.dialect import Changed, Dialect, Nonsense, Refused, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.evaluator import Chunk, ContextFull, Evaluator
+from tokex_gguf.engine.remote.evaluator import Chunk, Evaluator
 from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
-from tokex_gguf.engine.spelling import difference, no_text
+from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.server_url import BadAddress, parse
@@ -331,9 +332,11 @@ class Server:
             raise _Fault(str(error)) from None
         if not path:
             raise _Fault("this text has no tokens in the model's vocabulary")
-        text = _without_bos(request.text, path, model.bos, evaluator)
+        name = b"" if model.bos is None else evaluator.pieces({model.bos})[model.bos].data
+        spelled = partial(_spelled, bos=model.bos, evaluator=evaluator)
+        meant = without_bos(request.text, path, model.bos, name, spelled)
         space = model.space_prefix and not request.continues
-        notice = difference(text, _spelled(path, model.bos, evaluator), space_prefix=space)
+        notice = difference(meant, spelled(path), space_prefix=space)
         self._send(Tokenized(request.request, path, self._pieces(evaluator, set(path)), notice=notice))
 
     def _chat(self, request: Chat, evaluator: Evaluator) -> None:
@@ -367,16 +370,6 @@ def _spelled(path: Sequence[int], bos: int | None, evaluator: Evaluator) -> byte
     """The bytes of a path's tokens, without the BOS that the tokenizer adds."""
     pieces = evaluator.pieces(set(path))
     return b"".join(pieces[token].data for token in (path[1:] if path[:1] == [bos] else path))
-
-
-def _without_bos(text: str, path: list[int], bos: int | None, evaluator: Evaluator) -> str:
-    """A text without the BOS token's name where the path's BOS was made of it."""
-    if bos is None or path[:1] != [bos]:
-        return text
-    name = evaluator.pieces({bos})[bos].data
-    behind = _spelled(path[: len(name) + 2], bos, evaluator).lstrip(b" ")
-    typed = path[1:2] != [bos] and behind.startswith(name)  # as other tokens, behind a BOS that was added
-    return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 
 def _told(error: Exception) -> str:

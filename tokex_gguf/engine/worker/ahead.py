@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain, takewhile
 from typing import NamedTuple
 
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker.branch_worth import BranchWorth
-from tokex_gguf.engine.worker.cells import Cells, ContextFull, is_strict
+from tokex_gguf.engine.worker.cells import Cells, is_strict
 from tokex_gguf.engine.worker.chunks import Chunk, Reader, decoded
 from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, ModelError, OutOfCells
 from tokex_gguf.engine.worker.logits_cache import Row, Rows

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import (
@@ -29,14 +30,6 @@ SPARE = STRICT
 ROOM = 512
 """Cells of the context for strict answers, beside those of a path."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
-
-
-class ContextFull(Exception):
-    """A path is longer than the context can be made."""
-
-    def __init__(self, needed: int, room: int) -> None:
-        super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
-        self.room = room
 
 
 class Held(NamedTuple):

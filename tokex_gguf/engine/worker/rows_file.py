@@ -15,14 +15,12 @@ import numpy as np
 
 from tokex_gguf.engine.worker.llama import ModelError
 from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.system.files import ITSELF
 
 _HEADER = struct.Struct("<8sIIII")
 _MAGIC = b"tokexrow"
 _VERSION = 1
 _SUM, _LOGIT = np.dtype("<f8"), np.dtype("<f4")
-# A pipe must not hold this process up, nor may a link lead elsewhere. Where a system has these not, it is checked
-# that the file is regular all the same.
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
 class Writer:
@@ -132,7 +130,7 @@ def reading(path: str, size: int, start: int, end: int) -> Iterator[Reader]:
 def _opened(path: str, flags: int, mode: str) -> Iterator[FileIO]:
     done = "read" if mode == "rb" else "written"
     try:
-        descriptor = os.open(path, flags | _FLAGS)
+        descriptor = os.open(path, flags | ITSELF)
     except (OSError, ValueError) as error:
         raise _cannot(done, path, error) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

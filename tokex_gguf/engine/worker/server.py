@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tokex_gguf.engine.capacity import TooLong, check_text, check_tokens
+from tokex_gguf.engine.capacity import ContextFull, TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.pipes import log_place, log_to
@@ -65,9 +65,8 @@ from tokex_gguf.engine.protocol import (
     WithPath,
     encode,
 )
-from tokex_gguf.engine.spelling import difference, no_text
+from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.cells import ContextFull
 from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
 from tokex_gguf.engine.worker.chunks import Chunk, Damaged
 from tokex_gguf.engine.worker.confined_chat import render_confined
@@ -201,16 +200,6 @@ def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Voca
             behind += 1
         said += range(first, behind)
     return said
-
-
-def _without_bos(text: str, path: list[int], vocabulary: Vocabulary) -> str:
-    """A text without the BOS token's name where the path's BOS was made of it, as in chats by many templates."""
-    if vocabulary.bos is None or path[:1] != [vocabulary.bos]:
-        return text
-    name = vocabulary.piece(vocabulary.bos).data
-    behind = vocabulary.spelled(path[: len(name) + 2]).lstrip(b" ")
-    typed = path[1:2] != [vocabulary.bos] and behind.startswith(name)  # as other tokens, behind a BOS that was added
-    return text if typed else text.removeprefix(name.decode(errors="replace"))
 
 
 def _up_to(request: Export | Against) -> list[int]:
@@ -535,10 +524,10 @@ class Server:
     ) -> None:
         """Sends a text's tokens, with what is to be said of them, else a remark."""
         vocabulary = model.vocabulary
-        space = vocabulary.space_prefix() and not continues
-        notice = (
-            difference(_without_bos(text, path, vocabulary), vocabulary.spelled(path), space_prefix=space) or remark
-        )
+        space, spelled = vocabulary.space_prefix() and not continues, vocabulary.spelled
+        name = b"" if vocabulary.bos is None else vocabulary.piece(vocabulary.bos).data
+        meant = without_bos(text, path, vocabulary.bos, name, spelled)
+        notice = difference(meant, spelled(path), space_prefix=space) or remark
         if not notice and not continues:
             notice = NO_BOS if vocabulary.lacks_bos else "" if model.has_own_rules else NO_RULES
         pieces = self._pieces(vocabulary, set(path))

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import logit_math, noise
-from tokex_gguf.engine.worker.cells import NO_MEMORY, ROOM, WORTH, Batch, Cells, ContextFull, check_place
+from tokex_gguf.engine.worker.cells import NO_MEMORY, ROOM, WORTH, Batch, Cells, check_place
 from tokex_gguf.engine.worker.chunks import Chunk, Damaged, Reader, decoded, known
 from tokex_gguf.engine.worker.differing import Comparing
 from tokex_gguf.engine.worker.llama import (
