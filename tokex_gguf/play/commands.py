@@ -9,7 +9,7 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, Reason, ScreenRow, unread
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.fan import Fan, FanState
 from tokex_gguf.play.messages import Outcome
@@ -55,6 +55,15 @@ def _never(_: Session) -> str:
     return ""
 
 
+def _either(first: Reason, second: Reason) -> Reason:
+    """One reason, and where that is none, another one."""
+
+    def reason(session: Session) -> str:
+        return first(session) or second(session)
+
+    return reason
+
+
 def _at_first_token(session: Session) -> str:
     return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
 
@@ -69,88 +78,36 @@ def _nothing_to_choose(session: Session) -> str:
     return f"{reason}: nothing to choose" if reason == FIRST else reason
 
 
-def _cannot_replace(session: Session) -> str:
-    return _nothing_to_choose(session) or editing.cannot_replace(session)
-
-
-def _cannot_replace_found(session: Session) -> str:
-    return unread(session) or text_entry.cannot_replace_found(session)
-
-
-def _cannot_delete(session: Session) -> str:
-    return unread(session) or editing.cannot_delete(session)
-
-
-def _cannot_insert(session: Session) -> str:
-    return unread(session) or insertion.cannot_insert(session)
-
-
-def _cannot_retokenize(session: Session) -> str:
-    return unread(session) or editing.cannot_retokenize(session)
-
-
-def _cannot_draw(session: Session) -> str:
-    return _at_first_token(session) or dice.cannot_draw(session)
-
-
-def _cannot_fan_out(session: Session) -> str:
-    return _at_first_token(session) or fan_out.cannot_fan_out(session)
-
-
-def _cannot_constrain(session: Session) -> str:
-    return unread(session) or constraint.cannot_constrain(session)
-
-
-def _cannot_bias(session: Session) -> str:
-    return _at_first_token(session) or bias.cannot_sample(session)
-
-
-def _cannot_sample(session: Session) -> str:
-    return unread(session) or bias.cannot_sample(session)
-
-
-def _cannot_order(session: Session) -> str:
-    return unread(session) or versus.cannot_order(session)
-
-
-def _cannot_ban(session: Session) -> str:
-    return unread(session) or bias.cannot_ban(session)
-
-
-def _cannot_compare_models(session: Session) -> str:
-    return unread(session) or second_model.cannot_compare(session)
-
-
-def _no_samplers(session: Session) -> str:
-    return unread(session) or session.game.cannot(Capability.SAMPLERS)
-
-
-def _no_value(session: Session) -> str:
-    return unread(session) or chain.no_value(session)
+_cannot_replace = _either(_nothing_to_choose, editing.cannot_replace)
+_cannot_replace_found = _either(unread, text_entry.cannot_replace_found)
+_cannot_delete = _either(unread, editing.cannot_delete)
+_cannot_insert = _either(unread, insertion.cannot_insert)
+_cannot_retokenize = _either(unread, editing.cannot_retokenize)
+_cannot_draw = _either(_at_first_token, dice.cannot_draw)
+_cannot_fan_out = _either(_at_first_token, fan_out.cannot_fan_out)
+_cannot_constrain = _either(unread, constraint.cannot_constrain)
+_cannot_bias = _either(_at_first_token, bias.cannot_sample)
+_cannot_sample = _either(unread, bias.cannot_sample)
+_cannot_order = _either(unread, versus.cannot_order)
+_cannot_ban = _either(unread, bias.cannot_ban)
+_cannot_compare_models = _either(unread, second_model.cannot_compare)
+_no_samplers = _either(unread, lambda session: session.game.cannot(Capability.SAMPLERS))
+_no_value = _either(unread, chain.no_value)
 
 
 def _offered(session: Session) -> tuple[int, str] | None:
     return None if chain.selected(session) else (90, chain.OFFERED)
 
 
-def _is_alone(session: Session) -> str:
-    return unread(session) or ("one prompt is open: d copies it" if len(session.game.prompts) == 1 else "")
+def _of_one(told: str) -> Reason:
+    return _either(unread, lambda session: told if len(session.game.prompts) == 1 else "")
 
 
-def _removes_nothing(session: Session) -> str:
-    return unread(session) or ("the only prompt stays" if len(session.game.prompts) == 1 else "")
-
-
-def _no_prompt(session: Session) -> str:
-    return unread(session) or lists.no_prompt(session)
-
-
-def _drops_nothing(session: Session) -> str:
-    return lists.no_prompt(session) or _removes_nothing(session)
-
-
-def _cannot_compare(session: Session) -> str:
-    return unread(session) or versus.cannot_compare(session)
+_is_alone = _of_one("one prompt is open: d copies it")
+_removes_nothing = _of_one("the only prompt stays")
+_no_prompt = _either(unread, lists.no_prompt)
+_drops_nothing = _either(lists.no_prompt, _removes_nothing)
+_cannot_compare = _either(unread, versus.cannot_compare)
 
 
 def _cannot_exchange(session: Session) -> str:
@@ -171,8 +128,7 @@ def _exchange(session: Session) -> Outcome:
     return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
 
 
-def _cannot_flip(session: Session) -> str:
-    return unread(session) or versus.cannot_flip(session)
+_cannot_flip = _either(unread, versus.cannot_flip)
 
 
 def _compares(session: Session) -> tuple[int, str] | None:
@@ -182,36 +138,24 @@ def _compares(session: Session) -> tuple[int, str] | None:
     return (43, "compare") if several else None
 
 
-def _compares_no_prompt(session: Session) -> str:
-    return lists.no_prompt(session) or _cannot_compare(session)
+_compares_no_prompt = _either(lists.no_prompt, _cannot_compare)
 
 
-def _comparing(importance: int, label: str) -> Hint:
-    """Other ones while something is compared."""
+def _where(holds: Callable[[Session], object]) -> Callable[[int, str], Hint]:
+    """Other ones where something holds; each command says which."""
 
-    def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.game.versus is not ALONE else None
+    def of(importance: int, label: str) -> Hint:
+        return lambda session: (importance, label) if holds(session) else None
 
-    return hint
-
-
-def _inside(importance: int, label: str) -> Hint:
-    """Other ones while a token inside the prompt is looked at."""
-
-    def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.game.prompts and session.game.prompt.cursor is not None else None
-
-    return hint
+    return of
 
 
-def _cut_otherwise(importance: int, label: str) -> Hint:
-    """Other ones while the prompt is not cut as the tokenizer does it."""
-
-    def hint(session: Session) -> tuple[int, str] | None:
-        prompts = session.game.prompts
-        return (importance, label) if prompts and session.game.prompt.tip.differs is not None else None
-
-    return hint
+_comparing = _where(lambda session: session.game.versus is not ALONE)
+_inside = _where(lambda session: session.game.prompts and session.game.prompt.cursor is not None)
+"""A token inside the prompt is looked at."""
+_cut_otherwise = _where(lambda session: session.game.prompts and session.game.prompt.tip.differs is not None)
+"""The prompt is not cut as the tokenizer does it."""
+_limited = _where(lambda session: session.game.sampling.constraint is not None)
 
 
 def _without_engine(importance: int, label: str, of_server: str) -> Hint:
@@ -241,15 +185,6 @@ def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None
         if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
             return None
         return (0, "") if one.state in _ENDED else (importance, "go on")
-
-    return hint
-
-
-def _limited(importance: int, label: str) -> Hint:
-    """Other ones under a constraint."""
-
-    def hint(session: Session) -> tuple[int, str] | None:
-        return (importance, label) if session.game.sampling.constraint is not None else None
 
     return hint
 
@@ -285,6 +220,61 @@ _EVERYWHERE: tuple[Command, ...] = (
     Command(Action.QUIT, view_options.leave, ("c-q", "c-c"), "Program", "quit", "Quit.", footer=85, disabled=_never),
 )
 
+_CARET: tuple[Command, ...] = (
+    Command(
+        Action.EARLIER,
+        text_entry.walk(-1),
+        ("up",),
+        "Typing",
+        "earlier",
+        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
+        footer=36,
+    ),
+    Command(Action.LATER, text_entry.walk(1), ("down",), "Typing", "later", "On to the text typed after it."),
+    Command(Action.LINE_BREAK, text_entry.line_break, ("c-j",), "Typing", "line break", "Add a line break.", footer=35),
+    Command(
+        Action.CARET_LEFT,
+        text_entry.edit_line(lambda line: line.moved(-1)),
+        ("left",),
+        "Typing",
+        "left",
+        "One character left.",
+    ),
+    Command(
+        Action.CARET_RIGHT,
+        text_entry.edit_line(lambda line: line.moved(1)),
+        ("right",),
+        "Typing",
+        "right",
+        "One character right.",
+    ),
+    Command(
+        Action.CARET_START,
+        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
+        ("home", "c-a"),
+        "Typing",
+        "start",
+        "To the start of the text.",
+    ),
+    Command(
+        Action.CARET_END,
+        text_entry.edit_line(lambda line: line.moved(len(line.text))),
+        ("end",),
+        "Typing",
+        "end",
+        "To the end of the text.",
+    ),
+    Command(
+        Action.DELETE,
+        text_entry.edit_line(TextField.deleted),
+        ("delete",),
+        "Typing",
+        "delete",
+        "Remove the character here.",
+    ),
+)
+"""Those of a text that may have several lines."""
+
 _ERASING: tuple[Command, ...] = (
     Command(
         Action.ERASE,
@@ -313,20 +303,29 @@ _ERASING: tuple[Command, ...] = (
 )
 
 
+def _helping(*keys: str, footer: int = 60) -> Command:
+    return Command(
+        Action.HELP, help_screen.open_help, keys, "Program", "help", "Show these keys.", footer=footer, disabled=_never
+    )
+
+
 def _leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Command, ...]:
     """The end of a text that is typed."""
     return (
-        Command(
-            Action.HELP,
-            help_screen.open_help,
-            ("f1",),
-            "Program",
-            "help",
-            "Show these keys.",
-            footer=60,
-            disabled=_never,
-        ),
+        _helping("f1"),
         Command(Action.CLOSE, close, ("escape",), "Program", label, sentence, footer=99),
+        *_EVERYWHERE,
+    )
+
+
+def _leaving_list(
+    close: Handler, *keys: str, sentence: str = "Go back.", label: str = "back", disabled: Reason = unread
+) -> tuple[Command, ...]:
+    """The end of a list, which Esc and some other keys bring about."""
+    return (
+        _COLON,
+        _helping("?", "f1"),
+        Command(Action.CLOSE, close, ("escape", *keys), "Program", label, sentence, footer=99, disabled=disabled),
         *_EVERYWHERE,
     )
 
@@ -334,23 +333,26 @@ def _leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Comman
 _LEAVING = _leaving(text_entry.close, "Go back; nothing is changed, and the text comes back the next time.")
 
 
-def _rows(move: Callable[[int], Handler], *, letters: bool = True) -> tuple[Command, ...]:
+def _rows(
+    move: Callable[[int], Handler],
+    topic: str = "List",
+    one: str = "line",
+    several: str = "lines",
+    *,
+    letters: bool = True,
+) -> tuple[Command, ...]:
     """What moves the selection by so many lines. Where text is typed, letters do not."""
     up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
     commands = (
-        Command(Action.UP, move(-1), up, "List", "row", "Select the line above.", footer=70),
-        Command(Action.DOWN, move(1), down, "List", "row", "Select the line below.", footer=70),
-        Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), "List", "page up", "Select ten lines up."),
-        Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), "List", "page down", "Select ten lines down."),
-        Command(Action.TOP, move(-prompt.ALL), ("home", "g"), "List", "top", "Select the first line."),
-        Command(Action.BOTTOM, move(prompt.ALL), ("end", "G"), "List", "bottom", "Select the last line."),
+        Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70),
+        Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70),
+        Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), topic, "page up", f"Select ten {several} up."),
+        Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), topic, "page down", f"Select ten {several} down."),
+        Command(Action.TOP, move(-prompt.ALL), ("home", "g"), topic, "top", f"Select the first {one}."),
+        Command(Action.BOTTOM, move(prompt.ALL), ("end", "G"), topic, "bottom", f"Select the last {one}."),
     )
     return commands if letters else commands[:4]
 
-
-_LIST_HELP = Command(
-    Action.HELP, help_screen.open_help, ("?", "f1"), "Program", "help", "Show these keys.", footer=60, disabled=_never
-)
 
 _FIND_LINE = Command(
     Action.FILTER, list_search.search, ("/",), "List", "find", "Find a line of the list by what it says.", footer=87
@@ -923,33 +925,12 @@ _PLAYING: tuple[Command, ...] = (
         disabled=_never,
     ),
     _COLON,
-    Command(
-        Action.HELP,
-        help_screen.open_help,
-        ("?", "f1"),
-        "Program",
-        "help",
-        "Show these keys.",
-        footer=95,
-        disabled=_never,
-    ),
+    _helping("?", "f1", footer=95),
     *_EVERYWHERE,
 )
 
 _SEARCHING: tuple[Command, ...] = (
-    Command(Action.UP, text_entry.select_found(-1), ("up",), "Search", "row", "Select the token above.", footer=70),
-    Command(Action.DOWN, text_entry.select_found(1), ("down",), "Search", "row", "Select the token below.", footer=70),
-    Command(
-        Action.PAGE_UP, text_entry.select_found(-prompt.PAGE), ("pageup",), "Search", "page up", "Select ten rows up."
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        text_entry.select_found(prompt.PAGE),
-        ("pagedown",),
-        "Search",
-        "page down",
-        "Select ten rows down.",
-    ),
+    *_rows(text_entry.select_found, "Search", "token", "rows", letters=False),
     Command(
         Action.APPEND,
         text_entry.append_found,
@@ -1012,57 +993,7 @@ _TYPING: tuple[Command, ...] = (
         "Forget the phrases.",
         footer=40,
     ),
-    Command(
-        Action.EARLIER,
-        text_entry.walk(-1),
-        ("up",),
-        "Typing",
-        "earlier",
-        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
-        footer=36,
-    ),
-    Command(Action.LATER, text_entry.walk(1), ("down",), "Typing", "later", "On to the text typed after it."),
-    Command(Action.LINE_BREAK, text_entry.line_break, ("c-j",), "Typing", "line break", "Add a line break.", footer=35),
-    Command(
-        Action.CARET_LEFT,
-        text_entry.edit_line(lambda line: line.moved(-1)),
-        ("left",),
-        "Typing",
-        "left",
-        "One character left.",
-    ),
-    Command(
-        Action.CARET_RIGHT,
-        text_entry.edit_line(lambda line: line.moved(1)),
-        ("right",),
-        "Typing",
-        "right",
-        "One character right.",
-    ),
-    Command(
-        Action.CARET_START,
-        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
-        ("home", "c-a"),
-        "Typing",
-        "start",
-        "To the start of the text.",
-    ),
-    Command(
-        Action.CARET_END,
-        text_entry.edit_line(lambda line: line.moved(len(line.text))),
-        ("end",),
-        "Typing",
-        "end",
-        "To the end of the text.",
-    ),
-    Command(
-        Action.DELETE,
-        text_entry.edit_line(TextField.deleted),
-        ("delete",),
-        "Typing",
-        "delete",
-        "Remove the character here.",
-    ),
+    *_CARET,
     *_ERASING,
     *_LEAVING,
 )
@@ -1088,7 +1019,9 @@ _INSERTING: tuple[Command, ...] = (
         footer=88,
     ),
     Command(Action.GIVE_BACK, insertion.take_in(-1), ("s-tab",), "Typing", "give back", "Give the last token back."),
-    *(command for command in _TYPING if command.action not in (Action.ENTER, Action.SCORE, Action.CLEAR_SCORES)),
+    *_CARET,
+    *_ERASING,
+    *_LEAVING,
 )
 
 _FINDING: tuple[Command, ...] = (
@@ -1183,10 +1116,7 @@ _TREE: tuple[Command, ...] = (
         footer=40,
     ),
     Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was hidden last."),
-    _COLON,
-    _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "t"), "Program", "back", "Go back.", footer=99),
-    *_EVERYWHERE,
+    *_leaving_list(lists.close, "t"),
 )
 
 _ANSWERS: tuple[Command, ...] = (
@@ -1278,19 +1208,12 @@ _ANSWERS: tuple[Command, ...] = (
         "second choice is taken?",
         footer=69,
     ),
-    _COLON,
-    _LIST_HELP,
-    Command(
-        Action.CLOSE,
+    *_leaving_list(
         fan_out.close,
-        ("escape", "W", "left", "h"),
-        "Program",
-        "back",
-        "Go back. What was found is kept, and no more is looked for until you come back.",
-        footer=99,
+        *("W", "left", "h"),
+        sentence="Go back. What was found is kept, and no more is looked for until you come back.",
         disabled=_never,
     ),
-    *_EVERYWHERE,
 )
 
 _ANSWER_STOP: tuple[Command, ...] = (
@@ -1347,19 +1270,13 @@ _CRITICAL: tuple[Command, ...] = (
         "number is the answer.",
         footer=67,
     ),
-    _COLON,
-    _LIST_HELP,
-    Command(
-        Action.CLOSE,
+    *_leaving_list(
         critical.close,
-        ("escape", "y", "left", "h"),
-        "Program",
-        "answers",
-        "Go back to the list of answers. What was found is kept.",
-        footer=99,
+        *("y", "left", "h"),
+        sentence="Go back to the list of answers. What was found is kept.",
+        label="answers",
         disabled=_never,
     ),
-    *_EVERYWHERE,
 )
 
 _CRITICAL_LEAD: tuple[Command, ...] = (
@@ -1378,7 +1295,7 @@ _TREE_SEARCHING: tuple[Command, ...] = (
 
 _PROMPTS: tuple[Command, ...] = (
     _GO,
-    *_rows(lambda rows: lists.move(rows, list_search.prompts_length)),
+    *_rows(lambda lines: lists.move(lines, list_search.prompts_length)),
     Command(
         Action.ENTER,
         lists.choose,
@@ -1456,10 +1373,7 @@ _PROMPTS: tuple[Command, ...] = (
         "bring back",
         "Bring the prompt back that was removed last.",
     ),
-    _COLON,
-    _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "p"), "Program", "back", "Go back.", footer=99),
-    *_EVERYWHERE,
+    *_leaving_list(lists.close, "p"),
 )
 
 _LIST_SEARCHING: tuple[Command, ...] = (
@@ -1475,16 +1389,6 @@ _LIST_SEARCHING: tuple[Command, ...] = (
     ),
     *_ERASING,
     *_leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
-)
-
-_CARET: tuple[Command, ...] = tuple(
-    command
-    for command in _TYPING
-    if command.action
-    in (
-        *(Action.LINE_BREAK, Action.EARLIER, Action.LATER, Action.CARET_LEFT, Action.CARET_RIGHT),
-        *(Action.CARET_START, Action.CARET_END, Action.DELETE),
-    )
 )
 
 _NEW_PROMPT: tuple[Command, ...] = (
@@ -1548,7 +1452,7 @@ _PROMPT_NAME: tuple[Command, ...] = (
 )
 
 _MODELS: tuple[Command, ...] = (
-    *_rows(lambda rows: lists.move(rows, list_search.models_length)),
+    *_rows(lambda lines: lists.move(lines, list_search.models_length)),
     Command(
         Action.ENTER,
         model_switch.choose,
@@ -1559,10 +1463,7 @@ _MODELS: tuple[Command, ...] = (
         footer=90,
     ),
     _FIND_LINE,
-    _COLON,
-    _LIST_HELP,
-    Command(Action.CLOSE, lists.close, ("escape", "o"), "Program", "back", "Go back.", footer=99),
-    *_EVERYWHERE,
+    *_leaving_list(lists.close, "o"),
 )
 
 _SECOND_MODELS: tuple[Command, ...] = tuple(
@@ -1591,7 +1492,7 @@ _SESSIONS: tuple[Command, ...] = (
 
 
 _CHAIN: tuple[Command, ...] = (
-    *_rows(lambda rows: lists.move(rows, chain.length)),
+    *_rows(lambda lines: lists.move(lines, chain.length)),
     Command(
         Action.LESS,
         chain.change(-1),
@@ -1712,14 +1613,11 @@ _CHAIN: tuple[Command, ...] = (
         "Read a chain from flags or JSON: type or paste them. Pasted here, they are read at once.",
         footer=49,
     ),
-    _COLON,
-    _LIST_HELP,
-    Command(Action.CLOSE, chain.close, ("escape", "S"), "Program", "back", "Go back to the table.", footer=99),
-    *_EVERYWHERE,
+    *_leaving_list(chain.close, "S", sentence="Go back to the table."),
 )
 
 _ADDING: tuple[Command, ...] = (
-    *_rows(lambda rows: lists.move(rows, chain.missing_length)),
+    *_rows(lambda lines: lists.move(lines, chain.missing_length)),
     Command(
         Action.ENTER,
         chain.add,
@@ -1730,10 +1628,7 @@ _ADDING: tuple[Command, ...] = (
         footer=90,
     ),
     _FIND_LINE,
-    _COLON,
-    _LIST_HELP,
-    Command(Action.CLOSE, chain.leave_missing, ("escape", "a"), "Program", "back", "Go back.", footer=99),
-    *_EVERYWHERE,
+    *_leaving_list(chain.leave_missing, "a"),
 )
 
 _VALUE: tuple[Command, ...] = (
@@ -1882,28 +1777,7 @@ SIGNS: tuple[tuple[str, str], ...] = (
 """What stands on the screen while it is played, for the help."""
 
 _COMMANDING: tuple[Command, ...] = (
-    Command(
-        Action.UP, command_line.select(-1, _of), ("up",), "Commands", "row", "Select the command above.", footer=70
-    ),
-    Command(
-        Action.DOWN, command_line.select(1, _of), ("down",), "Commands", "row", "Select the command below.", footer=70
-    ),
-    Command(
-        Action.PAGE_UP,
-        command_line.select(-prompt.PAGE, _of),
-        ("pageup",),
-        "Commands",
-        "page up",
-        "Select ten commands up.",
-    ),
-    Command(
-        Action.PAGE_DOWN,
-        command_line.select(prompt.PAGE, _of),
-        ("pagedown",),
-        "Commands",
-        "page down",
-        "Select ten commands down.",
-    ),
+    *_rows(lambda lines: command_line.select(lines, _of), "Commands", "command", "commands", letters=False),
     Command(Action.ENTER, command_line.run(_of), ("enter",), "Commands", "do", "Do the selected command.", footer=90),
     *_ERASING,
     *_leaving(command_line.close, "Go back; nothing is done."),
