@@ -23,7 +23,8 @@ from tokex_gguf.cli.arguments import EXIT_CODES
 from tokex_gguf.cli.tables import Argument, Table, tables
 from tokex_gguf.config import Config
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS, help_entries, manual, markdown
+from tokex_gguf.play.commands.documents import manual, markdown
+from tokex_gguf.play.commands.registry import SCREENS, help_entries
 
 ROOT = Path(__file__).parent.parent
 

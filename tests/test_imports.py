@@ -150,6 +150,12 @@ def test_a_package_is_entered_by_its_own(package: str) -> None:
     assert {module for module in inside if not within(module, *ENTRANCES[package])} == set()
 
 
+def test_declarations_of_commands_are_read_through_their_registry() -> None:
+    outside = [module for module in FILES if not within(module, "play.commands")]
+    read = {other for module in outside for other in own(module) if within(other, "play.commands")}
+    assert read == {"play.commands.registry"}
+
+
 @pytest.mark.parametrize(
     ("package", "known"), [("engine.worker", WORKER_MAY_IMPORT), ("engine.remote", REMOTE_MAY_IMPORT)]
 )

@@ -12,9 +12,10 @@ from tests import fake
 from tests.fake import Play, on, started
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Evaluated, Load, Loaded, Request, Tokenize, Tokenized
-from tokex_gguf.play import commands, screens
+from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
+from tokex_gguf.play.commands import documents, registry
 from tokex_gguf.play.messages import Outcome, PointedAtRow
 from tokex_gguf.play.rules import help_screen, lists
 from tokex_gguf.play.session import Game, Session, Settings
@@ -150,12 +151,12 @@ OPENS = Command(Action.OPEN, open_counts, ("Z",), "View", "counts", "Count the p
 
 
 def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    playing = commands.SCREENS[screens.Play]
-    monkeypatch.setitem(commands.SCREENS, screens.Play, replace(playing, commands=(*playing.commands, OPENS)))
-    monkeypatch.setitem(commands.SCREENS, Counts, COUNTING)
+    playing = registry.SCREENS[screens.Play]
+    monkeypatch.setitem(registry.SCREENS, screens.Play, replace(playing, commands=(*playing.commands, OPENS)))
+    monkeypatch.setitem(registry.SCREENS, Counts, COUNTING)
     monkeypatch.setitem(PANES, Counts, Pane(count_lines, lists_pane.entries(length)))
     play, view = started("hello"), View()
-    assert commands.action(play.session.screen, "Z") is Action.OPEN and "Z counts" in " ".join(shown(play, view)[-2:])
+    assert registry.action(play.session.screen, "Z") is Action.OPEN and "Z counts" in " ".join(shown(play, view)[-2:])
     play.press(Action.OPEN)
     lines = shown(play, view)
     assert any("times token" in line for line in lines) and any(
@@ -170,7 +171,7 @@ def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch
     assert "Select the line below." in drawn and "How often the token is in the prompt." in drawn
     play.take(EngineDied("SIGSEGV"))
     assert isinstance(play.session.current, screens.Play), "an engine that is gone brings every list to an end"
-    assert "The counts (`Z`)" in commands.manual() and "Count the prompt's tokens." in commands.manual()
+    assert "The counts (`Z`)" in documents.manual() and "Count the prompt's tokens." in documents.manual()
 
 
 def text_of(line: Line) -> str:

@@ -15,7 +15,7 @@ from tokex_gguf import COMMANDS, __version__
 from tokex_gguf.cli import main
 from tokex_gguf.cli.completion import script
 from tokex_gguf.cli.tables import SHELLS, Table, tables
-from tokex_gguf.play.commands import SCREENS, keys_of
+from tokex_gguf.play.commands.registry import SCREENS, keys_of
 
 MAN = Path(__file__).parent.parent.parent / "docs" / "tokex-gguf.1"
 

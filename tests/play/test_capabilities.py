@@ -6,7 +6,7 @@ from tests.fake import MODEL, Play, on
 from tokex_gguf.engine.protocol import Capability, Lookahead, Request, Search, decode, encode
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import hints
+from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import View
 

@@ -7,9 +7,10 @@ import pytest
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.play import commands, screens
+from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS
+from tokex_gguf.play.commands import registry
+from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.lists import command_entries, command_lines
@@ -24,7 +25,7 @@ def asking(*typed: str) -> Play:
 
 
 def names(play: Play) -> list[str]:
-    return [command.name for command in commands.found(play.session)]
+    return [command.name for command in registry.found(play.session)]
 
 
 def shown(play: Play, width: int = 130) -> list[str]:
@@ -81,7 +82,7 @@ def test_a_word_that_nothing_has() -> None:
 
 def test_esc_goes_back_to_where_it_was_asked_for() -> None:
     play = started("hello").press(Action.TREE, Action.COMMANDS)
-    assert "go there" in " ".join(command.label for command in commands.found(play.session))
+    assert "go there" in " ".join(command.label for command in registry.found(play.session))
     assert isinstance(play.press(Action.CLOSE).session.screen, screens.Tree)
 
 
@@ -158,11 +159,11 @@ def test_an_engine_that_dies_closes_the_list_below_the_line() -> None:
 
 
 def test_a_row_is_the_helps_own() -> None:
-    lines, _ = help_lines(commands.help_entries(screens.Play), 130, 0)
+    lines, _ = help_lines(registry.help_entries(screens.Play), 130, 0)
     told = [" ".join("".join(text for _, text in line).split()) for line in lines]
     play = asking("palette")
-    (command,) = [one for one in commands.found(play.session) if one.action is Action.PALETTE]
-    row = f"{commands.keys_of(command)} {command.help}"
+    (command,) = [one for one in registry.found(play.session) if one.action is Action.PALETTE]
+    row = f"{registry.keys_of(command)} {command.help}"
     assert row in told and any(row in " ".join(line.split()) for line in shown(play, 80))
     assert any(line.rstrip().endswith(" monochrome.") for line in shown(play)), "what has no room stands below the list"
 
@@ -207,7 +208,7 @@ def test_elsewhere_a_number_is_a_name() -> None:
 def test_the_selected_commands_sentence_is_whole_or_says_that_it_is_not(width: int, height: int) -> None:
     play = asking()
     before, cut = replace(play.session, screen=screens.PLAY), 0
-    for command in commands.found(play.session):
+    for command in registry.found(play.session):
         lines = command_lines(play.session, width, height)
         assert len(lines) <= height
         below = ["".join(part for _, part in line) for line in lines[2 + len(command_entries(play.session, height)) :]]

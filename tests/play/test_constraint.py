@@ -8,7 +8,7 @@ from tests import fake
 from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import Constrain, Evaluate, Failed, Pong
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import help_found
+from tokex_gguf.play.commands.registry import help_found
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead, Typed
 from tokex_gguf.play.purposes import ForForced
 from tokex_gguf.play.rules import constraint

@@ -16,7 +16,7 @@ from tests.sampling import few
 from tokex_gguf.engine.protocol import Checked, EngineDied, Tokenize, Tokenized
 from tokex_gguf.engine.spelling import no_text
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import of
+from tokex_gguf.play.commands.registry import of
 from tokex_gguf.play.messages import Edit, Edited, Go, Message, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import Settings

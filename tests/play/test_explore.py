@@ -12,7 +12,7 @@ from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Failed, Lo
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command
-from tokex_gguf.play.commands import SCREENS, all_commands
+from tokex_gguf.play.commands.registry import SCREENS, all_commands
 from tokex_gguf.play.messages import (
     Edit,
     Edited,

@@ -5,7 +5,8 @@ import pytest
 from tests.fake import Play, on, started
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import QUESTIONS, SCREENS, found, help_entries, help_found
+from tokex_gguf.play.commands.questions_and_signs import QUESTIONS
+from tokex_gguf.play.commands.registry import SCREENS, found, help_entries, help_found
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.screens import PLAY, Screen
 from tokex_gguf.ui.screen import View

@@ -26,7 +26,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import hints
+from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.messages import Beat, Message, Resized, Send, Typed
 from tokex_gguf.play.purposes import ForWalk
 from tokex_gguf.play.requests import ON_A_LINE, WALKED

@@ -22,7 +22,7 @@ from tests.figures import Figure
 from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS
+from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import CompareFurther, FanFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.figures import Figure
-from tokex_gguf.play.commands import all_commands
+from tokex_gguf.play.commands.registry import all_commands
 from tokex_gguf.ui.terminal_input import parser as parser_module
 from tokex_gguf.ui.terminal_input.parser import (
     Attributes,

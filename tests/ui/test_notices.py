@@ -14,7 +14,7 @@ from tests.fake import Play, started
 from tests.ui.test_view import STATES
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS
+from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import SMALLEST, View

@@ -29,7 +29,7 @@ from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS
+from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.events import PLAYERS
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.screens import Screen, TypingScreen

@@ -22,7 +22,7 @@ from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import SCREENS, help_entries, hints, keys_of
+from tokex_gguf.play.commands.registry import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen

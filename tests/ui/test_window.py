@@ -10,7 +10,7 @@ from tests.fake import Play, on, started
 from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import help_found
+from tokex_gguf.play.commands.registry import help_found
 from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow
 from tokex_gguf.play.session import Starter
 from tokex_gguf.ui.panes import help_lines

@@ -1,4 +1,4 @@
-"""What a command and a screen's row are. `commands.py` has them all."""
+"""What a command and a screen's row are. `commands/` has them all."""
 
 from collections.abc import Callable
 from typing import TypeAlias

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tokex_gguf.play import commands
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import unread
-from tokex_gguf.play.commands import SCREENS
+from tokex_gguf.play.commands import registry
+from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.rules import prompt, text_entry
 from tokex_gguf.play.rules.histories import keep_pasted
@@ -34,7 +34,7 @@ def act(session: Session, message: Action | Event) -> Outcome:
 def _take(session: Session, message: Action | Event) -> Outcome:
     if not isinstance(message, Action):
         return _event(session, message)
-    command = commands.of(session.screen, message)
+    command = registry.of(session.screen, message)
     if command is None or command.handler is None:
         return session, []
     if reason := command.disabled(session):
@@ -45,7 +45,7 @@ def _take(session: Session, message: Action | Event) -> Outcome:
 def _explain(session: Session, key: str) -> Outcome:
     """Why nothing happens; where a line can be found by its text, how: who types letters may mean that."""
     way = "? shows the keys, ctrl+q quits" if isinstance(session.screen, Play) else "Esc goes back"
-    if len(key) == 1 and commands.of(session.screen, Action.FILTER):
+    if len(key) == 1 and registry.of(session.screen, Action.FILTER):
         way = f"/ finds a line, {way}"
     return replace(session, notice=f"{key or 'this key'} does nothing here: {way}"), []
 
@@ -62,7 +62,7 @@ def _event(session: Session, message: Event) -> Outcome:
                 return keep_pasted(session, message.text, "text is not wanted here: Esc goes back"), []
             return row.typed(session, message.text)
         case Go():
-            if commands.of(session.screen, Action.GO) is None:
+            if registry.of(session.screen, Action.GO) is None:
                 return session, []
             if reason := unread(session):
                 return replace(session, notice=reason), []

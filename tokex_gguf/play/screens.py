@@ -1,4 +1,4 @@
-"""What the screen is used for. Each screen carries its own state; `commands.SCREENS` has its row. Pure."""
+"""What the screen is used for. Each screen carries its own state; `commands/registry.py` has its row. Pure."""
 
 from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate

@@ -32,7 +32,7 @@ from prompt_toolkit.renderer import Renderer
 from prompt_toolkit.styles import DEFAULT_ATTRS, Attrs, BaseStyle, DynamicStyle, Style
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.commands import action, all_commands
+from tokex_gguf.play.commands.registry import action, all_commands
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Beat,

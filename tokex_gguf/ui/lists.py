@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from tokex_gguf.play import commands
+from tokex_gguf.play.commands import registry
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import Commands, Input, PromptName, SecondModels
@@ -287,7 +287,7 @@ def _sentence(height: int) -> int:
 
 def command_entries(session: Session, height: int) -> range:
     """The commands that are shown, as with `entries`."""
-    screen, count = session.on(Commands), len(commands.found(session))
+    screen, count = session.on(Commands), len(registry.found(session))
     return (
         window(min(screen.row if screen else 0, count - 1), count, height - 1 - _sentence(height))
         if count
@@ -309,7 +309,7 @@ def _first_keys(keys: str, room: int) -> str:
 
 def command_lines(session: Session, width: int, height: int) -> list[Line]:
     """The commands that have what is typed: keys and sentence as in the help; of one that cannot be done, why."""
-    screen, found = session.on(Commands), commands.found(session)
+    screen, found = session.on(Commands), registry.found(session)
     before = replace(session, screen=screen.over) if screen else session
     lines: list[Line] = [fit([("class:head", f" {pad('keys', 10)} command")], width)]
     if screen and (number := screen.token) is not None:
@@ -324,7 +324,7 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
         style = "class:selected" if screen and index == screen.row else ""
         told = reason or command.help
         sentence = told if style else sentence
-        keys = f" {pad(_first_keys(commands.keys_of(command), 10), 10)} "
+        keys = f" {pad(_first_keys(registry.keys_of(command), 10), 10)} "
         room = width - cells_of(keys)
         parts: Line = [
             (f"class:key {style}".strip(), keys),

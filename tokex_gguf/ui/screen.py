@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.commands import help_found, hints
+from tokex_gguf.play.commands.registry import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen

@@ -1,15 +1,25 @@
-"""Every screen and its commands, declared once: keys, what they do, when it cannot be done, and how it is told.
+"""Every screen's row, and what is looked up in them: a key's command, footer, help."""
 
-Key bindings, footer, help screen and the tables in the docs all come from here.
-"""
-
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, Reason, ScreenRow, unread
+from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.commands import footer, reasons
+from tokex_gguf.play.commands.common import (
+    CARET,
+    COLON,
+    ERASING,
+    EVERYWHERE,
+    FIND_LINE,
+    GO,
+    helping,
+    leaving,
+    leaving_list,
+    rows,
+)
+from tokex_gguf.play.commands.questions_and_signs import QUESTIONS, SIGNS
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.fan import Fan, FanState
 from tokex_gguf.play.messages import Outcome
@@ -41,137 +51,32 @@ from tokex_gguf.play.rules import (
 )
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Help, Screen
-from tokex_gguf.play.session import LOADING, EngineStatus, Session
+from tokex_gguf.play.session import LOADING, Session
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
 from tokex_gguf.values.samplers import KINDS
 from tokex_gguf.values.text_field import TextField
 
-FIRST = "nothing comes before the first token"
+_cannot_replace_found = reasons.either(unread, text_entry.cannot_replace_found)
 
-
-def _never(_: Session) -> str:
-    return ""
-
-
-def _either(first: Reason, second: Reason) -> Reason:
-    """One reason, and where that is none, another one."""
-
-    def reason(session: Session) -> str:
-        return first(session) or second(session)
-
-    return reason
-
-
-def _at_first_token(session: Session) -> str:
-    return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
-
-
-def _cannot_search(session: Session) -> str:
-    reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
-    return _at_first_token(session) or (f"{reason}: i types any token" if reason else "")
-
-
-def _nothing_to_choose(session: Session) -> str:
-    reason = _at_first_token(session)
-    return f"{reason}: nothing to choose" if reason == FIRST else reason
-
-
-_cannot_replace = _either(_nothing_to_choose, editing.cannot_replace)
-_cannot_replace_found = _either(unread, text_entry.cannot_replace_found)
-_cannot_delete = _either(unread, editing.cannot_delete)
-_cannot_insert = _either(unread, insertion.cannot_insert)
-_cannot_retokenize = _either(unread, editing.cannot_retokenize)
-_cannot_draw = _either(_at_first_token, dice.cannot_draw)
-_cannot_fan_out = _either(_at_first_token, fan_out.cannot_fan_out)
-_cannot_constrain = _either(unread, constraint.cannot_constrain)
-_cannot_bias = _either(_at_first_token, bias.cannot_sample)
-_cannot_sample = _either(unread, bias.cannot_sample)
-_cannot_order = _either(unread, versus.cannot_order)
-_cannot_ban = _either(unread, bias.cannot_ban)
-_cannot_compare_models = _either(unread, second_model.cannot_compare)
-_no_samplers = _either(unread, lambda session: session.game.cannot(Capability.SAMPLERS))
-_no_value = _either(unread, chain.no_value)
+_no_value = reasons.either(unread, chain.no_value)
 
 
 def _offered(session: Session) -> tuple[int, str] | None:
     return None if chain.selected(session) else (90, chain.OFFERED)
 
 
-def _of_one(told: str) -> Reason:
-    return _either(unread, lambda session: told if len(session.game.prompts) == 1 else "")
+_no_prompt = reasons.either(unread, lists.no_prompt)
 
-
-_is_alone = _of_one("one prompt is open: d copies it")
-_removes_nothing = _of_one("the only prompt stays")
-_no_prompt = _either(unread, lists.no_prompt)
-_drops_nothing = _either(lists.no_prompt, _removes_nothing)
-_cannot_compare = _either(unread, versus.cannot_compare)
-
-
-def _cannot_exchange(session: Session) -> str:
-    if session.game.versus is not ALONE:
-        return unread(session)
-    return unread(session) or (
-        ahead.cannot_take(session) if session.options.ghost else versus.compares_nothing(session)
-    )
-
-
-def _taking(session: Session) -> tuple[int, str] | None:
-    if session.game.versus is not ALONE:
-        return 65, "A ⇄ B"
-    return (65, "take up") if session.options.ghost else None
+_drops_nothing = reasons.either(lists.no_prompt, reasons.removes_nothing)
 
 
 def _exchange(session: Session) -> Outcome:
     return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
 
 
-_cannot_flip = _either(unread, versus.cannot_flip)
-
-
-def _compares(session: Session) -> tuple[int, str] | None:
-    if session.game.versus is not ALONE:
-        return 48, "end comparing"
-    several = len(session.game.prompts) > 1 or (session.game.prompts and session.game.prompt.parent is not None)
-    return (43, "compare") if several else None
-
-
-_compares_no_prompt = _either(lists.no_prompt, _cannot_compare)
-
-
-def _where(holds: Callable[[Session], object]) -> Callable[[int, str], Hint]:
-    """Other ones where something holds; each command says which."""
-
-    def of(importance: int, label: str) -> Hint:
-        return lambda session: (importance, label) if holds(session) else None
-
-    return of
-
-
-_comparing = _where(lambda session: session.game.versus is not ALONE)
-_inside = _where(lambda session: session.game.prompts and session.game.prompt.cursor is not None)
-"""A token inside the prompt is looked at."""
-_cut_otherwise = _where(lambda session: session.game.prompts and session.game.prompt.tip.differs is not None)
-"""The prompt is not cut as the tokenizer does it."""
-_limited = _where(lambda session: session.game.sampling.constraint is not None)
-
-
-def _without_engine(importance: int, label: str, of_server: str) -> Hint:
-    """Other ones while the engine, or the connection to a server, is gone."""
-
-    def hint(session: Session) -> tuple[int, str] | None:
-        told = of_server if session.game.server else label
-        return (importance, told) if session.game.engine is EngineStatus.DEAD else None
-
-    return hint
-
-
-def _playing(session: Session) -> tuple[int, str] | None:
-    """The key that lets it play stops it as well."""
-    return (45, "stop") if session.game.pressed.autoplay else _inside(0, "")(session)
-
+_compares_no_prompt = reasons.either(lists.no_prompt, reasons.cannot_compare)
 
 _ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
 """Where there is nothing to go on with."""
@@ -193,170 +98,7 @@ def _of(screen: Screen) -> Sequence[Command]:
     return SCREENS[type(screen)].commands
 
 
-_COLON = Command(
-    Action.COMMANDS,
-    command_line.open_commands,
-    (":",),
-    "Program",
-    "commands",
-    "Find a command by its name, and do it. A number looks at that token: :42.",
-    footer=20,
-    disabled=_never,
-)
-
-_GO = Command(Action.GO, None, tuple("123456789"), "Prompts", "go to", "Go to the prompt of that number.")
-"""Also in the list of prompts."""
-
-_EVERYWHERE: tuple[Command, ...] = (
-    Command(
-        Action.SUSPEND,
-        view_options.suspend,
-        ("c-z",),
-        "Program",
-        "suspend",
-        "Go to the shell; `fg` there comes back.",
-        disabled=_never,
-    ),
-    Command(Action.QUIT, view_options.leave, ("c-q", "c-c"), "Program", "quit", "Quit.", footer=85, disabled=_never),
-)
-
-_CARET: tuple[Command, ...] = (
-    Command(
-        Action.EARLIER,
-        text_entry.walk(-1),
-        ("up",),
-        "Typing",
-        "earlier",
-        "Back to a text that was typed before. What is typed now stays: ↓ leads to it.",
-        footer=36,
-    ),
-    Command(Action.LATER, text_entry.walk(1), ("down",), "Typing", "later", "On to the text typed after it."),
-    Command(Action.LINE_BREAK, text_entry.line_break, ("c-j",), "Typing", "line break", "Add a line break.", footer=35),
-    Command(
-        Action.CARET_LEFT,
-        text_entry.edit_line(lambda line: line.moved(-1)),
-        ("left",),
-        "Typing",
-        "left",
-        "One character left.",
-    ),
-    Command(
-        Action.CARET_RIGHT,
-        text_entry.edit_line(lambda line: line.moved(1)),
-        ("right",),
-        "Typing",
-        "right",
-        "One character right.",
-    ),
-    Command(
-        Action.CARET_START,
-        text_entry.edit_line(lambda line: line.moved(-len(line.text))),
-        ("home", "c-a"),
-        "Typing",
-        "start",
-        "To the start of the text.",
-    ),
-    Command(
-        Action.CARET_END,
-        text_entry.edit_line(lambda line: line.moved(len(line.text))),
-        ("end",),
-        "Typing",
-        "end",
-        "To the end of the text.",
-    ),
-    Command(
-        Action.DELETE,
-        text_entry.edit_line(TextField.deleted),
-        ("delete",),
-        "Typing",
-        "delete",
-        "Remove the character here.",
-    ),
-)
-"""Those of a text that may have several lines."""
-
-_ERASING: tuple[Command, ...] = (
-    Command(
-        Action.ERASE,
-        text_entry.edit_line(TextField.erased),
-        ("backspace",),
-        "Typing",
-        "erase",
-        "Remove the character before.",
-    ),
-    Command(
-        Action.ERASE_WORD,
-        text_entry.edit_line(TextField.word_erased),
-        ("c-w",),
-        "Typing",
-        "erase word",
-        "Remove the word before.",
-    ),
-    Command(
-        Action.ERASE_LINE,
-        text_entry.edit_line(TextField.cleared),
-        ("c-u",),
-        "Typing",
-        "erase all",
-        "Remove all that is before.",
-    ),
-)
-
-
-def _helping(*keys: str, footer: int = 60) -> Command:
-    return Command(
-        Action.HELP, help_screen.open_help, keys, "Program", "help", "Show these keys.", footer=footer, disabled=_never
-    )
-
-
-def _leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Command, ...]:
-    """The end of a text that is typed."""
-    return (
-        _helping("f1"),
-        Command(Action.CLOSE, close, ("escape",), "Program", label, sentence, footer=99),
-        *_EVERYWHERE,
-    )
-
-
-def _leaving_list(
-    close: Handler, *keys: str, sentence: str = "Go back.", label: str = "back", disabled: Reason = unread
-) -> tuple[Command, ...]:
-    """The end of a list, which Esc and some other keys bring about."""
-    return (
-        _COLON,
-        _helping("?", "f1"),
-        Command(Action.CLOSE, close, ("escape", *keys), "Program", label, sentence, footer=99, disabled=disabled),
-        *_EVERYWHERE,
-    )
-
-
-_LEAVING = _leaving(text_entry.close, "Go back; nothing is changed, and the text comes back the next time.")
-
-
-def _rows(
-    move: Callable[[int], Handler],
-    topic: str = "List",
-    one: str = "line",
-    several: str = "lines",
-    *,
-    letters: bool = True,
-) -> tuple[Command, ...]:
-    """What moves the selection by so many lines. Where text is typed, letters do not."""
-    up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
-    commands = (
-        Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70),
-        Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70),
-        Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), topic, "page up", f"Select ten {several} up."),
-        Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), topic, "page down", f"Select ten {several} down."),
-        Command(Action.TOP, move(-prompt.ALL), ("home", "g"), topic, "top", f"Select the first {one}."),
-        Command(Action.BOTTOM, move(prompt.ALL), ("end", "G"), topic, "bottom", f"Select the last {one}."),
-    )
-    return commands if letters else commands[:4]
-
-
-_FIND_LINE = Command(
-    Action.FILTER, list_search.search, ("/",), "List", "find", "Find a line of the list by what it says.", footer=87
-)
+_LEAVING = leaving(text_entry.close, "Go back; nothing is changed, and the text comes back the next time.")
 
 _PLAYING: tuple[Command, ...] = (
     Command(
@@ -367,7 +109,7 @@ _PLAYING: tuple[Command, ...] = (
         "row",
         "Select the token above.",
         footer=70,
-        disabled=_nothing_to_choose,
+        disabled=reasons.nothing_to_choose,
     ),
     Command(
         Action.DOWN,
@@ -377,7 +119,7 @@ _PLAYING: tuple[Command, ...] = (
         "row",
         "Select the token below.",
         footer=70,
-        disabled=_nothing_to_choose,
+        disabled=reasons.nothing_to_choose,
     ),
     Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
     Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
@@ -393,8 +135,8 @@ _PLAYING: tuple[Command, ...] = (
         "append",
         "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        now=_inside(90, "branch"),
-        disabled=_nothing_to_choose,
+        now=footer.inside(90, "branch"),
+        disabled=reasons.nothing_to_choose,
     ),
     Command(
         Action.POP,
@@ -404,7 +146,7 @@ _PLAYING: tuple[Command, ...] = (
         "pop",
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
-        now=_inside(0, ""),
+        now=footer.inside(0, ""),
     ),
     Command(
         Action.AUTOPLAY,
@@ -414,7 +156,7 @@ _PLAYING: tuple[Command, ...] = (
         "play",
         "Append the most likely token again and again, until a key is pressed. With samplers, tokens are drawn.",
         footer=45,
-        now=_playing,
+        now=footer.playing,
     ),
     Command(
         Action.SAMPLERS,
@@ -425,7 +167,7 @@ _PLAYING: tuple[Command, ...] = (
         "Open the sampler chain beside the table: what each sampler cuts, and its values.",
         footer=44,
         words=f"chance wrong why {' '.join(row.title for row in KINDS.values())}",
-        disabled=_no_samplers,
+        disabled=reasons.no_samplers,
     ),
     Command(
         Action.ROLL,
@@ -437,7 +179,7 @@ _PLAYING: tuple[Command, ...] = (
         "depends on seed and path.",
         footer=17,
         words="dice sample random",
-        disabled=_cannot_draw,
+        disabled=reasons.cannot_draw,
     ),
     Command(
         Action.DRAW_MANY,
@@ -446,7 +188,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "draw many",
         "Draw a hundred times without moving, and count what comes. Again, and it counts on.",
-        disabled=_cannot_draw,
+        disabled=reasons.cannot_draw,
     ),
     Command(
         Action.CONSTRAINT,
@@ -458,8 +200,8 @@ _PLAYING: tuple[Command, ...] = (
         "E shows what it costs.",
         footer=19,
         words="limit force cost",
-        now=_limited(46, "constrain"),
-        disabled=_cannot_constrain,
+        now=footer.limited(46, "constrain"),
+        disabled=reasons.cannot_constrain,
     ),
     Command(
         Action.FORCE,
@@ -468,7 +210,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "forced",
         "Append all tokens that the constraint leaves no choice in.",
-        disabled=_cannot_constrain,
+        disabled=reasons.cannot_constrain,
     ),
     Command(
         Action.DRAW,
@@ -477,7 +219,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "draw",
         "Draw as often as you type, without moving, and count what comes.",
-        disabled=_cannot_draw,
+        disabled=reasons.cannot_draw,
     ),
     Command(
         Action.SEED,
@@ -486,7 +228,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "seed",
         "Set the seed of the draws: the same seed, samplers and path draw the same again.",
-        disabled=_cannot_sample,
+        disabled=reasons.cannot_sample,
     ),
     Command(
         Action.LIKELIER,
@@ -495,7 +237,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "bias",
         "Make the selected token likelier: add to its logit, step by step. It lifts a ban as well.",
-        disabled=_cannot_bias,
+        disabled=reasons.cannot_bias,
     ),
     Command(
         Action.UNLIKELIER,
@@ -504,7 +246,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "bias",
         "Make the selected token less likely, step by step; the last step bans it.",
-        disabled=_cannot_bias,
+        disabled=reasons.cannot_bias,
     ),
     Command(
         Action.BAN,
@@ -513,9 +255,9 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "ban",
         "Ban a text: every token that spells it, also with a space before it.",
-        disabled=_cannot_ban,
+        disabled=reasons.cannot_ban,
     ),
-    Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=_cannot_sample),
+    Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=reasons.cannot_sample),
     Command(
         Action.ORDER,
         versus.order,
@@ -524,7 +266,7 @@ _PLAYING: tuple[Command, ...] = (
         "order",
         "Sort the table by what the samplers leave, and by the model's own probabilities again; while you compare, by "
         "the size of the changes.",
-        disabled=_cannot_order,
+        disabled=reasons.cannot_order,
     ),
     Command(
         Action.UNDO,
@@ -562,8 +304,8 @@ _PLAYING: tuple[Command, ...] = (
         "Look back",
         "tip",
         "Go back to the prompt's end.",
-        now=_inside(89, "end"),
-        disabled=_never,
+        now=footer.inside(89, "end"),
+        disabled=reasons.never,
     ),
     Command(
         Action.NEXT_SURPRISAL,
@@ -633,7 +375,7 @@ _PLAYING: tuple[Command, ...] = (
         "search",
         "Search the whole vocabulary, sorted by probability here.",
         footer=66,
-        disabled=_cannot_search,
+        disabled=reasons.cannot_search,
     ),
     Command(
         Action.INPUT,
@@ -643,7 +385,7 @@ _PLAYING: tuple[Command, ...] = (
         "type",
         "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
         footer=68,
-        disabled=_at_first_token,
+        disabled=reasons.at_first_token,
     ),
     Command(
         Action.ANSWERS,
@@ -655,7 +397,7 @@ _PLAYING: tuple[Command, ...] = (
         "likeliest first.",
         footer=43,
         words="fan-out coverage mass enumerate which",
-        disabled=_cannot_fan_out,
+        disabled=reasons.cannot_fan_out,
     ),
     Command(
         Action.EDIT,
@@ -672,8 +414,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "replace",
         "Put the selected token in place of the one that is looked at and keep what follows, in a new prompt.",
-        now=_inside(87, "replace"),
-        disabled=_cannot_replace,
+        now=footer.inside(87, "replace"),
+        disabled=reasons.cannot_replace,
     ),
     Command(
         Action.DELETE_TOKEN,
@@ -682,8 +424,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "delete",
         "Delete the token that is looked at and keep what follows, in a new prompt.",
-        now=_inside(64, "delete"),
-        disabled=_cannot_delete,
+        now=footer.inside(64, "delete"),
+        disabled=reasons.cannot_delete,
     ),
     Command(
         Action.INSERT,
@@ -692,8 +434,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "insert",
         "Type text before the token that is looked at, or in place of some, and keep what follows, in a new prompt.",
-        now=_inside(65, "insert"),
-        disabled=_cannot_insert,
+        now=footer.inside(65, "insert"),
+        disabled=reasons.cannot_insert,
     ),
     Command(
         Action.RETOKENIZE,
@@ -702,8 +444,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "retokenize",
         "Tokenize the prompt's text as the tokenizer does it, where its tokens are others, in a new prompt.",
-        now=_cut_otherwise(63, "retokenize"),
-        disabled=_cannot_retokenize,
+        now=footer.cut_otherwise(63, "retokenize"),
+        disabled=reasons.cannot_retokenize,
     ),
     Command(
         Action.CLEAR_SCORES,
@@ -721,7 +463,7 @@ _PLAYING: tuple[Command, ...] = (
         "prompt",
         "Go to the next prompt.",
         footer=50,
-        disabled=_is_alone,
+        disabled=reasons.is_alone,
     ),
     Command(
         Action.PREVIOUS,
@@ -731,7 +473,7 @@ _PLAYING: tuple[Command, ...] = (
         "prompt",
         "Go to the previous prompt.",
         footer=50,
-        disabled=_is_alone,
+        disabled=reasons.is_alone,
     ),
     Command(Action.COPY, prompt.copy, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
     Command(
@@ -742,7 +484,7 @@ _PLAYING: tuple[Command, ...] = (
         "drop",
         "Remove the prompt (the last one stays).",
         footer=40,
-        disabled=_removes_nothing,
+        disabled=reasons.removes_nothing,
     ),
     Command(
         Action.BRING_BACK,
@@ -752,7 +494,7 @@ _PLAYING: tuple[Command, ...] = (
         "bring back",
         "Bring the prompt back that was removed last.",
     ),
-    _GO,
+    GO,
     Command(
         Action.PROMPTS,
         lists.prompts,
@@ -771,9 +513,9 @@ _PLAYING: tuple[Command, ...] = (
         "compare",
         "Compare the prompt, A, with the one it was made from, or choose B: which makes the rest likelier, by how many "
         "bits, token by token and in one table. Again ends it.",
-        now=_compares,
+        now=footer.compares,
         words="differ phrasing instruction label word change",
-        disabled=_cannot_compare,
+        disabled=reasons.cannot_compare,
     ),
     Command(
         Action.FLIP,
@@ -782,8 +524,8 @@ _PLAYING: tuple[Command, ...] = (
         "Compare",
         "flip",
         "Look at the first token in whose place A and B disagree on the most likely one: a flip. Again, at the next.",
-        now=_comparing(66, "flip"),
-        disabled=_cannot_flip,
+        now=footer.comparing(66, "flip"),
+        disabled=reasons.cannot_flip,
     ),
     Command(
         Action.SWAP,
@@ -794,8 +536,8 @@ _PLAYING: tuple[Command, ...] = (
         "Go to B, at the same place: it is A then. With another model, all keys are that one's. With P, take up a word "
         "of what most likely follows.",
         words="ghost complete word",
-        now=_taking,
-        disabled=_cannot_exchange,
+        now=footer.taking,
+        disabled=reasons.cannot_exchange,
     ),
     Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
@@ -806,7 +548,7 @@ _PLAYING: tuple[Command, ...] = (
         "colour",
         f"Colour the prompt: {listed(LAYERS.values())}, and plain again.",
         footer=80,
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.MORE_LAYERS,
@@ -816,8 +558,8 @@ _PLAYING: tuple[Command, ...] = (
         "more layers",
         f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
         words="cost reachable",
-        now=_limited(47, "cost"),
-        disabled=_never,
+        now=footer.limited(47, "cost"),
+        disabled=reasons.never,
     ),
     Command(
         Action.AHEAD,
@@ -845,7 +587,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "palette",
         "Other colours: standard, colour-blind safe, monochrome.",
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.MOUSE,
@@ -854,7 +596,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "mouse",
         "Let clicks and the wheel choose tokens, or stop it.",
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.SAVE,
@@ -864,7 +606,7 @@ _PLAYING: tuple[Command, ...] = (
         "save",
         "Save the prompt as text into prompts/.",
         footer=30,
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.NAME,
@@ -882,7 +624,7 @@ _PLAYING: tuple[Command, ...] = (
         "sessions",
         "Go on with another session, as one of yesterday; this one is saved.",
         footer=18,
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.MODELS,
@@ -892,7 +634,7 @@ _PLAYING: tuple[Command, ...] = (
         "model",
         "Play with another model on this machine.",
         footer=26,
-        disabled=_never,
+        disabled=reasons.never,
     ),
     Command(
         Action.VERSUS_MODEL,
@@ -903,7 +645,7 @@ _PLAYING: tuple[Command, ...] = (
         "Compare with another model on this machine, loaded beside this one; again ends it.",
         footer=16,
         words="quantisation quantization two models differ",
-        disabled=_cannot_compare_models,
+        disabled=reasons.cannot_compare_models,
     ),
     Command(
         Action.PART,
@@ -921,16 +663,16 @@ _PLAYING: tuple[Command, ...] = (
         "Program",
         "restart engine",
         "Start an engine again that has stopped or is silent, or reconnect; pressed twice, also one that is at work.",
-        now=_without_engine(100, "restart engine", "reconnect"),
-        disabled=_never,
+        now=footer.without_engine(100, "restart engine", "reconnect"),
+        disabled=reasons.never,
     ),
-    _COLON,
-    _helping("?", "f1", footer=95),
-    *_EVERYWHERE,
+    COLON,
+    helping("?", "f1", footer=95),
+    *EVERYWHERE,
 )
 
 _SEARCHING: tuple[Command, ...] = (
-    *_rows(text_entry.select_found, "Search", "token", "rows", letters=False),
+    *rows(text_entry.select_found, "Search", "token", "rows", letters=False),
     Command(
         Action.APPEND,
         text_entry.append_found,
@@ -939,7 +681,7 @@ _SEARCHING: tuple[Command, ...] = (
         "append",
         "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        now=_inside(90, "branch"),
+        now=footer.inside(90, "branch"),
     ),
     Command(
         Action.REPLACE,
@@ -948,7 +690,7 @@ _SEARCHING: tuple[Command, ...] = (
         "Search",
         "replace",
         "Inside the prompt, put the selected token in place of the one that is looked at and keep what follows.",
-        now=_inside(88, "replace"),
+        now=footer.inside(88, "replace"),
         disabled=_cannot_replace_found,
     ),
     Command(
@@ -960,7 +702,7 @@ _SEARCHING: tuple[Command, ...] = (
         "Back to what was searched for before; ↑ does the same from the first row, while nothing is typed.",
     ),
     Command(Action.LATER, text_entry.walk(1), ("c-n",), "Search", "later", "On to what was searched for after it."),
-    *_ERASING,
+    *ERASING,
     *_LEAVING,
 )
 
@@ -973,7 +715,7 @@ _TYPING: tuple[Command, ...] = (
         "append",
         "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        now=_inside(90, "branch"),
+        now=footer.inside(90, "branch"),
     ),
     Command(
         Action.SCORE,
@@ -993,8 +735,8 @@ _TYPING: tuple[Command, ...] = (
         "Forget the phrases.",
         footer=40,
     ),
-    *_CARET,
-    *_ERASING,
+    *CARET,
+    *ERASING,
     *_LEAVING,
 )
 
@@ -1019,8 +761,8 @@ _INSERTING: tuple[Command, ...] = (
         footer=88,
     ),
     Command(Action.GIVE_BACK, insertion.take_in(-1), ("s-tab",), "Typing", "give back", "Give the last token back."),
-    *_CARET,
-    *_ERASING,
+    *CARET,
+    *ERASING,
     *_LEAVING,
 )
 
@@ -1028,7 +770,7 @@ _FINDING: tuple[Command, ...] = (
     Command(Action.UP, find.step(-1), ("up", "c-p"), "Find", "match", "Look at the match before.", footer=70),
     Command(Action.DOWN, find.step(1), ("down", "c-n"), "Find", "match", "Look at the next match.", footer=70),
     Command(Action.ENTER, text_entry.stay, ("enter",), "Find", "stay", "Go on looking there.", footer=90),
-    *_ERASING,
+    *ERASING,
     *_LEAVING,
 )
 
@@ -1036,14 +778,14 @@ _NAMING: tuple[Command, ...] = (
     Command(
         Action.ENTER, text_entry.keep_session, ("enter",), "Name", "keep", "Give the session this name.", footer=90
     ),
-    *_ERASING,
+    *ERASING,
     *_LEAVING,
 )
 
 _BANNING: tuple[Command, ...] = (
     Command(Action.ENTER, bias.enter, ("enter",), "Ban", "ban", "Ban the tokens that spell the text.", footer=90),
-    *_ERASING,
-    *_leaving(lists.close, "Go back; nothing is banned."),
+    *ERASING,
+    *leaving(lists.close, "Go back; nothing is banned."),
 )
 
 _SEEDING: tuple[Command, ...] = (
@@ -1056,18 +798,18 @@ _SEEDING: tuple[Command, ...] = (
         "Draw by this seed from now on; by a new one where the line is empty.",
         footer=90,
     ),
-    *_ERASING,
-    *_leaving(lists.close, "Go back; the seed stays as it was."),
+    *ERASING,
+    *leaving(lists.close, "Go back; the seed stays as it was."),
 )
 
 _DRAWING: tuple[Command, ...] = (
     Command(Action.ENTER, dice.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
-    *_ERASING,
-    *_leaving(lists.close, "Go back; nothing is drawn."),
+    *ERASING,
+    *leaving(lists.close, "Go back; nothing is drawn."),
 )
 
 _TREE: tuple[Command, ...] = (
-    *_rows(tree.select),
+    *rows(tree.select),
     Command(Action.ENTER, tree.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
     Command(Action.OPEN, tree.open_there, ("d",), "List", "open", "Open the place as a new prompt.", footer=86),
     Command(
@@ -1116,11 +858,11 @@ _TREE: tuple[Command, ...] = (
         footer=40,
     ),
     Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was hidden last."),
-    *_leaving_list(lists.close, "t"),
+    *leaving_list(lists.close, "t"),
 )
 
 _ANSWERS: tuple[Command, ...] = (
-    *_rows(fan_out.select),
+    *rows(fan_out.select),
     Command(
         Action.APPEND,
         fan_out.append,
@@ -1129,7 +871,7 @@ _ANSWERS: tuple[Command, ...] = (
         "append",
         "Append the answer to the prompt. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        now=_inside(90, "branch"),
+        now=footer.inside(90, "branch"),
     ),
     Command(Action.OPEN, fan_out.open_new, ("d",), "List", "open", "Open it as a new prompt.", footer=86),
     Command(
@@ -1208,11 +950,11 @@ _ANSWERS: tuple[Command, ...] = (
         "second choice is taken?",
         footer=69,
     ),
-    *_leaving_list(
+    *leaving_list(
         fan_out.close,
         *("W", "left", "h"),
         sentence="Go back. What was found is kept, and no more is looked for until you come back.",
-        disabled=_never,
+        disabled=reasons.never,
     ),
 )
 
@@ -1226,18 +968,18 @@ _ANSWER_STOP: tuple[Command, ...] = (
         "Let answers end there: line, sentence, end, 12 tokens, or a text, in which \\n is a line break.",
         footer=90,
     ),
-    *_ERASING,
-    *_leaving(fan_out.leave_typing, "Go back; they end where they did.", label="list"),
+    *ERASING,
+    *leaving(fan_out.leave_typing, "Go back; they end where they did.", label="list"),
 )
 
 _ANSWER_PATTERN: tuple[Command, ...] = (
     Command(Action.ENTER, fan_out.enter_pattern, ("enter",), "Typing", "group", "Group by this.", footer=90),
-    *_ERASING,
-    *_leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
+    *ERASING,
+    *leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
 )
 
 _CRITICAL: tuple[Command, ...] = (
-    *_rows(critical.select),
+    *rows(critical.select),
     Command(
         Action.APPEND,
         critical.append,
@@ -1270,32 +1012,32 @@ _CRITICAL: tuple[Command, ...] = (
         "number is the answer.",
         footer=67,
     ),
-    *_leaving_list(
+    *leaving_list(
         critical.close,
         *("y", "left", "h"),
         sentence="Go back to the list of answers. What was found is kept.",
         label="answers",
-        disabled=_never,
+        disabled=reasons.never,
     ),
 )
 
 _CRITICAL_LEAD: tuple[Command, ...] = (
     Command(Action.ENTER, critical.enter_lead, ("enter",), "Typing", "set", "Look for answers after this.", footer=90),
-    *_ERASING,
-    *_leaving(critical.leave_typing, "Go back; the list stays as it is.", label="list"),
+    *ERASING,
+    *leaving(critical.leave_typing, "Go back; the list stays as it is.", label="list"),
 )
 
 _TREE_SEARCHING: tuple[Command, ...] = (
-    *_rows(tree.select_found, letters=False),
+    *rows(tree.select_found, letters=False),
     Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
     Command(Action.OPEN, tree.open_found, ("c-d",), "List", "open", "Open the place as a new prompt.", footer=86),
-    *_ERASING,
-    *_leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
+    *ERASING,
+    *leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
 )
 
 _PROMPTS: tuple[Command, ...] = (
-    _GO,
-    *_rows(lambda lines: lists.move(lines, list_search.prompts_length)),
+    GO,
+    *rows(lambda lines: lists.move(lines, list_search.prompts_length)),
     Command(
         Action.ENTER,
         lists.choose,
@@ -1305,7 +1047,7 @@ _PROMPTS: tuple[Command, ...] = (
         "Go to the open prompt, or open the text as a new one.",
         footer=90,
     ),
-    _FIND_LINE,
+    FIND_LINE,
     Command(
         Action.NEW,
         lists.new_prompt,
@@ -1373,11 +1115,11 @@ _PROMPTS: tuple[Command, ...] = (
         "bring back",
         "Bring the prompt back that was removed last.",
     ),
-    *_leaving_list(lists.close, "p"),
+    *leaving_list(lists.close, "p"),
 )
 
 _LIST_SEARCHING: tuple[Command, ...] = (
-    *_rows(list_search.select, letters=False),
+    *rows(list_search.select, letters=False),
     Command(
         Action.ENTER,
         list_search.choose(_of),
@@ -1387,17 +1129,17 @@ _LIST_SEARCHING: tuple[Command, ...] = (
         "Do with the line what Enter does in the list.",
         footer=90,
     ),
-    *_ERASING,
-    *_leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
+    *ERASING,
+    *leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
 )
 
 _NEW_PROMPT: tuple[Command, ...] = (
     Command(
         Action.ENTER, lists.open_new, ("enter",), "Typing", "open", "Open what is typed as a new prompt.", footer=90
     ),
-    *_CARET,
-    *_ERASING,
-    *_leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
+    *CARET,
+    *ERASING,
+    *leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
 )
 
 _OF_CONSTRAINTS: dict[Action, tuple[Handler, str]] = {
@@ -1431,10 +1173,10 @@ _CONSTRAINING: tuple[Command, ...] = (
         replace(one, handler=_OF_CONSTRAINTS[one.action][0], help=_OF_CONSTRAINTS[one.action][1])
         if one.action in _OF_CONSTRAINTS
         else one
-        for one in _CARET
+        for one in CARET
     ),
-    *_ERASING,
-    *_leaving(constraint.close, "Leave the constraint as it was; the text comes back the next time."),
+    *ERASING,
+    *leaving(constraint.close, "Leave the constraint as it was; the text comes back the next time."),
 )
 
 _PROMPT_NAME: tuple[Command, ...] = (
@@ -1447,12 +1189,12 @@ _PROMPT_NAME: tuple[Command, ...] = (
         "Give the prompt this name; without one, it has none.",
         footer=90,
     ),
-    *_ERASING,
-    *_leaving(lists.leave_name, "Go back; the name stays as it was."),
+    *ERASING,
+    *leaving(lists.leave_name, "Go back; the name stays as it was."),
 )
 
 _MODELS: tuple[Command, ...] = (
-    *_rows(lambda lines: lists.move(lines, list_search.models_length)),
+    *rows(lambda lines: lists.move(lines, list_search.models_length)),
     Command(
         Action.ENTER,
         model_switch.choose,
@@ -1462,8 +1204,8 @@ _MODELS: tuple[Command, ...] = (
         "Load the model; the prompts' texts come along. Esc while it loads goes back.",
         footer=90,
     ),
-    _FIND_LINE,
-    *_leaving_list(lists.close, "o"),
+    FIND_LINE,
+    *leaving_list(lists.close, "o"),
 )
 
 _SECOND_MODELS: tuple[Command, ...] = tuple(
@@ -1476,7 +1218,7 @@ _SECOND_MODELS: tuple[Command, ...] = tuple(
 )
 
 _SESSIONS: tuple[Command, ...] = (
-    *_rows(sessions.select, letters=False),
+    *rows(sessions.select, letters=False),
     Command(
         Action.ENTER,
         sessions.choose,
@@ -1486,13 +1228,12 @@ _SESSIONS: tuple[Command, ...] = (
         "Save this session and go on with the selected one.",
         footer=90,
     ),
-    *_ERASING,
-    *_leaving(lists.close, "Go back; this session stays."),
+    *ERASING,
+    *leaving(lists.close, "Go back; this session stays."),
 )
 
-
 _CHAIN: tuple[Command, ...] = (
-    *_rows(lambda lines: lists.move(lines, chain.length)),
+    *rows(lambda lines: lists.move(lines, chain.length)),
     Command(
         Action.LESS,
         chain.change(-1),
@@ -1613,11 +1354,11 @@ _CHAIN: tuple[Command, ...] = (
         "Read a chain from flags or JSON: type or paste them. Pasted here, they are read at once.",
         footer=49,
     ),
-    *_leaving_list(chain.close, "S", sentence="Go back to the table."),
+    *leaving_list(chain.close, "S", sentence="Go back to the table."),
 )
 
 _ADDING: tuple[Command, ...] = (
-    *_rows(lambda lines: lists.move(lines, chain.missing_length)),
+    *rows(lambda lines: lists.move(lines, chain.missing_length)),
     Command(
         Action.ENTER,
         chain.add,
@@ -1627,14 +1368,14 @@ _ADDING: tuple[Command, ...] = (
         "Add the sampler, where llama.cpp's order has it.",
         footer=90,
     ),
-    _FIND_LINE,
-    *_leaving_list(chain.leave_missing, "a"),
+    FIND_LINE,
+    *leaving_list(chain.leave_missing, "a"),
 )
 
 _VALUE: tuple[Command, ...] = (
     Command(Action.ENTER, chain.set_number, ("enter",), "Value", "set", "Set this value.", footer=90),
-    *_ERASING,
-    *_leaving(chain.leave_number, "Go back; the value stays as it was."),
+    *ERASING,
+    *leaving(chain.leave_number, "Go back; the value stays as it was."),
 )
 
 _CHAIN_TEXT: tuple[Command, ...] = (
@@ -1647,9 +1388,9 @@ _CHAIN_TEXT: tuple[Command, ...] = (
         "Read it as a chain in place of this one, which stays among the presets.",
         footer=90,
     ),
-    *_CARET,
-    *_ERASING,
-    *_leaving(chain.leave_text, "Go back to the chain; the text comes back the next time."),
+    *CARET,
+    *ERASING,
+    *leaving(chain.leave_text, "Go back to the chain; the text comes back the next time."),
 )
 
 
@@ -1667,7 +1408,7 @@ _HELP: tuple[Command, ...] = (
     Command(Action.ENTER, help_screen.run(_entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90),
     *(
         Command(row.action, help_screen.edit_line(change, _entries), row.keys, "Help", row.label, row.help)
-        for row, change in zip(_ERASING, (TextField.erased, TextField.word_erased, TextField.cleared), strict=True)
+        for row, change in zip(ERASING, (TextField.erased, TextField.word_erased, TextField.cleared), strict=True)
     ),
     Command(
         Action.CLOSE,
@@ -1678,109 +1419,14 @@ _HELP: tuple[Command, ...] = (
         "Close the help, as ? does where nothing is typed.",
         footer=99,
     ),
-    *_EVERYWHERE,
+    *EVERYWHERE,
 )
-
-
-QUESTIONS: tuple[tuple[str, Action, str], ...] = (
-    ("↓ → ←", Action.APPEND, "What comes next? ↓ selects a token, → appends it, ← pops it again."),
-    ("e", Action.LAYER, "How likely was each token (e), how uncertain the model (e again)?"),
-    ("B b", Action.HIGHEST_ENTROPY, "Where was the model most uncertain (B), most surprised (b)?"),
-    ("d", Action.COPY, "How to try another way? d copies the prompt: w and s switch."),
-    ("S", Action.SAMPLERS, "Which sampler cuts a token? S, then Enter: the token's row names it."),
-    ("S", Action.SAMPLERS, "How likely is any other token, also with samplers? “all but” says it."),
-    ("W i", Action.ANSWERS, "Where do tokens lead? W lists the answers; i, ctrl+p scores one."),
-    ("C", Action.CONSTRAINT, "Where does a schema cost most? C sets it, space plays, then E and n."),
-    ("v", Action.VERSUS, "What did a word change? K replaces it where you look, v compares."),
-    ("V", Action.VERSUS_MODEL, "What does a quantisation cost? V compares two models, D finds flips."),
-    ("p", Action.PROMPTS, "How to bring in another text, or file? p, then n: type or paste it."),
-    ("t", Action.TREE, "Where is a path that I played? t has all of this text, / finds one."),
-    ("y", Action.SESSIONS, "Where is what I played yesterday? y lists the sessions, typing finds."),
-)
-"""What a newcomer asks, each in a line of the help where the screen is small."""
-
-SIGNS: tuple[tuple[str, str], ...] = (
-    ("· before a row", "The table after this token is known already: → shows it at once."),
-    ("ahead", "The text that most likely follows this row, as far as it is known: it fills while you look."),
-    ("• before a row", "You were there: the tree has this path."),
-    ("› before a row", "The token that was taken here."),
-    ("␣ ⏎ ⇥ ‹E2›", "A space, a line break, a tab; a byte that is no whole character by itself."),
-    (
-        "split unlike the tokenizer",
-        "You chose tokens that spell this text in another way than the tokenizer would. "
-        "That is not an error, but unusual for the model. T splits it anew.",
-    ),
-    ("bytes of no whole character", "A part of a character was deleted: these bytes are no text."),
-    ("bold text", "Tokens that you chose, or autoplay; the rest is text that was typed or read."),
-    ("to 0.2", "What a bar of full length stands for, where that is not 1."),
-    ("ranks 1–30: 94.0%", "The probability of all rows down to the last one in sight."),
-    (
-        "raw, final",
-        "What the model says, and the chance to be drawn that the samplers leave. ↓ is by what it is sorted.",
-    ),
-    ("a row struck through", "This token cannot be drawn. What cut it stands in place of its chance."),
-    ("+2, banned", "Behind a token: what is added to its logit."),
-    ("12 survive", "So many tokens can be drawn, and so much of the probability is theirs together."),
-    ("sharpens: 2 → 1 bits", "What temperature does to what is left; above 1 it flattens."),
-    ("drawn", "How often each token came in the draws that were counted."),
-    (
-        "93 % match",
-        "The share of the draws that lie where the probabilities put them, and what chance alone would give.",
-    ),
-    ("│72─●─│96─│", "The bar of the chances, the most likely token first. ● is the number drawn."),
-    ("grammar: 3 % legal", "So much of the probability by the model is of tokens that the constraint allows here."),
-    ("may end, must end", "The text fits the constraint as it is; nothing else than its end is legal."),
-    ("must end here, +4 bits", "What the end would cost: it is no token of the prompt yet, and not in the cost."),
-    ("broken at token 12", "The first token that the constraint did not allow. Behind it nothing is legal."),
-    ("cost", "Bits that the constraint cost the model: −log2 of the legal part, summed up over the text under it."),
-    ("tokens, logprob", "The prompt's length, and the natural logarithm of its probability given its first token."),
-    ("ppl", "Perplexity: as unsure as if each token had been one of so many equal ones."),
-    ("surprisal", "Bits: −log2 of the probability of the token that came. Large: it was unlikely."),
-    ("entropy", "Bits: large where many tokens were likely. In brackets from 0 (certain) to 1 (all alike)."),
-    ("2^H", "Two to the power of the entropy: as unsure as between so many equally likely tokens."),
-    ("#3", "The third largest of its kind in this prompt."),
-    ("3.98–4.35 bits", "Over a server that tells a part of a distribution: the entropy is somewhere between."),
-    ("> 100", "Over a server: the rank is higher than this; more of it is not told."),
-    ("at least", "Over a server: the colours are of the lowest that entropy or rank can be."),
-    ("… 312/1,000", "Over a server: so many tokens of the prompt have their numbers; the others are on their way."),
-    (
-        "A, B, Δ bits",
-        "While you compare: the probabilities by A and by B, and log2 of A's by B's. +1: twice as likely by A; "
-        "−1: half as likely; grey or 0: no difference.",
-    ),
-    ("moved", "While you compare: by how many ranks the token stands higher (↑) or lower (↓) in A than in B."),
-    (
-        "+3.21 bits over 40",
-        "A makes the 40 tokens that both have, after the first difference, 2^3.21 times as likely as B does.",
-    ),
-    (
-        "KL here",
-        "KL(A‖B), in bits, over the whole vocabulary: how much the tables differ where you look. "
-        "The sum of p·log2(p/q), p by A, q by B.",
-    ),
-    ("KL mean", "While you compare two models: the mean of it over the tokens of the prompt, in bits."),
-    ("same top", "At so many of them both models have the same most likely token."),
-    ("Δp", "The root of the mean square of what B adds to the probability of the token that came."),
-    ("ppl ×1.29", "B's perplexity divided by A's: above 1, B predicts the text worse."),
-    ("A …, B …", "How each model goes on by its most likely tokens; coloured from where they part."),
-    ("flip", "Another token is the most likely in B than in A."),
-    (
-        "delta: blue, red",
-        "The prompt's colours while you compare: likelier by A, likelier by B. E shows other layers.",
-    ),
-    (
-        "+2 −1 tokens",
-        "While you compare: A has 2 tokens that B lacks, in italics; B has 1 that A lacks, there.",
-    ),
-    ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
-)
-"""What stands on the screen while it is played, for the help."""
 
 _COMMANDING: tuple[Command, ...] = (
-    *_rows(lambda lines: command_line.select(lines, _of), "Commands", "command", "commands", letters=False),
+    *rows(lambda lines: command_line.select(lines, _of), "Commands", "command", "commands", letters=False),
     Command(Action.ENTER, command_line.run(_of), ("enter",), "Commands", "do", "Do the selected command.", footer=90),
-    *_ERASING,
-    *_leaving(command_line.close, "Go back; nothing is done."),
+    *ERASING,
+    *leaving(command_line.close, "Go back; nothing is done."),
 )
 
 SCREENS: dict[type[Screen], ScreenRow] = {
@@ -2014,12 +1660,12 @@ _ARROWS = "↑↓←→"
 def keys_of(command: Command) -> str:
     """All keys of a command, as on a keyboard.
 
-    >>> keys_of(_GO)
+    >>> keys_of(of(screens.PLAY, Action.GO))
     '1…9'
 
     One without keys is typed:
 
-    >>> keys_of(next(command for command in _PLAYING if command.action is Action.SEED))
+    >>> keys_of(of(screens.PLAY, Action.SEED))
     ':seed'
     """
     if not command.keys:
@@ -2047,33 +1693,3 @@ def hints(session: Session) -> list[tuple[int, str, str]]:
         else:
             shortest.append((importance, key, label))
     return shortest
-
-
-def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozenset(Action)) -> str:
-    """The keys of a screen as a Markdown table: all, or those of some actions."""
-    rows = ["| key | does |", "|---|---|"]
-    for command in SCREENS[kind].commands:
-        if command.action not in only:
-            continue
-        told = keys_of(command)
-        keys = [told] if "…" in told or not command.keys else map(shown, command.keys)
-        rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {command.help} |")
-    return "\n".join(rows)
-
-
-def _questions(row: ScreenRow) -> str:
-    """What a player may ask on a screen, as a table."""
-    rows = [f"| {text} | {' '.join(f'`{key}`' for key in keys.split())} |" for keys, _, text in row.questions]
-    return "\n".join(["| question | keys |", "|---|---|", *rows, "", ""]) if rows else ""
-
-
-def _signs(row: ScreenRow) -> str:
-    """What stands on a screen, as a table."""
-    rows = [f"| {sign} | {meaning} |" for sign, meaning in row.signs]
-    return "\n".join(["", "| on the screen | means |", "|---|---|", *rows, ""]) if rows else ""
-
-
-def manual() -> str:
-    """All keys of all screens, for docs/reference/keys.md."""
-    parts = [f"## {row.title}\n\n{_questions(row)}{markdown(kind)}\n{_signs(row)}" for kind, row in SCREENS.items()]
-    return "# Keys\n\nGenerated by `scripts/docs.py` from the program's own key table.\n\n" + "\n".join(parts)

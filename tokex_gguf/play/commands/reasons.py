@@ -1,0 +1,76 @@
+"""Why a command of playing, or of several screens, cannot be done now."""
+
+from tokex_gguf.engine.protocol import Capability
+from tokex_gguf.play.command import Reason, unread
+from tokex_gguf.play.rules import ahead, bias, constraint, dice, editing, fan_out, insertion, second_model, versus
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.versus import ALONE
+
+FIRST = "nothing comes before the first token"
+
+
+def never(_: Session) -> str:
+    """It can be done at any time."""
+    return ""
+
+
+def either(first: Reason, second: Reason) -> Reason:
+    """One reason, and where that is none, another one."""
+
+    def reason(session: Session) -> str:
+        return first(session) or second(session)
+
+    return reason
+
+
+def at_first_token(session: Session) -> str:
+    """It needs a table, and there is none before the first token."""
+    return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
+
+
+def cannot_search(session: Session) -> str:
+    """It needs a table, and an engine that has the vocabulary."""
+    reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
+    return at_first_token(session) or (f"{reason}: i types any token" if reason else "")
+
+
+def nothing_to_choose(session: Session) -> str:
+    """It needs a row of the table."""
+    reason = at_first_token(session)
+    return f"{reason}: nothing to choose" if reason == FIRST else reason
+
+
+cannot_replace = either(nothing_to_choose, editing.cannot_replace)
+cannot_delete = either(unread, editing.cannot_delete)
+cannot_insert = either(unread, insertion.cannot_insert)
+cannot_retokenize = either(unread, editing.cannot_retokenize)
+cannot_draw = either(at_first_token, dice.cannot_draw)
+cannot_fan_out = either(at_first_token, fan_out.cannot_fan_out)
+cannot_constrain = either(unread, constraint.cannot_constrain)
+cannot_bias = either(at_first_token, bias.cannot_sample)
+cannot_sample = either(unread, bias.cannot_sample)
+cannot_order = either(unread, versus.cannot_order)
+cannot_ban = either(unread, bias.cannot_ban)
+cannot_compare_models = either(unread, second_model.cannot_compare)
+no_samplers = either(unread, lambda session: session.game.cannot(Capability.SAMPLERS))
+
+
+def _of_one(told: str) -> Reason:
+    return either(unread, lambda session: told if len(session.game.prompts) == 1 else "")
+
+
+is_alone = _of_one("one prompt is open: d copies it")
+removes_nothing = _of_one("the only prompt stays")
+cannot_compare = either(unread, versus.cannot_compare)
+
+
+def cannot_exchange(session: Session) -> str:
+    """It needs something that is compared, or else what most likely follows."""
+    if session.game.versus is not ALONE:
+        return unread(session)
+    return unread(session) or (
+        ahead.cannot_take(session) if session.options.ghost else versus.compares_nothing(session)
+    )
+
+
+cannot_flip = either(unread, versus.cannot_flip)
