@@ -1,27 +1,26 @@
 """Every screen's row, and what is looked up in them: a key's command, footer, help."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, Handler, HelpEntry, Hint, ScreenRow, unread
+from tokex_gguf.play.command import Command, HelpEntry, ScreenRow, unread
 from tokex_gguf.play.commands import footer, reasons
-from tokex_gguf.play.commands.common import (
-    CARET,
-    COLON,
-    ERASING,
-    EVERYWHERE,
-    FIND_LINE,
-    GO,
-    helping,
-    leaving,
-    leaving_list,
-    rows,
+from tokex_gguf.play.commands.answers import ANSWER_LIST, ANSWER_PATTERN, ANSWER_STOP, CRITICAL_LEAD, CRITICAL_LIST
+from tokex_gguf.play.commands.common import CARET, COLON, ERASING, EVERYWHERE, GO, helping, leaving, rows
+from tokex_gguf.play.commands.drawing import BAN, CONSTRAINING, DRAW_COUNT, SEED
+from tokex_gguf.play.commands.lists import (
+    MODELS,
+    NEW_PROMPT,
+    PROMPT_NAME,
+    PROMPTS,
+    SECOND_MODELS,
+    SESSIONS,
+    list_search_row,
 )
 from tokex_gguf.play.commands.questions_and_signs import QUESTIONS, SIGNS
-from tokex_gguf.play.critical import CriticalState, CriticalTokens
-from tokex_gguf.play.fan import Fan, FanState
+from tokex_gguf.play.commands.samplers import SAMPLER_TEXT, SAMPLER_VALUE, SAMPLERS, SAMPLERS_TO_ADD
+from tokex_gguf.play.commands.tree import TREE, TREE_SEARCH
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import (
     ahead,
@@ -29,7 +28,6 @@ from tokex_gguf.play.rules import (
     chain,
     command_line,
     constraint,
-    critical,
     cursor,
     dice,
     editing,
@@ -37,7 +35,6 @@ from tokex_gguf.play.rules import (
     find,
     help_screen,
     insertion,
-    list_search,
     lists,
     model_switch,
     prompt,
@@ -60,38 +57,9 @@ from tokex_gguf.values.text_field import TextField
 
 _cannot_replace_found = reasons.either(unread, text_entry.cannot_replace_found)
 
-_no_value = reasons.either(unread, chain.no_value)
-
-
-def _offered(session: Session) -> tuple[int, str] | None:
-    return None if chain.selected(session) else (90, chain.OFFERED)
-
-
-_no_prompt = reasons.either(unread, lists.no_prompt)
-
-_drops_nothing = reasons.either(lists.no_prompt, reasons.removes_nothing)
-
 
 def _exchange(session: Session) -> Outcome:
     return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
-
-
-_compares_no_prompt = reasons.either(lists.no_prompt, reasons.cannot_compare)
-
-_ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
-"""Where there is nothing to go on with."""
-
-
-def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None]) -> Hint:
-    """Other ones where nothing is looked for at the moment: the same key goes on, or has nothing to do."""
-
-    def hint(session: Session) -> tuple[int, str] | None:
-        one = of(session)
-        if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
-            return None
-        return (0, "") if one.state in _ENDED else (importance, "go on")
-
-    return hint
 
 
 def _of(screen: Screen) -> Sequence[Command]:
@@ -782,617 +750,6 @@ _NAMING: tuple[Command, ...] = (
     *_LEAVING,
 )
 
-_BANNING: tuple[Command, ...] = (
-    Command(Action.ENTER, bias.enter, ("enter",), "Ban", "ban", "Ban the tokens that spell the text.", footer=90),
-    *ERASING,
-    *leaving(lists.close, "Go back; nothing is banned."),
-)
-
-_SEEDING: tuple[Command, ...] = (
-    Command(
-        Action.ENTER,
-        dice.enter_seed,
-        ("enter",),
-        "Seed",
-        "set",
-        "Draw by this seed from now on; by a new one where the line is empty.",
-        footer=90,
-    ),
-    *ERASING,
-    *leaving(lists.close, "Go back; the seed stays as it was."),
-)
-
-_DRAWING: tuple[Command, ...] = (
-    Command(Action.ENTER, dice.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
-    *ERASING,
-    *leaving(lists.close, "Go back; nothing is drawn."),
-)
-
-_TREE: tuple[Command, ...] = (
-    *rows(tree.select),
-    Command(Action.ENTER, tree.go_there, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
-    Command(Action.OPEN, tree.open_there, ("d",), "List", "open", "Open the place as a new prompt.", footer=86),
-    Command(
-        Action.FILTER,
-        tree.search,
-        ("/",),
-        "List",
-        "find",
-        "Find lines by what they say, also those that are folded away.",
-        footer=88,
-    ),
-    Command(
-        Action.FOLD,
-        tree.fold,
-        ("left", "h"),
-        "Branches",
-        "fold",
-        "Fold what goes on from this line. Where nothing does, go to the line that it goes on from.",
-        footer=69,
-    ),
-    Command(
-        Action.UNFOLD,
-        tree.unfold,
-        ("right", "l"),
-        "Branches",
-        "fold",
-        "Unfold the line. Where it is not folded, go to the line that goes on from it.",
-        footer=69,
-    ),
-    Command(
-        Action.SORT,
-        tree.sort,
-        ("O",),
-        "Branches",
-        "order",
-        "Sort the branches: the latest at the bottom, where it goes on without indent, or the likeliest at the top.",
-        footer=50,
-    ),
-    Command(
-        Action.PRUNE,
-        tree.prune,
-        ("a", "delete"),
-        "Branches",
-        "prune",
-        "Hide the line and all that goes on from it; press twice. With A, or when a prompt goes there, it comes back.",
-        footer=40,
-    ),
-    Command(Action.GRAFT, tree.graft, ("A",), "Branches", "bring back", "Bring back what was hidden last."),
-    *leaving_list(lists.close, "t"),
-)
-
-_ANSWERS: tuple[Command, ...] = (
-    *rows(fan_out.select),
-    Command(
-        Action.APPEND,
-        fan_out.append,
-        ("right", "l", "enter"),
-        "List",
-        "append",
-        "Append the answer to the prompt. Inside the prompt, open a new one that goes on with it from there.",
-        footer=90,
-        now=footer.inside(90, "branch"),
-    ),
-    Command(Action.OPEN, fan_out.open_new, ("d",), "List", "open", "Open it as a new prompt.", footer=86),
-    Command(
-        Action.SORT,
-        fan_out.sort,
-        ("O",),
-        "List",
-        "order",
-        "Sort answers by their first token, and groups by what was found in them; or the likeliest first again.",
-        footer=66,
-    ),
-    Command(
-        Action.GROUP,
-        fan_out.group,
-        ("r",),
-        "List",
-        "group",
-        "Group the answers by what a pattern finds in them, at first by their first number; or list each again.",
-        footer=68,
-    ),
-    Command(
-        Action.PATTERN,
-        fan_out.type_pattern,
-        ("R",),
-        "List",
-        "pattern",
-        "Type a regular expression to group them by; its first group counts, where it has one.",
-        footer=50,
-    ),
-    Command(
-        Action.PAUSE,
-        fan_out.pause,
-        (" ",),
-        "Looking",
-        "pause",
-        "Look no further, or go on; where the budget is spent or enough is seen, with more.",
-        footer=88,
-        now=_paused(88, fan_out.shown),
-    ),
-    Command(
-        Action.STOP,
-        fan_out.next_stop,
-        ("s",),
-        "Looking",
-        "until",
-        "Let answers end elsewhere: where the line, the sentence or the model ends. Nothing is computed twice.",
-        footer=67,
-    ),
-    Command(
-        Action.STOP_TEXT,
-        fan_out.type_stop,
-        ("S",),
-        "Looking",
-        "type until",
-        "Type where they end: a text, or a number of tokens.",
-        footer=51,
-    ),
-    Command(Action.MORE, fan_out.more(1), ("+",), "Looking", "budget", "Let it look at more tokens.", footer=60),
-    Command(Action.LESS, fan_out.more(-1), ("-",), "Looking", "budget", "Let it look at fewer tokens.", footer=60),
-    Command(
-        Action.COVERAGE,
-        fan_out.coverage,
-        ("c",),
-        "Looking",
-        "coverage",
-        "Look until another part of the mass is seen: 50, 90, 99, 99.9 or 100 %.",
-        footer=49,
-    ),
-    Command(
-        Action.CRITICAL,
-        critical.open_list,
-        ("y",),
-        "Looking",
-        "critical",
-        "List the critical tokens: from the most doubtful places of the text before, does the answer flip where the "
-        "second choice is taken?",
-        footer=69,
-    ),
-    *leaving_list(
-        fan_out.close,
-        *("W", "left", "h"),
-        sentence="Go back. What was found is kept, and no more is looked for until you come back.",
-        disabled=reasons.never,
-    ),
-)
-
-_ANSWER_STOP: tuple[Command, ...] = (
-    Command(
-        Action.ENTER,
-        fan_out.enter_stop,
-        ("enter",),
-        "Typing",
-        "set",
-        "Let answers end there: line, sentence, end, 12 tokens, or a text, in which \\n is a line break.",
-        footer=90,
-    ),
-    *ERASING,
-    *leaving(fan_out.leave_typing, "Go back; they end where they did.", label="list"),
-)
-
-_ANSWER_PATTERN: tuple[Command, ...] = (
-    Command(Action.ENTER, fan_out.enter_pattern, ("enter",), "Typing", "group", "Group by this.", footer=90),
-    *ERASING,
-    *leaving(fan_out.leave_typing, "Go back; the list stays as it is.", label="list"),
-)
-
-_CRITICAL: tuple[Command, ...] = (
-    *rows(critical.select),
-    Command(
-        Action.APPEND,
-        critical.append,
-        ("right", "l", "enter"),
-        "List",
-        "go that way",
-        "Let the prompt go on with the second choice, up to its answer. u takes that back.",
-        footer=90,
-    ),
-    Command(Action.OPEN, critical.open_new, ("d",), "List", "open", "Open that as a new prompt.", footer=86),
-    Command(
-        Action.PAUSE,
-        critical.pause,
-        (" ",),
-        "Looking",
-        "pause",
-        "Look no further, or go on; where some did not end, with twice as many tokens for each.",
-        footer=88,
-        now=_paused(88, critical.shown),
-    ),
-    Command(Action.MORE, critical.more(1), ("+",), "Looking", "places", "Look at more places.", footer=60),
-    Command(Action.LESS, critical.more(-1), ("-",), "Looking", "places", "Look at fewer places.", footer=60),
-    Command(
-        Action.LEAD,
-        critical.type_lead,
-        ("R",),
-        "Looking",
-        "answers after",
-        "Type what stands before an answer, such as “Answer:”. Where that does not come, and the model ends, the last "
-        "number is the answer.",
-        footer=67,
-    ),
-    *leaving_list(
-        critical.close,
-        *("y", "left", "h"),
-        sentence="Go back to the list of answers. What was found is kept.",
-        label="answers",
-        disabled=reasons.never,
-    ),
-)
-
-_CRITICAL_LEAD: tuple[Command, ...] = (
-    Command(Action.ENTER, critical.enter_lead, ("enter",), "Typing", "set", "Look for answers after this.", footer=90),
-    *ERASING,
-    *leaving(critical.leave_typing, "Go back; the list stays as it is.", label="list"),
-)
-
-_TREE_SEARCHING: tuple[Command, ...] = (
-    *rows(tree.select_found, letters=False),
-    Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
-    Command(Action.OPEN, tree.open_found, ("c-d",), "List", "open", "Open the place as a new prompt.", footer=86),
-    *ERASING,
-    *leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
-)
-
-_PROMPTS: tuple[Command, ...] = (
-    GO,
-    *rows(lambda lines: lists.move(lines, list_search.prompts_length)),
-    Command(
-        Action.ENTER,
-        lists.choose,
-        ("enter",),
-        "List",
-        "open",
-        "Go to the open prompt, or open the text as a new one.",
-        footer=90,
-    ),
-    FIND_LINE,
-    Command(
-        Action.NEW,
-        lists.new_prompt,
-        ("n",),
-        "List",
-        "new",
-        "Open an empty prompt: type what it begins with.",
-        footer=88,
-    ),
-    Command(
-        Action.RENAME,
-        lists.rename,
-        ("r",),
-        "List",
-        "name",
-        "Give the prompt a name.",
-        footer=69,
-        disabled=_no_prompt,
-    ),
-    Command(
-        Action.MOVE_DOWN,
-        lists.move_prompt(1),
-        ("J", "s-down"),
-        "List",
-        "move",
-        "Move the prompt one place down.",
-        footer=50,
-        disabled=_no_prompt,
-    ),
-    Command(
-        Action.MOVE_UP,
-        lists.move_prompt(-1),
-        ("K", "s-up"),
-        "List",
-        "move",
-        "Move the prompt one place up.",
-        footer=50,
-        disabled=_no_prompt,
-    ),
-    Command(
-        Action.REMOVE,
-        lists.remove,
-        ("a",),
-        "List",
-        "drop",
-        "Remove the prompt; press twice. A brings it back. The last one stays.",
-        footer=40,
-        disabled=_drops_nothing,
-    ),
-    Command(
-        Action.VERSUS,
-        versus.choose,
-        ("v",),
-        "List",
-        "compare",
-        "Compare the prompt that is played, A, with this one, B.",
-        footer=45,
-        disabled=_compares_no_prompt,
-    ),
-    Command(
-        Action.BRING_BACK,
-        lists.bring_back,
-        ("A",),
-        "List",
-        "bring back",
-        "Bring the prompt back that was removed last.",
-    ),
-    *leaving_list(lists.close, "p"),
-)
-
-_LIST_SEARCHING: tuple[Command, ...] = (
-    *rows(list_search.select, letters=False),
-    Command(
-        Action.ENTER,
-        list_search.choose(_of),
-        ("enter",),
-        "List",
-        "choose",
-        "Do with the line what Enter does in the list.",
-        footer=90,
-    ),
-    *ERASING,
-    *leaving(list_search.leave, "Go back to the whole list, with the line selected that was found.", label="list"),
-)
-
-_NEW_PROMPT: tuple[Command, ...] = (
-    Command(
-        Action.ENTER, lists.open_new, ("enter",), "Typing", "open", "Open what is typed as a new prompt.", footer=90
-    ),
-    *CARET,
-    *ERASING,
-    *leaving(lists.leave_new, "Go back to the list; the text comes back the next time."),
-)
-
-_OF_CONSTRAINTS: dict[Action, tuple[Handler, str]] = {
-    Action.EARLIER: (constraint.walk(-1), "Back to a constraint that was typed before, in the kind that it had."),
-    Action.LATER: (constraint.walk(1), "On to the one typed after it."),
-    Action.CARET_RIGHT: (constraint.right, "One character right. In an empty line, take the example that is shown."),
-}
-"""Keys of the line that do a little more here."""
-
-_CONSTRAINING: tuple[Command, ...] = (
-    Command(
-        Action.ENTER,
-        constraint.enter,
-        ("enter",),
-        "Typing",
-        "set",
-        "Let the constraint hold from here on, or from the token on that is looked at. An empty line lifts it. "
-        "@ and a file's name, as @schema.json, reads that file.",
-        footer=90,
-    ),
-    Command(
-        Action.KIND,
-        constraint.next_kind,
-        ("tab",),
-        "Typing",
-        "kind",
-        "Write it in another way: regex, JSON schema, GBNF grammar, Lark grammar, choices with commas between them.",
-        footer=80,
-    ),
-    *(
-        replace(one, handler=_OF_CONSTRAINTS[one.action][0], help=_OF_CONSTRAINTS[one.action][1])
-        if one.action in _OF_CONSTRAINTS
-        else one
-        for one in CARET
-    ),
-    *ERASING,
-    *leaving(constraint.close, "Leave the constraint as it was; the text comes back the next time."),
-)
-
-_PROMPT_NAME: tuple[Command, ...] = (
-    Command(
-        Action.ENTER,
-        lists.keep_name,
-        ("enter",),
-        "Name",
-        "keep",
-        "Give the prompt this name; without one, it has none.",
-        footer=90,
-    ),
-    *ERASING,
-    *leaving(lists.leave_name, "Go back; the name stays as it was."),
-)
-
-_MODELS: tuple[Command, ...] = (
-    *rows(lambda lines: lists.move(lines, list_search.models_length)),
-    Command(
-        Action.ENTER,
-        model_switch.choose,
-        ("enter",),
-        "List",
-        "load",
-        "Load the model; the prompts' texts come along. Esc while it loads goes back.",
-        footer=90,
-    ),
-    FIND_LINE,
-    *leaving_list(lists.close, "o"),
-)
-
-_SECOND_MODELS: tuple[Command, ...] = tuple(
-    replace(one, handler=second_model.choose, label="compare", help="Load the model beside the one that is played.")
-    if one.action is Action.ENTER
-    else replace(one, keys=("escape", "V"))
-    if one.action is Action.CLOSE
-    else one
-    for one in _MODELS
-)
-
-_SESSIONS: tuple[Command, ...] = (
-    *rows(sessions.select, letters=False),
-    Command(
-        Action.ENTER,
-        sessions.choose,
-        ("enter",),
-        "List",
-        "go on",
-        "Save this session and go on with the selected one.",
-        footer=90,
-    ),
-    *ERASING,
-    *leaving(lists.close, "Go back; this session stays."),
-)
-
-_CHAIN: tuple[Command, ...] = (
-    *rows(lambda lines: lists.move(lines, chain.length)),
-    Command(
-        Action.LESS,
-        chain.change(-1),
-        ("left", "h"),
-        "Value",
-        "value",
-        "Make the value smaller.",
-        footer=90,
-        disabled=_no_value,
-    ),
-    Command(
-        Action.MORE,
-        chain.change(1),
-        ("right", "l"),
-        "Value",
-        "value",
-        "Make the value larger.",
-        footer=90,
-        disabled=_no_value,
-    ),
-    Command(
-        Action.MUCH_LESS,
-        chain.change(-chain.FAR),
-        ("s-left", "H"),
-        "Value",
-        "ten steps",
-        "Make it ten steps smaller.",
-        disabled=_no_value,
-    ),
-    Command(
-        Action.MUCH_MORE,
-        chain.change(chain.FAR),
-        ("s-right", "L"),
-        "Value",
-        "ten steps",
-        "Make it ten steps larger.",
-        disabled=_no_value,
-    ),
-    Command(
-        Action.ENTER,
-        chain.begin_number,
-        ("enter",),
-        "Value",
-        "type",
-        "Type another value. In an empty chain, put llama.cpp's samplers there.",
-        footer=75,
-        now=_offered,
-    ),
-    Command(
-        Action.NUMBER,
-        chain.begin_number,
-        tuple("0.-123456789"),
-        "Value",
-        "number",
-        "Begin to type a value, with this digit; a point or a minus begins one, too.",
-        disabled=_no_value,
-    ),
-    Command(
-        Action.SWITCH,
-        chain.switch,
-        (" ",),
-        "Chain",
-        "on/off",
-        "Switch the sampler off, or on.",
-        footer=85,
-        disabled=_no_value,
-    ),
-    Command(
-        Action.MOVE_UP,
-        chain.move(-1),
-        ("<", "K", "s-up"),
-        "Chain",
-        "move",
-        "Let the sampler come one place earlier.",
-        footer=65,
-        disabled=_no_value,
-    ),
-    Command(
-        Action.MOVE_DOWN,
-        chain.move(1),
-        (">", "J", "s-down"),
-        "Chain",
-        "move",
-        "Let the sampler come one place later.",
-        footer=65,
-        disabled=_no_value,
-    ),
-    Command(Action.ADD, chain.list_missing, ("a",), "Chain", "add", "Add a sampler that the chain lacks.", footer=64),
-    Command(
-        Action.REMOVE, chain.remove, ("delete", "x"), "Chain", "remove", "Remove the sampler from the chain.", footer=63
-    ),
-    Command(
-        Action.PRESET,
-        chain.preset,
-        ("p",),
-        "Chain",
-        "preset",
-        "Go to the next preset: none, llama.cpp's, greedy, creative, the model's own, those of config.toml, yours.",
-        footer=80,
-    ),
-    Command(Action.UNDO, undo.undo, ("u",), "Chain", "undo", "Undo the last change of the chain, or what was before."),
-    Command(Action.REDO, undo.redo, ("U",), "Chain", "redo", "Redo what was undone last."),
-    Command(
-        Action.COPY_OUT,
-        chain.copy_out,
-        ("y",),
-        "Other programs",
-        "copy",
-        "Copy the chain as flags of llama-server and llama-cli; a file in samplers/ has them, and llama-server's JSON.",
-        footer=50,
-    ),
-    Command(
-        Action.READ_IN,
-        chain.read_in,
-        ("i",),
-        "Other programs",
-        "read",
-        "Read a chain from flags or JSON: type or paste them. Pasted here, they are read at once.",
-        footer=49,
-    ),
-    *leaving_list(chain.close, "S", sentence="Go back to the table."),
-)
-
-_ADDING: tuple[Command, ...] = (
-    *rows(lambda lines: lists.move(lines, chain.missing_length)),
-    Command(
-        Action.ENTER,
-        chain.add,
-        ("enter",),
-        "List",
-        "add",
-        "Add the sampler, where llama.cpp's order has it.",
-        footer=90,
-    ),
-    FIND_LINE,
-    *leaving_list(chain.leave_missing, "a"),
-)
-
-_VALUE: tuple[Command, ...] = (
-    Command(Action.ENTER, chain.set_number, ("enter",), "Value", "set", "Set this value.", footer=90),
-    *ERASING,
-    *leaving(chain.leave_number, "Go back; the value stays as it was."),
-)
-
-_CHAIN_TEXT: tuple[Command, ...] = (
-    Command(
-        Action.ENTER,
-        chain.take_in,
-        ("enter",),
-        "Typing",
-        "read",
-        "Read it as a chain in place of this one, which stays among the presets.",
-        footer=90,
-    ),
-    *CARET,
-    *ERASING,
-    *leaving(chain.leave_text, "Go back to the chain; the text comes back the next time."),
-)
-
 
 def _entries(screen: Screen) -> list[HelpEntry]:
     return help_entries(type(screen))
@@ -1486,125 +843,28 @@ SCREENS: dict[type[Screen], ScreenRow] = {
         typed=text_entry.typed,
     ),
     screens.Name: ScreenRow("Naming the session (`ctrl+s`)", _NAMING, typed=text_entry.typed),
-    screens.Ban: ScreenRow("Banning a text (`:ban`)", _BANNING, typed=text_entry.typed),
-    screens.Seed: ScreenRow("Setting the seed (`:seed`)", _SEEDING, typed=text_entry.typed),
-    screens.DrawCount: ScreenRow("Drawing many times (`:draw`)", _DRAWING, typed=text_entry.typed),
-    screens.Tree: ScreenRow(
-        "The tree (`t`)",
-        _TREE,
-        (
-            ("first p", "The probability of the line's first token after what it branches from."),
-            ("joint p", "That of all the line's tokens, one after the other."),
-            ("1 before a line", "Here open prompt 1 ends."),
-            ("├", "Another way on from the line above that is less indented; what goes on there is below."),
-            ("▸ 12 paths", "So many are folded here."),
-            ("above", "The text and the numbers of the selected line."),
-        ),
-        pick_row=tree.pick,
-    ),
-    screens.AnswerList: ScreenRow(
-        "The answers that may follow (`W`)",
-        _ANSWERS,
-        (
-            ("seen", "The probability of all answers that were found, together."),
-            ("still open", "That of what may go on, and was not looked at yet."),
-            (
-                "below the cut",
-                "That of what is not followed: paths less likely than one in a million, and the tokens beyond the "
-                "candidates of each table. The three are 100 % together.",
-            ),
-            ("prob", "The answer's joint probability: of all its tokens, and of the one that ends it."),
-            ("tokens", "How many that is in the likeliest way to spell it."),
-            ("weakest", "The least likely token among them, and its probability there."),
-            ("×3", "Three ways to spell or to end the answer were found; their probabilities are added up."),
-            ("in 3", "So many answers are in the group; what is shown is the likeliest of them."),
-        ),
-        pick_row=fan_out.pick,
-    ),
-    screens.AnswerStop: ScreenRow("Typing where answers end (`S` in their list)", _ANSWER_STOP, typed=text_entry.typed),
-    screens.AnswerPattern: ScreenRow(
-        "Typing by what to group answers (`R` in their list)", _ANSWER_PATTERN, typed=text_entry.typed
-    ),
-    screens.CriticalList: ScreenRow(
-        "The critical tokens (`y` in the list of answers)",
-        _CRITICAL,
-        (
-            (
-                "critical token",
-                "A token in place of which the second choice leads to another answer. The second choice is the "
-                "likeliest token that does not stand there.",
-            ),
-            (
-                "most doubtful",
-                "Where both tokens are likely: places are sorted by the probability of the less likely one of them.",
-            ),
-            ("as it stands", "The answer that the text itself leads to: what follows it most likely, token by token."),
-            (
-                "leads to",
-                "What follows from the second choice on, by the most likely token each time, until the answer ends.",
-            ),
-            ("flips", "Its answer is another one. Numbers are compared, or what the list's pattern finds; else texts."),
-            ("no end in 128", "It has no answer: it did not end in so many tokens. Or: the model ends before one."),
-        ),
-        pick_row=critical.pick,
-    ),
-    screens.CriticalLead: ScreenRow(
-        "Typing what stands before an answer (`R` in the critical tokens)", _CRITICAL_LEAD, typed=text_entry.typed
-    ),
-    screens.TreeSearch: ScreenRow(
-        "Finding a path in the tree (`/` there)", _TREE_SEARCHING, typed=text_entry.typed, pick_row=tree.pick_found
-    ),
-    screens.Prompts: ScreenRow(
-        "The list of prompts (`p`)",
-        _PROMPTS,
-        (
-            ("› before a number", "The prompt that is played."),
-            ("… and dim text", "What another prompt begins with, too: only its end is shown."),
-            ("from", "Where the prompt leaves the others: the first token that none of them has there."),
-            ("+", "A text to start with."),
-        ),
-        pick_row=lists.pick(list_search.prompts_length),
-    ),
-    screens.ListSearch: ScreenRow(
-        "Finding a line of a list (`/` there)", _LIST_SEARCHING, typed=text_entry.typed, pick_row=list_search.pick
-    ),
-    screens.NewPrompt: ScreenRow("Typing a new prompt (`n` in the list)", _NEW_PROMPT, typed=text_entry.typed),
-    screens.Constraining: ScreenRow("Typing a constraint (`C`)", _CONSTRAINING, typed=text_entry.typed),
-    screens.PromptName: ScreenRow("Naming a prompt (`r` in the list)", _PROMPT_NAME, typed=text_entry.typed),
-    screens.Models: ScreenRow("The list of models (`o`)", _MODELS, pick_row=lists.pick(list_search.models_length)),
-    screens.SecondModels: ScreenRow(
-        "The list of models to compare with (`V`)", _SECOND_MODELS, pick_row=lists.pick(list_search.models_length)
-    ),
-    screens.Sessions: ScreenRow(
-        "The list of sessions (`y`): typing filters it",
-        _SESSIONS,
-        (
-            ("› before a line", "The session that is played."),
-            ("* before a line", "One that another program plays: what is played here is kept apart from it."),
-            ("tokens", "Those of the prompt whose beginning is shown."),
-        ),
-        typed=text_entry.typed,
-        pick_row=sessions.pick,
-    ),
-    screens.Samplers: ScreenRow(
-        "The sampler chain (`S`)",
-        _CHAIN,
-        (
-            ("cut", "Tokens that the sampler cut from what the one before it had left, in the table that is shown."),
-            ("mass", "The probability by the model of what is left."),
-            ("entropy (bits)", "How open it is what comes next, among what is left."),
-            ("off", "It changes nothing: it is switched off, or its value is one that does nothing."),
-            ("left out by mirostat", "llama.cpp does without it where mirostat is on."),
-            ("! before a line", "llama.cpp does something wrong here: it is told below."),
-        ),
-        typed=chain.typed,
-        pick_row=lists.pick(chain.length),
-    ),
-    screens.SamplersToAdd: ScreenRow(
-        "Adding a sampler (`a` in the chain)", _ADDING, pick_row=lists.pick(chain.missing_length)
-    ),
-    screens.SamplerValue: ScreenRow("Typing a value of the chain", _VALUE, typed=text_entry.typed),
-    screens.SamplerText: ScreenRow("Reading a chain (`i` in the chain)", _CHAIN_TEXT, typed=text_entry.typed),
+    screens.Ban: BAN,
+    screens.Seed: SEED,
+    screens.DrawCount: DRAW_COUNT,
+    screens.Tree: TREE,
+    screens.AnswerList: ANSWER_LIST,
+    screens.AnswerStop: ANSWER_STOP,
+    screens.AnswerPattern: ANSWER_PATTERN,
+    screens.CriticalList: CRITICAL_LIST,
+    screens.CriticalLead: CRITICAL_LEAD,
+    screens.TreeSearch: TREE_SEARCH,
+    screens.Prompts: PROMPTS,
+    screens.ListSearch: list_search_row(_of),
+    screens.NewPrompt: NEW_PROMPT,
+    screens.Constraining: CONSTRAINING,
+    screens.PromptName: PROMPT_NAME,
+    screens.Models: MODELS,
+    screens.SecondModels: SECOND_MODELS,
+    screens.Sessions: SESSIONS,
+    screens.Samplers: SAMPLERS,
+    screens.SamplersToAdd: SAMPLERS_TO_ADD,
+    screens.SamplerValue: SAMPLER_VALUE,
+    screens.SamplerText: SAMPLER_TEXT,
     screens.Commands: ScreenRow(
         "Commands by their names (`:`)", _COMMANDING, typed=text_entry.typed, pick_row=command_line.pick(_of)
     ),
