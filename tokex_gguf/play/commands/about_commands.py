@@ -1,0 +1,66 @@
+"""The screens that tell of another one's commands: the help, and commands by their names."""
+
+from tokex_gguf.play.actions import Action
+from tokex_gguf.play.command import Command, ScreenRow
+from tokex_gguf.play.commands.common import ERASING, EVERYWHERE, leaving, rows
+from tokex_gguf.play.rules import command_line, help_screen, prompt, text_entry
+from tokex_gguf.play.rules.command_line import Rows
+from tokex_gguf.play.rules.help_screen import Entries
+from tokex_gguf.values.text_field import TextField
+
+
+def commands_row(of: Rows) -> ScreenRow:
+    """The commands of a screen, by their names."""
+    return ScreenRow(
+        "Commands by their names (`:`)",
+        (
+            *rows(lambda lines: command_line.select(lines, of), "Commands", "command", "commands", letters=False),
+            Command(
+                Action.ENTER, command_line.run(of), ("enter",), "Commands", "do", "Do the selected command.", footer=90
+            ),
+            *ERASING,
+            *leaving(command_line.close, "Go back; nothing is done."),
+        ),
+        typed=text_entry.typed,
+        pick_row=command_line.pick(of),
+    )
+
+
+def help_row(entries: Entries) -> ScreenRow:
+    """The help of a screen, by what it tells of each."""
+    return ScreenRow(
+        "The help (`?`): typing filters it",
+        (
+            Command(Action.UP, help_screen.scroll(-1, entries), ("up",), "Help", "select", "One line up.", footer=70),
+            Command(
+                Action.DOWN, help_screen.scroll(1, entries), ("down",), "Help", "select", "One line down.", footer=70
+            ),
+            Command(Action.PAGE_UP, None, ("pageup",), "Help", "page", "One page up.", footer=60),
+            Command(Action.PAGE_DOWN, None, ("pagedown",), "Help", "page", "One page down.", footer=60),
+            Command(
+                Action.TOP, help_screen.scroll(-prompt.ALL, entries), ("home",), "Help", "top", "To the beginning."
+            ),
+            Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, entries), ("end",), "Help", "end", "To the end."),
+            Command(
+                Action.ENTER, help_screen.run(entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90
+            ),
+            *(
+                Command(row.action, help_screen.edit_line(change, entries), row.keys, "Help", row.label, row.help)
+                for row, change in zip(
+                    ERASING, (TextField.erased, TextField.word_erased, TextField.cleared), strict=True
+                )
+            ),
+            Command(
+                Action.CLOSE,
+                help_screen.close,
+                ("escape", "f1"),
+                "Program",
+                "close",
+                "Close the help, as ? does where nothing is typed.",
+                footer=99,
+            ),
+            *EVERYWHERE,
+        ),
+        typed=help_screen.typed(entries),
+        pick_row=help_screen.pick(entries),
+    )
