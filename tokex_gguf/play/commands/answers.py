@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Hint, ScreenRow
-from tokex_gguf.play.commands import footer, reasons
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import ERASING, leaving, leaving_list, rows
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.fan import Fan, FanState
@@ -39,7 +39,7 @@ ANSWER_LIST = ScreenRow(
             "append",
             "Append the answer to the prompt. Inside the prompt, open a new one that goes on with it from there.",
             footer=90,
-            now=footer.inside(90, "branch"),
+            now=conditions.inside(90, "branch"),
         ),
         Command(Action.OPEN, fan_out.open_new, ("d",), "List", "open", "Open it as a new prompt.", footer=86),
         Command(
@@ -122,7 +122,7 @@ ANSWER_LIST = ScreenRow(
             fan_out.close,
             *("W", "left", "h"),
             sentence="Go back. What was found is kept, and no more is looked for until you come back.",
-            disabled=reasons.never,
+            disabled=conditions.never,
         ),
     ),
     (
@@ -211,7 +211,7 @@ CRITICAL_LIST = ScreenRow(
             *("y", "left", "h"),
             sentence="Go back to the list of answers. What was found is kept.",
             label="answers",
-            disabled=reasons.never,
+            disabled=conditions.never,
         ),
     ),
     (

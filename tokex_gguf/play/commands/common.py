@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, Reason, unread
-from tokex_gguf.play.commands import reasons
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.rules import command_line, help_screen, list_search, prompt, text_entry, view_options
 from tokex_gguf.values.text_field import TextField
 
@@ -16,7 +16,7 @@ COLON = Command(
     "commands",
     "Find a command by its name, and do it. A number looks at that token: :42.",
     footer=20,
-    disabled=reasons.never,
+    disabled=conditions.never,
 )
 
 GO = Command(Action.GO, None, tuple("123456789"), "Prompts", "go to", "Go to the prompt of that number.")
@@ -30,10 +30,17 @@ EVERYWHERE: tuple[Command, ...] = (
         "Program",
         "suspend",
         "Go to the shell; `fg` there comes back.",
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
-        Action.QUIT, view_options.leave, ("c-q", "c-c"), "Program", "quit", "Quit.", footer=85, disabled=reasons.never
+        Action.QUIT,
+        view_options.leave,
+        ("c-q", "c-c"),
+        "Program",
+        "quit",
+        "Quit.",
+        footer=85,
+        disabled=conditions.never,
     ),
 )
 
@@ -130,7 +137,7 @@ def helping(*keys: str, footer: int = 60) -> Command:
         "help",
         "Show these keys.",
         footer=footer,
-        disabled=reasons.never,
+        disabled=conditions.never,
     )
 
 

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow, unread
-from tokex_gguf.play.commands import reasons
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, FIND_LINE, GO, leaving, leaving_list, rows
 from tokex_gguf.play.rules import list_search, lists, model_switch, second_model, sessions, text_entry, versus
 from tokex_gguf.play.rules.command_line import Rows
 
-_no_prompt = reasons.either(unread, lists.no_prompt)
+_no_prompt = conditions.either(unread, lists.no_prompt)
 
-_drops_nothing = reasons.either(lists.no_prompt, reasons.removes_nothing)
+_drops_nothing = conditions.either(lists.no_prompt, conditions.removes_nothing)
 
-_compares_no_prompt = reasons.either(lists.no_prompt, reasons.cannot_compare)
+_compares_no_prompt = conditions.either(lists.no_prompt, conditions.cannot_compare)
 
 PROMPTS = ScreenRow(
     "The list of prompts (`p`)",

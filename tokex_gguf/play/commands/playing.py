@@ -2,7 +2,7 @@
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
-from tokex_gguf.play.commands import footer, reasons
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import COLON, EVERYWHERE, GO, helping
 from tokex_gguf.play.commands.questions_and_signs import QUESTIONS, SIGNS
 from tokex_gguf.play.messages import Outcome
@@ -46,7 +46,7 @@ _PLAYING: tuple[Command, ...] = (
         "row",
         "Select the token above.",
         footer=70,
-        disabled=reasons.nothing_to_choose,
+        disabled=conditions.nothing_to_choose,
     ),
     Command(
         Action.DOWN,
@@ -56,7 +56,7 @@ _PLAYING: tuple[Command, ...] = (
         "row",
         "Select the token below.",
         footer=70,
-        disabled=reasons.nothing_to_choose,
+        disabled=conditions.nothing_to_choose,
     ),
     Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
     Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
@@ -72,8 +72,8 @@ _PLAYING: tuple[Command, ...] = (
         "append",
         "Append the selected token to the prompt. Inside the prompt, open a new one that goes on with it from there.",
         footer=90,
-        now=footer.inside(90, "branch"),
-        disabled=reasons.nothing_to_choose,
+        now=conditions.inside(90, "branch"),
+        disabled=conditions.nothing_to_choose,
     ),
     Command(
         Action.POP,
@@ -83,7 +83,7 @@ _PLAYING: tuple[Command, ...] = (
         "pop",
         "Pop the prompt's last token. It becomes the selected row, so that → takes it back.",
         footer=90,
-        now=footer.inside(0, ""),
+        now=conditions.inside(0, ""),
     ),
     Command(
         Action.AUTOPLAY,
@@ -93,7 +93,7 @@ _PLAYING: tuple[Command, ...] = (
         "play",
         "Append the most likely token again and again, until a key is pressed. With samplers, tokens are drawn.",
         footer=45,
-        now=footer.playing,
+        now=conditions.playing,
     ),
     Command(
         Action.SAMPLERS,
@@ -104,7 +104,7 @@ _PLAYING: tuple[Command, ...] = (
         "Open the sampler chain beside the table: what each sampler cuts, and its values.",
         footer=44,
         words=f"chance wrong why {' '.join(row.title for row in KINDS.values())}",
-        disabled=reasons.no_samplers,
+        disabled=conditions.no_samplers,
     ),
     Command(
         Action.ROLL,
@@ -116,7 +116,7 @@ _PLAYING: tuple[Command, ...] = (
         "depends on seed and path.",
         footer=17,
         words="dice sample random",
-        disabled=reasons.cannot_draw,
+        disabled=conditions.cannot_draw,
     ),
     Command(
         Action.DRAW_MANY,
@@ -125,7 +125,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "draw many",
         "Draw a hundred times without moving, and count what comes. Again, and it counts on.",
-        disabled=reasons.cannot_draw,
+        disabled=conditions.cannot_draw,
     ),
     Command(
         Action.CONSTRAINT,
@@ -137,8 +137,8 @@ _PLAYING: tuple[Command, ...] = (
         "E shows what it costs.",
         footer=19,
         words="limit force cost",
-        now=footer.limited(46, "constrain"),
-        disabled=reasons.cannot_constrain,
+        now=conditions.limited(46, "constrain"),
+        disabled=conditions.cannot_constrain,
     ),
     Command(
         Action.FORCE,
@@ -147,7 +147,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "forced",
         "Append all tokens that the constraint leaves no choice in.",
-        disabled=reasons.cannot_constrain,
+        disabled=conditions.cannot_constrain,
     ),
     Command(
         Action.DRAW,
@@ -156,7 +156,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "draw",
         "Draw as often as you type, without moving, and count what comes.",
-        disabled=reasons.cannot_draw,
+        disabled=conditions.cannot_draw,
     ),
     Command(
         Action.SEED,
@@ -165,7 +165,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "seed",
         "Set the seed of the draws: the same seed, samplers and path draw the same again.",
-        disabled=reasons.cannot_sample,
+        disabled=conditions.cannot_sample,
     ),
     Command(
         Action.LIKELIER,
@@ -174,7 +174,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "bias",
         "Make the selected token likelier: add to its logit, step by step. It lifts a ban as well.",
-        disabled=reasons.cannot_bias,
+        disabled=conditions.cannot_bias,
     ),
     Command(
         Action.UNLIKELIER,
@@ -183,7 +183,7 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "bias",
         "Make the selected token less likely, step by step; the last step bans it.",
-        disabled=reasons.cannot_bias,
+        disabled=conditions.cannot_bias,
     ),
     Command(
         Action.BAN,
@@ -192,9 +192,9 @@ _PLAYING: tuple[Command, ...] = (
         "Sampling",
         "ban",
         "Ban a text: every token that spells it, also with a space before it.",
-        disabled=reasons.cannot_ban,
+        disabled=conditions.cannot_ban,
     ),
-    Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=reasons.cannot_sample),
+    Command(Action.UNBAN, bias.unban, (), "Sampling", "unban", "Lift all bans.", disabled=conditions.cannot_sample),
     Command(
         Action.ORDER,
         versus.order,
@@ -203,7 +203,7 @@ _PLAYING: tuple[Command, ...] = (
         "order",
         "Sort the table by what the samplers leave, and by the model's own probabilities again; while you compare, by "
         "the size of the changes.",
-        disabled=reasons.cannot_order,
+        disabled=conditions.cannot_order,
     ),
     Command(
         Action.UNDO,
@@ -241,8 +241,8 @@ _PLAYING: tuple[Command, ...] = (
         "Look back",
         "tip",
         "Go back to the prompt's end.",
-        now=footer.inside(89, "end"),
-        disabled=reasons.never,
+        now=conditions.inside(89, "end"),
+        disabled=conditions.never,
     ),
     Command(
         Action.NEXT_SURPRISAL,
@@ -312,7 +312,7 @@ _PLAYING: tuple[Command, ...] = (
         "search",
         "Search the whole vocabulary, sorted by probability here.",
         footer=66,
-        disabled=reasons.cannot_search,
+        disabled=conditions.cannot_search,
     ),
     Command(
         Action.INPUT,
@@ -322,7 +322,7 @@ _PLAYING: tuple[Command, ...] = (
         "type",
         "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
         footer=68,
-        disabled=reasons.at_first_token,
+        disabled=conditions.at_first_token,
     ),
     Command(
         Action.ANSWERS,
@@ -334,7 +334,7 @@ _PLAYING: tuple[Command, ...] = (
         "likeliest first.",
         footer=43,
         words="fan-out coverage mass enumerate which",
-        disabled=reasons.cannot_fan_out,
+        disabled=conditions.cannot_fan_out,
     ),
     Command(
         Action.EDIT,
@@ -351,8 +351,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "replace",
         "Put the selected token in place of the one that is looked at and keep what follows, in a new prompt.",
-        now=footer.inside(87, "replace"),
-        disabled=reasons.cannot_replace,
+        now=conditions.inside(87, "replace"),
+        disabled=conditions.cannot_replace,
     ),
     Command(
         Action.DELETE_TOKEN,
@@ -361,8 +361,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "delete",
         "Delete the token that is looked at and keep what follows, in a new prompt.",
-        now=footer.inside(64, "delete"),
-        disabled=reasons.cannot_delete,
+        now=conditions.inside(64, "delete"),
+        disabled=conditions.cannot_delete,
     ),
     Command(
         Action.INSERT,
@@ -371,8 +371,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "insert",
         "Type text before the token that is looked at, or in place of some, and keep what follows, in a new prompt.",
-        now=footer.inside(65, "insert"),
-        disabled=reasons.cannot_insert,
+        now=conditions.inside(65, "insert"),
+        disabled=conditions.cannot_insert,
     ),
     Command(
         Action.RETOKENIZE,
@@ -381,8 +381,8 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "retokenize",
         "Tokenize the prompt's text as the tokenizer does it, where its tokens are others, in a new prompt.",
-        now=footer.cut_otherwise(63, "retokenize"),
-        disabled=reasons.cannot_retokenize,
+        now=conditions.cut_otherwise(63, "retokenize"),
+        disabled=conditions.cannot_retokenize,
     ),
     Command(
         Action.CLEAR_SCORES,
@@ -400,7 +400,7 @@ _PLAYING: tuple[Command, ...] = (
         "prompt",
         "Go to the next prompt.",
         footer=50,
-        disabled=reasons.is_alone,
+        disabled=conditions.is_alone,
     ),
     Command(
         Action.PREVIOUS,
@@ -410,7 +410,7 @@ _PLAYING: tuple[Command, ...] = (
         "prompt",
         "Go to the previous prompt.",
         footer=50,
-        disabled=reasons.is_alone,
+        disabled=conditions.is_alone,
     ),
     Command(Action.COPY, prompt.copy, ("d",), "Prompts", "copy", "Add a copy of the prompt and go to it.", footer=52),
     Command(
@@ -421,7 +421,7 @@ _PLAYING: tuple[Command, ...] = (
         "drop",
         "Remove the prompt (the last one stays).",
         footer=40,
-        disabled=reasons.removes_nothing,
+        disabled=conditions.removes_nothing,
     ),
     Command(
         Action.BRING_BACK,
@@ -450,9 +450,9 @@ _PLAYING: tuple[Command, ...] = (
         "compare",
         "Compare the prompt, A, with the one it was made from, or choose B: which makes the rest likelier, by how many "
         "bits, token by token and in one table. Again ends it.",
-        now=footer.compares,
+        now=conditions.compares,
         words="differ phrasing instruction label word change",
-        disabled=reasons.cannot_compare,
+        disabled=conditions.cannot_compare,
     ),
     Command(
         Action.FLIP,
@@ -461,8 +461,8 @@ _PLAYING: tuple[Command, ...] = (
         "Compare",
         "flip",
         "Look at the first token in whose place A and B disagree on the most likely one: a flip. Again, at the next.",
-        now=footer.comparing(66, "flip"),
-        disabled=reasons.cannot_flip,
+        now=conditions.comparing(66, "flip"),
+        disabled=conditions.cannot_flip,
     ),
     Command(
         Action.SWAP,
@@ -473,8 +473,8 @@ _PLAYING: tuple[Command, ...] = (
         "Go to B, at the same place: it is A then. With another model, all keys are that one's. With P, take up a word "
         "of what most likely follows.",
         words="ghost complete word",
-        now=footer.taking,
-        disabled=reasons.cannot_exchange,
+        now=conditions.taking,
+        disabled=conditions.cannot_exchange,
     ),
     Command(Action.TREE, tree.tree, ("t",), "Prompts", "tree", "Show all paths visited so far as a tree.", footer=34),
     Command(
@@ -485,7 +485,7 @@ _PLAYING: tuple[Command, ...] = (
         "colour",
         f"Colour the prompt: {listed(LAYERS.values())}, and plain again.",
         footer=80,
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.MORE_LAYERS,
@@ -495,8 +495,8 @@ _PLAYING: tuple[Command, ...] = (
         "more layers",
         f"Colour it {listed(MORE_LAYERS.values())}, and plain again. Under a constraint, what it costs comes first.",
         words="cost reachable",
-        now=footer.limited(47, "cost"),
-        disabled=reasons.never,
+        now=conditions.limited(47, "cost"),
+        disabled=conditions.never,
     ),
     Command(
         Action.AHEAD,
@@ -524,7 +524,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "palette",
         "Other colours: standard, colour-blind safe, monochrome.",
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.MOUSE,
@@ -533,7 +533,7 @@ _PLAYING: tuple[Command, ...] = (
         "View",
         "mouse",
         "Let clicks and the wheel choose tokens, or stop it.",
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.SAVE,
@@ -543,7 +543,7 @@ _PLAYING: tuple[Command, ...] = (
         "save",
         "Save the prompt as text into prompts/.",
         footer=30,
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.NAME,
@@ -561,7 +561,7 @@ _PLAYING: tuple[Command, ...] = (
         "sessions",
         "Go on with another session, as one of yesterday; this one is saved.",
         footer=18,
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.MODELS,
@@ -571,7 +571,7 @@ _PLAYING: tuple[Command, ...] = (
         "model",
         "Play with another model on this machine.",
         footer=26,
-        disabled=reasons.never,
+        disabled=conditions.never,
     ),
     Command(
         Action.VERSUS_MODEL,
@@ -582,7 +582,7 @@ _PLAYING: tuple[Command, ...] = (
         "Compare with another model on this machine, loaded beside this one; again ends it.",
         footer=16,
         words="quantisation quantization two models differ",
-        disabled=reasons.cannot_compare_models,
+        disabled=conditions.cannot_compare_models,
     ),
     Command(
         Action.PART,
@@ -600,8 +600,8 @@ _PLAYING: tuple[Command, ...] = (
         "Program",
         "restart engine",
         "Start an engine again that has stopped or is silent, or reconnect; pressed twice, also one that is at work.",
-        now=footer.without_engine(100, "restart engine", "reconnect"),
-        disabled=reasons.never,
+        now=conditions.without_engine(100, "restart engine", "reconnect"),
+        disabled=conditions.never,
     ),
     COLON,
     helping("?", "f1", footer=95),

@@ -7,7 +7,6 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, HelpEntry, ScreenRow
 from tokex_gguf.play.commands.about_commands import commands_row, help_row
 from tokex_gguf.play.commands.answers import ANSWER_LIST, ANSWER_PATTERN, ANSWER_STOP, CRITICAL_LEAD, CRITICAL_LIST
-from tokex_gguf.play.commands.drawing import BAN, CONSTRAINING, DRAW_COUNT, SEED
 from tokex_gguf.play.commands.lists import (
     MODELS,
     NEW_PROMPT,
@@ -18,7 +17,16 @@ from tokex_gguf.play.commands.lists import (
     list_search_row,
 )
 from tokex_gguf.play.commands.playing import PLAY
-from tokex_gguf.play.commands.samplers import SAMPLER_TEXT, SAMPLER_VALUE, SAMPLERS, SAMPLERS_TO_ADD
+from tokex_gguf.play.commands.sampling import (
+    BAN,
+    CONSTRAINING,
+    DRAW_COUNT,
+    SAMPLER_TEXT,
+    SAMPLER_VALUE,
+    SAMPLERS,
+    SAMPLERS_TO_ADD,
+    SEED,
+)
 from tokex_gguf.play.commands.texts import FIND, INPUT, INSERT, NAME, SEARCH
 from tokex_gguf.play.commands.tree import TREE, TREE_SEARCH
 from tokex_gguf.play.rules import command_line, help_screen

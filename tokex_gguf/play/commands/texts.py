@@ -2,11 +2,11 @@
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow, unread
-from tokex_gguf.play.commands import footer, reasons
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, leaving, rows
 from tokex_gguf.play.rules import find, insertion, text_entry
 
-_cannot_replace_found = reasons.either(unread, text_entry.cannot_replace_found)
+_cannot_replace_found = conditions.either(unread, text_entry.cannot_replace_found)
 
 _LEAVING = leaving(text_entry.close, "Go back; nothing is changed, and the text comes back the next time.")
 
@@ -22,7 +22,7 @@ SEARCH = ScreenRow(
             "append",
             "Append the selected token. Inside the prompt, open a new one that goes on with it from there.",
             footer=90,
-            now=footer.inside(90, "branch"),
+            now=conditions.inside(90, "branch"),
         ),
         Command(
             Action.REPLACE,
@@ -31,7 +31,7 @@ SEARCH = ScreenRow(
             "Search",
             "replace",
             "Inside the prompt, put the selected token in place of the one that is looked at and keep what follows.",
-            now=footer.inside(88, "replace"),
+            now=conditions.inside(88, "replace"),
             disabled=_cannot_replace_found,
         ),
         Command(
@@ -67,7 +67,7 @@ INPUT = ScreenRow(
             "append",
             "Append what is typed. Inside the prompt, open a new one that goes on with it from there.",
             footer=90,
-            now=footer.inside(90, "branch"),
+            now=conditions.inside(90, "branch"),
         ),
         Command(
             Action.SCORE,
