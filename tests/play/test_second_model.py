@@ -996,6 +996,55 @@ def test_rows_of_a_file_that_was_replaced_are_not_believed() -> None:
     assert isinstance(two.session.paired, Pair) and two.session.paired.held is None
 
 
+def until(two: Two, engine: int, kind: type[Request]) -> Request:
+    """Lets all engines answer until one of them is to answer a request of this kind, which it takes."""
+    while not (found := [one for one in two.asked[engine] if isinstance(one, kind)]):
+        two.step(next(one for one, waiting in two.asked.items() if waiting))
+    while two.queues[engine].next() is not found[0]:
+        pass
+    two.going.add(engine)
+    return found[0]
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_what_is_computed_for_a_comparison_that_is_ended_says_nothing_of_the_next_model(same: bool) -> None:
+    two = chosen(Two("hello"))
+    here = two.session.game.address
+    late = list(two.replies(here, until(two, here, Against)))
+    two.take(Action.VERSUS_MODEL)
+    assert two.effects[0] == Send(here, Stop())
+    if same:
+        listed(two).take(Action.TOP).take(Action.ENTER)
+    else:
+        chosen(two)
+    for reply in late:
+        two.take(Heard(here, reply))
+    assert all(two.known.after(node) is None for node in two.session.game.prompt.tip.nodes())
+    assert two.run().complete()
+
+
+def test_rows_that_came_for_a_comparison_that_is_ended_are_not_in_the_next_file() -> None:
+    two = Two("hello")
+    here = two.session.game.address
+    listed(two).take(Action.TOP).take(Action.ENTER)
+    late = list(two.replies(here, until(two, here, Export)))
+    two.take(Action.VERSUS_MODEL)
+    listed(two).take(Action.TOP).take(Action.ENTER)
+    for reply in late:
+        two.take(Heard(here, reply))
+    assert two.versus.held is None and two.run().complete()
+
+
+def test_who_reads_rows_of_a_file_that_is_replaced_is_not_waited_for() -> None:
+    two = chosen(Two("hello"))
+    here = two.session.game.address
+    reads = until(two, here, Against)
+    assert isinstance(reads, Against)
+    two.take(Heard(two.b.address, EngineDied("SIGKILL"))).take(Action.RESTART)
+    two.take(Heard(here, Failed(reads.request, "there is no such file")))
+    assert not two.session.game.refused and two.run().complete()
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_what_is_undone_does_not_change_which_prompt_goes_along(there: bool) -> None:
     two = compared("hello")

@@ -194,6 +194,18 @@ def without(session: Session, *kinds: type[Purpose]) -> Session:
     )
 
 
+def end_comparing(session: Session) -> Outcome:
+    """Ends what the engine of the game that is played does for a comparison with another model, or by its rows.
+
+    What still comes of it would be taken for an answer about the next model, or about the rows in the next file.
+    """
+    asked = session.game.asked.values()
+    going = any(isinstance(one, ForExport | ForParting) and one.awaited for one in asked)
+    going |= any(isinstance(one, ForAgainst) and one.going for one in asked)
+    session, effects = stop(session) if going else (session, [])
+    return without(session, ForAgainst, ForExport, ForParting), effects
+
+
 def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip

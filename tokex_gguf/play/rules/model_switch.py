@@ -7,9 +7,9 @@ model before stays as it was, for going back.
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.messages import Close, Effect, ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
-from tokex_gguf.play.requests import begin, tokenize
+from tokex_gguf.play.requests import begin, end_comparing, tokenize
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
@@ -282,7 +282,7 @@ def parted(session: Session) -> Outcome:
     pair, other = session.paired, session.beside
     if not isinstance(pair, Pair) or other is None:
         return session, []
-    session = replace(session, game=with_along(session.game, None), paired=UNPAIRED)
+    session, effects = end_comparing(replace(session, game=with_along(session.game, None), paired=UNPAIRED))
     other = with_along(other, None)
     against = session.game.versus
     if isinstance(against, AgainstModel):
@@ -291,16 +291,16 @@ def parted(session: Session) -> Outcome:
             session, game=replace(session.game, versus=ALONE), options=replace(session.options, layer=layer)
         )
     if pair.key == session.game.settings.model.key:
-        return session, []
+        return session, effects
     others = {**session.other_games, pair.key: resting(other)}
     if not other.prompts:
         del others[pair.key]
-    closed: list[Effect] = [Close(other.address)] if other.address else []
+    effects += [Close(other.address)] if other.address else []
     session = replace(session, other_games=others)
     if pair.turn is not Turn.B:
-        return session, closed
-    session, effects = begin(session)  # its own engine was given up meanwhile
-    return session, closed + effects
+        return session, effects
+    session, more = begin(session)  # its own engine was given up meanwhile
+    return session, effects + more
 
 
 def carry(session: Session) -> Outcome:

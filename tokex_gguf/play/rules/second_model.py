@@ -6,7 +6,7 @@ from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
 from tokex_gguf.play.beside import both_ready, export_all, in_front, one_vocabulary, resting
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
-from tokex_gguf.play.requests import answered, begin, comparable, kept, request, stop, without
+from tokex_gguf.play.requests import answered, begin, comparable, end_comparing, kept, request, stop, without
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import carry, first_other, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
@@ -191,7 +191,10 @@ def died(session: Session, reason: str) -> Outcome:
 
 
 def restarted(session: Session) -> Outcome:
-    """Starts the second model's engine again, with a file of its own: the one before may still be written to."""
+    """Starts the second model's engine again, with a file of its own: the one before may still be written to.
+
+    It goes with the rows in it: who reads them would find none.
+    """
 
     def anew(inside: Session) -> Outcome:
         game = replace(asking_nothing(inside.game), engine=EngineStatus.LOADING)
@@ -199,8 +202,9 @@ def restarted(session: Session) -> Outcome:
 
     pair = session.paired
     assert isinstance(pair, Pair)
-    session, effects = in_front(replace(session, paired=replace(pair.holding(None), file=""), confirm=None), anew)
-    return session, [*effects, MakeRows()]
+    session, ended = end_comparing(replace(session, paired=replace(pair.holding(None), file=""), confirm=None))
+    session, effects = in_front(session, anew)
+    return session, [*ended, *effects, MakeRows()]
 
 
 def restart(session: Session) -> Outcome:
