@@ -1045,6 +1045,36 @@ def test_who_reads_rows_of_a_file_that_is_replaced_is_not_waited_for() -> None:
     assert not two.session.game.refused and two.run().complete()
 
 
+def test_another_prompt_has_none_of_the_numbers_of_the_one_before() -> None:
+    """Also where B is never to read it, as it ends within a character."""
+    two = compared("hello", ELSEWHERE)
+    game = two.session.game
+    comparison = two.versus.way.comparison
+    assert isinstance(comparison, TextComparison) and comparison.rates and len(comparison.deltas)
+    two.press(Action.PROMPTS, Action.NEW, Typed("other"), Action.ENTER)
+    two.session.game.known.pieces[two.session.game.prompt.tip.token] = Piece(b"\xc3")
+    two.press(Action.PREVIOUS)
+    assert two.session.game.prompt.tip is game.prompt.tip and comparison.rates
+    two.press(Action.NEXT)
+    assert comparison.rates is None and not len(comparison.deltas)
+    assert "0/4 compared" in shown(two) and "bits a byte" not in shown(two)
+    assert two.press(Action.NEXT_SURPRISAL).session.notice == "no token was compared yet"
+    assert two.session.game.prompt.cursor is None
+
+
+def test_what_a_shorter_text_begins_with_is_known_at_once() -> None:
+    two = compared("hello", ELSEWHERE)
+    rows = len(ranked(two))
+    two.take(Action.POP)
+    comparison = two.versus.way.comparison
+    assert isinstance(comparison, TextComparison) and comparison.tip is None
+    assert len(comparison.deltas) == 3 and "over 3" in shown(two)
+    table = ranked(two)
+    assert len(table) >= rows and len(table[0]) == 5, "B's tokens stand beside those of A"
+    two.run()
+    assert comparison.tip is two.session.game.prompt.tip
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_what_is_undone_does_not_change_which_prompt_goes_along(there: bool) -> None:
     two = compared("hello")

@@ -76,6 +76,32 @@ def test_a_text_that_grows_is_compared_as_if_it_were_the_first(seed: int) -> Non
         assert told(known, a) == told(whole(a, b, text), a), f"seed {seed}: {text!r}"
 
 
+@pytest.mark.parametrize("seed", few(range(40), of=4))
+def test_of_another_path_nothing_is_told_but_what_it_begins_with(seed: int) -> None:
+    chance = random.Random(seed)
+    tree, other = root(), root()
+    known = TextComparison()
+    for _ in range(40):
+        text = "".join(chance.choices(WORDS, k=chance.randrange(1, 20))).encode()
+        if known.tip and chance.random() < 0.5:
+            text = spelled(known.tip)[: chance.randrange(20)].decode(errors="ignore").encode() + text
+        a, b = cut(tree, text, chance), cut(other, text, chance)
+        before = known.tip
+        deltas = [known.delta(node) for node in a.nodes()]
+        known.follow(a)
+        told_of, end = known.deltas.total, a.common(before) if before else 0
+        assert known.tip is before if before and a.descends_from(before) else known.tip is None
+        assert known.rates is None or known.rates.bytes <= len(spelled(a.ancestor(end)))
+        now = [known.delta(node) for node in a.nodes()]
+        assert all(told in (None, was) for told, was in zip(now, deltas, strict=True))
+        assert all(told is None for told in now[end:])
+        assert all(depth <= end for depth in [known.deltas.greatest(None, 1)] if depth)
+        known.follow(a)
+        assert known.deltas.total == told_of, "once"
+        known.take((a, SPELL), (b, SPELL), text)
+        assert told(known, a) == told(whole(a, b, text), a), f"seed {seed}: {text!r}"
+
+
 def test_only_what_is_new_is_looked_at() -> None:
     chance = random.Random(1)
     tree, other, text = root(), root(), b"ab " * 2_000

@@ -148,6 +148,13 @@ class Rates:
         """How much likelier A makes the text than B, in bits."""
         return _difference(self.bits_b, self.bits_a)
 
+    def plus(self, one: Stretch, words: int) -> "Rates":
+        """These and one more stretch, within which so many words end; it counts where both have predicted it."""
+        if one.bits_a is None or one.bits_b is None:
+            return self
+        size = one.end - one.start
+        return Rates(self.bytes + size, self.words + words, self.bits_a + one.bits_a, self.bits_b + one.bits_b)
+
 
 def words_within(text: bytes, start: int, end: int) -> int:
     r"""How many words of a text end behind byte `start`, and at `end` at the latest.
@@ -168,14 +175,9 @@ def rates(stretches: Sequence[Stretch], text: bytes) -> Rates | None:
     >>> found.bytes, found.words, found.per_byte, found.delta_bits
     (4, 1, (0.75, 0.5), -1.0)
     """
-    return rated(stretches, [words_within(text, one.start, one.end) for one in stretches])
-
-
-def rated(stretches: Iterable[Stretch], words: Iterable[int]) -> Rates | None:
-    """The same where it is known how many words end in each stretch."""
     told = [
-        (one.end - one.start, count, one.bits_a, one.bits_b)
-        for one, count in zip(stretches, words, strict=True)
+        (one.end - one.start, words_within(text, one.start, one.end), one.bits_a, one.bits_b)
+        for one in stretches
         if one.bits_a is not None and one.bits_b is not None
     ]
     size = sum(size for size, *_ in told)

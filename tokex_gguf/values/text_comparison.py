@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from tokex_gguf.values.byte_alignment import Rates, Stretch, Tokenisation, align, rated, words_within
+from tokex_gguf.values.byte_alignment import Rates, Stretch, Tokenisation, align, words_within
 from tokex_gguf.values.deltas import Deltas
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.tokens import Piece, offsets
@@ -20,9 +20,9 @@ class TextComparison:
         self.deltas = Deltas()
         """Of each stretch of the text, at its last token of A."""
         self.tip: Node | None = None
-        """The path that was compared last."""
-        self.rates: Rates | None = None
-        """What its text costs by each."""
+        """The path that is compared; None where the one that is played does not go on from that."""
+        self._known: Node | None = None
+        """Of that path, or of the one before, what the one that is played begins with."""
         self._bits: dict[int, float] = {}
         """By the depths of A's tokens, the difference of their bytes."""
         self._places: dict[int, Node] = {}
@@ -31,8 +31,8 @@ class TextComparison:
         """B's path for the same text."""
         self._stretches: list[Stretch] = []
         """Those of both paths."""
-        self._words: list[int] = []
-        """How many words end in each."""
+        self._rates: list[Rates] = []
+        """What the text up to the end of each costs."""
 
     def take(self, a: tuple[Node, Mapping[int, Piece]], b: tuple[Node, Mapping[int, Piece]], text: bytes) -> None:
         """Compares two paths that spell a text, of which all was computed strictly. Each comes with its pieces.
@@ -40,7 +40,8 @@ class TextComparison:
         What they begin with as the two paths before them did is not looked at again.
         """
         (tip, pieces), (other, pieces_b) = a, b
-        self._cut_back(tip.common(self.tip) if self.tip else 0, other.common(self._other) if self._other else 0)
+        self._cut_back(tip.common(self._known) if self._known else 0, other.common(self._other) if self._other else 0)
+        self._cut_to(max(0, len(self._stretches) - 1))  # its last word may go on
         last = self._stretches[-1] if self._stretches else _NOTHING
         found = align(
             _cut(tip, last.a.stop, pieces, text, last.end), _cut(other, last.b.stop, pieces_b, text, last.end)
@@ -51,7 +52,8 @@ class TextComparison:
             others = range(last.b.stop + one.b.start, last.b.stop + one.b.stop)
             whole = Stretch(last.end + one.start, last.end + one.end, own, others, one.bits_a, one.bits_b)
             self._stretches.append(whole)
-            self._words.append(words_within(text, whole.start, whole.end))
+            before = self._rates[-1] if self._rates else Rates(0, 0, 0.0, 0.0)
+            self._rates.append(before.plus(whole, words_within(text, whole.start, whole.end)))
             if one.b.stop and own.stop:
                 self._places[own.stop] = nodes[one.b.stop - 1]
             if whole.delta_bits is None or not own:
@@ -60,32 +62,45 @@ class TextComparison:
                 self._bits[place + 1] = whole.delta_bits
             self.deltas.add(own.stop, whole.delta_bits, flip=False)
         self._places[tip.depth] = other
-        self.tip, self._other, self.rates = tip, other, rated(self._stretches, self._words)
+        self.tip, self._known, self._other = tip, tip, other
 
     def _cut_back(self, depth: int, depth_b: int) -> None:
-        """Forgets the stretches behind so many tokens of A and of B, and the one before: its last word may go on."""
+        """Forgets the stretches behind so many tokens of A and of B."""
         kept = len(self._stretches)
         while kept and (self._stretches[kept - 1].a.stop > depth or self._stretches[kept - 1].b.stop > depth_b):
             kept -= 1
-        kept = max(0, kept - 1)
+        self._cut_to(kept)
+
+    def _cut_to(self, kept: int) -> None:
+        """Forgets all stretches but so many."""
         end = self._stretches[kept - 1].a.stop if kept else 0
-        del self._stretches[kept:], self._words[kept:]
+        del self._stretches[kept:], self._rates[kept:]
         self.deltas.cut(end)
-        if self.tip:
-            for place in range(end + 1, self.tip.depth + 1):
+        if self._known:
+            for place in range(end + 1, self._known.depth + 1):
                 self._bits.pop(place, None)
                 self._places.pop(place, None)
 
     def place(self, node: Node) -> Node | None:
         """B's path for the text of a path of A; None where B has no boundary there, or none is known."""
-        if self.tip is None or not self.tip.descends_from(node):
+        if self._known is None or not self._known.descends_from(node):
             return None
         return self._places.get(node.depth)
+
+    @property
+    def rates(self) -> Rates | None:
+        """What the text that was compared costs by each; None where both have predicted none of it."""
+        return self._rates[-1] if self._rates and self._rates[-1].bytes else None
 
     # --- as `Comparison` has it
 
     def follow(self, tip: Node) -> None:
-        """Takes in where A's path ends now: `take` does."""
+        """Forgets what is of another path than A's. What is new of it `take` takes in."""
+        if self._known is None or self._other is None or tip.descends_from(self._known):
+            return
+        self._cut_back(tip.common(self._known), self._other.depth)
+        last = self._stretches[-1] if self._stretches else _NOTHING
+        self.tip, self._known, self._other = None, self._known.ancestor(last.a.stop), self._other.ancestor(last.b.stop)
 
     def look_on(self, most: int) -> bool:  # noqa: ARG002
         """Looks at further tokens: `take` does."""
@@ -93,7 +108,7 @@ class TextComparison:
 
     def delta(self, node: Node) -> float | None:
         """By how many bits A makes the bytes of a token likelier than B; None until known."""
-        known = self.tip is not None and self.tip.descends_from(node)
+        known = self._known is not None and self._known.descends_from(node)
         return self._bits.get(node.depth) if known else None
 
     def inserted(self, node: Node) -> bool:  # noqa: ARG002
@@ -124,7 +139,7 @@ class TextComparison:
 
     def comparable(self, node: Node, taken: Node | None) -> bool:  # noqa: ARG002
         """Whether B has a boundary in the text there."""
-        return self.tip is None or not self.tip.descends_from(node) or node.depth in self._places
+        return self._known is None or not self._known.descends_from(node) or node.depth in self._places
 
     def shared(self, tip: Node) -> int:
         """How many tokens there are to compare, up to the end of a path; until it is compared, the most it can be."""
