@@ -24,6 +24,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Align, Aligned, CompareFurther, Go, Message, Typed
+from tokex_gguf.play.rules.versus import follow
 from tokex_gguf.play.session import table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
@@ -238,6 +239,37 @@ def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
     assert comparison(play).deltas.total == total and "B a path of" in shown(play)
     play.press(Action.SWAP)
     assert len(play.session.game.prompts) == 2 and comparison(play).deltas.total == -total
+
+
+def test_a_that_is_removed_where_bs_prompt_takes_its_number_is_b_then() -> None:
+    play = opened(started(A), B).press(Action.PREVIOUS, Action.VERSUS)
+    a, b = play.session.game.prompt.tip, play.session.game.prompts[1].tip
+    play.press(Action.REMOVE)
+    versus = play.session.game.versus
+    assert play.session.game.prompt.tip is b
+    assert isinstance(versus, AgainstPrompt) and (versus.a, versus.b) == (b, a)
+    check(play)
+
+
+@pytest.mark.parametrize("keys", [(Action.MOVE_UP,), (Action.UP, Action.UP, Action.REMOVE, Action.REMOVE)])
+def test_another_number_of_the_prompt_changes_nothing_of_what_is_compared(keys: tuple[Action, ...]) -> None:
+    play = opened(two(), "say no").press(Action.PREVIOUS, Action.PROMPTS, Action.MOVE_DOWN, Action.CLOSE)
+    play.press(Action.VERSUS, Action.UP, Action.UP, Action.VERSUS)
+    play.press(Action.POP, Action.POP)
+    before, active = play.session.game.versus, play.session.game.active
+    assert isinstance(before, AgainstPrompt) and before.a is not play.session.game.prompt.tip
+    play.press(Action.PROMPTS, *keys, Action.CLOSE)
+    assert play.session.game.active != active
+    assert play.session.game.versus is before
+
+
+def test_a_model_that_is_come_back_to_has_what_was_compared_with_it_as_it_was() -> None:
+    """Whatever number the other model's prompt has."""
+    play = compared().press(Action.POP)
+    session, other = play.session, started(A).session.game
+    assert session.game.active == 1 and other.active == 0
+    there = follow(replace(session, game=other), session)
+    assert there.game.versus is session.game.versus
 
 
 def test_another_prompt_is_compared_with_b_as_well() -> None:

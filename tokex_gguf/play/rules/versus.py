@@ -123,12 +123,23 @@ def follow(before: Session, session: Session) -> Session:
     a, b, tip = versus.a, versus.b, session.game.prompt.tip
     if tip.tree is not b.tree:
         return leave(session)
-    same = session.game.active == before.game.active
+    same = _same_prompt(before.game, session.game)
     if tip is b and not same and tip is not a:
         b = before.game.prompt.tip if before.game.prompts else a
     elif tip.descends_from(a) or (same and a.descends_from(tip)):
         return session
     return replace(session, game=replace(session.game, versus=AgainstPrompt(tip, b, versus.before)))
+
+
+def _same_prompt(was: Game, now: Game) -> bool:
+    """Whether the active prompt is the one from before, whatever became of it.
+
+    Where another one was opened, moved or removed its number is a different one, and it is as it was.
+    """
+    if now.known.root is not was.known.root:
+        return True  # the other model's prompts: this game was left as it is
+    alike = (was.active, len(was.prompts)) == (now.active, len(now.prompts))
+    return alike or (bool(was.prompts) and now.prompt is was.prompt)
 
 
 def swap(session: Session) -> Outcome:
