@@ -572,6 +572,17 @@ def test_another_model_in_place_of_the_first_ends_the_comparison() -> None:
     assert address not in two.files and len(two.files) == 1
 
 
+def test_a_model_that_is_being_opened_stands_beside_no_other_than_it_was_chosen_for() -> None:
+    two = listed(Two()).press(Action.TOP, Action.DOWN, Action.ENTER)
+    assert two.session.paired == Opening("other.gguf")
+    third = ENTRIES[0]._replace(path="third.gguf")
+    two.press(Action.MODELS, ListedModels((*ENTRIES, third)), Action.BOTTOM, Action.ENTER)
+    two.press(Prepared("third.gguf", Fit(0, 5000)))
+    assert two.session.game.settings.model.key == "third.gguf" and two.session.paired is UNPAIRED
+    two.press(PreparedBeside("other.gguf", Fit(0, 5000), "other.gguf", True))
+    assert two.session.paired is UNPAIRED and list(two.files.values()) == ["third.gguf"]
+
+
 @pytest.mark.parametrize("seed", few(range(30), of=5))
 def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) -> None:
     choose = random.Random(seed)

@@ -278,10 +278,13 @@ def resting(game: Game) -> Game:
 
 
 def parted(session: Session) -> Outcome:
-    """Ends the comparison with another model, and that one's engine. What was played with it stays."""
+    """Ends the comparison with another model, and that one's engine. What was played with it stays.
+
+    One that is still being opened was to stand beside this model, and beside no other.
+    """
     pair, other = session.paired, session.beside
     if not isinstance(pair, Pair) or other is None:
-        return session, []
+        return replace(session, paired=UNPAIRED), []
     session, effects = end_comparing(replace(session, game=with_along(session.game, None), paired=UNPAIRED))
     other = with_along(other, None)
     against = session.game.versus
