@@ -6,7 +6,9 @@ Read from the sources, so that an import inside a function counts as well.
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -17,23 +19,39 @@ ROOT = Path(__file__).parent.parent / PACKAGE
 LAYERS = ("values", "system", "config", "models.gguf", "models", "engine", "play", "sessions", "shell", "ui", "cli")
 """From the lowest. A module may import its own package and those before it in this row."""
 
+PLAY = {
+    "session": {"sessions", "shell", "ui", "cli"},
+    "screens": {"sessions.codec", "ui"},
+    "actions": {"ui.app", "cli.answers"},
+    "messages": {"shell.runtime", "shell.editor", "ui.app", "ui.screen"},
+    "update": {"shell.runtime"},
+    "commands.registry": {"ui.app", "ui.screen", "ui.lists"},
+    "command": {"ui.panes"},
+    "purposes": {"ui.app", "ui.screen", "ui.lists"},
+    "versus": {"sessions.codec", "shell.resuming", "ui.panes", "ui.second"},
+    "fan": {"ui.fan_out", "cli.answers"},
+    "critical": {"ui.critical"},
+    "rules.chain": {"ui.chain", "ui.screen_table"},
+    "rules.critical": {"ui.critical"},
+    "rules.fan_out": {"ui.fan_out"},
+    "rules.insertion": {"ui.screen_table"},
+    "rules.list_search": {"ui.chain", "ui.lists", "ui.screen_table"},
+    "rules.model_switch": {"shell.resuming"},
+    "rules.second_model": {"shell.resuming"},
+    "rules.text_entry": {"ui.screen_table"},
+    "rules.tree": {"ui.screen_table", "ui.tree"},
+    "rules.versus": {"ui.versus"},
+}
+"""What of `play/` others import, and who does: `update` changes the session, and all the rest only reads it."""
+
 ENTRANCES = {
-    "play.rules": {
-        "play",
-        "ui.lists",
-        "ui.chain",
-        "ui.critical",
-        "ui.fan_out",
-        "ui.tree",
-        "ui.versus",
-        "ui.screen_table",
-        "shell.resuming",
-    },
+    "play": {"play"},
+    **{f"play.{name}": {"play", *importers} for name, importers in PLAY.items()},
     # The worker is another process: only that process's main module imports it.
     "engine.worker": {"engine.worker", "engine.__main__"},
     "engine.remote": {"engine.remote"},
 }
-"""Packages that are not for everybody, and the modules or packages that may import them."""
+"""Packages and modules that are not for everybody, and who may import them. The longest name that fits counts."""
 
 SHARED = (
     *("values", "system", "engine.protocol", "engine.path_delta", "engine.inbox", "engine.queue", "engine.pipes"),
@@ -67,12 +85,14 @@ DOORS = {
 PURE = (
     *("values", "play", "models.memory", "models.reference", "cli.chat_input"),
     *("sessions.codec", "sessions.columns", "sessions.summary"),
-    *("engine.protocol", "engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math"),
-    *("engine.worker.gbnf", "engine.worker.vocabulary_tree"),
+    *("engine.protocol", "engine.path_delta", "engine.queue", "engine.query", "engine.spelling", "engine.capacity"),
+    *("engine.worker.kv_plan", "engine.worker.threads", "engine.worker.logit_math", "engine.worker.branch_worth"),
+    *("engine.worker.gbnf", "engine.worker.vocabulary_tree", "engine.worker.ambiguity", "engine.worker.endings"),
+    *("engine.worker.constraint_faults", "engine.worker.differing"),
     *("engine.remote.dialects", "engine.remote.bounds", "engine.remote.memory", "engine.remote.vocabulary"),
-    *("engine.query", "engine.spelling", "engine.capacity"),
-    *("ui.layers", "ui.wrap", "ui.cells", "ui.theme", "ui.window"),
-    *("ui.terminal_input.parser", "ui.terminal_input.key_codes"),
+    *("ui.screen", "ui.screen_table", "ui.panes", "ui.lists", "ui.chain", "ui.constraint", "ui.sessions", "ui.tree"),
+    *("ui.second", "ui.versus", "ui.fan_out", "ui.critical", "ui.lens_lines", "ui.paint"),
+    *("ui.wrap", "ui.cells", "ui.theme", "ui.window", "ui.terminal_input.parser", "ui.terminal_input.key_codes"),
 )
 """What reads no clock, file, process or thread, nor imports what does; so its tests need none."""
 OUTSIDE = {"os", "io", "time", "datetime", "random", "threading", "queue", "asyncio", "logging", "signal", "socket"}
@@ -107,10 +127,16 @@ def imports(module: str) -> set[str]:
     return imports_of(FILES[module].read_text(encoding="utf-8"))
 
 
+@cache
+def has_code(module: str) -> bool:
+    """Whether there is such a module, with more than a docstring: an empty package is nothing to depend on."""
+    return module in FILES and len(ast.parse(FILES[module].read_text(encoding="utf-8")).body) > 1
+
+
 def own(module: str) -> set[str]:
-    """The package's own modules that a module imports. A package without code is nothing to depend on."""
+    """The package's own modules that a module imports."""
     names = {name.removeprefix(f"{PACKAGE}.") for name in imports(module) if name.startswith(f"{PACKAGE}.")}
-    return {name for name in names if name in FILES and FILES[name].name != "__init__.py"} - {module}
+    return {name for name in names if has_code(name)} - {module}
 
 
 def foreign(module: str) -> set[str]:
@@ -144,10 +170,49 @@ def test_imports_point_down(module: str) -> None:
     assert {other for other in own(module) if layer(other) > layer(module)} == set()
 
 
-@pytest.mark.parametrize("package", ENTRANCES)
-def test_a_package_is_entered_by_its_own(package: str) -> None:
-    inside = {module for module in FILES if any(within(other, package) for other in own(module))}
-    assert {module for module in inside if not within(module, *ENTRANCES[package])} == set()
+def may_enter(module: str, other: str) -> bool:
+    """Whether a module may import another one, by `ENTRANCES`."""
+    entrances = [name for name in ENTRANCES if within(other, name)]
+    return not entrances or within(module, *ENTRANCES[max(entrances, key=len)])
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_package_is_entered_by_its_entrances(module: str) -> None:
+    assert {other for other in own(module) if not may_enter(module, other)} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "other"),
+    [
+        ("ui.app", "play.replies"),
+        ("cli.main", "play.requests"),
+        ("sessions.codec", "play.beside"),
+        ("ui.app", "play.update"),
+        ("shell.runtime", "play.rules.prompt"),
+        ("cli.main", "engine.worker.server"),
+    ],
+)
+def test_what_is_no_entrance_is_refused(module: str, other: str) -> None:
+    assert module in FILES and other in FILES and not may_enter(module, other)
+
+
+@pytest.mark.parametrize("entrance", [f"play.{name}" for name in PLAY])
+def test_every_entrance_is_used(entrance: str) -> None:
+    """What nobody needs any more is taken out of the table."""
+    users = {module for module in FILES if any(within(other, entrance) for other in own(module))}
+    importers = ENTRANCES[entrance] - {"play"}
+    assert {importer for importer in importers if not any(within(user, importer) for user in users)} == set()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(LAYERS, PURE, SHARED, WORKER_MAY_IMPORT, REMOTE_MAY_IMPORT),
+        {*ENTRANCES, *chain.from_iterable(ENTRANCES.values()), *chain.from_iterable(DOORS.values())},
+    ],
+)
+def test_every_name_is_that_of_a_module(names: Iterable[str]) -> None:
+    assert {name for name in names if name not in FILES} == set()
 
 
 def test_declarations_of_commands_are_read_through_their_registry() -> None:
