@@ -72,6 +72,7 @@ REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 DOORS = {
     "llama_cpp": {"engine.worker.llama"},
     "huggingface_hub": {"models.hub"},
+    "platformdirs": {"system.folders"},
     "jinja2": {"engine.worker.chat_template"},
     "llguidance": {"engine.worker.constraints"},
     "http": {"engine.remote.http"},

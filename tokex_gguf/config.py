@@ -10,8 +10,7 @@ from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import platformdirs
-
+from tokex_gguf.system import folders
 from tokex_gguf.values import samplers, text_files
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.record import record
@@ -43,12 +42,17 @@ _OUR_SERVER = re.compile(r"""^\s*+\[\s*+server\s*+\](?:[^\[]*\n)?\s*+url\s*+="""
 
 def state_folder() -> Path:
     """Where the log and the sessions are kept."""
-    return Path(platformdirs.user_state_dir(APP, appauthor=False))
+    return folders.state(APP)
 
 
 def cache_folder() -> Path:
     """Where KV cells and answers stay from one start to the next."""
-    return Path(platformdirs.user_cache_dir(APP, appauthor=False)) / "kv"
+    return folders.cache(APP) / "kv"
+
+
+def user_file() -> Path:
+    """The user's own configuration, which counts where the current folder has none."""
+    return folders.configuration(APP) / "config.toml"
 
 
 class ConfigError(Exception):
@@ -194,7 +198,7 @@ def find() -> Found:
 
     A `config.toml` in the current folder that is another program's is passed over, and a notice says so.
     """
-    here, own = HERE, Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+    here, own = HERE, user_file()
     notices: tuple[str, ...] = ()
     if here.is_file():
         if (reason := _foreign(here)) is None:

