@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,7 @@ from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain
+from tokex_gguf.values.tokens import Piece
 
 LONG = list(range(1000, 2000)) * 5
 
@@ -569,6 +572,66 @@ def test_what_is_being_decoded_and_is_asked_for_next_is_finished() -> None:
     assert box.ending and not box.abort.asked, "it ends behind that"
     box._take(Stop())
     assert box.abort.asked
+
+
+def looking_ahead(
+    monkeypatch: pytest.MonkeyPatch, branches: list[list[int]], *, came: Request, at: float = 0.0, took: int = 1
+) -> tuple[bool, list[list[int]]]:
+    """What a server does with lookahead from [1, 2] while something else comes, so many seconds after it began.
+
+    `took`: seconds of a step of 8 branches before; one of a single branch took 1. Returns whether the decode under way
+    was ended, and which branches were decoded.
+    """
+    now = [100.0]
+    monkeypatch.setattr(server_module, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0]))
+    asked = Lookahead(1, [1, 2], branches, 1)
+    box = inbox(asked)
+    server = Server(box, io.BytesIO(), Abort())
+    server._took = {1: 1.0, 8: took}
+    decoded: list[list[int]] = []
+
+    def look(path: list[int], step: list[list[int]], top: int) -> list[Distribution]:
+        assert (path, top) == ([1, 2], 1)
+        if not decoded:
+            now[0] += at
+            box._take(came)
+        decoded.extend(step)
+        return [Distribution.of(1.0, [3], [-1.0]) for _ in step]
+
+    model: Any = SimpleNamespace(threads=1, vocabulary=SimpleNamespace(size=100, piece=lambda _: Piece(b"a")))
+    evaluator: Any = SimpleNamespace(ahead=SimpleNamespace(look=look))
+    box.next()
+    server._foresee(asked, model, evaluator)
+    return box.abort.asked, decoded
+
+
+@pytest.mark.parametrize(
+    ("came", "ended"),
+    [
+        (Evaluate(2, [1, 2, 3], 2, 5), False),
+        (Evaluate(2, [1, 2, 4], 2, 5), True),  # behind the other branch, which is not under way
+        (Evaluate(2, [1, 2], 1, 5), True),
+        (Evaluate(2, [7, 2, 3], 2, 5), True),
+        (Lookahead(2, [1], [[2, 3], [5]], 5), False),
+        (Lookahead(2, [1, 2, 3], [], 5), False),
+        (Lookahead(2, [1, 2, 3], [[4]], 5), True),
+        (Continue(2, [1, 2, 3], 5), True),
+        (Stop(), True),
+    ],
+)
+def test_a_decode_of_what_is_asked_for_next_is_finished(
+    monkeypatch: pytest.MonkeyPatch, came: Request, ended: bool
+) -> None:
+    """And is the last of its lookahead."""
+    assert looking_ahead(monkeypatch, [[3], [4]], came=came) == (ended, [[3]])
+
+
+@pytest.mark.parametrize(("at", "took", "ended"), [(0.5, 2, True), (1.5, 2, False), (1.5, 3, True), (2.5, 3, False)])
+def test_a_decode_of_many_is_finished_where_that_takes_less_than_one_anew(
+    monkeypatch: pytest.MonkeyPatch, at: float, took: int, ended: bool
+) -> None:
+    many, came = [[token] for token in range(8)], Evaluate(2, [1, 2, 3], 2, 5)
+    assert looking_ahead(monkeypatch, many, came=came, at=at, took=took) == (ended, many)
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,33 @@ from typing import get_args
 import pytest
 
 from tests import fake
-from tests.fake import OTHER, Play, on, started
+from tests.fake import OTHER, PIECES, Play, on, started
 from tests.play.test_constraint import constrained
 from tests.play.test_sampling import sampled
 from tests.play.test_switching import ENTRIES
 from tokex_gguf.engine.protocol import (
+    Applied,
+    Apply,
     Checked,
+    Compared,
     Constrain,
+    Constrained,
+    Continued,
     EngineDied,
+    Evaluated,
+    Exported,
     Failed,
+    Forced,
     Found,
+    LookaheadDone,
+    LookaheadKept,
+    Noise,
     Pong,
+    Reply,
+    Rolled,
     Search,
     Spell,
+    Spelt,
     Stop,
     Tokenize,
     Tokenized,
@@ -61,6 +75,7 @@ from tokex_gguf.play.purposes import (
     ForVerdicts,
     ForView,
     ForWalk,
+    Part,
     Purpose,
 )
 from tokex_gguf.play.replies import WrongReply
@@ -70,8 +85,10 @@ from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.view import KEPT, Draw, Verdict
 
 REASON = "the engine refuses this"
+TOLD = fake.distribution([1, 2], 5)
 
 
 def starting() -> Play:
@@ -382,12 +399,118 @@ def test_two_edited_texts_both_become_prompts() -> None:
     assert not play.session.game.waiting
 
 
-@pytest.mark.parametrize("state", [state for state in ASKING if ASKING[state] not in (ForCheck, ForSearch)])
+# What each purpose is answered by. Nothing else that carries its number is believed.
+ANSWERED_BY: dict[type[Purpose], type[Reply]] = {
+    ForStart: Tokenized,
+    ForContinuation: Tokenized,
+    ForScore: Tokenized,
+    ForNewPrompt: Tokenized,
+    ForEdited: Tokenized,
+    ForInsertion: Tokenized,
+    ForRetokenized: Tokenized,
+    ForCarried: Tokenized,
+    ForCompanion: Tokenized,
+    ForSearch: Found,
+    ForEvaluation: Evaluated,
+    ForWalk: Evaluated,
+    ForVerdicts: Evaluated,
+    ForStrict: Evaluated,
+    ForAutoplay: Continued,
+    ForParting: Continued,
+    ForLookahead: LookaheadDone,
+    ForFanOut: LookaheadDone,
+    ForCritical: LookaheadDone,
+    ForStrictLookahead: LookaheadKept,
+    ForCheck: Checked,
+    ForView: Applied,
+    ForRoll: Rolled,
+    ForBan: Spelt,
+    ForConstraint: Constrained,
+    ForPhrase: Constrained,
+    ForForced: Forced,
+    ForDifference: Compared,
+    ForAgainst: Compared,
+    ForExport: Exported,
+    ForNoise: Noise,
+}
+
+
+def answers(number: int) -> list[Reply]:
+    """One of each kind that answers a request."""
+    return [
+        Tokenized(number, [1, 2], PIECES),
+        Found(number, [], [], 0, {}, 0, 0.0),
+        Evaluated(number, 0, [TOLD], [], PIECES, 1, 0.1, 64),
+        Continued(number, [1], [TOLD], PIECES, 0.1, 64),
+        LookaheadDone(number, [[1]], [TOLD], PIECES),
+        LookaheadKept(number, 0, 0.1),
+        Checked(number, None),
+        fake.applied(Apply(number, [1, 2], Sampled(Chain()), [], 5)),
+        Rolled(number, [Draw(1, 0.1, 0.0, 1.0)], [Verdict(1.0, KEPT)], PIECES, 0, 0.1),
+        Spelt(number, [1], PIECES),
+        Constrained(number, -1),
+        Forced(number, [1], PIECES),
+        Compared(number, 0, [], PIECES, 0, 0.1),
+        Exported(number, 0, 1, 0, 0.1),
+        Noise(number, 0.0),
+    ]
+
+
+def test_every_kind_of_answer_is_tried() -> None:
+    kinds = {type(reply) for reply in answers(1)}
+    assert kinds == {kind for kind in get_args(Reply) if "request" in kind.__slots__} - {Failed}
+    assert kinds == set(ANSWERED_BY.values()) and set(ANSWERED_BY) == set(get_args(Purpose))
+
+
+@pytest.mark.parametrize("state", ASKING)
 def test_a_reply_of_the_wrong_kind_is_not_believed(state: Callable[[], Play]) -> None:
     play = state()
     number = asked_for(play.session, ASKING[state])
+    wrong = [reply for reply in answers(number) if not isinstance(reply, ANSWERED_BY[ASKING[state]])]
+    assert len(wrong) == len(answers(number)) - 1
+    before = play.session
+    for reply in wrong:
+        with pytest.raises(WrongReply):
+            play.take(reply)
+    assert play.session == before
+
+
+def test_nor_is_one_to_what_two_engines_are_asked() -> None:
+    play = started("hello")
+    tip = play.session.game.prompt.tip
+    part = Part(tip, 0, 2)
+    purposes = (ForExport(part), ForAgainst(part, True), ForStrictLookahead(), ForCompanion(tip), ForParting())
+    assert {type(purpose) for purpose in purposes} == OF_TWO
+    for purpose in purposes:
+        play.session = replace(play.session, game=replace(play.session.game, asked={1: purpose}))
+        for reply in answers(1):
+            if not isinstance(reply, ANSWERED_BY[type(purpose)]):
+                with pytest.raises(WrongReply):
+                    play.take(reply)
+
+
+@pytest.mark.parametrize(
+    ("state", "wrong"),
+    [
+        # Positions that the path does not have, or none.
+        (walking, lambda number: Evaluated(number, -1, [TOLD], [], PIECES, 1, 0.1, 64)),
+        (walking, lambda number: Evaluated(number, 99, [TOLD], [], PIECES, 1, 0.1, 64)),
+        (walking, lambda number: Evaluated(number, 0, [], [], PIECES, 1, 0.1, 64)),
+        # Not strictly; behind what is asked for; without what came there.
+        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 6, [Taken(-1.0, 1)] * 5, PIECES, 1, 0.1, 64)),
+        (comparing, lambda number: Evaluated(number, 9, [TOLD], [], PIECES, 1, 0.1, 64, strict=True)),
+        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 2, [], PIECES, 1, 0.1, 64, strict=True)),
+        (comparing_tables, lambda number: Compared(number, 0, [], PIECES, 0, 0.1)),
+        (fanning_out, lambda number: LookaheadDone(number, [], [], PIECES)),
+        (trying_second_choices, lambda number: LookaheadDone(number, [[1, 2]], [TOLD], PIECES)),
+        (trying_second_choices, lambda number: LookaheadDone(number, [], [], PIECES)),
+    ],
+)
+def test_a_reply_to_another_question_is_not_believed(state: Callable[[], Play], wrong: Callable[[int], Reply]) -> None:
+    """It would be asked for again and again, or its numbers would stand at another place."""
+    play = state()
     with pytest.raises(WrongReply):
-        play.take(Found(number, [], [], 0, {}, 0, 0.0))
+        play.take(wrong(asked_for(play.session, ASKING[state])))
 
 
 def test_answers_that_nobody_waits_for_any_more_change_nothing() -> None:
