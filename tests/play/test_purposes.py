@@ -243,6 +243,12 @@ def rolling() -> Play:
     return play
 
 
+def rolling_without_samplers() -> Play:
+    play = started()
+    play.take(Action.ROLL)
+    return play
+
+
 def banning() -> Play:
     play = started().press(Action.COMMANDS, Typed("ban"), Action.ENTER, Typed("a"))
     play.take(Action.ENTER)
@@ -316,6 +322,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
     viewing: ForView,
     judging: ForVerdicts,
     rolling: ForRoll,
+    rolling_without_samplers: ForRoll,
     banning: ForBan,
     constraining: ForConstraint,
     forcing: ForForced,
@@ -339,6 +346,19 @@ def asked_for(session: Session, kind: type[Purpose]) -> int:
     found = session.game.newest(kind)
     assert found
     return found[0]
+
+
+OF_LISTS = {ForFanOut, ForCritical}
+"""What goes on while a list is shown, which tells of it."""
+
+
+@pytest.mark.parametrize("state", ASKING)
+def test_nothing_is_ready_while_an_answer_is_awaited(state: Callable[[], Play]) -> None:
+    play = state()
+    purpose = play.session.game.asked[asked_for(play.session, ASKING[state])]
+    status = "".join(part for _, part in View().screen(play.session, 130, 40)[-4])
+    if purpose.awaited and type(purpose) not in OF_LISTS:
+        assert "ready" not in status and "working" in status
 
 
 @pytest.mark.parametrize("state", ASKING)

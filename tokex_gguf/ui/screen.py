@@ -24,7 +24,24 @@ from functools import lru_cache
 from tokex_gguf.engine.protocol import Capability, Loaded
 from tokex_gguf.play.commands.registry import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
-from tokex_gguf.play.purposes import ForConstraint, ForInsertion, ForRetokenized, ForScore, ForVerdicts, ForView
+from tokex_gguf.play.purposes import (
+    ForBan,
+    ForCarried,
+    ForCompanion,
+    ForConstraint,
+    ForContinuation,
+    ForEdited,
+    ForForced,
+    ForInsertion,
+    ForNewPrompt,
+    ForRetokenized,
+    ForRoll,
+    ForScore,
+    ForSearch,
+    ForVerdicts,
+    ForView,
+    Purpose,
+)
 from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
 from tokex_gguf.play.session import (
     EngineStatus,
@@ -85,6 +102,17 @@ NEAR = 4
 """Tokens from where a prompt is split unlike the tokenizer, within which that is told before most else."""
 WIDE = 100
 """Columns from which prompt and table stand side by side."""
+DOES: dict[type[Purpose], str] = {
+    **dict.fromkeys((ForContinuation, ForNewPrompt, ForEdited, ForInsertion, ForRetokenized), "tokenising"),
+    **dict.fromkeys((ForCarried, ForCompanion), "tokenising"),
+    ForScore: "scoring",
+    ForSearch: "searching",
+    ForBan: "searching",
+    ForView: "samplers",
+    ForRoll: "drawing",
+    ForForced: "forced tokens",
+}
+"""What an engine does where a player waits for more than a table, which is known meanwhile."""
 
 
 class AssistantTurns:
@@ -506,13 +534,9 @@ def _state(session: Session) -> Line:
     if session.game.newest(ForConstraint):
         told = "" if session.game.pending is None else _progress(session)
         return [("class:busy", "working"), ("class:dim", f"{told}  reading the constraint")]
-    if session.game.ready and session.game.newest(ForScore):
-        return [("class:busy", "working"), ("class:dim", "  scoring")]
-    cutting = any(isinstance(purpose, ForInsertion | ForRetokenized) for purpose in session.game.asked.values())
-    if session.game.ready and cutting:
-        return [("class:busy", "working"), ("class:dim", "  tokenising")]
-    if session.game.ready and session.game.newest(ForView):
-        return [("class:busy", "working"), ("class:dim", "  samplers")]
+    doing = next((DOES[type(one)] for one in session.game.asked.values() if type(one) in DOES), "")
+    if session.game.ready and doing:
+        return [("class:busy", "working"), ("class:dim", f"  {doing}")]
     if session.game.ready and session.game.newest(ForVerdicts):
         return [("class:busy", "working"), ("class:dim", f"  layer {session.options.layer.name}")]
     if session.game.ready:
