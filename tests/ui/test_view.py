@@ -514,7 +514,7 @@ def test_the_status_line_tells_prompt_tokens_logprob_perplexity_and_cost() -> No
 def test_where_one_looks_is_told_before_what_it_cost() -> None:
     play = started("hello world " * 20).press(Action.CURSOR_BACK)
     play.session = replace(play.session, game=replace(play.session.game, cost=Cost(12345, 123.4)))
-    assert "12345 tokens, 123400 ms  ready" in below(text(play, 130, 40)).status
+    assert "12,345 tokens, 123400 ms  ready" in below(text(play, 130, 40)).status
     line = below(text(play, 60, 16)).status
     assert "looking at 240" in line and line.endswith("  ready ") and "12345" not in line
     playing = started()
