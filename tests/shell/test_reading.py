@@ -1,14 +1,17 @@
 """The text of a file that the player names, or why there is none."""
 
+import argparse
 import os
 from pathlib import Path
 
 import pytest
 
+from tokex_gguf.cli.inputs import starting_text
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.shell.reading import LARGEST, Unreadable, text_of_file
 from tokex_gguf.shell.runtime import Runtime
+from tokex_gguf.shell.starters import starters
 from tokex_gguf.values.model_ref import GgufFile
 
 
@@ -28,6 +31,25 @@ def test_text_is_read(data: bytes, text: str, tmp_path: Path, monkeypatch: pytes
     assert text_of_file("~/a b.json") == text
     monkeypatch.chdir(tmp_path)
     assert text_of_file("a b.json") == text
+
+
+def test_starters_are_read_as_files_of_the_command_line_are(tmp_path: Path) -> None:
+    files = {
+        "bom.txt": b"\xef\xbb\xbfHello\n",
+        "crlf.txt": b"One\r\nTwo\r\n",
+        "mixed.txt": b"One\r\nTwo\n\r\n",
+        "utf-16.txt": "é\n".encode("utf-16"),
+    }
+    others = {"bytes.txt": b"\xff\xff\xff", "empty.txt": b"\r\n", "large.txt": b"a" * (LARGEST + 1), "notes.md": b"a"}
+    for name, data in (files | others).items():
+        (tmp_path / name).write_bytes(data)
+    listed = starters(tmp_path, "an example")
+    assert [starter.text for starter in listed] == ["an example", "Hello", "One\nTwo", "One\r\nTwo\n", "é"]
+    for starter, name in zip(listed[1:], files, strict=True):
+        options = argparse.Namespace(
+            input=str(tmp_path / name), file=None, prompt=None, json_schema=None, grammar=None, lark=None, unasked=False
+        )
+        assert starter.text == starting_text(options, "", screen=False).text
 
 
 def test_what_has_no_text_says_why(tmp_path: Path) -> None:

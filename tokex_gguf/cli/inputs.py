@@ -174,4 +174,4 @@ def _decode(name: str, data: bytes, notices: list[str]) -> str:
         text = text_files.with_line_feeds(text)
         if "\n" in text.removesuffix("\n"):
             notices.append(f"{name}: its line ends, CRLF, are read as LF")
-    return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
+    return text_files.without_last_break(text)

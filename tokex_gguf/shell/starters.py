@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from tokex_gguf.play.session import Starter
+from tokex_gguf.shell.reading import Unreadable, text_of_file
+from tokex_gguf.values.text_files import without_last_break
 
-LARGEST = 2**20
-"""Bytes of a text that is listed."""
 MOST = 200
 """Files that are listed."""
 
 
 def starters(folder: Path, own: str) -> tuple[Starter, ...]:
-    """The configuration's own text, then the text files of a folder by name. What cannot be read is left out."""
+    """The configuration's own text, then the text files of a folder by name. What cannot be read is left out.
+
+    They are read as those that the command line names.
+    """
     found = [Starter("the configuration's example", own)] if own else []
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
@@ -19,8 +22,9 @@ def starters(folder: Path, own: str) -> tuple[Starter, ...]:
         paths = []
     for path in paths[:MOST]:
         try:
-            if path.stat().st_size <= LARGEST and (text := path.read_bytes().decode()).strip("\n"):
-                found.append(Starter(path.name, text.removesuffix("\n")))
-        except (OSError, UnicodeDecodeError):
+            text = text_of_file(str(path))
+        except Unreadable:
             continue
+        if text.strip("\r\n"):
+            found.append(Starter(path.name, without_last_break(text)))
     return tuple(found)

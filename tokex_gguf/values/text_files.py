@@ -70,3 +70,12 @@ def with_line_feeds(text: str) -> str:
     ('a\nb\n', 'a\r\nb\n')
     """
     return text.replace("\r\n", "\n") if has_crlf_only(text) else text
+
+
+def without_last_break(text: str) -> str:
+    r"""A text less the one line break at its end, which editors add.
+
+    >>> without_last_break("a\n\n"), without_last_break("a\r\n"), without_last_break("a")
+    ('a\n', 'a', 'a')
+    """
+    return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
