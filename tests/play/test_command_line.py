@@ -199,6 +199,11 @@ def test_what_is_no_number_of_a_token_is_a_name(typed: str) -> None:
     assert asking(typed).press(Action.ENTER).session.notice == "no command has this name"
 
 
+def test_only_where_a_number_looks_at_a_token_the_help_says_so() -> None:
+    told = {kind for kind, row in SCREENS.items() for command in row.commands if ":42" in command.help}
+    assert told == {screens.Play}
+
+
 def test_elsewhere_a_number_is_a_name() -> None:
     play = started("hello").press(Action.TREE, Action.COMMANDS, Typed("3"), Action.ENTER)
     assert play.session.notice == "no command has this name"

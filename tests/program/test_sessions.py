@@ -70,9 +70,9 @@ def once(model: str = "light.gguf") -> Terminal:
 def test_a_start_that_plays_nothing_keeps_nothing(folder: Path) -> None:
     terminal = once()
     terminal.press("e", "down", ",", "?")
-    terminal.shows("Select the most likely token")
+    terminal.shows("Select the first row")
     terminal.press("esc")
-    terminal.until(lambda text: "Select the most likely token" not in text)
+    terminal.until(lambda text: "Select the first row" not in text)
     assert "to go on" not in quits(terminal)
     terminal = begin("--model", "light.gguf", "--session", "mine")
     terminal.shows(READY)

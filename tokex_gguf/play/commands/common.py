@@ -14,7 +14,7 @@ COLON = Command(
     (":",),
     "Program",
     "commands",
-    "Find a command by its name, and do it. A number looks at that token: :42.",
+    "Find a command by its name, and do it.",
     footer=20,
     disabled=conditions.never,
 )

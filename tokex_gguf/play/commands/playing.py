@@ -1,5 +1,7 @@
 """The screen on which a prompt is played."""
 
+from dataclasses import replace
+
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
 from tokex_gguf.play.commands import conditions
@@ -60,7 +62,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
     Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
-    Command(Action.TOP, prompt.select(-prompt.ALL), ("home", "g"), "Table", "top", "Select the most likely token."),
+    Command(Action.TOP, prompt.select(-prompt.ALL), ("home", "g"), "Table", "top", "Select the first row."),
     Command(
         Action.BOTTOM, prompt.select(prompt.ALL), ("end", "G"), "Table", "bottom", "Select the last token of the table."
     ),
@@ -603,7 +605,7 @@ _PLAYING: tuple[Command, ...] = (
         now=conditions.without_engine(100, "restart engine", "reconnect"),
         disabled=conditions.never,
     ),
-    COLON,
+    replace(COLON, help=f"{COLON.help} A number looks at that token: :42."),
     helping("?", "f1", footer=95),
     *EVERYWHERE,
 )
