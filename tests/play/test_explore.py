@@ -583,7 +583,7 @@ def test_no_more_prompts_than_there_can_be() -> None:
     play = started("hello", max_prompts=1).press(Action.PROMPTS)
     play.take(Listed((Starter("a.txt", "abc"),)))
     play.press(Action.BOTTOM, Action.ENTER)
-    assert len(play.session.game.prompts) == 1 and "removes one" in play.session.notice
+    assert len(play.session.game.prompts) == 1 and "the configuration's max_prompts" in play.session.notice
 
 
 def test_digits_go_to_open_prompts() -> None:

@@ -64,6 +64,13 @@ def test_the_selection_is_a_token_and_stays_where_the_order_changes() -> None:
     assert tokens(play) == raw and selected(play) == before
 
 
+def test_the_first_row_is_called_the_most_likely_token_only_where_it_is_that() -> None:
+    first = fake.ranked(started().session.game.prompt.tip.path())[0]
+    play = sampled(CHAIN.biased(first, -math.inf)).press(Action.UP)
+    assert play.session.notice == "this is the most likely token"
+    assert play.press(Action.ORDER, Action.UP).session.notice == "this is the first row"
+
+
 def test_without_a_selection_the_first_shown_row_is_taken() -> None:
     first, second = fake.ranked(started().session.game.prompt.tip.path())[:2]
     play = sampled(CHAIN.biased(first, -math.inf)).press(Action.ORDER)

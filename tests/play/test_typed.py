@@ -238,7 +238,7 @@ def test_where_no_prompt_can_be_added_the_text_stays(key: Action) -> None:
     assert (
         isinstance(play.session.screen, TypingScreen)
         and play.session.line.text == "k"
-        and "removes one" in play.session.notice
+        and "no more than 1 can be open" in play.session.notice
     )
     play.take(Typed("l"))
     play.take(Action.ENTER)  # before the tokens are there

@@ -85,7 +85,9 @@ def select(rows: int) -> Callable[[Session], Outcome]:
         last = 0 if rows < 0 else len(there) - 1
         if selected_row(session, session.game.prompt.place) == last:
             further = "/ finds" if session.game.can(Capability.VOCABULARY_SEARCH) else "i types"
-            told = "this is the most likely token" if rows < 0 else f"the table ends here: {further} every other token"
+            # Sorted by what can be drawn, or by Δ, another token may be the first one.
+            first = "this is the most likely token" if there[0].rank == 1 else "this is the first row"
+            told = first if rows < 0 else f"the table ends here: {further} every other token"
             return replace(session, notice=told), []
         return with_prompt(session, turned(session, rows)), []
 
@@ -100,7 +102,10 @@ def pick_row(session: Session, row: int) -> Outcome:
 def no_room(session: Session) -> str:
     """Why no further prompt can be opened; empty where one can."""
     limit = session.game.settings.max_prompts
-    return f"no more than {limit} can be open: a removes one" if len(session.game.prompts) >= limit else ""
+    if len(session.game.prompts) < limit:
+        return ""
+    further = "a removes one" if len(session.game.prompts) > 1 else "the configuration's max_prompts"
+    return f"no more than {limit} can be open: {further}"
 
 
 def insert(session: Session, prompt: Prompt) -> Outcome:
