@@ -455,6 +455,9 @@ def can(kind: str) -> list[str]:
         "exact" if has(Capability.EXACT_RANKS) else "at least",
         "exact" if has(Capability.EXACT_ENTROPY) else "an interval",
         "yes" if always else "no",
+        "yes" if always else "no",
+        "yes" if has(Capability.BRANCHES) else "no",
+        "yes" if has(Capability.COMPARISON) else "no",
         "yes" if has(Capability.VOCABULARY_SEARCH) else "no",
         "yes" if has(Capability.SAMPLERS) and has(Capability.CONSTRAINTS) else "no",
     ]
@@ -465,6 +468,9 @@ def test_the_guides_table_says_what_each_kind_can(request: pytest.FixtureRequest
         *("candidates of a place, by default", "numbers of a prompt", "ranks after the candidates", "entropy"),
         *(
             "lookahead, autoplay, typing, scores, tree, chats",
+            "answers, critical tokens",
+            "the column `ahead`",
+            "comparing prompts, and models",
             "search of the vocabulary",
             "samplers, constraints, draws",
         ),

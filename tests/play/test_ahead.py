@@ -195,6 +195,23 @@ def test_it_can_be_turned_off(settings: dict[str, int]) -> None:
     assert not play.session.looks_ahead
 
 
+@pytest.mark.parametrize(
+    ("kind", "lookahead", "tokens", "why"),
+    [
+        (Play, 3, BUDGET, "where each row leads to is hidden"),
+        (Play, 0, BUDGET, "lookahead = 0 in the configuration: "),
+        (Play, 3, 0, "lookahead_tokens = 0 in the configuration: "),
+        (fake.Served, 3, BUDGET, "this server computes the likely next tokens"),
+    ],
+)
+def test_where_there_is_no_column_its_key_says_why(kind: type[Play], lookahead: int, tokens: int, why: str) -> None:
+    play = kind("hello", lookahead=lookahead, lookahead_tokens=tokens).answer()
+    shows = play.session.looks_ahead
+    play.press(Action.AHEAD)
+    assert play.session.notice.startswith(why)
+    assert play.session.options.shows_ahead != shows, "nothing is shown or hidden where there is no column"
+
+
 @pytest.mark.parametrize("key", [Action.SAMPLERS, Action.TREE, Action.PROMPTS, Action.HELP, Action.ANSWERS])
 def test_where_another_screen_is_shown_nothing_is_grown(key: Action) -> None:
     """There a key, such as a step of a sampler's value, does not wait for a batch that nobody sees."""

@@ -599,11 +599,24 @@ class Game:
                 else "this engine cannot search its vocabulary"
             )
         what = "constraints" if capability is Capability.CONSTRAINTS else "samplers"
+        if capability is Capability.BRANCHES:
+            return f"this {who} computes the likely next tokens ahead, and not where they lead to"
         if capability is Capability.COMPARISON:
             return f"this {who}'s numbers depend on what it did before: differences of them say little"
         if self.model.candidates:
             return f"this {who} gives {self.model.candidates} candidates of a distribution: {what} need all of it"
         return f"this {who} has no {what}"
+
+    @property
+    def looks_no_further(self) -> str:
+        """Why it is not computed where the table's rows lead to; empty where it is."""
+        for name, count in (
+            ("lookahead", self.settings.lookahead),
+            ("lookahead_tokens", self.settings.lookahead_tokens),
+        ):
+            if count == 0:
+                return f"{name} = 0 in the configuration: it is not computed where the rows lead to"
+        return self.cannot(Capability.BRANCHES)
 
     @property
     def server(self) -> str:
@@ -841,9 +854,7 @@ class Session:
     @property
     def looks_ahead(self) -> bool:
         """Whether the table has a column for where each row leads to: only where that is computed."""
-        game = self.game
-        wanted = game.settings.lookahead > 0 and game.settings.lookahead_tokens > 0
-        return self.options.shows_ahead and wanted and game.can(Capability.BRANCHES)
+        return self.options.shows_ahead and not self.game.looks_no_further
 
     @property
     def difference(self) -> Difference | None:

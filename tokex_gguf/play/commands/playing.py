@@ -508,6 +508,7 @@ _PLAYING: tuple[Command, ...] = (
         "ahead",
         "Show or hide the text that most likely follows each row, from 100 columns.",
         words="lookahead continuation leads",
+        disabled=conditions.looks_no_further,
     ),
     Command(
         Action.GHOST,
