@@ -1,13 +1,16 @@
 """Two models at once: two engines, heard in any order; one can stop, and either is played on with."""
 
 import json
+import math
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.fake import MODEL, OTHER, PIECES, distribution, logprobs, second, started, text_to_path
+from tests.fake import MODEL, OTHER, PIECES, Fast, Play, distribution, logprobs, second, text_to_path
+from tests.play.test_versus import strictly_told, told_of_a
 from tests.sampling import few
 from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
@@ -67,9 +70,10 @@ from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Opening, Pair
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
+from tokex_gguf.ui.panes import table_lines
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.formatting import bits_text
+from tokex_gguf.values.formatting import bits_text, number
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
@@ -89,8 +93,10 @@ ELSEWHERE = replace(OTHER, vocabulary="another one")
 class Two:
     """A game, and engines by their addresses, each with what it was asked; `run` lets them answer."""
 
-    def __init__(self, text: str = "hello", other: Loaded = OTHER, *, at_start: bool = False) -> None:
-        self.play = started(text)
+    def __init__(
+        self, text: str = "hello", other: Loaded = OTHER, *, at_start: bool = False, kind: type[Play] = Play
+    ) -> None:
+        self.play = kind(text).answer()
         self.session: Session = self.play.session
         self.other = other
         self.files: dict[int, str] = {}
@@ -346,7 +352,7 @@ def test_both_models_look_ahead_strictly_once_the_table_is_compared() -> None:
     asked = [one for one in asked if "Lookahead" in one]
     assert asked[0] == "Lookahead", "what a key asks for next comes first"
     assert "LookaheadStrictly" in keyed(two, Action.POP), "the rows that it left may be gone"
-    assert not any("Strictly" in one for one in keyed(two, Action.CURSOR_BACK))
+    assert not any("LookaheadStrictly" in one for one in keyed(two, Action.CURSOR_BACK))
 
 
 def test_strict_lookahead_asks_for_what_likely_comes_next() -> None:
@@ -372,7 +378,7 @@ def test_where_nothing_is_looked_ahead_to_no_model_does_strictly(settings: str) 
         model = replace(game.model, capabilities=game.model.capabilities - {Capability.BRANCHES})
         two.session = replace(two.session, game=replace(game, model=model))
     asked = keyed(two, Action.APPEND)
-    assert "Against" in asked and not any("Strictly" in one for one in asked)
+    assert "Against" in asked and not any("LookaheadStrictly" in one for one in asked)
 
 
 def test_strict_lookahead_that_is_refused_is_not_told_nor_asked_for_again() -> None:
@@ -1113,3 +1119,79 @@ def test_undoing_after_the_comparison_marks_no_prompt() -> None:
     two = compared("hello")
     two.press(Action.SWAP, Action.SWAP, Action.APPEND, Action.VERSUS_MODEL, Action.UNDO)
     assert not any(prompt.along for prompt in two.session.game.prompts)
+
+
+# --- strict numbers alone
+
+
+def all_told(two: Two) -> bool:
+    """Whether all rows of the table have numbers of A."""
+    told = told_of_a(two.session)
+    return bool(told) and all(rank and prob for rank, prob in told.values())
+
+
+class Watched(Two):
+    """Two models of which nothing is read strictly, looked at after whatever is done and answered."""
+
+    def take(self, message: Message) -> "Two":
+        super().take(message)
+        if self.session.game.prompts and isinstance(self.session.game.comparison, ModelComparison):
+            strictly_told(self.session)
+        return self
+
+
+MOVES = [
+    *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.BOTTOM, Action.TOP, Action.UNDO, Action.ORDER),
+    *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_TIP, Action.NEXT_SURPRISAL, Action.FLIP),
+]
+
+
+@pytest.mark.parametrize("seed", few(range(10), of=5))
+def test_fast_and_strict_numbers_do_not_stand_beside_each_other(seed: int) -> None:
+    two, rng = chosen(Watched("hello you", kind=Fast)).run(), random.Random(seed)
+    for _ in range(40):
+        two.press(rng.choice(MOVES))
+        assert not two.session.game.prompt.place.tip.depth or all_told(two)
+
+
+def test_a_popped_token_that_is_unlikely_has_the_numbers_of_both_models() -> None:
+    two = chosen(Two(kind=Fast)).run()
+    path = two.session.game.prompt.tip.path()
+    rare = sorted(range(64), key=lambda token: -logprobs(path)[token])[45]
+    name = PIECES[rare].data.decode().strip()
+    two.press(Action.SEARCH, Typed(name), Action.APPEND, Action.POP)
+    line = next(line for line in shown(two).splitlines() if f" ␣{name} " in line[80:])
+    a, b = (number(math.exp(of(path)[rare])) for of in (logprobs, second))
+    assert f" 46 ␣{name} " in line and a in line and b in line
+
+
+def test_while_the_other_model_is_not_loaded_the_table_has_strict_numbers_of_the_first() -> None:
+    two = chosen(Watched(kind=Fast), together=False).run()
+    assert two.versus.turn is Turn.A
+    two.take(Action.APPEND)
+    assert not any(prob for _, prob in told_of_a(two.session).values())
+    two.run()
+    assert "B is not loaded" in shown(two) and all_told(two)
+
+
+def test_of_other_vocabularies_both_tables_are_strict() -> None:
+    two = chosen(Two(other=ELSEWHERE, kind=Fast))
+
+    def columns() -> set[tuple[str, ...]]:
+        """The probabilities by A and B of each row."""
+        head, *lines = ["".join(text for _, text in line) for line in table_lines(two.session, 64, 90)]
+        rows = lines[: len(table(two.session, two.session.game.prompt.place))]
+        return {tuple(re.findall(r" (0\.[0-9]+|[0-9.]+e-[0-9]+)", row)) for row in rows} if "prob" in head else set()
+
+    def strict() -> set[tuple[str, ...]]:
+        path = two.session.game.prompt.place.tip.path()
+        return {(number(math.exp(value)),) * 2 for value in logprobs(path)}
+
+    two.run().press(Action.DOWN)
+    assert columns() <= strict() and () not in columns()
+    two.take(Action.APPEND)
+    while waiting := [engine for engine, requests in two.asked.items() if requests]:
+        if isinstance(two.session.game.comparison, TextComparison) and two.session.game.ready:
+            assert all(set(one) <= {prob for pair in strict() for prob in pair} for one in columns())
+        two.step(waiting[0])
+    assert columns() <= strict() and () not in columns()

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 import time
 from dataclasses import replace
 from itertools import count
@@ -9,7 +10,8 @@ from itertools import count
 import pytest
 
 from tests import fake
-from tests.fake import Play, on, started
+from tests.fake import Fast, Play, on, started
+from tests.sampling import few
 from tokex_gguf.engine.protocol import (
     Compare,
     Continue,
@@ -24,14 +26,18 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Align, Aligned, CompareFurther, Go, Message, Typed
+from tokex_gguf.play.rules import chain
 from tokex_gguf.play.rules.versus import follow
-from tokex_gguf.play.session import table
+from tokex_gguf.play.session import Sampling, Session, table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.panes import table_lines
+from tokex_gguf.ui.screen import View, second_line
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.comparison import Comparisons, PathComparison
+from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import DELTA, ENTROPY, PLAIN, PROBABILITY
+from tokex_gguf.values.samplers import Chain, Kind, Sampler
 
 A, B = "say yes or no: it was good, so", "tell yes or no: it was good, so"
 
@@ -729,3 +735,127 @@ def test_text_that_is_typed_beside_what_is_compared_is_drawn(keys: list[Action])
         play.press(Typed(text))
         screen = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 130, 40))
         assert "cannot be drawn" not in screen and text in screen
+
+
+# --- strict numbers alone
+
+
+def told_of_a(session: Session) -> dict[int, tuple[str, str]]:
+    """The rank and the probability of A in each row of the table of both, by the row's token."""
+    head, *lines = ["".join(text for _, text in line) for line in table_lines(session, 64, 90)]
+    if " A " not in f"{head[33:]} ":
+        return {}
+    rows = lines[: len(table(session, session.game.prompt.place))]
+    return {ord(row[8]) - 0x30: (row[1:6].strip(), row[33:41].strip()) for row in rows}
+
+
+def strictly_told(session: Session) -> None:
+    """All numbers of A that stand beside those of B, and of its last token, are of strict answers, or not there."""
+    prompt, place = session.game.prompt, session.game.prompt.place.tip
+    path = place.path()
+    for token, row in told_of_a(session).items():
+        strict = str(fake.ranked(path).index(token) + 1), number(math.exp(fake.logprobs(path)[token]))
+        assert row in (strict, ("", "")), f"{row} and not {strict}"
+    line = "".join(text for _, text in second_line(replace(session, notice="", screen=screens.PLAY), 250))
+    node = prompt.cursor or prompt.tip
+    before = node.path()[:-1]
+    if told := re.search(r" p ([^ ]+)  rank ([^ ]+)", line):
+        strict = number(math.exp(fake.logprobs(before)[node.token])), str(fake.ranked(before).index(node.token) + 1)
+        assert told.groups() == strict
+    if told := re.search(r"entropy ([^ ]+) bits", line):
+        assert told[1] == f"{fake.distribution(path, 1).entropy_bits:.2f}"
+
+
+class Watched(Fast):
+    """A game of two prompts, looked at after whatever is done and answered."""
+
+    def take(self, message: Message | Reply | EngineDied) -> None:
+        super().take(message)
+        if self.session.game.prompts and self.session.game.comparison:
+            strictly_told(self.session)
+
+
+def fast() -> Play:
+    """Two prompts of whose numbers none is strict."""
+    return opened(Watched(B).answer(), A)
+
+
+def test_before_strict_answers_the_table_of_both_has_no_numbers() -> None:
+    play = fast()
+    play.take(Action.VERSUS)
+    told = told_of_a(play.session)
+    assert len(told) >= 30 and set(told.values()) == {("", "")}
+    assert "entropy" not in shown(play, 200) and "last token" not in shown(play, 200)
+    assert "first ppl" in shown(play, 200), "of the first answers, and told apart"
+    told = told_of_a(play.answer().session)
+    assert all(rank and prob for rank, prob in told.values())
+    play.session = replace(play.session, notice="")
+    assert "entropy" in shown(play, 200) and "last token" in shown(play, 200)
+
+
+MOVES = [
+    *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.BOTTOM, Action.TOP, Action.UNDO, Action.ORDER),
+    *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_ON, Action.CURSOR_TIP, Action.NEXT_SURPRISAL),
+    *(Action.FLIP, Action.SWAP, Action.NEXT, Action.LAYER, Action.CLOSE),
+]
+
+
+@pytest.mark.parametrize("seed", few(range(10), of=3))
+def test_whatever_is_done_fast_and_strict_numbers_do_not_stand_beside_each_other(seed: int) -> None:
+    play, rng = fast().press(Action.VERSUS), random.Random(seed)
+    for _ in range(60):
+        play.press(rng.choice(MOVES))
+        told = told_of_a(play.session)
+        assert all(rank and prob for rank, prob in told.values()), "all is told once all is answered"
+
+
+def test_a_popped_token_that_is_unlikely_has_the_strict_numbers_of_both() -> None:
+    play = fast()
+    tip, other = (prompt.tip for prompt in reversed(play.session.game.prompts))
+    rare = fake.ranked(tip.path())[45]
+    name = fake.PIECES[rare].data.decode().strip()
+    play.press(Action.SEARCH, Typed(name), Action.APPEND, Action.POP, Action.VERSUS)
+    assert play.session.game.prompt.tip is tip and play.session.game.prompt.popped == rare
+    line = next(line for line in shown(play, 160, 60).splitlines() if f" ␣{name} " in line[100:])
+    a, b = (number(math.exp(fake.logprobs(one.path())[rare])) for one in (tip, other))
+    assert f" 46 ␣{name} " in line and a in line and b in line
+    play.press(Action.VERSUS, Action.VERSUS, Action.CURSOR_BACK, Action.CURSOR_TIP)
+    play.take(Action.CURSOR_BACK)
+    play.take(Action.CURSOR_TIP)
+    assert not strictly(play), "nothing is asked twice"
+
+
+class Refusing(Watched):
+    """Of what comes behind the first prompt's end, nothing is told strictly."""
+
+    def reply(self, request: Request) -> Reply | None:
+        if isinstance(request, EvaluateStrictly) and request.path[:-1] == fake.text_to_path(A):
+            return Failed(request.request, "too long")
+        return super().reply(request)
+
+
+def test_strict_numbers_that_are_refused_are_left_out_and_not_asked_for_again() -> None:
+    play = opened(Refusing(B).answer(), A)
+    tip = play.session.game.prompt.tip
+    rare = fake.ranked(tip.path())[45]
+    play.press(Action.SEARCH, Typed(fake.PIECES[rare].data.decode().strip()), Action.APPEND, Action.POP, Action.VERSUS)
+    told = told_of_a(play.session)
+    assert told.pop(rare) == ("", "") and all(rank and prob for rank, prob in told.values())
+    play.take(Action.CURSOR_BACK)
+    play.take(Action.CURSOR_TIP)
+    assert not any(one.path[-1] == rare for one in strictly(play))
+
+
+def test_what_a_sampler_would_cut_is_judged_by_the_first_answer_also_while_something_is_compared() -> None:
+    play = fast()
+    play.session = replace(
+        play.session,
+        game=replace(play.session.game, sampling=Sampling(Chain((Sampler.of(Kind.TOP_K, 10),)), None, 1)),
+    )
+    play.press(Action.VERSUS, Action.SAMPLERS, Action.TOP)
+    tip, distribution = play.session.game.prompt.tip, play.session.game.prompt.tip.distribution
+    assert distribution and {*distribution.ids[:10]} != {*fake.ranked(tip.path())[:10]}
+    for place, token in enumerate(distribution.ids):
+        prompt = replace(play.session.game.prompt, selected=token)
+        session = replace(play.session, game=replace(play.session.game, prompts=(prompt,), active=0))
+        assert chain.alone(session) == (token, place >= 10)

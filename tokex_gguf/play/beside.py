@@ -8,11 +8,12 @@ from tokex_gguf.engine.protocol import (
     Against,
     Capability,
     Compared,
-    EvaluateStrictly,
     Export,
     Exported,
     LookaheadStrictly,
 )
+from tokex_gguf.play.compared import apart
+from tokex_gguf.play.compared import lacking as untold
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import (
     ForAgainst,
@@ -29,6 +30,7 @@ from tokex_gguf.play.requests import (
     likely_next,
     request,
     stop,
+    tell_strictly,
     tokenize,
 )
 from tokex_gguf.play.screens import PLAY
@@ -105,16 +107,20 @@ def compare_models(session: Session) -> Outcome:
         return session, []
     if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
         return _against_all(session, pair, pair.held)
+    if pair.turn is Turn.A:
+        return _tell(session)
     if pair.turn is not Turn.BOTH or not both_ready(session) or not resting(session.game):
         return session, []
     if isinstance(pair.way, ByText):
         return (session, []) if _parting(pair) else _compare_text(session, pair.way, other)
     if _under_way(session, pair, other):
         return session, []
+    if (part := _apart(session, pair.way.comparison)) is not None and not _refused(session, part):
+        return _compare(session, pair, part, detailed=False)
     if (tokens := _likely(session, pair.way, other)) is not None:
         return _look_ahead(session, pair, pair.way, tokens)
     part = _lacking(session, pair.way.comparison)
-    return (session, []) if part is None else _compare(session, pair, part, detailed=False)
+    return _tell(session) if part is None else _compare(session, pair, part, detailed=False)
 
 
 def _parting(pair: Pair) -> bool:
@@ -131,14 +137,30 @@ def _under_way(session: Session, pair: Pair, other: Game) -> bool:
 
 def _compare(session: Session, pair: Pair, part: Part, *, detailed: bool) -> Outcome:
     """Asks for B's rows of a part, and once they are there, what A's differ from them by."""
-    other = session.beside
-    assert other is not None
-    if (ForExport, part.tip, RAW) in other.refused or (ForAgainst, part.tip, RAW) in session.game.refused:
+    if _refused(session, part):
         return session, []
     if pair.held and pair.held.same(part):
         return _against(session, part, pair.file, detailed=detailed)
     session = replace(session, paired=pair.holding(None))
     return in_front(session, lambda inside: _export(inside, part, pair.file))
+
+
+def _refused(session: Session, part: Part) -> bool:
+    """Whether one of the two engines has refused to compare a part."""
+    other = session.beside
+    b = other is not None and (ForExport, part.tip, RAW) in other.refused
+    return b or (ForAgainst, part.tip, RAW) in session.game.refused
+
+
+def _tell(session: Session) -> Outcome:
+    """Asks A for the strict numbers that the screen lacks of it besides what is compared."""
+    newest = session.game.newest(ForStrict)
+    if not session.game.can(Capability.COMPARISON) or not resting(session.game) or (newest and newest[1].going):
+        return session, []
+    for node, start in untold(session, None):
+        if (ForStrict, node, RAW) not in session.game.refused:
+            return tell_strictly(session, node, start, node.path())
+    return session, []
 
 
 def _give_way(session: Session, other: Game) -> Outcome:
@@ -184,6 +206,13 @@ def _table(session: Session, known: ModelComparison) -> Part | None:
     if not place.depth or known.detailed(place):
         return None
     return _part(place.depth - 1, place.depth, session)
+
+
+def _apart(session: Session, known: ModelComparison) -> Part | None:
+    """The place whose table is shown, with a token that is selected or popped and is not compared there."""
+    place = session.game.prompt.place.tip
+    token = next(iter(apart(session)), None) if known.detailed(place) else None
+    return None if token is None else Part(place.child(token), place.depth - 1, place.depth)
 
 
 def _lacking(session: Session, known: ModelComparison) -> Part | None:
@@ -287,7 +316,7 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
     """Where the vocabularies differ: asks for B's tokens for the text of A's prompt, then for both's strict numbers."""
     tip, companion = session.game.prompt.tip, way.of(session.game.prompt.tip)
     if way.comparison.tip is tip or (ForCompanion, tip, RAW) in other.refused:
-        return session, []
+        return _tell(session)
     if companion is None:
         newest = other.newest(ForCompanion)
         if newest and newest[1].target is tip:
@@ -295,7 +324,7 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
         try:
             text = text_of(session.game, tip).decode()
         except UnicodeDecodeError:
-            return session, []  # the prompt ends within a character
+            return _tell(session)  # the prompt ends within a character
         return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
     own, lacks = _strictly(session, tip)
     there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
@@ -307,10 +336,9 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
 
 def _strictly(session: Session, tip: Node) -> Outcome:
     """Asks the engine of the game in front for the strict numbers that a path lacks."""
-    start, top = tip.first_lax(), session.game.settings.tokens_to_show
-    newest = session.game.newest(ForStrict)
+    start, newest = tip.first_lax(), session.game.newest(ForStrict)
     if start >= tip.depth or (ForStrict, tip, RAW) in session.game.refused:
         return session, []
     if newest and newest[1].going and newest[1].target is tip:
         return session, []
-    return request(session, ForStrict(tip, start), lambda number: EvaluateStrictly(number, tip.path(), start, top))
+    return tell_strictly(session, tip, start, tip.path())

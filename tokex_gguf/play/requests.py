@@ -22,6 +22,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.engine.queue import ends
+from tokex_gguf.play.compared import lacking as untold
 from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
     AheadOf,
@@ -641,8 +642,7 @@ def compare(session: Session) -> Outcome:
         path, start = lacking
         if session.under_way.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
             return session, []
-        purpose = ForStrict(path, start)
-        return request(session, purpose, lambda number: EvaluateStrictly(number, comparison.path(path), start, top))
+        return tell_strictly(session, path, start, comparison.path(path))
     if any(not isinstance(one, ForNoise) for one in asked):
         return session, []
     place, cursor = game.prompt.place.tip, game.prompt.cursor
@@ -652,9 +652,18 @@ def compare(session: Session) -> Outcome:
         a, b = place, other
         difference = ForDifference(a, b)
         return request(session, difference, lambda number: Compare(number, comparison.path(a), comparison.path(b), top))
+    for node, start in untold(session, other):
+        if node.parent is not None and (ForStrict, node, RAW) not in game.refused:
+            return tell_strictly(session, node, start, [*comparison.path(node.parent), node.token])
     if game.noise is None and not asked and (ForNoise, game.known.root, RAW) not in game.refused:
         return request(session, ForNoise(), MeasureNoise)
     return session, []
+
+
+def tell_strictly(session: Session, node: Node, start: int, path: list[int]) -> Outcome:
+    """Asks for the strict answers at the positions of a path from `start` on. `path`: its tokens."""
+    top = session.game.settings.tokens_to_show
+    return request(session, ForStrict(node, start), lambda number: EvaluateStrictly(number, path, start, top))
 
 
 def check(session: Session) -> Outcome:

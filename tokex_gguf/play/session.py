@@ -932,8 +932,8 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
-    if (difference := session.difference) and prompt.tip is session.game.prompt.place.tip:
-        return _beside(prompt, difference, by_delta=session.options.by_delta)
+    if compared := _compared(session, prompt):
+        return _with_chosen(prompt, compared)
     most = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
     further = {child.token: child.taken} if child is not None and child.taken is not None else {}
@@ -956,21 +956,26 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     return rows
 
 
-def _beside(prompt: Prompt, difference: Difference, *, by_delta: bool) -> tuple[Candidate, ...]:
-    """The likeliest tokens of A or B, and those that are selected or popped."""
+def _compared(session: Session, prompt: Prompt) -> list[Candidate]:
+    """The likeliest tokens of A or B, or of A until B's are known, by strict answers; none before the first of them."""
+    if session.game.comparison is None or prompt.tip is not session.game.prompt.place.tip:
+        return []
+    if (difference := session.difference) is None:
+        return [] if prompt.tip.strict is None else list(prompt.tip.strict.candidates())
+    by_delta = session.options.by_delta
     ordered = sorted(difference.rows, key=lambda row: -abs(row.delta_bits)) if by_delta else difference.rows
-    rows = [row.a.row(row.token) for row in ordered]
+    return [row.a.row(row.token) for row in ordered]
+
+
+def _with_chosen(prompt: Prompt, rows: list[Candidate]) -> tuple[Candidate, ...]:
+    """The rows of what is compared, and those of the selected and the popped token.
+
+    What no strict answer has said yet of these is not told: see `compared.of_row`.
+    """
     there = {row.token for row in rows}
-    distribution = prompt.tip.distribution
-    for token in dict.fromkeys((prompt.selected, prompt.popped)):
-        if token is None or token in there or distribution is None:
-            continue
-        child = prompt.tip.children.get(token)
-        if token in distribution.rows:
-            rows.append(distribution.candidate(distribution.rows[token]))
-        elif child is not None and child.taken is not None:
-            rows.append(child.taken.row(token))
-    return tuple(rows)
+    further = [one for one in dict.fromkeys((prompt.selected, prompt.popped)) if one is not None and one not in there]
+    told = ((token, prompt.tip.said_strictly(token) or prompt.tip.said(token)) for token in further)
+    return (*rows, *(taken.row(token) for token, taken in told if taken))
 
 
 def selected_row(session: Session, prompt: Prompt) -> int:

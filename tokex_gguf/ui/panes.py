@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
+from tokex_gguf.play.compared import rows_by_token
 from tokex_gguf.play.screens import Input, Insert, Search
 from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, continuation, selected_row, table
 from tokex_gguf.play.versus import Versus
@@ -492,7 +493,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     there = session.game.known.foreseen.place(node) if node is not None and not shown.style else None
     columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
-    besides = versus.rows_by_token(session) if compares else {}
+    besides = rows_by_token(session) if compares else {}
     heading = columns.heading(mass if height < TALL and not below else "")
     by_text = compares and second.by_text(session)
     lines = [

@@ -22,6 +22,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability, Loaded
+from tokex_gguf.play import compared
 from tokex_gguf.play.commands.registry import help_found, hints
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken
 from tokex_gguf.play.purposes import (
@@ -62,7 +63,7 @@ from tokex_gguf.ui.screen_table import PANES, pane
 from tokex_gguf.ui.versus import of_token, told_on_status
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.ui.wrap import paragraph
-from tokex_gguf.values.distribution import Distribution, normalised
+from tokex_gguf.values.distribution import Distribution, Taken, normalised
 from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
 from tokex_gguf.values.formatting import between, counted, number, rank_text, short_text
@@ -470,10 +471,13 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     if tip is session.game.prompt.tip:
         parts += told_on_status(session)
     if tip.logprob is not None and tip.perplexity is not None:
-        parts.append((6, [("", f"logprob {tip.logprob:.2f}")]))
-        parts.append((7, [("", f"ppl {short_text(tip.perplexity)}")]))
+        # These are of the first answers, and what is compared is not.
+        compares = session.game.comparison is not None and tip is session.game.prompt.tip
+        first: Line = [("class:dim", "first ")] if compares else []
+        parts.append((4 if compares else 6, [*first, ("", f"logprob {tip.logprob:.2f}")]))
+        parts.append((5 if compares else 7, [*first, ("", f"ppl {short_text(tip.perplexity)}")]))
         if (perplexity := turns.perplexity(session, tip)) is not None:
-            parts.append((8, [("", f"assistant's ppl {short_text(perplexity)}")]))
+            parts.append((8, [*first, ("", f"assistant's ppl {short_text(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {short_text(bits)} bits")]))
     through = looked_through(session)
@@ -594,7 +598,7 @@ def second_line(session: Session, width: int) -> Line:
             parts += _of_token(session, tip, cursor, choices=width >= WIDE)
         else:
             choices = width >= WIDE or session.options.layer is PLAIN
-            further = (len(parts) + 1,) if tip.taken is not None else ()  # the rank of the last token
+            further = (len(parts) + 1,) if _told(session, tip, tip)[0] is not None else ()  # the rank of the last token
             parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
         parts += _of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1, further=further)]
@@ -641,26 +645,32 @@ def _beside_input(typing: TypingScreen, width: int) -> int:
     return max(0, width - len(head) - max(12, width // 5))
 
 
+def _told(session: Session, tip: Node, node: Node) -> tuple[Taken | None, Distribution | None]:
+    """What is said of a token of a path, and of what comes after it; while the path is compared, strictly."""
+    if tip is session.game.prompt.tip:
+        return compared.of_token(session, node), compared.after(session, node)
+    return node.taken, node.distribution
+
+
 def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
     """The last token's own numbers, and how open it is what comes next."""
     parts: list[tuple[int, Line]] = []
-    if tip.taken is not None:
+    taken, distribution = _told(session, tip, tip)
+    if taken is not None:
         name = clip(label(glimpse(session.game.piece(tip.token).data)), 20)
-        parts.append(
-            (7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(tip.taken.prob))])
-        )
-        parts.append((4, [("class:dim", "rank "), ("", rank_text(tip.taken))]))
-    if tip.distribution is not None:
+        parts.append((7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(taken.prob))]))
+        parts.append((4, [("class:dim", "rank "), ("", rank_text(taken))]))
+    if distribution is not None:
         name = "next: entropy " if wide else "next entropy "
-        told: Line = [("class:dim", name), ("", f"{_entropy(tip.distribution)} bits")]
+        told: Line = [("class:dim", name), ("", f"{_entropy(distribution)} bits")]
         if vocabulary:
-            share = _entropy(tip.distribution, lambda bits: normalised(bits, vocabulary) or 0)
+            share = _entropy(distribution, lambda bits: normalised(bits, vocabulary) or 0)
             told.append(("class:dim", f" ({share})"))
         if choices and isinstance(session.lens, Sampled):  # there is less room: both or neither
-            told += [("", "  "), *_choices(tip.distribution)]
+            told += [("", "  "), *_choices(distribution)]
         parts.append((6, told))
         if choices and not isinstance(session.lens, Sampled):
-            parts.append((5, _choices(tip.distribution)))
+            parts.append((5, _choices(distribution)))
     return parts
 
 
@@ -671,14 +681,19 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
     if not rows or session.on(Search) or session.current is not session.screen:
         return []
     row = rows[selected_row(session, place)]
-    raw = _all_but(math.exp(min(0.0, row.logprob)))
+    compares = session.game.comparison is not None
+    beside = compared.rows_by_token(session).get(row.token)
+    said = compared.of_row(session, row.token, beside) if compares else row.taken
+    if said is None:
+        return []
+    raw = _all_but(math.exp(min(0.0, said.logprob)))
     told: Line = [
         ("class:dim", "all but “"),
         ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
         ("class:dim", "”: "),
         ("", raw),
     ]
-    if not isinstance(session.lens, Sampled):
+    if not isinstance(session.lens, Sampled) or compares:  # what can be drawn is of the first answer
         return [(importance, told)]
     verdict = session.view.verdicts.get(row.token) if session.view else None
     if verdict is not None:
@@ -698,15 +713,19 @@ def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list
     importance = {SURPRISAL: 8, PROBABILITY: 7, ENTROPY: 6, RANK: 5}
     importance |= {session.options.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
-    if node.taken is not None and node.surprisal is not None:
-        parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(node.taken.prob))]))
-        parts.append((importance[RANK], [("class:dim", "rank "), ("", rank_text(node.taken))]))
-        surprisal: Line = [("class:dim", "surprisal "), ("", f"{node.surprisal:.2f} bits")]
-        parts.append((importance[SURPRISAL], [*surprisal, *_place(tip, node.surprisal, surprisals)]))
-    if node.parent and (before := node.parent.distribution):
+    taken, _ = _told(session, tip, node)
+    # Of the first answers, all are sorted.
+    sorts = session.game.comparison is None or tip is not session.game.prompt.tip
+    if taken is not None:
+        parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(taken.prob))]))
+        parts.append((importance[RANK], [("class:dim", "rank "), ("", rank_text(taken))]))
+        surprisal: Line = [("class:dim", "surprisal "), ("", f"{taken.surprisal:.2f} bits")]
+        place = _place(tip, taken.surprisal, surprisals) if sorts else []
+        parts.append((importance[SURPRISAL], [*surprisal, *place]))
+    if node.parent and (before := _told(session, tip, node.parent)[1]):
         told: Line = [("class:dim", "entropy "), ("", f"{_entropy(before)} bits")]
         exact = session.game.can(Capability.EXACT_ENTROPY)
-        told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #")
+        told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #") if sorts else []
         if choices:
             told += [("", "  "), *_choices(before)]
         parts.append((importance[ENTROPY], told))

@@ -1,5 +1,6 @@
 """What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
 
+from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
@@ -120,18 +121,19 @@ def _cells(width: int) -> int:
 
 
 def row(session: Session, candidate: Candidate, width: int, style: str, mark: str) -> Line:
-    """A token of A, and the one of B that has the same rank there."""
+    """A token of A, and the one of B that has the same rank there. What no strict answer has told yet is left out."""
     cells = _cells(width)
+    a = of_row(session, candidate.token, None)
     line: Line = [
-        (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
+        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK - 1) + " "),
         (style, _name(session.game.piece(candidate.token).data, cells)),
-        (style, " " + number(candidate.prob).rjust(NUMBER)),
+        (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER)),
     ]
     place, second = place_of_b(session), session.beside
-    distribution = place.strict or place.distribution if place else None
-    if distribution is None or second is None or candidate.rank > len(distribution):
+    distribution = place.strict if place else None
+    if a is None or distribution is None or second is None or a.rank > len(distribution):
         return fit(line, width, style)
-    other = distribution.candidate(candidate.rank - 1)
+    other = distribution.candidate(a.rank - 1)
     line += [
         (style, "  " + _name(second.piece(other.token).data, cells)),
         (style, " " + number(other.prob).rjust(NUMBER)),

@@ -1,5 +1,6 @@
 """What stands on the screen while something is compared: the columns of both, what is below them, the status. Pure."""
 
+from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui import second
@@ -35,26 +36,16 @@ def heading(width: int, *, by_delta: bool) -> Line:
     return fit([("class:head", " ".join([*parts, bits.rjust(BITS), "moved".rjust(MOVED)]))], width)
 
 
-def rows_by_token(session: Session) -> dict[int, Beside]:
-    """What A and B say of each token of the table, as far as known."""
-    comparison, cursor = session.game.comparison, session.game.prompt.cursor
-    if comparison is None:
-        return {}
-    rows = {row.token: row for row in comparison.rows(session.game.prompt.place.tip, cursor)}
-    if cursor and (taken := comparison.beside(cursor)):
-        rows.setdefault(cursor.token, taken)
-    return rows
-
-
 def row(session: Session, candidate: Candidate, beside: Beside | None, width: int, style: str, mark: str) -> Line:
-    """One token, with a mark before it."""
+    """One token, with a mark before it. What no strict answer has told yet is left out."""
     piece = session.game.piece(candidate.token)
     room = _token_cells(width)
     name = label(glimpse(piece.data)) or "‹empty›"
+    a = of_row(session, candidate.token, beside)
     line: Line = [
-        (style, (mark or " ") + rank_text(candidate).rjust(RANK - 1) + " "),
+        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK - 1) + " "),
         ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
-        (style, " " + number(beside.a.prob if beside else candidate.prob).rjust(NUMBER)),
+        (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER)),
     ]
     if beside is None:
         return fit(line, width, style)

@@ -50,6 +50,9 @@ class Comparison(Protocol):
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
         """What both say there of tokens, as far as is known."""
 
+    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
+        """The same of one token, which may be unlikely; None until known."""
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """The tokens that A and B make most likely there; None until known."""
 
@@ -296,6 +299,12 @@ class PathComparison:
             for row in a.candidates()
             if row.token in b.rows
         )
+
+    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
+        """As `Comparison` has it."""
+        place = self.place(node, taken)
+        a, b = node.said_strictly(token), None if place is None else place.said_strictly(token)
+        return None if a is None or b is None else Beside(token, a, b)
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """As `Comparison` has it."""

@@ -46,6 +46,11 @@ class Taken(NamedTuple):
         """Probability, 0 to 1."""
         return math.exp(self.logprob)
 
+    @property
+    def surprisal(self) -> float:
+        """Bits of the token."""
+        return max(0.0, -self.logprob / math.log(2))
+
     def row(self, token: int) -> Candidate:
         """The row of this token in a table."""
         return Candidate(self.rank, token, self.logprob, self.at_least)

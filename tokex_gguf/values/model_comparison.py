@@ -198,6 +198,11 @@ class ModelComparison:
         known = self.after(node)
         return () if known is None else known.rows
 
+    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:  # noqa: ARG002
+        """What both say of one token after a path; None until compared."""
+        child = node.children.get(token)
+        return None if child is None else self.of(child)
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path; None until compared."""
         known = self.after(node)

@@ -133,6 +133,10 @@ class TextComparison:
         """What both say of tokens: B has others."""
         return ()
 
+    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:  # noqa: ARG002
+        """What both say of one token: B has others."""
+        return None
+
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path: these are of two vocabularies."""
         return None

@@ -175,6 +175,20 @@ class Node:
             node.strict_taken = self.strict.candidate(self.strict.rows[token]).taken
         return node
 
+    def said(self, token: int) -> Taken | None:
+        """What the answer after this path said of a token that may come; None where that is not known."""
+        if self.distribution is not None and token in self.distribution.rows:
+            return self.distribution.candidate(self.distribution.rows[token]).taken
+        child = self.children.get(token)
+        return None if child is None else child.taken
+
+    def said_strictly(self, token: int) -> Taken | None:
+        """The same of the strict answer."""
+        if self.strict is not None and token in self.strict.rows:
+            return self.strict.candidate(self.strict.rows[token]).taken
+        child = self.children.get(token)
+        return None if child is None else child.strict_taken
+
     def descend(self, tokens: list[int]) -> "Node":
         """The path longer by these tokens."""
         node = self
@@ -286,7 +300,7 @@ class Node:
     @property
     def surprisal(self) -> float | None:
         """Bits of this node's token after the path before it; None until computed."""
-        return None if self.taken is None else max(0.0, -self.taken.logprob / math.log(2))
+        return None if self.taken is None else self.taken.surprisal
 
     def attach(self, distribution: Distribution) -> None:
         """Keeps what the model says after this path. The first answer stays: a path never shows two."""

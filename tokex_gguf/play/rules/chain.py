@@ -9,7 +9,6 @@ from tokex_gguf.play.messages import CopyOut, Outcome
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
 from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selected_row, table
-from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
 from tokex_gguf.values.model_sampling import chain_of_metadata
 from tokex_gguf.values.reachability import cut_by, decidable
@@ -97,7 +96,9 @@ def alone(session: Session) -> tuple[int, bool] | None:
     lens, row = lens_of(Chain((sampler,))), rows[selected_row(session, place)]
     if isinstance(lens, Raw) or not decidable(lens):
         return None
-    cut = cut_by(lens, before, Taken(row.logprob, row.rank))
+    # Samplers see the first answer, whatever the row shows while something is compared.
+    said = place.tip.said(row.token)
+    cut = None if said is None else cut_by(lens, before, said)
     return None if cut is None else (row.token, cut != KEPT)
 
 
