@@ -825,6 +825,14 @@ def test_a_popped_token_that_is_unlikely_has_the_strict_numbers_of_both() -> Non
     assert not strictly(play), "nothing is asked twice"
 
 
+def test_until_a_search_has_found_something_the_table_of_both_stays() -> None:
+    play = fast().press(Action.POP, Action.VERSUS)
+    before = told_of_a(play.session)
+    play.take(Action.SEARCH)
+    assert told_of_a(play.session) == before and before
+    assert not told_of_a(play.answer().session), "what is found has a table of its own"
+
+
 class Refusing(Watched):
     """Of what comes behind the first prompt's end, nothing is told strictly."""
 

@@ -613,8 +613,10 @@ def _below(session: Session, shown: _Table, height: int) -> int:
 
 def _compares(session: Session, shown: _Table) -> bool:
     """Whether the table is of A and B."""
-    if session.game.comparison is None or session.on(Search) or shown.node is None or not shown.node.depth:
+    if session.game.comparison is None or shown.node is None or not shown.node.depth:
         return False
+    if (searching := session.on(Search)) and searching.rows is not None:
+        return False  # what is found is told as without a comparison
     return shown.node is session.game.prompt.place.tip
 
 
