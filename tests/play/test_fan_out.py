@@ -5,7 +5,7 @@ import os
 import random
 import re
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.fake import PIECES, VOCAB, Play, Served, on, screen_of, started
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, LookaheadDone, Request
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.fan import Fan, FanState, Found, Row, in_order, rows, selected
+from tokex_gguf.play.fan import READ_MOST, Fan, FanState, Found, Row, in_order, read_on, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.replies import WrongReply
@@ -311,6 +311,23 @@ def test_groups_have_the_probability_of_their_answers() -> None:
     assert selected(fan(play)) == 0
 
 
+def test_answers_are_read_in_parts_and_none_while_a_frame_is_drawn() -> None:
+    play = opened(coverage=1.0, tokens=100).answer()
+    there = len(fan(play).out.likeliest())
+    assert there > READ_MOST
+    play.take(Action.GROUP)
+    sizes = [sum(line.size for line in rows(fan(play)).lines)]
+    while play.fanning:
+        play.take(FanFurther())
+        seen(play)
+        sizes.append(sum(line.size for line in rows(fan(play)).lines))
+    assert sizes[0] == READ_MOST and sizes[-1] == there and max(b - a for a, b in pairwise(sizes)) <= READ_MOST
+    play.press(Action.PATTERN, Action.ERASE_LINE, *map(Typed, r"(\w+)\W*$"))
+    play.take(Action.ENTER)
+    first = sum(line.size for line in rows(fan(play)).lines)
+    assert 0 < first <= READ_MOST and play.fanning, "what takes longer is read in smaller parts"
+
+
 def test_groups_are_sorted_by_what_was_found() -> None:
     play = opened(coverage=0.99).answer().press(Action.GROUP, Action.SORT)
     assert fan(play).grouped and play.session.notice.startswith("groups stand in the order")
@@ -342,6 +359,7 @@ def test_one_number_is_one_group_however_it_is_written() -> None:
             node.attach(Distribution.of(0.0, [5], [0.0]))
         out.settle()
     there = Fan(out, grouped=True, at="1200")
+    assert read_on(there)
     told = [(line.key, round(line.prob, 9), line.size) for line in rows(there).lines]
     assert told == [("1,200", 0.9, 3), ("12", 0.1, 1)]
     assert selected(there) == 0 and selected(replace(there, at="12.0")) == 1

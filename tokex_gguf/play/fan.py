@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tokex_gguf.values.fan_out import Answer, Budget, FanOut
-from tokex_gguf.values.grouping import FIRST_NUMBER, Number, found, meaning, pattern_of
+from tokex_gguf.values.grouping import FIRST_NUMBER, Number, found, meaning, pattern_of, tries
 from tokex_gguf.values.record import record
 
 KEPT = 8
@@ -96,10 +96,33 @@ class Rows(NamedTuple):
 
 def rows(fan: Fan) -> Rows:
     """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
-    there = _rows(fan.out, fan.out.looked, fan.by_text, fan.pattern if fan.grouped else "")
+    pattern = fan.pattern if fan.grouped else ""
+    there = _rows(fan.out, fan.out.looked, fan.by_text, pattern, len(_known(fan.out, pattern)))
     if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in there.places:
         return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # others came that are likelier
     return there
+
+
+READ_AT_ONCE = 200_000
+"""Tries of a pattern in the answers that are read with one message: some 20 ms at the worst, or a single answer."""
+READ_MOST = 200
+"""Answers that are read with one message."""
+
+
+def read_on(fan: Fan) -> bool:
+    """Reads what the pattern finds in a few more answers, where they are grouped; returns whether all were read."""
+    if not fan.grouped:
+        return True
+    pattern, known, left, count = pattern_of(fan.pattern), _known(fan.out, fan.pattern), READ_AT_ONCE, 0
+    for answer in fan.out.likeliest():
+        if answer.text in known:
+            continue
+        if left <= 0 or count == READ_MOST:
+            return False
+        key = found(pattern, answer.text.decode("utf-8", "replace"))
+        known[answer.text] = (Found.NOTHING, Found.NOTHING) if key is None else (key, meaning(key))
+        left, count = left - int(tries(pattern, len(answer.text))), count + 1
+    return True
 
 
 def selected(fan: Fan) -> int:
@@ -108,7 +131,7 @@ def selected(fan: Fan) -> int:
 
 
 @lru_cache(4)
-def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str) -> Rows:
+def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) -> Rows:
     likely = out.likeliest()
     if pattern:
         lines = _groups(out, likely, pattern)
@@ -129,7 +152,7 @@ def _meant(key: bytes | str | Found) -> bytes | Number | str | Found:
 @lru_cache(4)
 def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> Rows:
     """The lines, and behind them the selected answer, which is none of the likeliest any more."""
-    there, answer = _rows(out, looked, by_text, ""), out.answer(text)
+    there, answer = _rows(out, looked, by_text, "", 0), out.answer(text)
     if answer is None:
         return there
     return Rows((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
@@ -161,19 +184,17 @@ def in_order(line: Row) -> tuple[int, float, str]:
 
 @lru_cache(4)
 def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Number | str | Found]]:
-    """What a pattern found in answers, and what that means: each is read once."""
+    """What a pattern found in answers, and what that means: each is read once, and none while a frame is drawn."""
     return {}
 
 
 def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
-    """The groups by what a pattern finds, the likeliest first."""
-    pattern, known = pattern_of(text), _known(out, text)
+    """The groups by what a pattern found in the answers that were read, the likeliest first."""
+    known = _known(out, text)
     groups: dict[Number | str | Found, tuple[str | Found, list[Answer]]] = {}
     for answer in ranked:
-        if answer.text not in known:
-            key = found(pattern, answer.text.decode("utf-8", "replace"))
-            known[answer.text] = (Found.NOTHING, Found.NOTHING) if key is None else (key, meaning(key))
-        as_written, meant = known[answer.text]
-        groups.setdefault(meant, (as_written, []))[1].append(answer)
+        if answer.text in known:
+            as_written, meant = known[answer.text]
+            groups.setdefault(meant, (as_written, []))[1].append(answer)
     lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.values()]
     return tuple(sorted(lines, key=lambda line: -line.prob))

@@ -4,10 +4,11 @@ r"""What a regular expression finds in answers, to group them by. Pure.
 ('1,200', None)
 """
 
+import math
 import re
 from collections import deque
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 FIRST_NUMBER = r"-?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
@@ -15,10 +16,12 @@ LONGEST = 200
 """Characters of a pattern at the most."""
 READ = 300
 """Characters of an answer that are looked at."""
-OPEN = 3
-"""Repeats without an end that a pattern may have: with each, the time that it takes may grow by a factor of `READ`."""
 FEW = 10
 """Times up to which a repeat counts as one with an end."""
+MOST_TRIES = 40_000_000
+"""Tries that a pattern may need for an answer: so many take some seconds at the worst."""
+_OPEN = 6
+"""Repeats without an end from which on there are too many in any case."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
@@ -34,26 +37,103 @@ def pattern_of(text: str) -> re.Pattern[str]:
         raise ValueError(f"a pattern has {LONGEST} characters at the most")
     try:
         pattern = re.compile(text)
-        parsed = re._parser.parse(text)  # type: ignore[attr-defined]
+        most = tries(pattern, READ)
     except (re.error, RecursionError, OverflowError) as error:
         reason = error.msg if isinstance(error, re.error) else "too deep, or too large a number"
         raise ValueError(f"this is no regular expression: {reason}") from None
-    counts = list(_open(parsed, inside=False))
-    if any(counts) or len(counts) > OPEN:
-        raise ValueError("this pattern could take for ever: no repeat inside a repeat, and not more than three")
+    if most > MOST_TRIES:
+        raise ValueError("this pattern could take for ever: too many repeats, or a choice inside a repeat")
     return pattern
 
 
-def _open(parsed: Any, *, inside: bool) -> Iterator[bool]:
-    """For each repeat without an end, and each group that is referred to, whether it is inside of another such."""
+def tries(pattern: re.Pattern[str], length: int) -> float:
+    """How often a part of a pattern is tried, at the most, in a text of so many characters.
+
+    Raises ValueError where the pattern refers to one of its groups.
+    """
+    ways = _ways_of(pattern)
+    return math.inf if ways.open > _OPEN else ways.factor * math.comb(min(length, READ) + ways.open, ways.open)
+
+
+class _Ways(NamedTuple):
+    """In how many ways a pattern can match from one place on, at the most."""
+
+    open: int
+    """Repeats without an end: each takes any part of what is left of the text."""
+    factor: float
+    """Ways for each of the parts that these take."""
+
+    def then(self, other: "_Ways") -> "_Ways":
+        """Those of a pattern and another one behind it."""
+        return _Ways(self.open + other.open, self.factor * other.factor)
+
+    def beside(self, other: "_Ways") -> "_Ways":
+        """Those of one pattern or another one."""
+        return _Ways(max(self.open, other.open), self.factor + other.factor)
+
+
+_ONE, _TOO_MANY = _Ways(0, 1.0), _Ways(0, math.inf)
+
+
+@lru_cache(16)
+def _ways_of(pattern: re.Pattern[str]) -> _Ways:
+    """The ways of a search: from each place of the text on, unless the pattern begins at the first one."""
+    parsed = re._parser.parse(pattern.pattern)  # type: ignore[attr-defined]
+    first = [str(argument) for _, argument in parsed[:1]]
+    fixed = first == ["AT_BEGINNING_STRING"] or (first == ["AT_BEGINNING"] and not pattern.flags & re.MULTILINE)
+    return _last(parsed, _ONE if fixed else _Ways(1, 1.0))
+
+
+def _last(parsed: Any, before: _Ways) -> _Ways:
+    """The ways of a pattern that nothing comes behind, and of what comes before it.
+
+    Where its end is a repeat, that takes what it can, and nothing is tried again: it is tried once, and not for each
+    way of what comes before it.
+    """
+    parts, ends = list(parsed), list[Any]()
+    while parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) == 0:
+        ends.append(parts.pop())
+    if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW and _ways(parts[-1][1][2]) == _ONE:
+        ends.append(parts.pop())
+        ways = before.then(_ways(parts))
+    elif parts and str(parts[-1][0]) == "SUBPATTERN":
+        ways = _last(parts[-1][1][-1], before.then(_ways(parts[:-1])))
+    else:
+        ways = before.then(_ways(parts))
+    return reduce(_Ways.beside, (_ways([end]) for end in ends), ways)
+
+
+def _is_repeat(part: Any) -> bool:
+    return str(part[0]) in _REPEATS
+
+
+def _ways(parsed: Any) -> _Ways:
+    """The ways of a pattern, whatever is behind it."""
+    ways = _ONE
     for operation, argument in parsed:
-        repeats = str(operation) in _REPEATS and int(argument[1]) > FEW
-        if repeats:
-            yield inside
-        if str(operation) in ("GROUPREF", "GROUPREF_EXISTS"):
-            yield True
-        for part in _parts(argument):
-            yield from _open(part, inside=inside or repeats)
+        name = str(operation)
+        if _is_repeat((operation, argument)):
+            ways = ways.then(_repeated(_ways(argument[2]), int(argument[0]), min(int(argument[1]), READ)))
+        elif name == "BRANCH":
+            ways = ways.then(reduce(_Ways.beside, map(_ways, argument[1])))
+        elif name.startswith("GROUPREF"):
+            raise ValueError("this pattern refers to one of its groups, which could take for ever")
+        else:
+            ways = reduce(_Ways.then, map(_ways, _parts(argument)), ways)
+    return ways
+
+
+def _repeated(once: _Ways, least: int, most: int) -> _Ways:
+    """The ways of a pattern that is repeated."""
+    if once == _ONE:  # it is the same each time: only how often is open
+        return _Ways(1, 1.0) if most > FEW else _Ways(0, most - least + 1.0)
+    if most > FEW:
+        return _TOO_MANY
+    power, total = 1.0, 0.0
+    for times in range(most + 1):
+        total += power if times >= least else 0.0
+        power *= once.factor
+    return _Ways(once.open * most, total)
 
 
 def _parts(argument: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
-from tokex_gguf.play.fan import KEPT, TOKENS, Fan, FanState, Row, rows, selected
+from tokex_gguf.play.fan import KEPT, TOKENS, Fan, FanState, Row, read_on, rows, selected
 from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import kept, request
@@ -90,14 +90,22 @@ def close(session: Session) -> Outcome:
 
 
 def go_on(session: Session) -> Outcome:
-    """While its list is shown, looks at what is known, and asks for the likeliest paths that are not."""
+    """While its list is shown, looks at what is known, asks for the likeliest paths that are not, and reads answers."""
     if not session.game.results.fans or (fan := shown(session)) is None:
         return session, []
+    session, effects, is_more = _look_on(session, fan)
+    if (not read_on(fan) or is_more) and not fan.due:
+        return _with(session, replace(fan, due=True)), [*effects, FanFurther()]
+    return session, effects
+
+
+def _look_on(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
+    """Looks at what is known, and asks for what is not; returns whether there is more to look at with a message."""
     game, out = session.game, fan.out
     going = {node for one in game.asked.values() if isinstance(one, ForFanOut) and one.going for node in one.nodes}
     out.give_back(node for node in out.asked() if node not in going and node.distribution is None)
     if game.pending is not None or game.pressed.autoplay or fan.state is FanState.FAULT:
-        return session, []
+        return session, [], False
     work = AT_ONCE - out.settle(AT_ONCE)
     effects: list[Effect] = []
     asking = game.engine is EngineStatus.READY and out.base.distribution is not None
@@ -111,9 +119,7 @@ def go_on(session: Session) -> Outcome:
         effects += asked
         if out.taken - before < BATCH:
             break
-    if work <= 0 and not fan.due:
-        return _with(session, replace(fan, due=True)), [*effects, FanFurther()]
-    return session, effects
+    return session, effects, work <= 0
 
 
 def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
