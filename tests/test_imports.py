@@ -27,6 +27,7 @@ PLAY = {
     "update": {"shell.runtime"},
     "commands.registry": {"ui.app", "ui.screen", "ui.lists"},
     "command": {"ui.panes"},
+    "compared": {"ui.panes", "ui.screen", "ui.second", "ui.versus"},
     "purposes": {"ui.app", "ui.screen", "ui.lists"},
     "versus": {"sessions.codec", "shell.resuming", "ui.panes", "ui.second"},
     "fan": {"ui.fan_out", "cli.answers"},

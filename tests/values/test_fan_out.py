@@ -287,6 +287,21 @@ def test_where_an_answer_ends(texts: list[str], stop: Stop, answer: bytes | None
     assert answer is None
 
 
+def test_the_weakest_token_is_known_where_its_path_was_there_before() -> None:
+    pieces = [Piece(b"Q"), Piece(b"a"), Piece(b"b"), Piece(b"", ends=True)]
+    base = Node(None, -1).child(0)
+    base.child(1)  # somebody typed it, before any table came
+    base.attach(Distribution.of(1.0, [2, 1], [math.log(0.9), math.log(0.1)]))
+    out = FanOut(base, AtEnd(), pieces.__getitem__)
+    while nodes := out.take(8):
+        for node in nodes:
+            node.attach(Distribution.of(0.0, [3], [0.0]))
+        out.settle()
+    answer = out.answer(b"a")
+    assert answer and weakest(answer, base) == (1, math.log(0.1))
+    assert not base.child(1).ahead and base.child(2).ahead
+
+
 @pytest.mark.parametrize(
     "text", ["line", "sentence", "end", "1 token", "12 tokens", "12tokens", "\\n\\n", "text:end", "a b"]
 )

@@ -168,11 +168,7 @@ class Run:
         if piece.ends:
             self.stop(End.ENDED if self._answer is None else End.ANSWERED)
             return
-        there = before.children.get(token)
-        if there is None:
-            there = before.child(token)
-            there.ahead = True
-        self.node, self.text = there, self.text + piece.data
+        self.node, self.text = before.look_at(token), self.text + piece.data
         if before.depth < self._along.depth:
             self.given = len(self.text)
         else:

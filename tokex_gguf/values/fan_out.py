@@ -289,10 +289,7 @@ class FanOut:
         token = before.ids[row]
         piece = self._piece(token)
         begun = self._finder.look(path.begun, token, piece).begun
-        node = path.node.children.get(token)
-        if node is None:
-            node = path.node.child(token)
-            node.ahead = True
+        node = path.node.look_at(token)
         logprob, first = path.logprob + before.logprobs[row], token if path.first < 0 else path.first
         return _Path(node, logprob, path.text + piece.data, begun, first)
 

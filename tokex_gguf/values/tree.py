@@ -189,6 +189,13 @@ class Node:
         child = self.children.get(token)
         return None if child is None else child.strict_taken
 
+    def look_at(self, token: int) -> "Node":
+        """The path one token longer, made to look for answers where it is not there yet."""
+        is_new = token not in self.children
+        node = self.child(token)
+        node.ahead = node.ahead or is_new
+        return node
+
     def descend(self, tokens: list[int]) -> "Node":
         """The path longer by these tokens."""
         node = self
