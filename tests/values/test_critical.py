@@ -317,6 +317,18 @@ def test_the_answer_as_it_stands(said: str, answer: str, end: End) -> None:
     assert (out.answer(out.standing), out.standing.end) == (answer, end)
 
 
+@pytest.mark.parametrize("lead", [b"", b"Ans:2"])
+@pytest.mark.parametrize(("said", "answer"), [(".7\n", ".7"), (". 7\n", "."), (" .", ".")])
+def test_a_number_goes_on_behind_a_digit(lead: bytes, said: str, answer: str) -> None:
+    path = [5, 9]
+    attach = by_hand({tuple(path): said})
+    out = Critical(Node(None, -1).descend(path), Rule(lead, AtSentence()), PIECES.__getitem__)
+    out.look_on(10)
+    while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
+        attach(wanted)
+    assert out.standing.said == answer
+
+
 def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -> None:
     path = [9, 11, 5, 8]  # "2x Ans:7"; in place of the x: ". 72", and the model ends
     attach = by_hand({(9, 11, 5, 8): "\n", (9, 10): " 72"})

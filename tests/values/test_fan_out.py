@@ -64,9 +64,10 @@ def cut(text: bytes, ends: bool, stop: Stop, tokens: int) -> bytes | None:
     return text[:found] if found is not None else text if ends else None
 
 
-def by_tokens(pieces: list[Piece], stop: Stop) -> bytes | None:
+def by_tokens(base: Piece, pieces: list[Piece], stop: Stop) -> bytes | None:
     """The same by the program's own search: sentences depend on where tokens end."""
-    finder, begun, text = Finder(stop), b"", b""
+    finder, text = Finder(stop), b""
+    begun = finder.begin(base.data)
     for index, piece in enumerate(pieces):
         looked = finder.look(begun, PIECES.index(piece), piece)
         if looked.end is not None:
@@ -96,7 +97,7 @@ class Enumerated:
             pieces = [PIECES[each] for each in (*path, token)]
             data = b"".join(piece.data for piece in pieces if not piece.ends)
             if isinstance(self._stop, AtSentence):
-                text = by_tokens(pieces, self._stop)
+                text = by_tokens(PIECES[self._base[-1]], pieces, self._stop)
             else:
                 text = cut(data, pieces[-1].ends, self._stop, len(pieces))
             if text is not None:
@@ -285,6 +286,26 @@ def test_where_an_answer_ends(texts: list[str], stop: Stop, answer: bytes | None
             return
         before, begun = before + text.encode(), looked.begun
     assert answer is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [
+        ("It costs $3", {b".50.": 0.5, b".": 0.25, b"": 0.25}),
+        ("It costs $3.", {b"": 0.25, b".": 0.75}),
+        ("It costs ", {b"": 0.25, b".": 0.75}),
+    ],
+)
+def test_decimals_belong_to_the_digit_before_the_answer(prompt: str, answers: dict[bytes, float]) -> None:
+    pieces = [Piece(prompt.encode()), Piece(b"."), Piece(b"50."), Piece(b" So"), Piece(b"", ends=True)]
+    out = FanOut(Node(None, -1).child(0), AtSentence(), pieces.__getitem__)
+    after = {(0,): [(1, 0.75), (4, 0.25)], (0, 1): [(2, 2 / 3), (3, 1 / 3)]}
+    while nodes := out.take(8):
+        for node in nodes:
+            rows = after.get(tuple(node.path()), [(4, 1.0)])
+            node.attach(Distribution.of(1.0, [token for token, _ in rows], [math.log(prob) for _, prob in rows]))
+        out.settle()
+    assert {one.text: pytest.approx(one.prob) for one in out.ranked()} == answers
 
 
 def test_the_weakest_token_is_known_where_its_path_was_there_before() -> None:

@@ -143,10 +143,12 @@ class Run:
         self._rule, self._piece, self._along, self._then = rule, piece, along, then
         self._finder = Finder(rule.stop)
         self._tail = _last(before, len(rule.lead) - 1)
-        self._answer: bytes | None = None if rule.lead else b""
+        self._answer: bytes | None = None
         """What came behind the lead; None before that came."""
         self._begun = b""
         self._counted = 0
+        if not rule.lead:
+            self._begin(piece(trunk.token).data if trunk.depth else b"")
 
     @property
     def token(self) -> int | None:
@@ -184,6 +186,10 @@ class Run:
         elif why is End.ENDED:
             self.number = found_last(pattern, self.text.decode("utf-8", "replace"))
 
+    def _begin(self, before: bytes) -> None:
+        """The answer begins here, behind this text."""
+        self._answer, self._begun = b"", self._finder.begin(before)
+
     def _look(self, data: bytes, before: Node) -> None:
         """Looks for the lead, and behind that for the answer's end."""
         lead = self._rule.lead
@@ -192,9 +198,15 @@ class Run:
             if (at := text.find(lead)) < 0:
                 self._tail = _last(text, len(lead) - 1)
                 return
-            data, self._answer = text[at + len(lead) :], b""
-        if not self._answer and not (data := data.lstrip()):
-            return
+            data = text[at + len(lead) :]
+            self._begin(lead)
+        assert self._answer is not None
+        if not self._answer:
+            text = data.lstrip()
+            if len(text) < len(data):  # no number goes on behind a blank
+                self._begun = b""
+            if not (data := text):
+                return
         looked = self._finder.fresh(self._begun, Piece(data))
         self._begun = looked.begun
         self._counted += 1

@@ -201,7 +201,8 @@ class FanOut:
         self.seconds = 0.0
         """Time in the engine, as it was told."""
         self._open.add(1.0)
-        self._push(0.0, _Path(base, 0.0, b"", b"", -1), -1)
+        begun = self._finder.begin(piece(base.token).data) if base.depth else b""
+        self._push(0.0, _Path(base, 0.0, b"", begun, -1), -1)
 
     @property
     def answers(self) -> int:

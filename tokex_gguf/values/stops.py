@@ -159,6 +159,11 @@ class Finder:
         self.stop = stop
         self._known: dict[tuple[bytes, int], Looked] = {}
 
+    def begin(self, before: bytes) -> bytes:
+        """What of a stop an answer begins with, behind this text: a digit, as decimals may follow it."""
+        last = before[-1:]
+        return last if isinstance(self.stop, AtSentence) and last.isdigit() else b""
+
     def look(self, begun: bytes, token: int, piece: Piece) -> Looked:
         """What a token does to an answer that ends with `begun` of a stop; the number of its tokens does not matter."""
         looked = self._known.get((begun, token))
