@@ -246,6 +246,32 @@ def test_draws_of_another_seed_are_counted_anew() -> None:
     assert play.session.game.drawn is not None and len(play.session.game.drawn.draws) == 100
 
 
+def test_a_draw_under_way_counts_for_the_seed_that_it_was_made_by() -> None:
+    play = sampled(CHAIN)
+    tip = play.session.game.prompt.tip
+    play.take(Action.ROLL)
+    for message in typed("seed", "9"):
+        play.take(message)
+    play.answer()
+    assert play.session.game.known.rolls == {(1, tip): 1}
+    assert play.session.game.drawn is not None and play.session.game.drawn.seed == 1
+    play.press(Action.POP).take(Action.ROLL)
+    (request,) = [one for one in play.asked if isinstance(one, Roll)]
+    assert (request.seed, request.first) == (9, 0)
+
+
+def test_many_draws_under_way_are_counted_with_those_of_their_seed() -> None:
+    play = sampled(CHAIN)
+    play.take(Action.DRAW_MANY)
+    for message in typed("seed", "9"):
+        play.take(message)
+    play.answer()
+    assert play.session.game.drawn is not None and play.session.game.drawn.seed == 1
+    play.press(Action.DRAW_MANY)
+    assert play.session.game.drawn is not None and play.session.game.drawn.seed == 9
+    assert len(play.session.game.drawn.draws) == 100
+
+
 # --- layers
 
 

@@ -266,6 +266,8 @@ class ForRoll(_Awaited):
     asks: ClassVar[type[Request]] = Roll
     node: Node
     lens: Raw | Sampled
+    seed: int
+    """That of the numbers, whatever it is by the time that they come."""
     many: bool
     """Whether they are only counted."""
 

@@ -80,19 +80,19 @@ def _ask(session: Session, count: int | None = None) -> Outcome:
     """Asks for one token to append, or for so many draws that are only counted."""
     node, lens, seed = session.game.prompt.place.tip, session.lens, session.game.sampling.seed
     # What is only counted has numbers of its own, far from those that are played.
-    counted = COUNTED + len(_counted(session, node, lens))
+    counted = COUNTED + len(_counted(session, node, lens, seed))
     first = session.game.known.rolls.get((seed, node), 0) if count is None else counted
     return request(
         session,
-        ForRoll(node, lens, many=count is not None),
+        ForRoll(node, lens, seed, many=count is not None),
         lambda number: Roll(number, node.path(), lens, seed, first, count or 1),
     )
 
 
-def _counted(session: Session, node: Node, lens: Raw | Sampled) -> tuple[Draw, ...]:
-    """The draws that further ones are counted together with."""
+def _counted(session: Session, node: Node, lens: Raw | Sampled, seed: int) -> tuple[Draw, ...]:
+    """The draws that further ones by a seed are counted together with."""
     drawn = session.game.drawn
-    same = drawn and drawn.counts_on(node, lens) and drawn.seed == session.game.sampling.seed
+    same = drawn and drawn.counts_on(node, lens) and drawn.seed == seed
     return drawn.draws if drawn and same else ()
 
 
@@ -102,21 +102,20 @@ COUNTED = 2**32
 
 def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list[Verdict]) -> Outcome:
     """What was drawn is there."""
-    node, game = purpose.node, session.game
+    node, seed, game = purpose.node, purpose.seed, session.game
     if not draws:
         return replace(
             session, game=replace(game, pressed=replace(game.pressed, rolling=0)), notice=nothing_left(session)
         ), []
     if purpose.many:
-        together = (*_counted(session, node, purpose.lens), *draws)
-        drawn = Drawn(node, purpose.lens, game.sampling.seed, together, many=True)
+        together = (*_counted(session, node, purpose.lens, seed), *draws)
+        drawn = Drawn(node, purpose.lens, seed, together, many=True)
         return replace(session, game=replace(game, drawn=drawn)), []
     if game.prompt.place.tip is not node or session.lens != purpose.lens:
         return replace(
             session, game=replace(game, pressed=replace(game.pressed, rolling=0))
         ), []  # who went elsewhere meanwhile does not want it
     (draw,) = draws
-    seed = game.sampling.seed
     game.known.rolls[seed, node] = game.known.rolls.get((seed, node), 0) + 1
     piece = game.piece(draw.token)
     told = f"drew {draw.number:.4f}: {label(piece.data)} has {draw.low:.4f} to {draw.high:.4f} of the bar"
