@@ -421,19 +421,20 @@ def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", mon
 def test_what_is_grown_behind_answers_is_not_held_back(
     echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine would rest meanwhile. From another path it follows a key."""
+    """The engine would rest meanwhile. From another path it follows a key. Nor is what is awaited."""
     monkeypatch.setattr(client_module, "QUIET", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     many = [[token] for token in range(8)]
     receiver = Receiver()
     likely, grown, elsewhere = (Lookahead(n, p, b, 5) for n, p, b in ((1, [1], [[9]]), (2, [1], many), (3, [2], many)))
+    awaited = Lookahead(4, [3], [[2]], 5, waited=True)
     client.send(likely)
     client.send(Stop())
     assert [receiver.decode(echo.stderr.readline()) for _ in range(2)] == [likely, Stop()]
-    for _ in range(2):
-        client.send(grown)
-        assert receiver.decode(echo.stderr.readline()) == grown
+    for one in (grown, grown, awaited):
+        client.send(one)
+        assert receiver.decode(echo.stderr.readline()) == one
     client.send(elsewhere)
     client.send(likely)
     client.send(Stop())

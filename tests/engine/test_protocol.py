@@ -119,6 +119,7 @@ EXAMPLES: list[Message] = [
     Failed(11, "why\nnot"),
     Failed(None, "no such file", 512),
     Lookahead(5, [1, 2], [[3], [4, 5]], 30),
+    Lookahead(5, [1, 2], [[3]], 30, waited=True),
     Continue(6, [1, 2], 30),
     Tokenize(7, " and", True, True),
     Chat(8, '{"messages": [{"role": "user", "content": "Hé\\n"}]}'),

@@ -81,7 +81,7 @@ def test_one_path_at_a_time_is_asked_for_the_most_doubtful_first() -> None:
     base, paths = play.session.game.prompt.tip, list[list[int]]()
     while play.asked:
         (request,) = play.asked
-        assert isinstance(request, Lookahead) and play.session.game.waiting
+        assert isinstance(request, Lookahead) and request.waited and play.session.game.waiting
         assert one(play).state is CriticalState.RUNNING
         (branch,) = request.branches
         paths.append([*request.path, *branch])

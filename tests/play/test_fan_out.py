@@ -81,7 +81,7 @@ def all_of_two(path: list[int]) -> dict[bytes, float]:
 def test_the_likeliest_paths_are_asked_for_in_batches_and_two_are_under_way() -> None:
     play = opened(coverage=1.0)
     (first,) = play.asked
-    assert isinstance(first, Lookahead)
+    assert isinstance(first, Lookahead) and first.waited
     assert first.path == play.session.game.prompt.tip.path()
     assert first.branches == [[token] for token in fake.ranked(first.path)[:BATCH]]
     assert fan(play).state is FanState.RUNNING and play.session.game.waiting

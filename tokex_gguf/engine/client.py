@@ -74,7 +74,7 @@ def exit_reason(code: int) -> str:
 def _can_wait(request: Request | None, ahead_of: list[int]) -> bool:
     """Whether a request is held back. `ahead_of`: the path that was looked ahead from last."""
     if isinstance(request, Lookahead):
-        return len(request.branches) < MANY or request.path != ahead_of
+        return not request.waited and (len(request.branches) < MANY or request.path != ahead_of)
     return isinstance(request, Check | Walk)
 
 

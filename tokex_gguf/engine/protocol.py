@@ -161,6 +161,8 @@ class Lookahead:
     """One or more tokens each, the most wanted first. With none, nothing is decoded and nothing answered: the path is
     one that will be gone on from, and what is on the disk of it may be read."""
     top: int
+    waited: bool = False
+    """Whether somebody waits for it: else it is for what may be asked next."""
 
 
 @record

@@ -108,7 +108,7 @@ def go_on(session: Session) -> Outcome:
 def _ask(session: Session, node: Node) -> Outcome:
     assert node.parent is not None
     path, branches, top = node.parent.path(), [[node.token]], kept(session)
-    return request(session, ForCritical(node), lambda number: Lookahead(number, path, branches, top))
+    return request(session, ForCritical(node), lambda number: Lookahead(number, path, branches, top, waited=True))
 
 
 def further(session: Session) -> Session:

@@ -142,7 +142,7 @@ def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
 def _ask(session: Session, out: FanOut, nodes: list[Node]) -> Outcome:
     path, branches = out.base.path(), [[node.token for node in one.nodes(out.base.depth)] for one in nodes]
     purpose, top = ForFanOut(out, tuple(nodes)), kept(session)
-    return request(session, purpose, lambda number: Lookahead(number, path, branches, top))
+    return request(session, purpose, lambda number: Lookahead(number, path, branches, top, waited=True))
 
 
 def further(session: Session) -> Session:
