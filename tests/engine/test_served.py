@@ -258,11 +258,12 @@ def test_a_key_ends_a_walk_and_text_is_tokenised_meanwhile(talk: Talk, server: S
 
 
 def test_lookahead_has_the_most_wanted_one_first_and_the_rest(talk: Talk, server: StandIn) -> None:
+    server.delay = 0.02
     talk.client.send(Lookahead(1, [5, 6], [[9], [7], [8]], 30))
     found: dict[int, int] = {}
     while len(found) < 3:
         reply = talk.next()
-        assert isinstance(reply, LookaheadDone)
+        assert isinstance(reply, LookaheadDone) and reply.seconds >= server.delay
         found |= {token: one.most_likely for (token,), one in zip(reply.branches, reply.distributions, strict=True)}
     assert found == {token: ranked([5, 6, token])[0][1] for token in (9, 7, 8)} and next(iter(found)) == 9
     server.calls.clear()
