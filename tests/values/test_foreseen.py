@@ -8,7 +8,7 @@ import pytest
 
 from tests.sampling import few
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, TIPS, AheadNode, Branch, Foreseen, Growth, Way, following
+from tokex_gguf.values.foreseen import DEEPEST, NEAR, TIPS, AheadNode, Branch, Foreseen, Growth, Way, following
 from tokex_gguf.values.tree import Node
 
 OPEN, CLOSED = Way.OPEN, Way.CLOSED
@@ -217,6 +217,24 @@ def test_the_tree_takes_over_what_the_player_goes_to_and_its_own_answers_stay() 
     assert end.distribution is foreseen.of(tip).at([0, 1, 2]).distribution is not None
     assert next(following(foreseen.place(tip).child(0), 1)) == own.most_likely
     assert foreseen.place(end.child(9)).distribution is None
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, NEAR])
+def test_what_is_known_behind_some_tokens_stays_where_the_prompt_goes_on_by_all_of_them_at_once(tokens: int) -> None:
+    model, foreseen = Model(4), Foreseen()
+    tip = tip_of(model)
+    word = tuple(place % 5 for place in range(tokens))
+    for branch in ((*word[:-1],), word, (*word, 3), (*word, 3, 1)):
+        answer(foreseen, tip, model, branch)
+    end = tip.descend(list(word))
+    foreseen.recall(end)
+    growth = foreseen.of(end)
+    assert growth.at([3, 1]).distribution is model.after((*word, 3, 1))
+    growth.begin(None, ())
+    wanted = growth.wanted(4, ALL, everything)
+    assert (3,) not in wanted and (3, 1) not in wanted
+    answer(foreseen, end, model, (2,), word)
+    assert foreseen.of(tip).at((*word, 2)).distribution is not None, "and what comes is known from there, too"
 
 
 def test_only_the_latest_tips_are_kept() -> None:

@@ -189,7 +189,7 @@ class Foreseen:
         """What is known behind a tip, to be grown."""
         if (growth := self._tips.get(tip)) is None:
             before = self._tips.get(tip.parent) if tip.parent else None
-            growth = before.behind(tip) if before else Growth(tip, AheadNode())
+            growth = before.behind(tip) if before else Growth(tip, self.place(tip).ahead or AheadNode())
             for longer in self._tips.values():
                 if longer.tip.parent is tip:  # as after popping
                     growth.ahead.children.setdefault(longer.tip.token, longer.ahead)
