@@ -9,11 +9,23 @@ import pytest
 from tests import fake
 from tests.fake import Play, on, sampled, started
 from tests.play.test_capabilities import Without
-from tokex_gguf.engine.protocol import Applied, Apply, Capability, Evaluate, Failed, Roll, Spell
+from tokex_gguf.engine.protocol import (
+    Applied,
+    Apply,
+    Capability,
+    Evaluate,
+    Failed,
+    Found,
+    Reply,
+    Request,
+    Roll,
+    Rolled,
+    Spell,
+)
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
-from tokex_gguf.play.session import Prompt, Sampling, selected_row, table
+from tokex_gguf.play.session import Cost, Prompt, Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import MOST
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -107,6 +119,37 @@ def test_a_lens_that_is_on_the_way_leaves_the_order_of_the_one_before() -> None:
     assert viewed is not None and viewed.lens != play.session.lens
     play.answer()
     assert play.session.view is not None
+
+
+@pytest.mark.parametrize("key", [Action.APPEND, Action.ROLL, Action.DRAW_MANY, Action.SEARCH])
+def test_what_a_view_a_draw_and_a_search_decode_is_told(key: Action) -> None:
+    class Decoding(Play):
+        def reply(self, request: Request) -> Reply | None:
+            reply = super().reply(request)
+            return replace(reply, decoded=1, seconds=0.3) if isinstance(reply, Applied | Rolled | Found) else reply
+
+    play = Decoding("hello", lookahead=3, lookahead_tokens=0)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(CHAIN, None, 1)))
+    play.answer().press(Action.DOWN, Action.UP)
+    assert play.session.game.cost == Cost()
+    decoded = play.decoded
+    play.press(key, *([Typed("a")] if key is Action.SEARCH else []))
+    answers = 2 if key is Action.ROLL else 1  # the draw, and the view of what comes behind it
+    assert play.session.game.cost.tokens == answers + play.decoded - decoded
+    assert play.session.game.cost.seconds >= answers * 0.3
+
+
+def test_what_a_view_of_another_place_decodes_is_not_told_of_this_one() -> None:
+    play = sampled(CHAIN)
+    play.take(Action.APPEND)
+    late = next(one for one in play.asked if isinstance(one, Apply))
+    play.asked.remove(late)
+    play.press(Action.POP)
+    before = play.session.game.cost
+    answer = play.reply(late)
+    assert isinstance(answer, Applied)
+    play.take(replace(answer, decoded=1))
+    assert play.session.game.cost == before
 
 
 def test_what_the_engine_refuses_leaves_the_models_order() -> None:

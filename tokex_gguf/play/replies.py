@@ -333,7 +333,7 @@ def _found(session: Session, message: Found) -> Outcome:
         case None:
             return session, []
         case ForSearch():
-            return text_entry.found(answered(session, message.request), message)
+            return text_entry.found(_spent(answered(session, message.request), message), message)
         case _:
             raise WrongReply
 
@@ -346,12 +346,15 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
     if purpose is None:
         return session, []
     session = answered(session, message.request)
+    shown = isinstance(purpose, ForView | ForRoll) and purpose.node is session.game.prompt.place.tip
     match purpose, message:
         case ForView(node=node, lens=lens), Applied():
             session.game.known.answers.attach(lens, node, message.view)
-            return _append_ahead(session)
+            return _append_ahead(_spent(session, message) if shown and lens == session.lens else session)
         case ForRoll(), Rolled():
-            return dice.rolled(session, purpose, message.draws, message.verdicts)
+            session, effects = dice.rolled(session, purpose, message.draws, message.verdicts)
+            # In this order: what is appended begins with a cost of nothing.
+            return _spent(session, message) if shown else session, effects
         case ForConstraint(), Constrained():
             return constraint.constrained(session, purpose, message)
         case ForPhrase(node=node, lens=lens), Constrained():
@@ -502,8 +505,13 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
+    return _go_on(_spent(session, message))
+
+
+def _spent(session: Session, message: Evaluated | Applied | Rolled | Found) -> Session:
+    """The session with what an answer took, beside what the last key took before."""
     cost = Cost(session.game.cost.tokens + message.decoded, session.game.cost.seconds + message.seconds)
-    return _go_on(replace(session, game=replace(session.game, cost=cost)))
+    return replace(session, game=replace(session.game, cost=cost))
 
 
 def _walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
