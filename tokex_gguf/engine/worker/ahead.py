@@ -12,7 +12,7 @@ from tokex_gguf.engine.worker.branch_worth import BranchWorth
 from tokex_gguf.engine.worker.cells import Cells, is_strict
 from tokex_gguf.engine.worker.chunks import Chunk, Reader, decoded
 from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, ModelError, OutOfCells
-from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.engine.worker.logits_cache import Row, Rows, RowsAhead
 from tokex_gguf.values.distribution import Distribution
 
 FEW = 4
@@ -51,6 +51,8 @@ class Ahead:
         self._reader = reader
         self._evaluate = evaluate
         self._worth = BranchWorth()
+        self.rows = RowsAhead(cells.model.vocabulary.size)
+        """The logits after branches, as far as there is room."""
 
     def look(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
         """The distributions after `path` and each of the first of some branches, decoded in one batch.
@@ -105,6 +107,7 @@ class Ahead:
             sequences.trunk = path
             if (row := self._rows.of(path)) is not None:
                 self._worth.note((), self._reader.statistics.distribution(row.logits, RANKED)[0])
+            self.rows.move(path, self._worth.keys)
         sequences.use(base)
         return base
 
@@ -230,8 +233,10 @@ class Ahead:
             strict = together and sure == before
             self._worth.note(tuple(plan.branch), distribution)
             sequences.hold(plan.sequence, whole, len(whole) if strict else sure)
+            kept = Row(row, log_sum, strict)
+            self.rows.keep(whole, kept, self._worth.keys(tuple(plan.branch)))
             if not wide:  # else they would leave no room for those where the player is
-                self._rows.keep(whole, Row(row, log_sum, strict))
+                self._rows.keep(whole, kept)
         return read.distributions
 
     def _take_back(self, path: list[int], plans: list[_BranchPlan]) -> None:

@@ -1,4 +1,7 @@
-"""Which branches of a lookahead are worth their cells: those from which it most likely goes on. Pure."""
+"""Which branches of a lookahead are worth their cells: those from which it most likely goes on. Pure.
+
+And how many keys lead to each: by that, rows are kept.
+"""
 
 import math
 from collections import Counter
@@ -44,6 +47,14 @@ class BranchWorth:
         """
         holders = Counter(branch[:end] for branch in held.values() for end in range(1, len(branch) + 1))
         return {sequence: self._best(branch, holders) for sequence, branch in held.items()}
+
+    def keys(self, branch: Branch) -> int:
+        """Keys that lead to a branch from the path: one for each token, and one for each row above it."""
+        return sum(1 + self._row(branch[:end], token) for end, token in enumerate(branch))
+
+    def _row(self, before: Branch, token: int) -> int:
+        told = self._told.get(before)
+        return 0 if told is None else told.rows.get(token, len(told))
 
     def _best(self, branch: Branch, holders: Counter[Branch]) -> float:
         best, joint = -math.inf, 0.0

@@ -124,10 +124,16 @@ class Evaluator:
         return verdicts
 
     def row(self, path: list[int]) -> tuple[Row, int]:
-        """The logits after a path, and how many tokens were decoded for them.
+        """The logits after a path, and how many tokens were decoded for them: those of lookahead, too.
 
         Raises as `evaluate` does.
         """
+        if self._rows.of(path) is None and (row := self.ahead.rows.of(path)) is not None:
+            return row, 0
+        return self._row_alone(path)
+
+    def _row_alone(self, path: list[int]) -> tuple[Row, int]:
+        """The same, but no row of wide lookahead: what a seed draws must not depend on what was looked ahead to."""
         if not path:
             raise ModelError("nothing to evaluate")
         count = 0
@@ -139,9 +145,9 @@ class Evaluator:
         """Log-probabilities and true ranks of some tokens of a row."""
         return [logit_math.taken(row.logits, row.log_sum, token) for token in ids]
 
-    def _see(self, path: list[int], lens: Sampled) -> tuple[Seen, Row, int]:
+    def _see(self, path: list[int], lens: Sampled, *, alone: bool) -> tuple[Seen, Row, int]:
         self._recall(lens, path)
-        row, count = self.row(path)
+        row, count = self._row_alone(path) if alone else self.row(path)
         return self._lenses.see(lens, row.logits, row.log_sum, path), row, count
 
     def apply(self, path: list[int], lens: Sampled, tokens: list[int], top: int) -> tuple[View, int]:
@@ -150,7 +156,7 @@ class Evaluator:
         It tells of the `top` likeliest by the model, of `tokens`, and of the likeliest left. Raises as `evaluate` does.
         """
         self.cells.check([*path, *tokens])
-        seen, row, count = self._see(path, lens)
+        seen, row, count = self._see(path, lens, alone=False)
         likely = likeliest(seen, row.logits, top)
         view = self._lenses.view(seen, [*likely, *tokens])
         told = set(likely)
@@ -164,7 +170,7 @@ class Evaluator:
 
         Raises as `evaluate` does.
         """
-        seen, _, count = self._see(path, lens)
+        seen, _, count = self._see(path, lens, alone=True)
         drawn = list(self._lenses.draws(seen, draws))
         return drawn, [seen.verdict(one.token) for one in drawn], count
 
@@ -186,7 +192,7 @@ class Evaluator:
 
         Raises as `evaluate` does.
         """
-        seen, row, _ = self._see(path, lens)
+        seen, row, _ = self._see(path, lens, alone=True)
         drawn = next(self._lenses.draws(seen, numbers(seed, path, 0, 1)), None)
         if drawn is None:
             return None

@@ -1,6 +1,7 @@
-"""The logits that were computed last, kept whole: for tokens that no table lists."""
+"""The logits that were computed last, kept whole: for tokens that no table lists, and for lenses."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tokex_gguf.engine.worker.logit_math import Logits
@@ -9,6 +10,9 @@ BYTES = 8_000_000
 """Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
 MOST = 64
 """Rows kept of small vocabularies: they are looked through one by one."""
+
+BYTES_AHEAD = 16_000_000
+"""Memory for rows of lookahead, beside that: 26 with Qwen's vocabulary."""
 
 
 class Row(NamedTuple):
@@ -39,3 +43,56 @@ class Rows:
     def of(self, path: list[int]) -> Row | None:
         """The row after a path, if it is kept."""
         return next((row for held, row in reversed(self._rows) if held == path), None)
+
+
+class _RowAhead(NamedTuple):
+    path: list[int]
+    row: Row
+    keys: int
+    """Keys that lead there from where the player is."""
+
+
+FAR = 1_000_000
+"""In place of a number of keys: a path that does not go on from where the player is."""
+
+
+class RowsAhead:
+    """Rows of logits after branches behind the player's path: those that the fewest keys lead to.
+
+    They have a room of their own: there are hundreds, and the rows of where the player is would go for them.
+    """
+
+    def __init__(self, size: int) -> None:
+        """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
+        self.room: int = min(MOST, max(1, BYTES_AHEAD // (4 * size)))
+        """Rows kept at the most."""
+        self._rows: list[_RowAhead] = []
+
+    def keep(self, path: list[int], row: Row, keys: int) -> None:
+        """Copies a row, where there is room or one that more keys lead to: the next decode overwrites it."""
+        if self.of(path) is not None:
+            return
+        if len(self._rows) >= self.room:
+            farthest = max(self._rows, key=lambda one: one.keys, default=None)
+            if farthest is None or farthest.keys <= keys:
+                return
+            self._rows.remove(farthest)
+            logits = farthest.row.logits  # memory that is touched for the first time takes several times as long
+            logits[:] = row.logits
+        else:
+            logits = row.logits.copy()
+        self._rows.append(_RowAhead(path, row._replace(logits=logits), keys))
+
+    def move(self, path: list[int], keys: Callable[[tuple[int, ...]], int]) -> None:
+        """The player is at another path; `keys`: how many lead from there to a branch behind it.
+
+        What does not go on from there stays until there is no room: a player comes back.
+        """
+        size = len(path)
+        self._rows = [
+            one._replace(keys=keys(tuple(one.path[size:])) if one.path[:size] == path else FAR) for one in self._rows
+        ]
+
+    def of(self, path: list[int]) -> Row | None:
+        """The row after a path, if it is kept."""
+        return next((one.row for one in self._rows if one.path == path), None)
