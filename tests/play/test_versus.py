@@ -720,6 +720,15 @@ def test_a_first_token_of_one_that_the_other_has_later_is_no_number_that_lacks()
         play.press(Action.SWAP)
 
 
+def test_bs_first_token_is_not_waited_for() -> None:
+    play = compared("ab cd", "b cd").press(Action.CURSOR_FIRST, Action.CURSOR_ON)
+    assert "B begins here: there is nothing to compare with" in shown(play)
+    play.press(Action.CURSOR_ON)
+    assert "KL here" in shown(play)
+    play.press(Action.CURSOR_FIRST)
+    assert "B begins" not in shown(play) and "being computed" not in shown(play)
+
+
 def test_a_prompt_that_is_popped_to_what_both_begin_with_has_nothing_that_differs() -> None:
     play = started("hello").press(Action.COPY, Action.APPEND, Action.VERSUS, Action.POP, Action.POP)
     comparison = play.session.game.comparison

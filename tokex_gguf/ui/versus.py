@@ -76,7 +76,8 @@ def _here(session: Session) -> Line:
     if lacking := second.state(session):
         return lacking
     if not comparison.comparable(prompt.place.tip, prompt.cursor):
-        lacks = "has no boundary here" if second.by_text(session) else "lacks this token"
+        begins = prompt.cursor is not None and not comparison.inserted(prompt.cursor)
+        lacks = "has no boundary here" if second.by_text(session) else "begins here" if begins else "lacks this token"
         return [("class:notice", f" B {lacks}: there is nothing to compare with")]
     difference = session.divergence
     if difference is None and second.place_of_b(session):

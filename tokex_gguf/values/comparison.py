@@ -57,7 +57,7 @@ class Comparison(Protocol):
         """The tokens that A and B make most likely there; None until known."""
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
-        """Whether there is such a place in B."""
+        """Whether there is such a place in B, with something that comes after it: nothing predicts a first token."""
 
     def shared(self, tip: Node) -> int:
         """How many tokens there are to compare, up to the end of a path."""
@@ -224,8 +224,10 @@ class PathComparison:
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
         """As `Comparison` has it."""
-        settled = self.alignment is not None and node.depth <= self.a.depth
-        return not settled or self.place(node, taken) is not None
+        if self.alignment is None or node.depth > self.a.depth:
+            return True
+        place = self.place(node, taken)
+        return place is not None and place.depth > 0
 
     def inserted(self, node: Node) -> bool:
         """As `Comparison` has it."""
