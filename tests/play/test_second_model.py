@@ -21,6 +21,7 @@ from tokex_gguf.engine.protocol import (
     EngineDied,
     Evaluate,
     Evaluated,
+    EvaluateStrictly,
     Export,
     Exported,
     Failed,
@@ -534,6 +535,56 @@ def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
     two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
     assert two.session.notice == "B: too long for its context"
     assert two.run().written == []
+
+
+def refuse(two: Two, engine: int, kind: type[Request], reason: str = "too long for its context") -> Two:
+    """Lets all engines answer, but for one of them that refuses requests of a kind."""
+    while ready := [one for one, waiting in two.asked.items() if waiting]:
+        request = two.asked[ready[0]][0]
+        if ready[0] == engine and isinstance(request, kind):
+            two.queues[engine].next()
+            two.take(Heard(engine, Failed(request.request, reason)))  # type: ignore[union-attr]
+        else:
+            two.step(ready[0])
+    return two
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "told"),
+    [
+        (Export, OTHER, "B refused this: it is not compared"),
+        (Against, OTHER, "A refused this: it is not compared"),
+        (Tokenize, ELSEWHERE, "B has not read this text"),
+        (EvaluateStrictly, ELSEWHERE, "B refused this: it is not compared"),
+    ],
+)
+def test_where_something_is_refused_it_is_not_said_to_be_computed(
+    kind: type[Request], other: Loaded, told: str
+) -> None:
+    two = chosen(Two("hello", other))
+    engine = two.session.game.address if kind is Against else two.b.address
+    screen = shown(refuse(two, engine, kind))
+    assert told in screen and "being computed" not in screen
+
+
+def test_a_text_that_ends_within_a_character_is_not_said_to_be_computed() -> None:
+    two = Two("hello")
+    two.session.game.known.pieces[two.session.game.prompt.tip.token] = Piece(b"\xc3")
+    two.other = ELSEWHERE
+    screen = shown(chosen(two).run())
+    assert "B has not read this text" in screen and "being computed" not in screen
+
+
+@pytest.mark.parametrize("other", [OTHER, ELSEWHERE])
+def test_without_a_file_for_rows_it_is_said_why_nothing_is_compared(other: Loaded) -> None:
+    two = chosen(Two("hello", other))
+    two.session = replace(two.session, paired=replace(two.versus, file=""))  # it was made at once
+    two.take(NoRows("/tmp: disk full")).run().take(Action.UNDO)
+    needed = other is OTHER
+    assert ("nothing can be compared: /tmp: disk full" in shown(two)) is needed
+    assert "being computed" not in shown(two)
+    two.press(RowsReady("rows"))
+    assert "disk full" not in shown(two)
 
 
 # --- playing on with either

@@ -487,6 +487,7 @@ def test_what_the_engine_refuses_is_not_asked_for_again() -> None:
             break
         play.take(Failed(play.asked.pop(0).request, "too long"))  # type: ignore[union-attr]
     assert not play.asked and play.session.notice == "too long"
+    assert "the engine refused this: it is not compared" in shown(play) and "being computed" not in shown(play)
     play.press(Action.CURSOR_BACK, Action.CURSOR_TIP)
     assert len(comparison(play).deltas) == 0
 

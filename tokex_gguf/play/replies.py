@@ -208,7 +208,7 @@ def hear(session: Session, message: News) -> Outcome:
         case RowsReady():
             return second_model.with_rows(session, message.path), []
         case NoRows():
-            return replace(session, notice=f"nothing can be compared: {message.reason}"), []
+            return second_model.without_rows(session, message.reason), []
         case Lit():
             return view_options.lit(session, light=message.light), []
         case Downloading():

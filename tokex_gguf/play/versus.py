@@ -163,6 +163,8 @@ class Pair:
     turn: Turn = Turn.BOTH
     file: str = ""
     """Where rows go from one engine to the other; empty until it is made."""
+    fault: str = ""
+    """Why it cannot be made."""
     parting: Parting | None = None
 
     @property

@@ -1,12 +1,15 @@
 """What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
 
 from tokex_gguf.play.compared import of_row
+from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.play.versus import AgainstModel, ByText, Pair, Parting, Turn
+from tokex_gguf.play.versus import AgainstModel, ByDistributions, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
+from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.figures import FLOOR_BITS
 from tokex_gguf.values.formatting import number, rank_text, share_text
+from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
@@ -48,6 +51,36 @@ def state(session: Session) -> Line:
     if second.engine is EngineStatus.LOADING:
         return [("class:busy", " B: "), ("class:dim", f"loading the model {second.health.progress:4.0%}")]
     return []
+
+
+def awaited(session: Session) -> Line:
+    """That it is being computed how A and B differ where the table is shown, or why it never will be."""
+    if session.game.engine is not EngineStatus.READY:
+        return [("class:dim", " the engine is not there")]
+    if isinstance(pair := session.paired, Pair):
+        if pair.fault and isinstance(pair.way, ByDistributions):
+            return [("class:notice", f" nothing can be compared: {pair.fault}")]
+        if isinstance(pair.way, ByText) and pair.way.of(session.game.prompt.tip) is None:
+            return [("class:notice", " B has not read this text")]
+    if name := _refused_by(session):
+        return [("class:notice", f" {name} refused this: it is not compared")]
+    return [("class:dim", " … is being computed" if by_text(session) else " KL … is being computed")]
+
+
+def _refused_by(session: Session) -> str:
+    """Who has refused what tells how A and B differ there; empty where nobody has."""
+    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
+    tip, place = game.prompt.tip, game.prompt.place.tip
+    if not isinstance(pair, Pair) or second is None:
+        other = comparison.place(place, game.prompt.cursor) if isinstance(comparison, PathComparison) else None
+        refused = any((ForDifference, node, RAW) in game.refused for node in (place, other))
+        return "the engine" if refused else ""
+    if isinstance(pair.way, ByText):
+        a, b = (ForStrict, tip, RAW) in game.refused, (ForStrict, pair.way.of(tip), RAW) in second.refused
+    else:
+        part = tip.ancestor(place.depth + 1)
+        a, b = (ForAgainst, part, RAW) in game.refused, (ForExport, part, RAW) in second.refused
+    return "A" if a else "B" if b else ""
 
 
 def _figures(pair: Pair, width: int) -> Line:

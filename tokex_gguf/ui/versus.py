@@ -2,7 +2,7 @@
 
 from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
@@ -83,8 +83,7 @@ def _here(session: Session) -> Line:
     if difference is None and second.place_of_b(session):
         return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:
-        cannot = session.game.engine is not EngineStatus.READY
-        return [("class:dim", " the engine is not there" if cannot else " KL … is being computed")]
+        return second.awaited(session)
     told: Line = [("class:dim", " KL here "), ("", f"{difference.kl_bits:.4g} bits")]
     if difference.flip:
         a, b = (label(glimpse(session.game.piece(one).data)) for one in (difference.first_a, difference.first_b))

@@ -151,7 +151,16 @@ def with_rows(session: Session, file: str) -> Session:
     """The file is there."""
     pair = session.paired
     # Rows that went into another file are not in this one.
-    return replace(session, paired=replace(pair.holding(None), file=file)) if isinstance(pair, Pair) else session
+    anew = replace(pair.holding(None), file=file, fault="") if isinstance(pair, Pair) else pair
+    return replace(session, paired=anew)
+
+
+def without_rows(session: Session, reason: str) -> Session:
+    """The file cannot be made. Other vocabularies need none."""
+    pair = session.paired
+    if not isinstance(pair, Pair) or isinstance(pair.way, ByText):
+        return session
+    return replace(session, paired=replace(pair, fault=reason), notice=f"nothing can be compared: {reason}")
 
 
 def loaded(session: Session, message: Loaded) -> Outcome:
@@ -202,7 +211,8 @@ def restarted(session: Session) -> Outcome:
 
     pair = session.paired
     assert isinstance(pair, Pair)
-    session, ended = end_comparing(replace(session, paired=replace(pair.holding(None), file=""), confirm=None))
+    pair = replace(pair.holding(None), file="", fault="")
+    session, ended = end_comparing(replace(session, paired=pair, confirm=None))
     session, effects = in_front(session, anew)
     return session, [*ended, *effects, MakeRows()]
 
