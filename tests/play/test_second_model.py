@@ -71,8 +71,10 @@ from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Opening, Pair
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
-from tokex_gguf.ui.panes import table_lines
+from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.panes import PromptPane, table_lines
 from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import shown as looks
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.formatting import bits_text, number
 from tokex_gguf.values.layers import DELTA
@@ -805,6 +807,29 @@ def test_where_b_has_longer_tokens_the_mean_is_that_of_as_tokens() -> None:
     assert "B has no boundary here" in shown(two) and "B lacks" not in shown(two)
     two.press(Action.CURSOR_BACK)
     assert "no divergence" in shown(two)
+
+
+def test_the_colours_of_a_line_follow_what_b_makes_of_its_bytes_with_the_text_behind_it() -> None:
+    two = chosen(Pairs("hello", ELSEWHERE)).run()
+    pane = PromptPane()
+
+    def lines(pane: PromptPane) -> list[Line]:
+        return pane.lines(two.session, looks(two.session), 3, 20)  # one token on each
+
+    changed = False
+    for _ in range(4):
+        lines(pane)
+        two.take(Action.APPEND)
+        last = two.session.game.prompt.tip.parent
+        comparison = two.session.game.comparison
+        assert last and comparison
+        two.step(two.session.game.address)
+        before = comparison.delta(last)
+        lines(pane)
+        two.run()
+        assert lines(pane) == lines(PromptPane())
+        changed |= comparison.delta(last) != before
+    assert changed
 
 
 @pytest.mark.parametrize("other", [OTHER, ELSEWHERE])

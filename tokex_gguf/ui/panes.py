@@ -25,6 +25,7 @@ from tokex_gguf.values.foreseen import DEEPEST, Place, following
 from tokex_gguf.values.formatting import bias_text, number, rank_text, share_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT, Verdict
@@ -105,7 +106,7 @@ class Laid(NamedTuple):
 
 
 _LineKey: TypeAlias = tuple[
-    int, Node, Layer, Palette, Raw | Sampled | None, int | None, tuple[Versus, float | None] | None
+    int, Node, Layer, Palette, Raw | Sampled | None, int | None, tuple[Versus, float | None, Node | None] | None
 ]
 """What the looks of a line depend on."""
 
@@ -235,7 +236,7 @@ class PromptPane:
         # The tip is underlined and goes on changing.
         of_lens = isinstance(session.options.layer, LensLayer)
         known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        compared = (session.game.versus, session.game.floor) if session.options.layer is DELTA else None
+        compared = _compared_by(session, last) if session.options.layer is DELTA else None
         key = (
             id(line),
             last,
@@ -320,6 +321,16 @@ def _settled(session: Session, node: Node) -> bool:
     """Whether it is known how a token differs from B."""
     comparison = session.game.comparison
     return comparison is None or comparison.delta(node) is not None or comparison.inserted(node)
+
+
+def _compared_by(session: Session, last: Node) -> tuple[Versus, float | None, Node | None]:
+    """What the colours of a line that ends with this token depend on, where they show how its tokens differ from B.
+
+    What B makes of its bytes can change with the text behind them.
+    """
+    comparison = session.game.comparison
+    of_text = (comparison.place(last) or comparison.tip) if isinstance(comparison, TextComparison) else None
+    return session.game.versus, session.game.floor, of_text
 
 
 def _known(nodes: list[Node]) -> int:
