@@ -1031,6 +1031,20 @@ def test_another_prompt_takes_no_prompt_away_from_the_other_model() -> None:
     assert [prompt.tip.path() for prompt in two.session.game.prompts] == list(map(text_to_path, ("hello", "ne")))
 
 
+def test_the_place_is_kept_in_a_prompt_that_the_other_model_has_open_already() -> None:
+    two = Two("hello").run().press(Action.COPY, Action.APPEND)
+    chosen(two).run().press(Action.SWAP, Action.SWAP, Action.PREVIOUS, Action.SWAP, Action.SWAP, Action.NEXT)
+    for back in (2, 0):
+        two.press(Action.CURSOR_TIP, *[Action.CURSOR_BACK] * back)
+        here = two.session.game.prompt
+        assert not here.along
+        two.press(Action.SWAP)
+        there = two.session.game.prompt
+        assert len(two.session.game.prompts) == 2 and there.tip.path() == here.tip.path()
+        assert (there.cursor and there.cursor.path()) == (here.cursor and here.cursor.path())
+        two.press(Action.SWAP, Action.PREVIOUS, Action.SWAP, Action.SWAP, Action.NEXT)
+
+
 def test_another_prompt_is_not_taken_along_where_there_is_no_room() -> None:
     two = compared("hello")
     two.press(Action.SWAP)

@@ -352,13 +352,12 @@ def _at(session: Session, there: Prompt, *, together: bool) -> Session | str:
     if not game.prompts:
         return replace(session, game=replace(game, prompts=(there,), active=0))
     along = next((place for place, prompt in enumerate(game.prompts) if prompt.along), None)
-    if together and along is not None:
-        session, here = replace(session, game=replace(game, active=along)), game.prompts[along]
-        same = replace(here, cursor=there.cursor, chosen=None)
+    open_already = next((place for place, prompt in enumerate(game.prompts) if prompt.tip is there.tip), None)
+    place = along if together and along is not None else open_already
+    if place is not None:
+        session, here = replace(session, game=replace(game, active=place)), game.prompts[place]
+        same = replace(here, cursor=there.cursor, chosen=None, sought=None)
         return with_prompt(session, same if here.tip is there.tip else there)
-    tips = [prompt.tip for prompt in game.prompts]
-    if there.tip in tips:
-        return replace(session, game=replace(game, active=tips.index(there.tip)))
     if reason := no_room(session):
         return reason
     place = game.active + 1
