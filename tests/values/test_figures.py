@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Taken
-from tokex_gguf.values.figures import Figures, figures, percentile
+from tokex_gguf.values.figures import FLOOR_DELTA_BITS, Figures, figures, percentile
 
 logprobs = st.floats(-30, 0)
 divergences = st.floats(0, 20)
@@ -97,3 +97,9 @@ def test_where_each_makes_another_token_impossible_there_is_no_ratio() -> None:
 def test_a_percentile_is_between_the_least_and_the_most(values: list[float], share: float) -> None:
     assert values[0] <= percentile(values, share) <= values[-1]
     assert all(percentile(values, a) <= percentile(values, b) for a, b in pairwise((0, share, 1)))
+
+
+def test_a_token_that_is_not_grey_stands_above_what_kernels_do() -> None:
+    """The bundled model beside its own weights as F32: the standard deviation over 2,818 tokens of three texts."""
+    deviation = 0.134
+    assert math.erf(FLOOR_DELTA_BITS / deviation / math.sqrt(2)) > 0.99
