@@ -369,6 +369,8 @@ class Play:
     loaded = MODEL
     noise = 0.0
     """What MeasureNoise is answered."""
+    more_forced = False
+    """Whether more is forced than Force is answered."""
 
     def __init__(self, text: str = "hello", **settings: object) -> None:
         game = Game(Settings(text=text, model=self.file, **settings))  # type: ignore[arg-type]
@@ -479,7 +481,7 @@ class Play:
                 return Failed(request.request, "regex:1:1: unclosed")
             return Constrained(request.request, broken(request.constraint, request.path, request.start))
         if isinstance(request, Force):
-            return Forced(request.request, forced(request), PIECES)
+            return Forced(request.request, forced(request), self.more_forced, PIECES)
         if isinstance(request, EvaluateStrictly):
             self.decoded += len(request.path) - request.start
             return evaluated(request)

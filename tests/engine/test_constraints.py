@@ -425,7 +425,7 @@ def test_wrong_tokens_break_it_and_nothing_else(constraint: Constraint, small: C
     for token in (-1, size, 2**31, 2**70, special):
         assert small.state(constraint, [token]) == Broken(0)
         assert small.state(constraint, [token, token]) == Broken(0)
-        assert small.forced(constraint, [token]) == []
+        assert small.forced(constraint, [token]) == ([], False)
 
 
 SPACES = ["", " ", "  ", "\t", "\n", "\n\n", "\n\n\n", "\n \t ", "\n" + 20 * " ", "\n" + 21 * " ", "\r\n", " \n"]
@@ -461,7 +461,7 @@ def test_a_finished_constraint_goes_on_being_answered(kind: str, small: Constrai
         state = legal(small, constraint, path)
         assert state.complete and state.must_end
         assert set(np.flatnonzero(state.mask)) == small._words.ends
-        assert small.forced(constraint, path) == []
+        assert small.forced(constraint, path) == ([], False)
     assert small.state(constraint, [*done, *done]) == Broken(len(done))
     assert small.state(constraint, [*done, end, *done]) == Broken(len(done) + 1)
     assert small.state(constraint, [done[0], end] if len(done) > 1 else [end]) == Broken(len(done) > 1)
@@ -527,10 +527,10 @@ def test_a_path_is_followed_from_where_it_was_left(small: Constraints, monkeypat
 def test_forced_text_is_spelled_as_the_tokenizer_does(
     constraint: Constraint, path: str, forced: str, real: Constraints
 ) -> None:
-    tokens = real.forced(constraint, ids(real, path))
+    tokens, more = real.forced(constraint, ids(real, path))
     text = real._words.vocabulary.spelled(tokens).decode()
     assert text.startswith(forced) if forced == "a" * 9 else text == forced
-    assert len(tokens) <= module.MOST_FORCED
+    assert len(tokens) <= module.MOST_FORCED and more == (forced == "a" * 9)
     if "日" not in forced and forced != "a" * 9:
         assert tokens == ids(real, forced)
     assert isinstance(real.state(constraint, ids(real, path) + tokens), Legal)
@@ -540,7 +540,7 @@ def test_forced_text_is_spelled_as_the_tokenizer_does(
 def test_forced_text_begins_within_a_character(small: Constraints) -> None:
     constraint = Constraint(K.REGEX, "日本|日b")
     begun = [small._words.texts.index(bytes([byte])) for byte in "日".encode()[:1]]
-    tokens = small.forced(constraint, begun)
+    tokens, _ = small.forced(constraint, begun)
     assert b"".join(small._words.texts[token] for token in begun + tokens) == "日".encode()
 
 
@@ -682,7 +682,7 @@ def test_a_place_where_nothing_can_follow_is_told_and_not_refused(small: Constra
         stuck = legal(small, constraint, path)
         assert not stuck.mask.any() and not stuck.complete
     assert small.state(constraint, [token, token]) == Broken(1)
-    assert small.forced(constraint, [token]) == []
+    assert small.forced(constraint, [token]) == ([], False)
 
 
 @pytest.mark.parametrize("part", few(range(4), of=4))

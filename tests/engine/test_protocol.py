@@ -149,7 +149,7 @@ EXAMPLES: list[Message] = [
     Constrain(9, [1, 2], Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "integer"}'), 1),
     Constrained(9, -1),
     Force(9, [1, 2], LENS),
-    Forced(9, [5, 6], {5: Piece(b"x")}),
+    Forced(9, [5, 6], True, {5: Piece(b"x")}),
     Ping(),
     Pong(),
     Waits(["127.0.0.1:50052"], 4.5),

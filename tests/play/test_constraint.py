@@ -109,7 +109,9 @@ def test_what_is_forced_is_appended_at_once() -> None:
     depth = play.session.game.prompt.tip.depth
     play.press(Action.FORCE)
     assert play.session.game.prompt.tip.depth == depth + 3
-    assert "3 tokens forced" in play.session.notice
+    assert play.session.notice == "3 tokens forced by the constraint"
+    play.more_forced = True
+    assert play.press(Action.FORCE).session.notice == "3 tokens forced by the constraint; F again goes on"
     free = constrained("78").press(Action.FORCE)
     assert free.session.game.prompt.tip.depth == depth and "choice" in free.session.notice
 
@@ -416,5 +418,5 @@ def test_where_nothing_goes_on_it_is_said_why(standing: Standing, left: str, for
     broken = 11 if standing is Standing.BROKEN else -1
     play.session.game.known.answers.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
     assert nothing_left(play.session).startswith(left)
-    session, _ = constraint.forced(play.session, ForForced(tip, lens), [])
+    session, _ = constraint.forced(play.session, ForForced(tip, lens), [], more=False)
     assert forced in session.notice

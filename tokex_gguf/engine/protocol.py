@@ -575,6 +575,8 @@ class Forced:
 
     request: int
     tokens: list[int]
+    more: bool
+    """Whether they end at what is told at once, and more may be forced behind them."""
     pieces: dict[int, Piece]
 
 

@@ -361,7 +361,7 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
             session.game.known.answers.attach_broken(lens, node, message.broken)
             return session, []
         case ForForced(), Forced():
-            return constraint.forced(session, purpose, message.tokens)
+            return constraint.forced(session, purpose, message.tokens, more=message.more)
         case ForBan(text=text), Spelt():
             return bias.banned(session, text, message.tokens)
         case _:

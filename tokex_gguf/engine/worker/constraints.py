@@ -253,8 +253,10 @@ class Constraints:
         mask = np.unpackbits(place.bits, count=self._words.size).view(np.bool_)
         return Legal(mask, place.complete, place.must_end)
 
-    def forced(self, constraint: Constraint, tokens: list[int]) -> list[int]:
-        """The tokens that spell the only text that can follow, up to the next choice; at most MOST_FORCED.
+    def forced(self, constraint: Constraint, tokens: list[int]) -> tuple[list[int], bool]:
+        """The tokens that spell the only text that can follow, up to the next choice; and whether they end before it.
+
+        There are MOST_FORCED of them at most, of MOST_FORCED_BYTES together: then more may follow.
 
         The text is forced, its spelling is the tokenizer's: of `n`, `na` and `name`, which are all legal where
         `name` must come, it takes `name`. A token that reaches over the end of the forced text is a choice, so no
@@ -272,13 +274,15 @@ class Constraints:
             canonical = spelled[head:]
         left = sum(map(len, text))
         taken: list[int] = []
-        for token in [*spelled[:head], *canonical][:MOST_FORCED]:
+        spelling = [*spelled[:head], *canonical]
+        more = left >= MOST_FORCED_BYTES or len(spelling) > MOST_FORCED
+        for token in spelling[:MOST_FORCED]:
             state = self.state(constraint, tokens + taken)
             if not isinstance(state, Legal) or not state.mask[token] or self._words.lengths[state.mask].max() > left:
                 break
             taken.append(token)
             left -= int(self._words.lengths[token])
-        return taken
+        return taken, more and bool(taken)
 
     def _forced_text(self, constraint: Constraint, tokens: list[int]) -> tuple[list[bytes], list[int]]:
         """The only text that can follow, in the smallest steps, and a token for each step."""

@@ -182,8 +182,8 @@ class Evaluator:
         self.cells.check(path)
         return self._lenses.broken(constraint, path, start)
 
-    def forced(self, path: list[int], lens: Sampled) -> list[int]:
-        """The tokens after a path that a lens's constraint leaves no choice in."""
+    def forced(self, path: list[int], lens: Sampled) -> tuple[list[int], bool]:
+        """The tokens after a path that a lens's constraint leaves no choice in; whether more may follow."""
         self.cells.check(path)
         return self._lenses.forced(lens, path)
 

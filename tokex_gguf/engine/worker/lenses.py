@@ -108,10 +108,10 @@ class Lenses:
         """
         return self.place(Sampled(NO_CHAIN, constraint, start), path).broken
 
-    def forced(self, lens: Sampled, path: list[int]) -> list[int]:
-        """The tokens after a path that a lens's constraint leaves no choice in."""
+    def forced(self, lens: Sampled, path: list[int]) -> tuple[list[int], bool]:
+        """The tokens after a path that a lens's constraint leaves no choice in; whether more may follow."""
         if lens.constraint is None:
-            return []
+            return [], False
         try:
             return self._constraints.forced(lens.constraint, path[lens.start :])
         except BadConstraint as error:

@@ -379,8 +379,8 @@ class Server:
                 broken = evaluator.constrain(request.constraint, request.path, request.start)
                 self._send(Constrained(request.request, broken))
             case Force():
-                tokens = evaluator.forced(request.path, request.lens)
-                self._send(Forced(request.request, tokens, self._pieces(model.vocabulary, set(tokens))))
+                tokens, more = evaluator.forced(request.path, request.lens)
+                self._send(Forced(request.request, tokens, more, self._pieces(model.vocabulary, set(tokens))))
             case Search():
                 self._search(request, model, evaluator, index)
             case Spell():

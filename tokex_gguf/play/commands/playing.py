@@ -148,7 +148,7 @@ _PLAYING: tuple[Command, ...] = (
         ("F",),
         "Sampling",
         "forced",
-        "Append all tokens that the constraint leaves no choice in.",
+        "Append all tokens that the constraint leaves no choice in, up to 200 at once.",
         disabled=conditions.cannot_constrain,
     ),
     Command(

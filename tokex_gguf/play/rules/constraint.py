@@ -212,8 +212,8 @@ def _not_forced(session: Session) -> str:
     return nothing_legal(session) or "there is a choice here: nothing is forced"
 
 
-def forced(session: Session, purpose: ForForced, tokens: list[int]) -> Outcome:
-    """What is forced is there."""
+def forced(session: Session, purpose: ForForced, tokens: list[int], *, more: bool) -> Outcome:
+    """What is forced is there, or a part of it."""
     prompt = session.game.prompt
     if prompt.tip is not purpose.node or prompt.cursor is not None:
         return session, []  # who went elsewhere meanwhile does not want it
@@ -223,7 +223,8 @@ def forced(session: Session, purpose: ForForced, tokens: list[int]) -> Outcome:
     for token in tokens:
         tip = tip.child(token).play()
     session, effects = show(with_prompt(session, Prompt(tip, begins=prompt.begins)))
-    return replace(session, notice=f"{counted(len(tokens), 'token')} forced by the constraint"), effects
+    further = "; F again goes on" if more else ""
+    return replace(session, notice=f"{counted(len(tokens), 'token')} forced by the constraint{further}"), effects
 
 
 def _screen(session: Session) -> Constraining:
