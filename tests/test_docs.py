@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from tokex_gguf import COMMANDS
-from tokex_gguf.cli import main
+from tokex_gguf.cli import commands, main
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of
+from tokex_gguf.models.catalogue import Entry
+from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.gguf import metadata
 from tokex_gguf.system import console
 from tokex_gguf.values.view import Standing
 
@@ -198,6 +201,13 @@ def test_so_are_those_of_answers(tiny: dict[str, Path], tmp_path: Path, capsys: 
         ("\n`coverage`, each from 0 to 1", told["coverage"]),
     ):
         assert [field for cell in rows(page, before) for field in FIELD.findall(cell)] == list(fields)
+
+
+def test_so_are_those_of_models(tiny: dict[str, Path], tmp_path: Path) -> None:
+    sound, broken = Place("a", "b", tiny["qwen2"]), Place("a", "b", tmp_path / "c.gguf")
+    told = [commands._as_json(Entry(sound, 1, metadata.read(sound.path))), commands._as_json(Entry(broken, 1, "no"))]
+    page = ROOT / "docs" / "reference" / "json.md"
+    assert [field for cell in rows(page, "\n## Models") for field in FIELD.findall(cell)] == list(told[0] | told[1])
 
 
 def _row(page: Path, start: str) -> str:

@@ -221,6 +221,21 @@ def test_the_assistants_turns_have_numbers_of_their_own(tmp_path: Path, capsys: 
     assert f"assistant's turns: {len(said)} tokens, logprob: {logprob:.4f}" in capsys.readouterr().out
 
 
+def test_that_turns_cannot_be_told_apart_is_said_beside_any_output(
+    tiny: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = "{{ messages|map(attribute='content')|join(' ')|upper|reverse }}"
+    keys = {b"tokenizer.chat_template": string(template)}
+    (tmp_path / "chat.gguf").write_bytes(with_keys(tiny["gpt2"].read_bytes(), keys))
+    chat = json.dumps([USER, {"role": "assistant", "content": "is in the"}, USER])
+    arguments = ["--model", str(tmp_path / "chat.gguf"), "--no-config", "--log", str(tmp_path / "log")]
+    for shape in ("--json", "--plain"):
+        assert main.main([*arguments, "--chat", "--prompt", chat, shape]) == 0
+        told = capsys.readouterr()
+        assert told.err.count("does not tell which tokens are the assistant's") == 1
+    assert "does not tell" not in told.out
+
+
 def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     play, view = started(), View()
     nodes = play.session.game.prompt.tip.nodes()

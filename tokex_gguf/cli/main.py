@@ -642,18 +642,19 @@ def _print(
     _collect_garbage()
     try:
         session = report.evaluate(game)
-        for notice in session.game.notices:
+        own = report.notices_of(session)
+        for notice in own:
             say(notice)
         if options.draw is not None:
             most = PREDICTED if options.predict is None else max(0, options.predict)
             for sample in draw.samples(game, options.draw, most):
                 _put(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
-            _print_versus(game, session, [*notices, *session.game.notices], second, connect, as_json=options.json)
+            _print_versus(game, session, [*notices, *own], second, connect, as_json=options.json)
         elif options.answers:
-            _print_answers(game, session, [*notices, *session.game.notices], options)
+            _print_answers(game, session, [*notices, *own], options)
         elif options.json:
-            _put(dumps(report.as_json(session, [*notices, *session.game.notices]), ascii_only=_plain_ascii()))
+            _put(dumps(report.as_json(session, [*notices, *own]), ascii_only=_plain_ascii()))
         else:
             _put(report.as_text(session))
     except report.EvaluationFailed as error:

@@ -139,7 +139,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
         "logprob": _number(tip.logprob),
         "perplexity": _number(tip.perplexity),
         "assistant": assistant(session),
-        "notices": [*notices, *([] if session.game.said is not None else [_UNKNOWN])],
+        "notices": list(notices),
     }
 
 
@@ -208,7 +208,10 @@ def _kept(lens: Raw | Sampled, view: View) -> dict[str, Any]:
     return told
 
 
-_UNKNOWN = "the model's chat template does not tell which tokens are the assistant's"
+def notices_of(session: Session) -> list[str]:
+    """What is to be known about the numbers of the prompt, a line each."""
+    unknown = "the model's chat template does not tell which tokens are the assistant's"
+    return [*session.game.notices, *([] if session.game.said is not None else [unknown])]
 
 
 def assistant(session: Session) -> dict[str, Any] | None:
