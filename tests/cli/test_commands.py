@@ -150,6 +150,16 @@ def test_doctor_on_a_sound_machine(home: Path, model_path: Path) -> None:
     assert sum(len(line) // 80 + 1 for line in done.stdout.splitlines()) < 24, "one screen"
 
 
+def test_doctor_says_what_is_played_where_nothing_is_fetched() -> None:
+    done = run("doctor", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0 and "fetched at the first start" not in done.stdout
+    assert "not fetched while HF_HUB_OFFLINE is set: the bundled SmolLM2-135M is played" in " ".join(
+        done.stdout.split()
+    )
+    done = run("doctor", "--model", "nobody/nothing", HF_HUB_OFFLINE="1")
+    assert done.returncode == 1 and "not fetched while HF_HUB_OFFLINE is set" in " ".join(done.stdout.split())
+
+
 def test_doctor_says_that_a_model_does_not_fit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,7 +182,15 @@ def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> Non
         report.wrong(str(error))
         return
     if resolved is None:
-        instead = "; until then the bundled SmolLM2-135M" if discovery.bundled_model() else ""
+        bundled = name == config.DEFAULT_MODEL and discovery.bundled_model() is not None
+        if hub_cache.offline():
+            missing = f"{name}: not here, and not fetched while HF_HUB_OFFLINE is set"
+            if bundled:
+                report.tell("model", f"{missing}: the bundled SmolLM2-135M is played")
+            else:
+                report.wrong(missing)
+            return
+        instead = "; until then the bundled SmolLM2-135M" if bundled else ""
         report.tell("model", f"{name}: not here yet, fetched at the first start{instead}")
         return
     path, engine = resolved.path, settings.engine
