@@ -165,6 +165,12 @@ def test_more_places_and_fewer() -> None:
     assert "no fewer than 4" in play.press(Action.LESS).session.notice
 
 
+def test_there_are_no_fewer_places_than_are_configured() -> None:
+    play = started(TEXT, stop=AfterTokens(2), budget=Budget(1), critical=2, critical_tokens=4)
+    play.press(Action.ANSWERS, Action.CRITICAL, Action.LESS)
+    assert play.session.notice == "no fewer than 2 places" and one(play).places == 2
+
+
 def test_the_arrow_goes_that_way_and_one_undo_takes_it_back() -> None:
     play = opened(each=4).answer()
     tip = play.session.game.prompt.tip

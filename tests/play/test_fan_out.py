@@ -125,6 +125,12 @@ def test_it_stops_where_the_tokens_are_spent_and_goes_on_with_more() -> None:
     assert "no less than 100" in play.session.notice
 
 
+@pytest.mark.parametrize(("tokens", "key", "told"), [(20_000, Action.MORE, "no more"), (20, Action.LESS, "no less")])
+def test_the_limits_of_a_budget_are_those_of_the_configuration(tokens: int, key: Action, told: str) -> None:
+    play = opened(tokens=tokens).answer().press(key)
+    assert play.session.notice == f"{told} than {tokens:,} tokens" and fan(play).budget.tokens == tokens
+
+
 def test_it_stops_where_the_seconds_are_spent() -> None:
     play = started(stop=AtEnd(), budget=Budget(1000, 1.0, 1.0))
     play.take(Action.ANSWERS)

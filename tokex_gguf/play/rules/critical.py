@@ -14,6 +14,7 @@ from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.critical import LONGEST, MOST, Critical, Rule, Trial, lead_of
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label, meant
 from tokex_gguf.values.tree import Node
@@ -162,7 +163,8 @@ def more(step: int) -> Callable[[Session], Outcome]:
         one = _shown(session)
         there = [count for count in PLACES if (count - one.places) * step > 0]
         if not there:
-            told = f"no more than {MOST} places" if step > 0 else f"no fewer than {PLACES[0]} places"
+            least = min(one.places, PLACES[0])  # the configuration may want fewer
+            told = f"no more than {MOST} places" if step > 0 else f"no fewer than {counted(least, 'place')}"
             return replace(session, notice=told), []
         places = min(there) if step > 0 else max(there)
         told = f"looks at the {places} most doubtful places"

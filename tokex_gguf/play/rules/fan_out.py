@@ -203,7 +203,9 @@ def more(step: int) -> Callable[[Session], Outcome]:
         less = [one for one in TOKENS if one < now]
         wanted = further[0] if further else less[-1] if step < 0 and less else now
         if wanted == now:
-            told = "no more than 10,000 tokens" if step > 0 else "no less than 100 tokens"
+            # The configuration may want more than the most of these, or less than the least.
+            most, least = max(now, TOKENS[-1]), min(now, TOKENS[0])
+            told = f"no more than {most:,} tokens" if step > 0 else f"no less than {least:,} tokens"
             return replace(session, notice=told), []
         return _with(session, replace(fan, budget=replace(fan.budget, tokens=wanted))), []
 
