@@ -162,7 +162,7 @@ class Server:
     """Address of a llama-server, vLLM or SGLang, such as http://127.0.0.1:8080, to play on in place of [model];
     empty: none."""
     model: str = field(default="", metadata={"may_be_empty": True})
-    """Which of its models; empty: its only one."""
+    """Which of its models; empty: its only one, or the first."""
     candidates: int = field(default=100, metadata={"range": (1, 1_000_000)})
     """Candidates to ask it for at each place; many servers give no more than they are started to give."""
     insecure: bool = False

@@ -205,8 +205,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         metavar="STOP",
         type=_stop,
         help="where an answer ends: line, sentence, end (where the model ends, which ends any), '12 tokens', or a "
-        "text, in which \\n is a line break; text: before it takes a text as it is (default: the configured one, "
-        "sentence)",
+        "text, in which \\n is a line break; text:line is the text 'line' (default: the configured one, sentence)",
     )
     group.add_argument(
         "--budget", metavar="TOKENS", type=_count, help="tokens to look at (default: as configured, 1000)"

@@ -84,7 +84,8 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 def stop_of(text: str) -> Stop:
     r"""What is written for a stop: line, sentence, end, a number of tokens, or a text with \n, \t and \\ in it.
 
-    `text:` before a text takes it as it is, whatever it says. Raises ValueError with what is wrong, in one line.
+    `text:` before it makes a text of what would be another stop: text:line. Raises ValueError with what is wrong, in
+    one line.
 
     >>> stop_of("line"), stop_of("12 tokens"), stop_of(r"\n\n"), stop_of("text:line")
     (AtLine(), AfterTokens(count=12), AtText(text='\n\n'), AtText(text='line'))
